@@ -1,0 +1,1 @@
+"""Generated: what the sections of each chapter teach and later ones import."""

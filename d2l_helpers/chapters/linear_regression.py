@@ -1,0 +1,297 @@
+"""Chapter 3, Linear neural networks for regression: what its sections teach and later ones use.
+
+Generated from book/03-linear-regression/*.py by `python -m bookbuild export`; edit the notebooks.
+"""
+
+import d2l_helpers as d2l
+import inspect
+import matplotlib.pyplot as plt
+import os
+import time
+import torch
+from IPython.display import display as show_output
+from torch import nn
+
+
+# 3.1 Linear regression
+class Timer:
+    """Record running times in seconds.
+
+    `start` begins, `stop` returns the seconds since then and keeps them
+    in `times`; `sum`, `avg` and `cumsum` summarize them.
+    """
+
+    def __init__(self):
+        self.times = []
+        self.start()
+
+    def start(self):
+        self.begin = time.perf_counter()
+
+    def stop(self):
+        self.times.append(time.perf_counter() - self.begin)
+        return self.times[-1]
+
+    def avg(self):
+        return self.sum() / len(self.times)
+
+    def sum(self):
+        return sum(self.times)
+
+
+# 3.2 Object-oriented design for implementation
+def add_to_class(cls):
+    """Decorator: the function below becomes a method of `cls`.
+
+    Instances that exist already get it too. The function is returned,
+    so that its name still refers to it.
+    """
+
+    def register(function):
+        setattr(cls, function.__name__, function)
+        return function
+
+    return register
+
+
+# 3.2 Object-oriented design for implementation
+class HyperParameters:
+    """Keeps the arguments of a constructor as attributes."""
+
+    def save_hyperparameters(self, ignore=()):
+        """Store the caller's arguments, except those named in `ignore`.
+
+        Each becomes an attribute and an entry of the dict `hparams`;
+        a base class and a subclass may both call it.
+        """
+        caller = inspect.getargvalues(inspect.currentframe().f_back)
+        new = {name: caller.locals[name] for name in caller.args[1:]
+               if name not in ignore}
+        self.hparams = {**getattr(self, "hparams", {}), **new}
+        for name, value in new.items():
+            setattr(self, name, value)
+
+
+# 3.2 Object-oriented design for implementation
+class ProgressBoard(HyperParameters):
+    """Curves that grow while a model trains.
+
+    `draw` collects points; in a live notebook the figure is redrawn at
+    most once a second, headless only by `show`, which draws the last
+    state. `data` maps each label to its list of points `(x, y)`.
+    """
+
+    def __init__(self, xlabel=None, ylabel=None, xlim=None, ylim=None,
+                 xscale="linear", yscale="linear",
+                 ls=("-", "--", "-.", ":"),
+                 colors=("C0", "C1", "C2", "C3"), fig=None, axes=None,
+                 figsize=(3.5, 2.5), display=True):
+        self.save_hyperparameters()
+        self.raw, self.data = {}, {}
+        self.handle, self.last_drawn = None, time.monotonic()
+
+    def draw(self, x, y, label, every_n=1):
+        """Add a point; every `every_n` points are averaged into one."""
+        points = self.raw.setdefault(label, [])
+        points.append((x, y))
+        if len(points) < max(1, every_n):
+            return
+        xs, ys = zip(*points)
+        points.clear()
+        self.data.setdefault(label, []).append(
+            (_mean(xs), _mean(ys)))
+        live = self.display and os.environ.get("D2L_HEADLESS") != "1"
+        if live and time.monotonic() - self.last_drawn > 1:
+            self.render()
+
+
+# 3.2 Object-oriented design for implementation
+def _mean(values):
+    """Mean of numbers or of scalar tensors, as a float."""
+    if isinstance(values[0], torch.Tensor):
+        return torch.stack([v.detach() for v in values]).mean().item()
+    return float(sum(values) / len(values))
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(ProgressBoard)
+def render(self):
+    """Draw all curves now, into the same output each time."""
+    if self.fig is None:
+        self.fig = plt.figure(figsize=self.figsize)
+        self.axes = self.fig.add_subplot()
+        plt.close(self.fig)  # shown by us, not at the end of the cell
+    ax = self.axes
+    ax.clear()
+    for i, (label, points) in enumerate(self.data.items()):
+        ax.plot(*zip(*points), ls=self.ls[i % len(self.ls)], label=label,
+                color=self.colors[i % len(self.colors)])
+    ax.set(xlabel=self.xlabel, ylabel=self.ylabel,
+           xscale=self.xscale, yscale=self.yscale)
+    if self.xlim is not None:
+        ax.set_xlim(self.xlim)
+    if self.ylim is not None:
+        ax.set_ylim(self.ylim)
+    if self.data:
+        ax.legend()
+    if self.handle is None:
+        self.handle = show_output(self.fig, display_id=True)
+    else:
+        self.handle.update(self.fig)
+    self.last_drawn = time.monotonic()
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(ProgressBoard)
+def show(self, alt="Curves of a training run."):
+    """Draw the last state, with an alternative text for the image."""
+    if self.display and self.data:
+        self.fig = self.fig or plt.figure(figsize=self.figsize)
+        self.render()
+
+
+# 3.2 Object-oriented design for implementation
+class Module(nn.Module, HyperParameters):
+    """A model with its loss, its steps and its optimizer."""
+
+    def __init__(self, plot_train_per_epoch=2, plot_valid_per_epoch=1):
+        super().__init__()
+        self.save_hyperparameters()
+        self.board = ProgressBoard()
+
+    def forward(self, X):
+        return self.net(X)
+
+    def loss(self, y_hat, y):
+        raise NotImplementedError
+
+    def training_step(self, batch):
+        loss = self.loss(self(*batch[:-1]), batch[-1])
+        self.plot("loss", loss, train=True)
+        return loss
+
+    def validation_step(self, batch):
+        loss = self.loss(self(*batch[:-1]), batch[-1])
+        self.plot("loss", loss, train=False)
+
+    def configure_optimizers(self):
+        raise NotImplementedError
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(Module)
+def plot(self, key, value, train):
+    """Send a value of this batch to the board and to the history."""
+    trainer, board = self.trainer, self.board
+    board.xlabel = "epoch"
+    if train:
+        x = trainer.train_batch_idx / trainer.num_train_batches
+        every_n = trainer.num_train_batches // self.plot_train_per_epoch
+    else:
+        x = trainer.epoch + 1
+        every_n = trainer.num_val_batches // self.plot_valid_per_epoch
+    label = ("train_" if train else "val_") + key
+    board.draw(x, value, label, every_n)
+    trainer.record(label, value)
+
+
+# 3.2 Object-oriented design for implementation
+class DataModule(HyperParameters):
+    """Training and validation data as loaders of minibatches."""
+
+    def __init__(self, root="data", num_workers=0):
+        self.save_hyperparameters()
+
+    def get_dataloader(self, train):
+        raise NotImplementedError
+
+    def train_dataloader(self):
+        return self.get_dataloader(train=True)
+
+    def val_dataloader(self):
+        return self.get_dataloader(train=False)
+
+
+# 3.2 Object-oriented design for implementation
+class Trainer(HyperParameters):
+    """Fits a model to data; `history` holds one mean for each epoch."""
+
+    def __init__(self, max_epochs, num_gpus=0, gradient_clip_val=0):
+        self.save_hyperparameters()
+        self.device = (d2l.try_device(quiet=True) if num_gpus > 0
+                       else torch.device("cpu"))
+        self.history = {}
+
+    def prepare_data(self, data):
+        self.train_dataloader = data.train_dataloader()
+        self.val_dataloader = data.val_dataloader()
+        self.num_train_batches = len(self.train_dataloader)
+        self.num_val_batches = (len(self.val_dataloader)
+                                if self.val_dataloader is not None else 0)
+
+    def prepare_model(self, model):
+        model.trainer = self
+        model.board.xlim = [0, self.max_epochs]
+        self.model = model.to(self.device)
+
+    def fit(self, model, data):
+        self.prepare_data(data)
+        self.prepare_model(model)
+        self.optim = model.configure_optimizers()
+        self.train_batch_idx = self.val_batch_idx = 0
+        self.sums, self.counts, self.num_examples = {}, {}, 1
+        for self.epoch in range(self.max_epochs):
+            self.fit_epoch()
+            self.close_epoch()
+        model.board.show()
+
+    def fit_epoch(self):
+        raise NotImplementedError
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(Trainer)
+def record(self, label, value):
+    """Add a batch mean, weighted by the examples of the batch."""
+    n = self.num_examples
+    value = value.detach() if isinstance(value, torch.Tensor) else value
+    self.sums[label] = self.sums.get(label, 0.0) + value * n
+    self.counts[label] = self.counts.get(label, 0) + n
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(Trainer)
+def close_epoch(self):
+    """Append the means of the epoch to the history, then start anew."""
+    for label, total in self.sums.items():
+        mean = float(total) / self.counts[label]
+        self.history.setdefault(label, []).append(mean)
+    self.sums, self.counts = {}, {}
+
+
+# 3.3 Synthetic regression data
+@add_to_class(DataModule)
+def get_tensorloader(self, tensors, train, indices=slice(0, None)):
+    """Minibatches of `tensors[indices]`; shuffled if `train`."""
+    tensors = tuple(tensor[indices] for tensor in tensors)
+    return d2l.BatchLoader(tensors, self.batch_size, shuffle=train,
+                           generator=getattr(self, "generator", None))
+
+
+# 3.3 Synthetic regression data
+class SyntheticRegressionData(DataModule):
+    """Labels y = Xw + b + noise with known w and b."""
+
+    def __init__(self, w, b, noise=0.01, num_train=1000, num_val=1000,
+                 batch_size=32, generator=None):
+        super().__init__()
+        self.save_hyperparameters()
+        n = num_train + num_val
+        self.X = torch.randn(n, len(w), generator=generator)
+        eps = noise * torch.randn(n, 1, generator=generator)
+        self.y = self.X @ w.reshape(-1, 1) + b + eps
+
+    def get_dataloader(self, train):
+        n = self.num_train
+        indices = slice(0, n) if train else slice(n, None)
+        return self.get_tensorloader((self.X, self.y), train, indices)

@@ -1,0 +1,441 @@
+"""Figures of the book: one style, line plots, image grids, heat maps, sliders, alt text.
+
+Every function takes plain tensors, arrays or lists, returns Matplotlib objects, and works the same in
+Jupyter, in a script and headless. In Jupyter, :func:`use_style` also stores beside every figure what was
+plotted (``application/vnd.d2l.figure+json``), so that a check can compare data rather than pixels.
+"""
+
+import base64
+import hashlib
+import html
+import io
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+FIGURE_MIME = "application/vnd.d2l.figure+json"
+#: Okabe and Ito's colours without yellow, ordered so that neighbours also differ in greyscale.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLE: dict[str, Any] = {
+    "figure.figsize": (5.0, 3.0),
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "axes.prop_cycle": mpl.cycler(color=COLORS),
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "font.size": 10,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.8,
+    "image.cmap": "viridis",
+    "svg.hashsalt": "d2l",
+}
+
+
+def use_style() -> None:
+    """Set the book's style; in Jupyter also sharp figures and a record of the plotted data.
+
+    Call it once at the top of a notebook. It changes Matplotlib's ``rcParams`` and, in Jupyter, the
+    figure format (PNG at twice the resolution); ``matplotlib.rcdefaults()`` takes the style back.
+
+    Examples
+    --------
+    >>> use_style()
+    >>> mpl.rcParams["axes.grid"]
+    True
+    """
+    mpl.rcParams.update(STYLE)
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None:
+        return
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    set_matplotlib_formats("retina")
+    shell.display_formatter.mimebundle_formatter.for_type(Figure, _figure_bundle)
+
+
+def _array(values: Any) -> NDArray[Any]:
+    """Tensor (any device), array or nested list -> NumPy array."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    elif isinstance(values, (list, tuple)) and values and hasattr(values[0], "detach"):
+        values = [_array(value) for value in values]
+    return np.asarray(values)
+
+
+def plot(
+    x: Any,
+    ys: Any,
+    labels: Sequence[str] = (),
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    xscale: str = "linear",
+    yscale: str = "linear",
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    fmts: Sequence[str] = ("-", "--", "-.", ":"),
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one or several lines over common or separate abscissae.
+
+    Parameters
+    ----------
+    x
+        Shape ``(n,)``, common to all lines, or a list with one such array for each line.
+    ys
+        Shape ``(n,)`` for one line, else a list of arrays, or an array of shape ``(lines, n)``.
+    labels
+        One name for each line; none draws no legend.
+    fmts
+        Line formats, used in turn, so that lines differ without colour too.
+    ax
+        Axes to draw on; a new figure without it.
+
+    Returns
+    -------
+    The axes drawn on.
+
+    Raises
+    ------
+    ValueError
+        If the number of abscissae, lines and labels or the lengths do not fit.
+
+    Examples
+    --------
+    >>> ax = plot([0, 1, 2], [[0, 1, 4], [0, 1, 8]], ["square", "cube"], xlabel="x")
+    >>> len(ax.lines)
+    2
+    """
+    lines = ys if isinstance(ys, (list, tuple)) and len(ys) and np.ndim(_array(ys[0])) else None
+    if lines is None:
+        array = _array(ys)
+        lines = [array] if array.ndim == 1 else list(array)
+    shared = not (isinstance(x, (list, tuple)) and len(x) and np.ndim(_array(x[0])))
+    if not shared and len(x) != len(lines):
+        raise ValueError(f"plot got {len(x)} abscissae for {len(lines)} lines; give one array, or one for each line.")
+    if labels and len(labels) != len(lines):
+        raise ValueError(f"plot got {len(labels)} labels for {len(lines)} lines; give one label for each line, or none.")
+    if ax is None:
+        _, ax = plt.subplots()
+    for i, line in enumerate(lines):
+        xs, values = _array(x if shared else x[i]), _array(line)
+        if xs.shape != values.shape:
+            raise ValueError(f"line {i} has shape {values.shape}, its abscissae {xs.shape}; both must be equal and 1-D.")
+        ax.plot(xs, values, fmts[i % len(fmts)], label=labels[i] if labels else None)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale=xscale, yscale=yscale)
+    if xlim is not None:
+        ax.set_xlim(*xlim)
+    if ylim is not None:
+        ax.set_ylim(*ylim)
+    if labels:
+        ax.legend()
+    return ax
+
+
+def show_images(
+    imgs: Any, num_rows: int, num_cols: int, titles: Sequence[str] | None = None, scale: float = 1.5
+) -> NDArray[Any]:
+    """Draw images in a grid.
+
+    Parameters
+    ----------
+    imgs
+        ``num_rows * num_cols`` images or fewer, each ``(h, w)`` or ``(1, h, w)`` grey, or ``(3, h, w)`` or
+        ``(h, w, 3)`` colour; floats in [0, 1] or unsigned bytes. Grey images share one scale from 0 to the
+        top of their type, so that brightness can be compared.
+    titles
+        A line above each image.
+    scale
+        Inches for each image.
+
+    Returns
+    -------
+    Array of axes, shape ``(num_rows * num_cols,)``.
+
+    Raises
+    ------
+    ValueError
+        If there are more images than places, or an image has another shape.
+
+    Examples
+    --------
+    >>> axes = show_images(np.zeros((3, 8, 8)), 1, 4, titles=["a", "b", "c"])
+    >>> axes.shape
+    (4,)
+    """
+    if len(imgs) > num_rows * num_cols:
+        raise ValueError(f"{len(imgs)} images do not fit {num_rows} x {num_cols} places; enlarge the grid or pass fewer.")
+    height = scale * (1.18 if titles else 1.0)
+    _, axes = plt.subplots(num_rows, num_cols, figsize=(num_cols * scale, num_rows * height), squeeze=False)
+    for i, ax in enumerate(axes.flat):
+        ax.axis("off")
+        if i >= len(imgs):
+            continue
+        img = _array(imgs[i])
+        if img.ndim == 3 and img.shape[0] in (1, 3):
+            img = img.transpose(1, 2, 0)
+        if img.ndim == 3 and img.shape[2] == 1:
+            img = img[..., 0]
+        if img.ndim != 2 and not (img.ndim == 3 and img.shape[2] == 3):
+            raise ValueError(f"image {i} has shape {_array(imgs[i]).shape}; expected (h, w), (1, h, w), (3, h, w) or (h, w, 3).")
+        ax.imshow(img, cmap="gray", vmin=0, vmax=255 if img.dtype == np.uint8 else 1)
+        if titles is not None and i < len(titles):
+            ax.set_title(titles[i], fontsize=9)
+    return np.asarray(axes.ravel())
+
+
+def heatmap(
+    matrix: Any,
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    rows: Sequence[str] = (),
+    cols: Sequence[str] = (),
+    annotate: str = "",
+    cmap: str = "viridis",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a matrix as colours with a scale beside it.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(rows, columns)``.
+    rows, cols
+        Names of rows and columns, one each, or none.
+    annotate
+        A format such as ``".2f"`` writes every value into its cell.
+
+    Raises
+    ------
+    ValueError
+        If `matrix` is not two-dimensional or the names do not fit.
+
+    Examples
+    --------
+    >>> ax = heatmap([[1, 0], [0, 1]], rows=["cat", "dog"], cols=["cat", "dog"], annotate="d")
+    >>> [text.get_text() for text in ax.texts]
+    ['1', '0', '0', '1']
+    """
+    values = _array(matrix)
+    if values.ndim != 2:
+        raise ValueError(f"heatmap needs a matrix, got shape {values.shape}; reshape it or choose one slice.")
+    for names, size, what in ((rows, values.shape[0], "rows"), (cols, values.shape[1], "cols")):
+        if names and len(names) != size:
+            raise ValueError(f"heatmap got {len(names)} names for {size} {what}.")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.4, 3.4))
+    image = ax.imshow(values, cmap=cmap)
+    ax.grid(False)
+    if ax.figure is not None:
+        ax.figure.colorbar(image, ax=ax, shrink=0.85)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if rows:
+        ax.set_yticks(range(len(rows)), labels=list(rows))
+    if cols:
+        ax.set_xticks(range(len(cols)), labels=list(cols), rotation=45 if len(cols) > 5 else 0)
+    if annotate:
+        for (i, j), value in np.ndenumerate(values):
+            rgb = image.cmap(image.norm(value))[:3]
+            dark = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] < 0.5
+            ax.text(j, i, format(value, annotate), ha="center", va="center", color="white" if dark else "black", fontsize=8)
+    return ax
+
+
+def describe(figure: Any, alt: str) -> None:
+    """Give a figure its alternative text: what a reader who cannot see it needs to know.
+
+    Parameters
+    ----------
+    figure
+        A figure, axes, or an array of axes.
+    alt
+        One or two sentences. Jupyter stores it with the image, the site puts it into ``alt``.
+
+    Raises
+    ------
+    ValueError
+        If the text is empty.
+
+    Examples
+    --------
+    >>> ax = plot([0, 1], [0, 1])
+    >>> describe(ax, "A straight line from the origin to (1, 1).")
+    """
+    if not alt.strip():
+        raise ValueError("describe needs a text; say in one or two sentences what the figure shows.")
+    target = _array(figure).ravel()[0] if isinstance(figure, (np.ndarray, list, tuple)) else figure
+    owner = target if isinstance(target, Figure) else target.figure
+    owner.set_label(" ".join(alt.split()))
+
+
+def sliders(draw: Callable[..., None], alt: str, *, figsize: tuple[float, float] = (5.0, 3.0), **values: Sequence[float]) -> "Sliders":
+    """An interactive figure that needs neither a server nor a network.
+
+    Every combination of the slider values is drawn once; the page then only changes the picture. Where
+    scripts do not run (GitHub, print, stored outputs) the picture in the middle of the ranges stands.
+
+    Parameters
+    ----------
+    draw
+        Called as ``draw(fig, name=value, ...)`` with an empty figure.
+    alt
+        Alternative text of the picture.
+    values
+        One range for each slider, for example ``w=[0, 0.5, 1]``. At most 200 combinations.
+
+    Raises
+    ------
+    ValueError
+        If there is no slider, an empty range, or more than 200 combinations.
+
+    Examples
+    --------
+    >>> def draw(fig, degree):
+    ...     fig.subplots().plot([0, 1], [0, degree])
+    >>> widget = sliders(draw, "A line that gets steeper.", degree=[1, 2, 3])
+    >>> len(widget.frames)
+    3
+    """
+    count = math.prod(len(value) for value in values.values())
+    if not values or count == 0 or count > 200:
+        raise ValueError(f"sliders got {count if values else 0} combinations; give 1 to 200, as name=[value, ...].")
+    return Sliders(draw, alt, figsize, {name: [float(v) for v in value] for name, value in values.items()})
+
+
+class Sliders:
+    """What :func:`sliders` returns: the frames, and how Jupyter shows them."""
+
+    def __init__(self, draw: Callable[..., None], alt: str, figsize: tuple[float, float], values: dict[str, list[float]]):
+        self.alt, self.values = " ".join(alt.split()), values
+        self.frames: list[bytes] = []
+        middle = tuple(len(value) // 2 for value in values.values())
+        for index in itertools.product(*(range(len(value)) for value in values.values())):
+            fig = Figure(figsize=figsize, layout="constrained")
+            draw(fig, **{name: value[i] for (name, value), i in zip(values.items(), index, strict=True)})
+            self.frames.append(_png(fig))
+            if index == middle:
+                self.middle, self.data = len(self.frames) - 1, figure_data(fig)
+        self.start = middle
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        frames = [base64.b64encode(frame).decode() for frame in self.frames]
+        uid = "d2l-" + hashlib.sha256("".join(frames).encode()).hexdigest()[:10]
+        rows = []
+        for (name, value), start in zip(self.values.items(), self.start, strict=True):
+            shown = html.escape(json.dumps([f"{v:g}" for v in value]))
+            rows.append(
+                f'<label style="display:flex;gap:.6em;align-items:center">{html.escape(name)} '
+                f'<input type="range" min="0" max="{len(value) - 1}" value="{start}" data-values="{shown}" style="flex:1"> '
+                f'<output style="min-width:4em">{value[start]:g}</output></label>'
+            )
+        page = (
+            f'<div class="d2l-sliders" id="{uid}" data-frames="{html.escape(json.dumps(frames))}" style="max-width:34em">'
+            f'<img alt="{html.escape(self.alt)}" style="max-width:100%" src="data:image/png;base64,{frames[self.middle]}">'
+            f"{''.join(rows)}<script>{SLIDER_SCRIPT}</script></div>"
+        )
+        bundle = {"text/html": page, "image/png": frames[self.middle], FIGURE_MIME: self.data, "text/plain": f"sliders: {', '.join(self.values)}"}
+        return bundle, {"image/png": {"alt": self.alt}}
+
+
+#: The same text in every slider figure, so that one content-security hash covers them all.
+SLIDER_SCRIPT = (
+    "(()=>{const root=document.currentScript.closest('.d2l-sliders');"
+    "const frames=JSON.parse(root.dataset.frames),inputs=[...root.querySelectorAll('input')];"
+    "const show=()=>{let k=0;for(const i of inputs){k=k*(+i.max+1)+(+i.value);"
+    "i.nextElementSibling.value=JSON.parse(i.dataset.values)[i.value]}"
+    "root.querySelector('img').src='data:image/png;base64,'+frames[k]};"
+    "inputs.forEach(i=>i.addEventListener('input',show))})()"
+)
+
+
+def _png(fig: Figure) -> bytes:
+    """A small PNG of a figure: 1.5x resolution, at most 48 colours."""
+    from PIL import Image
+
+    buffer, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=150)
+    Image.open(buffer).convert("RGB").quantize(48).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def _figure_bundle(fig: Figure, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Mime bundle that Jupyter stores beside a figure's picture: the plotted data and the alt text."""
+    alt = str(fig.get_label())
+    return {FIGURE_MIME: figure_data(fig)}, {"image/png": {"alt": alt}} if alt else {}
+
+
+def figure_data(fig: Figure) -> dict[str, Any]:
+    """What was plotted, in numbers: up to 24 samples of every line, bar group, scatter and image.
+
+    Returns
+    -------
+    ``{"axes": [{"title", "xlabel", "ylabel", "lines", "bars", "points", "images"}, ...]}`` with values
+    rounded to six significant digits.
+
+    Examples
+    --------
+    >>> ax = plot([0, 1], [2, 3], ["a"])
+    >>> figure_data(ax.figure)["axes"][0]["lines"]
+    [{'label': 'a', 'n': 2, 'x': [0.0, 1.0], 'y': [2.0, 3.0]}]
+    """
+    return {"axes": [_axes_data(ax) for ax in fig.axes]}
+
+
+def _axes_data(ax: Axes) -> dict[str, Any]:
+    lines = [
+        {"label": _label(line), "n": len(line.get_xdata()), "x": _sample(line.get_xdata()), "y": _sample(line.get_ydata())}  # type: ignore[arg-type]
+        for line in ax.lines
+    ]
+    bars = [
+        {"label": _label(group), "n": len(group.patches), "y": _sample([p.get_height() if hasattr(p, "get_height") else 0 for p in group.patches])}
+        for group in ax.containers
+        if hasattr(group, "patches")
+    ]
+    points = []
+    for group in ax.collections:
+        offsets = np.ma.filled(np.ma.asarray(group.get_offsets()), np.nan)
+        if len(offsets) > 1:
+            points.append({"label": _label(group), "n": len(offsets), "x": _sample(offsets[:, 0]), "y": _sample(offsets[:, 1])})
+    images = []
+    for image in ax.images:
+        values = np.ma.filled(np.ma.asarray(image.get_array(), dtype=float), np.nan)
+        images.append({"shape": list(values.shape), "values": _sample(values.ravel()), "mean": _round(float(np.nanmean(values)))})
+    return {"title": ax.get_title(), "xlabel": ax.get_xlabel(), "ylabel": ax.get_ylabel(), "lines": lines, "bars": bars, "points": points, "images": images}
+
+
+def _label(artist: Any) -> str:
+    label = str(artist.get_label())
+    return "" if label.startswith("_") else label
+
+
+def _round(value: float) -> float | str:
+    return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+
+
+def _sample(values: Any, count: int = 24) -> list[float | str]:
+    array = np.asarray(values, dtype=float).ravel()
+    if len(array) > count:
+        array = array[np.linspace(0, len(array) - 1, count).round().astype(int)]
+    return [_round(float(value)) for value in array]
