@@ -380,10 +380,9 @@ def _png(fig: Figure) -> bytes:
     return small.getvalue()
 
 
-def _figure_bundle(fig: Figure, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _figure_bundle(fig: Figure, include: Any = None, exclude: Any = None) -> dict[str, Any]:
     """Mime bundle that Jupyter stores beside a figure's picture: the plotted data and the alt text."""
-    alt = str(fig.get_label())
-    return {FIGURE_MIME: figure_data(fig)}, {"image/png": {"alt": alt}} if alt else {}
+    return {FIGURE_MIME: figure_data(fig)}
 
 
 def figure_data(fig: Figure) -> dict[str, Any]:
@@ -391,7 +390,7 @@ def figure_data(fig: Figure) -> dict[str, Any]:
 
     Returns
     -------
-    ``{"axes": [{"title", "xlabel", "ylabel", "lines", "bars", "points", "images"}, ...]}`` with values
+    ``{"alt": text, "axes": [{"title", "xlabel", "ylabel", "lines", "bars", "points", "images"}, ...]}`` with values
     rounded to six significant digits.
 
     Examples
@@ -400,7 +399,7 @@ def figure_data(fig: Figure) -> dict[str, Any]:
     >>> figure_data(ax.figure)["axes"][0]["lines"]
     [{'label': 'a', 'n': 2, 'x': [0.0, 1.0], 'y': [2.0, 3.0]}]
     """
-    return {"axes": [_axes_data(ax) for ax in fig.axes]}
+    return {"alt": str(fig.get_label()), "axes": [_axes_data(ax) for ax in fig.axes]}
 
 
 def _axes_data(ax: Axes) -> dict[str, Any]:

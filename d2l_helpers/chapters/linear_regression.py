@@ -5,12 +5,38 @@ Generated from book/03-linear-regression/*.py by `python -m bookbuild export`; e
 
 import d2l_helpers as d2l
 import inspect
+import itertools
+import math
 import matplotlib.pyplot as plt
 import os
 import time
 import torch
 from IPython.display import display as show_output
 from torch import nn
+
+
+# 3.1 Linear regression
+def fit_normal_equations(X, y):
+    """Least squares by the normal equations, with a bias.
+
+    `X` has shape (n, d) without a column of ones and `y` (n, 1); returns
+    (d + 1, 1), the bias last. The columns must be independent.
+    """
+    A = torch.cat((X, torch.ones_like(X[:, :1])), dim=1)  # (n, d + 1)
+    return torch.linalg.solve(A.mT @ A, A.mT @ y)
+
+
+# 3.1 Linear regression
+def sgd_step(w, b, X, y, lr):
+    """One minibatch step on half the mean squared error.
+
+    `w` has shape (d, 1), `b` (1,), `X` (m, d), `y` (m, 1). Returns the
+    new `w` and `b`; the old ones stay unchanged.
+    """
+    error = X @ w + b - y  # (m, 1)
+    grad_w = X.mT @ error / len(X)  # (d, m) @ (m, 1) -> (d, 1)
+    grad_b = error.mean(dim=0)  # (1,)
+    return w - lr * grad_w, b - lr * grad_b
 
 
 # 3.1 Linear regression
@@ -37,6 +63,17 @@ class Timer:
 
     def sum(self):
         return sum(self.times)
+
+    def cumsum(self):
+        return list(itertools.accumulate(self.times))
+
+
+# 3.1 Linear regression
+def normal_pdf(x, mu, sigma):
+    """Density (3.1.17) at `x`, of any shape; `sigma` is the standard
+    deviation, not the variance."""
+    scaled = (x - mu) / sigma
+    return torch.exp(-scaled**2 / 2) / (math.sqrt(2 * math.pi) * sigma)
 
 
 # 3.2 Object-oriented design for implementation
@@ -270,15 +307,6 @@ def close_epoch(self):
 
 
 # 3.3 Synthetic regression data
-@add_to_class(DataModule)
-def get_tensorloader(self, tensors, train, indices=slice(0, None)):
-    """Minibatches of `tensors[indices]`; shuffled if `train`."""
-    tensors = tuple(tensor[indices] for tensor in tensors)
-    return d2l.BatchLoader(tensors, self.batch_size, shuffle=train,
-                           generator=getattr(self, "generator", None))
-
-
-# 3.3 Synthetic regression data
 class SyntheticRegressionData(DataModule):
     """Labels y = Xw + b + noise with known w and b."""
 
@@ -289,9 +317,41 @@ class SyntheticRegressionData(DataModule):
         n = num_train + num_val
         self.X = torch.randn(n, len(w), generator=generator)
         eps = noise * torch.randn(n, 1, generator=generator)
-        self.y = self.X @ w.reshape(-1, 1) + b + eps
+        self.y = self.X @ w.reshape(-1, 1) + b + eps  # (n, 1)
 
-    def get_dataloader(self, train):
-        n = self.num_train
-        indices = slice(0, n) if train else slice(n, None)
-        return self.get_tensorloader((self.X, self.y), train, indices)
+
+# 3.3 Synthetic regression data
+class BatchIterator:
+    """Minibatches of (X, y); every `for` loop over it is one epoch."""
+
+    def __init__(self, X, y, batch_size, shuffle=False, generator=None):
+        self.X, self.y, self.batch_size = X, y, batch_size
+        self.shuffle, self.generator = shuffle, generator
+
+    def __len__(self):
+        return math.ceil(len(self.X) / self.batch_size)
+
+    def __iter__(self):
+        n = len(self.X)
+        order = (torch.randperm(n, generator=self.generator)
+                 if self.shuffle else torch.arange(n))
+        for index in order.split(self.batch_size):
+            yield self.X[index], self.y[index]
+
+
+# 3.3 Synthetic regression data
+@add_to_class(DataModule)
+def get_tensorloader(self, tensors, train, indices=slice(0, None)):
+    """Minibatches of `tensors[indices]`; shuffled if `train`."""
+    tensors = tuple(tensor[indices] for tensor in tensors)
+    return d2l.BatchLoader(tensors, self.batch_size, shuffle=train,
+                           generator=getattr(self, "generator", None))
+
+
+# 3.3 Synthetic regression data
+@add_to_class(SyntheticRegressionData)
+def get_dataloader(self, train):
+    """The training rows, shuffled, or the validation rows in order."""
+    n = self.num_train
+    indices = slice(0, n) if train else slice(n, None)
+    return self.get_tensorloader((self.X, self.y), train, indices)

@@ -1,0 +1,116 @@
+"""Rules of form that need no run: width, length, numbering, links, exercises with solutions."""
+
+import re
+import urllib.parse
+from pathlib import Path
+
+from .book import Book, Section
+
+LINK = re.compile(r"(!?)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
+TAG = re.compile(r"\\tag\{(\d+\.\d+\.\d+)\}")
+EQREF = re.compile(r"(?<![\w.$])\((\d+\.\d+\.\d+)\)")
+FIGURE = re.compile(r"^\*\*Figure (\d+\.\d+\.\d+)\.\*\*", re.M)
+FIGREF = re.compile(r"(?<!\*\*)Figure (\d+\.\d+\.\d+)")
+EXERCISE = re.compile(r"^#+ Exercise (\d+\.\d+-\d+)", re.M)
+SOLVED = re.compile(r"^#+ Solution (\d+\.\d+-\d+)", re.M)
+MAX_COLUMNS, MAX_LINES = 79, 40
+
+
+def problems(book: Book) -> list[str]:
+    """Every breach of form in the book, with file and line."""
+    found = [f"{p.relative_to(book.root).as_posix()}: book/contents.toml does not name it." for p in book.stray()]
+    texts = {s: prose(s) for s in book.sections}
+    tags = {t for pieces in texts.values() for _, text in pieces for t in TAG.findall(text)}
+    figures = {f for pieces in texts.values() for _, text in pieces for f in FIGURE.findall(text)}
+    written = {".".join(t.split(".")[:2]) for t in (s.id for s in book.sections)}
+    for section, pieces in texts.items():
+        found += _numbering(section, pieces)
+        for line, text in pieces:
+            found += _links(section, line, text)
+            bare = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`", lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
+            for kind, pattern, known in (("equation", EQREF, tags), ("figure", FIGREF, figures)):
+                for match in pattern.finditer(bare):
+                    if match[1] not in known and ".".join(match[1].split(".")[:2]) in written:
+                        found.append(f"{section.name}:{line + bare[: match.start()].count(chr(10))}: there is no {kind} {match[1]}.")
+        if not section.is_page:
+            found += _code(section) + _order(section)
+    return found
+
+
+def prose(section: Section) -> list[tuple[int, str]]:
+    """(line, text) of every Markdown piece of a section."""
+    if section.is_page:
+        return [(1, section.text)]
+    return [(section.cell_lines[i], c.source) for i, c in enumerate(section.notebook.cells) if c.cell_type == "markdown"]
+
+
+def _numbering(section: Section, pieces: list[tuple[int, str]]) -> list[str]:
+    found = []
+    for kind, pattern in (("equation", TAG), ("figure", FIGURE)):
+        numbers = [n for _, text in pieces for n in pattern.findall(text)]
+        wanted = [f"{section.id}.{i}" for i in range(1, len(numbers) + 1)]
+        if numbers != wanted:
+            at = next(i for i, (a, b) in enumerate(zip(numbers, wanted, strict=True)) if a != b)
+            found.append(f"{section.name}: {kind} {numbers[at]} should be {wanted[at]}.")
+    return found
+
+
+def _links(section: Section, line: int, text: str) -> list[str]:
+    found = []
+    for match in LINK.finditer(text):
+        target = urllib.parse.unquote(match[2].split("#")[0])
+        if not target or "://" in target or target.startswith("mailto:"):
+            continue
+        path = (section.path.parent / target).resolve()
+        exists = path.exists() or (path.suffix == ".ipynb" and path.with_suffix(".py").exists())
+        if not exists:
+            found.append(f"{section.name}:{line + text[: match.start()].count(chr(10))}: the link to {match[2]} leads nowhere.")
+        if match[1] and match[0].startswith("![]"):
+            found.append(f"{section.name}:{line + text[: match.start()].count(chr(10))}: the image {match[2]} has no alternative text.")
+    return found
+
+
+def _code(section: Section) -> list[str]:
+    found = []
+    for index, cell in section.code_cells():
+        lines = cell.source.splitlines()
+        if len(lines) > MAX_LINES:
+            found.append(f"{section.where(index)}: {len(lines)} lines; split the cell ({MAX_LINES} at most).")
+        found += [f"{section.where(index, n)}: {len(text)} columns ({MAX_COLUMNS} at most)." for n, text in enumerate(lines, 1) if len(text) > MAX_COLUMNS]
+    return found
+
+
+def _order(section: Section) -> list[str]:
+    """Title, exercises with solutions, and the parts that every section has."""
+    text = "\n".join(c.source for c in section.notebook.cells if c.cell_type == "markdown")
+    found = []
+    if not text.startswith(f"# {section.id} {section.title}"):
+        found.append(f"{section.name}: the title should be '# {section.id} {section.title}', as in book/contents.toml.")
+    asked, solved = EXERCISE.findall(text), SOLVED.findall(text)
+    if asked != solved or asked != [f"{section.id}-{i}" for i in range(1, len(asked) + 1)]:
+        found.append(f"{section.name}: exercises {asked} and solutions {solved} do not fit.")
+    heads = [h for h in ("## Summary", "## Exercises", "## Sources") if not re.search(rf"^{h}\b", text, re.M)]
+    if heads and section.exercises:
+        found.append(f"{section.name}: there is no {', '.join(heads)}.")
+    return found
+
+
+def missing_alt(section: Section, notebook: object) -> list[str]:
+    """Pictures among the outputs that no text describes."""
+    found = []
+    for index, cell in enumerate(notebook.cells):  # type: ignore[attr-defined]
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}) and not output.get("metadata", {}).get("image/png", {}).get("alt"):
+                found.append(f"{section.where(index)}: the picture has no alternative text; end the cell with d2l.describe(...).")
+    return found
+
+
+def paths_in_outputs(section: Section, notebook: object, root: Path) -> list[str]:
+    """Outputs that show a path of the machine that made them."""
+    home, found = str(Path.home()), []
+    for index, cell in enumerate(notebook.cells):  # type: ignore[attr-defined]
+        for output in cell.get("outputs", []):
+            text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+            if str(root) in text or (len(home) > 1 and home in text):
+                found.append(f"{section.where(index)}: the output shows a path of this machine; print something else.")
+    return found

@@ -1,0 +1,100 @@
+"""A small book in a temporary folder, made of the same parts as the real one."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bookbuild.book import Book
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HEADER = """# ---
+# jupyter:
+#   d2l:
+#     data: [{data}]
+#     profiles:
+#       gpu: {{}}
+#       smoke: {smoke}
+#     limits: {limits}
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+"""
+
+
+class MiniBook:
+    """Writes sections `1.1`, `1.2`, ... of a book with one chapter `01-start`."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.names: dict[str, str] = {}
+        (root / "book" / "01-start").mkdir(parents=True)
+        (root / "pyproject.toml").write_text("[tool.bookbuild]\n")
+        package = root / "d2l_helpers"
+        shutil.copytree(ROOT / "d2l_helpers", package, ignore=shutil.ignore_patterns("__pycache__", "chapters"))
+        (package / "chapters").mkdir()
+        self._plan()
+
+    def _plan(self) -> None:
+        rows = ",\n".join(f'  {{ id = "{i}", title = "{n}", file = "{i.split(".")[1].zfill(2)}-{n}", checks = 1, exercises = 0 }}' for i, n in self.names.items())
+        text = f'title = "Small book"\n[[chapter]]\nnumber = 1\ntitle = "Start"\nfolder = "01-start"\npart = "Basics"\nsections = [\n{rows}\n]\n'
+        (self.root / "book" / "contents.toml").write_text(text)
+
+    def add(self, name: str, *cells: str, data: str = "", smoke: str = "{}", limits: str = "{}") -> Path:
+        """A section whose cells are given as text; a cell may start with `tags=[...]` on a line of its own."""
+        number = f"1.{len(self.names) + 1}"
+        self.names[number] = name
+        self._plan()
+        path = self.root / "book" / "01-start" / f"{number.split('.')[1].zfill(2)}-{name}.py"
+        text = HEADER.format(data=data, smoke=smoke, limits=limits) + f"# %% [markdown]\n# # {number} {name}\n"
+        for cell in cells:
+            first, _, rest = cell.partition("\n")
+            if first.startswith("tags="):
+                text += f"\n# %% {first}\n{rest}\n"
+            elif first == "markdown":
+                text += "\n# %% [markdown]\n" + "".join(f"# {line}\n" for line in rest.splitlines())
+            else:
+                text += f"\n# %%\n{cell}\n"
+        path.write_text(text)
+        return path
+
+    @property
+    def book(self) -> Book:
+        return Book(self.root)
+
+
+@pytest.fixture
+def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MiniBook:
+    """An empty small book; its store and its data lie in the same temporary folder."""
+    for name in ("BOOK_STORE", "FRESH", "D2L_DATA", "D2L_MIRRORS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("D2L_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("D2L_OFFLINE", "1")
+    return MiniBook(tmp_path / "root")
+
+
+@pytest.fixture
+def cli(mini: MiniBook, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a verb on the small book; returns the exit status and everything printed."""
+    from bookbuild.cli import main
+
+    def call(*args: str) -> tuple[int, str]:
+        capfd.readouterr()
+        status = main(["--root", str(mini.root), *args])
+        out, err = capfd.readouterr()
+        return status, out + err
+
+    return call

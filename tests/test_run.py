@@ -1,0 +1,179 @@
+"""Running: faults are named with file, cell and line; what is current does not run; what ran is kept."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from bookbuild import keys, pair
+from bookbuild.book import Book, BookError
+from bookbuild.run import run, shard, store_of
+from bookbuild.store import read_notebook
+
+Cli = Callable[..., tuple[int, str]]
+
+
+def line_of(path, text: str) -> int:
+    return next(i for i, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+
+
+def test_every_fault_is_named(mini, cli: Cli, monkeypatch):
+    """A cell that raises, a killed kernel, an endless cell, the limits, a warning, data: one run, each named."""
+    raises = mini.add("raises", "x = 1", "# check 1.1-C1\ny = 2\nassert x == y, 'they differ'")
+    killed = mini.add("killed", "import os, signal", "x = 1", "os.kill(os.getpid(), signal.SIGKILL)")
+    endless = mini.add("endless", "x = 1", "while True:\n    pass", limits="{cell_seconds: 3}")
+    slow = mini.add("slow", "import time", "time.sleep(60)", limits="{seconds: 6}")
+    large = mini.add("large", "import time", "block = bytearray(700 << 20)\ntime.sleep(20)", limits="{memory_mb: 500}")
+    warns = mini.add("warns", "import warnings", "x = 1\nwarnings.warn('old call', DeprecationWarning)")
+    undeclared = mini.add("undeclared", "import json, os\nwith open(os.environ['D2L_RECORD'], 'a') as file:\n    file.write(json.dumps({'name': 'cats', 'source': 'real'}))")
+    good = mini.add("good", "print(6 * 7)")
+    status, text = cli("run")
+    assert status == 1
+    for path, cell, line, words in (
+        (raises, 3, line_of(raises, "assert x == y"), "AssertionError: they differ"),
+        (killed, 4, line_of(killed, "os.kill"), "kernel died"),
+        (endless, 3, line_of(endless, "while True"), "did not end within its limit"),
+        (slow, 3, line_of(slow, "time.sleep"), "limit of 6 s"),
+        (large, 3, line_of(large, "block ="), "over its limit of 500 MB"),
+        (warns, 3, line_of(warns, "x = 1"), "DeprecationWarning: old call"),
+        (undeclared, 1, 0, "fetched cats, which its header does not declare"),
+    ):
+        name = path.relative_to(mini.root).as_posix()
+        message = next((m for m in text.splitlines() if m.startswith(f"error: {name}")), "")
+        assert words in message, (name, message, text)
+        assert f"(cell {cell})" in message
+        if line:
+            assert f"{name}:{line} " in message
+    assert "1 of 8 notebooks good" in text
+    # what succeeded is kept: the second run runs the seven others only
+    section = mini.book.select(["1.8"])[0]
+    key = keys.key(section, "cpu", "real", keys.Sources(mini.root))
+    assert store_of(mini.book).get(key).cells[1].outputs[0].text == "42\n"
+    assert good.exists() and (mini.root / "build" / "failed" / "1.1.ipynb").exists()
+    record = json.loads((mini.root / "build" / "records" / "cpu" / "1.1.json").read_text())
+    assert record["status"] == "failed" and record["checks"] == [] and record["peak_mb"] > 10
+
+
+def test_what_reruns(mini, cli: Cli):
+    """Prose: nothing. A helper function: the notebooks that reach it. An export cell: its users."""
+    first = mini.add("first", "import d2l_helpers as d2l", "tags=[\"export\"]\ndef double(x):\n    return 2 * x", "print(double(2), d2l.try_device())")
+    mini.add("second", "from d2l_helpers.chapters.start import double", "print(double(3))")
+    third = mini.add("third", "print('nothing imported')")
+    status, text = cli("run")
+    assert status == 0, text
+    assert "3 of 3 notebooks good" in text
+    assert "nothing to do" in cli("run")[1]
+
+    third.write_text(third.read_text().replace("# # 1.3 third", "# # 1.3 third\n#\n# One more sentence."))
+    assert "nothing to do" in cli("run")[1]
+
+    device = mini.root / "d2l_helpers" / "device.py"
+    device.write_text(device.read_text().replace("def try_device(", "def unused():\n    return 1\n\n\ndef try_device("))
+    assert "nothing to do" in cli("run")[1]  # a function that nobody reaches
+    device.write_text(device.read_text().replace("count = torch", "count = 0 + torch"))
+    assert _ran(cli("run")[1]) == ["1.1"]
+
+    first.write_text(first.read_text().replace("return 2 * x", "return x + x"))
+    assert sorted(_ran(cli("run")[1])) == ["1.1", "1.2"]
+    assert "return x + x" in (mini.root / "d2l_helpers" / "chapters" / "start.py").read_text()
+
+
+def _ran(text: str) -> list[str]:
+    return [line.split()[2] for line in text.splitlines() if line.startswith("[") and "] ok" in line]
+
+
+def test_profiles(mini, cli: Cli):
+    mini.add("knobs", 'tags=["parameters"]\nsteps = 7', "print(steps)", smoke="{steps: 2}")
+    status, text = cli("run", "--profile", "smoke")
+    assert status == 0, text
+    section = mini.book.select(["1.1"])[0]
+    key = keys.key(section, "smoke", "real", keys.Sources(mini.root))
+    executed = store_of(mini.book).get(key)
+    assert executed.cells[2].outputs[0].text == "2\n"
+    assert [c.source for c in executed.cells] == [c.source for c in section.notebook.cells]
+    assert keys.key(section, "cpu", "real", keys.Sources(mini.root)) != key
+
+
+def test_unknown_parameter(mini, cli: Cli):
+    mini.add("knobs", 'tags=["parameters"]\nsteps = 7', "print(steps)", smoke="{stepz: 2}")
+    status, text = cli("run", "--profile", "smoke")
+    assert status == 1 and "sets stepz" in text and "it has: steps" in text
+
+
+def test_committed_notebook_is_a_store_entry(mini, cli: Cli):
+    mini.add("only", "print(1.5)")
+    assert cli("accept")[0] == 0
+    for path in store_of(mini.book).folder.iterdir():
+        path.unlink()
+    assert "nothing to do" in cli("run")[1]
+    # a number changed by hand: the notebook no longer vouches for its outputs
+    path = mini.book.select(["1.1"])[0].ipynb
+    path.write_text(path.read_text().replace("1.5\\n", "1.7\\n"))
+    status, text = cli("check")
+    assert status == 1 and "expected '1.7', got '1.5'" in text and "01-only.py:" in text and "(cell 2)" in text, text
+
+
+def test_damaged_store_entry(mini, cli: Cli):
+    mini.add("only", "print(1)")
+    cli("run")
+    entry = next(store_of(mini.book).folder.glob("*.ipynb"))
+    entry.write_text('{"half": ')
+    status, text = cli("run")
+    assert status == 0 and "is damaged" in text and "1 of 1 notebooks good" in text
+    assert entry.with_suffix(".damaged").exists()
+
+
+def test_two_runs_are_byte_equal(mini, cli: Cli):
+    mini.add("plot", "import torch\nimport matplotlib.pyplot as plt\nimport d2l_helpers as d2l\n\nd2l.use_style()", "ax = d2l.plot(torch.arange(5), torch.rand(5, generator=torch.manual_seed(0)))\nd2l.describe(ax, 'five points')", "print(object())")
+    texts = []
+    for _ in range(2):
+        assert cli("accept", "--fresh")[0] == 0
+        texts.append(mini.book.select(["1.1"])[0].ipynb.read_bytes())
+    assert texts[0] == texts[1]
+    assert b'"alt": "five points"' in texts[0] and b"vnd.d2l.figure" in texts[0]
+
+
+def test_stores_unite(mini, tmp_path):
+    mini.add("a", "print(1)")
+    mini.add("b", "print(2)")
+    book = mini.book
+    results = run(book, shard(book.notebooks, "1/2"))
+    assert [r.section.id for r in results] == ["1.1"]
+    other = tmp_path / "other"
+    store_of(book).folder.rename(other)
+    run(book, shard(book.notebooks, "2/2"))
+    assert store_of(book).merge(other) == 1
+    assert all(r.record["status"] == "ok" and r.record["seconds"] > 0 for r in run(book, book.notebooks, say=lambda text: None))
+
+
+def test_shard_needs_sense(mini):
+    with pytest.raises(BookError, match="write i/n"):
+        shard([], "3/2")
+
+
+@pytest.mark.slow
+def test_dask_cluster_gives_the_same(mini):
+    from distributed import LocalCluster
+
+    mini.add("a", "import torch", "print(torch.arange(3).sum() * 1.5)")
+    mini.add("b", "print(2)")
+    book: Book = mini.book
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        there = run(book, book.notebooks, fresh=True, scheduler=cluster.scheduler_address)
+    here = run(book, book.notebooks, fresh=True)
+    for a, b in zip(there, here, strict=True):
+        assert a.ok and b.ok
+        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(pair.reference(b.section, b.notebook, b.key, "real"))
+
+
+def test_interrupted_store_write_leaves_nothing(mini, monkeypatch):
+    import os
+
+    from bookbuild.store import write_text
+
+    target = mini.root / "store" / "x.ipynb"
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_text(target, "text")
+    assert list(target.parent.iterdir()) == []
+    assert read_notebook(target) is None
