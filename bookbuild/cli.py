@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("build", _build, "pair, run, and build the site", "run")
     verb("site", _build, "the same as build", "run")
     verb("from-notebook", _from_notebook, "bring an edit made in an .ipynb into its .py")
+    verb("lab", _lab, "open JupyterLab on the book")
     verb("merge-store", _merge, "take over the entries of other store folders (given as arguments)")
     verb("status", _status, "checks planned, marked and exercises for each section")
     return parser
@@ -129,6 +130,12 @@ def _merge(book: Book, args: argparse.Namespace) -> int:
             raise BookError(f"{folder}: no such folder.")
         print(f"{folder}: {store_of(book).merge(Path(folder))} entries taken over")
     return 0
+
+
+def _lab(book: Book, args: argparse.Namespace) -> int:
+    from . import lab
+
+    return lab.start(book.root)
 
 
 def _status(book: Book, args: argparse.Namespace) -> int:

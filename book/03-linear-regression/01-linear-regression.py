@@ -18,6 +18,7 @@
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
+# ---
 
 # %% [markdown]
 # # 3.1 Linear regression
@@ -105,8 +106,8 @@ for (x1, x2), label in zip(X[:3].tolist(), y[:3, 0].tolist()):
 # In code a vector of labels or weights is a matrix with one column, `(n, 1)` or `(d, 1)`, and the bias has shape `(1,)`.
 
 # %%
-w = torch.tensor([[0.03], [-0.01]], dtype=f64)  # (2, 1), a guess
-b = torch.tensor([0.2], dtype=f64)  # (1,)
+w = torch.tensor([[0.02], [-0.01]], dtype=f64)  # (2, 1), a guess
+b = torch.tensor([1.0], dtype=f64)  # (1,)
 y_hat = X @ w + b  # (32, 2) @ (2, 1) + (1,) -> (32, 1)
 first = w[0] * X[0, 0] + w[1] * X[0, 1] + b  # (3.1.1) for one house
 torch.testing.assert_close(y_hat[0], first)
@@ -168,7 +169,7 @@ def draw_line(ax, w, b):
     ax.plot(x[:, 0], y[:, 0], "o", ms=4, color="C0")
     ends = torch.tensor([-1.1, 2.1])
     ax.plot(ends, w * ends + b, color="black")
-    ax.set(xlabel="(area - 100 m²) / 50 m²", xlim=(-1.15, 2.15), ylim=(0, 8))
+    ax.set(xlabel="(area − 100 m²) / 50 m²", xlim=(-1.15, 2.15), ylim=(0, 8))
 
 
 # %%
@@ -195,8 +196,8 @@ ones = torch.ones_like(x)
 best = torch.linalg.lstsq(torch.cat((x, ones), 1), y).solution[:, 0]
 w_axis = torch.linspace(-0.4, 2.8, 65, dtype=f64)
 b_axis = torch.linspace(1.4, 4.6, 65, dtype=f64)
-residuals = w_axis * x[:, :, None] + b_axis[:, None, None] - y[:, :, None]
-surface = (residuals**2 / 2).mean(dim=1)  # (65 values of b, 65 values of w)
+lines = w_axis * x[:, :, None] + b_axis[:, None]  # (32, 65, 65)
+surface = ((lines - y[:, :, None]) ** 2 / 2).mean(dim=0)  # (b, w)
 levels = [0.1, 0.2, 0.4, 0.7, 1.1, 1.6, 2.2, 3.0]
 
 
@@ -204,7 +205,7 @@ def draw(fig, w, b):
     left, right = fig.subplots(1, 2)
     draw_line(left, w, b)
     left.set_ylabel("price (100 000 euros)")
-    right.contour(w_axis, b_axis, surface, levels, cmap="viridis")
+    right.contour(w_axis, b_axis, surface, levels, colors="#999999")
     right.plot(*best, "k+", ms=10, mew=2)
     right.plot(w, b, "o", ms=9, color="C1")
     right.set(xlabel="w", ylabel="b")
@@ -213,9 +214,8 @@ def draw(fig, w, b):
 
 d2l.sliders(draw, """Left: houses, a line and its residuals. Right: the
     contours of the loss over w and b, a cross at the lowest point, and a
-    dot at the parameters of the line.""", figsize=(7, 2.9),
-    w=[0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4],
-    b=[1.8, 2.2, 2.6, 3.0, 3.4, 3.8, 4.2])
+    dot at the parameters of the line.""", figsize=(6.4, 2.7),
+    w=[0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4], b=[2.0, 2.5, 3.0, 3.5, 4.0])
 
 # %% [markdown]
 # **Figure 3.1.2.** Left the line, right its place on the contours of the loss.
@@ -359,7 +359,7 @@ ax = d2l.plot(xs[:, 0], [2 * xs[:, 0] + 1, slope * xs[:, 0] + intercept],
               ["true line", "squared-loss fit"], xlabel="x", ylabel="y")
 ax.plot(xs[:9, 0], ys[:9, 0], "o", color="black", ms=4)
 ax.plot(xs[9:, 0], ys[9:, 0], "X", color="black", ms=8)
-ax.annotate("mistyped label", (9, 100), (5.6, 92), fontsize=9)
+ax.text(8.7, 100, "mistyped label", ha="right", va="center")
 d2l.describe(ax, """Nine points on a line and one far above it. The
     squared-loss fit is three times as steep as the true line and misses
     all ten points.""")
@@ -474,28 +474,34 @@ def losses(path):
     return ((design @ path.mT - y) ** 2 / 2).mean(dim=0)
 
 
-W, B = torch.meshgrid(torch.linspace(-0.4, 3.0, 41, dtype=f64),
-                      torch.linspace(-0.2, 4.6, 41, dtype=f64),
-                      indexing="xy")
-bowl = losses(torch.stack((W.ravel(), B.ravel()), dim=1)).reshape(W.shape)
+# Rings of equal loss: C C' = X'X / n, and (w, b) = best + C'^-1 u.
+C = torch.linalg.cholesky(design.mT @ design / n)  # (2, 2)
+radius = torch.linspace(0, 3.4, 21, dtype=f64)[:, None]  # (21, 1)
+angle = torch.linspace(0, 2 * math.pi, 61, dtype=f64)  # (61,)
+u = torch.stack((radius * angle.cos(), radius * angle.sin()))
+rings = best[:, None] + torch.linalg.solve(C.mT, u.reshape(2, -1))
+height = losses(rings.mT)  # (21 * 61,)
 
 # %%
 fig = plt.figure(figsize=(7.2, 3.3))
 left = fig.add_subplot(1, 2, 1, projection="3d", computed_zorder=False)
-left.plot_surface(W.numpy(), B.numpy(), bowl.numpy(), cmap="viridis",
-                  alpha=0.6, rstride=2, cstride=2, zorder=1)
+left.plot_surface(*(v.reshape(21, 61).numpy() for v in (*rings, height)),
+                  cmap="viridis", alpha=0.75, rstride=1, cstride=1)
 left.plot(*gd.mT, losses(gd), "o-", ms=3, color="C1", zorder=2)
-left.set(xlabel="w", ylabel="b", xticks=[0, 1, 2, 3], yticks=[0, 2, 4])
-left.set_title("the bowl, with the path of GD")
+left.set(xlabel="w", ylabel="b", xticks=[-2, 0, 2, 4],
+         yticks=[0, 2, 4, 6], zticks=[0, 2, 4, 6])
+left.set_title("loss, with the path of GD")
 left.view_init(elev=38, azim=-60)
+left.set_box_aspect((4, 4, 2.6), zoom=0.92)
 right = fig.add_subplot(1, 2, 2)
-right.contour(W, B, bowl, [0.1, 0.3, 0.7, 1.3, 2.2, 3.5, 5], alpha=0.6)
+for ring in rings.reshape(2, 21, 61)[:, 3::3].unbind(dim=1):
+    right.plot(*ring, color="#aaaaaa", lw=1)
 right.plot(*gd.mT, "o-", ms=3, color="C1", label="GD, all 32 examples")
 right.plot(*sgd.mT, "s--", ms=3, lw=1, color="black",
            label="SGD, batches of 4")
 right.plot(*best, "+", ms=12, mew=2.5, color="C2")
 right.set(xlabel="w", ylabel="b", xlim=(-0.4, 3.0), ylim=(-0.2, 4.6))
-right.legend(loc="lower right")
+right.legend(loc="lower right", frameon=True)
 d2l.describe(right, """The loss as a bowl over w and b, and its contours.
     The path of full gradient descent runs smoothly to the lowest point;
     the path of minibatch SGD follows it with jitter and keeps moving
@@ -642,7 +648,8 @@ for name, features in (("raw", X), ("standardized", Z)):
 # %% [markdown]
 # On the raw features the learning rate must be tiny, and the flat directions would then need an enormous number of steps.
 # On the standardized ones a rate of 0.1 is safe and quick.
-# This is the complete training program; one pass over all examples is an *epoch*.
+# This is the complete training program.
+# It shuffles the examples and cuts the shuffled order into minibatches, so that each example is used once before any is used again; one such pass is an *epoch*.
 
 # %%
 rng = torch.Generator().manual_seed(7)
@@ -654,12 +661,12 @@ for epoch in range(30):
 optimum = fit_normal_equations(Z, y)  # (3, 1)
 best_loss = squared_loss(Z @ optimum[:2] + optimum[2], y).item()
 final_loss = squared_loss(Z @ w + b, y).item()
-assert best_loss <= final_loss < 1.1 * best_loss
+assert best_loss <= final_loss < 1.05 * best_loss
 print(f"loss after 120 steps {final_loss:.4f}, lowest {best_loss:.4f}")
 
 # %% [markdown]
 # SGD comes within a few per cent of the lowest loss, and for prediction that is enough.
-# The lowest training loss is not even the aim: the harder task is *generalization*, small errors on houses that were not in the table.
+# The lowest training loss is not even the aim: the harder task is *generalization*, small errors on houses that were not in the table (Section 3.6).
 # For deep networks, many parameter values reach a small training loss, and which of them the optimizer finds decides how well they generalize.
 #
 # Linear regression shows this already.
@@ -810,7 +817,7 @@ for mu, sigma in settings:
 # $$y = \mathbf{w}^\top\mathbf{x}+b+\epsilon,\qquad \epsilon\sim\mathcal{N}(0,\sigma^2). \tag{3.1.18}$$
 #
 # The noise $\epsilon$ is a number with mean 0 and variance $\sigma^2$.
-# So for given features the label is itself normal, with mean $\mathbf{w}^\top\mathbf{x}+b$: a bell stands upright at each point of the line.
+# So for given features the label is itself normal, with mean $\mathbf{w}^\top\mathbf{x}+b$: at each point of the line stands a bell, centred on the line.
 
 # %%
 _, ax = plt.subplots(figsize=(5.4, 3.2))
@@ -823,7 +830,7 @@ for i, x0 in enumerate([-0.9, -0.1, 0.7, 1.5]):
                      alpha=0.6, lw=0,
                      label="density of the label" if i == 0 else None)
 ax.plot(x[:, 0], y[:, 0], "o", ms=4, color="C0", label="houses")
-ax.set(xlabel="(area - 100 m²) / 50 m²", ylabel="price (100 000 euros)")
+ax.set(xlabel="(area − 100 m²) / 50 m²", ylabel="price (100 000 euros)")
 ax.legend(loc="upper left")
 d2l.describe(ax, """A line through the houses; at four places a normal
     density is drawn sideways, centred on the line. Most houses lie where
@@ -865,7 +872,7 @@ print(f"one residual: {negative_log_likelihood(0 * one, one, 1.0):.4f}")
 # %%
 # check 3.1-C8: three forms of (3.1.20); its minimum ignores sigma
 y_hat = 1.3 * x + 3.0  # (32, 1), some line
-lines = w_axis * x[:, :, None] + b_axis[:, None, None]  # (32, 65, 65)
+# `lines` (32, 65, 65) are the predictions of all lines of Figure 3.1.2
 lowest = ((lines - y[:, :, None]) ** 2).sum(dim=0).argmin()
 for sigma in (0.3, 1.0, 5.0):
     own = negative_log_likelihood(y_hat, y, sigma)
@@ -879,7 +886,7 @@ for sigma in (0.3, 1.0, 5.0):
 
 # %% [markdown]
 # Two remarks.
-# First, the noise level can be estimated too: minimizing (3.1.20) over $\sigma^2$ gives the mean of the squared residuals.
+# First, the noise level can be estimated too: setting the derivative of (3.1.20) with respect to $\sigma^2$ to zero gives $\hat\sigma^2=\frac1n\sum_i(y^{(i)}-\hat y^{(i)})^2$, the mean of the squared residuals.
 # Second, the argument shows what the squared loss assumes.
 # Under a normal distribution an error of 10 standard deviations has a density that is smaller than the peak by the factor $e^{-50}$.
 # Real data contain such errors, for instance by mistyping, and then the fit bends rather than believe in something so improbable; that is the outlier of Figure 3.1.3.
@@ -928,7 +935,6 @@ print(f"estimated noise level: {sigma_hat:.3f}")
 # A real neuron is a device with pulses, chemistry and timing that a weighted sum does not describe.
 
 # %%
-rng = torch.Generator().manual_seed(8)
 neuron = nn.Linear(2, 1, dtype=f64)  # the same unit in PyTorch
 with torch.no_grad():
     neuron.weight.copy_(w.mT)  # stored as (outputs, inputs) = (1, 2)

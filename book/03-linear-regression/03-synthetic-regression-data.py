@@ -137,8 +137,8 @@ ax.scatter(*X[near][:300].T, y[near][:300], s=8, color="C0")
 ax.set(xlabel="$x_1$", ylabel="$x_2$", xticks=(-3, 0, 3),
        yticks=(-3, 0, 3), zticks=(-10, 0, 10, 20))
 ax.set_zlabel("label $y$", labelpad=4)
-ax.view_init(elev=8, azim=18)
-ax.set_box_aspect((1, 1, 0.75), zoom=1.0)
+ax.view_init(elev=8, azim=-6)
+ax.set_box_aspect((1, 1, 0.75), zoom=1.05)
 d2l.describe(ax, "A tilted plane drawn as a net of lines, seen almost "
              "from its edge, and 300 examples that all lie in it.")
 

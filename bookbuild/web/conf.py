@@ -1,0 +1,63 @@
+"""Sphinx settings of the site. `bookbuild.site` writes what depends on the book into site.json and names its folder."""
+
+import json
+import os
+from pathlib import Path
+
+_site = Path(os.environ["BOOK_SITE_SOURCE"])
+_book = json.loads((_site / "site.json").read_text(encoding="utf-8"))
+
+project = _book["title"]
+author = _book["author"]
+language = "en"
+root_doc = "index"
+extensions = ["myst_nb", "sphinx_copybutton", "bookbuild.sphinx_ext"]
+templates_path = ["templates"]
+
+# text and notebooks
+nb_execution_mode = "off"
+nb_ipywidgets_js = {}
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 6
+myst_update_mathjax = False
+suppress_warnings = ["config.cache"]
+
+# maths
+html_math_renderer = "book"
+book_node = _book["node"]
+book_katex = _book["katex"]
+book_unwritten = _book["unwritten"]
+book_tool = _book["tool"]
+
+# pages
+html_theme = "sphinx_book_theme"
+html_title = _book["title"]
+html_baseurl = ""
+html_static_path = [str(_site / "static"), str(Path(__file__).parent / "static")]
+html_extra_path = [str(_site / "extra")]
+html_css_files = ["fonts/fonts.css", "katex/katex.min.css", "book.css"]
+html_js_files = [("book.js", {"priority": 400})]
+html_favicon = str(Path(__file__).parent / "static" / "icon.svg")
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+html_use_index = False
+html_domain_indices = False
+html_permalinks_icon = "#"
+html_sidebars = {"**": ["book-brand.html", "search-button-field.html", "book-nav.html"]}
+html_context = {"default_mode": "auto", "book_parts": _book["parts"], "book_licences": _book["licences"], "author_line": _book["author"]}
+html_theme_options = {
+    "navbar_persistent": [],
+    "article_header_start": ["toggle-primary-sidebar.html", "book-crumb.html"],
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "show_toc_level": 2,
+    "toc_title": "On this page",
+    "footer_content_items": ["book-footer.html"],
+    "back_to_top_button": False,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+copybutton_selector = "div.cell_input div.highlight > pre, div[class*='highlight-']:not(.output) > div.highlight > pre"
+copybutton_exclude = ".linenos, .gp, .go"

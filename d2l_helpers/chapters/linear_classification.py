@@ -1,0 +1,164 @@
+"""Chapter 4, Linear neural networks for classification: what its sections teach and later ones use.
+
+Generated from book/04-linear-classification/*.py by `python -m bookbuild export`; edit the notebooks.
+"""
+
+import d2l_helpers as d2l
+import gzip
+import hashlib
+import math
+import os
+import struct
+import torch
+import torch.nn.functional as F
+import zlib
+from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.data import manifest
+from functools import cached_property
+from pathlib import Path
+from torch.utils.data import TensorDataset
+
+
+# 4.2 The image classification dataset
+FASHION_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+                 "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+# 4.2 The image classification dataset
+def read_bytes(path):
+    """Content of a file as a bytearray, unpacked if it is gzip."""
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    try:
+        with (gzip.open if zipped else open)(path, "rb") as file:
+            return bytearray(file.read())
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is a damaged gzip file ({error}); "
+                         "fetch it again.") from error
+
+
+# 4.2 The image classification dataset
+def fashion_mnist_files(root="data"):
+    """Where Fashion-MNIST is: its source and a dict name -> path.
+
+    The source is "real" if the bytes are those of the original files,
+    "standin" for pictures made by code, "local" for other files in `root`.
+    """
+    for folder in (Path(root), Path(root, "FashionMNIST", "raw")):
+        found = {name: path for name in FASHION_FILES
+                 for path in (folder / f"{name}.gz", folder / name)
+                 if path.is_file()}
+        if len(found) == 4 and os.environ.get("D2L_DATA") != "standin":
+            known = manifest()["fashion-mnist"]["files"]
+            same = all(hashlib.sha256(read_bytes(path)).hexdigest()
+                       == known[name]["sha256"]
+                       for name, path in found.items())
+            return ("real" if same else "local"), found
+    try:
+        data = d2l.fetch("fashion-mnist")
+    except d2l.DataError as error:
+        raise FileNotFoundError(
+            f"Fashion-MNIST is neither in {str(root)!r} nor to be fetched. "
+            f"Put the files {', '.join(FASHION_FILES)} (or .gz) there: "
+            "torchvision.datasets.FashionMNIST(root, download=True) gets "
+            "them, and so does the Debian and Ubuntu package "
+            "dataset-fashion-mnist.") from error
+    return data.source, data.files
+
+
+# 4.2 The image classification dataset
+def read_idx(path):
+    """Read an IDX file of unsigned bytes, plain or gzip, as a tensor.
+
+    Its shape is that of the header: (n, rows, columns) for images, (n,)
+    for labels. A `ValueError` names what is wrong with a damaged file.
+    """
+    raw = read_bytes(path)
+    if len(raw) < 4:
+        raise ValueError(f"{path} has {len(raw)} bytes, too few for the "
+                         "header of an IDX file.")
+    magic, = struct.unpack_from(">I", raw)
+    ndim = magic % 256
+    if magic // 256 != 8 or ndim == 0:
+        raise ValueError(
+            f"{path} starts with the number {magic}, so it is no IDX file "
+            "of bytes; images start with 2051, labels with 2049.")
+    start = 4 + 4 * ndim
+    if len(raw) < start:
+        raise ValueError(f"{path} has {len(raw)} bytes, but its header of "
+                         f"{ndim} dimensions needs {start}.")
+    shape = struct.unpack_from(f">{ndim}I", raw, 4)
+    if len(raw) != start + math.prod(shape):
+        raise ValueError(
+            f"{path} has {len(raw)} bytes, but its header promises the "
+            f"shape {shape}, which needs {start + math.prod(shape)}; "
+            "fetch it again.")
+    return torch.frombuffer(raw, dtype=torch.uint8)[start:].reshape(shape)
+
+
+# 4.2 The image classification dataset
+def image_part(images, labels, size, resize, name):
+    """The first `size` pictures as bytes (n, 1, h, w), and labels (n,)."""
+    n = len(images) if size is None else size
+    if len(images) != len(labels) or not 0 < n <= len(images):
+        raise ValueError(f"{name} is {size}, with {len(images)} images and "
+                         f"{len(labels)} labels to choose from.")
+    X = images[:n].unsqueeze(1)  # (n, 1, rows, columns)
+    if tuple(X.shape[2:]) != tuple(resize):
+        X = F.interpolate(X, size=tuple(resize), mode="bilinear",
+                          antialias=True)  # (n, 1, h, w), still bytes
+    return X, labels[:n].long()
+
+
+# 4.2 The image classification dataset
+class FashionMNIST(DataModule):
+    """Fashion-MNIST: bytes in memory, served as floats in [0, 1].
+
+    `train_images` and `val_images` hold bytes (n, 1, h, w), `y_train` and
+    `y_val` labels (n,); `source` says whether the data are "real".
+    """
+
+    def __init__(self, batch_size=64, resize=(28, 28), root="data",
+                 train_size=None, val_size=None, holdout=0, num_workers=0):
+        super().__init__()
+        self.save_hyperparameters()
+        self.source, files = fashion_mnist_files(root)
+        X, y, X_val, y_val = (read_idx(files[name])
+                              for name in FASHION_FILES)
+        if not 0 <= holdout < len(X):
+            raise ValueError(f"holdout is {holdout}; choose 0 or a number "
+                             f"below the {len(X)} training images.")
+        if holdout:
+            X, y, X_val, y_val = (X[:-holdout], y[:-holdout],
+                                  X[-holdout:], y[-holdout:])
+        self.train_images, self.y_train = image_part(
+            X, y, train_size, resize, "train_size")
+        self.val_images, self.y_val = image_part(
+            X_val, y_val, val_size, resize, "val_size")
+
+    @cached_property
+    def X_train(self):
+        return self.train_images / 255  # (n, 1, h, w) float32
+
+    @cached_property
+    def X_val(self):
+        return self.val_images / 255
+
+
+# 4.2 The image classification dataset
+@add_to_class(FashionMNIST)
+def get_dataloader(self, train):
+    """Batches (X, y): floats (n, 1, h, w), labels; shuffled if `train`."""
+    part = ((self.train_images, self.y_train) if train
+            else (self.val_images, self.y_val))
+    return d2l.BatchLoader(part, self.batch_size, shuffle=train,
+                           generator=getattr(self, "generator", None),
+                           transform=lambda X, y: (X / 255, y))
+
+
+# 4.2 The image classification dataset
+@add_to_class(FashionMNIST)
+def train_set(self):
+    """The training part as a `TensorDataset` of floats."""
+    return TensorDataset(self.X_train, self.y_train)

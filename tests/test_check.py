@@ -1,0 +1,106 @@
+"""The check: nbval with our comparator, replayed or run; form; links."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import nbformat
+import pytest
+
+from bookbuild import lint
+
+Cli = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def accepted(mini, cli: Cli):
+    mini.add("only", "x = 1.5", "print(x)", "print('text', 3)")
+    assert cli("accept")[0] == 0
+    return mini
+
+
+def section(mini):
+    return mini.book.select(["1.1"])[0]
+
+
+def line_of(mini, text: str) -> int:
+    lines = section(mini).path.read_text().splitlines()
+    return next(i for i, line in enumerate(lines, 1) if line.startswith(text))
+
+
+def test_plain_nbval_runs_and_compares(accepted):
+    """Without the store: pytest runs the notebook itself and compares with our tolerance."""
+    path = section(accepted).ipynb
+    path.write_text(path.read_text().replace("1.5\\n", "1.5001\\n"))
+    command = [sys.executable, "-m", "pytest", "-p", "bookbuild.nbval_plugin", "--nbval", "--nbval-current-env", "--rootdir", str(accepted.root), "-q", "-p", "no:cacheprovider", str(path)]
+    result = subprocess.run(command, cwd=accepted.root, capture_output=True, text=True)
+    assert result.returncode == 0 and "4 passed" in result.stdout, result.stdout
+    path.write_text(path.read_text().replace("1.5001\\n", "1.9\\n"))
+    result = subprocess.run(command, cwd=accepted.root, capture_output=True, text=True)
+    assert result.returncode == 1 and "expected '1.9', got '1.5'" in result.stdout and f"01-only.py:{line_of(accepted, 'print(x)')} (cell 3)" in result.stdout, result.stdout
+
+
+def test_number_beyond_tolerance(accepted, cli: Cli):
+    path = section(accepted).ipynb
+    path.write_text(path.read_text().replace("1.5\\n", "1.51\\n"))
+    assert cli("check")[0] == 0  # one unit of the last place, by the shorter number
+    path.write_text(path.read_text().replace("1.51\\n", "1.7\\n"))
+    assert cli("check")[0] == 1
+
+
+def test_stale_copy_is_told(accepted, cli: Cli, tmp_path):
+    from bookbuild import check
+
+    one = section(accepted)
+    copy = nbformat.read(one.ipynb, as_version=4)
+    copy.cells[2].source = "print(x + 0)"
+    target = tmp_path / "executed" / one.ipynb.relative_to(accepted.root)
+    target.parent.mkdir(parents=True)
+    nbformat.write(copy, target)
+    assert check.replay(accepted.root, [str(one.ipynb)], tmp_path / "executed") == 1
+    target.unlink()
+    assert check.replay(accepted.root, [str(one.ipynb)], tmp_path / "executed") == 1
+
+
+def test_stand_ins_are_not_compared_with_real_outputs(mini, cli: Cli, monkeypatch):
+    path = mini.add("only", "print(1)")
+    assert cli("accept")[0] == 0
+    one = section(mini)
+    notebook = nbformat.read(one.ipynb, as_version=4)
+    notebook.metadata["bookbuild"]["data"] = "standin"
+    one.ipynb.write_text(nbformat.writes(notebook) + "\n")
+    status, text = cli("check")
+    assert status == 0 and "1.1: the stored outputs are of standin data, this run had real data" in text
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("markdown\nSee [there](02-nowhere.ipynb).", "01-only.py:{}: the link to 02-nowhere.ipynb leads nowhere"),
+        ("markdown\n![](01-only.py)", "the image 01-only.py has no alternative text"),
+        ("markdown\nBy equation (1.1.4), yes.", "01-only.py:{}: there is no equation 1.1.4"),
+        ("markdown\nSee Figure 1.1.3.", "there is no figure 1.1.3"),
+        ("markdown\n$$x \\tag{1.1.2}$$", "equation 1.1.2 should be 1.1.1"),
+        ("markdown\n### Exercise 1.1-1\nDo it.", "do not fit"),
+        ("x = '" + "a" * 90 + "'", "01-only.py:{} (cell 3): 96 columns (79 at most)"),
+        ("x = 1\n" * 45, "45 lines; split the cell"),
+    ],
+)
+def test_form(mini, cell, message):
+    path = mini.add("only", "x = 1", cell)
+    last = len(path.read_text().splitlines())
+    assert any(message.format(last) in problem for problem in lint.problems(mini.book)), lint.problems(mini.book)
+
+
+def test_wrong_title(mini):
+    path = mini.add("only", "x = 1")
+    path.write_text(path.read_text().replace("# # 1.1 only", "# # 1.1 other"))
+    assert "the title should be '# 1.1 only'" in lint.problems(mini.book)[0]
+
+
+def test_pictures_need_words_and_outputs_no_paths(mini, cli: Cli):
+    mini.add("only", "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()", "import os\nprint(os.getcwd())")
+    status, text = cli("check")
+    assert status == 1 and f"01-only.py:{line_of(mini, 'import matplotlib')} (cell 2): the picture has no alternative text" in text
+    assert "the output shows a path of this machine" in text
