@@ -320,7 +320,7 @@ for _ in range(20):
     by_lstsq = torch.linalg.lstsq(B, target).solution
     errors.append([(v - 1).norm() for v in (by_normal, by_lstsq)])
 normal_error, lstsq_error = torch.tensor(errors).median(dim=0).values
-assert lstsq_error < 0.05 and normal_error > 20 * lstsq_error
+assert lstsq_error < 1e-3 and normal_error > 0.05
 
 # %% [markdown]
 # So use the normal equations for derivations and `lstsq` for computations.
@@ -474,7 +474,7 @@ def losses(path):
     return ((design @ path.mT - y) ** 2 / 2).mean(dim=0)
 
 
-# Rings of equal loss: C C' = X'X / n, and (w, b) = best + C'^-1 u.
+# Rings of equal loss: best + C'^-1 u, where C C' = X'X / n.
 C = torch.linalg.cholesky(design.mT @ design / n)  # (2, 2)
 radius = torch.linspace(0, 3.4, 21, dtype=f64)[:, None]  # (21, 1)
 angle = torch.linspace(0, 2 * math.pi, 61, dtype=f64)  # (61,)
@@ -491,7 +491,7 @@ left.plot(*gd.mT, losses(gd), "o-", ms=3, color="C1", zorder=2)
 left.set(xlabel="w", ylabel="b", xticks=[-2, 0, 2, 4],
          yticks=[0, 2, 4, 6], zticks=[0, 2, 4, 6])
 left.set_title("loss, with the path of GD")
-left.view_init(elev=38, azim=-60)
+left.view_init(elev=42, azim=35)
 left.set_box_aspect((4, 4, 2.6), zoom=0.92)
 right = fig.add_subplot(1, 2, 2)
 for ring in rings.reshape(2, 21, 61)[:, 3::3].unbind(dim=1):
@@ -661,11 +661,11 @@ for epoch in range(30):
 optimum = fit_normal_equations(Z, y)  # (3, 1)
 best_loss = squared_loss(Z @ optimum[:2] + optimum[2], y).item()
 final_loss = squared_loss(Z @ w + b, y).item()
-assert best_loss <= final_loss < 1.05 * best_loss
+assert best_loss <= final_loss < 1.01 * best_loss
 print(f"loss after 120 steps {final_loss:.4f}, lowest {best_loss:.4f}")
 
 # %% [markdown]
-# SGD comes within a few per cent of the lowest loss, and for prediction that is enough.
+# SGD comes within one per cent of the lowest loss, and for prediction that is enough.
 # The lowest training loss is not even the aim: the harder task is *generalization*, small errors on houses that were not in the table (Section 3.6).
 # For deep networks, many parameter values reach a small training loss, and which of them the optimizer finds decides how well they generalize.
 #

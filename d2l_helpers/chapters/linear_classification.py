@@ -102,8 +102,8 @@ def image_part(images, labels, size, resize, name):
     """The first `size` pictures as bytes (n, 1, h, w), and labels (n,)."""
     n = len(images) if size is None else size
     if len(images) != len(labels) or not 0 < n <= len(images):
-        raise ValueError(f"{name} is {size}, with {len(images)} images and "
-                         f"{len(labels)} labels to choose from.")
+        raise ValueError(f"{name} is {size}, but after holdout there are "
+                         f"{len(images)} images and {len(labels)} labels.")
     X = images[:n].unsqueeze(1)  # (n, 1, rows, columns)
     if tuple(X.shape[2:]) != tuple(resize):
         X = F.interpolate(X, size=tuple(resize), mode="bilinear",
@@ -126,12 +126,9 @@ class FashionMNIST(DataModule):
         self.source, files = fashion_mnist_files(root)
         X, y, X_val, y_val = (read_idx(files[name])
                               for name in FASHION_FILES)
-        if not 0 <= holdout < len(X):
-            raise ValueError(f"holdout is {holdout}; choose 0 or a number "
-                             f"below the {len(X)} training images.")
         if holdout:
-            X, y, X_val, y_val = (X[:-holdout], y[:-holdout],
-                                  X[-holdout:], y[-holdout:])
+            k = max(len(X) - holdout, 0)
+            X, y, X_val, y_val = X[:k], y[:k], X[k:], y[k:]
         self.train_images, self.y_train = image_part(
             X, y, train_size, resize, "train_size")
         self.val_images, self.y_val = image_part(
@@ -144,6 +141,14 @@ class FashionMNIST(DataModule):
     @cached_property
     def X_val(self):
         return self.val_images / 255
+
+    @property
+    def train(self):
+        return TensorDataset(self.X_train, self.y_train)
+
+    @property
+    def val(self):
+        return TensorDataset(self.X_val, self.y_val)
 
 
 # 4.2 The image classification dataset
@@ -159,6 +164,20 @@ def get_dataloader(self, train):
 
 # 4.2 The image classification dataset
 @add_to_class(FashionMNIST)
-def train_set(self):
-    """The training part as a `TensorDataset` of floats."""
-    return TensorDataset(self.X_train, self.y_train)
+def text_labels(self, indices):
+    """Names of the classes with these numbers."""
+    names = ("t-shirt", "trouser", "pullover", "dress", "coat",
+             "sandal", "shirt", "sneaker", "bag", "ankle boot")
+    return [names[int(i)] for i in indices]
+
+
+# 4.2 The image classification dataset
+@add_to_class(FashionMNIST)
+def visualize(self, batch, nrows=1, ncols=8, labels=()):
+    """Draw the first pictures of a batch; returns the axes.
+
+    Above each stands its label, or the text given in `labels`.
+    """
+    X, y = (tensor[:nrows * ncols] for tensor in batch)
+    titles = list(labels) or self.text_labels(y)
+    return d2l.show_images(X, nrows, ncols, titles=titles, scale=1.1)
