@@ -1,6 +1,6 @@
 """Reading data: our batches from memory, a bare loop over slices, and torchvision's dataset with DataLoader.
 
-    python -m benchmarks.loader [--quick]
+python -m benchmarks.loader [--quick]
 """
 
 import argparse

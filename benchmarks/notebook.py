@@ -1,6 +1,6 @@
 """What running a notebook costs over the plain script, and what importing the helper costs over torch.
 
-    python -m benchmarks.notebook
+python -m benchmarks.notebook
 """
 
 import os

@@ -1,6 +1,6 @@
 """An epoch through the book's Trainer over bare steps on the same tensors; what drawing costs.
 
-    python -m benchmarks.training [--quick]
+python -m benchmarks.training [--quick]
 """
 
 import argparse

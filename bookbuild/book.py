@@ -115,7 +115,9 @@ class Section:
         values = dict(profiles.get(name) or {})
         unknown = sorted(set(values) - self.parameters)
         if unknown:
-            raise BookError(f"{self.name}: profile {name!r} sets {', '.join(unknown)}, which the parameters cell does not define (it has: {', '.join(sorted(self.parameters)) or 'none'}).")
+            raise BookError(
+                f"{self.name}: profile {name!r} sets {', '.join(unknown)}, which the parameters cell does not define (it has: {', '.join(sorted(self.parameters)) or 'none'})."
+            )
         return values
 
 
@@ -183,12 +185,14 @@ class Book:
             plain = Path(want).with_suffix("").as_posix()
             hits = [s for s in self.notebooks if want in (s.id, str(s.chapter)) or Path(s.name).with_suffix("").as_posix().endswith(plain)]
             if not hits:
-                raise BookError(f"No notebook matches {want!r}. Name a section (3.4), a chapter (3) or a path; there are: {', '.join(s.id for s in self.notebooks)}.")
+                raise BookError(
+                    f"No notebook matches {want!r}. Name a section (3.4), a chapter (3) or a path; there are: {', '.join(s.id for s in self.notebooks)}."
+                )
             chosen += [s for s in hits if s not in chosen]
         return chosen
 
     def stray(self) -> list[Path]:
         """Source files under book/ that the plan does not name."""
         known = {s.path for s in self.planned}
-        files = [p for p in (self.root / "book").glob("*/*.py")] + [p for p in (self.root / "book").glob("*/*.md")]
+        files = list((self.root / "book").glob("*/*.py")) + list((self.root / "book").glob("*/*.md"))
         return sorted(p for p in files if p not in known)

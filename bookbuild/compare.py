@@ -194,7 +194,11 @@ def _one(a: Any, b: Any, rtol: float, timing: bool) -> str | None:
             return f"expected {a['name']}, got {b['name']}"
         return None if same_text(a["text"], b["text"], rtol, timing) else _text_difference(a["text"], b["text"], rtol, timing)
     if a["output_type"] == "error":
-        return None if a["ename"] == b["ename"] and same_text(a["evalue"], b["evalue"], rtol) else f"expected {a['ename']}: {a['evalue']}, got {b['ename']}: {b['evalue']}"
+        return (
+            None
+            if a["ename"] == b["ename"] and same_text(a["evalue"], b["evalue"], rtol)
+            else f"expected {a['ename']}: {a['evalue']}, got {b['ename']}: {b['evalue']}"
+        )
     return _bundle_difference(a["data"], b["data"], rtol, timing)
 
 
@@ -214,9 +218,8 @@ def _bundle_difference(a: dict[str, Any], b: dict[str, Any], rtol: float, timing
         elif kind == "text/html":
             if what := _html_difference(mask_html(_str(x)), mask_html(_str(y)), rtol, timing):
                 return what
-        elif kind == "text/plain" and "text/html" not in a:
-            if not same_text(_str(x), _str(y), rtol, timing):
-                return _text_difference(_str(x), _str(y), rtol, timing)
+        elif kind == "text/plain" and "text/html" not in a and not same_text(_str(x), _str(y), rtol, timing):
+            return _text_difference(_str(x), _str(y), rtol, timing)
     return None
 
 

@@ -1,5 +1,6 @@
 """Run one notebook in its own kernel, within limits. Knows no book: it works the same in a pool and on a cluster."""
 
+import contextlib
 import json
 import os
 import re
@@ -82,10 +83,8 @@ def _memory(process: psutil.Process) -> int:
 
 
 def _kill(process: psutil.Process) -> None:
-    try:
+    with contextlib.suppress(psutil.Error):
         process.kill()
-    except psutil.Error:
-        pass
 
 
 def kernel_spec(folder: Path, environment: dict[str, str]) -> None:
@@ -148,7 +147,9 @@ def _error(notebook: Any, problem: Exception | None, reason: str) -> dict[str, A
     if reason:
         return {"kind": "limit", "message": f"the notebook {reason}", "cell": index, "line": 1}
     if type(problem).__name__ == "CellTimeoutError":
-        return {"kind": "limit", "message": f"the cell did not end within its limit: {LIMIT.search(str(problem))[0] if LIMIT.search(str(problem)) else ''}".rstrip(": "), "cell": index, "line": 1}
+        allowed = LIMIT.search(str(problem))
+        text = "the cell did not end within its limit" + (f" of {allowed[0]}" if allowed else "")
+        return {"kind": "limit", "message": text, "cell": index, "line": 1}
     if raised is not None:
         trace = ANSI.sub("", "\n".join(raised.traceback))
         line = CELL_LINE.search(trace)
@@ -163,8 +164,19 @@ def _afterthoughts(notebook: Any, data: list[dict[str, str]], job: Job) -> dict[
     for i, cell in enumerate(_own(notebook)):
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and output.name == "stderr" and "warns" not in cell.metadata.get("tags", []):
-                return {"kind": "warning", "message": f"the cell wrote to stderr: {output.text.strip().splitlines()[0]}", "cell": i, "line": 1, "traceback": output.text}
+                return {
+                    "kind": "warning",
+                    "message": f"the cell wrote to stderr: {output.text.strip().splitlines()[0]}",
+                    "cell": i,
+                    "line": 1,
+                    "traceback": output.text,
+                }
     missing = sorted({d["name"] for d in data} - set(job.declared_data))
     if missing:
-        return {"kind": "data", "message": f"the notebook fetched {', '.join(missing)}, which its header does not declare under d2l: data", "cell": 0, "line": 1}
+        return {
+            "kind": "data",
+            "message": f"the notebook fetched {', '.join(missing)}, which its header does not declare under d2l: data",
+            "cell": 0,
+            "line": 1,
+        }
     return None

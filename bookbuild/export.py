@@ -53,7 +53,7 @@ def _parse(section: Section, index: int, source: str) -> ast.Module:
 def _imports(section: Section, own_module: str) -> dict[str, str]:
     """Name -> import statement, from all cells of a section but for imports of its own chapter."""
     found: dict[str, str] = {}
-    for index, cell in section.code_cells():
+    for _index, cell in section.code_cells():
         try:
             tree = ast.parse(cell.source)
         except SyntaxError:
@@ -98,14 +98,18 @@ def module_text(chapter: Chapter) -> str | None:
             if name in bound or name in defined:
                 continue
             if name not in known:
-                raise BookError(f"{section.where(index, line)}: the exported code uses {name!r}, which no exported cell defines and no cell of the section imports; export its definition or import it.")
+                raise BookError(
+                    f"{section.where(index, line)}: the exported code uses {name!r}, which no exported cell defines and no cell of the section imports; export its definition or import it."
+                )
             if imports.setdefault(name, known[name]) != known[name]:
-                raise BookError(f"{section.where(index, line)}: {name!r} is imported as `{known[name]}` here and as `{imports[name]}` earlier in the chapter; use one of them.")
+                raise BookError(
+                    f"{section.where(index, line)}: {name!r} is imported as `{known[name]}` here and as `{imports[name]}` earlier in the chapter; use one of them."
+                )
         parts.append(f"# {section.id} {section.title}\n{cell.source.rstrip()}\n")
     if not parts:
         return None
     # Plain imports first, each group sorted.
-    lines = sorted({statement for statement in imports.values()}, key=lambda s: (s.startswith("from"), s))
+    lines = sorted(set(imports.values()), key=lambda s: (s.startswith("from"), s))
     head = HEAD.format(number=chapter.number, title=chapter.title, folder=f"book/{chapter.folder}")
     return head + "\n" + "\n".join(lines) + "\n\n\n" + "\n\n".join(parts)
 
@@ -130,7 +134,11 @@ def stale(book: Book) -> list[str]:
     """Messages for each generated module that differs from what the source gives."""
     wanted = modules(book)
     there = set((book.root / PACKAGE).glob("*.py"))
-    problems = [f"{p.relative_to(book.root).as_posix()}: not what the export cells give; run `make pair`." for p, text in wanted.items() if not p.exists() or p.read_text(encoding="utf-8") != text]
+    problems = [
+        f"{p.relative_to(book.root).as_posix()}: not what the export cells give; run `make pair`."
+        for p, text in wanted.items()
+        if not p.exists() or p.read_text(encoding="utf-8") != text
+    ]
     problems += [f"{p.relative_to(book.root).as_posix()}: no section exports it; run `make pair`." for p in sorted(there - set(wanted))]
     return problems
 

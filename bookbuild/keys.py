@@ -80,12 +80,11 @@ class Module:
     """Top-level definitions of one module and what each refers to."""
 
     def __init__(self, path: Path):
-        text = path.read_text(encoding="utf-8")
         self.definitions: dict[str, list[str]] = {}
         self.nodes: dict[str, list[ast.AST]] = {}
         self.imports: list[ast.stmt] = []
         self.loose: list[ast.stmt] = []
-        for node in ast.parse(text).body:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 self.imports.append(node)
                 continue
@@ -93,25 +92,14 @@ class Module:
             if not names:
                 self.loose.append(node)
             for name in names:
-                self.definitions.setdefault(name, []).append(_segment(text, node))
+                self.definitions.setdefault(name, []).append(ast.unparse(node))
                 self.nodes.setdefault(name, []).append(node)
-
-
-def _segment(text: str, node: ast.AST) -> str:
-    """Code of a statement without comments, docstrings kept: what `ast` sees of it."""
-    return ast.unparse(node)
 
 
 def _names(node: ast.stmt) -> list[str]:
     """Names that a top-level statement defines; a method added by a decorator belongs to its class too."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        owners = [
-            arg.id
-            for decorator in node.decorator_list
-            if isinstance(decorator, ast.Call)
-            for arg in decorator.args
-            if isinstance(arg, ast.Name)
-        ]
+        owners = [arg.id for decorator in node.decorator_list if isinstance(decorator, ast.Call) for arg in decorator.args if isinstance(arg, ast.Name)]
         return [node.name, *owners]
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -154,7 +142,7 @@ class Sources:
                 continue
             found[label] = source.definitions[name]
             found.setdefault(f"{module}:", [ast.unparse(node) for node in source.loose])
-            here = {}
+            here: dict[str, tuple[str, str]] = {}
             for statement in source.imports:
                 here |= self._imported(statement, module)
             for node in source.nodes[name]:

@@ -147,7 +147,11 @@ def stale(book: Book) -> list[str]:
         except BookError as error:
             problems.append(str(error))
     known = {s.ipynb for s in book.planned}
-    problems += [f"{p.relative_to(book.root).as_posix()}: no section of the plan; move or delete it." for p in sorted((book.root / "book").glob("*/*.ipynb")) if p not in known]
+    problems += [
+        f"{p.relative_to(book.root).as_posix()}: no section of the plan; move or delete it."
+        for p in sorted((book.root / "book").glob("*/*.ipynb"))
+        if p not in known
+    ]
     problems += [f"{s.ipynb.relative_to(book.root).as_posix()}: its source {s.name} is missing." for s in book.planned if not s.exists and s.ipynb.exists()]
     return problems
 

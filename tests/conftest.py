@@ -49,7 +49,9 @@ class MiniBook:
         self._plan()
 
     def _plan(self) -> None:
-        rows = ",\n".join(f'  {{ id = "{i}", title = "{n}", file = "{i.split(".")[1].zfill(2)}-{n}", checks = 1, exercises = 0 }}' for i, n in self.names.items())
+        rows = ",\n".join(
+            f'  {{ id = "{i}", title = "{n}", file = "{i.split(".")[1].zfill(2)}-{n}", checks = 1, exercises = 0 }}' for i, n in self.names.items()
+        )
         text = f'title = "Small book"\n[[chapter]]\nnumber = 1\ntitle = "Start"\nfolder = "01-start"\npart = "Basics"\nsections = [\n{rows}\n]\n'
         (self.root / "book" / "contents.toml").write_text(text)
 

@@ -32,12 +32,28 @@ def test_plain_nbval_runs_and_compares(accepted):
     """Without the store: pytest runs the notebook itself and compares with our tolerance."""
     path = section(accepted).ipynb
     path.write_text(path.read_text().replace("1.5\\n", "1.5001\\n"))
-    command = [sys.executable, "-m", "pytest", "-p", "bookbuild.nbval_plugin", "--nbval", "--nbval-current-env", "--rootdir", str(accepted.root), "-q", "-p", "no:cacheprovider", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "bookbuild.nbval_plugin",
+        "--nbval",
+        "--nbval-current-env",
+        "--rootdir",
+        str(accepted.root),
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(path),
+    ]
     result = subprocess.run(command, cwd=accepted.root, capture_output=True, text=True)
     assert result.returncode == 0 and "4 passed" in result.stdout, result.stdout
     path.write_text(path.read_text().replace("1.5001\\n", "1.9\\n"))
     result = subprocess.run(command, cwd=accepted.root, capture_output=True, text=True)
-    assert result.returncode == 1 and "expected '1.9', got '1.5'" in result.stdout and f"01-only.py:{line_of(accepted, 'print(x)')} (cell 3)" in result.stdout, result.stdout
+    assert (
+        result.returncode == 1 and "expected '1.9', got '1.5'" in result.stdout and f"01-only.py:{line_of(accepted, 'print(x)')} (cell 3)" in result.stdout
+    ), result.stdout
 
 
 def test_number_beyond_tolerance(accepted, cli: Cli):

@@ -25,7 +25,9 @@ def test_every_fault_is_named(mini, cli: Cli, monkeypatch):
     slow = mini.add("slow", "import time", "time.sleep(60)", limits="{seconds: 6}")
     large = mini.add("large", "import time", "block = bytearray(700 << 20)\ntime.sleep(20)", limits="{memory_mb: 500}")
     warns = mini.add("warns", "import warnings", "x = 1\nwarnings.warn('old call', DeprecationWarning)")
-    undeclared = mini.add("undeclared", "import json, os\nwith open(os.environ['D2L_RECORD'], 'a') as file:\n    file.write(json.dumps({'name': 'cats', 'source': 'real'}))")
+    undeclared = mini.add(
+        "undeclared", "import json, os\nwith open(os.environ['D2L_RECORD'], 'a') as file:\n    file.write(json.dumps({'name': 'cats', 'source': 'real'}))"
+    )
     good = mini.add("good", "print(6 * 7)")
     status, text = cli("run")
     assert status == 1
@@ -56,7 +58,7 @@ def test_every_fault_is_named(mini, cli: Cli, monkeypatch):
 
 def test_what_reruns(mini, cli: Cli):
     """Prose: nothing. A helper function: the notebooks that reach it. An export cell: its users."""
-    first = mini.add("first", "import d2l_helpers as d2l", "tags=[\"export\"]\ndef double(x):\n    return 2 * x", "print(double(2), d2l.try_device())")
+    first = mini.add("first", "import d2l_helpers as d2l", 'tags=["export"]\ndef double(x):\n    return 2 * x', "print(double(2), d2l.try_device())")
     mini.add("second", "from d2l_helpers.chapters.start import double", "print(double(3))")
     third = mini.add("third", "print('nothing imported')")
     status, text = cli("run")
@@ -124,7 +126,12 @@ def test_damaged_store_entry(mini, cli: Cli):
 
 
 def test_two_runs_are_byte_equal(mini, cli: Cli):
-    mini.add("plot", "import torch\nimport matplotlib.pyplot as plt\nimport d2l_helpers as d2l\n\nd2l.use_style()", "ax = d2l.plot(torch.arange(5), torch.rand(5, generator=torch.manual_seed(0)))\nd2l.describe(ax, 'five points')", "print(object())")
+    mini.add(
+        "plot",
+        "import torch\nimport matplotlib.pyplot as plt\nimport d2l_helpers as d2l\n\nd2l.use_style()",
+        "ax = d2l.plot(torch.arange(5), torch.rand(5, generator=torch.manual_seed(0)))\nd2l.describe(ax, 'five points')",
+        "print(object())",
+    )
     texts = []
     for _ in range(2):
         assert cli("accept", "--fresh")[0] == 0

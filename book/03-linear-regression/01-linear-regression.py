@@ -281,7 +281,7 @@ X1 = torch.randn(200, 4, generator=rng, dtype=f64)
 y1 = torch.randn(200, 1, generator=rng, dtype=f64)
 A1 = torch.cat((X1, torch.ones(200, 1, dtype=f64)), dim=1)  # (200, 5)
 solution = fit_normal_equations(X1, y1)  # (5, 1)
-exact = dict(rtol=0, atol=1e-10)
+exact = {"rtol": 0, "atol": 1e-10}
 torch.testing.assert_close(
     solution, torch.linalg.lstsq(A1, y1).solution, **exact)
 torch.testing.assert_close(solution, torch.linalg.pinv(A1) @ y1, **exact)
@@ -476,7 +476,7 @@ def losses(path):
 
 # Rings of equal loss: best + C'^-1 u, where C C' = X'X / n.
 C = torch.linalg.cholesky(design.mT @ design / n)  # (2, 2)
-radius = torch.linspace(0, 3.4, 21, dtype=f64)[:, None]  # (21, 1)
+radius = torch.linspace(0, 3.8, 21, dtype=f64)[:, None]  # (21, 1)
 angle = torch.linspace(0, 2 * math.pi, 61, dtype=f64)  # (61,)
 u = torch.stack((radius * angle.cos(), radius * angle.sin()))
 rings = best[:, None] + torch.linalg.solve(C.mT, u.reshape(2, -1))
@@ -491,7 +491,7 @@ left.plot(*gd.mT, losses(gd), "o-", ms=3, color="C1", zorder=2)
 left.set(xlabel="w", ylabel="b", xticks=[-2, 0, 2, 4],
          yticks=[0, 2, 4, 6], zticks=[0, 2, 4, 6])
 left.set_title("loss, with the path of GD")
-left.view_init(elev=42, azim=35)
+left.view_init(elev=55, azim=35)
 left.set_box_aspect((4, 4, 2.6), zoom=0.92)
 right = fig.add_subplot(1, 2, 2)
 for ring in rings.reshape(2, 21, 61)[:, 3::3].unbind(dim=1):
@@ -674,7 +674,8 @@ print(f"loss after 120 steps {final_loss:.4f}, lowest {best_loss:.4f}")
 # Then $\mathbf{X}^\top\mathbf{X}$ is singular, infinitely many weight vectors fit equally well, and (3.1.7) is undefined.
 # Gradient descent does not mind.
 # Started at 0, it only ever adds combinations of the rows of $\mathbf{X}$, since each gradient is $\frac1n\mathbf{X}^\top(\dots)$.
-# Equal columns receive equal updates, so the weight is shared evenly, and of all solutions gradient descent finds the one with the smallest norm, which is also the one that the pseudoinverse gives.
+# Every other solution differs from such a combination by a vector orthogonal to all rows, which only makes it longer.
+# So of all solutions gradient descent finds the one with the smallest norm, the one that the pseudoinverse gives; here it shares the weight evenly between the two equal columns.
 
 # %%
 # check 3.1-C9: a duplicated column; GD from 0 finds the smallest solution
@@ -784,8 +785,10 @@ print(f"ratio {loop_time / vector_time:.0f}")
 
 # %% tags=["export"]
 def normal_pdf(x, mu, sigma):
-    """Density (3.1.17) at `x`, of any shape; `sigma` is the standard
-    deviation, not the variance."""
+    """Normal density at `x`, a tensor of any shape.
+
+    `sigma` is the standard deviation, not the variance.
+    """
     scaled = (x - mu) / sigma
     return torch.exp(-scaled**2 / 2) / (math.sqrt(2 * math.pi) * sigma)
 
@@ -912,9 +915,10 @@ print(f"estimated noise level: {sigma_hat:.3f}")
 # In this picture linear regression has $d$ input nodes, which are given and not computed, and one output node, the only neuron that computes anything.
 # Every input is connected to every output, so the layer is called *fully connected* or *dense*.
 #
-# ![Four input circles x1, x2, dots, xd at the bottom, each joined by an arrow with its weight to a single output circle o1 at the top, which also receives the bias b.](img/single-layer-network.svg)
+# ![Input circles x1, x2, dots, xd at the bottom, each joined by an arrow with its weight to a single output circle o1 at the top, which also receives the bias b.](img/single-layer-network.svg)
 #
-# **Figure 3.1.8.** Linear regression as a network with one layer; inputs do not count as a layer, since nothing is computed there.
+# **Figure 3.1.8.** Linear regression as a network with one layer; the output $o_1$ is our $\hat y$.
+# Inputs do not count as a layer, since nothing is computed there.
 
 # %% [markdown]
 # The word *neuron* comes from biology, and the comparison can be taken part by part.

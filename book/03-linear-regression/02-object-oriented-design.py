@@ -21,20 +21,67 @@
 
 # %% [markdown]
 # # 3.2 Object-oriented design for implementation
+#
+# Training code mixes three things that have little to do with each other: where the data come from, what the model computes, and how the parameters are improved.
+# How do we write it so that one of the three can change while the other two stay as they are?
+# This section builds the few classes that carry all training code of this book, and shows their complete source.
+#
+# **You will**
+#
+# - split a training program into data, model and loop, and say which class owns which decision;
+# - add a method to a class that already has instances;
+# - read the source of the `Trainer` and say what it calls, and in which order;
+# - recognize six mistakes of Python and PyTorch that training code invites.
+#
+# **Cost**: a few seconds on a CPU, no download, no use of a GPU.
 
 # %%
+import csv
 import inspect
+import io
+import math
 import os
+import pickle
+import sys
 import time
 
 import matplotlib.pyplot as plt
 import torch
-from IPython.display import display as show_output
 from torch import nn
 
 import d2l_helpers as d2l
 
 d2l.use_style()
+
+# %% [markdown]
+# ## Why classes
+#
+# Suppose that a project has 3 data sets, 4 models and 2 ways of training.
+# Written as scripts these are $3 \cdot 4 \cdot 2 = 24$ programs, which share most of their lines, and a mistake found in one has to be mended in all.
+# Written as parts that fit together they are $3 + 4 + 2 = 9$ classes.
+#
+# The parts fit together if each keeps to its own questions:
+#
+# - a `DataModule` knows the examples and serves them as minibatches;
+# - a `Module` knows the parameters, the prediction and the loss, and which optimizer suits it;
+# - a `Trainer` knows the loop: how many epochs, on which device, in which order.
+#
+# The model belongs together with its loss because both speak about the same output: a loss for class scores is useless for a model that predicts a price.
+# The loop, by contrast, is the same for both.
+#
+# ![Class diagram. Trainer stands in the middle; it gets loaders from DataModule and calls the steps of Module. Module draws on ProgressBoard and is also a subclass of nn.Module. All inherit from HyperParameters. SyntheticRegressionData extends DataModule, LinearRegressionScratch and LinearRegression extend Module.](img/class-diagram.svg)
+
+# %% [markdown]
+# **Figure 3.2.1.** The five classes of this section (solid boxes), the class that they borrow from PyTorch, and the classes that later sections of the chapter derive from them (dashed boxes).
+# A hollow triangle points to the base class.
+
+# %% [markdown]
+# ## Methods that are added later
+#
+# A class in a notebook has a practical problem: its definition must stand in one cell, and a cell of two hundred lines explains nothing.
+# This book therefore defines a class with its first methods and adds the others when their time has come, sometimes a section later.
+# Python allows it, because a method is an attribute of the class, and instances look their methods up at the moment of the call.
+# A *decorator* is a function that receives the function defined below it and returns what the name shall refer to:
 
 # %% tags=["export"]
 def add_to_class(cls):
@@ -50,6 +97,57 @@ def add_to_class(cls):
 
     return register
 
+# %% [markdown]
+# The instance `robot` is older than the method that it uses here:
+
+# %%
+class Robot:
+    def __init__(self, name):
+        self.name = name
+
+robot = Robot("R2")
+
+@add_to_class(Robot)
+def greet(self):
+    return f"I am {self.name}."
+
+print(robot.greet())
+
+# %%
+# check 3.2-C1: an older instance has the method, the name still works
+assert robot.greet() == "I am R2."
+assert callable(greet) and greet(robot) == "I am R2."
+assert Robot.greet is greet
+
+# %% [markdown]
+# The line `return function` is easy to forget, and nothing complains.
+# But the name below a decorator is bound to what the decorator returns.
+# Without the line that is `None`, and whatever the name meant before is erased:
+
+# %%
+def forgetful(cls):
+    def register(function):
+        setattr(cls, function.__name__, function)
+    return register  # `register` itself returns nothing
+
+def area(width, height):
+    return width * height
+
+@forgetful(Robot)
+def area(self):
+    return 2.0
+
+print("the method returns", robot.area(), "and the name is", area)
+assert area is None
+
+# %% [markdown]
+# ## Constructor arguments as attributes
+#
+# Constructors are full of lines such as `self.lr = lr`.
+# `save_hyperparameters` writes them for us.
+# It looks at the *frame* of its caller, which is the record that Python keeps of a running function, and finds there the names of the arguments and their present values.
+# It also collects them in a dictionary `hparams`, so that a run can be labelled or repeated.
+
 # %% tags=["export"]
 class HyperParameters:
     """Keeps the arguments of a constructor as attributes."""
@@ -58,7 +156,9 @@ class HyperParameters:
         """Store the caller's arguments, except those named in `ignore`.
 
         Each becomes an attribute and an entry of the dict `hparams`;
-        a base class and a subclass may both call it.
+        a base class and a subclass may both call it. Call it directly
+        in `__init__`, since the arguments of the caller are what it
+        stores.
         """
         caller = inspect.getargvalues(inspect.currentframe().f_back)
         new = {name: caller.locals[name] for name in caller.args[1:]
@@ -67,13 +167,72 @@ class HyperParameters:
         for name, value in new.items():
             setattr(self, name, value)
 
+# %%
+# check 3.2-C2: arguments become attributes, except the ignored one
+class Recipe(HyperParameters):
+    def __init__(self, a=1, b=2, c=3):
+        self.save_hyperparameters(ignore=["c"])
+
+recipe = Recipe()
+assert recipe.a == 1 and recipe.b == 2 and not hasattr(recipe, "c")
+assert recipe.hparams == {"a": 1, "b": 2}
+
+# %%
+# check 3.2-C3: base class and subclass both save, hparams is the union
+class LongRecipe(Recipe):
+    def __init__(self, d, b=20):
+        super().__init__(b=b)
+        self.save_hyperparameters()
+
+long = LongRecipe(d=4)
+assert long.hparams == {"a": 1, "b": 20, "d": 4}
+assert (long.a, long.b, long.d) == (1, 20, 4)
+
+# %% [markdown]
+# The default of `ignore` is the empty tuple, and that is deliberate.
+# Python evaluates a default once, when the function is defined, not at each call.
+# A *mutable default* such as `[]` is thus one list that all calls share:
+
+# %%
+def remember(value, seen=[]):
+    seen.append(value)
+    return seen
+
+def remember_safely(value, seen=()):
+    return [*seen, value]
+
+print(remember(1), remember_safely(1))
+print(remember(2), remember_safely(2))
+assert remember(3) == [1, 2, 3] and remember_safely(3) == [3]
+
+# %% [markdown]
+# ## Curves that grow during training
+#
+# While a model trains we want to see its loss.
+# The loss of a minibatch is a noisy number, because each minibatch is a random draw.
+# A `ProgressBoard` therefore smooths: it averages $m$ consecutive points into one.
+# From the raw values $y_0, y_1, \dots$ of a curve it draws
+#
+# $$
+# \bar y_j = \frac{1}{m} \sum_{i=0}^{m-1} y_{jm+i}, \qquad j = 0, 1, \dots \tag{3.2.1}
+# $$
+#
+# Here $y_i$ is the $i$-th raw value, a number; $m \ge 1$ is the number of points that are averaged, `every_n` in the code; $\bar y_j$ is the $j$-th value drawn.
+# The abscissae are averaged in the same way.
+# If the raw values have independent noise of standard deviation $\sigma$, then $\bar y_j$ has noise $\sigma/\sqrt m$: with $m = 100$ it is ten times smaller.
+#
+# Drawing is slow: a picture takes as long as hundreds of training steps of a small model.
+# So `draw` only stores a point.
+# In a live notebook the picture is renewed at most once a second; where no one is watching it is drawn once, at the end.
+
 # %% tags=["export"]
 class ProgressBoard(HyperParameters):
     """Curves that grow while a model trains.
 
-    `draw` collects points; in a live notebook the figure is redrawn at
-    most once a second, headless only by `show`, which draws the last
-    state. `data` maps each label to its list of points `(x, y)`.
+    `draw` collects points; `data` maps each label to its list of points
+    `(x, y)`. A live notebook redraws at most once a second. With the
+    environment variable D2L_HEADLESS=1, and in a script, only `show`
+    draws, once. With `display=False` nothing is ever drawn.
     """
 
     def __init__(self, xlabel=None, ylabel=None, xlim=None, ylim=None,
@@ -82,68 +241,202 @@ class ProgressBoard(HyperParameters):
                  colors=("C0", "C1", "C2", "C3"), fig=None, axes=None,
                  figsize=(3.5, 2.5), display=True):
         self.save_hyperparameters()
-        self.raw, self.data = {}, {}
+        self.lines = {}
+        self.clear()
+
+    def clear(self):
+        """Forget all points; the next picture is a new one."""
+        for line in self.lines.values():
+            line.remove()
+        self.raw, self.data, self.lines = {}, {}, {}
         self.handle, self.last_drawn = None, time.monotonic()
 
     def draw(self, x, y, label, every_n=1):
         """Add a point; every `every_n` points are averaged into one."""
-        points = self.raw.setdefault(label, [])
-        points.append((x, y))
-        if len(points) < max(1, every_n):
+        waiting = self.raw.setdefault(label, [])
+        waiting.append((_value(x), _value(y)))
+        if len(waiting) < every_n:
             return
-        xs, ys = zip(*points)
-        points.clear()
-        self.data.setdefault(label, []).append(
-            (_mean(xs), _mean(ys)))
-        live = self.display and os.environ.get("D2L_HEADLESS") != "1"
-        if live and time.monotonic() - self.last_drawn > 1:
+        xs, ys = zip(*waiting)
+        waiting.clear()
+        self.data.setdefault(label, []).append((_mean(xs), _mean(ys)))
+        if self.is_live() and time.monotonic() - self.last_drawn > 1:
             self.render()
 
+# %% [markdown]
+# Two details matter for speed and memory.
+# A loss is a tensor that holds on to the graph which computed it; `_value` detaches it, so that the graph can be freed.
+# And a tensor on a GPU is fetched only when its group is complete: `_mean` computes the mean of the group first, and `.item()` then waits for the device once in $m$ steps rather than at each.
+
 # %% tags=["export"]
+def _value(number):
+    """A number, or a scalar tensor without its graph."""
+    return number.detach() if isinstance(number, torch.Tensor) else number
+
 def _mean(values):
     """Mean of numbers or of scalar tensors, as a float."""
     if isinstance(values[0], torch.Tensor):
-        return torch.stack([v.detach() for v in values]).mean().item()
+        return torch.stack(values).cpu().double().mean().item()
     return float(sum(values) / len(values))
+
+# %% [markdown]
+# Whether someone is watching is a question of where the code runs: in a Jupyter kernel, and not by a program that executes the book.
 
 # %% tags=["export"]
 @add_to_class(ProgressBoard)
-def render(self):
-    """Draw all curves now, into the same output each time."""
-    if self.fig is None:
-        self.fig = plt.figure(figsize=self.figsize)
+def is_live(self):
+    """Whether pictures shall appear while points arrive."""
+    return (self.display and _in_notebook()
+            and os.environ.get("D2L_HEADLESS") != "1")
+
+def _in_notebook():
+    """True in a Jupyter kernel, False in a script or a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
+
+# %%
+# check 3.2-C4: groups of two are averaged; 0 behaves like 1
+board = ProgressBoard(display=False)
+for i in range(10):
+    board.draw(i, i, "pairs", every_n=2)
+    board.draw(i, torch.tensor(i), "single", every_n=0)
+assert board.data["pairs"] == [(k, k) for k in (0.5, 2.5, 4.5, 6.5, 8.5)]
+assert board.data["single"] == [(i, i) for i in range(10)]
+
+# %% [markdown]
+# The value 0 is not far-fetched.
+# Two points per epoch mean `every_n = num_batches // 2`, and an epoch of a single batch makes that 0.
+# A board that waits until it has *exactly* `every_n` points then waits for ever: the first point already makes one.
+# That is why `draw` asks whether there are *fewer*, so that an interval of 0 means 1.
+#
+# The rest is the picture itself.
+# `render` brings the figure up to date and displays it.
+# In a script there is nothing to display it in; there, `board.fig` holds the finished figure, and `board.fig.savefig("curves.png")` stores it.
+# `update_lines` creates a line for each new label once; later it only hands the line its new points with `set_data`, so that the 300th picture takes no more work than the 10th.
+# The object `handle` that Jupyter returned for the first picture lets us replace it in place.
+
+# %% tags=["export"]
+@add_to_class(ProgressBoard)
+def render(self, alt=None):
+    """Bring the figure up to date and, in a notebook, display it."""
+    if self.axes is None:
+        if self.fig is None:
+            self.fig = plt.figure(figsize=self.figsize)
+            plt.close(self.fig)  # pyplot need not remember it
         self.axes = self.fig.add_subplot()
-        plt.close(self.fig)  # shown by us, not at the end of the cell
-    ax = self.axes
-    ax.clear()
-    for i, (label, points) in enumerate(self.data.items()):
-        ax.plot(*zip(*points), ls=self.ls[i % len(self.ls)], label=label,
-                color=self.colors[i % len(self.colors)])
-    ax.set(xlabel=self.xlabel, ylabel=self.ylabel,
-           xscale=self.xscale, yscale=self.yscale)
-    if self.xlim is not None:
-        ax.set_xlim(self.xlim)
-    if self.ylim is not None:
-        ax.set_ylim(self.ylim)
-    if self.data:
-        ax.legend()
-    if self.handle is None:
-        self.handle = show_output(self.fig, display_id=True)
-    else:
-        self.handle.update(self.fig)
+    self.fig = self.axes.figure
+    self.update_lines()
+    d2l.describe(self.fig, alt or self.summary())
+    if _in_notebook():
+        plt.close(self.fig)  # or it appears again below the cell
+        if self.handle is None:
+            show = sys.modules["IPython.display"].display
+            self.handle = show(self.fig, display_id=True)
+        else:
+            self.handle.update(self.fig)
     self.last_drawn = time.monotonic()
 
 # %% tags=["export"]
 @add_to_class(ProgressBoard)
-def show(self, alt="Curves of a training run."):
-    """Draw the last state, with an alternative text for the image."""
+def update_lines(self):
+    """Hand each line its points; create those that are new."""
+    ax = self.axes
+    for label, points in self.data.items():
+        if label not in self.lines:
+            i = len(self.lines)
+            self.lines[label], = ax.plot(
+                [], [], ls=self.ls[i % len(self.ls)], label=label,
+                color=self.colors[i % len(self.colors)])
+            ax.legend()
+        line = self.lines[label]
+        line.set_data(*zip(*points))
+        line.set_marker("o" if len(points) == 1 else "")
+    ax.set(xlabel=self.xlabel, ylabel=self.ylabel,
+           xscale=self.xscale, yscale=self.yscale)
+    ax.relim()
+    ax.autoscale_view()
+    if self.xlim is not None:
+        ax.set_xlim(self.xlim)
+    if self.ylim is not None:
+        ax.set_ylim(self.ylim)
+
+# %% [markdown]
+# A picture needs words for readers who cannot see it.
+# `summary` writes them from the points, unless `show` is given better ones.
+
+# %% tags=["export"]
+@add_to_class(ProgressBoard)
+def summary(self):
+    """Alternative text: each curve with its first and last value."""
+    curves = [f"{label} goes from {points[0][1]:.3g} at {points[0][0]:.3g}"
+              f" to {points[-1][1]:.3g} at {points[-1][0]:.3g}"
+              for label, points in self.data.items()]
+    return f"Curves over {self.xlabel or 'x'}: {'; '.join(curves)}."
+
+@add_to_class(ProgressBoard)
+def show(self, alt=None):
+    """Draw the final state, with an alternative text for the image."""
     if self.display and self.data:
-        self.fig = self.fig or plt.figure(figsize=self.figsize)
-        self.render()
+        self.render(alt)
+        self.handle = None  # whatever is drawn next is a new picture
+
+# %% [markdown]
+# We try it with a sine and a cosine that carry the same amount of noise, the first averaged over 2 points, the second over 10.
+
+# %%
+generator = torch.Generator().manual_seed(0)
+xs = [0.1 * i for i in range(200)]
+noise = 0.3 * torch.randn(2, len(xs), generator=generator)
+
+board = ProgressBoard(xlabel="x", ylabel="value", figsize=(5.0, 2.8))
+for i, x in enumerate(xs):
+    board.draw(x, math.sin(x) + noise[0, i].item(), "sin", every_n=2)
+    board.draw(x, math.cos(x) + noise[1, i].item(), "cos", every_n=10)
+board.show("A noisy sine curve, jagged because only 2 points are averaged, "
+           "and a cosine curve, much smoother because 10 points are "
+           "averaged, with visible corners.")
+
+# %% [markdown]
+# **Figure 3.2.2.** The same noise under different smoothing: averaging 2 points leaves a jagged line, averaging 10 a smooth one with fewer points.
+
+# %% [markdown]
+# Smoothing is not free: the average over a stretch of a curve cuts its peaks.
+# For a cosine sampled at distance $\delta$ the loss of height is known exactly.
+# The mean of $m$ neighbouring values, at the centre $\bar x$ of their abscissae, is
+#
+# $$
+# \frac1m \sum_{i=0}^{m-1} \cos(x_0 + i\delta) = \frac{\sin(m\delta/2)}{m \sin(\delta/2)}\, \cos \bar x \tag{3.2.2}
+# $$
+#
+# where $x_0$ is the first abscissa, $\bar x = x_0 + (m-1)\delta/2$, and all quantities are numbers.
+# For $m = 10$ and $\delta = 0.1$ the factor is $\sin 0.5 / (10 \sin 0.05) = 0.959$: four per cent of the height is gone, while the noise fell to less than a third.
+# A board without noise confirms it:
+
+# %%
+board = ProgressBoard(display=False)
+for x in xs:
+    board.draw(x, math.cos(x), "cos", every_n=10)
+factor = math.sin(0.5) / (10 * math.sin(0.05))
+assert all(abs(y - factor * math.cos(x)) < 1e-12
+           for x, y in board.data["cos"])
+print(f"height that is left: {factor:.3f}")
+
+# %% [markdown]
+# ## Module: a model with its loss
+#
+# `Module` is a subclass of `nn.Module`, PyTorch's class for everything that has parameters.
+# From there come `parameters()`, `to(device)`, `state_dict()`, and the switch between training and evaluation.
+# We add what the loop needs to know: the loss, what happens with a training batch and with a validation batch, and the optimizer.
+# A batch is a tuple whose last entry holds the labels; everything before it goes into the model.
 
 # %% tags=["export"]
 class Module(nn.Module, HyperParameters):
-    """A model with its loss, its steps and its optimizer."""
+    """A model with its loss, its steps and its optimizer.
+
+    A subclass defines `loss` and `configure_optimizers`, and either
+    `forward` or an attribute `net` that holds the layers.
+    """
 
     def __init__(self, plot_train_per_epoch=2, plot_valid_per_epoch=1):
         super().__init__()
@@ -151,10 +444,14 @@ class Module(nn.Module, HyperParameters):
         self.board = ProgressBoard()
 
     def forward(self, X):
+        """Predictions for inputs X of shape (examples, ...)."""
+        if not hasattr(self, "net"):
+            raise NotImplementedError("define forward, or set self.net")
         return self.net(X)
 
     def loss(self, y_hat, y):
-        raise NotImplementedError
+        """Mean loss of a batch, a scalar tensor."""
+        raise NotImplementedError("define loss(y_hat, y)")
 
     def training_step(self, batch):
         loss = self.loss(self(*batch[:-1]), batch[-1])
@@ -166,13 +463,22 @@ class Module(nn.Module, HyperParameters):
         self.plot("loss", loss, train=False)
 
     def configure_optimizers(self):
-        raise NotImplementedError
+        """The optimizer of this model's parameters."""
+        raise NotImplementedError("define configure_optimizers()")
+
+# %% [markdown]
+# The steps report their loss through `plot`.
+# It sends each value to two places: to the board, which smooths it for the eye, and to the trainer, which keeps exact means for the record.
+# The horizontal axis counts epochs; a training batch lies at a fraction of one.
 
 # %% tags=["export"]
 @add_to_class(Module)
 def plot(self, key, value, train):
     """Send a value of this batch to the board and to the history."""
-    trainer, board = self.trainer, self.board
+    trainer, board = getattr(self, "trainer", None), self.board
+    if trainer is None:
+        raise RuntimeError("this model has no trainer, which must count "
+                           "its batches; run the step by Trainer.fit")
     board.xlabel = "epoch"
     if train:
         x = trainer.train_batch_idx / trainer.num_train_batches
@@ -184,15 +490,61 @@ def plot(self, key, value, train):
     board.draw(x, value, label, every_n)
     trainer.record(label, value)
 
+# %% [markdown]
+# The steps call the model itself, `self(X)`, and not `self.forward(X)`.
+# Both compute the same numbers, but the call of the object also runs the *hooks*: functions that someone attached in order to watch a layer, without changing its code.
+
+# %%
+calls = []
+layer = nn.Linear(3, 1)
+hook = layer.register_forward_hook(
+    lambda module, inputs, output: calls.append(tuple(output.shape)))
+X = torch.ones(5, 3)
+layer(X)          # runs forward, then the hook
+layer.forward(X)  # runs forward only
+hook.remove()
+print("shapes seen by the hook:", calls)
+assert calls == [(5, 1)]
+
+# %% [markdown]
+# `nn.Module` keeps a register of its submodules, and that register is created by its constructor.
+# So `super().__init__()` must run before the first layer is stored.
+# Here PyTorch is helpful and refuses the wrong order:
+
+# %%
+# check 3.2-C8: a submodule cannot be stored before super().__init__()
+class WrongOrder(Module):
+    def __init__(self):
+        self.net = nn.Linear(2, 1)
+        super().__init__()
+
+try:
+    WrongOrder()
+    message = None
+except AttributeError as error:
+    message = str(error)
+print(message)
+assert message is not None and "__init__" in message
+
+# %% [markdown]
+# ## DataModule: where the batches come from
+#
+# A `DataModule` returns two *loaders*: objects that can be iterated again and again, that yield one minibatch at a time, and that know their length, the number of batches.
+# A list of batches is already a loader; [Section 3.3](03-synthetic-regression-data.ipynb) writes better ones.
+
 # %% tags=["export"]
 class DataModule(HyperParameters):
-    """Training and validation data as loaders of minibatches."""
+    """Training and validation data as loaders of minibatches.
+
+    A subclass defines `get_dataloader(train)`. For data without a
+    validation part it returns None where `train` is False.
+    """
 
     def __init__(self, root="data", num_workers=0):
         self.save_hyperparameters()
 
     def get_dataloader(self, train):
-        raise NotImplementedError
+        raise NotImplementedError("define get_dataloader(train)")
 
     def train_dataloader(self):
         return self.get_dataloader(train=True)
@@ -200,15 +552,27 @@ class DataModule(HyperParameters):
     def val_dataloader(self):
         return self.get_dataloader(train=False)
 
+# %% [markdown]
+# ## Trainer: the loop
+#
+# `fit` brings the two together.
+# It asks the data for their loaders, makes itself known to the model and moves it to the device, asks the model for its optimizer, and runs the epochs.
+# What happens *in* an epoch is left open here; [Section 3.4](04-linear-regression-scratch.ipynb) fills it in.
+# A method that fixes the order of the steps and leaves one of them to be supplied later is known as a *template method*.
+
 # %% tags=["export"]
 class Trainer(HyperParameters):
-    """Fits a model to data; `history` holds one mean for each epoch."""
+    """Fits a model to data.
+
+    `history` maps labels such as "train_loss" to a list with one mean
+    over the examples for each epoch of the last `fit`.
+    """
 
     def __init__(self, max_epochs, num_gpus=0, gradient_clip_val=0):
         self.save_hyperparameters()
         self.device = (d2l.try_device(quiet=True) if num_gpus > 0
                        else torch.device("cpu"))
-        self.history = {}
+        self.reset()
 
     def prepare_data(self, data):
         self.train_dataloader = data.train_dataloader()
@@ -226,26 +590,55 @@ class Trainer(HyperParameters):
         self.prepare_data(data)
         self.prepare_model(model)
         self.optim = model.configure_optimizers()
-        self.train_batch_idx = self.val_batch_idx = 0
-        self.sums, self.counts, self.num_examples = {}, {}, 1
+        self.reset()
+        model.board.clear()
         for self.epoch in range(self.max_epochs):
             self.fit_epoch()
             self.close_epoch()
         model.board.show()
 
     def fit_epoch(self):
-        raise NotImplementedError
+        raise NotImplementedError("Section 3.4 defines fit_epoch()")
+
+# %% [markdown]
+# ![Sequence diagram. You call fit on the Trainer. The Trainer asks DataModule for both loaders, sets itself as the trainer of Module and moves it to the device, and asks Module for the optimizer. Then, for each epoch, fit_epoch runs training steps and validation steps of Module, which report their losses back by record, and close_epoch appends the means to the history. At the end the board is shown.](img/fit-sequence.svg)
+
+# %% [markdown]
+# **Figure 3.2.3.** What `fit` calls, from top to bottom.
+# Only the part in the inner frame, `fit_epoch`, is missing in this section.
+
+# %% [markdown]
+# Three short methods keep the record of a run.
+# `reset` empties it, and `fit` calls it, so that a trainer can be used again.
+# `record` receives each value that `plot` reports, and `close_epoch` turns the values of an epoch into one mean.
+#
+# An epoch often ends with a smaller batch, and a plain mean of the batch means would give its examples too much weight.
+# The mean over all examples is
+#
+# $$
+# \bar\ell = \frac{\sum_k n_k \ell_k}{\sum_k n_k} \tag{3.2.3}
+# $$
+#
+# where $\ell_k$ is the mean loss of batch $k$ and $n_k$ the number of its examples, both numbers.
+# Two batches with 3 examples and 1 example and the mean losses 2 and 6 have $\bar\ell = (3 \cdot 2 + 1 \cdot 6)/4 = 3$, while the mean of the means is 4.
+# The loop stores $n_k$ in `num_examples` before each step.
+# The sums stay tensors, so that a step on a GPU need not wait for them; they become floats once an epoch.
 
 # %% tags=["export"]
+@add_to_class(Trainer)
+def reset(self):
+    """Forget the last run: history, sums and counters."""
+    self.history, self.sums, self.counts = {}, {}, {}
+    self.epoch = self.train_batch_idx = self.val_batch_idx = 0
+    self.num_examples = 1
+
 @add_to_class(Trainer)
 def record(self, label, value):
     """Add a batch mean, weighted by the examples of the batch."""
     n = self.num_examples
-    value = value.detach() if isinstance(value, torch.Tensor) else value
-    self.sums[label] = self.sums.get(label, 0.0) + value * n
+    self.sums[label] = self.sums.get(label, 0.0) + _value(value) * n
     self.counts[label] = self.counts.get(label, 0) + n
 
-# %% tags=["export"]
 @add_to_class(Trainer)
 def close_epoch(self):
     """Append the means of the epoch to the history, then start anew."""
@@ -253,3 +646,343 @@ def close_epoch(self):
         mean = float(total) / self.counts[label]
         self.history.setdefault(label, []).append(mean)
     self.sums, self.counts = {}, {}
+
+# %% [markdown]
+# All methods that wait for a subclass raise `NotImplementedError`, and each says what to define:
+
+# %%
+# check 3.2-C5: abstract methods say so; a Module is an nn.Module
+def error_of(function, *args):
+    """The exception that a call raises, or None."""
+    try:
+        function(*args)
+    except Exception as error:
+        return error
+
+X, y = torch.zeros(2, 1), torch.zeros(2, 1)
+for function, *args in ((Module(), X), (Module().loss, y, y),
+                        (Module().configure_optimizers,),
+                        (DataModule().train_dataloader,),
+                        (DataModule().val_dataloader,),
+                        (Trainer(max_epochs=1).fit_epoch,)):
+    assert type(error_of(function, *args)) is NotImplementedError
+assert isinstance(Module(), nn.Module)
+
+# %% [markdown]
+# Python also has a constant `NotImplemented`, which operators such as `__eq__` *return* in order to let the other operand try.
+# It is no exception, and raising it gives an error that speaks of something else:
+
+# %%
+# check 3.2-C6: NotImplemented is not an exception
+def unfinished():
+    raise NotImplemented
+
+error = error_of(unfinished)
+print(f"{type(error).__name__}: {error}")
+assert type(error) is TypeError
+
+# %% [markdown]
+# ## A rehearsal
+#
+# Before anything learns, we can rehearse the play with stand-ins: data that are a list of batches, a model whose loss is a script, and a `fit_epoch` that walks through the batches without changing a parameter.
+# The scripted loss of a batch is the mean of its labels, halved in each epoch.
+
+# %%
+class StubData(DataModule):
+    """Four training batches of 3, 3, 3, 1 examples; two to validate."""
+
+    def get_dataloader(self, train):
+        sizes = [3, 3, 3, 1] if train else [3, 1]
+        return [(torch.zeros(n, 1), torch.full((n, 1), 2.0 if n > 1 else 6.0))
+                for n in sizes]
+
+class StubModel(Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(1, 1)
+
+    def loss(self, y_hat, y):
+        return y.mean() * 0.5 ** self.trainer.epoch  # scripted
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+# %%
+class Rehearsal(Trainer):
+    """Calls the steps in the right order, but learns nothing."""
+
+    def fit_epoch(self):
+        for batch in self.train_dataloader:
+            self.num_examples = len(batch[-1])
+            self.model.training_step(batch)
+            self.train_batch_idx += 1
+        for batch in self.val_dataloader:
+            self.num_examples = len(batch[-1])
+            self.model.validation_step(batch)
+            self.val_batch_idx += 1
+
+model, trainer = StubModel(), Rehearsal(max_epochs=3)
+trainer.fit(model, StubData())
+
+# %% [markdown]
+# **Figure 3.2.4.** What every call of `fit` leaves below its cell: the training loss with two points for each epoch, the validation loss with one.
+# Both are scripted to halve in each epoch; the second point of an epoch is the higher one because its two batches include the small one with the large labels.
+
+# %% [markdown]
+# The history holds (3.2.3) for each epoch: $(9 \cdot 2 + 1 \cdot 6)/10 = 2.4$ for training and 3 for validation, then halves of them.
+# The board has averaged the two validation batches without weights and shows 4: its curves are for the eye, `history` is the value to rely on.
+
+# %%
+# check: weighted means in the history, plain ones on the board
+for label, values in trainer.history.items():
+    print(label, [round(value, 4) for value in values])
+expected = {"train_loss": [2.4, 1.2, 0.6], "val_loss": [3.0, 1.5, 0.75]}
+for label, values in expected.items():
+    torch.testing.assert_close(trainer.history[label], values)
+assert model.board.data["val_loss"] == [(1, 4), (2, 2), (3, 1)]
+
+# %%
+# check 3.2-C7: fit counts the batches and runs max_epochs epochs
+class Counting(Trainer):
+    def fit_epoch(self):
+        self.calls = getattr(self, "calls", 0) + 1
+
+counting = Counting(max_epochs=5)
+counting.fit(StubModel(), StubData())
+assert counting.calls == 5
+assert counting.num_train_batches == 4 and counting.num_val_batches == 2
+assert trainer.train_batch_idx == 12 and trainer.val_batch_idx == 6
+
+# %% [markdown]
+# For runs that nobody watches, `model.board.display = False` silences the picture; the points and the history are kept all the same.
+# A second call of `fit` starts a new record, so that running a cell twice does not mix two runs:
+
+# %%
+model.board.display = False
+trainer.fit(model, StubData())
+assert len(trainer.history["val_loss"]) == trainer.max_epochs == 3
+assert model.board.data["val_loss"] == [(1, 4), (2, 2), (3, 1)]
+
+# %% [markdown]
+# One warning about saving.
+# After `fit` the model refers to its trainer, the trainer to the loaders and the optimizer, and the board to a figure.
+# Pickling the model drags all of them along, and fails as soon as one of them cannot be pickled.
+# A trained model is saved by its `state_dict`, which holds the parameters and nothing else:
+
+# %%
+whole, parameters = pickle.dumps(model), pickle.dumps(model.state_dict())
+print("training batches in the pickled model:",
+      len(pickle.loads(whole).trainer.train_dataloader))
+assert len(whole) > 10 * len(parameters)
+
+twin = StubModel()
+twin.load_state_dict(pickle.loads(parameters))
+X = torch.ones(4, 1)
+torch.testing.assert_close(twin(X), model(X), rtol=0, atol=0)
+
+# %% [markdown]
+# ## Relation to PyTorch Lightning
+#
+# The library PyTorch Lightning organizes training by the same division of labour and partly by the same names.
+# Whoever knows the classes of this section can read its programs.
+#
+# | here | in Lightning | main difference |
+# | --- | --- | --- |
+# | `Module` | `LightningModule` | `training_step(batch, batch_idx)`; values are reported by `self.log` instead of `plot` |
+# | `DataModule` | `LightningDataModule` | separate steps to download (`prepare_data`) and to split (`setup`) |
+# | `Trainer` | `Trainer` | also several devices, mixed precision, checkpoints, callbacks, and many options |
+# | `HyperParameters` | `save_hyperparameters` | also written into checkpoints |
+# | `ProgressBoard` | loggers | write to files or servers rather than into the notebook |
+#
+# A book needs the opposite of such a library: a loop short enough to read, that hides nothing from the reader.
+
+# %% [markdown]
+# ## Summary
+#
+# - Data, model with loss, and loop change independently, so each is a class: `DataModule`, `Module`, `Trainer`.
+# - Methods are looked up when they are called; `add_to_class` uses this to extend a class cell by cell, and must return the function.
+# - `fit` fixes the order of all steps and leaves the epoch open.
+# - The board smooths for the eye, at the price of cut peaks; `history` holds exact means over the examples, which can be asserted.
+# - First `super().__init__()`, then layers; no mutable defaults; `NotImplementedError`, not `NotImplemented`; intervals of at least 1; save `state_dict`, not objects.
+
+# %% [markdown]
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 3.2-1
+#
+# The constructor of a model receives a learning rate `lr`, and its author forgot to call `save_hyperparameters`.
+# At which moment does the program fail, and on which access?
+# Predict it for a class that is trained with `fit`, then run it.
+
+# %% [markdown]
+# #### Solution 3.2-1
+#
+# The constructor succeeds, because nothing reads the attribute there.
+# `fit` then prepares the data and the model, and the first access is `self.lr` in `configure_optimizers`.
+# No epoch has begun.
+
+# %%
+class Forgotten(StubModel):
+    def __init__(self, lr):
+        super().__init__()  # and no self.save_hyperparameters()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr)
+
+forgotten, trainer = Forgotten(lr=0.1), Rehearsal(max_epochs=3)
+error = error_of(trainer.fit, forgotten, StubData())
+print(f"{type(error).__name__}: {error}")
+assert isinstance(error, AttributeError) and "'lr'" in str(error)
+assert forgotten.trainer is trainer and trainer.train_batch_idx == 0
+
+# %% [markdown]
+# ### Exercise 3.2-2
+#
+# `save_hyperparameters` reaches into the frame of its caller, which is convenient and a little indecent.
+# Write a variant that is handed `locals()` explicitly and uses `inspect.signature` to find out which of the values are arguments.
+# Base class and subclass may both call it.
+# Which mistake can be made with it that the frame version does not allow, and the other way round?
+
+# %% [markdown]
+# #### Solution 3.2-2
+#
+# `locals()` holds `self`, perhaps `__class__`, and every local variable that exists so far.
+# The arguments are the names that occur in the signature of a constructor of the class or of one of its base classes.
+
+# %%
+class ExplicitHyperParameters:
+    def save_hyperparameters(self, values, ignore=()):
+        names = {name for cls in type(self).__mro__
+                 for name in inspect.signature(cls.__init__).parameters}
+        new = {name: value for name, value in values.items()
+               if name in names - {"self", *ignore}}
+        self.hparams = {**getattr(self, "hparams", {}), **new}
+        for name, value in new.items():
+            setattr(self, name, value)
+
+# %%
+class ExplicitRecipe(ExplicitHyperParameters):
+    def __init__(self, a=1, b=2, c=3):
+        helper = a + b  # no argument, must not be stored
+        self.save_hyperparameters(locals(), ignore=["c"])
+
+class ExplicitLongRecipe(ExplicitRecipe):
+    def __init__(self, d, b=20):
+        super().__init__(b=b)
+        self.save_hyperparameters(locals())
+
+assert ExplicitRecipe().hparams == Recipe().hparams
+explicit = ExplicitLongRecipe(d=4)
+assert explicit.hparams == LongRecipe(d=4).hparams
+assert explicit.d == 4 and not hasattr(explicit, "helper")
+
+# %% [markdown]
+# The explicit variant stores a local variable of the base class by mistake if it happens to bear the name of an argument of the subclass; calling it in the first line excludes that.
+# The frame version stores the wrong arguments if it is called from a helper function instead of from `__init__`, because then the helper is its caller.
+
+# %% [markdown]
+# ### Exercise 3.2-3
+#
+# *Early stopping* ends the training when the validation loss has not improved for some epochs.
+# Add it to `Trainer` with `add_to_class`: an attribute `patience`, the number of epochs without a new minimum after which `fit` stops.
+# Test it with a scripted loss, so that you know the right epoch.
+
+# %% [markdown]
+# #### Solution 3.2-3
+#
+# `should_stop` reads everything that it needs from the history, and `fit` gains one condition.
+# All trainers, including the subclasses above, have it from then on; without `patience` they behave as before.
+
+# %%
+@add_to_class(Trainer)
+def should_stop(self):
+    """Whether the last `patience` epochs brought no new minimum."""
+    losses = self.history.get("val_loss", [])
+    patience = getattr(self, "patience", math.inf)
+    if not losses:
+        return False
+    return len(losses) - 1 - losses.index(min(losses)) >= patience
+
+@add_to_class(Trainer)
+def fit(self, model, data):
+    self.prepare_data(data)
+    self.prepare_model(model)
+    self.optim = model.configure_optimizers()
+    self.reset()
+    model.board.clear()
+    for self.epoch in range(self.max_epochs):
+        self.fit_epoch()
+        self.close_epoch()
+        if self.should_stop():
+            break
+    model.board.show()
+
+# %% [markdown]
+# The script below has its minimum in the fourth epoch.
+# With a patience of 2 the training must end after the sixth; the small improvement in the second half of the script is never seen.
+
+# %%
+class Scripted(StubModel):
+    script = [5.0, 3.0, 4.0, 2.0, 2.5, 2.0, 1.0, 0.5]
+
+    def loss(self, y_hat, y):
+        return torch.tensor(self.script[self.trainer.epoch])
+
+for patience, epochs in ((1, 3), (2, 6), (3, 8), (None, 8)):
+    trainer, model = Rehearsal(max_epochs=8), Scripted()
+    model.board.display = False
+    if patience is not None:
+        trainer.patience = patience
+    trainer.fit(model, StubData())
+    assert trainer.history["val_loss"] == Scripted.script[:epochs]
+
+# %% [markdown]
+# ### Exercise 3.2-4
+#
+# On a cluster nobody looks at pictures.
+# Write a class `CSVLogger` with the interface of the board that writes each point, when it is complete, as a row `label,x,y` into a file.
+# Train with it without changing `Module` or `Trainer`.
+
+# %% [markdown]
+# #### Solution 3.2-4
+#
+# The model and the trainer use `draw`, `clear`, `show` and the attributes `xlabel` and `xlim`.
+# A subclass inherits all of them, and the averaging too; it only has to write what `draw` has added to `data`.
+
+# %%
+class CSVLogger(ProgressBoard):
+    """A board that writes its points into a file instead of drawing."""
+
+    def __init__(self, file):
+        super().__init__(display=False)
+        self.writer = csv.writer(file)
+        self.writer.writerow(["label", "x", "y"])
+
+    def draw(self, x, y, label, every_n=1):
+        before = len(self.data.get(label, []))
+        super().draw(x, y, label, every_n)
+        for point in self.data.get(label, [])[before:]:
+            self.writer.writerow([label, *point])
+
+# %%
+file, model = io.StringIO(), StubModel()
+model.board = CSVLogger(file)
+Rehearsal(max_epochs=3).fit(model, StubData())
+print(file.getvalue().replace("\r", ""), end="")
+
+rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+points = {label: [(float(row["x"]), float(row["y"])) for row in rows
+                  if row["label"] == label] for label in model.board.data}
+assert points == model.board.data
+assert len(rows) == 3 * (2 + 1)
+
+# %% [markdown]
+# ## Sources
+#
+# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the division into these classes and their names.
+# - W. Falcon and the PyTorch Lightning team (2019). PyTorch Lightning. [doi:10.5281/zenodo.3828935](https://doi.org/10.5281/zenodo.3828935): the library that the design follows.
+# - A. Paszke et al. (2019). PyTorch: an imperative style, high-performance deep learning library. [arXiv:1912.01703](https://arxiv.org/abs/1912.01703).
+# - E. Gamma, R. Helm, R. Johnson, J. Vlissides (1994). Design Patterns. Addison-Wesley: the template method.
+# - PyTorch documentation, [torch.nn.Module](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html): registration of submodules, hooks, `state_dict`.
+# - Python documentation, [inspect](https://docs.python.org/3/library/inspect.html) and [built-in constants](https://docs.python.org/3/library/constants.html#NotImplemented): frames, signatures, `NotImplemented`.

@@ -112,6 +112,12 @@ def image_part(images, labels, size, resize, name):
 
 
 # 4.2 The image classification dataset
+def scale_bytes(X):
+    """Bytes 0 to 255 as floats in [0, 1], of the same shape."""
+    return X.float().div_(255)  # `float` copies, `div_` needs no second copy
+
+
+# 4.2 The image classification dataset
 class FashionMNIST(DataModule):
     """Fashion-MNIST: bytes in memory, served as floats in [0, 1].
 
@@ -136,11 +142,11 @@ class FashionMNIST(DataModule):
 
     @cached_property
     def X_train(self):
-        return self.train_images / 255  # (n, 1, h, w) float32
+        return scale_bytes(self.train_images)  # (n, 1, h, w)
 
     @cached_property
     def X_val(self):
-        return self.val_images / 255
+        return scale_bytes(self.val_images)
 
     @property
     def train(self):
@@ -159,7 +165,7 @@ def get_dataloader(self, train):
             else (self.val_images, self.y_val))
     return d2l.BatchLoader(part, self.batch_size, shuffle=train,
                            generator=getattr(self, "generator", None),
-                           transform=lambda X, y: (X / 255, y))
+                           transform=lambda X, y: (scale_bytes(X), y))
 
 
 # 4.2 The image classification dataset

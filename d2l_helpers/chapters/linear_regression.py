@@ -9,9 +9,9 @@ import itertools
 import math
 import matplotlib.pyplot as plt
 import os
+import sys
 import time
 import torch
-from IPython.display import display as show_output
 from torch import nn
 
 
@@ -70,8 +70,10 @@ class Timer:
 
 # 3.1 Linear regression
 def normal_pdf(x, mu, sigma):
-    """Density (3.1.17) at `x`, of any shape; `sigma` is the standard
-    deviation, not the variance."""
+    """Normal density at `x`, a tensor of any shape.
+
+    `sigma` is the standard deviation, not the variance.
+    """
     scaled = (x - mu) / sigma
     return torch.exp(-scaled**2 / 2) / (math.sqrt(2 * math.pi) * sigma)
 
@@ -99,7 +101,9 @@ class HyperParameters:
         """Store the caller's arguments, except those named in `ignore`.
 
         Each becomes an attribute and an entry of the dict `hparams`;
-        a base class and a subclass may both call it.
+        a base class and a subclass may both call it. Call it directly
+        in `__init__`, since the arguments of the caller are what it
+        stores.
         """
         caller = inspect.getargvalues(inspect.currentframe().f_back)
         new = {name: caller.locals[name] for name in caller.args[1:]
@@ -113,9 +117,10 @@ class HyperParameters:
 class ProgressBoard(HyperParameters):
     """Curves that grow while a model trains.
 
-    `draw` collects points; in a live notebook the figure is redrawn at
-    most once a second, headless only by `show`, which draws the last
-    state. `data` maps each label to its list of points `(x, y)`.
+    `draw` collects points; `data` maps each label to its list of points
+    `(x, y)`. A live notebook redraws at most once a second. With the
+    environment variable D2L_HEADLESS=1, and in a script, only `show`
+    draws, once. With `display=False` nothing is ever drawn.
     """
 
     def __init__(self, xlabel=None, ylabel=None, xlim=None, ylim=None,
@@ -124,72 +129,126 @@ class ProgressBoard(HyperParameters):
                  colors=("C0", "C1", "C2", "C3"), fig=None, axes=None,
                  figsize=(3.5, 2.5), display=True):
         self.save_hyperparameters()
-        self.raw, self.data = {}, {}
+        self.lines = {}
+        self.clear()
+
+    def clear(self):
+        """Forget all points; the next picture is a new one."""
+        for line in self.lines.values():
+            line.remove()
+        self.raw, self.data, self.lines = {}, {}, {}
         self.handle, self.last_drawn = None, time.monotonic()
 
     def draw(self, x, y, label, every_n=1):
         """Add a point; every `every_n` points are averaged into one."""
-        points = self.raw.setdefault(label, [])
-        points.append((x, y))
-        if len(points) < max(1, every_n):
+        waiting = self.raw.setdefault(label, [])
+        waiting.append((_value(x), _value(y)))
+        if len(waiting) < every_n:
             return
-        xs, ys = zip(*points)
-        points.clear()
-        self.data.setdefault(label, []).append(
-            (_mean(xs), _mean(ys)))
-        live = self.display and os.environ.get("D2L_HEADLESS") != "1"
-        if live and time.monotonic() - self.last_drawn > 1:
+        xs, ys = zip(*waiting)
+        waiting.clear()
+        self.data.setdefault(label, []).append((_mean(xs), _mean(ys)))
+        if self.is_live() and time.monotonic() - self.last_drawn > 1:
             self.render()
 
 
 # 3.2 Object-oriented design for implementation
+def _value(number):
+    """A number, or a scalar tensor without its graph."""
+    return number.detach() if isinstance(number, torch.Tensor) else number
+
 def _mean(values):
     """Mean of numbers or of scalar tensors, as a float."""
     if isinstance(values[0], torch.Tensor):
-        return torch.stack([v.detach() for v in values]).mean().item()
+        return torch.stack(values).cpu().double().mean().item()
     return float(sum(values) / len(values))
 
 
 # 3.2 Object-oriented design for implementation
 @add_to_class(ProgressBoard)
-def render(self):
-    """Draw all curves now, into the same output each time."""
-    if self.fig is None:
-        self.fig = plt.figure(figsize=self.figsize)
+def is_live(self):
+    """Whether pictures shall appear while points arrive."""
+    return (self.display and _in_notebook()
+            and os.environ.get("D2L_HEADLESS") != "1")
+
+def _in_notebook():
+    """True in a Jupyter kernel, False in a script or a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(ProgressBoard)
+def render(self, alt=None):
+    """Bring the figure up to date and, in a notebook, display it."""
+    if self.axes is None:
+        if self.fig is None:
+            self.fig = plt.figure(figsize=self.figsize)
+            plt.close(self.fig)  # pyplot need not remember it
         self.axes = self.fig.add_subplot()
-        plt.close(self.fig)  # shown by us, not at the end of the cell
-    ax = self.axes
-    ax.clear()
-    for i, (label, points) in enumerate(self.data.items()):
-        ax.plot(*zip(*points), ls=self.ls[i % len(self.ls)], label=label,
-                color=self.colors[i % len(self.colors)])
-    ax.set(xlabel=self.xlabel, ylabel=self.ylabel,
-           xscale=self.xscale, yscale=self.yscale)
-    if self.xlim is not None:
-        ax.set_xlim(self.xlim)
-    if self.ylim is not None:
-        ax.set_ylim(self.ylim)
-    if self.data:
-        ax.legend()
-    if self.handle is None:
-        self.handle = show_output(self.fig, display_id=True)
-    else:
-        self.handle.update(self.fig)
+    self.fig = self.axes.figure
+    self.update_lines()
+    d2l.describe(self.fig, alt or self.summary())
+    if _in_notebook():
+        plt.close(self.fig)  # or it appears again below the cell
+        if self.handle is None:
+            show = sys.modules["IPython.display"].display
+            self.handle = show(self.fig, display_id=True)
+        else:
+            self.handle.update(self.fig)
     self.last_drawn = time.monotonic()
 
 
 # 3.2 Object-oriented design for implementation
 @add_to_class(ProgressBoard)
-def show(self, alt="Curves of a training run."):
-    """Draw the last state, with an alternative text for the image."""
+def update_lines(self):
+    """Hand each line its points; create those that are new."""
+    ax = self.axes
+    for label, points in self.data.items():
+        if label not in self.lines:
+            i = len(self.lines)
+            self.lines[label], = ax.plot(
+                [], [], ls=self.ls[i % len(self.ls)], label=label,
+                color=self.colors[i % len(self.colors)])
+            ax.legend()
+        line = self.lines[label]
+        line.set_data(*zip(*points))
+        line.set_marker("o" if len(points) == 1 else "")
+    ax.set(xlabel=self.xlabel, ylabel=self.ylabel,
+           xscale=self.xscale, yscale=self.yscale)
+    ax.relim()
+    ax.autoscale_view()
+    if self.xlim is not None:
+        ax.set_xlim(self.xlim)
+    if self.ylim is not None:
+        ax.set_ylim(self.ylim)
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(ProgressBoard)
+def summary(self):
+    """Alternative text: each curve with its first and last value."""
+    curves = [f"{label} goes from {points[0][1]:.3g} at {points[0][0]:.3g}"
+              f" to {points[-1][1]:.3g} at {points[-1][0]:.3g}"
+              for label, points in self.data.items()]
+    return f"Curves over {self.xlabel or 'x'}: {'; '.join(curves)}."
+
+@add_to_class(ProgressBoard)
+def show(self, alt=None):
+    """Draw the final state, with an alternative text for the image."""
     if self.display and self.data:
-        self.fig = self.fig or plt.figure(figsize=self.figsize)
-        self.render()
+        self.render(alt)
+        self.handle = None  # whatever is drawn next is a new picture
 
 
 # 3.2 Object-oriented design for implementation
 class Module(nn.Module, HyperParameters):
-    """A model with its loss, its steps and its optimizer."""
+    """A model with its loss, its steps and its optimizer.
+
+    A subclass defines `loss` and `configure_optimizers`, and either
+    `forward` or an attribute `net` that holds the layers.
+    """
 
     def __init__(self, plot_train_per_epoch=2, plot_valid_per_epoch=1):
         super().__init__()
@@ -197,10 +256,14 @@ class Module(nn.Module, HyperParameters):
         self.board = ProgressBoard()
 
     def forward(self, X):
+        """Predictions for inputs X of shape (examples, ...)."""
+        if not hasattr(self, "net"):
+            raise NotImplementedError("define forward, or set self.net")
         return self.net(X)
 
     def loss(self, y_hat, y):
-        raise NotImplementedError
+        """Mean loss of a batch, a scalar tensor."""
+        raise NotImplementedError("define loss(y_hat, y)")
 
     def training_step(self, batch):
         loss = self.loss(self(*batch[:-1]), batch[-1])
@@ -212,14 +275,18 @@ class Module(nn.Module, HyperParameters):
         self.plot("loss", loss, train=False)
 
     def configure_optimizers(self):
-        raise NotImplementedError
+        """The optimizer of this model's parameters."""
+        raise NotImplementedError("define configure_optimizers()")
 
 
 # 3.2 Object-oriented design for implementation
 @add_to_class(Module)
 def plot(self, key, value, train):
     """Send a value of this batch to the board and to the history."""
-    trainer, board = self.trainer, self.board
+    trainer, board = getattr(self, "trainer", None), self.board
+    if trainer is None:
+        raise RuntimeError("this model has no trainer, which must count "
+                           "its batches; run the step by Trainer.fit")
     board.xlabel = "epoch"
     if train:
         x = trainer.train_batch_idx / trainer.num_train_batches
@@ -234,13 +301,17 @@ def plot(self, key, value, train):
 
 # 3.2 Object-oriented design for implementation
 class DataModule(HyperParameters):
-    """Training and validation data as loaders of minibatches."""
+    """Training and validation data as loaders of minibatches.
+
+    A subclass defines `get_dataloader(train)`. For data without a
+    validation part it returns None where `train` is False.
+    """
 
     def __init__(self, root="data", num_workers=0):
         self.save_hyperparameters()
 
     def get_dataloader(self, train):
-        raise NotImplementedError
+        raise NotImplementedError("define get_dataloader(train)")
 
     def train_dataloader(self):
         return self.get_dataloader(train=True)
@@ -251,13 +322,17 @@ class DataModule(HyperParameters):
 
 # 3.2 Object-oriented design for implementation
 class Trainer(HyperParameters):
-    """Fits a model to data; `history` holds one mean for each epoch."""
+    """Fits a model to data.
+
+    `history` maps labels such as "train_loss" to a list with one mean
+    over the examples for each epoch of the last `fit`.
+    """
 
     def __init__(self, max_epochs, num_gpus=0, gradient_clip_val=0):
         self.save_hyperparameters()
         self.device = (d2l.try_device(quiet=True) if num_gpus > 0
                        else torch.device("cpu"))
-        self.history = {}
+        self.reset()
 
     def prepare_data(self, data):
         self.train_dataloader = data.train_dataloader()
@@ -275,28 +350,32 @@ class Trainer(HyperParameters):
         self.prepare_data(data)
         self.prepare_model(model)
         self.optim = model.configure_optimizers()
-        self.train_batch_idx = self.val_batch_idx = 0
-        self.sums, self.counts, self.num_examples = {}, {}, 1
+        self.reset()
+        model.board.clear()
         for self.epoch in range(self.max_epochs):
             self.fit_epoch()
             self.close_epoch()
         model.board.show()
 
     def fit_epoch(self):
-        raise NotImplementedError
+        raise NotImplementedError("Section 3.4 defines fit_epoch()")
 
 
 # 3.2 Object-oriented design for implementation
 @add_to_class(Trainer)
+def reset(self):
+    """Forget the last run: history, sums and counters."""
+    self.history, self.sums, self.counts = {}, {}, {}
+    self.epoch = self.train_batch_idx = self.val_batch_idx = 0
+    self.num_examples = 1
+
+@add_to_class(Trainer)
 def record(self, label, value):
     """Add a batch mean, weighted by the examples of the batch."""
     n = self.num_examples
-    value = value.detach() if isinstance(value, torch.Tensor) else value
-    self.sums[label] = self.sums.get(label, 0.0) + value * n
+    self.sums[label] = self.sums.get(label, 0.0) + _value(value) * n
     self.counts[label] = self.counts.get(label, 0) + n
 
-
-# 3.2 Object-oriented design for implementation
 @add_to_class(Trainer)
 def close_epoch(self):
     """Append the means of the epoch to the history, then start anew."""
