@@ -13,7 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 CELL = re.compile(r"^# %%")
-CHECK = re.compile(r"#\s*check (\d+\.\d+)-C(\d+)(?:\s*(?:\.\.|to)\s*C?(\d+))?")
+CHECK = re.compile(r"(?:#|<!--)\s*check (\d+\.\d+)-C(\d+)(?:\s*(?:\.\.|to)\s*C?(\d+))?")
 SOLUTION = re.compile(r"^#+ Solution \d+\.\d+-\d+")
 
 

@@ -98,6 +98,10 @@ def kernel_spec(folder: Path, environment: dict[str, str]) -> None:
 def execute(job: Job) -> Outcome:
     """Run a job; never raises for what the notebook does."""
     import papermill
+    from traitlets.config import Config
+
+    # Sockets in the file system: two kernels never ask for the same port, and nobody else can connect.
+    transport = Config({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc"}})
 
     with tempfile.TemporaryDirectory(prefix="book-") as scratch:
         folder = Path(scratch)
@@ -113,7 +117,7 @@ def execute(job: Job) -> Outcome:
         try:
             papermill.execute_notebook(
                 str(source), str(target), parameters=job.parameters, kernel_name="book", progress_bar=False, log_output=False,
-                cwd=job.folder if Path(job.folder).is_dir() else scratch, execution_timeout=int(job.cell_seconds), start_timeout=120, autosave_cell_every=0,
+                cwd=job.folder if Path(job.folder).is_dir() else scratch, execution_timeout=int(job.cell_seconds), start_timeout=120, config=transport, autosave_cell_every=0,
             )  # fmt: skip
         except Exception as error:  # what the notebook did, or the kernel's end
             problem = error

@@ -1,5 +1,6 @@
 """The site: Sphinx on the executed notebooks, everything local, every fault named."""
 
+import filecmp
 import json
 import os
 import re
@@ -188,7 +189,7 @@ def publish(stage: Path, out: Path) -> None:
     wanted = {p.relative_to(stage) for p in stage.rglob("*") if p.is_file() and p.name != ".buildinfo"}
     for name in sorted(wanted):
         old, new = out / name, stage / name
-        if not old.is_file() or old.stat().st_mtime_ns != new.stat().st_mtime_ns or old.stat().st_size != new.stat().st_size:
+        if not old.is_file() or not (filecmp.cmp(old, new) or filecmp.cmp(old, new, shallow=False)):
             old.parent.mkdir(parents=True, exist_ok=True)
             part = old.with_name(f".{old.name}.part")
             shutil.copy2(new, part)

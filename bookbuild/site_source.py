@@ -224,7 +224,7 @@ class Source:
                 lines += [f"### {chapter.number} {chapter.title}", ""]
                 for s in chapter.sections:
                     name = f"{s.id} {s.title}"
-                    lines.append(f"- [{name}]({doc(s)}{'.md' if s.is_page else '.ipynb'})" if s.exists else f'- <span class="to-come">{html.escape(name)}</span> <em class="mark">to come</em>')
+                    lines.append(f"- [{name}]({doc(s)}{'.md' if s.is_page else '.ipynb'})" if s.exists else f'- <span class="to-come">{html.escape(name)}</span> <em class="later">to come</em>')
                 lines.append("")
         return "\n".join(lines)
 
@@ -260,7 +260,7 @@ class Source:
         cells = [
             f'<a href="{doc(s)}.html">{s.id} {html.escape(s.title)}</a>', f'<span class="state {state.replace(" ", "-")}">{state}</span>', day(record.get("when")),
             duration(record["seconds"]) if record.get("seconds") else "", f"{record['peak_mb']:.0f} MB" if record.get("peak_mb") else "",
-            html.escape(str(record.get("device") or "")), data or ("" if s.is_page else "none"), str(self.passed(s)), str(len(s.marked_checks)), str(s.checks),
+            html.escape(str(record.get("device") or "")), data or ("" if s.is_page else "none"), "" if s.is_page else str(self.passed(s)), str(len(s.marked_checks)), str(s.checks),
         ]  # fmt: skip
         first, *others = cells
         return f'<tr id="s{s.id.replace(".", "-")}"><th scope="row">{first}</th>' + "".join(f"<td>{c or '–'}</td>" for c in others) + "</tr>"
@@ -278,7 +278,9 @@ class Source:
         first = next((s for s in self.book.sections if s.chapter > 0), None) or next(iter(self.book.sections), None)
         if first is None:
             return ""
-        return f'<p class="start"><a class="button" href="{doc(first)}.html">Start with {first.id} {html.escape(first.title)}</a> <a href="contents.html">All contents</a></p>'
+        chapter = next(c for c in self.book.chapters if first in c.sections)
+        text = f"Start with Chapter {chapter.number}, {html.escape(chapter.title[0].lower() + chapter.title[1:])}"
+        return f'<p class="start"><a class="button" href="{doc(first)}.html">{text}</a> <a href="contents.html">All contents</a></p>'
 
     def _progress(self) -> str:
         """One line for each part: how many of its sections are there."""
@@ -295,29 +297,32 @@ class Source:
         number = next((n for n in wanted.split() if n in figures), next(iter(figures), None))
         if number is None:
             return ""
-        picture, data, caption, section = figures[number]
-        name = f"figures/{number.replace('.', '-')}.png"
-        self.put(f"book/{name}", data)
-        image = f"```{{image}} {name}\n:alt: {picture['alt']}\n:class: {picture['class']}\n" + (f":width: {picture['width']}px\n" if picture.get("width") else "") + "```"
-        return f'{image}\n\n<div class="home-caption"></div>\n\n{caption} From [Section {section.id}, {section.title}]({doc(section)}.ipynb).\n'
+        picture, output, caption, section = figures[number]
+        caption = f'<div class="home-caption"></div>\n\n{caption} From [Section {section.id}, {section.title}]({doc(section)}.ipynb).\n'
+        if "d2l-sliders" in output.data.get("text/html", ""):
+            shown_output = shown([output])[0][0]
+            return f"{''.join(shown_output.data['text/html'].splitlines())}\n\n{caption}"
+        name, width = f"figures/{number.replace('.', '-')}.png", output.metadata.get("image/png", {}).get("width")
+        self.put(f"book/{name}", base64.b64decode(output.data["image/png"]))
+        options = {"alt": picture["alt"], "class": picture["class"], "width": f"{width}px" if width else ""}
+        return "\n".join([f"```{{image}} {name}", *(f":{key}: {value}" for key, value in options.items() if value), "```", "", caption])
 
     @cached_property
-    def figures(self) -> dict[str, tuple[dict[str, Any], bytes, str, Section]]:
-        """Figure number -> (alt and class, PNG, caption, section), for figures that a code cell draws."""
+    def figures(self) -> dict[str, tuple[dict[str, Any], NotebookNode, str, Section]]:
+        """Figure number -> (alt and class, output, caption, section), for figures that a code cell draws."""
         found = {}
         for section in self.book.notebooks:
             notebook = self.executed.get(section.id)
-            last: tuple[dict[str, Any], bytes] | None = None
+            last: NotebookNode | None = None
             for cell in notebook.cells if notebook is not None else []:
                 if cell.cell_type == "code":
                     for output in cell.get("outputs", []):
                         if "image/png" in output.get("data", {}):
-                            size = output.metadata.get("image/png", {}).get("width")
-                            last = (picture_of(output) | {"width": size}, base64.b64decode(output.data["image/png"]))
+                            last = output
                 elif last is not None:
                     match = CAPTION.match(cell.source)
                     if match:
-                        found[match[1]] = (*last, match[2], section)
+                        found[match[1]] = (picture_of(last), last, match[2], section)
                     last = None
         return found
 

@@ -89,7 +89,7 @@ class NumberTargets(SphinxTransform):
             for number in TAG.findall(block.astext()):
                 self.add(block, "equation", number)
         for paragraph in self.document.findall(nodes.paragraph):
-            first = paragraph.children[0] if paragraph.children else None
+            first = next((child for child in paragraph.children if child.astext()), None)
             match = CAPTION.match(first.astext()) if isinstance(first, nodes.strong) else None
             if match:
                 paragraph["classes"].append("figure-caption")

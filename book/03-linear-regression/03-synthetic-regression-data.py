@@ -524,10 +524,10 @@ def sgd_distances(noise, shuffle, seed, epochs=10, lr=0.1):
     data = SyntheticRegressionData(w_true, b_true, noise, num_val=0,
                                    generator=g)
     order = data.y[:, 0].argsort()
-    A = torch.cat([data.X, torch.ones(1000, 1)], dim=1)[order]  # (1000, 3)
-    y = data.y[order]
+    A = torch.cat([data.X, torch.ones(1000, 1)], dim=1)  # (1000, 3)
+    A, y = A[order].double(), data.y[order].double()
     best = torch.linalg.lstsq(A, y).solution
-    w, distances = torch.zeros(3, 1), []
+    w, distances = torch.zeros_like(best), []  # w: (3, 1)
     loader = BatchIterator(A, y, 32, shuffle, generator=g)
     for _ in range(epochs):
         for X, y in loader:

@@ -45,7 +45,7 @@ html_show_sphinx = False
 html_use_index = False
 html_domain_indices = False
 html_permalinks_icon = "#"
-html_sidebars = {"**": ["book-brand.html", "search-button-field.html", "book-nav.html"]}
+html_sidebars = {"**": ["book-brand.html", "book-search.html", "book-nav.html"]}
 html_context = {"default_mode": "auto", "book_parts": _book["parts"], "book_licences": _book["licences"], "author_line": _book["author"]}
 html_theme_options = {
     "navbar_persistent": [],
@@ -59,5 +59,5 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-copybutton_selector = "div.cell_input div.highlight > pre, div[class*='highlight-']:not(.output) > div.highlight > pre"
+copybutton_selector = "div.cell_input div.highlight > pre, div:not(.output) > div.highlight > pre"
 copybutton_exclude = ".linenos, .gp, .go"

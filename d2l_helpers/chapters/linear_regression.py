@@ -134,8 +134,11 @@ class ProgressBoard(HyperParameters):
 
     def clear(self):
         """Forget all points; the next picture is a new one."""
-        for line in self.lines.values():
-            line.remove()
+        if self.hparams["fig"] or self.hparams["axes"]:
+            for line in self.lines.values():
+                line.remove()
+        else:
+            self.fig = self.axes = None
         self.raw, self.data, self.lines = {}, {}, {}
         self.handle, self.last_drawn = None, time.monotonic()
 

@@ -1,0 +1,66 @@
+"""The real book: its plan, its form, its links, its checks."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bookbuild import export, lint, pair
+from bookbuild.book import Book
+
+BOOK = Book()
+
+
+def test_form_and_links():
+    """check 3.0-C1 and every other page: links and references lead somewhere, numbers are in order."""
+    assert lint.problems(BOOK) == []
+
+
+def test_nothing_is_stale():
+    assert export.stale(BOOK) == [] and pair.stale(BOOK) == []
+
+
+@pytest.mark.parametrize("section", BOOK.notebooks, ids=lambda s: s.id)
+def test_every_planned_check_is_marked(section):
+    assert section.marked_checks and set(section.marked_checks) == {f"C{i}" for i in range(1, section.checks + 1)}
+
+
+@pytest.mark.parametrize("section", BOOK.notebooks, ids=lambda s: s.id)
+def test_stored_outputs_vouch_for_themselves(section):
+    """The outputs are those of a run that recorded its key; pictures have words, nothing shows a path."""
+    notebook = pair.committed(section)
+    assert pair.stored_key(notebook) is not None
+    assert lint.missing_alt(section, notebook) == [] and lint.paths_in_outputs(section, notebook, BOOK.root) == []
+
+
+def test_profiles_name_parameters():
+    for section in BOOK.notebooks:
+        for name in ("cpu", "smoke", "gpu"):
+            section.profile(name)
+
+
+def test_exported_modules_import_each_alone():
+    names = [p.stem for p in (BOOK.root / export.PACKAGE).glob("*.py") if p.stem != "__init__"]
+    assert names
+    for name in names:
+        subprocess.run([sys.executable, "-W", "error", "-c", f"import d2l_helpers.chapters.{name}"], check=True, cwd=BOOK.root)
+
+
+def test_the_book_and_the_helper_never_import_the_builder():
+    for path in [*(BOOK.root / "book").glob("*/*.py"), *(BOOK.root / "d2l_helpers").rglob("*.py")]:
+        assert "bookbuild" not in "\n".join(line for line in path.read_text().splitlines() if "import" in line), path
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare on this system")
+def test_without_a_network(mini):
+    """With the network cut off, a notebook that wants data runs on the stand-in and says so."""
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode:
+        pytest.skip("this system does not allow a process without a network")
+    mini.add("data", "import d2l_helpers as d2l", "data = d2l.fetch('fashion-mnist')\nprint(data.source)", data="fashion-mnist")
+    environment = {k: v for k, v in os.environ.items() if k not in ("D2L_OFFLINE", "D2L_MIRRORS")}
+    command = ["unshare", "-rn", sys.executable, "-m", "bookbuild", "--root", str(mini.root), "run"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parent.parent)
+    assert result.returncode == 0 and "fashion-mnist (standin)" in result.stdout, result.stdout + result.stderr

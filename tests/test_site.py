@@ -1,0 +1,428 @@
+"""The site in a real browser, from files: nothing asked of another host, legible, operable; and every fault is named."""
+
+import copy
+import io
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import ROOT, MiniBook
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+
+from bookbuild import site, site_check
+from bookbuild.book import Book, Section
+from bookbuild.site_source import Source, doc, shown
+from d2l_helpers.plotting import FIGURE_MIME, figure_data, heatmap, plot, sliders
+
+CHROMIUM = os.environ.get("CHROMIUM") or next((path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None)
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+AXE = site.WEB / "node_modules" / "axe-core" / "axe.min.js"
+BUILT = ROOT / "build" / "html"  # the real book, looked at as well when it has been built
+
+
+# -- a small book with one of everything ----------------------------------------------------------------------------
+
+
+def figure_output(ax: Any, alt: str) -> NotebookNode:
+    """What Jupyter stores for a figure."""
+    import base64
+
+    buffer = io.BytesIO()
+    ax.figure.savefig(buffer, format="png", dpi=200)
+    image = base64.b64encode(buffer.getvalue()).decode()
+    return new_output(
+        "display_data", data={FIGURE_MIME: figure_data(ax.figure), "image/png": image, "text/plain": "<Figure>"},
+        metadata={"image/png": {"width": 500, "height": 300, **({"alt": alt} if alt else {})}})  # fmt: skip
+
+
+def slider_output() -> NotebookNode:
+    data, metadata = sliders(lambda fig, slope: fig.subplots().plot([0, 1], [0, slope]), "A line through the origin.", slope=[1.0, 2.0, 3.0])._repr_mimebundle_()
+    return new_output("display_data", data=data, metadata=metadata)
+
+
+def text_output(text: str) -> NotebookNode:
+    return new_output("stream", name="stdout", text=text)
+
+
+TABLE = '<table border="1" class="dataframe"><thead><tr><th></th><th>rooms</th></tr></thead><tbody><tr><th>0</th><td>3</td></tr></tbody></table>'
+DIAGRAM = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 60" width="200" height="60"><rect width="200" height="60" fill="#fff"/><text x="20" y="35">net</text></svg>'
+
+
+def fill(section: Section, outputs: dict[str, list[NotebookNode]]) -> NotebookNode:
+    """The notebook of a section with outputs for the cells that contain a word."""
+    notebook = copy.deepcopy(section.notebook)
+    for cell in notebook.cells:
+        for word, given in outputs.items():
+            if cell.cell_type == "code" and word in cell.source:
+                cell["outputs"] = given
+    return notebook
+
+
+def full_book(root: Path) -> tuple[Book, dict[str, NotebookNode], dict[str, Any]]:
+    mini = MiniBook(root)
+    first = mini.add(
+        "lines",
+        "markdown\nOf perpendiculars and slopes. The model is\n\n$$\nf(x) = w x + b \\tag{1.1.1}\n$$\n\nwith $w$ from (1.1.1); see Figure 1.1.1 and Exercise 1.1-1, `(9.9.9)` is code.",
+        'tags=["parameters"]\nepochs = 3',
+        'tags=["export"]\ndef line(x):\n    return x  # ' + "long comment " * 5,
+        "draw_lines = 1",
+        "markdown\n**Figure 1.1.1.** A line.",
+        "draw_heat = 1",
+        "markdown\n**Figure 1.1.2.** A matrix.\n\n![A net.](img/net.svg)\n\n**Figure 1.1.3.** A net.",
+        "show_table = 1",
+        "print_wide = 1",
+        "markdown\n## Exercises",
+        "markdown\n### Exercise 1.1-1\n\nWhat is $w$?",
+        "markdown\n#### Solution 1.1-1\n\nIt is **hidden wisdom**, from (1.1.1).",
+        "answer = 42",
+        "markdown\n## Sources\n\n- [torch](https://pytorch.org): a library.",
+    )
+    (first.parent / "img").mkdir()
+    (first.parent / "img" / "net.svg").write_text(DIAGRAM)
+    mini.add("sliders", "markdown\nSee [lines](01-lines.ipynb) and (1.1.1).\n\n$$\n" + "a+" * 60 + "b \\tag{1.2.1}\n$$", "slide = 1", data="fashion-mnist")
+    (root / "book" / "01-start" / "03-words.md").write_text("# 1.3 words\n\nSee [the sliders](02-sliders.ipynb) and Figure 1.1.2.\n")
+    mini.names["1.3"], mini.names["1.4"] = "words", "later"
+    mini._plan()
+    book = mini.book
+    lines, slide = book.sections[:2]
+    executed = {
+        "1.1": fill(lines, {
+            "draw_lines": [figure_output(plot([0, 1], [0, 1], xlabel="x"), "A rising line.")],
+            "draw_heat": [figure_output(heatmap([[1, 2], [3, 4]]), "Four squares.")],
+            "show_table": [new_output("execute_result", data={"text/html": TABLE, "text/plain": "rooms"}, metadata={})],
+            "print_wide": [text_output("wide " * 60 + "\n")], "answer": [text_output("forty-two\n")],
+        }),
+        "1.2": fill(slide, {"slide": [slider_output()]}),
+    }  # fmt: skip
+    records = {
+        "1.1": {"status": "ok", "seconds": 3.2, "peak_mb": 600, "device": "cpu", "checks": ["C1"], "data": [], "when": "2026-01-02T03:04:05+00:00", "versions": {"torch": "2"}},
+        "1.2": {"status": "ok", "seconds": 200, "data": [{"name": "fashion-mnist", "source": "standin"}], "checks": []},
+    }  # fmt: skip
+    return book, executed, records
+
+
+@dataclass
+class Built:
+    book: Book
+    executed: dict[str, NotebookNode]
+    records: dict[str, Any]
+    out: Path
+    problems: list[str]
+    seconds: float
+
+    def page(self, name: str) -> str:
+        return (self.out / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    root = tmp_path_factory.mktemp("site") / "root"
+    book, executed, records = full_book(root)
+    begin = time.monotonic()
+    problems = site.build(book, executed, records, root / "html")
+    return Built(book, executed, records, root / "html", problems, time.monotonic() - begin)
+
+
+# -- what the pages hold ----------------------------------------------------------------------------------------------
+
+
+def test_builds_without_problems(built: Built) -> None:
+    assert built.problems == []
+    assert site_check.check(built.out, built.out.parent / "again.json") == []
+
+
+def test_numbers_are_anchors_and_mentions_are_links(built: Built) -> None:
+    lines, slide, words = (built.page(f"01-start/{name}.html") for name in ("01-lines", "02-sliders", "03-words"))
+    assert 'id="equation-1-1-1"' in lines and re.search(r'href="#equation-1-1-1"[^>]*><span class="mention">\(1\.1\.1\)', lines)
+    assert re.search(r'href="01-lines.html#equation-1-1-1"', slide) and 'href="01-lines.html#figure-1-1-2"' in words
+    assert 'href="#figure-1-1-1"' in lines and 'href="#exercise-1-1-1"' in lines
+    assert '<p class="figure-caption" id="figure-1-1-1">' in lines
+    assert "(9.9.9)" in lines, "a number in code stays as it is"
+    assert re.search(r"<h1>1\.1 lines<a", lines), "the number is in the title once"
+
+
+def test_pictures(built: Built) -> None:
+    lines = built.page("01-start/01-lines.html")
+    images = re.findall(r"<img[^>]*>", lines)
+    assert [re.search(r'class="([^"]*)"', image)[1] for image in images] == ["lines", "plate", "diagram"]  # type: ignore[index]
+    assert [re.search(r'alt="([^"]*)"', image)[1] for image in images] == ["A rising line.", "Four squares.", "A net."]  # type: ignore[index]
+    assert "vnd.d2l.figure" not in lines and 'class="d2l-sliders lines"' in built.page("01-start/02-sliders.html")
+
+
+def test_pages_about_the_book(built: Built) -> None:
+    contents, status, slide = built.page("contents.html"), built.page("status.html"), built.page("01-start/02-sliders.html")
+    assert 'href="01-start/01-lines.html"' in contents and re.search(r'<span class="to-come">1\.4 later</span> <em class="later">to come</em>', contents)
+    assert "2 Jan 2026" in status and "600 MB" in status and "fashion-mnist (stand-in)" in status and "torch 2" in status
+    assert "Stand-in data." in slide and "Stand-in data." not in built.page("01-start/01-lines.html")
+    assert "CC BY-SA 4.0" in slide and "Small book" in slide
+    for kind in ("py", "ipynb"):
+        assert f'href="../downloads/01-start/02-sliders.{kind}"' in slide and (built.out / "downloads/01-start" / f"02-sliders.{kind}").is_file()
+    assert "colab" not in slide and "mybinder" not in slide
+
+
+def test_launch_buttons_come_from_one_setting(built: Built) -> None:
+    book = Book(built.book.root)
+    book.settings["repository_url"] = "https://github.com/somebody/book"
+    facts = Source(book, built.executed, built.records, "node").facts(book.sections[0])
+    assert "https://colab.research.google.com/github/somebody/book/blob/main/book/01-start/01-lines.ipynb" in facts
+    assert "https://mybinder.org/v2/gh/somebody/book/main?urlpath=lab/tree/book/01-start/01-lines.ipynb" in facts
+
+
+def test_one_form_of_each_output() -> None:
+    outputs = [new_output("display_data", data={"text/html": "<b>x</b>", "text/plain": "x", FIGURE_MIME: {"alt": "", "axes": []}}, metadata={})]
+    kept, pictures = shown(outputs)
+    assert list(kept[0].data) == ["text/html"] and pictures == []
+
+
+# -- rebuilding ---------------------------------------------------------------------------------------------------------
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {p.relative_to(folder).as_posix(): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+def test_unchanged_is_fast_and_one_change_makes_one_page(built: Built, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(built.book.root, root, symlinks=True)
+    shutil.rmtree(root / "build"), shutil.rmtree(root / "html")
+    book, out = Book(root), root / "html"
+    assert site.build(book, built.executed, built.records, out) == []
+    before, begin = stamps(out), time.monotonic()
+    assert site.build(book, built.executed, built.records, out) == []
+    seconds = time.monotonic() - begin
+    assert stamps(out) == before, "an unchanged build writes nothing"
+    assert seconds < 15
+    executed = copy.deepcopy(built.executed)
+    executed["1.2"].cells[-1]["outputs"] = [text_output("changed\n")]
+    assert site.build(book, executed, built.records, out) == []
+    changed = {name for name, stamp in stamps(out).items() if before.get(name) != stamp}
+    assert "01-start/02-sliders.html" in changed
+    assert {name for name in changed if name.endswith(".html")} == {"01-start/02-sliders.html"}
+
+
+# -- faults -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    folder = tempfile.mkdtemp(prefix="kx")
+    monkeypatch.setenv("TMPDIR", folder)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def servers(folder: str) -> list[int]:
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if any(folder in word for word in process.info["cmdline"] or []):
+            found.append(process.info["pid"])
+    return found
+
+
+def line_of(path: Path, text: str) -> int:
+    return next(i for i, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+
+
+def test_every_fault_names_its_place(tmp_path: Path, short_tmp: str) -> None:
+    mini = MiniBook(tmp_path / "root")
+    paths = {
+        "equation": mini.add("equation", "markdown\nA first line.\nBy (1.1.7) it follows."),
+        "figure": mini.add("figure", "x = 1", "markdown\nSee\nFigure 1.2.3 for it."),
+        "link": mini.add("link", "markdown\nSee [there](07-nowhere.ipynb) for it."),
+        "anchor": mini.add("anchor", "markdown\nSee [there](01-equation.ipynb#no-such-part) for it."),
+        "tex": mini.add("tex", "markdown\nThe macro $\\nosuchmacro{x}$ and\n\n$$\n\\frac{1}{\n$$"),
+        "image": mini.add("image", "markdown\n![A picture.](img/missing.svg)"),
+        "alt": mini.add("alt", "y = 2"),
+        "twice": mini.add("twice", "markdown\n$$ a \\tag{1.8.1} $$\n\n$$ b \\tag{1.8.1} $$"),
+        "good": mini.add("good", "markdown\nNothing wrong here."),
+    }
+    book, out = mini.book, tmp_path / "html"
+    executed = {s.id: fill(s, {"y = 2": [figure_output(plot([0, 1], [0, 1]), "")]}) for s in book.notebooks}
+    out.mkdir()
+    (out / "index.html").write_text("the site as it was")
+    problems = site.build(book, executed, {}, out)
+    expected = {
+        "equation": ("(1.1.7)", "there is no equation 1.1.7"),
+        "figure": ("Figure 1.2.3", "there is no figure 1.2.3"),
+        "link": ("07-nowhere", "07-nowhere.ipynb"),
+        "anchor": ("no-such-part", "no-such-part"),
+        "tex": ("nosuchmacro", "bad TeX: Undefined control sequence: \\nosuchmacro"),
+        "image": ("missing.svg", "missing.svg"),
+        "alt": ("y = 2", "no alternative text"),
+        "twice": ("b \\tag", "equation 1.8.1 stands twice"),
+    }
+    for name, (text, words) in expected.items():
+        place = paths[name].relative_to(mini.root).as_posix()
+        mine = [p for p in problems if p.startswith(place)]
+        assert any(words in p for p in mine), f"{name}: {problems}"
+        line = line_of(paths[name], text)
+        assert any(abs(int(m[1]) - line) <= 1 for p in mine if words in p and (m := re.match(rf"{re.escape(place)}:(\d+)", p))), f"{name}, line {line}: {mine}"
+    assert any("bad TeX" in p and "frac" in p for p in problems) or sum("bad TeX" in p for p in problems) == 2
+    assert not any(p.startswith(paths["good"].relative_to(mini.root).as_posix()) for p in problems)
+    assert (out / "index.html").read_text() == "the site as it was"
+    assert servers(short_tmp) == [], "no node is left"
+    assert set(site.build(book, executed, {}, out)) == set(problems), "what was wrong and did not change is still wrong"
+
+
+def test_faults_of_built_pages(tmp_path: Path) -> None:
+    """What only the finished pages show: raw HTML with a dead link, a picture without text, another host."""
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html">b</a><a href="b.html#part">p</a><a href="gone.html">g</a><a href="b.html#nothing">n</a>'
+        '<img src="x.png"><img src="x.png" alt="x"><script src="https://cdn.example.org/x.js"></script><a href="https://example.org">fine</a>'
+        '<span style="color:#cc0000">\\bad</span><link rel="stylesheet" href="//fonts.example.org/a.css"><script>var a = \'<img src="no.png">\';</script>'
+    )
+    (tmp_path / "b.html").write_text('<p id="part"></p>')
+    (tmp_path / "x.png").write_bytes(b"")
+    found = [fault for page, fault, _ in site_check.check(tmp_path, tmp_path / "cache.json") if page == "a.html"]
+    for words in ("gone.html leads nowhere", "b.html#nothing has no target", "x.png has no alternative text", "cdn.example.org/x.js from another host", "fonts.example.org", "mathematics was not rendered"):
+        assert sum(words in fault for fault in found) == 1, (words, found)
+    assert len(found) == 6
+
+
+def test_assets_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = tmp_path / "bookbuild" / "web"
+    web.mkdir(parents=True)
+    (web / "package.json").write_text('{"dependencies": {"katex": "9.9.9"}}')
+    with pytest.raises(site.BookError, match=r"npm could not fetch katex 9\.9\.9"):
+        site.assets(tmp_path)
+
+
+# -- in the browser ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tab:
+    """A page of the browser that lets no request leave the machine and records what went wrong."""
+
+    page: Any
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def open(self, path: Path, fragment: str = "") -> Any:
+        self.page.goto(path.as_uri() + fragment)
+        return self.page
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        message = "no Chromium on this machine: the pages were not looked at in a browser"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+def tab_in(browser: Any, mode: str = "light", width: int = 1280) -> Tab:
+    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode).new_page()
+    tab = Tab(page)
+
+    def route(handler: Any) -> None:
+        if handler.request.url.startswith(("file:", "data:", "blob:")):
+            handler.continue_()
+        else:
+            tab.outside.append(handler.request.url)
+            handler.abort()
+
+    page.route("**/*", route)
+    page.on("console", lambda message: tab.errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: tab.errors.append(str(error)))
+    page.on("requestfailed", lambda request: tab.errors.append(f"failed: {request.url}"))
+    return tab
+
+
+def pages_of(built: Built) -> list[Path]:
+    """All kinds of pages of the small book; of the real one, if it was built, the home page and the two largest."""
+    pages = [built.out / name for name in ("index.html", "contents.html", "status.html", "01-start/01-lines.html", "01-start/02-sliders.html")]
+    if (BUILT / "index.html").exists():
+        book = Book(ROOT)
+        real = sorted((BUILT / f"{doc(s)}.html" for s in book.notebooks if (BUILT / f"{doc(s)}.html").exists()), key=lambda p: -p.stat().st_size)
+        pages += [BUILT / "index.html", *real[:2]]
+    return pages
+
+
+def test_nothing_leaves_and_nothing_fails(built: Built, browser: Any) -> None:
+    tab = tab_in(browser)
+    for page in pages_of(built):
+        tab.open(page).wait_for_load_state("networkidle")
+    assert tab.outside == [] and tab.errors == []
+
+
+def test_axe_finds_no_serious_fault(built: Built, browser: Any) -> None:
+    faults = []
+    for mode in ("light", "dark"):
+        tab = tab_in(browser, mode)
+        for path in pages_of(built):
+            page = tab.open(path)
+            page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+            page.evaluate(AXE.read_text(encoding="utf-8"))
+            result = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'], resultTypes: ['violations']})")
+            faults += [
+                f"{path.name} {mode}: {v['id']}: {v['nodes'][0]['html'][:150]} ({len(v['nodes'])})" for v in result["violations"] if v["impact"] in ("serious", "critical")
+            ]
+    assert faults == []
+
+
+def test_search_finds_a_word_of_a_section(built: Built, browser: Any) -> None:
+    tab = tab_in(browser)
+    page = tab.open(built.out / "search.html", "?q=perpendiculars")
+    page.wait_for_selector("ul.search li a")
+    assert page.locator("ul.search li a").first.get_attribute("href").startswith("01-start/01-lines.html")
+    assert tab.errors == [] and tab.outside == []
+
+
+def test_solution_is_folded_and_opens(built: Built, browser: Any) -> None:
+    tab = tab_in(browser)
+    page = tab.open(built.out / "01-start/01-lines.html")
+    text, output = page.get_by_text("hidden wisdom"), page.get_by_text("forty-two")
+    assert not text.is_visible() and not output.is_visible()
+    page.locator("details.solution > summary").focus()
+    page.keyboard.press("Enter")
+    assert text.is_visible() and output.is_visible()
+    assert page.locator(".bd-sidebar-secondary").get_by_text("Exercise 1.1-1").count() == 1
+    assert page.locator(".bd-sidebar-secondary").get_by_text("Solution").count() == 0
+    page = tab_in(browser).open(built.out / "01-start/01-lines.html", "#solution-1-1-1")
+    assert page.get_by_text("hidden wisdom").is_visible(), "a link to a solution opens it"
+
+
+def test_no_sideways_scroll_on_a_phone(built: Built, browser: Any) -> None:
+    tab = tab_in(browser, width=390)
+    for path in pages_of(built):
+        page = tab.open(path)
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        width, room = page.evaluate("[document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]")
+        assert width <= room, path
+        for box in page.locator(".prev-next-area a").all():
+            place = box.bounding_box()
+            assert place["x"] >= 0 and place["x"] + place["width"] <= 390, f"{path}: previous/next is cut"
+
+
+def test_slider_changes_the_picture(built: Built, browser: Any) -> None:
+    page = tab_in(browser).open(built.out / "01-start/02-sliders.html")
+    image = page.locator(".d2l-sliders img")
+    before = image.get_attribute("src")
+    page.locator(".d2l-sliders input").focus()
+    page.keyboard.press("ArrowRight")
+    assert image.get_attribute("src") != before and page.locator(".d2l-sliders output").inner_text() == "3"
+
+
+def test_dark_mode_inverts_lines_and_not_pictures(built: Built, browser: Any) -> None:
+    page = tab_in(browser, "dark").open(built.out / "01-start/01-lines.html")
+    look = [page.locator(f"img.{kind}").evaluate("e => getComputedStyle(e).filter") for kind in ("lines", "diagram", "plate")]
+    assert "invert" in look[0] and "invert" in look[1] and "invert" not in look[2]
+    light = tab_in(browser).open(built.out / "01-start/01-lines.html")
+    assert light.locator("img.lines").evaluate("e => getComputedStyle(e).filter") == "none"
