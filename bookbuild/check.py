@@ -60,7 +60,7 @@ def compare(book: Book, results: list[Result]) -> int:
 def replay(root: Path, files: list[str], executed: Path) -> int:
     """pytest with nbval on the committed notebooks, comparing executed copies."""
     command = [sys.executable, "-m", "pytest", "-p", "bookbuild.nbval_plugin", "--nbval", "--nbval-executed", str(executed), "--book-root", str(root)]
-    options = ["-q", "--no-header", "--color=no", "-p", "no:cacheprovider", "-o", "addopts=", "-o", f"rootdir={root}", "--rootdir", str(root)]
+    options = ["-q", "--no-header", "--color=no", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", str(root)]
     return subprocess.run([*command, *options, *files], cwd=root).returncode
 
 

@@ -100,9 +100,6 @@ def execute(job: Job) -> Outcome:
     import papermill
     from traitlets.config import Config
 
-    # Sockets in the file system: two kernels never ask for the same port, and nobody else can connect.
-    transport = Config({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc"}})
-
     with tempfile.TemporaryDirectory(prefix="book-") as scratch:
         folder = Path(scratch)
         source, target, used = folder / "in.ipynb", folder / "out.ipynb", folder / "data.jsonl"
@@ -111,6 +108,8 @@ def execute(job: Job) -> Outcome:
         if os.environ.get("BOOK_MALLOC") != "0":
             environment |= MALLOC
         kernel_spec(folder, environment)
+        # Sockets in the scratch folder: two kernels never ask for the same port, and nobody else can connect.
+        transport = Config({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc", "ip": str(folder / "socket")}})
         os.environ["JUPYTER_PATH"] = str(folder)
         watch, begin, problem = Watch(job.seconds, job.memory_mb), time.perf_counter(), None
         watch.start()

@@ -40,7 +40,9 @@ def assets(root: Path | None = None) -> None:
         return_completed_process=True, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
     still = _missing_assets(folder)
     if done.returncode or still:
-        raise BookError(f"npm could not fetch {', '.join(still or missing)} into {folder} (exit status {done.returncode}):\n{done.stdout}\nIs the npm registry reachable?")
+        raise BookError(
+            f"npm could not fetch {', '.join(still or missing)} into {folder} (exit status {done.returncode}):\n{str(done.stdout)}\nIs the npm registry reachable?"
+        )
 
 
 def _missing_assets(folder: Path) -> list[str]:
@@ -167,11 +169,12 @@ def _place(book: Book, source: Path, path: Path, line: int) -> str:
     if section is None:
         name = path.relative_to(source).as_posix() if path.is_relative_to(source) else str(path)
         return f"{name}:{line}" if line else name
-    facts = section.is_page or line // CELL == 1  # the first cell got lines below its title
     if section.is_page or line < CELL:
-        return f"{section.name}:{max(1, line - FACT_LINES) if line > 1 and facts and not section.is_page else max(1, line)}"
+        return f"{section.name}:{max(1, line)}"
     cell, inside = line // CELL - 1, line % CELL
-    return section.where(cell, max(1, inside - FACT_LINES if facts and inside > 1 else inside))
+    if cell == 0 and inside > 1:
+        inside -= FACT_LINES  # the lines that `with_facts` put below the title
+    return section.where(cell, max(1, inside))
 
 
 def _located(book: Book, page: str, fault: str, link: str) -> str:
@@ -215,5 +218,3 @@ def existing(book: Book) -> tuple[dict[str, NotebookNode], dict[str, Record]]:
         if path.exists():
             records[section.id] = json.loads(path.read_text(encoding="utf-8"))
     return executed, records
-
-

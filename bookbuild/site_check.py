@@ -19,7 +19,7 @@ SKIP = ("_static/",)
 def scan(path: Path) -> dict[str, Any]:
     """What a page holds: ids, links, and faults that need no other page."""
     text = path.read_text(encoding="utf-8")
-    body = re.sub(r"<script\b(?![^>]*\bsrc=)[^>]*>.*?</script>|<!--.*?-->", "", text, flags=re.S)
+    body = re.sub(r"<script\b(?![^>]*\bsrc=)[^>]*>.*?</script>|<!--.*?-->", "", text, flags=re.DOTALL)
     links, faults = [], [f"mathematics was not rendered ({mark})" for mark in BAD_MATHS if mark in body]
     for match in LINKS.finditer(body):
         tag, attributes = match[1], {k: html.unescape(v) for k, v in ATTRIBUTE.findall(match[2])}

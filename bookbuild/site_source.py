@@ -24,7 +24,7 @@ FIGURE_MIME = "application/vnd.d2l.figure+json"
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
 CAPTION = re.compile(r"\*\*Figure (\d+\.\d+\.\d+)\.\*\*\s*(.*)")
-PLACEHOLDER = re.compile(r"^<!-- (start|figure|progress)(?:: *([^>]*?))? -->$", re.M)
+PLACEHOLDER = re.compile(r"^<!-- (start|figure|progress)(?:: *([^>]*?))? -->$", re.MULTILINE)
 FACT_LINES = 4  # lines that `with_facts` puts below a title
 LICENCES = "Code: MIT licence. Text and figures: Creative Commons Attribution-ShareAlike 4.0 (CC BY-SA 4.0)."
 FONTS = {"source-serif-4": ("wght", "wght-italic"), "source-sans-3": ("wght", "wght-italic"), "source-code-pro": ("wght",)}
@@ -74,7 +74,7 @@ class Source:
         unwritten = sorted(s.id for s in self.book.planned if not s.exists)
         return {
             "title": self.title, "author": self.plan.get("author", "The authors of the book"), "licences": LICENCES, "parts": self.parts(),
-            "unwritten": unwritten, "tool": tool_digest(), "node": self.node, "katex": str(WEB / "node_modules" / "katex" / "dist" / "katex.min.js"),
+            "unwritten": unwritten, "tool": tool_digest(), "node": self.node,
         }  # fmt: skip
 
     @cached_property
@@ -101,7 +101,7 @@ class Source:
             package = WEB / "node_modules" / "@fontsource-variable" / family
             self.put(f"static/fonts/{family}-LICENSE.txt", (package / "LICENSE").read_bytes())
             for style in styles:
-                for name, rule in re.findall(r"/\* (\S+) \*/\s*(@font-face \{.*?\})", (package / f"{style}.css").read_text(encoding="utf-8"), re.S):
+                for name, rule in re.findall(r"/\* (\S+) \*/\s*(@font-face \{.*?\})", (package / f"{style}.css").read_text(encoding="utf-8"), re.DOTALL):
                     if re.search(r"-(latin|latin-ext|greek)-wght", name):
                         rules.append(rule.replace("./files/", ""))
                         self.put(f"static/fonts/{name}.woff2", (package / "files" / f"{name}.woff2").read_bytes())
@@ -176,7 +176,9 @@ class Source:
                 "Numbers differ with the real data.</p>"
             )
         if not section.is_page and (self.records.get(section.id, {}).get("status") == "failed" or section.id not in self.executed):
-            banners += '<p class="banner failed"><strong>Not run.</strong> This page has text and code, and no outputs or old ones: its last run did not finish.</p>'
+            banners += (
+                '<p class="banner failed"><strong>Not run.</strong> This page has text and code, and no outputs or old ones: its last run did not finish.</p>'
+            )
         if not (spans or links or banners):
             return ""
         return f'<div class="page-facts"><p>{spans}</p><p class="page-links">{"".join(links)}</p></div>{banners}'
@@ -203,7 +205,9 @@ class Source:
             links.append(f'<a href="https://colab.research.google.com/github/{repository}/blob/{branch}/{path}">Open in Colab</a>')
             links.append(f'<a href="https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{urllib.parse.quote(path)}">Open in Binder</a>')
         elif url:
-            links.append(f'<a href="https://mybinder.org/v2/git/{urllib.parse.quote(url, safe="")}/{branch}?urlpath=lab/tree/{urllib.parse.quote(path)}">Open in Binder</a>')
+            links.append(
+                f'<a href="https://mybinder.org/v2/git/{urllib.parse.quote(url, safe="")}/{branch}?urlpath=lab/tree/{urllib.parse.quote(path)}">Open in Binder</a>'
+            )
         return links
 
     def passed(self, section: Section) -> int:
@@ -224,7 +228,11 @@ class Source:
                 lines += [f"### {chapter.number} {chapter.title}", ""]
                 for s in chapter.sections:
                     name = f"{s.id} {s.title}"
-                    lines.append(f"- [{name}]({doc(s)}{'.md' if s.is_page else '.ipynb'})" if s.exists else f'- <span class="to-come">{html.escape(name)}</span> <em class="later">to come</em>')
+                    lines.append(
+                        f"- [{name}]({doc(s)}{'.md' if s.is_page else '.ipynb'})"
+                        if s.exists
+                        else f'- <span class="to-come">{html.escape(name)}</span> <em class="later">to come</em>'
+                    )
                 lines.append("")
         return "\n".join(lines)
 
@@ -238,7 +246,12 @@ class Source:
         rows = [self._status_row(s) for s in self.book.sections]
         versions: dict[str, str] = next((r["versions"] for r in self.records.values() if r.get("versions")), {})
         total = sum(float(r.get("seconds") or 0) for r in self.records.values())
-        text = ["# Status", "", "How the outputs of each section were made. A section that fails stops the build; a check that is planned and not marked is still to be written.", ""]
+        text = [
+            "# Status",
+            "",
+            "How the outputs of each section were made. A section that fails stops the build; a check that is planned and not marked is still to be written.",
+            "",
+        ]
         text += [
             '<div class="table-wrap" role="region" aria-label="Status of the sections" tabindex="0"><table class="status"><thead><tr>'
             + "".join(f'<th scope="col">{h}</th>' for h in head)
@@ -256,7 +269,10 @@ class Source:
     def _status_row(self, s: Section) -> str:
         record, known = self.records.get(s.id, {}), s.id in self.executed
         state = "page" if s.is_page else "failed" if record.get("status") == "failed" else "good" if known else "not run"
-        data = ", ".join(f"{html.escape(str(d.get('name')))} ({'stand-in' if d.get('source') == 'standin' else html.escape(str(d.get('source')))})" for d in record.get("data", []))
+        data = ", ".join(
+            f"{html.escape(str(d.get('name')))} ({'stand-in' if d.get('source') == 'standin' else html.escape(str(d.get('source')))})"
+            for d in record.get("data", [])
+        )
         cells = [
             f'<a href="{doc(s)}.html">{s.id} {html.escape(s.title)}</a>', f'<span class="state {state.replace(" ", "-")}">{state}</span>', day(record.get("when")),
             duration(record["seconds"]) if record.get("seconds") else "", f"{record['peak_mb']:.0f} MB" if record.get("peak_mb") else "",
@@ -288,7 +304,9 @@ class Source:
         for part in dict.fromkeys(c.part for c in self.book.chapters):
             sections = [s for c in self.book.chapters if c.part == part for s in c.sections]
             there = sum(s.exists for s in sections)
-            rows.append(f'<li><span>{html.escape(part)}</span> <span class="bar" aria-hidden="true"><i style="width:{100 * there / len(sections):.0f}%"></i></span> <span>{there} of {len(sections)}</span></li>')
+            rows.append(
+                f'<li><span>{html.escape(part)}</span> <span class="bar" aria-hidden="true"><i style="width:{100 * there / len(sections):.0f}%"></i></span> <span>{there} of {len(sections)}</span></li>'
+            )
         return f'<ul class="progress-list">{"".join(rows)}</ul>'
 
     def _home_figure(self, wanted: str) -> str:
@@ -392,7 +410,7 @@ def day(when: Any) -> str:
 def tool_digest() -> str:
     """Digest of the code that makes pages: a change of it builds all of them anew."""
     digest = hashlib.sha256()
-    for path in (Path(__file__), Path(__file__).with_name("sphinx_ext.py"), WEB / "conf.py", WEB / "package-lock.json"):
+    for path in (Path(__file__), Path(__file__).with_name("sphinx_ext.py"), WEB / "conf.py", WEB / "render.js", WEB / "package-lock.json"):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

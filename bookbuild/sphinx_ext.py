@@ -5,7 +5,10 @@ anchors, and plain mentions of them in prose become links. A mention of a number
 and the build treats warnings as errors.
 """
 
+import json
 import re
+import subprocess
+from collections.abc import Set
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -15,6 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.builders import Builder
 from sphinx.domains import Domain
 from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
@@ -59,10 +63,12 @@ class BookDomain(Domain):
         for key in [key for key, (doc, _) in self.targets.items() if doc == docname]:
             del self.targets[key]
 
-    def merge_domaindata(self, docnames: set[str], otherdata: dict[str, Any]) -> None:
+    def merge_domaindata(self, docnames: Set[str], otherdata: dict[str, Any]) -> None:
         self.targets.update({key: value for key, value in otherdata["targets"].items() if value[0] in docnames})
 
-    def resolve_xref(self, env: BuildEnvironment, fromdocname: str, builder: Builder, typ: str, target: str, node: pending_xref, contnode: nodes.Element) -> Any:
+    def resolve_xref(
+        self, env: BuildEnvironment, fromdocname: str, builder: Builder, typ: str, target: str, node: pending_xref, contnode: nodes.Element
+    ) -> Any:
         found = self.targets.get((typ, target))
         if found is not None:
             return make_refnode(builder, fromdocname, found[0], found[1], contnode)
@@ -193,22 +199,40 @@ class DescribeImages(SphinxTransform):
                 logger.warning("the picture has no alternative text", location=image if image.line else image.parent)
 
 
-@lru_cache(maxsize=10_000)
-def _render(latex: str, display: bool) -> str:
-    from sphinxcontrib.katex import render_latex
+class Renderer:
+    """TeX to HTML by KaTeX in node: one process for a build, asked line by line. It ends when this one does."""
 
-    return str(render_latex(latex, {"displayMode": display, "throwOnError": True}))
+    process: ClassVar[subprocess.Popen[str] | None] = None
+    command: ClassVar[list[str]] = []
+
+    @classmethod
+    @lru_cache(maxsize=20_000)
+    def render(cls, latex: str, display: bool) -> dict[str, str]:
+        """`{"html": ...}`, or `{"error": ...}` if KaTeX does not understand it."""
+        if cls.process is None:
+            cls.process = subprocess.Popen(cls.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        assert cls.process.stdin is not None and cls.process.stdout is not None
+        cls.process.stdin.write(json.dumps({"latex": latex, "display": display}) + "\n")
+        cls.process.stdin.flush()
+        answer = cls.process.stdout.readline()
+        if not answer:
+            raise ExtensionError(f"node ended with status {cls.process.wait()} instead of rendering {latex!r}; it was started as: {' '.join(cls.command)}")
+        return dict(json.loads(answer))
+
+    @classmethod
+    def stop(cls, *_: Any) -> None:
+        if cls.process is not None and cls.process.stdin is not None:
+            cls.process.stdin.close()
+            cls.process.wait()
+            cls.process = None
 
 
 def _maths(translator: Any, node: nodes.Element, display: bool) -> None:
-    from sphinxcontrib.katex import KaTeXError
-
     latex = node.astext()
-    try:
-        html = _render(latex, display)
-    except KaTeXError as error:
-        logger.warning("bad TeX: %s", str(error).replace("KaTeX parse error: ", ""), location=node if node.line else node.parent)
-        html = f'<code class="bad-tex">{translator.encode(latex)}</code>'
+    answer = Renderer.render(latex, display)
+    html = answer.get("html", f'<code class="bad-tex">{translator.encode(latex)}</code>')
+    if "error" in answer:
+        logger.warning("bad TeX: %s", answer["error"].replace("KaTeX parse error: ", ""), location=node if node.line else node.parent)
     tag = "div" if display else "span"
     translator.body.append(translator.starttag(node, tag, "", CLASS="math block" if display else "math") + html + f"</{tag}>")
     raise nodes.SkipNode
@@ -238,12 +262,8 @@ def depart_summary(translator: Any, node: nodes.Element) -> None:
     translator.body.append('</summary>\n<div class="solution-body">\n')
 
 
-def _start_maths(app: Sphinx) -> None:
-    from sphinxcontrib import katex
-
-    katex.NODEJS_BINARY = app.config.book_node
-    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0
-    katex.KaTeXServer.katex_path = app.config.book_katex
+def _prepare(app: Sphinx) -> None:
+    Renderer.command = [app.config.book_node, app.config.book_render, str(app.doctreedir)]  # the folder only says whose process it is
 
 
 def _page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -258,13 +278,14 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("book_unwritten", [], "html")
     app.add_config_value("book_tool", "", "env")  # digest of this code: a changed tool builds every page anew
     app.add_config_value("book_node", "node", "")
-    app.add_config_value("book_katex", "", "")
+    app.add_config_value("book_render", "", "")
     app.add_domain(BookDomain)
     for transform in (NumberTargets, FoldSolutions, LinkMentions, DescribeImages):
         app.add_transform(transform)
     app.add_node(Solution, html=(visit_solution, depart_solution))
     app.add_node(Summary, html=(visit_summary, depart_summary))
     app.add_html_math_renderer("book", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None))
-    app.connect("builder-inited", _start_maths)
+    app.connect("builder-inited", _prepare)
+    app.connect("build-finished", Renderer.stop)
     app.connect("html-page-context", _page)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": False}

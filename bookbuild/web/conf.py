@@ -26,7 +26,7 @@ suppress_warnings = ["config.cache"]
 # maths
 html_math_renderer = "book"
 book_node = _book["node"]
-book_katex = _book["katex"]
+book_render = str(Path(__file__).parent / "render.js")
 book_unwritten = _book["unwritten"]
 book_tool = _book["tool"]
 
