@@ -41,7 +41,7 @@ def assets(root: Path | None = None) -> None:
     still = _missing_assets(folder)
     if done.returncode or still:
         raise BookError(
-            f"npm could not fetch {', '.join(still or missing)} into {folder} (exit status {done.returncode}):\n{str(done.stdout)}\nIs the npm registry reachable?"
+            f"npm could not fetch {', '.join(still or missing)} into {folder} (exit status {done.returncode}):\n{done.stdout!s}\nIs the npm registry reachable?"
         )
 
 

@@ -8,7 +8,7 @@ and the build treats warnings as errors.
 import json
 import re
 import subprocess
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -63,7 +63,7 @@ class BookDomain(Domain):
         for key in [key for key, (doc, _) in self.targets.items() if doc == docname]:
             del self.targets[key]
 
-    def merge_domaindata(self, docnames: Set[str], otherdata: dict[str, Any]) -> None:
+    def merge_domaindata(self, docnames: AbstractSet[str], otherdata: dict[str, Any]) -> None:
         self.targets.update({key: value for key, value in otherdata["targets"].items() if value[0] in docnames})
 
     def resolve_xref(
