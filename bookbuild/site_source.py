@@ -116,16 +116,17 @@ class Source:
             return
         notebook = self.executed.get(section.id)
         self.put(f"extra/downloads/{doc(section)}.py", section.text)
-        self.put(f"extra/downloads/{doc(section)}.ipynb", nbformat.writes(clean(notebook or section.notebook)) + "\n")
+        self.put(f"extra/downloads/{doc(section)}.ipynb", nbformat.v4.writes(clean(notebook or section.notebook)) + "\n")
         page = self.page(section, notebook or section.notebook)
-        self.put(f"book/{doc(section)}.ipynb", nbformat.writes(page))
+        self.put(f"book/{doc(section)}.ipynb", nbformat.v4.writes(page))
         for cell in page.cells:
             if cell.cell_type == "markdown":
                 self._assets(section, cell.source)
 
     def page(self, section: Section, notebook: NotebookNode) -> NotebookNode:
         """The site's copy of a notebook: facts below the title, outputs as the page shows them. Cells keep their places."""
-        page = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python", "pygments_lexer": "ipython3"}})
+        magic = any(re.search(r"^\s*[%!]", cell.source, re.MULTILINE) for cell in notebook.cells if cell.cell_type == "code")
+        page = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python", "pygments_lexer": "ipython3" if magic else "python"}})
         if "kernelspec" in notebook.metadata:
             page.metadata["kernelspec"] = notebook.metadata["kernelspec"]
         for cell in notebook.cells:

@@ -19,6 +19,7 @@ from sphinx.builders import Builder
 from sphinx.domains import Domain
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
+from sphinx.search.en import SearchEnglish
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
@@ -199,6 +200,14 @@ class DescribeImages(SphinxTransform):
                 logger.warning("the picture has no alternative text", location=image if image.line else image.parent)
 
 
+class English(SearchEnglish):
+    """Sphinx's English search with a memory for stems: a word is reduced once, not once for each page."""
+
+    @lru_cache(maxsize=200_000)  # noqa: B019  (one instance lives as long as the build)
+    def stem(self, word: str) -> str:
+        return super().stem(word)
+
+
 class Renderer:
     """TeX to HTML by KaTeX in node: one process for a build, asked line by line. It ends when this one does."""
 
@@ -279,6 +288,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("book_tool", "", "env")  # digest of this code: a changed tool builds every page anew
     app.add_config_value("book_node", "node", "")
     app.add_config_value("book_render", "", "")
+    app.add_search_language(English)
     app.add_domain(BookDomain)
     for transform in (NumberTargets, FoldSolutions, LinkMentions, DescribeImages):
         app.add_transform(transform)

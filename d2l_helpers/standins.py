@@ -27,14 +27,14 @@ class _Sketch:
         self.n, self.rng = n, rng
         self.image: Array = np.zeros((n, _SIZE, _SIZE), np.float32)
         axis = (np.arange(_SIZE, dtype=np.float32) + np.float32(0.5)) / np.float32(_SIZE / 2) - np.float32(1)
-        u, v = axis[None, None, :] - self.u(-0.08, 0.08), axis[None, :, None] - self.u(-0.06, 0.06)
-        tilt = self.u(-0.07, 0.07)
+        u, v = axis[None, None, :] - self.u(-0.07, 0.07), axis[None, :, None] - self.u(-0.05, 0.05)
+        tilt = self.u(-0.08, 0.08)
         norm = np.sqrt(1 + tilt * tilt)  # a rotation without sine and cosine
-        self.x: Array = (u - tilt * v) / (norm * self.u(0.88, 1.06)) + self.u(-0.05, 0.05) * v * v
-        self.y: Array = (tilt * u + v) / (norm * self.u(0.9, 1.04))
+        self.x: Array = (u - tilt * v) / (norm * self.u(0.95, 1.15)) + self.u(-0.05, 0.05) * v * v
+        self.y: Array = (tilt * u + v) / (norm * self.u(0.95, 1.08))
         self.side: Array = np.abs(self.x)  # for shapes that are symmetric about the middle
         self.soft = self.u(0.08, 0.17)
-        self.tone = self.pick(0.25, self.u(0.18, 0.45), self.u(0.45, 0.95))
+        self.tone = self.pick(0.25, self.u(0.18, 0.5), self.u(0.5, 1.0))
 
     def u(self, low: float, high: float) -> Array:
         """One uniform number for each picture, shape ``(n, 1, 1)``."""
@@ -78,11 +78,10 @@ class _Sketch:
     def finish(self) -> NDArray[np.uint8]:
         """Noise, occlusion and brightness; then bytes, shape ``(n, 28, 28)``."""
         noise = self.rng.random(self.image.shape, dtype=np.float32) - self.rng.random(self.image.shape, dtype=np.float32)
-        self.image *= 1 + self.u(0.05, 0.3) * noise
-        hidden = self.pick(0.14, 1, 0)
-        cx, cy, w, h = self.u(-0.8, 0.8), self.u(-0.8, 0.8), self.u(0.12, 0.4), self.u(0.12, 0.4)
+        self.image *= 1 + self.u(0.05, 0.35) * noise
+        cx, cy, w, h = self.u(-0.8, 0.8), self.u(-0.8, 0.8), self.u(0.15, 0.45), self.u(0.15, 0.45)
         block = np.minimum(w - np.abs(self.x - cx), h - np.abs(self.y - cy))
-        self.paint(np.where(hidden > 0, block, -1).astype(np.float32), self.u(0, 0.6))
+        self.paint(np.minimum(block, self.pick(0.15, 1, -1)), self.pick(0.6, 0, self.u(0, 0.6)))
         return np.floor(np.clip(self.image, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
 
 
@@ -105,7 +104,8 @@ def _neck(s: _Sketch, top: Array, width: Array, depth: Array, tone: Array | floa
     drop = (s.y - top) / depth
     v_shape = width * (1 - drop) - s.side
     u_shape = width - np.sqrt(s.side * s.side + (s.y - top) * (s.y - top) * (width / depth) * (width / depth))
-    s.paint(s.pick(0.4, 1, 0) * (v_shape - u_shape) + u_shape, tone)
+    opening = s.pick(0.4, 1, 0) * (v_shape - u_shape) + u_shape
+    s.paint(opening if isinstance(tone, float) else np.minimum(opening, s.y - top), tone)
 
 
 def _line(s: _Sketch, x: Array, top: Array, bottom: Array, width: Array, tone: Array | float) -> None:
@@ -121,7 +121,7 @@ def _contrast(s: _Sketch, least: float, most: float) -> Array:
 
 def _t_shirt(s: _Sketch) -> None:
     top, shoulder = s.u(-0.85, -0.7), s.u(0.46, 0.62)
-    _sleeves(s, shoulder, top, s.u(0.18, 0.5), s.u(0.25, 1.4), s.tone * s.u(0.85, 1.0))
+    _sleeves(s, shoulder, top, s.pick(0.1, s.u(0.5, 1.2), s.u(0.18, 0.55)), s.u(0.15, 1.2), s.tone * s.u(0.85, 1.0))
     width = shoulder * s.u(0.82, 1.0)
     s.paint(_body(s, shoulder, width, width * s.u(0.95, 1.12), top, s.u(0.68, 0.9)), s.tone)
     s.weave()
@@ -144,21 +144,22 @@ def _trouser(s: _Sketch) -> None:
 
 
 def _pullover(s: _Sketch) -> None:
-    top, shoulder, bottom = s.u(-0.85, -0.7), s.u(0.44, 0.6), s.u(0.6, 0.88)
-    _sleeves(s, shoulder, top, s.u(0.95, 1.4), s.u(0.08, 0.34), s.tone * s.u(0.7, 1.0))
+    top, shoulder, bottom = s.u(-0.85, -0.7), s.u(0.44, 0.6), s.u(0.5, 0.8)
+    _sleeves(s, shoulder, top, s.u(0.95, 1.35), s.u(0.1, 0.38), s.tone * s.u(0.7, 1.0))
     width = shoulder * s.u(0.8, 1.0)
     s.paint(_body(s, shoulder, width, width * s.u(0.85, 1.05), top, bottom), s.tone)
     s.weave()
     s.paint(s.between(bottom - s.u(0.06, 0.16), bottom, width * np.float32(0.95)), s.tone * s.u(0.6, 0.95))
     patch = np.minimum(s.u(0.1, 0.3) - np.abs(s.x), s.u(0.06, 0.2) - np.abs(s.y + s.u(0.0, 0.3)))
     s.paint(np.minimum(patch, s.pick(0.2, 1, -1)), _contrast(s, 0.15, 0.5))
+    _line(s, s.u(-0.03, 0.03), top, s.pick(0.6, top + s.u(0.2, 0.5), bottom), s.u(0.0, 0.04), s.pick(0.3, s.tone * s.u(0.4, 0.9), s.image))
     high = s.pick(0.3, 1, -1)  # a turtleneck instead of an opening
     s.paint(np.minimum(s.between(top - s.u(0.08, 0.18), top + np.float32(0.1), s.u(0.16, 0.24)), high), s.tone * s.u(0.75, 0.95))
     _neck(s, top, s.u(0.14, 0.26), np.where(high > 0, np.float32(0.02), s.u(0.08, 0.2)))
 
 
 def _dress(s: _Sketch) -> None:
-    top, bottom, shoulder = s.u(-0.92, -0.8), s.u(0.78, 0.95), s.u(0.2, 0.38)
+    top, bottom, shoulder = s.u(-0.92, -0.8), s.u(0.76, 0.95), s.u(0.2, 0.46)
     length = s.pick(0.3, s.u(0.1, 0.35), s.pick(0.25, s.u(0.7, 1.2), 0.01))
     _sleeves(s, shoulder, top, length, s.u(0.15, 0.5), s.tone * s.u(0.7, 1.0))
     waist = shoulder * s.u(0.68, 0.95)
@@ -170,15 +171,15 @@ def _dress(s: _Sketch) -> None:
 
 
 def _coat(s: _Sketch) -> None:
-    top, shoulder, bottom = s.u(-0.88, -0.75), s.u(0.42, 0.58), s.u(0.72, 0.95)
-    _sleeves(s, shoulder, top, s.u(1.0, 1.45), s.u(0.06, 0.32), s.tone * s.u(0.7, 1.0))
+    top, shoulder, bottom = s.u(-0.88, -0.72), s.u(0.42, 0.56), s.u(0.7, 0.97)
+    _sleeves(s, shoulder, top, s.u(1.05, 1.45), s.u(0.05, 0.25), s.tone * s.u(0.7, 1.0))
     width = shoulder * s.u(0.78, 1.0)
     s.paint(_body(s, shoulder, width, width * s.u(0.95, 1.25), top, bottom), s.tone)
     s.weave()
     depth = s.u(0.2, 0.7)
-    _neck(s, top, s.u(0.14, 0.28), depth, _contrast(s, 0.05, 0.4))  # lapels
+    _neck(s, top, s.u(0.14, 0.28), depth, s.pick(0.3, s.image, _contrast(s, 0.08, 0.4)))  # lapels
     front = s.u(-0.06, 0.06)
-    _line(s, front, top + depth * s.u(0.2, 0.9), bottom, s.u(0.02, 0.06), s.pick(0.6, 0.04, _contrast(s, 0.15, 0.45)))
+    _line(s, front, top + depth * s.u(0.2, 0.9), bottom, s.u(0.02, 0.06), s.pick(0.15, s.image, s.pick(0.7, 0.04, _contrast(s, 0.1, 0.45))))
     pocket, depth = s.u(0.15, 0.4), s.u(0.015, 0.04)
     flap = np.minimum(depth - np.abs(s.y - pocket), s.u(0.07, 0.12) - np.abs(s.side - s.u(0.2, 0.3)))
     s.paint(np.minimum(flap, s.pick(0.5, 1, -1)), s.tone * s.u(0.3, 0.8))
@@ -188,21 +189,22 @@ def _coat(s: _Sketch) -> None:
 
 def _shirt(s: _Sketch) -> None:
     top, shoulder, bottom = s.u(-0.86, -0.7), s.u(0.42, 0.6), s.u(0.65, 0.92)
-    short = s.u(0, 1) < np.float32(0.35)
+    short = s.u(0, 1) < np.float32(0.45)
     length = np.where(short, s.u(0.25, 0.6), s.u(0.9, 1.4)).astype(np.float32)
     spread = np.where(short, s.u(0.2, 1.0), s.u(0.08, 0.38)).astype(np.float32)
     _sleeves(s, shoulder, top, length, spread, s.tone * s.u(0.75, 1.0))
     width = shoulder * s.u(0.8, 1.0)
     s.paint(_body(s, shoulder, width, width * s.u(0.95, 1.12), top, bottom), s.tone)
     s.weave()
-    _line(s, s.u(-0.03, 0.03), top, bottom, s.u(0.015, 0.045), s.tone * s.u(0.45, 0.85))
+    _line(s, s.u(-0.03, 0.03), top, bottom, s.u(0.015, 0.045), s.pick(0.3, s.image, s.tone * s.u(0.4, 0.85)))
     period = s.u(0.18, 0.26)
     row = s.y / period
     dots = s.u(0.03, 0.05) - np.abs(s.x) - period * np.abs(row - np.floor(row) - np.float32(0.5))
-    s.paint(np.minimum(dots, bottom - s.y), _contrast(s, 0.2, 0.6))
+    s.paint(np.minimum(np.minimum(dots, bottom - s.y), s.pick(0.5, 1, -1)), _contrast(s, 0.15, 0.5))
     wing = s.u(0.16, 0.28)
-    s.paint(s.limb(s.u(0.1, 0.16), top, wing, top + s.u(0.12, 0.26), s.u(0.05, 0.1), s.u(0.02, 0.05), side=True), _contrast(s, 0.08, 0.4))
-    _neck(s, top, s.u(0.08, 0.16), s.u(0.1, 0.3))
+    collar = s.limb(s.u(0.1, 0.16), top, wing, top + s.u(0.12, 0.26), s.u(0.05, 0.1), s.u(0.02, 0.05), side=True)
+    s.paint(np.minimum(collar, s.pick(0.7, 1, -1)), _contrast(s, 0.08, 0.4))
+    _neck(s, top, s.u(0.08, 0.26), s.u(0.1, 0.3))
 
 
 def _shoe(s: _Sketch, toe: Array, instep: Array, shaft: Array, floor: Array) -> Array:
@@ -210,7 +212,7 @@ def _shoe(s: _Sketch, toe: Array, instep: Array, shaft: Array, floor: Array) -> 
     front, middle, back = s.u(-0.92, -0.8), s.u(-0.3, 0.05), s.u(0.72, 0.9)
     rise = np.clip((s.x - front) / (middle - front), 0, 1)
     leg = np.clip((s.x - middle) / s.u(0.12, 0.35), 0, 1)
-    height = toe + (instep - toe) * rise + (shaft - instep) * leg
+    height = toe * np.clip(rise * 6, 0.4, 1) + (instep - toe) * rise * rise + (shaft - instep) * leg
     return np.minimum(np.minimum(floor - s.y, s.y - floor + height), np.minimum(s.x - front, back - s.x))
 
 
@@ -226,21 +228,25 @@ def _sandal(s: _Sketch) -> None:
     tread = floor - heel * np.clip((s.x - toe - np.float32(0.25)) / (back - toe - np.float32(0.25)), 0, 1)
     wedge = np.where(s.u(0, 1) < np.float32(0.4), floor + s.u(0.04, 0.1), tread + thick)
     s.paint(np.minimum(np.minimum(s.y - tread, wedge - s.y), np.minimum(s.x - toe, back - s.x)), s.tone)
-    s.paint(np.where(heel > 0.2, s.limb(back - np.float32(0.1), floor - heel, back - s.u(0, 0.12), floor, s.u(0.05, 0.09), s.u(0.03, 0.05)), -1), s.tone)
+    s.paint(np.minimum(np.where(heel > 0.2, np.float32(1), np.float32(-1)), s.limb(back - np.float32(0.1), floor - heel, back - s.u(0, 0.12), floor, s.u(0.05, 0.09), s.u(0.03, 0.05))), s.tone)
     strap, radius = s.tone * s.u(0.7, 1.1), s.u(0.03, 0.07)
     for low, high in ((-0.75, -0.5), (-0.45, -0.2), (-0.1, 0.25), (0.3, 0.6)):
         x0, reach = s.u(low, high), s.u(-0.1, 0.35)
         y0 = floor - heel * np.clip((x0 - toe - np.float32(0.25)) / (back - toe - np.float32(0.25)), 0, 1)
         bar = s.limb(x0, y0, x0 + reach, y0 - s.u(0.18, 0.5), radius, radius)
         s.paint(np.minimum(bar, s.pick(0.8, 1, -1)), strap)
-    ankle = s.limb(s.u(0.0, 0.3), floor - heel - s.u(0.2, 0.5), back - np.float32(0.06), floor - heel - s.u(0.1, 0.45), radius, radius)
-    s.paint(np.minimum(ankle, s.pick(0.7, 1, -1)), strap)
+    band = s.u(0.05, 0.35)  # height of the ankle strap above the heel
+    cuff = s.limb(s.u(0.1, 0.4), floor - heel - band, back - np.float32(0.06), floor - heel - band - s.u(0.0, 0.1), radius, radius)
+    cup = s.limb(back - np.float32(0.06), floor - heel, back - np.float32(0.06), floor - heel - band, radius, radius * s.u(0.8, 2.0))
+    s.paint(np.minimum(np.maximum(cuff, cup), s.pick(0.7, 1, -1)), strap)
+    full = np.minimum(np.minimum(tread - s.y, s.y - tread + s.u(0.15, 0.45)), np.minimum(s.x - toe, s.u(-0.5, 0.3) - s.x))
+    s.paint(np.minimum(full, s.pick(0.25, 1, -1)), strap)  # a closed toe
     s.weave()
 
 
 def _sneaker(s: _Sketch) -> None:
     floor, toe = s.u(0.3, 0.48), s.u(0.16, 0.3)
-    shaft = s.pick(0.2, s.u(0.6, 0.95), s.u(0.4, 0.62))
+    shaft = s.pick(0.25, s.u(0.6, 1.15), s.u(0.4, 0.62))
     s.paint(_shoe(s, toe, toe + (shaft - toe) * s.u(0.55, 0.95), shaft, floor), s.tone)
     s.weave()
     trim = _contrast(s, 0.15, 0.55)
@@ -248,6 +254,8 @@ def _sneaker(s: _Sketch) -> None:
         x0 = s.u(low, high)
         bar = s.limb(x0, floor - s.u(0.05, 0.12), x0 + s.u(0.08, 0.3), floor - s.u(0.25, 0.4), s.u(0.02, 0.05), s.u(0.02, 0.05))
         s.paint(np.minimum(bar, s.pick(0.65, 1, -1)), trim)
+    mouth = np.float32(0.2) - np.abs(s.x - s.u(0.4, 0.55)) - np.abs(s.y - floor + shaft) * np.float32(2.5)
+    s.paint(mouth, s.pick(0.5, 0, s.tone * s.u(0.2, 0.7)))
     _sole(s, floor, s.u(0, 0.01), s.pick(0.6, s.u(0.75, 1.0), trim))
 
 
@@ -257,7 +265,7 @@ def _bag(s: _Sketch) -> None:
     ring = (s.y - top) / rise
     arc = outer * np.sqrt(np.maximum(1 - ring * ring, 0))  # half width of the handle's outer edge
     handle = np.minimum(np.minimum(s.u(0.035, 0.08) - np.abs(s.side - arc), top + np.float32(0.05) - s.y), s.y - top + rise)
-    s.paint(np.minimum(handle, s.pick(0.82, 1, -1)), s.tone * s.u(0.6, 1.0))
+    s.paint(np.minimum(handle, s.pick(0.75, 1, -1)), s.tone * s.u(0.6, 1.0))
     s.paint(_body(s, half * s.u(0.75, 1.0), half, half * s.u(0.85, 1.05), top, bottom), s.tone)
     s.weave()
     flap = top + (bottom - top) * s.u(0.15, 0.6)
@@ -269,7 +277,7 @@ def _bag(s: _Sketch) -> None:
 
 def _ankle_boot(s: _Sketch) -> None:
     floor, toe = s.u(0.5, 0.72), s.u(0.2, 0.36)
-    shaft = s.pick(0.2, s.u(0.65, 1.0), s.u(0.95, 1.5))
+    shaft = s.pick(0.25, s.u(0.55, 1.0), s.u(0.95, 1.5))
     s.paint(_shoe(s, toe, toe + s.u(0.15, 0.35), shaft, floor), s.tone)
     s.weave()
     seam = s.u(0.2, 0.6)

@@ -6,6 +6,7 @@ Generated from book/04-linear-classification/*.py by `python -m bookbuild export
 import d2l_helpers as d2l
 import gzip
 import hashlib
+import heapq
 import math
 import os
 import struct
@@ -18,6 +19,76 @@ from d2l_helpers.data import manifest
 from functools import cached_property
 from pathlib import Path
 from torch.utils.data import TensorDataset
+
+
+# 4.1 Softmax regression
+def one_hot(y, q):
+    """Integer labels of shape (...) as indicator vectors (..., q)."""
+    if ((y < 0) | (y >= q)).any():
+        raise ValueError(f"labels lie between {y.min().item()} and "
+                         f"{y.max().item()}; they must be 0 to {q - 1}.")
+    return (y.unsqueeze(-1) == torch.arange(q, device=y.device)).float()
+
+
+# 4.1 Softmax regression
+def softmax(o):
+    """Probabilities from scores (..., q), along the last axis.
+
+    The formula as it stands: for scores beyond about 88 the exponential
+    overflows, which Section 4.5 repairs.
+    """
+    weights = torch.exp(o)
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+# 4.1 Softmax regression
+def cross_entropy_from_logits(o, y):
+    """Loss (...) of scores (..., q) for labels y (..., q).
+
+    Each label is one-hot or any other distribution over q classes.
+    """
+    if o.shape != y.shape:
+        raise ValueError(f"scores {tuple(o.shape)} and labels "
+                         f"{tuple(y.shape)} must have the same shape; "
+                         "encode integer labels with one_hot.")
+    return torch.logsumexp(o, dim=-1) - (y * o).sum(dim=-1)
+
+
+# 4.1 Softmax regression
+def entropy(p):
+    """Entropy in nats of distributions p (..., q), shape (...)."""
+    return torch.special.entr(p).sum(dim=-1)  # entr(p) = -p log p; 0 at 0
+
+
+# 4.1 Softmax regression
+def huffman_lengths(p):
+    """Word lengths in bits of a Huffman code for probabilities p (k,).
+
+    Returns a list of k integers. Equal weights merge in order of age.
+    """
+    heap = [(float(w), i, [i]) for i, w in enumerate(p)]
+    heapq.heapify(heap)
+    lengths, born = [0] * len(heap), len(heap)
+    while len(heap) > 1:
+        w1, _, symbols1 = heapq.heappop(heap)
+        w2, _, symbols2 = heapq.heappop(heap)
+        for symbol in symbols1 + symbols2:
+            lengths[symbol] += 1
+        heapq.heappush(heap, (w1 + w2, born, symbols1 + symbols2))
+        born += 1
+    return lengths
+
+
+# 4.1 Softmax regression
+def expected_code_length(p, lengths):
+    """Mean number of bits for a draw from p (k,), given word lengths."""
+    return sum(float(w) * length for w, length in zip(p, lengths))
+
+
+# 4.1 Softmax regression
+def kl(p, q):
+    """Divergence D(p || q) in nats, (..., k) -> (...); may be inf."""
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(dim=-1)
 
 
 # 4.2 The image classification dataset

@@ -446,35 +446,52 @@ class LinearRegressionScratch(Module):
     def __init__(self, num_inputs, lr, sigma=0.01):
         super().__init__()
         self.save_hyperparameters()
-        self.w = torch.normal(0, sigma, (num_inputs, 1),
+        self.w = torch.normal(0.0, sigma, (num_inputs, 1),
                               requires_grad=True)
         self.b = torch.zeros(1, requires_grad=True)
 
     def forward(self, X):
-        return X @ self.w + self.b  # (n, d) @ (d, 1) + (1,) -> (n, 1)
+        """Predictions (n, 1) for features X of shape (n, d)."""
+        return X @ self.w + self.b  # the one number b goes to every row
 
-    def loss(self, y_hat, y):
-        return ((y_hat - y) ** 2 / 2).mean()
 
-    def configure_optimizers(self):
-        return SGD([self.w, self.b], self.lr)
+# 3.4 Linear regression from scratch
+@add_to_class(LinearRegressionScratch)
+def loss(self, y_hat, y):
+    """Half the mean squared error of two tensors of one shape (n, 1)."""
+    if y_hat.shape != y.shape:
+        raise ValueError(f"predictions have shape {tuple(y_hat.shape)}, "
+                         f"labels {tuple(y.shape)}; reshape one of them")
+    return ((y_hat - y) ** 2 / 2).mean()
 
 
 # 3.4 Linear regression from scratch
 class SGD(HyperParameters):
-    """Minibatch stochastic gradient descent with a fixed step size."""
+    """Minibatch stochastic gradient descent with a fixed step size.
+
+    `params` is a sequence of tensors that require gradients, `lr` the
+    learning rate.
+    """
 
     def __init__(self, params, lr):
-        self.save_hyperparameters()
+        self.params = list(params)
+        self.save_hyperparameters(ignore=["params"])
 
     def step(self):
         with torch.no_grad():
             for param in self.params:
-                param -= self.lr * param.grad
+                if param.grad is not None:
+                    param -= self.lr * param.grad
 
     def zero_grad(self):
         for param in self.params:
             param.grad = None
+
+
+# 3.4 Linear regression from scratch
+@add_to_class(LinearRegressionScratch)
+def configure_optimizers(self):
+    return SGD([self.w, self.b], self.lr)
 
 
 # 3.4 Linear regression from scratch
@@ -491,7 +508,7 @@ def fit_epoch(self):
     self.model.train()
     for batch in self.train_dataloader:
         batch = self.prepare_batch(batch)
-        self.num_examples = len(batch[0])
+        self.num_examples = len(batch[-1])
         loss = self.model.training_step(batch)
         self.optim.zero_grad()
         loss.backward()
@@ -499,12 +516,18 @@ def fit_epoch(self):
             self.clip_gradients(self.gradient_clip_val, self.model)
         self.optim.step()
         self.train_batch_idx += 1
-    if self.val_dataloader is None:
-        return
-    self.model.eval()
-    with torch.inference_mode():
-        for batch in self.val_dataloader:
-            batch = self.prepare_batch(batch)
-            self.num_examples = len(batch[0])
-            self.model.validation_step(batch)
-            self.val_batch_idx += 1
+    if self.val_dataloader is not None:
+        self.model.eval()
+        with torch.no_grad():
+            self.validate_epoch()
+
+
+# 3.4 Linear regression from scratch
+@add_to_class(Trainer)
+def validate_epoch(self):
+    """One pass over the validation batches; the caller sets the mode."""
+    for batch in self.val_dataloader:
+        batch = self.prepare_batch(batch)
+        self.num_examples = len(batch[-1])
+        self.model.validation_step(batch)
+        self.val_batch_idx += 1

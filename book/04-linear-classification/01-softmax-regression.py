@@ -1,0 +1,1097 @@
+# ---
+# jupyter:
+#   d2l:
+#     data: [fashion-mnist]
+#     profiles:
+#       gpu:
+#         train_size: 60000
+#         val_size: 10000
+#       smoke:
+#         train_size: 3000
+#         val_size: 1000
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4.1 Softmax regression
+#
+# Is this a cat, a chicken or a dog?
+# The answer is a category and not a number, and the honest answer is often a degree of belief in each category.
+# This section turns the linear scores of Chapter 3 into probabilities, derives the loss that goes with them, and shows that this loss is what a wrong belief costs when it is paid in bits.
+
+# %% [markdown]
+# **You will**
+#
+# - encode classes so that no false order enters, and show what goes wrong otherwise;
+# - derive softmax, cross-entropy and its gradient from maximum likelihood, and say why the loss is convex;
+# - explain why squared error on probabilities fails exactly where the model is most wrong;
+# - compute entropy, cross-entropy and Kullback-Leibler divergence, and verify them with codes of whole bits.
+#
+# **Cost**: a few seconds on a CPU, no use of a GPU; a download of 31 MB, once.
+
+# %%
+import heapq
+import itertools
+import math
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+
+import d2l_helpers as d2l
+from d2l_helpers.chapters.linear_classification import FashionMNIST
+
+d2l.use_style()
+f64 = torch.float64  # lets us check identities to twelve digits
+animals = ["cat", "chicken", "dog"]
+
+# %% tags=["parameters"]
+train_size = 10_000  # images to which least squares is fitted
+val_size = 2_000  # test images on which it is judged
+
+# %% [markdown]
+# ## 4.1.1 Classification
+#
+# The running example is as small as an image can be: $2\times2$ grey values, so each example has four features $x_1,\dots,x_4$.
+# It shows one of three animals.
+#
+# How should the label be written as numbers?
+# The obvious codes are cat = 1, chicken = 2, dog = 3, and regression could then be used as it is.
+# But these integers claim things that nobody knows: that a chicken lies between a cat and a dog, and that a dog is further from a cat than a chicken is.
+# A model with squared loss believes the claims.
+# Show it an image that is equally often a cat (1) and a dog (3), and its best answer is the mean, 2: a chicken.
+#
+# Integer codes are right only for *ordinal* labels, whose classes have a natural order, such as age groups; predicting those is called *ordinal regression*.
+#
+# Without an order, each class gets a component of its own.
+# The *one-hot encoding* of one of $q$ classes is a vector with $q$ components, of which one is 1 and the others are 0:
+#
+# $$\mathbf{y} \in \{(1,0,0),\ (0,1,0),\ (0,0,1)\}. \tag{4.1.1}$$
+#
+# Here $\mathbf{y}\in\mathbb{R}^3$ is the label of one image, in the order cat, chicken, dog.
+# Any two different classes are equally far apart, so no false order remains.
+
+# %% tags=["export"]
+def one_hot(y, q):
+    """Integer labels of shape (...) as indicator vectors (..., q)."""
+    if ((y < 0) | (y >= q)).any():
+        raise ValueError(f"labels lie between {y.min().item()} and "
+                         f"{y.max().item()}; they must be 0 to {q - 1}.")
+    return (y.unsqueeze(-1) == torch.arange(q, device=y.device)).float()
+
+# %%
+Y = one_hot(torch.tensor([0, 1, 2, 2]), 3)  # (4,) -> (4, 3)
+print(Y)
+assert torch.equal(torch.cdist(Y, Y)[0, 1:3], torch.full((2,), 2**0.5))
+
+# %% [markdown]
+# A second kind of problem looks similar and is not.
+# If several labels may be true at once, such as *outdoors*, *dog* and *snow* for a photograph, the task is called *multi-label* classification.
+# It asks $q$ separate yes-or-no questions, and their answers need not exclude each other.
+# This section is about exactly one class for each example.
+
+# %% [markdown]
+# ### Linear model
+#
+# Three classes need three scores, one affine function for each class:
+#
+# $$o_k = \sum_{j=1}^4 w_{kj}x_j + b_k,\quad k=1,2,3, \qquad\text{or}\qquad \mathbf{o} = \mathbf{W}\mathbf{x}+\mathbf{b}. \tag{4.1.2}$$
+#
+# $\mathbf{x}\in\mathbb{R}^4$ holds the features, $\mathbf{W}\in\mathbb{R}^{3\times4}$ the 12 weights, one row for each class, $\mathbf{b}\in\mathbb{R}^3$ the biases, and $\mathbf{o}\in\mathbb{R}^3$ the scores.
+# Scores that are meant to become probabilities are called *logits*.
+# With $d$ features and $q$ classes there are $dq$ weights and $q$ biases, and computing the scores takes about as many multiplications: memory and time grow like $O(dq)$.
+#
+# ![Four input circles x1 to x4, next to them the two by two image that they come from, each joined by an arrow to each of three output circles o1, o2, o3 labelled cat, chicken and dog.](img/softmax-network.svg)
+#
+# **Figure 4.1.1.** The model as a network: a single layer, fully connected, since every score depends on every pixel.
+# Each arrow is one weight; the biases are not drawn.
+
+# %%
+x = torch.tensor([0.9, 0.1, 0.8, 0.3])  # (4,), the four pixels
+W = torch.tensor([[0.5, -1.0, 0.2, 0.4],
+                  [-0.3, 0.8, 0.1, -0.6],
+                  [1.2, 0.3, -0.2, 0.7]])  # (3, 4), one row a class
+b = torch.tensor([0.1, 0.0, -0.2])  # (3,)
+o = W @ x + b  # (3, 4) @ (4,) + (3,) -> (3,)
+for name, score in zip(animals, o.tolist()):
+    print(f"{name:8}{score:6.2f}")
+
+# %% [markdown]
+# The dog has the highest score, but what does a score mean?
+
+# %% [markdown]
+# ### Least squares gives no probabilities
+#
+# We would like to read the score of a class as its probability.
+# Chapter 3 offers a way to try: fit the one-hot labels by least squares, one column of targets for each class.
+# The attempt is instructive, so we make it, with pictures of ten kinds of clothing.
+# [Section 4.2](02-image-classification-dataset.ipynb) treats this data set, Fashion-MNIST, with the care it deserves; here each image is a row of 784 grey values between 0 and 1, followed by a 1 for the bias.
+
+# %%
+data = FashionMNIST(train_size=train_size, val_size=val_size)
+
+
+def with_ones(images):
+    """Images (n, 1, 28, 28) as rows of pixels and a 1, (n, 785)."""
+    return F.pad(images.flatten(1).double(), (0, 1), value=1.0)
+
+
+codes = data.y_train.double().unsqueeze(1)  # (n, 1): 0, 1, ..., 9
+targets = torch.cat((one_hot(data.y_train, 10).double(), codes), dim=1)
+weights = torch.linalg.lstsq(with_ones(data.X_train), targets,
+                             driver="gelsd").solution  # (785, 11)
+predicted = with_ones(data.X_val) @ weights
+scores, code = predicted[:, :10], predicted[:, 10]
+
+# %% [markdown]
+# The driver `gelsd` returns the solution with the smallest norm even if a pixel is black in all images, so that its column says nothing.
+# PyTorch's default driver for the CPU, `gelsy`, should do so too, but up to PyTorch 2.13 it can return wrong weights in that case, without a warning ([issue 187411](https://github.com/pytorch/pytorch/issues/187411)).
+#
+# The eleventh target is the integer code.
+# Rounded to the nearest class it shows what the false order costs.
+
+# %%
+def accuracy_of(classes):
+    return (classes == data.y_val).double().mean().item()
+
+
+outside = ((scores < 0) | (scores > 1)).double().mean().item()
+one_hot_accuracy = accuracy_of(scores.argmax(dim=1))
+code_accuracy = accuracy_of(code.round())
+print(f"correct with one-hot targets: {one_hot_accuracy:.1%}")
+print(f"correct with integer codes:   {code_accuracy:.1%}")
+print(f"outputs sum to 1 within {1e-8:.0e}:",
+      bool(((scores.sum(dim=1) - 1).abs() < 1e-8).all()))
+print(f"outputs outside [0, 1]:       {outside:.1%}")
+
+# %% [markdown]
+# One-hot targets beat integer codes by far, with the same features and the same method.
+#
+# The third line contradicts what is often said about this method, that its outputs would not sum to 1.
+# They do, always, if there is a bias.
+# Least squares is linear in its targets, so the sum of the $q$ outputs is the least-squares fit to the sum of the $q$ target columns.
+# This sum is 1 for every example, and the bias alone fits it without error.
+#
+# The real defect is the last line: a large share of the outputs is negative or exceeds 1.
+# These numbers are no probabilities, however useful their order may be.
+# The squared loss adds a second defect: an output of 1.5 for the true class counts as an error as large as 0.5.
+
+# %%
+# check 4.1-C9: least squares sums to 1, with many outputs outside [0, 1]
+one = torch.ones(len(scores), dtype=f64)
+torch.testing.assert_close(scores.sum(dim=1), one, rtol=0, atol=1e-8)
+assert outside > 0.3  # real images: 0.38 for 10 000, 0.37 for all
+assert one_hot_accuracy > code_accuracy + 0.2
+if data.source == "real" and train_size >= 10_000:
+    assert 0.80 < one_hot_accuracy < 0.83
+if data.source == "real" and (train_size, val_size) == (10_000, 2_000):
+    assert abs(outside - 0.381) < 0.002
+    assert abs(one_hot_accuracy - 0.817) < 0.002
+
+# %%
+worst = scores[scores.min(dim=1).values.argmin()]  # (10,)
+_, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9))
+for low, high, color in ((-1, 0, "C1"), (0, 1, "C0"), (1, 2, "C1")):
+    left.hist(scores.flatten(), bins=20, range=(low, high), color=color)
+left.set(xlabel="output", ylabel="number of outputs")
+right.bar(range(10), worst, color=["C1" if not 0 <= v <= 1 else "C0"
+                                   for v in worst.tolist()])
+right.axhline(0, color="black", lw=0.8)
+right.axhline(1, color="black", lw=0.8, ls=":")
+right.set_xticks(range(10), data.text_labels(range(10)), rotation=60,
+                 ha="right")
+right.set(ylabel="output", title="one image")
+d2l.describe((left, right), """Left: histogram of the outputs of least
+    squares, most of them near 0, many of them negative and some above 1.
+    Right: the ten outputs of one image, several of them below 0.""")
+
+# %% [markdown]
+# **Figure 4.1.2.** Outputs of least squares on test images; orange lies outside [0, 1].
+# Left all of them, right those of the image with the most negative one: they sum to 1, but they are no probabilities.
+
+# %% [markdown]
+# ### The softmax
+#
+# Scores may be any real numbers, so we need a map from scores to probabilities.
+# It should have two properties: no probability is negative, and a class with a higher score is more probable.
+# The exponential function has both.
+# So let $P(y=i)$ be proportional to $\exp o_i$, and divide by the sum so that the probabilities add up to 1:
+#
+# $$\hat y_i = \operatorname{softmax}(\mathbf{o})_i = \frac{\exp o_i}{\sum_{j=1}^q\exp o_j}. \tag{4.1.3}$$
+#
+# $\mathbf{o}\in\mathbb{R}^q$ holds the scores, and $\hat{\mathbf{y}}\in\mathbb{R}^q$ the probabilities of the $q$ classes according to the model.
+# For $\mathbf{o}=(0,\log2,0)$ the exponentials are 1, 2 and 1, and the probabilities $\frac14,\frac12,\frac14$.
+
+# %% tags=["export"]
+def softmax(o):
+    """Probabilities from scores (..., q), along the last axis.
+
+    The formula as it stands: for scores beyond about 88 the exponential
+    overflows, which Section 4.5 repairs.
+    """
+    weights = torch.exp(o)
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+# %%
+for name, score, p in zip(animals, o.tolist(), softmax(o).tolist()):
+    print(f"{name:8} score {score:5.2f}   probability {p:.2f}")
+
+# %% [markdown]
+# Three properties follow at once.
+# The largest score has the largest probability, $\operatorname{argmax}_j\hat y_j=\operatorname{argmax}_jo_j$, since $\exp$ increases and all are divided by the same number; a program that needs only the predicted class may skip the softmax.
+# Adding the same constant $c$ to all scores changes nothing, since $e^c$ cancels.
+# So one score could be fixed at 0 and $q-1$ outputs would do; we keep all $q$, because then all classes are treated alike.
+#
+# With $q=2$ and the first score fixed at 0, the second class gets
+# $\frac{e^o}{1+e^o}=\frac1{1+e^{-o}}$, the *sigmoid* function.
+# Softmax regression with two classes is *logistic regression*.
+
+# %%
+# check 4.1-C1: values, row sums, shift by a constant, order
+rows = torch.tensor([[1.0, 2, 3], [-4, 0, 4], [0.5, 0.5, 0.2]], dtype=f64)
+p = softmax(rows)  # (3, 3), each row on its own
+expected = torch.tensor([0.0900, 0.2447, 0.6652], dtype=f64)
+torch.testing.assert_close(p[0], expected, rtol=0, atol=5e-5)
+torch.testing.assert_close(p.sum(dim=1), torch.ones(3, dtype=f64))
+torch.testing.assert_close(softmax(rows + 10), p)
+assert torch.equal(p.argsort(dim=1, stable=True),
+                   rows.argsort(dim=1, stable=True))
+torch.testing.assert_close(p, torch.softmax(rows, dim=1))
+
+# %%
+# check 4.1-C2: 15 parameters; two classes give the sigmoid
+assert W.numel() + b.numel() == 4 * 3 + 3 == 15
+score = torch.linspace(-5, 5, 11, dtype=f64)
+pair = torch.stack((torch.zeros_like(score), score), dim=1)  # (11, 2)
+torch.testing.assert_close(softmax(pair)[:, 1], torch.sigmoid(score))
+
+# %% [markdown]
+# ### Temperature, and other links
+#
+# The formula is older than machine learning.
+# In Boltzmann's and Gibbs' statistical physics a system in contact with a heat bath is in a state of energy $E$ with a probability proportional to $\exp(-E/kT)$, where $T$ is the temperature and $k$ Boltzmann's constant.
+# A score is a negative energy, and the temperature has stayed as a parameter of the softmax:
+#
+# $$\operatorname{softmax}(\mathbf{o}/T)_i = \frac{\exp(o_i/T)}{\sum_j\exp(o_j/T)},\qquad T>0. \tag{4.1.4}$$
+#
+# Here $T$ is one number for all classes.
+# A low temperature exaggerates differences between scores, a high one levels them; the order of the classes never changes.
+
+# %%
+def draw_bars(ax, o, T):
+    """Bars of softmax(o / T) with their values."""
+    p = softmax(torch.tensor(o, dtype=f64) / T).tolist()
+    ax.bar(animals, p, color=["C0", "C1", "C2"], width=0.7)
+    for i, value in enumerate(p):
+        ax.text(i, value + 0.02, f"{value:.2f}", ha="center")
+    ax.set(ylim=(0, 1.1), title=f"T = {T:g}")
+    ax.grid(axis="x", visible=False)
+
+
+_, axes = plt.subplots(1, 4, figsize=(8.4, 2.4), sharey=True)
+for ax, T in zip(axes, (0.25, 1.0, 2.0, 10.0)):
+    draw_bars(ax, [1.0, 2.0, 3.0], T)
+axes[0].set_ylabel("probability")
+d2l.describe(axes, """Softmax of the scores 1, 2, 3 at four temperatures.
+    At 0.25 the third class has nearly all probability; at 10 the three
+    bars are nearly equal; the order is always the same.""")
+
+# %% [markdown]
+# **Figure 4.1.3.** The scores 1, 2, 3 at four temperatures: cold is decided, hot is undecided.
+
+# %% [markdown]
+# In the next figure the score of the dog can be moved as well.
+# Raising one score lowers the probability of all other classes, because the sum is fixed.
+
+# %%
+def draw(fig, T, dog):
+    ax = fig.subplots()
+    draw_bars(ax, [1.0, 2.0, dog], T)
+    ax.set(ylabel="probability", title=f"scores 1, 2, {dog:g}; T = {T:g}")
+
+
+d2l.sliders(draw, """Three bars, the probabilities of cat, chicken and dog
+    for scores 1, 2 and an adjustable third, at an adjustable
+    temperature.""", figsize=(4.4, 2.8),
+    T=[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 20.0],
+    dog=[0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+
+# %% [markdown]
+# **Figure 4.1.4.** Softmax with temperature.
+# Put the dog level with the chicken and cool down: the two share the probability between them, however cold it gets.
+
+# %% [markdown]
+# Softmax is not the only possible *link* between scores and probabilities.
+# Imagine that noise is added to each score, and that the class with the highest noisy score wins.
+# If the noise is Gaussian, the probability of winning is the *probit* model.
+# For two classes it is the normal distribution function of the difference of the scores, rescaled; for more it is an integral without a closed form.
+# If the noise follows the Gumbel distribution instead, that of $-\log(-\log U)$ with $U$ uniform on $(0,1)$, the winning probabilities are exactly the softmax.
+# Softmax is so widely used because it is simple, and because its gradient, as we shall see, could not be simpler.
+
+# %%
+rng = torch.Generator().manual_seed(41)
+o = torch.tensor([1.0, 2.0, 3.0], dtype=f64)
+U = torch.rand(200_000, 3, generator=rng, dtype=f64).clamp(1e-12, 1 - 1e-12)
+winners = (o - torch.log(-torch.log(U))).argmax(dim=1)  # (200000,)
+shares = winners.bincount(minlength=3) / len(U)
+print("shares of winning:", [round(v, 2) for v in shares.tolist()])
+torch.testing.assert_close(shares.double(), softmax(o), rtol=0, atol=0.005)
+
+# %% [markdown]
+# ### Vectorization
+#
+# A minibatch of $n$ examples is a matrix $\mathbf{X}\in\mathbb{R}^{n\times d}$ with one example in each row.
+# All scores together are one product of matrices:
+#
+# $$\mathbf{O} = \mathbf{X}\mathbf{W}+\mathbf{b},\qquad \hat{\mathbf{Y}} = \operatorname{softmax}(\mathbf{O}). \tag{4.1.5}$$
+#
+# Now $\mathbf{W}\in\mathbb{R}^{d\times q}$ has one *column* for each class, the transpose of the matrix in (4.1.2), and $\mathbf{b}\in\mathbb{R}^{1\times q}$ is added to every row.
+# $\mathbf{O}$ and $\hat{\mathbf{Y}}$ have shape $n\times q$, and the softmax acts on each row separately.
+# One large product keeps the hardware far busier than $n$ small ones.
+
+# %%
+rng = torch.Generator().manual_seed(42)
+n, d, q = 6, 4, 3
+X = torch.randn(n, d, generator=rng, dtype=f64)
+W = torch.randn(d, q, generator=rng, dtype=f64)
+b = torch.randn(1, q, generator=rng, dtype=f64)
+O = X @ W + b  # (6, 4) @ (4, 3) + (1, 3) -> (6, 3)
+Y_hat = softmax(O)  # (6, 3), rows sum to 1
+by_row = torch.stack([softmax(W.mT @ row + b[0]) for row in X])
+torch.testing.assert_close(Y_hat, by_row)
+
+# %% [markdown]
+# ## 4.1.2 Loss function
+#
+# The model now gives probabilities, and the data give labels that happened.
+# Which loss connects them?
+# As for least squares in [Section 3.1](../03-linear-regression/01-linear-regression.ipynb), maximum likelihood answers.
+#
+# ### Log-likelihood
+#
+# Let the labels be independent given the features.
+# The probability that the model assigns to all labels that were observed is then a product:
+#
+# $$P(\mathbf{Y}\mid\mathbf{X}) = \prod_{i=1}^nP(\mathbf{y}^{(i)}\mid\mathbf{x}^{(i)}). \tag{4.1.6}$$
+#
+# $\mathbf{X}\in\mathbb{R}^{n\times d}$ holds the features, $\mathbf{Y}\in\mathbb{R}^{n\times q}$ the one-hot labels, and row $i$ of each is the pair $\mathbf{x}^{(i)},\mathbf{y}^{(i)}$.
+# The factor $P(\mathbf{y}^{(i)}\mid\mathbf{x}^{(i)})$ is the component of $\hat{\mathbf{y}}^{(i)}$ that belongs to the true class.
+# Maximizing the product is minimizing its negative logarithm, a sum with one loss for each example:
+#
+# $$-\log P(\mathbf{Y}\mid\mathbf{X}) = \sum_{i=1}^nl(\mathbf{y}^{(i)},\hat{\mathbf{y}}^{(i)}),\qquad l(\mathbf{y},\hat{\mathbf{y}}) = -\sum_{j=1}^qy_j\log\hat y_j. \tag{4.1.7}$$
+#
+# The loss $l$ of one example, with $\mathbf{y},\hat{\mathbf{y}}\in\mathbb{R}^q$, is called *cross-entropy loss*.
+# In the sum only one term is not zero, since $\mathbf{y}$ is one-hot; it is minus the logarithm of the probability of the true class.
+#
+# A probability is at most 1, so $l\ge0$.
+# The loss is 0 only if the true class has probability 1, and no finite scores reach that, since every $\exp o_j$ is positive.
+# At the other end, a model that excludes what then happens pays $-\log0=\infty$.
+# With the truth $(0,0,1)$, the prediction $(0.1,0.2,0.7)$ costs $-\log0.7=0.357$ and $(0.7,0.2,0.1)$ costs $-\log0.1=2.303$.
+
+# %%
+truth = torch.tensor([0.0, 0.0, 1.0], dtype=f64)
+for guess in ([0.1, 0.2, 0.7], [0.7, 0.2, 0.1]):
+    y_hat = torch.tensor(guess, dtype=f64)
+    print(guess, f"costs {-(truth * y_hat.log()).sum().item():.4f}")
+
+# %% [markdown]
+# ### Softmax and cross-entropy together
+#
+# Insert (4.1.3) into (4.1.7), split the logarithm of the quotient, and use $\sum_jy_j=1$:
+#
+# $$\begin{aligned} l(\mathbf{y},\hat{\mathbf{y}}) &= -\sum_jy_j\log\frac{\exp o_j}{\sum_k\exp o_k}\\ &= \sum_jy_j\log\sum_k\exp o_k-\sum_jy_jo_j\\ &= \log\sum_k\exp o_k-\sum_jy_jo_j. \end{aligned} \tag{4.1.8}$$
+#
+# $\mathbf{o}\in\mathbb{R}^q$ are the scores, and $j$ and $k$ run over the $q$ classes.
+# The first term, *log-sum-exp*, is a smooth version of the largest score (Exercise 4.1-4); the second is the score of the true class.
+# So the loss is about the distance by which the true class falls short of the best one.
+# Note that $\hat{\mathbf{y}}$ has disappeared: the loss can be computed from the scores alone, and [Section 4.5](05-softmax-regression-concise.ipynb) shows why it should be.
+
+# %% tags=["export"]
+def cross_entropy_from_logits(o, y):
+    """Loss (...) of scores (..., q) for labels y (..., q).
+
+    Each label is one-hot or any other distribution over q classes.
+    """
+    if o.shape != y.shape:
+        raise ValueError(f"scores {tuple(o.shape)} and labels "
+                         f"{tuple(y.shape)} must have the same shape; "
+                         "encode integer labels with one_hot.")
+    return torch.logsumexp(o, dim=-1) - (y * o).sum(dim=-1)
+
+# %% [markdown]
+# The derivative of $\log\sum_k\exp o_k$ with respect to $o_j$ is $\exp o_j/\sum_k\exp o_k$, the softmax again.
+# Hence
+#
+# $$\frac{\partial l}{\partial o_j} = \operatorname{softmax}(\mathbf{o})_j-y_j = \hat y_j-y_j, \tag{4.1.9}$$
+#
+# a number for each of the $q$ classes: the probability in the model minus what happened.
+# It is the same error signal as in regression, where the derivative of the squared loss is $\hat y-y$.
+# This is no coincidence; it holds for every *exponential family*, the class of distributions to which the normal, the Poisson and the categorical distribution belong, if the score enters in its natural way.
+#
+# For a minibatch with the loss $L=\frac1n\sum_il(\mathbf{y}^{(i)},\hat{\mathbf{y}}^{(i)})$ the chain rule through (4.1.5) gives the gradient of the weights:
+#
+# $$\partial_{\mathbf{W}}L = \frac1n\mathbf{X}^\top(\hat{\mathbf{Y}}-\mathbf{Y}). \tag{4.1.10}$$
+#
+# Shapes: $d\times n$ times $n\times q$ gives $d\times q$, that of $\mathbf{W}$.
+# Each example adds its pixels to the column of its true class, pulls them out of all other columns, and does both in proportion to its error.
+# For the scores $(1,2,3)$ and the truth dog, the gradient is $(0.09,0.24,-0.33)$: the two wrong classes are pushed down, together exactly as hard as the right one is pushed up.
+
+# %%
+# check 4.1-C3: autograd, formula and F.cross_entropy agree
+labels = torch.tensor([0, 2, 1, 1, 0, 2])
+Y = one_hot(labels, q).to(f64)  # (6, 3)
+W.requires_grad_()
+O = X @ W + b
+O.retain_grad()
+loss = F.cross_entropy(O, labels)
+loss.backward()
+exact = {"rtol": 0, "atol": 1e-12}
+own = cross_entropy_from_logits(O, Y).mean()
+torch.testing.assert_close(own, loss, **exact)
+torch.testing.assert_close(O.grad, (Y_hat - Y) / n, **exact)
+torch.testing.assert_close(O.grad.sum(dim=1), torch.zeros(n, dtype=f64),
+                           **exact)
+torch.testing.assert_close(W.grad, X.mT @ (Y_hat - Y) / n, **exact)
+
+# %% [markdown]
+# Differentiate once more, using $\partial\hat y_j/\partial o_k=\hat y_j(\delta_{jk}-\hat y_k)$, where $\delta_{jk}$ is 1 for $j=k$ and 0 else:
+#
+# $$\mathbf{H} = \operatorname{diag}(\hat{\mathbf{y}})-\hat{\mathbf{y}}\hat{\mathbf{y}}^\top\in\mathbb{R}^{q\times q}. \tag{4.1.11}$$
+#
+# $\mathbf{H}$ holds the second derivatives of $l$ with respect to the scores.
+# It is the covariance matrix of a one-hot label drawn from $\hat{\mathbf{y}}$, since $E[y_jy_k]$ is $\hat y_j$ for $j=k$ and 0 else.
+# A covariance matrix is positive semidefinite: for any direction $\mathbf{v}\in\mathbb{R}^q$, $\mathbf{v}^\top\mathbf{H}\mathbf{v}$ is the variance of $\mathbf{v}^\top\mathbf{y}$ and cannot be negative.
+# So the loss is convex in the scores, and since the scores are affine in the parameters, it is convex in $\mathbf{W}$ and $\mathbf{b}$.
+# Every local minimum is a global one; the starting point cannot trap us.
+# The variance is 0 only for $\mathbf{v}\propto(1,\dots,1)$, the common shift that the softmax does not see.
+
+# %%
+# check 4.1-C4: Hessian = covariance; eigenvalue 0 for a common shift
+o = torch.tensor([1.0, 2.0, 3.0], dtype=f64)
+hessian = torch.autograd.functional.hessian(
+    lambda o: cross_entropy_from_logits(o, truth), o)  # (3, 3)
+y_hat = softmax(o)
+torch.testing.assert_close(
+    hessian, torch.diag(y_hat) - torch.outer(y_hat, y_hat), **exact)
+eigenvalues = torch.linalg.eigvalsh(hessian)  # ascending
+print("eigenvalues:", [round(abs(v), 4) for v in eigenvalues.tolist()])
+assert abs(eigenvalues[0]) < 1e-12 and eigenvalues[1] > 0.01
+assert (hessian @ torch.ones(3, dtype=f64)).abs().max() < 1e-12
+
+# %% [markdown]
+# ### Why not the squared error?
+#
+# The distance $\sum_j(\hat y_j-y_j)^2$ between probabilities and one-hot label looks like a reasonable loss too.
+# It never exceeds 2, and that is its flaw.
+# Take two classes with scores $(o_1,0)$, and let the second class be the true one.
+# The larger $o_1$, the more confident the wrong answer.
+
+# %%
+o1 = torch.linspace(-8, 10, 181, dtype=f64, requires_grad=True)  # (181,)
+logits = torch.stack((o1, torch.zeros_like(o1)), dim=1)  # (181, 2)
+second = torch.tensor([0.0, 1.0], dtype=f64).expand_as(logits)
+losses = {"cross-entropy": cross_entropy_from_logits(logits, second),
+          "squared error": ((softmax(logits) - second) ** 2).sum(dim=1)}
+slopes = {name: torch.autograd.grad(loss.sum(), o1, retain_graph=True)[0]
+          for name, loss in losses.items()}
+for name, slope in slopes.items():
+    print(f"{name}: slope {slope[-1].item():.2g} at o1 = 10")
+assert abs(slopes["cross-entropy"][-1] - 0.99995) < 5e-6
+assert abs(slopes["squared error"][-1] - 1.8e-4) < 5e-6
+
+# %%
+_, axes = plt.subplots(1, 2, figsize=(7.2, 2.9))
+for ax, curves, what in zip(axes, (losses, slopes), ("loss", "gradient")):
+    d2l.plot(o1, [v.detach() for v in curves.values()], list(curves),
+             xlabel="score $o_1$ of the wrong class", ylabel=what, ax=ax)
+    ax.axvspan(4, 10, color="C1", alpha=0.1, lw=0)
+axes[1].get_legend().remove()
+axes[0].text(7, 0.1, "confidently\nwrong", ha="center", va="bottom")
+d2l.describe(axes, """Left: cross-entropy grows linearly with the score of
+    the wrong class, squared error levels off at 2. Right: the gradient of
+    cross-entropy rises to 1, that of squared error has a hump near 0.7
+    and falls back to 0.""")
+
+# %% [markdown]
+# **Figure 4.1.5.** Left the loss, right its gradient, for two classes of which the second is true.
+# Where the model is confidently wrong (shaded), squared error is flat: the worst mistakes teach least.
+
+# %% [markdown]
+# With cross-entropy a confidently wrong example pulls with a force near 1, the largest there is.
+# With the squared error the factor $\hat y_1(1-\hat y_1)$ of the softmax remains in the gradient, and it vanishes for confident answers, whether right or wrong.
+# Cross-entropy's logarithm cancels just this factor.
+
+# %% [markdown]
+# ### Labels that are distributions
+#
+# Nothing in (4.1.8) used that $\mathbf{y}$ is one-hot; $\sum_jy_j=1$ was enough.
+# For $\mathbf{y}=(0.1,0.2,0.7)$ the same formula gives the loss to be expected if the label is drawn from this distribution.
+# Such *soft labels* arise when several people label the same picture, when a small model learns from the probabilities of a large one (*distillation*), and in *label smoothing*, which moves a share $\epsilon$ of the probability from the true class evenly to all $q$ classes: $(1-\epsilon)\,\mathbf{y}+\epsilon/q$.
+# The prediction that minimizes the loss is the label distribution itself, and the smallest loss is no longer 0.
+#
+# Multi-label problems are not covered by this, although some texts say so: the probabilities of labels that do not exclude each other need not sum to 1.
+# They take one sigmoid and one two-class cross-entropy for each label.
+
+# %%
+soft = torch.tensor([0.1, 0.2, 0.7], dtype=f64)
+o = torch.zeros(3, dtype=f64, requires_grad=True)
+for step in range(300):  # gradient descent on the scores
+    loss = cross_entropy_from_logits(o, soft)
+    gradient, = torch.autograd.grad(loss, o)  # softmax(o) - soft
+    o = (o - gradient).detach().requires_grad_()
+print("prediction:", [round(v, 4) for v in softmax(o).tolist()])
+print(f"loss: {loss.item():.4f}")
+
+# %%
+# check 4.1-C6: soft labels, label smoothing, smallest loss = entropy
+rng = torch.Generator().manual_seed(43)
+P = softmax(torch.randn(n, q, generator=rng, dtype=f64))  # (6, 3)
+scores6 = torch.randn(n, q, generator=rng, dtype=f64)
+torch.testing.assert_close(cross_entropy_from_logits(scores6, P).mean(),
+                           F.cross_entropy(scores6, P), **exact)
+smoothed = cross_entropy_from_logits(scores6, 0.9 * Y + 0.1 / q).mean()
+torch.testing.assert_close(
+    smoothed, F.cross_entropy(scores6, labels, label_smoothing=0.1), **exact)
+assert abs(loss.item() - 0.8018) < 5e-5
+torch.testing.assert_close(softmax(o.detach()), soft)
+torch.testing.assert_close(loss.detach(), torch.special.entr(soft).sum())
+
+# %% [markdown]
+# Two views of the loss are complete: it is what maximum likelihood asks for, and its gradient is prediction minus truth.
+# The third view explains the name and the number 0.8018, the *entropy* of the label distribution.
+# It is about the cost of messages.
+
+# %% [markdown]
+# ## 4.1.3 Information theory
+#
+# *Information theory* studies how information, or data, is encoded, decoded, transmitted and manipulated, and what the least effort is.
+#
+# ### Surprisal and entropy
+#
+# Compression and prediction are two sides of one thing.
+# A stream that always repeats the same symbol needs no bits at all: we know what comes.
+# What can be predicted easily can be compressed well, and what surprises must be spelled out.
+#
+# Claude Shannon gave surprise a number.
+# If an observer believes that event $j$ has probability $P(j)$, its occurrence has the *surprisal*
+# $\log\frac1{P(j)}=-\log P(j)$.
+# A certain event has surprisal 0; one with $P(j)=0.01$ has $\log100\approx4.605$; an event held impossible, such as a die that shows 7, would be infinitely surprising.
+# Surprisals of independent events add up, since probabilities multiply.
+
+# %%
+P = torch.linspace(0.001, 1, 500, dtype=f64)
+ax = d2l.plot(P, -P.log(), xlabel="probability $P(j)$", ylabel="surprisal "
+              "(nats)", ylim=(-0.25, 7))
+for p, name in ((1.0, "certain"), (0.5, "coin"), (1 / 6, "die"),
+                (0.01, "1 in 100")):
+    ax.plot(p, -math.log(p), "o", color="C1")
+    ax.annotate(f"{name}: {abs(math.log(p)):.2f}", (p, -math.log(p)),
+                (6 if p < 1 else -2, 6), textcoords="offset points",
+                ha="left" if p < 1 else "right")
+d2l.describe(ax, """The curve of minus log P over P from 0 to 1. It falls
+    from infinity at 0 to 0 at 1; four events are marked, from 1 in 100 to
+    certain.""")
+
+# %% [markdown]
+# **Figure 4.1.6.** Surprisal is 0 for what was certain and grows without limit for what was held impossible.
+
+# %% [markdown]
+# The *entropy* of a distribution is the surprisal to be expected by someone who knows it:
+#
+# $$H[P] = \sum_j-P(j)\log P(j). \tag{4.1.12}$$
+#
+# $j$ runs over the possible outcomes; a term with $P(j)=0$ counts as 0, the limit of $-p\log p$ for $p\to0$.
+# Shannon's source coding theorem (1948) gives it a hard meaning: on average, at least $H[P]$ *nats* are needed to encode a draw from $P$.
+# A nat is the unit that goes with the natural logarithm; with $\log_2$ the unit is the *bit*, and one nat is $1/\log2\approx1.44$ bit.
+#
+# Entropy is 0 if one outcome is certain.
+# It is largest, $\log q$, if all $q$ outcomes are equally probable.
+# For a fair coin it is $\log2$ nats, which is one bit.
+
+# %% tags=["export"]
+def entropy(p):
+    """Entropy in nats of distributions p (..., q), shape (...)."""
+    return torch.special.entr(p).sum(dim=-1)  # entr(p) = -p log p; 0 at 0
+
+# %%
+for name, p in (("certain", [1.0, 0.0, 0.0]), ("soft label", [0.1, 0.2, 0.7]),
+                ("uniform", [1 / 3, 1 / 3, 1 / 3])):
+    H = entropy(torch.tensor(p, dtype=f64)).item()
+    print(f"{name:11}{H:.4f} nats = {H / math.log(2):.4f} bits")
+
+# %% [markdown]
+# Temperature, seen with this measure, is a knob for entropy.
+
+# %%
+# check 4.1-C8: entropy of softmax(o / T) grows with T, towards log 3
+o = torch.tensor([1.0, 2.0, 3.0], dtype=f64)
+T = torch.logspace(-1, 3, 41, dtype=f64)[:, None]  # (41, 1)
+H = entropy(softmax(o / T))  # (41,)
+assert (H.diff() > 0).all()
+assert 0 < math.log(3) - H[-1] < 1e-6
+for temperature, value in ((0.5, 0.441), (1.0, 0.832), (2.0, 1.020)):
+    H = entropy(softmax(o / temperature)).item()
+    print(f"T = {temperature}: entropy {H:.3f}")
+    assert abs(H - value) < 5e-4
+
+# %% [markdown]
+# ### Codes
+#
+# The theorem can be watched at work.
+# A *binary code* gives each symbol a word of zeros and ones.
+# It is a *prefix code* if no word is the beginning of another; then a stream of words can be cut apart without separators.
+# Short words should go to frequent symbols, and there is only limited room for short words: if 0 is a word, all others must start with 1.
+#
+# Huffman's method (1952) finds the shortest prefix code.
+# It merges the two least probable symbols into one, and their words become one bit longer; it repeats this until a single symbol is left.
+
+# %% tags=["export"]
+def huffman_lengths(p):
+    """Word lengths in bits of a Huffman code for probabilities p (k,).
+
+    Returns a list of k integers. Equal weights merge in order of age.
+    """
+    heap = [(float(w), i, [i]) for i, w in enumerate(p)]
+    heapq.heapify(heap)
+    lengths, born = [0] * len(heap), len(heap)
+    while len(heap) > 1:
+        w1, _, symbols1 = heapq.heappop(heap)
+        w2, _, symbols2 = heapq.heappop(heap)
+        for symbol in symbols1 + symbols2:
+            lengths[symbol] += 1
+        heapq.heappush(heap, (w1 + w2, born, symbols1 + symbols2))
+        born += 1
+    return lengths
+
+# %% tags=["export"]
+def expected_code_length(p, lengths):
+    """Mean number of bits for a draw from p (k,), given word lengths."""
+    return sum(float(w) * length for w, length in zip(p, lengths))
+
+# %% [markdown]
+# Lengths are enough to compute costs.
+# To show that they belong to a code that works, we also assign words: in order of length, each word is the previous one plus 1, as a binary number, filled up with zeros to its length.
+
+# %%
+def codewords(lengths):
+    """Binary words with these lengths, none the beginning of another."""
+    words, number, last = {}, 0, 0
+    for length, symbol in sorted((v, i) for i, v in enumerate(lengths)):
+        number <<= length - last
+        words[symbol] = f"{number:0{length}b}"
+        number, last = number + 1, length
+    return [words[i] for i in range(len(lengths))]
+
+
+fair = torch.full((6,), 1 / 6, dtype=f64)
+loaded = torch.tensor([0.1, 0.1, 0.1, 0.1, 0.1, 0.5], dtype=f64)
+for name, p in (("fair", fair), ("loaded", loaded)):
+    lengths = huffman_lengths(p)
+    print(f"{name:7}", *(f"{w:5}" for w in codewords(lengths)),
+          f" mean {expected_code_length(p, lengths):.3f} bits,",
+          f"entropy {entropy(p).item() / math.log(2):.3f} bits")
+
+# %% [markdown]
+# The loaded die shows a six in half of the throws, so the six gets a word of a single bit.
+# We send throws of the *fair* die with both codes, and read them back.
+
+# %%
+def decode(bits, words):
+    """Symbols of a stream of words; reads one bit at a time."""
+    symbols, word, result = {w: i for i, w in enumerate(words)}, "", []
+    for bit in bits:
+        word += bit
+        if word in symbols:
+            result.append(symbols[word])
+            word = ""
+    return result
+
+
+rng = torch.Generator().manual_seed(44)
+throws = torch.randint(6, (20_000,), generator=rng).tolist()
+for name, p in (("fair", fair), ("loaded", loaded)):
+    words = codewords(huffman_lengths(p))
+    bits = "".join(words[t] for t in throws)
+    assert decode(bits, words) == throws  # nothing is lost
+    print(f"code for the {name} die: {len(bits) / len(throws):.2f} bits "
+          "per throw")
+
+# %% [markdown]
+# The code for the wrong die costs a third of a bit more for each throw, and the next subsection predicts how much.
+#
+# One throw at a time, even the right code stays above the entropy, since words have whole bits and $\log_26$ is no whole number.
+# Coding $k$ throws at once as one of $6^k$ symbols spreads the rounding over $k$ throws: the best mean length $\ell_k$ satisfies $H\le\ell_k/k<H+1/k$, where $H$ is the entropy of one throw in bits.
+
+# %%
+def block(p, k):
+    """Probabilities (q**k,) of all sequences of k independent draws."""
+    result = torch.ones(1, dtype=p.dtype)
+    for _ in range(k):
+        result = torch.outer(result, p).flatten()
+    return result
+
+
+sizes = [1, 2, 3, 4, 5, 6]
+right_code, wrong_code = [], []
+for k in sizes:
+    P_k, Q_k = block(fair, k).tolist(), block(loaded, k).tolist()
+    right_code.append(expected_code_length(P_k, huffman_lengths(P_k)) / k)
+    wrong_code.append(expected_code_length(P_k, huffman_lengths(Q_k)) / k)
+print("code for the fair die:  ", [round(v, 3) for v in right_code])
+print("code for the loaded die:", [round(v, 3) for v in wrong_code])
+
+# %% [markdown]
+# ### Cross-entropy revisited
+#
+# The *cross-entropy* from $P$ to $Q$ is the mean surprisal of someone who believes $Q$ while the data follow $P$:
+#
+# $$H(P,Q) = \sum_j-P(j)\log Q(j). \tag{4.1.13}$$
+#
+# $P$ weighs the outcomes, since it decides how often they occur; $Q$ sets the price of each.
+# Comparing with (4.1.7), the cross-entropy loss is this quantity, with the label as $P$ and the prediction as $Q$.
+# If the die shows a six for certain and we believed in the loaded die, the price is $-\log0.5\approx0.693$.
+#
+# A wrong belief never pays.
+# The excess over the entropy is the *Kullback-Leibler divergence*:
+#
+# $$D_{\mathrm{KL}}(P\|Q) = H(P,Q)-H[P] = \sum_jP(j)\log\frac{P(j)}{Q(j)} \ge 0, \tag{4.1.14}$$
+#
+# with equality if and only if $Q=P$.
+# The reason is the inequality $\log t\le t-1$, with equality only at $t=1$: summed over all $j$ with $P(j)>0$, $\sum P(j)\log\frac{Q(j)}{P(j)}\le\sum P(j)\left(\frac{Q(j)}{P(j)}-1\right)\le1-1=0$.
+# For the fair die and the belief in the loaded one, $H[P]=\log6\approx1.792$ and $H(P,Q)=\frac56\log10+\frac16\log2\approx2.034$.
+
+# %%
+def cross_entropy(p, q):
+    """Cross-entropy in nats of p and belief q, (..., k) -> (...)."""
+    return -torch.xlogy(p, q).sum(dim=-1)  # xlogy(0, 0) = 0
+
+# %% tags=["export"]
+def kl(p, q):
+    """Divergence D(p || q) in nats, (..., k) -> (...); may be inf."""
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(dim=-1)
+
+# %%
+for name, p, q_ in (("fair, believed loaded", fair, loaded),
+                    ("loaded, believed fair", loaded, fair)):
+    print(f"{name}: entropy {entropy(p).item():.4f} + divergence "
+          f"{kl(p, q_).item():.4f} = {cross_entropy(p, q_).item():.4f}")
+
+# %% [markdown]
+# The divergence is no distance: it depends on the direction.
+# Expecting many sixes from a fair die costs less than throwing the loaded die and expecting a fair one.
+# The first of these numbers, in bits, is the limit for the wrong code above.
+
+# %%
+# check 4.1-C5: losses, surprisals, entropies and divergences in numbers
+certain_six = one_hot(torch.tensor(5), 6).to(f64)  # (6,)
+log = math.log
+for value, expected in (
+        (cross_entropy(truth, soft), 0.3567),
+        (cross_entropy(truth, soft.flip(0)), 2.3026),
+        (cross_entropy(certain_six, loaded), 0.6931),
+        (torch.tensor(-log(0.01)), 4.6052),
+        (entropy(fair), 1.7918), (cross_entropy(fair, loaded), 2.0343),
+        (kl(fair, loaded), 0.2426), (kl(loaded, fair), 0.2939)):
+    assert abs(value.item() - expected) < 5e-5
+assert abs(1 / log(2) - 1.442695) < 5e-7  # bits in one nat
+assert abs(entropy(fair) - log(6)) < 1e-12 and entropy(certain_six) == 0
+assert cross_entropy(fair, certain_six) == math.inf == kl(fair, certain_six)
+
+# %%
+# check 4.1-C7: Huffman codes against entropy and cross-entropy
+H_bits = entropy(fair).item() / math.log(2)
+H_cross = cross_entropy(fair, loaded).item() / math.log(2)
+for k, value in ((1, 8 / 3), (2, 2.611), (3, 2.605), (5, 2.589)):
+    assert abs(right_code[k - 1] - value) < 5e-4
+for k, length in zip(sizes, right_code):
+    assert H_bits - 1e-12 <= length < H_bits + 1 / k
+assert abs(H_bits - 2.585) < 5e-4 and abs(H_cross - 2.935) < 5e-4
+assert huffman_lengths(loaded) == [4, 4, 3, 3, 3, 1]
+assert abs(wrong_code[0] - 3) < 1e-12
+assert huffman_lengths([1.0]) == [0]  # a constant stream needs no bits
+
+# %%
+_, ax = plt.subplots(figsize=(6.2, 3.2))
+for level, color, name in ((H_bits, "C0", "entropy H[P]"),
+                           (H_cross, "C1", "cross-entropy H(P, Q)")):
+    ax.axhline(level, color=color, lw=1, ls="--")
+    ax.text(6.15, level + 0.008, name, ha="right", va="bottom", color=color)
+ax.plot(sizes, right_code, "o-", color="C0", label="code for the fair die P")
+ax.plot(sizes, wrong_code, "s-", color="C1",
+        label="code for the loaded die Q")
+ax.annotate("", (3.5, H_cross), (3.5, H_bits),
+            arrowprops={"arrowstyle": "<->", "color": "black"})
+ax.text(3.6, (H_bits + H_cross) / 2, "KL divergence", va="center")
+ax.set(xlabel="throws in one block", ylabel="bits per throw",
+       xlim=(0.8, 6.2), ylim=(2.54, 3.16))
+ax.legend(loc="upper right", ncols=2)
+d2l.describe(ax, """Bits per throw of a fair die against the number of
+    throws coded together. With the right code the values fall from 2.67
+    towards the entropy, 2.585; with the code for the loaded die they
+    stay near the cross-entropy, 2.935.""")
+
+# %% [markdown]
+# **Figure 4.1.7.** Throws of the fair die $P$, coded in blocks.
+# The right code approaches the entropy, the code for $Q$ moves around the cross-entropy; believing in the wrong die costs the divergence, throw after throw.
+
+# %% [markdown]
+# Why exactly 3 bits for single throws with the wrong code, and not $H(P,Q)$?
+# A code with lengths $\ell_j$ acts as a belief of its own, $2^{-\ell_j}$, and the loaded die is not made of powers of $\frac12$.
+# The cost is the cross-entropy to this implied belief, exactly.
+
+# %%
+implied = 0.5 ** torch.tensor(huffman_lengths(loaded), dtype=f64)  # (6,)
+assert implied.sum() == 1
+bits = cross_entropy(fair, implied).item() / math.log(2)
+print(f"{bits:.4f} bits")
+assert abs(bits - wrong_code[0]) < 1e-12
+
+# %%
+beliefs = torch.tensor([1 / 6, 0.3, 0.5, 0.7, 0.9], dtype=f64)  # of a six
+Q = torch.cat((((1 - beliefs) / 5)[:, None].expand(-1, 5),
+               beliefs[:, None]), dim=1)  # (5, 6)
+P = fair.expand_as(Q)
+torch.testing.assert_close(entropy(P) + kl(P, Q), cross_entropy(P, Q))
+names = ["1/6", *(f"{v:g}" for v in beliefs[1:].tolist())]
+_, ax = plt.subplots(figsize=(5.6, 3.1))
+ax.bar(names, entropy(P), color="C0", label="entropy $H[P]$", width=0.6)
+ax.bar(names, kl(P, Q), bottom=entropy(P), color="C1", width=0.6,
+       label=r"divergence $D_{\mathrm{KL}}(P\|Q)$")
+for i, total in enumerate(cross_entropy(P, Q).tolist()):
+    ax.text(i, total + 0.05, f"{total:.2f}", ha="center")
+ax.set(xlabel="believed probability of a six", ylabel="nats per throw",
+       ylim=(0, 4.1))
+ax.grid(axis="x", visible=False)
+ax.legend(loc="upper left")
+d2l.describe(ax, """Five bars for five beliefs about a fair die. The lower
+    part, the entropy, is the same in all; the divergence on top is 0 for
+    the right belief and grows with the believed probability of a six.""")
+
+# %% [markdown]
+# **Figure 4.1.8.** The cross-entropy (number above each bar) of a fair die under five beliefs: a floor that nobody can lower, and a penalty for being wrong.
+
+# %% [markdown]
+# So training a classifier can be read in two ways that are one computation.
+# It maximizes the likelihood of the observed labels.
+# And it minimizes our surprise at them, the number of bits needed to send the labels to someone who has the images and the model.
+# For one-hot labels the floor is 0; where the label is uncertain given the image, the true entropy of the label is the floor that no model gets below on average.
+
+# %% [markdown]
+# ## Summary
+#
+# - One-hot labels impose no order; least squares on them, with a bias, gives outputs that sum to 1, but many lie outside [0, 1].
+# - Softmax turns $q$ scores into probabilities; it keeps their order, ignores a common shift, becomes the sigmoid for $q=2$, and its temperature trades certainty for entropy.
+# - Cross-entropy is the negative log-likelihood of the labels; from scores it is $\log\sum_k\exp o_k-\sum_jy_jo_j$, for one-hot and soft labels alike.
+# - Its gradient is $\hat{\mathbf{y}}-\mathbf{y}$ and its Hessian a covariance, so the loss is convex in the parameters; squared error on probabilities has no gradient where the model is confidently wrong.
+# - Entropy is the expected surprisal and the least mean length of a code; believing $Q$ while $P$ holds costs $H(P,Q)=H[P]+D_{\mathrm{KL}}(P\|Q)$.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 4.1-1
+#
+# Compute the second derivative of the cross-entropy loss with respect to one score $o_j$.
+# Compute the variance of component $j$ of a one-hot label drawn from $\operatorname{softmax}(\mathbf{o})$.
+# Compare, and say for which prediction the loss is most strongly curved.
+
+# %% [markdown]
+# #### Solution 4.1-1
+#
+# From (4.1.9), $\partial^2l/\partial o_j^2=\partial\hat y_j/\partial o_j=\hat y_j(1-\hat y_j)$.
+# Component $j$ is 1 with probability $\hat y_j$ and 0 else, so its variance is $E[y_j^2]-E[y_j]^2=\hat y_j-\hat y_j^2$: the same number.
+# It is largest, $\frac14$, at $\hat y_j=\frac12$ and vanishes at 0 and 1.
+# The loss curves where the model is undecided, and is nearly straight where it is sure.
+# (The gradient of a log-partition function is a mean and its Hessian a covariance in every exponential family.)
+
+# %%
+o = torch.tensor([0.3, -1.2, 0.8, 2.0], dtype=f64)
+hessian = torch.autograd.functional.hessian(
+    lambda o: torch.logsumexp(o, dim=0), o)  # (4, 4)
+p = softmax(o)
+outcomes = torch.eye(4, dtype=f64)  # the four one-hot labels
+mean = p @ outcomes  # (4,)
+centred = outcomes - mean
+covariance = centred.mT @ (p[:, None] * centred)  # (4, 4)
+torch.testing.assert_close(hessian, covariance)
+torch.testing.assert_close(covariance.diagonal(), p * (1 - p))
+
+# %% [markdown]
+# ### Exercise 4.1-2
+#
+# Three classes are equally probable, $P=(\frac13,\frac13,\frac13)$.
+# What is wrong with giving each a word of two bits?
+# Find a better binary code, and improve it by coding two and three labels together.
+
+# %% [markdown]
+# #### Solution 4.1-2
+#
+# Two bits can name four things, so a quarter of the room is wasted; the entropy is only $\log_23\approx1.585$ bits.
+# The words 0, 10, 11 need $\frac53$ bits on average.
+# Two labels have nine outcomes; the Huffman code has seven words of three bits and two of four, together $\frac{29}9$ bits, or 1.611 for each label.
+# Three labels together need 1.605 bits each.
+# These are the numbers of the fair die minus 1, because a die is a fair coin and a draw from three classes, and the coin costs exactly one bit.
+
+# %%
+third = torch.full((3,), 1 / 3, dtype=f64)
+for k, value in ((1, 1.667), (2, 1.611), (3, 1.605)):
+    P_k = block(third, k)
+    lengths = huffman_lengths(P_k)
+    mean = expected_code_length(P_k, lengths) / k
+    print(f"{k} together: {mean:.3f} bits, longest word {max(lengths)}")
+    assert abs(mean - value) < 5e-4 and mean > math.log2(3)
+    assert abs(mean - (right_code[k - 1] - 1)) < 1e-9
+
+# %% [markdown]
+# ### Exercise 4.1-3
+#
+# A signal on a wire may have three levels instead of two.
+# How many such *ternary* digits does a number from $\{0,\dots,7\}$ need?
+# Compare with bits.
+# What else decides which is better in practice?
+
+# %% [markdown]
+# #### Solution 4.1-3
+#
+# $m$ ternary digits distinguish $3^m$ values; $3^1=3<8\le9=3^2$, so two digits are enough, where three bits are needed.
+# Each ternary digit can carry $\log_23\approx1.585$ bits.
+# If a digit with $r$ levels costs an effort proportional to $r$, a number below $N$ costs about $r\log_rN=\frac r{\log r}\log N$, which is smallest for $r=e$, and 3 is slightly better than 2.
+# In practice two levels win on silicon, because they are easiest to tell apart under noise; where the channel is clean, links do use more levels.
+
+# %%
+def digits(count, base):
+    """Digits that are needed to tell `count` values apart."""
+    m = 0
+    while base**m < count:
+        m += 1
+    return m
+
+
+assert digits(8, 3) == 2 and digits(8, 2) == 3
+assert len(set(itertools.product(range(3), repeat=2))) >= 8
+effort = {r: r / math.log(r) for r in (2, 3, 4, 5)}
+print({r: round(v, 2) for r, v in effort.items()})
+assert min(effort, key=effort.get) == 3
+
+# %% [markdown]
+# ### Exercise 4.1-4
+#
+# Log-sum-exp deserves the name *RealSoftMax*: $\operatorname{RealSoftMax}(a,b)=\log(e^a+e^b)$.
+# Show that it exceeds $\max(a,b)$, by at most $\log2$.
+# Show that $\lambda^{-1}\log\sum_ie^{\lambda a_i}\to\max_ia_i$ for $\lambda\to\infty$, with any number of arguments.
+# What would a soft minimum be?
+
+# %% [markdown]
+# #### Solution 4.1-4
+#
+# Let $a\ge b$.
+# Then $\log(e^a+e^b)=a+\log(1+e^{b-a})$, and $0<e^{b-a}\le1$, so the excess over $a$ is positive and at most $\log2$, which is reached for $a=b$.
+# With $q$ arguments the largest contributes 1 to $\sum_ie^{\lambda(a_i-\max)}$ and the others at most 1 each, so
+# $\max\le\lambda^{-1}\log\sum_ie^{\lambda a_i}\le\max+\lambda^{-1}\log q$, and the gap vanishes like $1/\lambda$ at the latest.
+# The soft minimum is $-\lambda^{-1}\log\sum_ie^{-\lambda a_i}$.
+
+# %%
+rng = torch.Generator().manual_seed(45)
+ab = 5 * torch.randn(1000, 2, generator=rng, dtype=f64)
+gap = torch.logsumexp(ab, dim=1) - ab.max(dim=1).values  # (1000,)
+assert (gap >= 0).all() and (gap <= math.log(2)).all()
+assert gap[(ab[:, 0] - ab[:, 1]).abs() < 30].min() > 0
+a = torch.tensor([1.0, 2.0, 2.5, 2.5], dtype=f64)
+for lam in (1, 10, 100):
+    high = (torch.logsumexp(lam * a, dim=0) / lam).item()
+    low = (-torch.logsumexp(-lam * a, dim=0) / lam).item()
+    print(f"lambda {lam:3}: soft maximum {high:.4f}, soft minimum {low:.4f}")
+    assert 0 < high - 2.5 <= math.log(4) / lam
+    assert low <= 1.0 and 1.0 - low <= math.log(4) / lam
+
+# %% [markdown]
+# ### Exercise 4.1-5
+#
+# Let $g(\mathbf{x})=\log\sum_i\exp x_i$, the *log-partition function*.
+# Show that it is convex.
+# What happens to $g$ and to the softmax if the same number $b$ is added to all $x_i$?
+# What does that say about computing $g$ for large $x_i$?
+
+# %% [markdown]
+# #### Solution 4.1-5
+#
+# The Hessian of $g$ is (4.1.11), a covariance matrix, hence positive semidefinite, and $g$ is convex.
+# $g(\mathbf{x}+b)=\log\left(e^b\sum_i\exp x_i\right)=g(\mathbf{x})+b$: the function moves with the shift.
+# (Some texts state $g(\mathbf{x}+b)=g(\mathbf{x})$; that holds for the softmax, the gradient of $g$, but not for $g$.)
+# So $g(\mathbf{x})=b+g(\mathbf{x}-b)$ with $b=\max_ix_i$, in which all exponents are at most 0 and nothing overflows; Section 4.5 builds on it.
+
+# %%
+def g(x):
+    return torch.log(torch.exp(x).sum(dim=-1))
+
+
+x123 = torch.tensor([1.0, 2.0, 3.0], dtype=f64)
+print(f"g(x) = {g(x123):.4f}, g(x + 10) = {g(x123 + 10):.4f}")
+assert abs(g(x123) - 3.4076) < 5e-5
+assert abs(g(x123 + 10) - 13.4076) < 5e-5
+torch.testing.assert_close(softmax(x123 + 10), softmax(x123))
+u, v = ab[:500], ab[500:]  # convex: below the chord at its middle
+assert (g((u + v) / 2) <= (g(u) + g(v)) / 2 + 1e-12).all()
+large = torch.tensor([1000.0, 999.0], dtype=f64)
+assert g(large).isinf() and (large.max() + g(large - 1000)).isfinite()
+
+# %% [markdown]
+# ### Exercise 4.1-6
+#
+# Let $P=\operatorname{softmax}(\mathbf{o})$ and $Q(i)\propto P(i)^\alpha$ with $\alpha>0$.
+# Which temperature does $\alpha$ correspond to, and what happens at $T\to0$ and $T\to\infty$?
+#
+# The *Bradley-Terry* model says that a customer prefers apples to oranges with probability $\frac{e^{a}}{e^{a}+e^{r}}$, for scores $a$ and $r$.
+# Extend it to customers who may also buy neither.
+
+# %% [markdown]
+# #### Solution 4.1-6
+#
+# $P(i)^\alpha\propto\exp(\alpha o_i)$, so $Q=\operatorname{softmax}(\alpha\mathbf{o})$ and $\alpha=1/T$.
+# Halving the temperature squares the probabilities, doubling it takes their square roots, each followed by normalization.
+# At $T\to0$ all probability goes to the largest score (shared equally among several largest ones), at $T\to\infty$ the distribution becomes uniform.
+#
+# The Bradley-Terry model is a softmax with two scores.
+# The default option gets a score of its own, and only differences count, so it may be fixed at 0: a three-way softmax of $(a,r,0)$.
+# Among those who buy, the ratio of apples to oranges is $e^{a-r}$ as before.
+# This *independence of irrelevant alternatives* is an assumption, and often a wrong one: a second brand of apples takes more customers from the first brand than from the oranges.
+
+# %%
+o = torch.tensor([1.0, 2.0, 3.0], dtype=f64)
+for alpha in (0.5, 2.0):
+    power = softmax(o) ** alpha
+    torch.testing.assert_close(power / power.sum(), softmax(o * alpha))
+torch.testing.assert_close(softmax(o / 0.02), truth)  # T -> 0: one-hot
+torch.testing.assert_close(softmax(o / 1e9), third)  # T -> inf: uniform
+
+apple, orange = 0.7, 0.2
+three = softmax(torch.tensor([apple, orange, 0.0], dtype=f64))
+two = softmax(torch.tensor([apple, orange], dtype=f64))
+print("apples, oranges, neither:", [round(v, 3) for v in three.tolist()])
+torch.testing.assert_close(three[:2] / three[:2].sum(), two)
+assert abs(two[0] - 1 / (1 + math.exp(orange - apple))) < 1e-12
+
+# %% [markdown]
+# ## Sources
+#
+# - C. E. Shannon, A mathematical theory of communication, 1948, [doi:10.1002/j.1538-7305.1948.tb01338.x](https://doi.org/10.1002/j.1538-7305.1948.tb01338.x): entropy and the source coding theorem.
+# - D. A. Huffman, A method for the construction of minimum-redundancy codes, 1952, [doi:10.1109/JRPROC.1952.273898](https://doi.org/10.1109/JRPROC.1952.273898).
+# - S. Kullback and R. A. Leibler, On information and sufficiency, 1951, [doi:10.1214/aoms/1177729694](https://doi.org/10.1214/aoms/1177729694).
+# - J. W. Gibbs, *Elementary Principles in Statistical Mechanics*, 1902: the distribution behind the softmax; J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990, [doi:10.1007/978-3-642-76153-9_28](https://doi.org/10.1007/978-3-642-76153-9_28): the name softmax, and its use with cross-entropy.
+# - C. I. Bliss, The method of probits, 1934, [doi:10.1126/science.79.2037.38](https://doi.org/10.1126/science.79.2037.38); R. D. Luce, *Individual Choice Behavior*, 1959, and D. McFadden, Conditional logit analysis of qualitative choice behavior, 1974: choice models and Gumbel noise.
+# - R. A. Bradley and M. E. Terry, Rank analysis of incomplete block designs, 1952, [doi:10.1093/biomet/39.3-4.324](https://doi.org/10.1093/biomet/39.3-4.324).
+# - G. Hinton, O. Vinyals and J. Dean, Distilling the knowledge in a neural network, 2015, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531); C. Szegedy et al., Rethinking the Inception architecture, 2016, [arXiv:1512.00567](https://arxiv.org/abs/1512.00567): label smoothing.
+# - T. Hastie, R. Tibshirani and J. Friedman, *The Elements of Statistical Learning*, 2009, [doi:10.1007/978-0-387-84858-7](https://doi.org/10.1007/978-0-387-84858-7), Section 4.2: regression on an indicator matrix.
+# - T. M. Cover and J. A. Thomas, *Elements of Information Theory*, 2006, [doi:10.1002/047174882X](https://doi.org/10.1002/047174882X): codes in blocks.
+# - H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, 2017, [arXiv:1708.07747](https://arxiv.org/abs/1708.07747).
+# - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the order of topics.
