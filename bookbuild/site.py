@@ -21,7 +21,7 @@ WARNING = re.compile(r"^(?P<file>/[^:\n]+|[A-Za-z]:[^:\n]+)(?::(?P<line>\d+))?: 
 CELL = 10_000  # myst-nb counts lines as (cell + 1) * 10000 + line
 
 
-def assets(root: Path | None = None) -> None:
+def assets(root: Path | str | None = None) -> None:
     """Fetch what pages and tests need from npm (katex, fonts, axe-core) into bookbuild/web/node_modules, unless it is there.
 
     Raises
@@ -29,7 +29,8 @@ def assets(root: Path | None = None) -> None:
     BookError
         If npm fails; the message says what it said.
     """
-    folder = root / "bookbuild" / "web" if root is not None and (root / "bookbuild" / "web" / "package.json").exists() else WEB
+    own = Path(root, "bookbuild", "web") if root is not None else WEB
+    folder = own.resolve() if (own / "package.json").exists() else WEB
     missing = _missing_assets(folder)
     if not missing:
         return

@@ -1,37 +1,47 @@
 """Data sets: fetched, verified and cached, or an offline stand-in; and batches from memory.
 
 ``fetch(name)`` gives the folder of a data set of the manifest (``manifest.toml``). It looks in the cache,
-then in the mirrors named by ``D2L_MIRRORS`` (folders or URLs, separated by ``;``), then at the URLs of the
-manifest, and checks size and SHA-256 before a file is used. Without the real data it makes a *stand-in* of
-the same shape and types and says so. ``D2L_DATA`` decides: ``auto`` (default), ``real`` or ``standin``;
-``D2L_CACHE`` names the cache folder.
+then in the mirrors named by ``D2L_MIRRORS`` (folders or URLs, separated by ``;``), then where the packages of
+an operating system put it, then at the URLs of the manifest (not with ``D2L_OFFLINE=1``), and checks size and
+SHA-256 before a file is used. Without the real data it makes a *stand-in* of the same shape and types and
+says so. ``D2L_DATA`` decides: ``auto`` (default), ``real`` or ``standin``; ``D2L_CACHE`` names the cache folder.
 """
 
 import gzip
 import hashlib
 import json
+import lzma
 import os
+import re
 import shutil
 import stat
 import tarfile
-import tempfile
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor
 
 MANIFEST = Path(__file__).with_name("manifest.toml")
 MODES = ("auto", "real", "standin")
+#: Seconds to wait for a connection, and for the next bytes of a download.
+TIMEOUT = (5, 15)
 
 
 class DataError(RuntimeError):
     """Data that cannot be had or are not what they should be; the message names what was tried."""
+
+
+class _Missing(DataError):
+    """No source has the files, so a stand-in may take their place."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def manifest() -> dict[str, Any]:
-    """The known data sets: name -> files with SHA-256, bytes and URLs; licence; citation.
+    """The known data sets: name -> files with SHA-256, bytes and URLs; local folders; licence; citation.
 
     Examples
     --------
@@ -110,9 +120,9 @@ def fetch(name: str) -> Dataset:
     Raises
     ------
     DataError
-        If the name is unknown; if ``D2L_DATA=real`` and no source has the files; if a source has them with a
-        wrong checksum and no other has the right ones. Nothing is deleted: a damaged file in the cache is
-        moved aside to ``<file>.damaged``.
+        If the name is unknown; if ``D2L_DATA=real`` and no source has the files; if the cache or a source has
+        them with a wrong checksum and no other source has the right ones. Nothing is deleted: when a damaged
+        file in the cache is replaced, it stays beside the new one as ``<file>.damaged``.
 
     Examples
     --------
@@ -122,18 +132,21 @@ def fetch(name: str) -> Dataset:
     """
     if name not in manifest():
         raise DataError(f"There is no data set {name!r}; the manifest has: {', '.join(sorted(manifest()))}.")
-    wanted = mode()
-    data = _standin(name) if wanted == "standin" else _real(name)
-    if data is None:
-        raise DataError("unreachable")
-    if isinstance(data, DataError):
-        if wanted == "real" or data.args[1:] == ("damaged",):
-            raise DataError(data.args[0])
-        data = _standin(name)
+    data = _real_or_standin(name, mode())
     if not data.is_real:
         print(f"{name}: stand-in data, made by code; numbers differ from those of the real set.")
     _note_use(data)
     return data
+
+
+def _real_or_standin(name: str, wanted: str) -> Dataset:
+    if wanted != "standin":
+        try:
+            return _real(name)
+        except _Missing:
+            if wanted == "real":
+                raise
+    return _standin(name)
 
 
 def _note_use(data: Dataset) -> None:
@@ -143,24 +156,55 @@ def _note_use(data: Dataset) -> None:
             file.write(json.dumps({"name": data.name, "source": data.source}) + "\n")
 
 
-def _lock(folder: Path) -> Any:
+@contextmanager
+def _alone(folder: Path) -> Iterator[Path]:
+    """Hold the lock of a folder; gives an empty scratch folder beside it, so that a rename moves its content."""
     from filelock import FileLock
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(str(folder) + ".lock")
+    scratch = folder.with_name(f".part-{folder.name}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+        lock.acquire()
+    except OSError as error:
+        raise DataError(f"{folder.parent} cannot be written ({error}); name another folder (for data sets in D2L_CACHE).") from error
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left
+        scratch.mkdir()
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        lock.release()
 
 
-def _real(name: str) -> "Dataset | DataError":
-    entry, folder = manifest()[name], cache_folder() / name
-    paths = {file: folder / file for file in entry["files"]}
-    if all(_matches(path, entry["files"][file]) for file, path in paths.items()):
-        return Dataset(name, "real", folder, paths)
-    with _lock(folder):
-        for file, spec in entry["files"].items():
-            if not _matches(paths[file], spec):
-                problem = _obtain(name, file, spec, paths[file])
-                if problem is not None:
-                    return problem
+def _once(folder: Path, make: Callable[[Path], None]) -> None:
+    """Fill a new folder by `make`; it appears only when it is complete."""
+    if folder.is_dir():
+        return
+    with _alone(folder) as scratch:
+        if not folder.is_dir():
+            make(scratch)
+            os.replace(scratch, folder)
+
+
+def _standin(name: str) -> Dataset:
+    from . import standins
+
+    folder = cache_folder() / f"{name}-standin-{standins.version(name)}"
+    _once(folder, standins.MAKERS[name])
+    return Dataset(name, "standin", folder, {file: folder / file for file in manifest()[name]["files"]})
+
+
+def _real(name: str) -> Dataset:
+    specs, folder = manifest()[name]["files"], cache_folder() / name
+    paths = {file: folder / file for file in specs}
+    if not all(_matches(paths[file], spec) for file, spec in specs.items()):
+        with _alone(folder) as scratch:
+            folder.mkdir(exist_ok=True)
+            silent: set[str] = set()
+            for file, spec in specs.items():
+                if not _matches(paths[file], spec):
+                    _obtain(name, file, spec, paths[file], scratch, silent)
     return Dataset(name, "real", folder, paths)
 
 
@@ -173,89 +217,90 @@ def _matches(path: Path, spec: dict[str, Any]) -> bool:
     return path.is_file() and path.stat().st_size == spec["bytes"] and _digest(path) == spec["sha256"]
 
 
-def _obtain(name: str, file: str, spec: dict[str, Any], target: Path) -> DataError | None:
-    """Put one verified file into the cache; on failure return an error that names every source tried."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    tried, damaged = [], False
-    if target.exists():
-        aside = target.with_name(target.name + ".damaged")
-        os.replace(target, aside)
-        tried.append(f"{target}: wrong checksum, moved to {aside.name}")
-        damaged = True
+def _check(path: Path, spec: dict[str, Any]) -> None:
+    """Raise `ValueError` with what was found and what was expected, unless the content is right."""
+    if not _matches(path, spec):
+        found = f"{path.stat().st_size} bytes, sha256 {_digest(path)[:12]}..."
+        raise ValueError(f"wrong content ({found}; expected {spec['bytes']} bytes, {spec['sha256'][:12]}...)")
+
+
+def _obtain(name: str, file: str, spec: dict[str, Any], target: Path, scratch: Path, silent: set[str]) -> None:
+    """Put one verified file into the cache, or raise an error that names every source tried.
+
+    `silent` collects the hosts that did not answer, which are not asked again for the next file.
+    """
+    tried, damaged = [], target.exists()
+    if damaged:
+        tried.append(f"{target}: damaged, its size or checksum is wrong")
     for source in _sources(name, file, spec):
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as scratch:
-            part = Path(scratch) / file
-            try:
-                _copy(source, part, spec)
-            except (OSError, ValueError, EOFError) as error:
-                tried.append(f"{source}: {type(error).__name__}: {error}")
-                continue
-            if _matches(part, spec):
-                os.replace(part, target)
-                return None
-            damaged = True
-            tried.append(f"{source}: wrong content ({part.stat().st_size} bytes, sha256 {_digest(part)[:12]}...; expected {spec['bytes']} bytes, {spec['sha256'][:12]}...)")
+        host = urlsplit(source).netloc if "://" in source else ""
+        if host in silent:
+            tried.append(f"{source}: {host} did not answer before")
+            continue
+        try:
+            _copy(source, scratch / file, spec)
+            _check(scratch / file, spec)
+        except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
+            tried.append(f"{source}: {type(error).__name__}: {error}")
+            if not isinstance(error, OSError) or isinstance(error, gzip.BadGzipFile):
+                damaged = True
+            elif host and getattr(error, "response", None) is None:
+                silent.add(host)
+            continue
+        if target.exists():
+            os.replace(target, target.with_name(f"{target.name}.damaged"))
+        os.replace(scratch / file, target)
+        return
     lines = "\n  ".join(tried) or "no source is configured"
-    return DataError(
+    raise (DataError if damaged else _Missing)(
         f"Data set {name!r}: the file {file!r} could not be had.\n  {lines}\n"
-        f"Put it into {target.parent}, name a folder or URL that has it in D2L_MIRRORS, or set D2L_DATA=standin.",
-        "damaged" if damaged else "missing",
+        f"Put it into {target.parent}, name a folder or URL that has it in D2L_MIRRORS, or set D2L_DATA=standin."
     )
 
 
 def _sources(name: str, file: str, spec: dict[str, Any]) -> Iterator[str]:
-    """Where a file may be, nearest first: mirrors of the user, then the manifest's URLs."""
+    """Where a file may be, nearest first: mirrors of the user, folders of packages, the manifest's URLs."""
     suffix = ".gz" if spec.get("compression") == "gzip" else ""
-    for mirror in filter(None, (part.strip() for part in os.environ.get("D2L_MIRRORS", "").split(";"))):
+    mirrors = [part.strip() for part in os.environ.get("D2L_MIRRORS", "").split(";") if part.strip()]
+    for mirror in mirrors + manifest()[name].get("folders", []):
         if "://" in mirror:
             yield f"{mirror.rstrip('/')}/{name}/{file}{suffix}"
             continue
-        for candidate in (Path(mirror) / name / file, Path(mirror) / name / (file + suffix), Path(mirror) / file, Path(mirror) / (file + suffix)):
-            if candidate.is_file():
-                yield str(candidate)
-                break
+        places = [folder / form for folder in (Path(mirror).expanduser() / name, Path(mirror).expanduser()) for form in (file, file + suffix)]
+        yield str(next((place for place in places if place.is_file()), places[0]))
     if os.environ.get("D2L_OFFLINE") != "1":
         yield from spec["urls"]
 
 
-def _copy(source: str, part: Path, spec: dict[str, Any]) -> None:
+class _Limited:
+    """A file for writing that refuses to grow beyond a size."""
+
+    def __init__(self, file: IO[bytes], limit: int):
+        self.file, self.limit = file, limit
+
+    def write(self, block: bytes) -> None:
+        if self.file.tell() + len(block) > self.limit:
+            raise ValueError(f"larger than the expected {self.limit} bytes")
+        self.file.write(block)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _copy(source: str, target: Path, spec: dict[str, Any]) -> None:
     """Copy or download one file, unpacked if it is a gzip file; refuses to write more than expected."""
-    raw = part.with_name("download")
+    raw = Path(source)
     if "://" in source:
         import pooch
 
-        pooch.HTTPDownloader(timeout=(5, 30), progressbar=False)(source, str(raw), None)
-    else:
-        raw = Path(source)
-    opener: Callable[..., Any] = gzip.open if _is_gzip(raw) and spec.get("compression") == "gzip" else open
-    with opener(raw, "rb") as src, open(part, "wb") as dst:
-        while block := src.read(1 << 20):
-            dst.write(block)
-            if dst.tell() > spec["bytes"]:
-                raise ValueError(f"larger than the expected {spec['bytes']} bytes")
-
-
-def _is_gzip(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
-def _standin(name: str) -> Dataset:
-    from . import standins
-
-    make = standins.MAKERS[name]
-    folder = cache_folder() / f"{name}-standin-{standins.version(name)}"
-    if not folder.is_dir():
-        with _lock(folder):
-            if not folder.is_dir():
-                scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
-                try:
-                    make(scratch)
-                    os.replace(scratch, folder)
-                except BaseException:
-                    shutil.rmtree(scratch, ignore_errors=True)
-                    raise
-    return Dataset(name, "standin", folder, {file: folder / file for file in manifest()[name]["files"]})
+        raw = target.with_name("download")
+        with open(raw, "wb") as file:  # a gzip file is never more than slightly larger than its content
+            download = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=1 << 18)
+            download(source, _Limited(file, spec["bytes"] + (1 << 16)), None)
+    with open(raw, "rb") as file:
+        zipped = spec.get("compression") == "gzip" and file.read(2) == b"\x1f\x8b"
+    with gzip.open(raw) if zipped else open(raw, "rb") as src, open(target, "wb") as dst:
+        shutil.copyfileobj(src, _Limited(dst, spec["bytes"]), 1 << 20)
 
 
 def unpack(archive: str | Path, folder: str | Path, *, max_bytes: int = 4 << 30) -> list[Path]:
@@ -277,7 +322,8 @@ def unpack(archive: str | Path, folder: str | Path, *, max_bytes: int = 4 << 30)
     Raises
     ------
     DataError
-        If a member is an absolute path, leaves the folder, is a link or a device, or the sum is too large.
+        If the archive is missing or damaged, if a member is an absolute path, leaves the folder, is a link or
+        a device, or if the sum is too large.
 
     Examples
     --------
@@ -285,42 +331,42 @@ def unpack(archive: str | Path, folder: str | Path, *, max_bytes: int = 4 << 30)
     [PosixPath('fra-eng/fra.txt')]
     """
     archive, folder = Path(archive), Path(folder)
-    if not folder.is_dir():
-        with _lock(folder):
-            if not folder.is_dir():
-                scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
-                try:
-                    _extract(archive, scratch, max_bytes)
-                    os.replace(scratch, folder)
-                except BaseException:
-                    shutil.rmtree(scratch, ignore_errors=True)
-                    raise
+    _once(folder, lambda scratch: _extract(archive, scratch, max_bytes))
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as zipped:
-            members = zipped.infolist()
-            for member in members:
-                _safe(archive, member.filename, stat.S_ISLNK(member.external_attr >> 16))
-            _limit(archive, sum(member.file_size for member in members), max_bytes)
-            zipped.extractall(folder)
-        return
+    if not archive.is_file():
+        raise DataError(f"There is no archive {archive}.")
     try:
-        with tarfile.open(archive) as tar:
-            entries = tar.getmembers()
-            for entry in entries:
-                _safe(archive, entry.name, not (entry.isfile() or entry.isdir()))
-            _limit(archive, sum(entry.size for entry in entries), max_bytes)
-            tar.extractall(folder, filter="data")
-    except tarfile.ReadError as error:
-        raise DataError(f"{archive} is neither a zip nor a tar archive ({error}); fetch it again.") from error
+        (_unzip if zipfile.is_zipfile(archive) else _untar)(archive, folder, max_bytes)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError, RuntimeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{archive} is not a zip or tar archive that can be unpacked ({type(error).__name__}: {error}); fetch it again.") from error
+
+
+def _unzip(archive: Path, folder: Path, max_bytes: int) -> None:
+    with zipfile.ZipFile(archive) as zipped:
+        members = zipped.infolist()
+        for member in members:
+            _safe(archive, member.filename, stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR))
+        _limit(archive, sum(member.file_size for member in members), max_bytes)
+        zipped.extractall(folder)
+
+
+def _untar(archive: Path, folder: Path, max_bytes: int) -> None:
+    with tarfile.open(archive) as tar:
+        members = tar.getmembers()
+        for member in members:
+            _safe(archive, member.name, not (member.isfile() or member.isdir()))
+        _limit(archive, sum(member.size for member in members), max_bytes)
+        tar.extractall(folder, filter="data")
 
 
 def _safe(archive: Path, name: str, special: bool) -> None:
     path = Path(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or special:
+    if special or path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
         raise DataError(f"{archive} holds {name!r}, a link, a device or a path outside its folder; it was not unpacked.")
 
 
@@ -333,6 +379,7 @@ class BatchLoader:
     """Minibatches as slices of tensors that already lie in memory or on the device.
 
     Decoding happens once, before; an epoch then costs one permutation and one ``index_select`` a batch.
+    Without shuffling, a batch is a view of the data: do not change it in place.
 
     Parameters
     ----------
@@ -353,7 +400,7 @@ class BatchLoader:
     Raises
     ------
     ValueError
-        If no tensors are given, their lengths differ, or `batch_size` is not positive.
+        If no tuple or list of tensors is given, their lengths differ, or `batch_size` is not positive.
 
     Examples
     --------
@@ -371,8 +418,8 @@ class BatchLoader:
         drop_last: bool = False,
         transform: Callable[..., Any] | None = None,
     ):
-        if not tensors:
-            raise ValueError("BatchLoader needs at least one tensor.")
+        if isinstance(tensors, Tensor) or not tensors:
+            raise ValueError("BatchLoader needs a tuple or list of at least one tensor, such as (X,).")
         sizes = [len(tensor) for tensor in tensors]
         if len(set(sizes)) > 1:
             raise ValueError(f"BatchLoader got tensors of different lengths {sizes}; the first dimension must agree.")

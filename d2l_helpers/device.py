@@ -54,8 +54,7 @@ def try_device(request: str | None = None, *, quiet: bool = False) -> torch.devi
         device = torch.device(kinds[0] if asked == "auto" else asked)
     except RuntimeError as error:
         raise ValueError(
-            f"{asked!r} is not a device name. Use 'auto' or one of {', '.join(kinds)} "
-            "(argument `request` or environment variable D2L_DEVICE)."
+            f"{asked!r} is not a device name. Use 'auto' or one of {', '.join(kinds)} (argument `request` or environment variable D2L_DEVICE)."
         ) from error
     count = torch.accelerator.device_count() if device.type != "cpu" else 1
     if device.type not in kinds or (device.index or 0) >= count:
@@ -75,7 +74,7 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
     Parameters
     ----------
     batch
-        A tensor, or a tuple, list or mapping of batches. Named tuples keep their type.
+        A tensor, or a tuple, list or mapping of batches. Named tuples keep their type; a mapping becomes a dict.
     device
         Where the tensors go. A tensor that is there already is not copied.
 
@@ -86,7 +85,8 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
     (torch.Size([2, 3]), device(type='cpu'))
     """
     if isinstance(batch, torch.Tensor):
-        return batch.to(device, non_blocking=True)
+        # A copy to the CPU that does not block would be read before it is complete.
+        return batch.to(device, non_blocking=torch.device(device).type != "cpu")
     if isinstance(batch, Mapping):
         return {key: to_device(value, device) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):

@@ -19,6 +19,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "axes.prop_cycle": mpl.cycler(color=COLORS),
+    "axes.prop_cycle": cycler(color=COLORS),
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
@@ -61,24 +62,33 @@ def use_style() -> None:
     >>> mpl.rcParams["axes.grid"]
     True
     """
-    mpl.rcParams.update(STYLE)
+    mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None:
         return
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-    set_matplotlib_formats("retina")
+    set_matplotlib_formats("retina")  # type: ignore[no-untyped-call]
     shell.display_formatter.mimebundle_formatter.for_type(Figure, _figure_bundle)
 
 
 def _array(values: Any) -> NDArray[Any]:
-    """Tensor (any device), array or nested list -> NumPy array."""
+    """Tensor (any device and type), array or nested list -> NumPy array."""
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        half = str(values.dtype).startswith(("torch.bfloat16", "torch.float8"))  # types that NumPy lacks
+        values = (values.float() if half else values).numpy()
     elif isinstance(values, (list, tuple)) and values and hasattr(values[0], "detach"):
         values = [_array(value) for value in values]
     return np.asarray(values)
+
+
+def _is_several(values: Any) -> bool:
+    """Whether these are several lines: a list of arrays, or an array with more than one dimension."""
+    if isinstance(values, (list, tuple)):
+        return len(values) > 0 and _array(values[0]).ndim > 0
+    return _array(values).ndim > 1
 
 
 def plot(
@@ -101,7 +111,7 @@ def plot(
     Parameters
     ----------
     x
-        Shape ``(n,)``, common to all lines, or a list with one such array for each line.
+        Shape ``(n,)``, common to all lines, or a list with one such array for each line (or shape ``(lines, n)``).
     ys
         Shape ``(n,)`` for one line, else a list of arrays, or an array of shape ``(lines, n)``.
     labels
@@ -126,11 +136,8 @@ def plot(
     >>> len(ax.lines)
     2
     """
-    lines = ys if isinstance(ys, (list, tuple)) and len(ys) and np.ndim(_array(ys[0])) else None
-    if lines is None:
-        array = _array(ys)
-        lines = [array] if array.ndim == 1 else list(array)
-    shared = not (isinstance(x, (list, tuple)) and len(x) and np.ndim(_array(x[0])))
+    lines = list(ys) if _is_several(ys) else [ys]
+    shared = not _is_several(x)
     if not shared and len(x) != len(lines):
         raise ValueError(f"plot got {len(x)} abscissae for {len(lines)} lines; give one array, or one for each line.")
     if labels and len(labels) != len(lines):
@@ -139,7 +146,7 @@ def plot(
         _, ax = plt.subplots()
     for i, line in enumerate(lines):
         xs, values = _array(x if shared else x[i]), _array(line)
-        if xs.shape != values.shape:
+        if xs.shape != values.shape or values.ndim != 1:
             raise ValueError(f"line {i} has shape {values.shape}, its abscissae {xs.shape}; both must be equal and 1-D.")
         ax.plot(xs, values, fmts[i % len(fmts)], label=labels[i] if labels else None)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale=xscale, yscale=yscale)
@@ -152,9 +159,7 @@ def plot(
     return ax
 
 
-def show_images(
-    imgs: Any, num_rows: int, num_cols: int, titles: Sequence[str] | None = None, scale: float = 1.5
-) -> NDArray[Any]:
+def show_images(imgs: Any, num_rows: int, num_cols: int, titles: Sequence[str] | None = None, scale: float = 1.5) -> NDArray[Any]:
     """Draw images in a grid.
 
     Parameters
@@ -248,8 +253,7 @@ def heatmap(
         _, ax = plt.subplots(figsize=(4.4, 3.4))
     image = ax.imshow(values, cmap=cmap)
     ax.grid(False)
-    if ax.figure is not None:
-        ax.figure.colorbar(image, ax=ax, shrink=0.85)
+    plt.colorbar(image, ax=ax, shrink=0.85)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if rows:
         ax.set_yticks(range(len(rows)), labels=list(rows))
@@ -286,7 +290,7 @@ def describe(figure: Any, alt: str) -> None:
     if not alt.strip():
         raise ValueError("describe needs a text; say in one or two sentences what the figure shows.")
     target = _array(figure).ravel()[0] if isinstance(figure, (np.ndarray, list, tuple)) else figure
-    owner = target if isinstance(target, Figure) else target.figure
+    owner = target if isinstance(target, Figure) else target.get_figure(root=True)
     owner.set_label(" ".join(alt.split()))
 
 
@@ -308,7 +312,7 @@ def sliders(draw: Callable[..., None], alt: str, *, figsize: tuple[float, float]
     Raises
     ------
     ValueError
-        If there is no slider, an empty range, or more than 200 combinations.
+        If there is no slider, an empty range, more than 200 combinations, or no alternative text.
 
     Examples
     --------
@@ -321,6 +325,8 @@ def sliders(draw: Callable[..., None], alt: str, *, figsize: tuple[float, float]
     count = math.prod(len(value) for value in values.values())
     if not values or count == 0 or count > 200:
         raise ValueError(f"sliders got {count if values else 0} combinations; give 1 to 200, as name=[value, ...].")
+    if not alt.strip():
+        raise ValueError("sliders needs an alternative text; say in one or two sentences what the figure shows.")
     return Sliders(draw, alt, figsize, {name: [float(v) for v in value] for name, value in values.items()})
 
 
@@ -403,10 +409,10 @@ def figure_data(fig: Figure) -> dict[str, Any]:
 
 
 def _axes_data(ax: Axes) -> dict[str, Any]:
-    lines = [
-        {"label": _label(line), "n": len(line.get_xdata()), "x": _sample(line.get_xdata()), "y": _sample(line.get_ydata())}  # type: ignore[arg-type]
-        for line in ax.lines
-    ]
+    lines = []
+    for line in ax.lines:
+        x, y = np.asarray(line.get_xdata(orig=False)), np.asarray(line.get_ydata(orig=False))  # numbers, also for words and dates
+        lines.append({"label": _label(line), "n": len(x), "x": _sample(x), "y": _sample(y)})
     bars = [
         {"label": _label(group), "n": len(group.patches), "y": _sample([p.get_height() if hasattr(p, "get_height") else 0 for p in group.patches])}
         for group in ax.containers
@@ -414,14 +420,21 @@ def _axes_data(ax: Axes) -> dict[str, Any]:
     ]
     points = []
     for group in ax.collections:
-        offsets = np.ma.filled(np.ma.asarray(group.get_offsets()), np.nan)
+        offsets = _filled(group.get_offsets())
         if len(offsets) > 1:
             points.append({"label": _label(group), "n": len(offsets), "x": _sample(offsets[:, 0]), "y": _sample(offsets[:, 1])})
     images = []
     for image in ax.images:
-        values = np.ma.filled(np.ma.asarray(image.get_array(), dtype=float), np.nan)
-        images.append({"shape": list(values.shape), "values": _sample(values.ravel()), "mean": _round(float(np.nanmean(values)))})
+        values = _filled(image.get_array())
+        known = values[np.isfinite(values)]
+        images.append({"shape": list(values.shape), "values": _sample(values), "mean": _round(float(known.mean())) if known.size else "nan"})
     return {"title": ax.get_title(), "xlabel": ax.get_xlabel(), "ylabel": ax.get_ylabel(), "lines": lines, "bars": bars, "points": points, "images": images}
+
+
+def _filled(values: Any) -> NDArray[np.float64]:
+    """Floats with nan in place of masked values."""
+    filled: NDArray[np.float64] = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
+    return filled
 
 
 def _label(artist: Any) -> str:

@@ -4,7 +4,8 @@
 #     data: []
 #     profiles:
 #       gpu: {}
-#       smoke: {}
+#       smoke:
+#         num_seeds: 5
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -22,17 +23,17 @@
 # %% [markdown]
 # # 3.4 Linear regression from scratch
 #
-# What does a deep learning library do between the line that says "fit" and the trained model?
-# Nothing that you could not write yourself: this section builds model, loss, optimizer and training loop from tensors and automatic differentiation alone.
-# Because the data come from known parameters, we can do more than watch the loss fall: we compute the remaining error on paper first, and then train.
+# What exactly happens when a model trains?
+# This section writes every part of it, model, loss, optimizer and training loop, with tensors and automatic differentiation only.
+# Before the first run we compute what the run must give, so that the result is a test of the code rather than a surprise.
 #
 # **You will**
 #
-# - write the four parts of every training program, with no optimizer and no layer from a library;
-# - predict the error that is left after a given number of steps, and the value at which the loss must stop falling;
-# - recognize three faults that raise no error: a shape that broadcasts, a gradient that is not reset, a tensor that nobody registered.
+# - write a model, a loss, an optimizer and a training loop, each in a few lines, and know which calls must come in which order;
+# - predict the error that is left after training, and the lowest loss that any training can reach;
+# - recognize four faults that raise no error: labels of the wrong shape, a forgotten `zero_grad`, a misplaced one, and parameters that nobody registered.
 #
-# **Cost**: half a minute on a CPU, no download, no use of a GPU.
+# **Cost**: about ten seconds on a CPU, no download, no use for a GPU.
 
 # %%
 import math
@@ -43,27 +44,48 @@ from torch import nn
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.linear_regression import (
-    HyperParameters, Module, SyntheticRegressionData, Trainer, add_to_class)
+    DataModule, HyperParameters, Module, SyntheticRegressionData, Trainer,
+    add_to_class)
 
 d2l.use_style()
 
 # %% tags=["parameters"]
-max_epochs = 3   # of the first training
-many_epochs = 10  # enough for the error to vanish in the noise
+num_seeds = 40  # repetitions of the training run
 
 # %% [markdown]
-# ## 3.4.1 The model
+# ## One step of training
 #
-# A program for training has four parts: a model that predicts, a loss that judges, an optimizer that improves, and a loop that calls them in turn.
-# We write them in this order.
+# Training repeats one small cycle.
+# A minibatch goes through the model, which gives predictions; the loss compares them with the labels and gives one number; automatic differentiation turns this number into a gradient for each parameter; the optimizer moves the parameters a little against their gradients.
 #
-# The model has two parameters, the weights $\mathbf{w}$ and the bias $b$, and they need values to start from.
-# We draw the weights from a normal distribution with mean 0 and standard deviation 0.01 and set the bias to 0.
-# The number 0.01 is a habit and not a law.
-# The squared loss of a linear model is convex, so every start leads to the same minimum, and zeros would serve as well; Exercise 3.4-1 tries them, and 1000 too.
-# For networks with hidden layers it is different: there, equal values would stay equal for ever (Section 5.4).
+# ![Five boxes in a cycle. The minibatch hands X to the model and y to the loss. The model computes y_hat = X @ w + b and hands it to the loss, which is one number. backward() turns the loss into the gradients w.grad and b.grad, step() uses them to change the parameters w and b, with which the model meets the next batch. zero_grad() empties the gradients.](img/training-step.svg)
 #
-# The argument `requires_grad=True` tells autograd to record what is computed from these tensors.
+# **Figure 3.4.1.** One step of training: X and y come in on the left, and the parameters change at the bottom before the next batch arrives.
+#
+# We write the boxes one by one, as methods of the classes of [Section 3.2](02-object-oriented-design.ipynb), and train on the data of [Section 3.3](03-synthetic-regression-data.ipynb), whose true parameters are known.
+
+# %%
+w_true, b_true = torch.tensor([2, -3.4]), 4.2
+data = SyntheticRegressionData(w_true, b_true,
+                               generator=torch.Generator().manual_seed(0))
+X, y = next(iter(data.train_dataloader()))
+print("a batch: X", tuple(X.shape), " y", tuple(y.shape))
+
+# %% [markdown]
+# ## 3.4.1 Defining the model
+#
+# The model is the weighted sum of [Section 3.1](01-linear-regression.ipynb), for a whole batch at once:
+#
+# $$\hat{\mathbf{y}} = \mathbf{X}\mathbf{w}+b. \tag{3.4.1}$$
+#
+# Here $\mathbf{X}$, of shape $(n,d)$, holds the $n$ examples of the batch with $d$ features each, $\mathbf{w}$ of shape $(d,1)$ the weights, and $b$ of shape $(1,)$ the bias.
+# The product has shape $(n,1)$; the one bias is *broadcast*, that is, added to each of its rows.
+#
+# Training needs a place to start.
+# We draw the weights from $\mathcal{N}(0,0.01^2)$ and set the bias to 0.
+# The 0.01 is a habit, not a law.
+# The loss of a linear model is convex and has no second valley to fall into, so that zeros work just as well (Exercise 3.4-1); from Chapter 5 on, models have hidden layers, and there the start matters.
+# `requires_grad=True` asks PyTorch to record what is computed from these tensors, so that it can differentiate later.
 
 # %% tags=["export"]
 class LinearRegressionScratch(Module):
@@ -72,132 +94,148 @@ class LinearRegressionScratch(Module):
     def __init__(self, num_inputs, lr, sigma=0.01):
         super().__init__()
         self.save_hyperparameters()
-        self.w = torch.normal(0.0, sigma, (num_inputs, 1),
+        self.w = torch.normal(0, sigma, (num_inputs, 1),
                               requires_grad=True)
         self.b = torch.zeros(1, requires_grad=True)
 
     def forward(self, X):
-        """Predictions (n, 1) for features X of shape (n, d)."""
-        return X @ self.w + self.b  # the one number b goes to every row
+        return X @ self.w + self.b  # (n, d) @ (d, 1) + (1,) -> (n, 1)
+
+# %% [markdown]
+# An untrained model knows nothing: whatever the features, it predicts a number near 0.
 
 # %%
 torch.manual_seed(0)
 model = LinearRegressionScratch(num_inputs=2, lr=0.03)
-X = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])  # (3, 2)
-y_hat = model(X)
-print("w", tuple(model.w.shape), "b", tuple(model.b.shape),
-      "predictions", tuple(y_hat.shape))
-assert y_hat.shape == (3, 1)
+y_hat = model(X)  # (32, 1)
+print("predictions:", [round(v, 3) for v in y_hat[:3, 0].tolist()])
+print("labels:     ", [round(v, 3) for v in y[:3, 0].tolist()])
+assert y_hat.shape == y.shape == (32, 1)
 
 # %% [markdown]
-# One thing looks right and is not.
-# `Module` is a subclass of PyTorch's `nn.Module`, which keeps a list of the parameters of a model.
-# It enters a tensor into the list only if it is wrapped in `nn.Parameter`.
-# Our plain tensors are attributes like any other, so the list is empty: the model cannot be saved, moved to a GPU or given to one of PyTorch's optimizers.
-# For this section it does not matter, because our optimizer receives the two tensors by hand.
+# ## 3.4.2 Defining the loss
+#
+# The loss of a batch is half the squared error, averaged over its examples:
+#
+# $$L_{\mathcal{B}}(\mathbf{w},b) = \frac1{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\frac12\left(\hat y^{(i)}-y^{(i)}\right)^2, \tag{3.4.2}$$
+#
+# where $\mathcal{B}$ is the set of the $|\mathcal{B}|$ example numbers in the batch, and $\hat y^{(i)}$ and $y^{(i)}$ are the prediction and the label of example $i$, both numbers.
+# For the predictions 1 and 3 and the labels 1 and 2 it is $\frac12\left(0+\frac12\cdot1^2\right)=0.25$.
+# In code it is one line.
 
 # %%
-# check 3.4-C8: plain tensors are not registered, nn.Parameter is
-assert list(model.parameters()) == [] and model.state_dict() == {}
+def half_squared_error(y_hat, y):
+    return ((y_hat - y) ** 2 / 2).mean()
 
-class Registered(LinearRegressionScratch):
-    def __init__(self, num_inputs, lr, sigma=0.01):
-        super().__init__(num_inputs, lr, sigma)
-        self.w, self.b = nn.Parameter(self.w), nn.Parameter(self.b)
-
-registered = Registered(num_inputs=2, lr=0.03)
-assert len(list(registered.parameters())) == 2
-print("plain:", list(model.state_dict()),
-      "registered:", list(registered.state_dict()))
+small = torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [2.0]])
+assert half_squared_error(*small) == 0.25
 
 # %% [markdown]
-# ## 3.4.2 The loss
+# ### The loss that compares everyone with everyone
 #
-# For a minibatch $\mathcal{B}$ the loss is the mean over its examples of half the squared error from [Section 3.1](01-linear-regression.ipynb):
+# This line has a trap.
+# Suppose that the labels come as a vector of shape $(n,)$, as they do from most tables, while the predictions are a column of shape $(n,1)$.
+# Nothing complains: broadcasting stretches both to $(n,n)$, and entry $(i,j)$ is the prediction for example $i$ minus the label of example $j$.
+
+# %%
+labels = torch.tensor([1.0, 2, 3, 4, 5])  # (5,)
+perfect = labels.reshape(-1, 1)  # (5, 1): every prediction is right
+difference = perfect - labels  # (5, 1) - (5,) -> (5, 5)
+ax = d2l.heatmap(difference, annotate=".0f", cmap="RdBu",
+                 xlabel="label of example $j$",
+                 ylabel="prediction for example $i$",
+                 rows=list("12345"), cols=list("12345"))
+for i in range(5):
+    ax.add_patch(plt.Rectangle((i - 0.48, i - 0.48), 0.96, 0.96, fill=False,
+                               edgecolor="black", linewidth=2))
+d2l.describe(ax, "A 5 by 5 table of differences. The five framed entries "
+             "on the diagonal are 0; all others are not, up to plus and "
+             "minus 4 in the corners.")
+
+# %% [markdown]
+# **Figure 3.4.2.** Perfect predictions minus labels of the wrong shape: only the framed diagonal was asked for, yet all 25 entries enter the mean.
 #
-# $$L_{\mathcal{B}}(\mathbf{w},b)=\frac1{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\frac12\left(\hat y^{(i)}-y^{(i)}\right)^2. \tag{3.4.1}$$
+# What does a model learn from such a loss?
+# The mean over all pairs can be split into two parts:
 #
-# Here $|\mathcal{B}|$ is the number of examples in the batch, $\hat y^{(i)}=\mathbf{w}^\top\mathbf{x}^{(i)}+b$ the prediction for the features $\mathbf{x}^{(i)}\in\mathbb{R}^d$, and $y^{(i)}$ the label, both numbers.
-# In code, predictions and labels are columns of the same shape, and the method insists on it.
-# We shall see in a moment why.
+# $$\frac1{n^2}\sum_{i=1}^n\sum_{j=1}^n\frac12\left(\hat y^{(i)}-y^{(j)}\right)^2 = \frac1n\sum_{i=1}^n\frac12\left(\hat y^{(i)}-\bar y\right)^2+\frac12\operatorname{Var}(y), \tag{3.4.3}$$
+#
+# where $n$ is the number of examples, $\bar y=\frac1n\sum_jy^{(j)}$ the mean label and $\operatorname{Var}(y)=\frac1n\sum_j(y^{(j)}-\bar y)^2$ the variance of the labels, both numbers.
+# To see it, write the difference as $(\hat y^{(i)}-\bar y)+(\bar y-y^{(j)})$; the mixed terms of the square add up to zero, because $\bar y$ is the mean.
+# The second part does not depend on the model, and the first is smallest when every prediction equals $\bar y$.
+# So training converges, the loss falls smoothly, and the result ignores all features.
+# We train for 300 steps on labels without any noise, once with each shape.
+
+# %%
+X_all = data.X[:1000]  # (1000, 2)
+y_clean = X_all @ w_true.reshape(-1, 1) + b_true  # (1000, 1)
+
+def fit_full_batch(y, steps=300, lr=0.1):
+    """Gradient descent on all 1000 examples -> w (2, 1), b (1,), loss."""
+    torch.manual_seed(0)
+    model = LinearRegressionScratch(2, lr)
+    for _ in range(steps):
+        loss = half_squared_error(model(X_all), y)
+        grad_w, grad_b = torch.autograd.grad(loss, (model.w, model.b))
+        with torch.no_grad():
+            model.w -= lr * grad_w
+            model.b -= lr * grad_b
+    return model.w.detach(), model.b.item(), loss.item()
+
+for labels in (y_clean, y_clean[:, 0]):
+    w, b, loss = fit_full_batch(labels)
+    w = [round(v, 2) + 0 for v in w[:, 0].tolist()]  # + 0: no -0.0
+    print(f"labels {str(tuple(labels.shape)):9} w {w}, b {b:.2f}, "
+          f"loss {loss:.2f}")
+
+# %%
+# check 3.4-C7: labels of shape (n,) train the constant mean of the labels
+w, b, loss = fit_full_batch(y_clean[:, 0])
+assert w.abs().max() < 1e-4
+assert abs(b - y_clean.mean()) < 1e-3
+assert math.isclose(loss, y_clean.var(correction=0) / 2, rel_tol=1e-4)
+w, b, loss = fit_full_batch(y_clean)  # the right shape finds the truth
+assert (w[:, 0] - w_true).abs().max() < 1e-4 and loss < 1e-8
+
+# %% [markdown]
+# A loss that falls and then stays near half the variance of the labels is the mark of this fault.
+# Our loss shall not wait for a reader of curves, so it refuses shapes that differ.
 
 # %% tags=["export"]
 @add_to_class(LinearRegressionScratch)
 def loss(self, y_hat, y):
-    """Half the mean squared error of two tensors of one shape (n, 1)."""
+    """Half the squared error, averaged over a batch of columns (n, 1)."""
     if y_hat.shape != y.shape:
-        raise ValueError(f"predictions have shape {tuple(y_hat.shape)}, "
-                         f"labels {tuple(y.shape)}; reshape one of them")
+        raise ValueError(f"predictions {tuple(y_hat.shape)} and labels "
+                         f"{tuple(y.shape)} differ in shape; "
+                         "make the labels a column: y.reshape(-1, 1)")
     return ((y_hat - y) ** 2 / 2).mean()
 
 # %%
-y = torch.tensor([[1.0], [1.0], [1.0]])
-assert model.loss(y + 2, y) == 2.0  # every error is 2: half of 4
 try:
-    model.loss(y_hat, y[:, 0])
+    model.loss(model(X), y[:, 0])
+    raise AssertionError("labels of shape (32,) should be refused")
 except ValueError as error:
     print("ValueError:", error)
+assert model.loss(*small) == 0.25
 
 # %% [markdown]
-# ### A fault that raises no error
+# ## 3.4.3 Defining the optimizer
 #
-# Suppose that the labels come as a vector of shape $(n,)$ while the predictions have shape $(n,1)$.
-# Without our test nothing would complain, for the two can be *broadcast*: the column is repeated to the right, the vector downwards, and their difference is an $n\times n$ matrix that compares every prediction with every label.
-# Its mean can be split, with $\bar y$ the mean of all labels and $\operatorname{Var}(y)$ their variance around it:
+# Minibatch stochastic gradient descent ([Section 3.1](01-linear-regression.ipynb)) subtracts from each parameter the learning rate times its gradient.
+# The optimizer holds the parameters and does just that, in `step`.
+# Its second method, `zero_grad`, discards the gradients of the last batch; we shall see soon what happens without it.
 #
-# $$\frac1{n^2}\sum_{i=1}^n\sum_{j=1}^n\frac12\left(\hat y^{(i)}-y^{(j)}\right)^2=\frac1n\sum_{i=1}^n\frac12\left(\hat y^{(i)}-\bar y\right)^2+\frac12\operatorname{Var}(y). \tag{3.4.2}$$
-#
-# All symbols are numbers.
-# The second term is constant and the first asks every prediction to be $\bar y$.
-# So the program trains, the loss falls, and the model learns to ignore its inputs.
-
-# %%
-generator = torch.Generator().manual_seed(1)
-X = torch.randn(1000, 2, generator=generator)
-w_true, b_true = torch.tensor([2.0, -3.4]), 4.2
-y_vector = X @ w_true + b_true  # (1000,), no noise; should be (1000, 1)
-
-faulty = LinearRegressionScratch(num_inputs=2, lr=0.1)
-for step in range(300):
-    wrong = ((faulty(X) - y_vector) ** 2 / 2).mean()  # (1000, 1000)
-    wrong.backward()
-    with torch.no_grad():
-        for param in (faulty.w, faulty.b):
-            param -= 0.1 * param.grad
-            param.grad = None
-print("weights:", [round(v, 4) + 0.0 for v in faulty.w[:, 0].tolist()])
-print(f"bias {faulty.b.item():.3f}, mean label {y_vector.mean():.3f}, "
-      f"loss {wrong.item():.3f}")
-
-# %%
-# check 3.4-C7: the broadcast loss trains to the constant mean label
-assert faulty.w.abs().max() < 1e-4
-assert abs(faulty.b - y_vector.mean()) < 1e-3
-assert abs(wrong - y_vector.var(unbiased=False) / 2) < 1e-3
-
-# %% [markdown]
-# Weights of zero and a loss that stops at half the variance of the labels are the signature of this fault.
-# It is worth remembering: it is among the most frequent in regression code, and only the shapes show it.
-
-# %% [markdown]
-# ## 3.4.3 The optimizer
-#
-# Minibatch stochastic gradient descent subtracts from each parameter its gradient times the learning rate.
-# The class has two methods.
-# `step` makes the update; it does so under `torch.no_grad()`, because the update is not part of the function whose gradient we want.
-# `zero_grad` throws the old gradients away, because `backward` *adds* to what is in `param.grad`.
+# The update stands under `torch.no_grad()`, because it is not part of the function that we differentiate.
+# Without this guard PyTorch stops us, and it is right: a parameter is a *leaf*, a tensor that nothing computed, and recording its own change would make it depend on itself.
 
 # %% tags=["export"]
 class SGD(HyperParameters):
-    """Minibatch stochastic gradient descent with a fixed step size.
-
-    `params` is a sequence of tensors that require gradients, `lr` the
-    learning rate.
-    """
+    """Minibatch stochastic gradient descent with a fixed step size."""
 
     def __init__(self, params, lr):
-        self.params = list(params)
-        self.save_hyperparameters(ignore=["params"])
+        self.save_hyperparameters()
+        self.params = list(params)  # a generator would last for one step
 
     def step(self):
         with torch.no_grad():
@@ -214,47 +252,69 @@ class SGD(HyperParameters):
 def configure_optimizers(self):
     return SGD([self.w, self.b], self.lr)
 
+# %%
+try:
+    model.b -= 0.1  # an update that PyTorch would have to record
+    raise AssertionError("a tracked in-place update should be refused")
+except RuntimeError as error:
+    print("RuntimeError:", error)
+
 # %% [markdown]
-# By hand: for the loss $\frac12(2w-6)^2$ at $w=1$ the gradient is $2\cdot(2-6)=-8$, and with a learning rate of 0.1 the step leads to $w=1.8$.
-# PyTorch's own optimizer must give the same.
+# The line `param -= ...` changes the tensor in place.
+# Writing `param = param - ...` instead would create a new tensor under the name `param` and leave the model as it was, again without an error.
+#
+# An optimizer this small can be compared with PyTorch's own, on the same parameters and the same gradients.
 
 # %%
-# check 3.4-C6: one step of our SGD is one step of torch.optim.SGD
-ours = torch.tensor([1.0], requires_grad=True)
-((2 * ours - 6) ** 2 / 2).sum().backward()
-SGD([ours], lr=0.1).step()
-torch.testing.assert_close(ours.detach(), torch.tensor([1.8]))
-
-start = torch.randn(5, 1, generator=torch.Generator().manual_seed(2))
-results = []
-for optimizer in (SGD, torch.optim.SGD):
-    param = start.clone().requires_grad_()
-    (param ** 4).sum().backward()
-    optimizer([param], lr=0.03).step()
-    results.append(param.detach())
-torch.testing.assert_close(*results, rtol=0, atol=1e-7)
+# check 3.4-C6: our step is the step of torch.optim.SGD
+torch.manual_seed(0)
+ours = [torch.randn(2, 1, requires_grad=True),
+        torch.randn(1, requires_grad=True)]
+theirs = [p.detach().clone().requires_grad_() for p in ours]
+for params, optimizer in ((ours, SGD), (theirs, torch.optim.SGD)):
+    half_squared_error(X @ params[0] + params[1], y).backward()
+    optimizer(params, lr=0.03).step()
+torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7)
 
 # %% [markdown]
-# The loss (3.4.1) is a mean and not a sum.
-# Its gradient therefore has the same size for 32 examples as for 1000, on average, and a learning rate that suits one batch size is not absurd for another.
-#
+# The loss is a *mean* over the batch, and so is its gradient: a batch that contains every example twice asks for the same step.
+# The learning rate therefore keeps its meaning when the batch size changes.
+# With a sum instead of a mean, doubling the batch would double the step.
+
+# %%
+def gradient(X, y, reduce):
+    """Gradient with respect to w at w = 0, b = 0, shape (2, 1)."""
+    w = torch.zeros(2, 1, requires_grad=True)
+    reduce((X @ w - y) ** 2 / 2).backward()
+    return w.grad
+
+for reduce, factor in ((torch.mean, 1), (torch.sum, 2)):
+    once = gradient(X, y, reduce)
+    twice = gradient(X.repeat(2, 1), y.repeat(2, 1), reduce)
+    torch.testing.assert_close(twice, factor * once)
+
+# %% [markdown]
 # ## 3.4.4 Training
 #
-# Now the loop.
-# After the parameters have their first values, it repeats two lines for each minibatch:
+# Training initializes the parameters and then repeats, for one batch $\mathcal{B}$ after the other,
 #
-# $$\mathbf{g}\leftarrow\partial_{(\mathbf{w},b)}\frac1{|\mathcal{B}|}\sum_{i\in\mathcal{B}}l(\mathbf{x}^{(i)},y^{(i)},\mathbf{w},b),\qquad(\mathbf{w},b)\leftarrow(\mathbf{w},b)-\eta\,\mathbf{g}. \tag{3.4.3}$$
+# $$\mathbf{g} \leftarrow \partial_{(\mathbf{w},b)}\frac1{|\mathcal{B}|}\sum_{i\in\mathcal{B}}l(\mathbf{x}^{(i)},y^{(i)},\mathbf{w},b),\qquad (\mathbf{w},b) \leftarrow (\mathbf{w},b)-\eta\,\mathbf{g}, \tag{3.4.4}$$
 #
-# Here $l$ is the loss of one example, $\mathbf{g}$ holds its mean gradient with respect to all $d+1$ parameters, and $\eta>0$ is the learning rate.
+# where $l$ is the loss of one example, $\mathbf{x}^{(i)}\in\mathbb{R}^d$ its features and $y^{(i)}$ its label, $\eta>0$ is the learning rate, and $\mathbf{g}$ has $d+1$ entries, one for each parameter.
 #
-# The `Trainer` of [Section 3.2](02-object-oriented-design.ipynb) left one method open, `fit_epoch`, one pass over the data.
-# Before a batch is used it goes through `prepare_batch`, which moves it to the device of the model; on a CPU it changes nothing.
+# `Trainer.fit` of Section 3.2 already does what surrounds this loop; `fit_epoch` is what it left to us.
+# First a small helper: `prepare_batch` moves a batch to where the model is.
+# On a CPU it changes nothing.
 
 # %% tags=["export"]
 @add_to_class(Trainer)
 def prepare_batch(self, batch):
-    """Move the tensors of a batch to the device of the model."""
+    """Move the tensors of a batch to the device of the trainer."""
     return d2l.to_device(batch, self.device)
+
+# %% [markdown]
+# Now the loop itself.
+# Every line of it returns in all later chapters, so each deserves its reason, given below the cell.
 
 # %% tags=["export"]
 @add_to_class(Trainer)
@@ -263,7 +323,7 @@ def fit_epoch(self):
     self.model.train()
     for batch in self.train_dataloader:
         batch = self.prepare_batch(batch)
-        self.num_examples = len(batch[-1])
+        self.num_examples = len(batch[0])
         loss = self.model.training_step(batch)
         self.optim.zero_grad()
         loss.backward()
@@ -271,319 +331,499 @@ def fit_epoch(self):
             self.clip_gradients(self.gradient_clip_val, self.model)
         self.optim.step()
         self.train_batch_idx += 1
-    if self.val_dataloader is not None:
-        self.model.eval()
-        with torch.no_grad():
-            self.validate_epoch()
+    if self.val_dataloader is None:
+        return
+    self.model.eval()
+    with torch.inference_mode():
+        for batch in self.val_dataloader:
+            batch = self.prepare_batch(batch)
+            self.num_examples = len(batch[0])
+            self.model.validation_step(batch)
+            self.val_batch_idx += 1
 
 # %% tags=["export"]
 @add_to_class(Trainer)
-def validate_epoch(self):
-    """One pass over the validation batches; the caller sets the mode."""
-    for batch in self.val_dataloader:
-        batch = self.prepare_batch(batch)
-        self.num_examples = len(batch[-1])
-        self.model.validation_step(batch)
-        self.val_batch_idx += 1
+def clip_gradients(self, max_norm, model):
+    """Limit the length of the gradient; Section 9.5 replaces this."""
+    raise NotImplementedError("Section 9.5 defines clip_gradients(); "
+                              "until then use gradient_clip_val=0")
 
 # %% [markdown]
-# Read it once more, for the order matters.
+# `train()` and `eval()` switch layers that behave differently in training and in use; our model has none, later ones do.
+# `num_examples` tells the trainer how many examples stand behind the loss of this batch, so that the smaller last batch counts for less in the mean of the epoch (Exercise 3.4-5).
+# `training_step`, inherited from `Module`, runs the model and the loss, and reports the value to the board and the history.
+# `zero_grad`, `backward` and `step` are the arrows of Figure 3.4.1 that touch the gradients.
+# Nothing in the step asks for the loss as a Python number: `loss.item()` would make the program wait until an accelerator has finished its work, once for each batch.
+# Clipping, which limits the length of the gradient, is off unless asked for; recurrent networks will need it in Section 9.5.
 #
-# `training_step` computes predictions and loss, and autograd records how.
-# Then `zero_grad` clears the gradients of the previous batch, `backward` computes those of this one, and `step` uses them.
-# `zero_grad` may stand before the forward pass, too; it only has to lie between two calls of `backward`.
-# Clipping, which limits the length of the gradient, is switched off here; Section 9.5 needs it.
-#
-# After the training batches the model is switched to evaluation mode, which will matter for layers that behave differently in training (Section 5.6), and the validation batches are read without recording anything.
-#
-# A common belief says that `backward` must not run under `no_grad`.
-# It may: the graph was recorded in the forward pass, and walking back through it records nothing new.
-# Only the update needs `no_grad`, and only the forward pass must be outside it.
-
-# %%
-w = torch.tensor([3.0], requires_grad=True)
-square = (w**2).sum()  # recorded here
-with torch.no_grad():
-    square.backward()  # walks back through the record
-print("gradient:", w.grad.item())
-assert w.grad == 6
+# The validation pass runs once in each epoch, and under `torch.inference_mode()`: nothing there will be differentiated, so nothing need be recorded.
+# A data module without validation data returns `None`, and the pass is skipped.
 
 # %% [markdown]
-# ### Predict first
+# ### What must come out
 #
-# The data have $\mathbf{w}=[2,-3.4]^\top$ and $b=4.2$, with 1000 training and 1000 validation examples and noise of standard deviation $\sigma=0.01$.
-# We train for 3 epochs with batches of 32 and $\eta=0.03$: 32 batches an epoch, 96 steps in all.
-# How far from the truth will the parameters be?
+# We shall train for 3 epochs of 32 batches, 96 steps, with learning rate $\eta=0.03$.
+# How close will the parameters be to the true ones?
+# We need not run anything to know.
 #
-# Write $\mathbf{e}_t\in\mathbb{R}^3$ for the errors of $w_1$, $w_2$ and $b$ after $t$ steps.
-# Section 3.1 showed that a full-batch step multiplies the error by $\mathbf{I}-\eta\mathbf{H}$, with $\mathbf{H}=\frac1n\mathbf{X}^\top\mathbf{X}\in\mathbb{R}^{3\times3}$ and a column of ones in $\mathbf{X}$ for the bias.
-# Our features are independent and have mean 0 and variance 1, so $\mathbf{H}\approx\mathbf{I}$, for a batch up to some scatter, and
+# Write $\boldsymbol\theta_t$ for the three parameters after $t$ steps, $\boldsymbol\theta^*=(2,-3.4,4.2)$ for the true ones, and $\mathbf{e}_t=\boldsymbol\theta^*-\boldsymbol\theta_t$ for the error, a vector with 3 entries.
+# Section 3.1 showed that a step on a squared loss multiplies the error by a matrix.
+# For a batch, and up to the noise of the labels,
 #
-# $$\mathbf{e}_t\approx(1-\eta)^t\,\mathbf{e}_0. \tag{3.4.4}$$
+# $$\mathbf{e}_{t+1} = (\mathbf{I}-\eta\,\mathbf{H}_{\mathcal{B}})\,\mathbf{e}_t,\qquad \mathbf{H}_{\mathcal{B}} = \frac1{|\mathcal{B}|}\tilde{\mathbf{X}}^\top\tilde{\mathbf{X}}, \tag{3.4.5}$$
 #
-# With $\eta=0.03$ the factor after 96 steps is $0.97^{96}\approx0.054$.
-# The start is nearly zero, so $-\mathbf{e}_0$ is the truth itself and the errors left, truth minus estimate, should be about 0.054 times $(2,-3.4,4.2)$:
+# where $\tilde{\mathbf{X}}$, of shape $(|\mathcal{B}|,3)$, holds the features of the batch and a column of ones for the bias, and $\mathbf{I}$ and $\mathbf{H}_{\mathcal{B}}$ have shape $(3,3)$.
+# Our features are independent with mean 0 and variance 1, so that $\mathbf{H}_{\mathcal{B}}$ is $\mathbf{I}$ on average.
+# Each step then leaves the fraction $1-\eta$ of the error, and since training starts near 0, the first error is nearly $\boldsymbol\theta^*$ itself:
+#
+# $$\mathbf{e}_t \approx (1-\eta)^t\,\mathbf{e}_0 \approx (1-\eta)^t\,\boldsymbol\theta^*. \tag{3.4.6}$$
+#
+# For $t=96$ the factor is $0.97^{96}\approx0.0537$.
+# About 5 % of each parameter will be missing, whatever the noise.
 
 # %%
-factor = 0.97**96
-truth = torch.tensor([2.0, -3.4, 4.2])
-print(f"factor {factor:.4f}, expected errors:",
-      [round(v, 3) for v in (factor * truth).tolist()])
+lr, steps = 0.03, 3 * 32
+theta_true = torch.tensor([2, -3.4, 4.2])
+predicted = (1 - lr) ** steps * theta_true  # (3,)
+print("predicted errors:", [round(e, 3) for e in predicted.tolist()])
 
 # %% [markdown]
-# The loss can be predicted as well.
-# For such features the expected loss is $\frac12\|\mathbf{e}_t\|^2+\frac12\sigma^2$: the error that is left and the noise that nobody can predict, so
-#
-# $$L_t\approx\frac12\|\mathbf{e}_0\|^2(1-\eta)^{2t}+\frac{\sigma^2}2. \tag{3.4.5}$$
-#
-# The loss shrinks by the *square* of the factor, $0.97^2\approx0.94$ a step, until it meets the *noise floor* $\sigma^2/2$; $L_t$ and $\sigma$ are numbers.
-# On a logarithmic axis the first part is a straight line.
-#
-# Now we train.
-# The class `Traced` differs from the model only in that it remembers the parameters before each step.
+# ### The run
 
 # %%
-class Traced(LinearRegressionScratch):
-    """Keeps a copy of (w, b) from before every step in `path`."""
-
-    def training_step(self, batch):
-        now = torch.cat((self.w[:, 0], self.b)).detach().clone()
-        self.path = [*getattr(self, "path", []), now]
-        return super().training_step(batch)
-
-
-def make_data(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return SyntheticRegressionData(w_true, b_true, generator=generator)
-
-
-def errors(model):
-    """Truth minus estimate for w1, w2 and b, shape (3,)."""
-    return truth - torch.cat((model.w[:, 0], model.b)).detach()
-
-# %%
+data = SyntheticRegressionData(w_true, b_true,
+                               generator=torch.Generator().manual_seed(0))
 torch.manual_seed(0)
-data = make_data()
-model = Traced(num_inputs=2, lr=0.03)
-model.board.yscale = "log"
-trainer = Trainer(max_epochs=max_epochs)
+model = LinearRegressionScratch(num_inputs=2, lr=lr)
+trainer = Trainer(max_epochs=3)
 trainer.fit(model, data)
 
 # %% [markdown]
-# **Figure 3.4.1.** What the training board shows: two points an epoch for the training loss, one for the validation loss.
+# **Figure 3.4.3.** The board of the trainer: the training loss of half an epoch at a time, the validation loss at the end of each epoch.
 
 # %%
-left = errors(model)
-for name, expected, got in zip(("w1", "w2", "b"), factor * truth, left):
-    print(f"{name:2}  error expected {expected:7.3f}, found {got:7.3f}")
+def parameters(model):
+    """The three parameters of the model, without their graph: (3,)."""
+    return torch.cat([model.w.detach().ravel(), model.b.detach()])
+
+errors = theta_true - parameters(model)  # (3,)
+print("      true  trained    error  predicted")
+for name, t, e, p in zip(("w1", "w2", "b"), theta_true, errors, predicted):
+    print(f"{name:2}{t:8.2f}{t - e:9.3f}{e:9.3f}{p:11.3f}")
 
 # %%
-# check 3.4-C1: the errors after 96 steps lie where they should
-assert 0 < left[0] < 0.25
-assert -0.4 < left[1] < 0
-assert 0.1 < left[2] < 0.35
+# check 3.4-C1: the errors have the predicted signs and sizes
+assert 0 < errors[0] < 0.25
+assert -0.4 < errors[1] < 0
+assert 0.1 < errors[2] < 0.35
 
 # %%
-# check 3.4-C2: each error is about 0.97^96 = 0.054 of the true value
-assert ((left / truth > 0.01) & (left / truth < 0.12)).all()
+# check 3.4-C2: each error is about 0.0537 of the true value
+fractions = errors / theta_true
+assert 0.01 < fractions.min() and fractions.max() < 0.12
 
 # %%
-# check 3.4-C5: 3 epochs of 32 batches, and a validation loss that falls
+# check 3.4-C5: the trainer counted 96 batches of each kind in 3 epochs
 assert trainer.train_batch_idx == 96 and trainer.val_batch_idx == 96
 val_loss = trainer.history["val_loss"]
 assert len(val_loss) == 3
 assert val_loss[0] > val_loss[1] > val_loss[2]
 
 # %% [markdown]
-# Results like these are often printed with the remark that SGD is noisy and has found the parameters "approximately".
-# But the errors are no noise.
-# They have the sign and the size of the formula: the run was stopped before it had arrived.
-# The path of the parameters shows it.
+# The errors are not noise, although they look like it in a table.
+# They are training that has not finished, and they have the size and the sign that arithmetic predicted.
+# To watch it happen, we let a subclass of the model note its parameters before each step, and train it without a board.
 
 # %%
-path = torch.stack(model.path)  # (96, 3)
-steps = torch.arange(96)
-ideal = (1 - 0.97**steps)[:, None] * truth  # (96, 3), from zero
-fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.9))
-for i, name in enumerate(("$w_1$", "$w_2$", "$b$")):
-    axes[0].plot(steps, path[:, i], color=f"C{i}", label=name)
-    axes[0].plot(steps, ideal[:, i], ":", color="black", lw=1.2)
-    axes[0].axhline(truth[i], color=f"C{i}", lw=0.8, ls="--")
-axes[0].set(xlabel="step $t$", ylabel="parameter", xlim=(0, 96))
-axes[0].legend(loc="center right")
+class Recorder(LinearRegressionScratch):
+    """Keeps the parameters before each step in `path`."""
 
-A = torch.cat((data.X, torch.ones(2000, 1)), dim=1)[:1000]  # (1000, 3)
-residual = A @ path.mT - data.y[:1000]  # (1000, 96)
-measured = (residual**2 / 2).mean(dim=0)  # training loss at each step
-predicted = (truth**2).sum() / 2 * 0.97 ** (2 * steps) + 0.01**2 / 2
-d2l.plot(steps, [measured, predicted], ["training loss", "predicted"],
-         xlabel="step $t$", yscale="log", fmts=("-", "k:"), ax=axes[1])
-d2l.describe(axes, """Left: the three parameters rise from zero towards
-    dashed lines at their true values and follow the dotted predicted
-    curves closely. Right: on a logarithmic axis the training loss falls
-    along the straight dotted line of the prediction.""")
+    def training_step(self, batch):
+        self.path = getattr(self, "path", []) + [parameters(self)]
+        return super().training_step(batch)
 
-# %% [markdown]
-# **Figure 3.4.2.** Left the parameters (coloured), their true values (dashed) and formula (3.4.4) (dotted); right the loss on all training data and formula (3.4.5).
-# Nothing was fitted to the curves.
-
-# %%
-gap = (measured / predicted).log().abs().max()
-assert gap < math.log(1.6)  # the fall itself is by a factor of 300
-
-# %% [markdown]
-# ### Train on
-#
-# If the error is unfinished business, more epochs must remove it.
-# After 10 epochs formula (3.4.4) leaves $0.97^{320}\approx6\cdot10^{-5}$ of the start, far below what the noise in the data allows us to see.
-# The loss must then stand on the floor $\sigma^2/2=5\cdot10^{-5}$.
+def train(model, max_epochs=3, seed=0):
+    """Fit quietly to data and batches drawn from `seed`."""
+    generator = torch.Generator().manual_seed(seed)
+    data = SyntheticRegressionData(w_true, b_true, generator=generator)
+    model.board.display = False
+    trainer = Trainer(max_epochs)
+    trainer.fit(model, data)
+    return trainer
 
 # %%
 torch.manual_seed(0)
-model = LinearRegressionScratch(num_inputs=2, lr=0.03)
-model.board.display = False
-trainer = Trainer(max_epochs=many_epochs)
-trainer.fit(model, data)
-print(f"largest error {errors(model).abs().max().item():.5f}")
-print(f"validation loss {trainer.history['val_loss'][-1]:.2e}, "
-      f"noise floor {0.01**2 / 2:.0e}")
+recorder = Recorder(2, lr)
+train(recorder)
+path = torch.stack(recorder.path)  # (96, 3)
+t = torch.arange(len(path))
+fig, ax = plt.subplots(figsize=(6, 3))
+for j, name in enumerate(("$w_1$", "$w_2$", "$b$")):
+    target = theta_true[j].item()
+    ax.plot(t, path[:, j], color=f"C{j}")
+    ax.plot(t, target * (1 - (1 - lr) ** t), "k:", linewidth=1.2)
+    ax.axhline(target, color=f"C{j}", ls="--", linewidth=1)
+    ax.text(97, target, f"{name} true", color=f"C{j}", va="center")
+ax.plot([], [], "k:", linewidth=1.2, label=r"prediction $(1-0.97^t)\,\theta^*$")
+ax.set(xlabel="step $t$", ylabel="parameter", xlim=(0, 96))
+ax.legend(loc="center right", bbox_to_anchor=(1, 0.4))
+d2l.describe(ax, "Three curves start at 0 and bend towards the true values "
+             "2, -3.4 and 4.2, following dotted predictions closely. After "
+             "96 steps each still falls short of its dashed target.")
+
+# %% [markdown]
+# **Figure 3.4.4.** Each parameter creeps towards its true value along the predicted curve and, after 96 steps, has not arrived.
+
+# %% [markdown]
+# One run could agree by luck.
+# We repeat it with other data, other starts and other orders of the batches, and look at the fraction of each parameter that is missing.
+
+# %%
+missing = torch.zeros(num_seeds, 3)
+for seed in range(num_seeds):
+    torch.manual_seed(seed)
+    model = LinearRegressionScratch(2, lr)
+    train(model, seed=seed)
+    missing[seed] = (theta_true - parameters(model)) / theta_true
+assert 0.01 < missing.min() and missing.max() < 0.12
+
+# %%
+fig, ax = plt.subplots(figsize=(6, 2.4))
+spread = torch.linspace(-0.25, 0.25, num_seeds)  # so that no dots coincide
+for j in range(3):
+    ax.scatter(missing[:, j], 2 - j + spread, s=14, color=f"C{j}")
+ax.axvline((1 - lr) ** steps, color="black", ls="--")
+ax.text((1 - lr) ** steps + 0.001, 2.62, "$0.97^{96}$", va="center")
+ax.set(xlim=(0, 0.12), ylim=(-0.5, 2.85), yticks=range(3),
+       yticklabels=["$b$", "$w_2$", "$w_1$"],
+       xlabel="fraction of the parameter that is missing after 96 steps")
+d2l.describe(ax, "Three clouds of dots, one dot for each run, all centred "
+             "on the dashed line at 0.97 to the power 96. The cloud of b is "
+             "narrower than those of w1 and w2.")
+
+# %% [markdown]
+# **Figure 3.4.5.** The missing fraction in runs with different random numbers: the prediction is the centre of all three clouds.
+#
+# The clouds have a width because $\mathbf{H}_{\mathcal{B}}$ is $\mathbf{I}$ only on average.
+# That of the bias is the narrowest, and this too can be understood: the entry of $\mathbf{H}_{\mathcal{B}}$ that belongs to the bias is the mean of $1^2$, always 1, whereas the entry of a weight is the mean of $x_j^2$ over 32 examples and changes from batch to batch.
+
+# %%
+centre = missing.mean(dim=0)
+assert (centre - (1 - lr) ** steps).abs().max() < 0.02
+if num_seeds >= 20:  # a spread needs more than a few runs
+    assert missing[:, 2].std() < missing[:, :2].std(dim=0).min()
+
+# %% [markdown]
+# ### The loss, and where it must stop
+#
+# More epochs remove the remaining error.
+# What happens to the loss meanwhile?
+# For a new example with independent standard normal features, the prediction misses the noise-free label by $\mathbf{e}_t^\top(x_1,x_2,1)$, whose mean square is $\|\mathbf{e}_t\|^2$, and the label itself carries noise of variance $\sigma^2$ that no model can know.
+# With (3.4.6) the expected loss after $t$ steps is
+#
+# $$E[L_t] = \frac12\|\mathbf{e}_t\|^2+\frac{\sigma^2}2 \approx \frac12\|\boldsymbol\theta^*\|^2\,(1-\eta)^{2t}+\frac{\sigma^2}2. \tag{3.4.7}$$
+#
+# Here $L_t$ is the loss on new examples, $\|\boldsymbol\theta^*\|^2=2^2+3.4^2+4.2^2=33.2$ is the squared length of the true parameter vector, and $\sigma=0.01$ is the standard deviation of the noise.
+# Each step multiplies the first term by $(1-\eta)^2=0.97^2\approx0.94$: on a logarithmic axis a straight line.
+# The second term is the *noise floor*, $0.01^2/2=5\times10^{-5}$.
+# A validation loss far below it would be no triumph but a sign that the validation examples had leaked into the training.
+
+# %%
+torch.manual_seed(0)
+model = LinearRegressionScratch(2, lr)
+model.plot_train_per_epoch = 32  # a point for each batch
+trainer = train(model, max_epochs=10)
+train_x, train_y = zip(*model.board.data["train_loss"])
+val_x, val_y = zip(*model.board.data["val_loss"])
+x = torch.linspace(0, 10, 200)
+start, floor = theta_true.square().sum() / 2, 0.01**2 / 2
+fig, ax = plt.subplots(figsize=(6, 3.2))
+ax.plot(train_x, train_y, color="C0", linewidth=0.9, label="training batches")
+ax.plot(val_x, val_y, "o", color="C1", label="validation")
+ax.plot(x, start * (1 - lr) ** (2 * 32 * x) + floor, "k--", linewidth=1.4,
+        label=r"prediction, $0.94^t$ and floor")
+ax.axhline(floor, color="C2", ls=":")
+ax.text(0.1, floor * 0.9, r"noise floor $\sigma^2/2$", color="C2", va="top")
+ax.set(xlabel="epoch", ylabel="loss", yscale="log", xlim=(0, 10.1),
+       ylim=(1e-5, 40))
+ax.legend()
+d2l.describe(ax, "On a logarithmic axis the loss falls along a straight "
+             "line for six epochs, then bends into the horizontal noise "
+             "floor. Batches, validation and prediction agree.")
+
+# %% [markdown]
+# **Figure 3.4.6.** The loss falls by the predicted factor in each step until only the noise of the labels is left.
 
 # %%
 # check 3.4-C3: ten epochs reach the truth and the noise floor
-assert errors(model).abs().max() < 0.005
+assert (theta_true - parameters(model)).abs().max() < 0.005
 assert 4e-5 < trainer.history["val_loss"][-1] < 7e-5
-
-# %% [markdown]
-# A loss that has reached its noise floor is finished, whatever it says on the axis, and a loss that lies *below* the floor on the training data has begun to memorize (Section 3.6).
-# In practice the floor is unknown; with synthetic data it is a target to aim at.
 
 # %% [markdown]
 # ### The learning rate
 #
-# Formula (3.4.4) also says what to expect of other learning rates.
-# Small ones need more steps, in proportion.
-# Near $\eta=1$ a full-batch step would remove the whole error at once; with minibatches, $\mathbf{H}$ differs from batch to batch, so the error shrinks by a varying factor instead.
-# Beyond $\eta=2$, $|1-\eta|>1$ and the error grows at each step.
+# Formula (3.4.6) also says which learning rates work.
+# The error shrinks as long as $|1-\eta|<1$, that is for $0<\eta<2$; at $\eta=1$ the average step lands on the solution at once; beyond 2 each step overshoots by more than it corrects, and the error grows without limit.
+# This is the threshold $2/\lambda_{\max}$ of Section 3.1 with $\lambda_{\max}=1$.
+# Move the slider and compare the run with the prediction.
 
 # %%
-def train(lr, epochs=3, seed=0, cls=LinearRegressionScratch, data=data):
-    """Fit a model without drawing; returns the model and its trainer."""
-    torch.manual_seed(seed)
-    model = cls(num_inputs=2, lr=lr)
-    model.board.display = False
-    trainer = Trainer(max_epochs=epochs)
-    trainer.fit(model, data)
-    return model, trainer
-
-
-rates = [0.003, 0.03, 0.3, 1.0, 2.5]
-runs = [train(lr, cls=Traced) for lr in rates]
+rates = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 1.5, 2, 2.5]
+losses = {}
+for rate in rates:
+    torch.manual_seed(0)
+    recorder = Recorder(2, rate)
+    train(recorder)
+    path = torch.stack(recorder.path + [parameters(recorder)]).double()
+    error = theta_true - path  # (97, 3)
+    losses[rate] = error.square().sum(dim=1) / 2 + floor  # (97,)
 
 # %%
-curves = []
-for model, _ in runs:
-    residual = A @ torch.stack(model.path).mT - data.y[:1000]
-    curves.append((residual.double() ** 2 / 2).mean(dim=0))  # (96,)
-ax = d2l.plot(steps, curves, [rf"$\eta={lr}$" for lr in rates],
-              xlabel="step $t$", ylabel="training loss", yscale="log",
-              ylim=(1e-5, 1e8), fmts=("-", "--", "-.", ":", "-"))
-ax.axhline(5e-5, color="black", lw=0.8)
-ax.text(94, 6e-5, "noise floor", ha="right", va="bottom", fontsize=9)
-ax.legend(loc="upper right")
-d2l.describe(ax, """Training loss against the step on a log scale for five
-    learning rates. 0.003 hardly falls, 0.03 falls along a straight line,
-    0.3 and 1.0 drop quickly to the noise floor, 2.5 explodes.""")
+def draw(fig, eta):
+    t, grid = torch.arange(97), torch.logspace(-2.6, 0.42, 300)
+    left, right = fig.subplots(1, 2, sharey=True)
+    for values in losses.values():
+        left.plot(t, values, color="#cccccc", linewidth=1)
+    left.plot(t, losses[eta], color="C0", label=f"$\\eta={eta:g}$")
+    left.plot(t, start * abs(1 - eta) ** (2 * t) + floor, "k--",
+              linewidth=1.2, label="prediction")
+    left.set(xlabel="step", ylabel="expected loss", yscale="log",
+             ylim=(1e-5, 1e8), xlim=(0, 96))
+    left.legend(loc="upper right")
+    right.plot(grid, start * abs(1 - grid) ** 192 + floor, "k--",
+               linewidth=1.2)
+    right.plot(rates, [losses[r][-1].clamp(max=5e7) for r in rates], "o",
+               color="#999999")
+    right.plot(eta, losses[eta][-1].clamp(max=5e7), "o", color="C0", ms=9)
+    right.set(xlabel="learning rate $\\eta$", xscale="log")
+    right.set_title("after 96 steps")
+
+d2l.sliders(draw, "Left, the loss over 96 steps for nine learning rates, "
+            "one highlighted, with its predicted curve. Right, the loss "
+            "after 96 steps over the learning rate: a valley that reaches "
+            "the noise floor between about 0.1 and 1.5, with a gentle slope "
+            "to the left and a wall at 2.", figsize=(7, 3), eta=rates)
 
 # %% [markdown]
-# **Figure 3.4.3.** From too slow to divergent: 0.003 has hardly begun after three epochs, 0.3 reaches the noise floor within one, 1.0 in a few steps, and 2.5 explodes.
-
-# %% [markdown]
-# The fastest of them is not the best in the end.
-# At $\eta=1$ each batch drags the parameters to its own solution, noise included, so the loss hovers a few per cent above the floor that smaller rates reach.
+# **Figure 3.4.7.** Too small a learning rate is slow, too large a one explodes; between them lies a wide valley, whose right wall is far steeper than its left.
+# The loss for $\eta=2.5$ lies far above the frame.
 
 # %%
-end = [curve[50:].mean() for curve in curves]  # after it has settled
-print(f"mean loss of the last steps: {end[2]:.2e} with 0.3, "
-      f"{end[3]:.2e} with 1.0")
-assert end[3] > 1.02 * end[2]
-
-# %%
-# check 3.4-C4: learning rate 2.5 diverges, 1 does not
-diverged, bounded = errors(runs[4][0]), errors(runs[3][0])
-assert not diverged.abs().max() <= 1e6  # also true if it is not a number
-assert bounded.abs().max() < 1
+# check 3.4-C4: lr=2.5 diverges, lr=1 does not
+worst = {}
+for rate in (1, 2.5):
+    torch.manual_seed(0)
+    model = LinearRegressionScratch(2, rate)
+    train(model)
+    worst[rate] = (theta_true - parameters(model)).abs().max()
+assert worst[2.5] > 1e6 and worst[1] < 0.1
 
 # %% [markdown]
-# ### A gradient that is not reset
+# At $\eta=2$ the formula for the average says that the error neither grows nor shrinks, yet the run explodes.
+# The curvature $\mathbf{H}_{\mathcal{B}}$ of a small batch fluctuates about its mean, and near the limit the batches with the larger curvature do more harm than the others repair.
+# With minibatches, leave a margin to the threshold.
+
+# %%
+assert losses[2][-1] > 10 * start and losses[1.5][-1] < 1e-2
+
+# %% [markdown]
+# ## 3.4.5 Three calls and their order
 #
-# What if `zero_grad` is forgotten?
-# Then `backward` adds each new gradient to all the earlier ones, and the step uses their sum.
-# No error is raised, and the loss even falls at first.
+# `backward` does not set `grad`, it *adds* to it.
+# This is useful when several losses share their parameters, or when one large batch is processed in parts.
+# It also means that somebody must clear the gradients between two calls of `backward`.
+# Where exactly does not matter: before `backward`, or after `step`.
+# Between `backward` and `step` it is fatal, and silent.
+
+# %%
+def two_steps(*order):
+    """Two steps from w = 0 with the three calls in this order."""
+    w = torch.zeros(2, 1, requires_grad=True)
+    optimizer = SGD([w], lr=0.1)
+    for _ in range(2):
+        loss = half_squared_error(X @ w, y)
+        calls = {"zero": optimizer.zero_grad, "backward": loss.backward,
+                 "step": optimizer.step}
+        for name in order:
+            calls[name]()
+    return w.detach()
+
+for order in (("zero", "backward", "step"), ("backward", "step", "zero"),
+              ("backward", "zero", "step"), ("backward", "step")):
+    length = two_steps(*order).norm()
+    print(f"{', '.join(order):21} -> length of w {length:.3f}")
+
+# %%
+good = two_steps("zero", "backward", "step")
+assert torch.equal(good, two_steps("backward", "step", "zero"))
+assert two_steps("backward", "zero", "step").norm() == 0  # learned nothing
+assert not torch.allclose(good, two_steps("backward", "step"))
+
+# %% [markdown]
+# What does training look like without `zero_grad`?
+# The parameters then move by the *sum* of all gradients so far, which acts like a speed that nothing slows down.
+# Put $\mathbf{H}_{\mathcal{B}}=\mathbf{I}$ again: the speed changes by $-\eta$ times the distance from the goal, which is the law of a spring.
+#
+# $$\mathbf{e}_{t+1} = \mathbf{e}_t-\eta\,\mathbf{v}_t,\qquad \mathbf{v}_t = \mathbf{v}_{t-1}+\mathbf{e}_t,\qquad \mathbf{v}_{-1} = \mathbf{0}, \tag{3.4.8}$$
+#
+# where $\mathbf{e}_t$ is the error and $\mathbf{v}_t$ the sum of all errors so far, both with 3 entries.
+# A spring without friction swings for ever, here with a period of about $2\pi/\sqrt\eta\approx36$ steps and as far beyond the goal as it started before it.
 
 # %%
 class ForgetfulSGD(SGD):
     def zero_grad(self):
         pass
 
-
-class Forgetful(Traced):
+class Forgetful(Recorder):
     def configure_optimizers(self):
         return ForgetfulSGD([self.w, self.b], self.lr)
 
-
-forgetful, _ = train(0.03, cls=Forgetful)
-careful, _ = train(0.03, cls=Traced)
-paths = [torch.stack(m.path)[:, 2] for m in (careful, forgetful)]
-ax = d2l.plot(steps, paths, ["with zero_grad", "without"],
-              xlabel="step $t$", ylabel="bias $b$")
-ax.axhline(4.2, color="black", lw=0.8)
-ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-d2l.describe(ax, """The bias with zero_grad rises smoothly towards 4.2.
-    Without it, the bias swings around 4.2 again and again and does not
-    come to rest.""")
-
-# %% [markdown]
-# **Figure 3.4.4.** Without the reset the parameters have inertia and no friction: they swing around the truth (black line) like a pendulum.
+paths = {}
+for cls in (Recorder, Forgetful):
+    torch.manual_seed(0)
+    model = cls(2, lr)
+    train(model, max_epochs=5)
+    paths[cls] = torch.stack(model.path)  # (160, 3)
 
 # %%
-# check 3.4-C9: without zero_grad the result is another one
-assert (errors(forgetful) - errors(careful)).abs().max() > 0.5
-assert paths[1].max() > 6 and paths[0].max() < 4.2
+# check 3.4-C9: without zero_grad the same run ends elsewhere
+gap = paths[Forgetful] - paths[Recorder]  # (160, 3)
+assert gap[:2].abs().max() == 0  # the first step has nothing to forget
+assert gap[-1].abs().max() > 1
+
+# %%
+error, speed, spring = b_true, 0.0, []
+for _ in range(160):
+    spring.append(b_true - error)
+    speed += error
+    error -= lr * speed
+ax = d2l.plot(torch.arange(160),
+              [paths[Recorder][:, 2], paths[Forgetful][:, 2],
+               torch.tensor(spring)],
+              xlabel="step", ylabel="bias $b$", fmts=("-", "-", "k:"),
+              xlim=(0, 160))
+ax.legend(ax.lines, ["with zero_grad", "without", "spring (3.4.8)"],
+          loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+ax.axhline(b_true, color="#777777", ls="--", linewidth=1)
+d2l.describe(ax, "With zero_grad the bias rises smoothly to the true value "
+             "4.2. Without it the bias swings between about 0 and 8 with a "
+             "period of 36 steps, as the spring equation predicts.")
 
 # %% [markdown]
-# The sum of all gradients so far plays the part of a velocity; Section 12.6 adds the friction that is missing here and makes a good method of it, momentum.
+# **Figure 3.4.8.** Without `zero_grad` the bias swings about its true value like a spring without friction.
+
+# %%
+def peaks(values):
+    """Steps at which a list has a local maximum above the true bias."""
+    return [t for t in range(2, len(values) - 2)
+            if values[t] == max(values[t - 2:t + 3]) > b_true]
+
+measured = paths[Forgetful][:, 2].tolist()
+assert len(peaks(spring)) == len(peaks(measured)) == 4
+for values in (spring, measured):
+    period = (peaks(values)[-1] - peaks(values)[0]) / 3
+    assert abs(period - 2 * math.pi / math.sqrt(lr)) < 1.5
+assert max(measured) > max(spring)
 
 # %% [markdown]
-# ### When parameters can be recovered
+# The swing of the run even grows a little: the fluctuations of the batches feed it, and nothing takes the energy out again.
+# The picture is worth remembering, because the fault is common and the loss curve of such a run invites the wrong cure, a smaller learning rate, which only makes the swing slower.
+# Adding a little friction turns the fault into a method called *momentum*, the subject of Section 12.6.
 #
-# We found the true parameters because no column of the features is a combination of the others.
-# If two features always move together, infinitely many weights predict equally well, and no amount of data tells which of them made the labels:
+# One more point about order: the update must run under `no_grad`, `backward` need not care.
+# The graph is built in the forward pass, so `backward` works inside `no_grad` as well, as long as the loss was computed outside.
 
 # %%
-X = data.X.clone()
-X[:, 1] = X[:, 0]  # the second feature repeats the first
-copied = make_data()
-copied.X = X
-copied.y = X @ w_true[:, None] + b_true
-twin, twin_trainer = train(0.03, epochs=many_epochs, data=copied)
-print("weights:", [round(v, 2) for v in twin.w[:, 0].tolist()],
-      f"their sum {twin.w.sum().item():.3f}")
-assert twin_trainer.history["val_loss"][-1] < 1e-4
-assert abs(twin.w.sum() - (2 - 3.4)) < 0.01
-assert (twin.w[:, 0] - w_true).abs().min() > 1
+w = torch.ones(2, 1, requires_grad=True)
+loss = half_squared_error(X @ w, y)
+with torch.no_grad():
+    loss.backward()
+assert w.grad.norm() > 0
 
 # %% [markdown]
-# The predictions are right and both weights are wrong; only their sum is determined.
-# For prediction that is harmless, and in deep networks it is the rule: many parameter values give the same function.
+# ## 3.4.6 Parameters that nobody knows
+#
+# Our `w` and `b` are plain tensors.
+# `nn.Module` does not look for such tensors; it keeps a list of those attributes that are of type `nn.Parameter`, and its services work on that list.
+# For our model the list is empty.
+
+# %%
+torch.manual_seed(0)
+model = LinearRegressionScratch(2, lr)
+model.double()  # convert all parameters to float64
+print("registered:", list(model.parameters()),
+      " to save:", dict(model.state_dict()), " w is", model.w.dtype)
+
+# %% [markdown]
+# Three things fail without a message: `state_dict` saves nothing, `double` or `to(device)` convert nothing, and `torch.optim.SGD(model.parameters(), lr)` would have nothing to train (this one at least complains).
+# Our optimizer works only because we handed it the two tensors by name, and on an accelerator the model would stay behind on the CPU.
+# The cure is one word each.
+
+# %%
+class Registered(LinearRegressionScratch):
+    """The same model, known to nn.Module."""
+
+    def __init__(self, num_inputs, lr, sigma=0.01):
+        super().__init__(num_inputs, lr, sigma)
+        self.w = nn.Parameter(self.w.detach())
+        self.b = nn.Parameter(self.b.detach())
+
+registered = Registered(2, lr).double()
+print([name for name, _ in registered.named_parameters()],
+      registered.w.dtype)
+
+# %%
+# check 3.4-C8: plain tensors are not registered, nn.Parameter is
+assert list(model.parameters()) == [] and len(model.state_dict()) == 0
+assert model.w.dtype == torch.float32
+assert len(list(registered.parameters())) == 2
+assert len(registered.state_dict()) == 2
+assert registered.w.dtype == torch.float64
+
+# %% [markdown]
+# We keep plain tensors here to show that training needs no more than tensors and their gradients.
+# The layers of [Section 3.5](05-linear-regression-concise.ipynb) register their parameters themselves.
+#
+# ## 3.4.7 Parameters or predictions
+#
+# We could compare parameters with the truth because only one parameter vector fits these data.
+# That need not be so.
+# If one feature is a copy of another, $w_1x_1+w_2x_1=(w_1+w_2)x_1$ fixes only the sum, and gradient descent leaves the difference $w_1-w_2$ where it started.
+
+# %%
+X_twin = X_all[:, [0, 0]]  # (1000, 2): the same feature twice
+y_twin = X_twin @ w_true.reshape(-1, 1) + b_true
+predictions = []
+for seed in (0, 1):
+    torch.manual_seed(seed)
+    model = LinearRegressionScratch(2, lr=0.1, sigma=1)
+    optimizer = model.configure_optimizers()
+    for _ in range(300):
+        loss = model.loss(model(X_twin), y_twin)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    predictions.append(model(X_twin).detach())
+    w1, w2, b = parameters(model).tolist()
+    print(f"start {seed}: w1 {w1:6.3f}, w2 {w2:6.3f}, sum {w1 + w2:.3f}")
+torch.testing.assert_close(*predictions, rtol=0, atol=1e-4)
+
+# %% [markdown]
+# Two runs, two different answers, and the same predictions.
+# Neither recovers $(2,-3.4)$; both recover the sum $-1.4$.
+# With features that are nearly rather than exactly dependent the difference is not free, but it is learned very slowly and from noise.
+# In deep networks the parameters are never unique, and nobody misses it: what counts is whether the predictions are right.
+# Comparing parameters is for tests like ours.
 
 # %% [markdown]
 # ## Summary
 #
-# - Training is four parts, model, loss, optimizer and loop, and each fits into a dozen lines.
-# - With independent, standardized features the error shrinks by $1-\eta$ a step, the loss by its square, down to the noise floor $\sigma^2/2$; what is left after 96 steps at $\eta=0.03$ is unfinished training, not noise.
-# - Labels of shape $(n,)$ against predictions of shape $(n,1)$ train to the mean label; weights of zero and a loss of half the variance give it away.
-# - `backward` adds; without `zero_grad` the parameters swing instead of settling.
-# - A plain tensor in a module is not one of its parameters.
+# - After $t$ steps at learning rate $\eta$ the fraction $(1-\eta)^t$ of the error is left when features are standardized and uncorrelated: the remaining error of a short run is predictable, not random.
+# - The loss falls by $(1-\eta)^2$ in each step down to the noise floor $\sigma^2/2$, which no honest validation loss undercuts.
+# - Labels of shape $(n,)$ against predictions of shape $(n,1)$ compare all pairs and train the constant $\bar y$; a loss should refuse them.
+# - `backward` adds to gradients: without `zero_grad` the parameters swing like a spring, and with `zero_grad` between `backward` and `step` they never move.
+# - Only `nn.Parameter` attributes are registered; plain tensors train, but are neither saved nor moved.
+# - Where features depend on each other, predictions are determined and parameters are not.
 
 # %% [markdown]
 # ## Exercises
@@ -591,158 +831,193 @@ assert (twin.w[:, 0] - w_true).abs().min() > 1
 # %% [markdown]
 # ### Exercise 3.4-1
 #
-# Start the weights at exactly zero, then with a standard deviation of 1000.
-# What does formula (3.4.4) say about the error after 96 steps, and what do you find?
+# What happens if all weights start at zero?
+# And if they are drawn with standard deviation 1000?
+# Predict the errors after 96 steps in both cases before you run them.
 
 # %% [markdown]
 # #### Solution 3.4-1
 #
-# The formula is linear in $\mathbf{e}_0$: whatever the start, about 0.054 of the initial error is left.
-# Zeros are as good as small random numbers.
-# With a standard deviation of 1000 the training works just as well *relative* to its start, but 5 % of thousands is far from the truth, so it needs more steps.
+# Formula (3.4.6) holds for any start: what is left is about $0.97^{96}\approx0.0537$ times the *initial* error.
+# From zero the initial error is $\boldsymbol\theta^*$, as before.
+# From a start with entries near 1000 it is near 1000 too, and after three epochs the weights are still wrong by tens; 20 epochs bring them below 0.005.
+# The problem is convex, so the start costs time, not success.
 
 # %%
-for sigma in (0.0, 1000.0):
-    torch.manual_seed(1)
-    model = LinearRegressionScratch(num_inputs=2, lr=0.03, sigma=sigma)
-    model.board.display = False
-    before = errors(model).norm()
-    Trainer(max_epochs=3).fit(model, data)
-    ratio = errors(model).norm() / before
-    print(f"sigma {sigma:6.0f}: error {before:8.2f} -> "
-          f"{errors(model).norm():7.3f}, ratio {ratio:.3f}")
-    assert 0.02 < ratio < 0.12
+for sigma in (0, 1000):
+    torch.manual_seed(0)
+    model = LinearRegressionScratch(2, lr, sigma)
+    before = theta_true - parameters(model)
+    train(model)
+    after = theta_true - parameters(model)
+    fraction = (after.norm() / before.norm()).item()
+    print(f"sigma {sigma:4}: error {before.norm():8.2f} -> "
+          f"{after.norm():6.2f}, fraction {fraction:.3f}")
+    assert 0.01 < fraction < 0.12
+
+# %%
+torch.manual_seed(0)
+model = LinearRegressionScratch(2, lr, sigma=1000)
+train(model, max_epochs=20)
+assert (theta_true - parameters(model)).abs().max() < 0.005
 
 # %% [markdown]
 # ### Exercise 3.4-2
 #
-# How many epochs does it take until all errors are below 0.01, with $\eta=0.03$ and 32 batches an epoch?
-# Compute it, then measure it.
+# How many epochs are needed until all three errors are below 0.01?
+# Predict the number, then measure it for several seeds.
 
 # %% [markdown]
 # #### Solution 3.4-2
 #
-# The largest true value is 4.2, and after $k$ epochs $4.2\cdot0.97^{32k}$ of it is left.
-# This is below 0.01 for $k>\frac{\ln420}{32\cdot(-\ln0.97)}\approx6.2$, so after 7 epochs.
+# The largest error is that of $b$, which starts at 4.2.
+# After $k$ epochs of 32 steps it is $4.2\cdot0.97^{32k}$, and this is below 0.01 when
+#
+# $$k > \frac{\ln(4.2/0.01)}{-32\ln0.97} \approx 6.2, \tag{3.4.9}$$
+#
+# where $k$ is the number of epochs; so after 7.
 
 # %%
-predicted = math.ceil(math.log(4.2 / 0.01) / (-32 * math.log(0.97)))
-measured = next(k for k in range(1, 15)
-                if errors(train(0.03, k)[0]).abs().max() < 0.01)
-print(f"predicted {predicted} epochs, measured {measured}")
-assert predicted == 7 and 6 <= measured <= 8
+def epochs_needed(seed, tolerance=0.01):
+    torch.manual_seed(seed)
+    recorder = Recorder(2, lr)
+    train(recorder, max_epochs=10, seed=seed)
+    ends = torch.stack(recorder.path[32::32] + [parameters(recorder)])
+    close = (theta_true - ends).abs().amax(dim=1) < tolerance  # (10,)
+    return close.tolist().index(True) + 1
+
+k = math.ceil(math.log(4.2 / 0.01) / (-32 * math.log(0.97)))
+measured = [epochs_needed(seed) for seed in range(5)]
+print("predicted", k, " measured", measured)
+assert k == 7 and all(6 <= m <= 8 for m in measured)
 
 # %% [markdown]
 # ### Exercise 3.4-3
 #
-# A typing error sets the label of the fifth training example to 10 000.
-# Train for 10 epochs with the squared loss, with the absolute loss $|\hat y-y|$, and with the *Huber loss*, which is quadratic for errors below 1 and linear beyond.
-# Which bias do you find each time, and why?
+# Set the label of training example 5 to 10000, a slip of the decimal point, and train for 10 epochs with the squared loss, with the absolute loss $|\hat y-y|$ and with the Huber loss, which is quadratic for errors below 1 and linear above.
+# Which bias does each find, and why?
 
 # %% [markdown]
 # #### Solution 3.4-3
 #
-# The squared loss weights each example by its error.
-# The exact least-squares solution balances an excess of nearly 10 000 in one example against 999 others and moves the bias by about $10\,000/1000=10$.
-# In SGD it comes in jolts: the batch with the outlier moves the bias by $0.03\cdot10\,000/32\approx9$ at once, the other batches pull it back.
-# The gradients of the other two losses are bounded: an error of 10 000 pulls no harder than an error of 1, and 999 honest examples outvote it.
-#
-# Near the optimum the absolute loss has a price.
-# Its gradient does not shrink with the error, so with a fixed learning rate it jitters, while the Huber loss settles.
+# The gradient of the squared loss is proportional to the error.
+# Once in each epoch the wrong label pulls $b$ by about $\eta\cdot10000/32\approx9.4$, and the following steps, each removing 3 % of the error, bring it back only in part: on average $b$ is off by about 10, the share of one example in 1000.
+# The gradients of the other two losses are bounded by 1: the wrong label counts as one vote among 32.
 
 # %%
 class AbsoluteLoss(LinearRegressionScratch):
     def loss(self, y_hat, y):
         return (y_hat - y).abs().mean()
 
-
 class HuberLoss(LinearRegressionScratch):
     def loss(self, y_hat, y):
         r = (y_hat - y).abs()
         return torch.where(r < 1, r**2 / 2, r - 0.5).mean()
 
-
-spoilt = make_data()
-spoilt.y[4] = 10_000
-exact = torch.linalg.lstsq(A, spoilt.y[:1000]).solution[2]
-print(f"least squares, exact: b off by {abs(exact.item() - b_true):.2f}")
-off = {}
+bias = {}
 for cls in (LinearRegressionScratch, AbsoluteLoss, HuberLoss):
-    model, _ = train(0.03, many_epochs, cls=cls, data=spoilt)
-    off[cls] = abs(model.b.item() - b_true)
-    print(f"{cls.__name__:24} b off by {off[cls]:.4f}")
-assert 9 < abs(exact - b_true) < 11 and off[LinearRegressionScratch] > 3
-assert off[AbsoluteLoss] < 0.1 and off[HuberLoss] < 0.1
+    g = torch.Generator().manual_seed(0)
+    data = SyntheticRegressionData(w_true, b_true, generator=g)
+    data.y[5] = 10_000
+    torch.manual_seed(0)
+    model = cls(2, lr)
+    model.board.display = False
+    Trainer(max_epochs=10).fit(model, data)
+    bias[cls] = model.b.item() - b_true
+    print(f"{cls.__name__:24} error of b {bias[cls]:7.3f}")
+
+# %%
+assert 3 < bias[LinearRegressionScratch] < 20
+assert abs(bias[AbsoluteLoss]) < 0.1 and abs(bias[HuberLoss]) < 0.1
+A = torch.cat([data.X[:1000], torch.ones(1000, 1)], dim=1).double()
+exact = torch.linalg.lstsq(A, data.y[:1000].double()).solution[2] - b_true
+assert abs(exact - 10) < 1  # where squared loss would settle
 
 # %% [markdown]
 # ### Exercise 3.4-4
 #
-# Ohm measured current and voltage and looked for the law behind them.
-# Simulate 200 pairs for a resistor of 47 ohms: currents from 0 to 0.1 amperes, voltages with noise of standard deviation 0.05 volts.
-# Estimate the resistance by training, without a bias.
-# What must be done with the currents first, and why?
+# Ohm's law says $U=RI$: voltage is resistance times current.
+# Simulate 200 measurements at a resistor of 47 Ω with currents between 0 and 0.1 A, noise of 0.05 V on the voltage and no validation data, and estimate $R$ by training.
+# What goes wrong at first, and how do you mend it?
 
 # %% [markdown]
 # #### Solution 3.4-4
 #
-# The model is $u=Ri$, one weight and no bias, with voltage $u$ and current $i$.
-# The curvature of the loss is the mean of $i^2$, about 0.003, so at $\eta=0.03$ each step would remove only a ten-thousandth of the error.
-# Measured in units of 0.1 amperes the currents are of the order of 1, and the same learning rate needs a few hundred steps.
-# The weight is then the voltage at 0.1 amperes, a tenth of the resistance.
+# With currents in ampere the feature is tiny: the mean of $I^2$ is about 0.0033, so that a step removes only the fraction $\eta\cdot0.0033\approx0.0001$ of the error of $R$, and the 700 steps of 100 epochs do not get far.
+# The bias, whose feature is 1, meanwhile learns the mean voltage.
+# Standardizing the feature makes its curvature 1, and (3.4.6) applies: 100 epochs are plenty.
+# The resistance is the weight divided by the scale of the feature.
 
 # %%
-generator = torch.Generator().manual_seed(3)
-current = 0.1 * torch.rand(200, 1, generator=generator)
-voltage = 47 * current + 0.05 * torch.randn(200, 1, generator=generator)
-scaled = current / 0.1  # (200, 1), in units of 0.1 A
-weight = torch.zeros(1, 1, requires_grad=True)
-optimizer = SGD([weight], lr=0.3)
-for step in range(200):
-    loss_value = ((scaled @ weight - voltage) ** 2 / 2).mean()
-    optimizer.zero_grad()
-    loss_value.backward()
-    optimizer.step()
-resistance = weight.item() / 0.1
-print(f"resistance: {resistance:.2f} ohms")
-assert abs(resistance - 47) < 0.02 * 47
+class Measurements(DataModule):
+    def __init__(self, X, y, batch_size=32):
+        super().__init__()
+        self.save_hyperparameters()
+        self.generator = torch.Generator().manual_seed(1)
+
+    def get_dataloader(self, train):
+        if not train:
+            return None  # nothing to validate on
+        return self.get_tensorloader((self.X, self.y), train)
+
+g = torch.Generator().manual_seed(0)
+current = 0.1 * torch.rand(200, 1, generator=g)  # ampere
+voltage = 47 * current + 0.05 * torch.randn(200, 1, generator=g)  # volt
+scale = current.std()
+resistance = {}
+for name, X_I, unit in (("raw", current, 1), ("standardized",
+                        (current - current.mean()) / scale, scale)):
+    torch.manual_seed(0)
+    model = LinearRegressionScratch(1, lr)
+    model.board.display = False
+    trainer = Trainer(max_epochs=100)
+    trainer.fit(model, Measurements(X_I, voltage))
+    resistance[name] = (model.w / unit).item()
+    print(f"{name:13} R = {resistance[name]:.2f} ohm")
+assert "val_loss" not in trainer.history and trainer.val_batch_idx == 0
+assert abs(resistance["standardized"] / 47 - 1) < 0.02
+assert resistance["raw"] < 0.5 * 47
 
 # %% [markdown]
 # ### Exercise 3.4-5
 #
-# An epoch of 1000 examples has 31 batches of 32 and one of 8.
-# Someone reports the plain mean of the 32 batch losses as the training loss.
-# How much more does an example of the last batch count than the others?
-# What does `Trainer.history` do?
+# The trainer weights the loss of each batch by its number of examples.
+# Suppose that it averaged the 32 batch losses without weights.
+# By which factor would an example in the last batch, which has 8, count more than one in another batch?
+# Show it with numbers.
 
 # %% [markdown]
 # #### Solution 3.4-5
 #
-# Each batch mean gets the weight $\frac1{32}$, whatever its size.
-# An example in a full batch then counts $\frac1{32}\cdot\frac1{32}$, one in the last batch $\frac1{32}\cdot\frac18$: four times as much.
-# `history` weights each batch mean by the number of its examples, and so gives the mean over examples.
+# In the unweighted mean every batch has weight $\frac1{32}$, so an example in a batch of 32 has weight $\frac1{32}\cdot\frac1{32}$ and one in the last batch $\frac1{32}\cdot\frac18$: four times as much.
+# To see it, let the loss be 1 for a single example and 0 for all others.
 
 # %%
-losses = torch.zeros(1000)
-losses[-8:] = 1.0  # only the last batch has a loss
-batch_means = torch.stack([part.mean() for part in losses.split(32)])
-plain, true_mean = batch_means.mean(), losses.mean()
-per_example = (plain / 8) / ((1 - 1 / 32) / (31 * 32))
-print(f"plain mean {plain:.5f}, mean over examples {true_mean:.5f}, "
-      f"weight of an example of the last batch: {per_example:.0f} times")
-torch.testing.assert_close(per_example, torch.tensor(4.0))
+def unweighted(losses):
+    return torch.stack([part.mean() for part in losses.split(32)]).mean()
 
-trainer = Trainer(max_epochs=1)
-trainer.reset()
-for part in losses.split(32):
-    trainer.num_examples = len(part)
-    trainer.record("train_loss", part.mean())
-trainer.close_epoch()
-assert abs(trainer.history["train_loss"][0] - true_mean) < 1e-7
+weights = []
+for i in (0, 999):  # an example of the first and one of the last batch
+    losses_i = torch.zeros(1000, dtype=torch.float64)
+    losses_i[i] = 1
+    weights.append(unweighted(losses_i))
+assert weights[1] / weights[0] == 4
+
+# %%
+torch.manual_seed(0)
+model = LinearRegressionScratch(2, lr)
+trainer = train(model, max_epochs=1)
+data = SyntheticRegressionData(w_true, b_true,
+                               generator=torch.Generator().manual_seed(0))
+with torch.inference_mode():  # the history is the mean over all examples
+    exact = model.loss(model(data.X[1000:]), data.y[1000:]).item()
+assert math.isclose(trainer.history["val_loss"][0], exact, rel_tol=1e-5)
 
 # %% [markdown]
 # ## Sources
 #
 # - H. Robbins, S. Monro (1951). A stochastic approximation method. Annals of Mathematical Statistics 22(3). [doi:10.1214/aoms/1177729586](https://doi.org/10.1214/aoms/1177729586): the origin of stochastic gradient descent.
-# - L. Bottou, F. E. Curtis, J. Nocedal (2018). Optimization methods for large-scale machine learning. SIAM Review 60(2). [doi:10.1137/16M1080173](https://doi.org/10.1137/16M1080173): convergence with a fixed learning rate.
-# - P. J. Huber (1964). Robust estimation of a location parameter. Annals of Mathematical Statistics 35(1). [doi:10.1214/aoms/1177703732](https://doi.org/10.1214/aoms/1177703732): the loss of Exercise 3.4-3.
-# - PyTorch documentation, [Autograd mechanics](https://docs.pytorch.org/docs/stable/notes/autograd.html): what is recorded, and what `no_grad` switches off.
+# - L. Bottou, F. E. Curtis, J. Nocedal (2018). Optimization methods for large-scale machine learning. SIAM Review 60(2). [doi:10.1137/16M1080173](https://doi.org/10.1137/16M1080173): its convergence, and the part that noise plays.
+# - G. Goh (2017). Why momentum really works. Distill. [doi:10.23915/distill.00006](https://doi.org/10.23915/distill.00006): gradient descent on a quadratic, with and without friction.
+# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). [Dive into Deep Learning](https://d2l.ai/chapter_linear-regression/linear-regression-scratch.html), Section 3.4: the experiment that this section predicts.
+# - PyTorch documentation, [autograd mechanics](https://docs.pytorch.org/docs/stable/notes/autograd.html): leaves, accumulation, `no_grad` and `inference_mode`.

@@ -38,7 +38,7 @@
 # - explain why squared error on probabilities fails exactly where the model is most wrong;
 # - compute entropy, cross-entropy and Kullback-Leibler divergence, and verify them with codes of whole bits.
 #
-# **Cost**: a few seconds on a CPU, no use of a GPU; a download of 31 MB, once.
+# **Cost**: less than half a minute on a CPU, no use of a GPU; a download of 31 MB, once.
 
 # %%
 import heapq
@@ -93,7 +93,8 @@ def one_hot(y, q):
 # %%
 Y = one_hot(torch.tensor([0, 1, 2, 2]), 3)  # (4,) -> (4, 3)
 print(Y)
-assert torch.equal(torch.cdist(Y, Y)[0, 1:3], torch.full((2,), 2**0.5))
+distances = torch.cdist(Y, Y)  # (4, 4)
+torch.testing.assert_close(distances[0, 1:], torch.full((3,), 2**0.5))
 
 # %% [markdown]
 # A second kind of problem looks similar and is not.
@@ -156,7 +157,7 @@ scores, code = predicted[:, :10], predicted[:, 10]
 
 # %% [markdown]
 # The driver `gelsd` returns the solution with the smallest norm even if a pixel is black in all images, so that its column says nothing.
-# PyTorch's default driver for the CPU, `gelsy`, should do so too, but up to PyTorch 2.13 it can return wrong weights in that case, without a warning ([issue 187411](https://github.com/pytorch/pytorch/issues/187411)).
+# PyTorch's default driver for the CPU, `gelsy`, should do so too, but in PyTorch 2.13 it can return wrong weights in that case, without a warning ([issue 187411](https://github.com/pytorch/pytorch/issues/187411)).
 #
 # The eleventh target is the integer code.
 # Rounded to the nearest class it shows what the false order costs.
@@ -177,6 +178,7 @@ print(f"outputs outside [0, 1]:       {outside:.1%}")
 
 # %% [markdown]
 # One-hot targets beat integer codes by far, with the same features and the same method.
+# The line through the codes must place a sandal (5) between a coat (4) and a shirt (6), and no weights do that well.
 #
 # The third line contradicts what is often said about this method, that its outputs would not sum to 1.
 # They do, always, if there is a bias.
@@ -204,7 +206,7 @@ worst = scores[scores.min(dim=1).values.argmin()]  # (10,)
 _, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9))
 for low, high, color in ((-1, 0, "C1"), (0, 1, "C0"), (1, 2, "C1")):
     left.hist(scores.flatten(), bins=20, range=(low, high), color=color)
-left.set(xlabel="output", ylabel="number of outputs")
+left.set(xlabel="output", ylabel="number of outputs", title="all images")
 right.bar(range(10), worst, color=["C1" if not 0 <= v <= 1 else "C0"
                                    for v in worst.tolist()])
 right.axhline(0, color="black", lw=0.8)
@@ -212,6 +214,7 @@ right.axhline(1, color="black", lw=0.8, ls=":")
 right.set_xticks(range(10), data.text_labels(range(10)), rotation=60,
                  ha="right")
 right.set(ylabel="output", title="one image")
+right.grid(axis="x", visible=False)
 d2l.describe((left, right), """Left: histogram of the outputs of least
     squares, most of them near 0, many of them negative and some above 1.
     Right: the ten outputs of one image, several of them below 0.""")
@@ -323,9 +326,9 @@ def draw(fig, T, dog):
 
 d2l.sliders(draw, """Three bars, the probabilities of cat, chicken and dog
     for scores 1, 2 and an adjustable third, at an adjustable
-    temperature.""", figsize=(4.4, 2.8),
-    T=[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 20.0],
-    dog=[0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    temperature.""", figsize=(4.2, 2.6),
+    T=[0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 20.0],
+    dog=[1.0, 2.0, 3.0, 4.0])
 
 # %% [markdown]
 # **Figure 4.1.4.** Softmax with temperature.
@@ -437,7 +440,7 @@ def cross_entropy_from_logits(o, y):
 #
 # a number for each of the $q$ classes: the probability in the model minus what happened.
 # It is the same error signal as in regression, where the derivative of the squared loss is $\hat y-y$.
-# This is no coincidence; it holds for every *exponential family*, the class of distributions to which the normal, the Poisson and the categorical distribution belong, if the score enters in its natural way.
+# This is no coincidence: the normal, the Poisson and the categorical distribution are *exponential families*, and for each of them the gradient of the negative log-likelihood is mean minus observation, if the scores are the natural parameters of the family.
 #
 # For a minibatch with the loss $L=\frac1n\sum_il(\mathbf{y}^{(i)},\hat{\mathbf{y}}^{(i)})$ the chain rule through (4.1.5) gives the gradient of the weights:
 #
@@ -597,7 +600,7 @@ for p, name in ((1.0, "certain"), (0.5, "coin"), (1 / 6, "die"),
                 (0.01, "1 in 100")):
     ax.plot(p, -math.log(p), "o", color="C1")
     ax.annotate(f"{name}: {abs(math.log(p)):.2f}", (p, -math.log(p)),
-                (6 if p < 1 else -2, 6), textcoords="offset points",
+                (6, 6) if p < 1 else (4, 14), textcoords="offset points",
                 ha="left" if p < 1 else "right")
 d2l.describe(ax, """The curve of minus log P over P from 0 to 1. It falls
     from infinity at 0 to 0 at 1; four events are marked, from 1 in 100 to
@@ -742,14 +745,13 @@ def block(p, k):
     return result
 
 
-sizes = [1, 2, 3, 4, 5, 6]
-right_code, wrong_code = [], []
+sizes, right_code = [1, 2, 3, 4, 5, 6], []
 for k in sizes:
-    P_k, Q_k = block(fair, k).tolist(), block(loaded, k).tolist()
-    right_code.append(expected_code_length(P_k, huffman_lengths(P_k)) / k)
-    wrong_code.append(expected_code_length(P_k, huffman_lengths(Q_k)) / k)
-print("code for the fair die:  ", [round(v, 3) for v in right_code])
-print("code for the loaded die:", [round(v, 3) for v in wrong_code])
+    P_k = block(fair, k)
+    length = expected_code_length(P_k, huffman_lengths(P_k)) / k
+    right_code.append(length)
+    print(f"{k} throws at once: {length:.3f} bits per throw")
+print(f"entropy:          {entropy(fair).item() / math.log(2):.3f}")
 
 # %% [markdown]
 # ### Cross-entropy revisited
@@ -789,8 +791,7 @@ for name, p, q_ in (("fair, believed loaded", fair, loaded),
 
 # %% [markdown]
 # The divergence is no distance: it depends on the direction.
-# Expecting many sixes from a fair die costs less than throwing the loaded die and expecting a fair one.
-# The first of these numbers, in bits, is the limit for the wrong code above.
+# Believing in a loaded die while a fair one is thrown costs less than the reverse.
 
 # %%
 # check 4.1-C5: losses, surprisals, entropies and divergences in numbers
@@ -808,54 +809,75 @@ assert abs(1 / log(2) - 1.442695) < 5e-7  # bits in one nat
 assert abs(entropy(fair) - log(6)) < 1e-12 and entropy(certain_six) == 0
 assert cross_entropy(fair, certain_six) == math.inf == kl(fair, certain_six)
 
+# %% [markdown]
+# ### A wrong belief, paid in bits
+#
+# Back to the fair die $P$, sent with a code for the loaded die $Q$.
+# Words of length $\ell_j$ act as a belief of their own, $2^{-\ell_j}$, because that is the distribution for which they are ideal.
+# For single throws the cost is therefore the cross-entropy between $P$ and this implied belief, exactly 3 bits.
+# It is not $H(P,Q)$, since the probabilities of $Q$ are no powers of $\frac12$.
+#
+# Longer blocks come closer.
+# A Huffman code keeps the mean short for its own die; the length of a single word may be above or below its surprisal.
+# To bound the cost for *another* die we need a bound for each word, and Shannon gave one: a prefix code always exists if each length is the surprisal $-\log_2Q$, rounded up.
+# Each word then loses less than one bit, so in blocks of $k$ throws the cost lies between $H(P,Q)$ and $H(P,Q)+1/k$ bits per throw, whatever $P$ is.
+
+# %%
+wrong_code, rounded_code = [], []
+for k in sizes:
+    P_k, Q_k = block(fair, k).tolist(), block(loaded, k).tolist()
+    wrong_code.append(expected_code_length(P_k, huffman_lengths(Q_k)) / k)
+    rounded = [math.ceil(-math.log2(w)) for w in Q_k]
+    assert sum(0.5**length for length in rounded) <= 1  # there is room
+    rounded_code.append(expected_code_length(P_k, rounded) / k)
+print("Huffman:   ", [round(v, 2) for v in wrong_code])
+print("rounded up:", [round(v, 2) for v in rounded_code])
+
 # %%
 # check 4.1-C7: Huffman codes against entropy and cross-entropy
 H_bits = entropy(fair).item() / math.log(2)
 H_cross = cross_entropy(fair, loaded).item() / math.log(2)
+assert abs(H_bits - 2.585) < 5e-4 and abs(H_cross - 2.935) < 5e-4
 for k, value in ((1, 8 / 3), (2, 2.611), (3, 2.605), (5, 2.589)):
     assert abs(right_code[k - 1] - value) < 5e-4
-for k, length in zip(sizes, right_code):
-    assert H_bits - 1e-12 <= length < H_bits + 1 / k
-assert abs(H_bits - 2.585) < 5e-4 and abs(H_cross - 2.935) < 5e-4
-assert huffman_lengths(loaded) == [4, 4, 3, 3, 3, 1]
+for k, right, bound in zip(sizes, right_code, rounded_code):
+    assert H_bits - 1e-12 <= right < H_bits + 1 / k
+    assert H_cross <= bound < H_cross + 1 / k
+lengths = huffman_lengths(loaded)
+assert lengths == [4, 4, 3, 3, 3, 1]
+assert abs(expected_code_length(loaded, lengths) - 2.2) < 1e-12
 assert abs(wrong_code[0] - 3) < 1e-12
+implied = 0.5 ** torch.tensor(lengths, dtype=f64)  # (6,)
+assert implied.sum() == 1  # a distribution; its cross-entropy is the cost
+assert abs(cross_entropy(fair, implied) / math.log(2) - 3) < 1e-12
 assert huffman_lengths([1.0]) == [0]  # a constant stream needs no bits
 
 # %%
-_, ax = plt.subplots(figsize=(6.2, 3.2))
-for level, color, name in ((H_bits, "C0", "entropy H[P]"),
-                           (H_cross, "C1", "cross-entropy H(P, Q)")):
+_, ax = plt.subplots(figsize=(6.6, 3.4))
+for level, color, name in ((H_bits, "C0", "entropy\n$H[P]$"),
+                           (H_cross, "C1", "cross-entropy\n$H(P,Q)$")):
     ax.axhline(level, color=color, lw=1, ls="--")
-    ax.text(6.15, level + 0.008, name, ha="right", va="bottom", color=color)
-ax.plot(sizes, right_code, "o-", color="C0", label="code for the fair die P")
-ax.plot(sizes, wrong_code, "s-", color="C1",
-        label="code for the loaded die Q")
-ax.annotate("", (3.5, H_cross), (3.5, H_bits),
+    ax.text(6.25, level, name, va="bottom", color=color)
+ax.plot(sizes, rounded_code, "^:", color="C3", label="surprisals of Q, "
+        "rounded up")
+ax.plot(sizes, wrong_code, "s-", color="C1", label="Huffman code for Q")
+ax.plot(sizes, right_code, "o-", color="C0", label="Huffman code for P")
+ax.annotate("", (5.5, H_cross), (5.5, H_bits),
             arrowprops={"arrowstyle": "<->", "color": "black"})
-ax.text(3.6, (H_bits + H_cross) / 2, "KL divergence", va="center")
+ax.text(5.4, (H_bits + H_cross) / 2, r"$D_{\mathrm{KL}}(P\|Q)$",
+        va="center", ha="right")
 ax.set(xlabel="throws in one block", ylabel="bits per throw",
-       xlim=(0.8, 6.2), ylim=(2.54, 3.16))
-ax.legend(loc="upper right", ncols=2)
+       xlim=(0.8, 7.7), ylim=(2.5, 3.6), xticks=sizes)
+ax.legend(loc="upper right")
 d2l.describe(ax, """Bits per throw of a fair die against the number of
     throws coded together. With the right code the values fall from 2.67
-    towards the entropy, 2.585; with the code for the loaded die they
-    stay near the cross-entropy, 2.935.""")
+    towards the entropy, 2.585; with two codes for the loaded die they
+    come close to the cross-entropy, 2.935, one from above and one from
+    both sides.""")
 
 # %% [markdown]
 # **Figure 4.1.7.** Throws of the fair die $P$, coded in blocks.
-# The right code approaches the entropy, the code for $Q$ moves around the cross-entropy; believing in the wrong die costs the divergence, throw after throw.
-
-# %% [markdown]
-# Why exactly 3 bits for single throws with the wrong code, and not $H(P,Q)$?
-# A code with lengths $\ell_j$ acts as a belief of its own, $2^{-\ell_j}$, and the loaded die is not made of powers of $\frac12$.
-# The cost is the cross-entropy to this implied belief, exactly.
-
-# %%
-implied = 0.5 ** torch.tensor(huffman_lengths(loaded), dtype=f64)  # (6,)
-assert implied.sum() == 1
-bits = cross_entropy(fair, implied).item() / math.log(2)
-print(f"{bits:.4f} bits")
-assert abs(bits - wrong_code[0]) < 1e-12
+# The right code approaches the entropy; codes for the loaded die $Q$ end near the cross-entropy, and the wrong belief costs the divergence, throw after throw.
 
 # %%
 beliefs = torch.tensor([1 / 6, 0.3, 0.5, 0.7, 0.9], dtype=f64)  # of a six

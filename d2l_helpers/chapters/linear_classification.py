@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 import zlib
 from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import Module
 from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.data import manifest
 from functools import cached_property
@@ -258,3 +259,82 @@ def visualize(self, batch, nrows=1, ncols=8, labels=()):
     X, y = (tensor[:nrows * ncols] for tensor in batch)
     titles = list(labels) or self.text_labels(y)
     return d2l.show_images(X, nrows, ncols, titles=titles, scale=1.1)
+
+
+# 4.3 The base classification model
+class Classifier(Module):
+    """A model whose output holds a score for each class, (n, ..., q)."""
+
+    def validation_step(self, batch):
+        Y_hat = self(*batch[:-1])
+        self.plot("loss", self.loss(Y_hat, batch[-1]), train=False)
+        self.plot("acc", self.accuracy(Y_hat, batch[-1]), train=False)
+
+
+# 4.3 The base classification model
+@add_to_class(Module)
+def configure_optimizers(self):
+    """Stochastic gradient descent, unless a subclass says otherwise."""
+    return torch.optim.SGD(self.parameters(), lr=self.lr)
+
+
+# 4.3 The base classification model
+@add_to_class(Classifier)
+def accuracy(self, Y_hat, Y, averaged=True):
+    """Share of scores Y_hat (n, ..., q) whose argmax is the label.
+
+    Labels Y have shape (n, ...). With `averaged=False` one float, 0 or 1,
+    for each label: a vector of length Y.numel().
+    """
+    if Y.shape != Y_hat.shape[:-1]:
+        raise ValueError(f"scores of shape {tuple(Y_hat.shape)} need labels "
+                         f"of shape {tuple(Y_hat.shape[:-1])}, "
+                         f"got {tuple(Y.shape)}.")
+    Y_hat = Y_hat.reshape(-1, Y_hat.shape[-1])  # (N, q)
+    predictions = Y_hat.argmax(dim=-1).to(Y.dtype)  # (N,)
+    hits = (predictions == Y.reshape(-1)).float()  # (N,)
+    return hits.mean() if averaged else hits
+
+
+# 4.3 The base classification model
+def predict(model, loader):
+    """Outputs (n, ..., q) and labels (n, ...) of all batches, on the CPU.
+
+    The model runs in evaluation mode and without gradients, on the device
+    of its parameters; afterwards its mode is what it was.
+    """
+    device = next((p.device for p in model.parameters()), "cpu")
+    was_training, outputs, labels = model.training, [], []
+    model.eval()
+    with torch.no_grad():
+        for batch in loader:
+            *X, Y = d2l.to_device(batch, device)
+            outputs.append(model(*X).cpu())
+            labels.append(Y.cpu())
+    model.train(was_training)
+    return torch.cat(outputs), torch.cat(labels)
+
+
+# 4.3 The base classification model
+def confusion_matrix(y_hat, y, q):
+    """Counts (q, q): entry [i, j] is how often i was answered by j.
+
+    Predicted classes y_hat (n,) and true classes y (n,) are integers.
+    """
+    if y_hat.shape != y.shape:
+        raise ValueError(f"{tuple(y_hat.shape)} predictions and "
+                         f"{tuple(y.shape)} labels; pass classes (n,), "
+                         "for scores take argmax(dim=-1) first.")
+    Y, Y_hat = one_hot(y, q).double(), one_hot(y_hat, q).double()  # (n, q)
+    return (Y.mT @ Y_hat).long()
+
+
+# 4.3 The base classification model
+def bayes_decision(probs, cost):
+    """Answers (n,) of least expected cost.
+
+    `probs` (n, q) holds class probabilities, `cost` (q, answers) what it
+    costs to give an answer when a class is true: cost[true, answer].
+    """
+    risk = probs.double() @ cost.to(probs.device).double()  # (n, answers)
+    return risk.argmin(dim=-1)

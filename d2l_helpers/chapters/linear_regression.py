@@ -446,36 +446,32 @@ class LinearRegressionScratch(Module):
     def __init__(self, num_inputs, lr, sigma=0.01):
         super().__init__()
         self.save_hyperparameters()
-        self.w = torch.normal(0.0, sigma, (num_inputs, 1),
+        self.w = torch.normal(0, sigma, (num_inputs, 1),
                               requires_grad=True)
         self.b = torch.zeros(1, requires_grad=True)
 
     def forward(self, X):
-        """Predictions (n, 1) for features X of shape (n, d)."""
-        return X @ self.w + self.b  # the one number b goes to every row
+        return X @ self.w + self.b  # (n, d) @ (d, 1) + (1,) -> (n, 1)
 
 
 # 3.4 Linear regression from scratch
 @add_to_class(LinearRegressionScratch)
 def loss(self, y_hat, y):
-    """Half the mean squared error of two tensors of one shape (n, 1)."""
+    """Half the squared error, averaged over a batch of columns (n, 1)."""
     if y_hat.shape != y.shape:
-        raise ValueError(f"predictions have shape {tuple(y_hat.shape)}, "
-                         f"labels {tuple(y.shape)}; reshape one of them")
+        raise ValueError(f"predictions {tuple(y_hat.shape)} and labels "
+                         f"{tuple(y.shape)} differ in shape; "
+                         "make the labels a column: y.reshape(-1, 1)")
     return ((y_hat - y) ** 2 / 2).mean()
 
 
 # 3.4 Linear regression from scratch
 class SGD(HyperParameters):
-    """Minibatch stochastic gradient descent with a fixed step size.
-
-    `params` is a sequence of tensors that require gradients, `lr` the
-    learning rate.
-    """
+    """Minibatch stochastic gradient descent with a fixed step size."""
 
     def __init__(self, params, lr):
-        self.params = list(params)
-        self.save_hyperparameters(ignore=["params"])
+        self.save_hyperparameters()
+        self.params = list(params)  # a generator would last for one step
 
     def step(self):
         with torch.no_grad():
@@ -497,7 +493,7 @@ def configure_optimizers(self):
 # 3.4 Linear regression from scratch
 @add_to_class(Trainer)
 def prepare_batch(self, batch):
-    """Move the tensors of a batch to the device of the model."""
+    """Move the tensors of a batch to the device of the trainer."""
     return d2l.to_device(batch, self.device)
 
 
@@ -508,7 +504,7 @@ def fit_epoch(self):
     self.model.train()
     for batch in self.train_dataloader:
         batch = self.prepare_batch(batch)
-        self.num_examples = len(batch[-1])
+        self.num_examples = len(batch[0])
         loss = self.model.training_step(batch)
         self.optim.zero_grad()
         loss.backward()
@@ -516,18 +512,69 @@ def fit_epoch(self):
             self.clip_gradients(self.gradient_clip_val, self.model)
         self.optim.step()
         self.train_batch_idx += 1
-    if self.val_dataloader is not None:
-        self.model.eval()
-        with torch.no_grad():
-            self.validate_epoch()
+    if self.val_dataloader is None:
+        return
+    self.model.eval()
+    with torch.inference_mode():
+        for batch in self.val_dataloader:
+            batch = self.prepare_batch(batch)
+            self.num_examples = len(batch[0])
+            self.model.validation_step(batch)
+            self.val_batch_idx += 1
 
 
 # 3.4 Linear regression from scratch
 @add_to_class(Trainer)
-def validate_epoch(self):
-    """One pass over the validation batches; the caller sets the mode."""
-    for batch in self.val_dataloader:
-        batch = self.prepare_batch(batch)
-        self.num_examples = len(batch[-1])
-        self.model.validation_step(batch)
-        self.val_batch_idx += 1
+def clip_gradients(self, max_norm, model):
+    """Limit the length of the gradient; Section 9.5 replaces this."""
+    raise NotImplementedError("Section 9.5 defines clip_gradients(); "
+                              "until then use gradient_clip_val=0")
+
+
+# 3.5 Concise implementation of linear regression
+class LinearRegression(Module):
+    """Linear regression with `nn.Linear`, lazy without `num_inputs`.
+
+    The weights start from a normal distribution with standard deviation
+    0.01 and the bias at 0, for a lazy layer at its first batch.
+    """
+
+    def __init__(self, lr, num_inputs=None):
+        super().__init__()
+        self.save_hyperparameters()
+        if num_inputs is None:
+            self.net = nn.LazyLinear(1)
+        else:
+            self.net = nn.Linear(num_inputs, 1)
+            self.init_params()
+
+    def init_params(self):
+        nn.init.normal_(self.net.weight, 0, 0.01)
+        nn.init.zeros_(self.net.bias)
+
+    def forward(self, X):
+        if isinstance(self.net.weight, nn.UninitializedParameter):
+            with torch.no_grad():
+                self.net(X[:1])  # creates the parameters
+            self.init_params()
+        return self.net(X)  # (n, d) -> (n, 1)
+
+
+# 3.5 Concise implementation of linear regression
+@add_to_class(LinearRegression)
+def loss(self, y_hat, y):
+    """Mean squared error, without the factor 1/2."""
+    return nn.MSELoss()(y_hat, y)
+
+
+# 3.5 Concise implementation of linear regression
+@add_to_class(LinearRegression)
+def configure_optimizers(self):
+    return torch.optim.SGD(self.parameters(), self.lr)
+
+
+# 3.5 Concise implementation of linear regression
+@add_to_class(LinearRegression)
+def get_w_b(self):
+    """Weights (1, d) and bias (1,), detached from the graph."""
+    return self.net.weight.detach(), self.net.bias.detach()
