@@ -1,5 +1,7 @@
 """Run what is out of date: two notebooks side by side, longest first, each result kept as soon as it is there."""
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -68,9 +70,6 @@ def store_of(book: Book) -> Store:
 
 def data_source(section: Section) -> str:
     """Fetch the data sets of a section once, before any notebook needs them: `real`, or `standin` if one is."""
-    import contextlib
-    import io
-
     from d2l_helpers import data
 
     names = section.settings.get("data") or []
@@ -80,7 +79,8 @@ def data_source(section: Section) -> str:
             with contextlib.redirect_stdout(io.StringIO()):
                 sources.add(data.fetch(name).source)
         except data.DataError as error:
-            raise BookError(f"{section.name}: {error}") from error
+            line = next((i for i, text in enumerate(section.text.splitlines(), 1) if text.startswith("#     data:")), 1)
+            raise BookError(f"{section.name}:{line} (header): {error}") from error
     return "standin" if "standin" in sources else "real"
 
 

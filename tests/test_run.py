@@ -184,3 +184,30 @@ def test_interrupted_store_write_leaves_nothing(mini, monkeypatch):
         write_text(target, "text")
     assert list(target.parent.iterdir()) == []
     assert read_notebook(target) is None
+
+
+def test_missing_and_tampered_data_are_errors(mini, cli: Cli, tmp_path, monkeypatch):
+    path = mini.add("data", "import d2l_helpers as d2l", "print(d2l.fetch('fashion-mnist').source)", data="fashion-mnist")
+    where = f"error: {path.relative_to(mini.root).as_posix()}:4 (header): "
+    monkeypatch.setenv("D2L_DATA", "real")
+    status, text = cli("run")
+    assert status == 1 and where in text and "train-images-idx3-ubyte" in text
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "train-images-idx3-ubyte").write_bytes(b"not these bytes")
+    monkeypatch.setenv("D2L_DATA", "auto")
+    monkeypatch.setenv("D2L_MIRRORS", str(mirror))
+    status, text = cli("run")
+    assert status == 1 and where in text and "15 bytes" in text and "expected 47040016 bytes" in text
+    monkeypatch.setenv("D2L_DATA", "sometimes")
+    status, text = cli("run")
+    assert status == 1 and "'sometimes'" in text
+
+
+def test_stale_exported_module_fails_the_check(mini, cli: Cli):
+    mini.add("one", "tags=[\"export\"]\ndef one():\n    return 1", "print(one())")
+    cli("accept")
+    module = mini.root / "d2l_helpers" / "chapters" / "start.py"
+    module.write_text(module.read_text().replace("return 1", "return 2"))
+    status, text = cli("check")
+    assert status == 1 and "d2l_helpers/chapters/start.py: not what the export cells give" in text

@@ -471,11 +471,17 @@ d2l.heatmap(C, rows=names, cols=names, annotate="d", cmap="Blues",
             xlabel="answer", ylabel="true class", ax=ax)
 ax.set_xticks(range(10), labels=names, rotation=45, ha="right")
 d2l.describe(ax, "Ten by ten table of counts, dark along the diagonal. The "
-             "row of shirt is spread over t-shirt, pullover, coat, dress "
-             "and bag; trouser and ankle boot stay on the diagonal.")
+             "row of shirt is spread over t-shirt, pullover, coat and "
+             "sandal; pullover and coat are exchanged; the column of "
+             "sandal has counts in nearly all rows.")
 
 # %% [markdown]
-# **Figure 4.3.4.** Errors of the nearest class mean: a row shows where the 1000 pictures of a class went; tops are taken for other tops, shoes for other shoes.
+# **Figure 4.3.4.** Errors of the nearest class mean: a row shows where the 1000 test pictures of a class went.
+#
+# The rows tell that tops are taken for other tops, and shoes for other shoes.
+# One column shows something that no accuracy would have told: pictures of nearly every class are called *sandal*.
+# The mean sandal is the darkest of the means, so whatever is dark lies near it, a dark shirt as well as a dark bag.
+# This is a defect of the method, distances are dominated by brightness, and it can be mended.
 
 # %%
 # check 4.3-C6: sum, trace and every single entry
@@ -511,6 +517,8 @@ print(f"accuracy {accuracy:.4f}, balanced {recalls(C).mean():.4f}")
 if data.source == "real":  # 1000 of each class: the two must agree
     assert abs(accuracy - recalls(C).mean()) < 1e-6
     assert recalls(C).argmin() == names.index("shirt")
+    wrong = C.sum(dim=0) - C.diagonal()  # wrongly called j
+    assert wrong.argmax() == names.index("sandal")
 
 # %% [markdown]
 # For equally frequent classes accuracy and balanced accuracy coincide.
