@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 FIGURE_MIME = "application/vnd.d2l.figure+json"
 #: Okabe and Ito's colours without yellow, ordered so that neighbours also differ in greyscale.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#000000", "#E69F00")
 STYLE: dict[str, Any] = {
     "figure.figsize": (5.0, 3.0),
     "figure.constrained_layout.use": True,

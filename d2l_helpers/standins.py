@@ -59,7 +59,8 @@ class _Sketch:
 
     def between(self, top: Array, bottom: Array, half: Array) -> Array:
         """Depth of the region from `top` to `bottom` whose half width is `half`."""
-        return np.minimum(np.minimum(self.y - top, bottom - self.y), half - self.side)
+        depth: Array = np.minimum(np.minimum(self.y - top, bottom - self.y), half - self.side)
+        return depth
 
     def ramp(self, start: Array, stop: Array) -> Array:
         """0 above `start`, 1 below `stop`, linear between."""
@@ -340,9 +341,9 @@ def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
     Examples
     --------
     >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "labels"
-    >>> write_idx(path, np.array([7, 9], np.uint8))
-    >>> path.read_bytes().hex(" ", 4)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_idx(Path(folder, "labels"), np.array([7, 9], np.uint8))
+    ...     Path(folder, "labels").read_bytes().hex(" ", -4)
     '00000801 00000002 0709'
     """
     header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)

@@ -33,7 +33,7 @@
 # - predict the error that is left after training, and the lowest loss that any training can reach;
 # - recognize four faults that raise no error: labels of the wrong shape, a forgotten `zero_grad`, a misplaced one, and parameters that nobody registered.
 #
-# **Cost**: about ten seconds on a CPU, no download, no use for a GPU.
+# **Cost**: about fifteen seconds on a CPU, no download, no use for a GPU.
 
 # %%
 import math
@@ -463,8 +463,9 @@ for j, name in enumerate(("$w_1$", "$w_2$", "$b$")):
     ax.plot(t, path[:, j], color=f"C{j}")
     ax.plot(t, target * (1 - (1 - lr) ** t), "k:", linewidth=1.2)
     ax.axhline(target, color=f"C{j}", ls="--", linewidth=1)
-    ax.text(97, target, f"{name} true", color=f"C{j}", va="center")
-ax.plot([], [], "k:", linewidth=1.2, label=r"prediction $(1-0.97^t)\,\theta^*$")
+    ax.text(97, target, f"{name} true", va="center")
+ax.plot([], [], "k:", linewidth=1.2,
+        label=r"prediction $(1-0.97^t)\,\theta^*$")
 ax.set(xlabel="step $t$", ylabel="parameter", xlim=(0, 96))
 ax.legend(loc="center right", bbox_to_anchor=(1, 0.4))
 d2l.describe(ax, "Three curves start at 0 and bend towards the true values "
@@ -473,6 +474,28 @@ d2l.describe(ax, "Three curves start at 0 and bend towards the true values "
 
 # %% [markdown]
 # **Figure 3.4.4.** Each parameter creeps towards its true value along the predicted curve and, after 96 steps, has not arrived.
+
+# %% [markdown]
+# A subclass can watch the loop as well as the parameters.
+# The next one asserts in every step that the trainer has put it into the right mode; a loop that forgot `eval()` or `inference_mode()` would stop here.
+# It also shows what a trainer does that is asked to clip before Section 9.5.
+
+# %%
+class Watchful(LinearRegressionScratch):
+    def training_step(self, batch):
+        assert self.training and torch.is_grad_enabled()
+        return super().training_step(batch)
+
+    def validation_step(self, batch):
+        assert not self.training and torch.is_inference_mode_enabled()
+        super().validation_step(batch)
+
+train(Watchful(2, lr), max_epochs=2)
+try:
+    Trainer(1, gradient_clip_val=1).fit(Watchful(2, lr), data)
+    raise AssertionError("clipping is not there yet")
+except NotImplementedError as error:
+    print("NotImplementedError:", error)
 
 # %% [markdown]
 # One run could agree by luck.
@@ -542,8 +565,8 @@ ax.plot(train_x, train_y, color="C0", linewidth=0.9, label="training batches")
 ax.plot(val_x, val_y, "o", color="C1", label="validation")
 ax.plot(x, start * (1 - lr) ** (2 * 32 * x) + floor, "k--", linewidth=1.4,
         label=r"prediction, $0.94^t$ and floor")
-ax.axhline(floor, color="C2", ls=":")
-ax.text(0.1, floor * 0.9, r"noise floor $\sigma^2/2$", color="C2", va="top")
+ax.axhline(floor, color="#555555", ls=":")
+ax.text(0.1, floor * 0.9, r"noise floor $\sigma^2/2$", va="top")
 ax.set(xlabel="epoch", ylabel="loss", yscale="log", xlim=(0, 10.1),
        ylim=(1e-5, 40))
 ax.legend()
@@ -755,9 +778,18 @@ print("registered:", list(model.parameters()),
       " to save:", dict(model.state_dict()), " w is", model.w.dtype)
 
 # %% [markdown]
-# Three things fail without a message: `state_dict` saves nothing, `double` or `to(device)` convert nothing, and `torch.optim.SGD(model.parameters(), lr)` would have nothing to train (this one at least complains).
-# Our optimizer works only because we handed it the two tensors by name, and on an accelerator the model would stay behind on the CPU.
-# The cure is one word each.
+# `state_dict` saves nothing, and `double` or `to(device)` convert nothing, both without a message: on an accelerator, the model would stay behind on the CPU.
+# Our optimizer works only because we handed it the two tensors by name; PyTorch's, given `model.parameters()`, finds nothing to train and says so.
+
+# %%
+try:
+    torch.optim.SGD(model.parameters(), lr)
+    raise AssertionError("an empty list of parameters should be refused")
+except ValueError as error:
+    print("ValueError:", error)
+
+# %% [markdown]
+# The cure is to wrap each tensor in `nn.Parameter`.
 
 # %%
 class Registered(LinearRegressionScratch):

@@ -5,7 +5,8 @@
 #     profiles:
 #       gpu: {}
 #       smoke:
-#         num_seeds: 5
+#         timing_steps: 20
+#         num_repeats: 10
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -23,20 +24,23 @@
 # %% [markdown]
 # # 3.5 Concise implementation of linear regression
 #
-# PyTorch has a linear layer, a squared loss and stochastic gradient descent ready to use.
-# Do they compute what we wrote in [Section 3.4](04-linear-regression-scratch.ipynb)?
-# Almost: two small differences, a missing factor $\frac12$ and another start, change the result more than most people expect, and one popular way to set the start does nothing at all.
+# PyTorch has a ready part for everything that [Section 3.4](04-linear-regression-scratch.ipynb) wrote by hand.
+# Does the short program compute the same as the long one?
+# Not quite: one part starts from other values than the program seems to ask for, and another doubles every gradient.
+# We find both differences, remove them, and then prove that the two programs agree step by step.
 #
 # **You will**
 #
-# - build the model, the loss and the optimizer from `torch.nn` and `torch.optim`;
-# - initialize a layer whose input size is not known yet, and prove that the obvious line has no effect;
-# - say what the missing $\frac12$ of `nn.MSELoss` does to the learning rate, and show the two versions to be equal once it is accounted for.
+# - write linear regression with `nn.Linear`, `nn.MSELoss` and `torch.optim.SGD`;
+# - say when the initialization of a layer has no effect, and how to make sure that it has;
+# - convert a learning rate between losses that differ by a constant factor;
+# - prove that two training programs are equivalent, rather than compare their final losses.
 #
-# **Cost**: about ten seconds on a CPU, no download, no use for a GPU.
+# **Cost**: a few seconds on a CPU, no download, no use of a GPU.
 
 # %%
 import math
+import time
 import warnings
 
 import matplotlib.pyplot as plt
@@ -45,147 +49,289 @@ from torch import nn
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.linear_regression import (
-    LinearRegressionScratch, Module, SyntheticRegressionData, Timer,
-    Trainer, add_to_class)
+    LinearRegressionScratch, Module, SyntheticRegressionData, Trainer,
+    sgd_step)
 
 d2l.use_style()
 
 # %% tags=["parameters"]
-num_seeds = 20  # repetitions in Exercise 3.5-4
-time_compile = False  # also torch.compile, up to a minute on a CPU
-
-# %%
-w_true, b_true = torch.tensor([2, -3.4]), 4.2
-
-def make_data(seed=0):
-    """New data with their own order of batches, equal for equal seeds."""
-    return SyntheticRegressionData(
-        w_true, b_true, generator=torch.Generator().manual_seed(seed))
-
-X, y = next(iter(make_data().train_dataloader()))  # (32, 2), (32, 1)
+num_repeats = 20  # data sets for each size in Exercise 3.5-4
+timing_steps = 200  # optimizer steps that Exercise 3.5-5 times
+try_compile = False  # torch.compile needs a C++ compiler and a minute
 
 # %% [markdown]
-# ## 3.5.1 Defining the model
+# ## 3.5.1 The model
 #
-# In a *fully connected* layer every output is a weighted sum of all inputs plus a bias.
-# PyTorch's `nn.Linear(d, q)` is such a layer with $d$ inputs and $q$ outputs:
+# In linear regression every input is connected to every output, of which there is one.
+# A layer of this kind is called *fully connected*; PyTorch's name for it is `nn.Linear`.
+# For a batch of $n$ examples with $d$ features it computes
 #
-# $$\hat{\mathbf{Y}} = \mathbf{X}\mathbf{W}^\top+\mathbf{b}. \tag{3.5.1}$$
+# $$\hat{\mathbf{y}} = \mathbf{X}\mathbf{W}^\top+\mathbf{b}, \tag{3.5.1}$$
 #
-# Here $\mathbf{X}$ has shape $(n,d)$ for $n$ examples, $\mathbf{W}$ is the attribute `weight` of shape $(q,d)$, one row for each output, $\mathbf{b}$ is `bias` of shape $(q,)$, and the predictions $\hat{\mathbf{Y}}$ have shape $(n,q)$.
-# Linear regression has one output, $q=1$.
-# Its weight is the row $\mathbf{w}^\top$ of shape $(1,d)$, where Section 3.4 had a column.
+# where $\mathbf{X}\in\mathbb{R}^{n\times d}$ holds the features, $\mathbf{W}\in\mathbb{R}^{1\times d}$ the weights, $\mathbf{b}\in\mathbb{R}^{1}$ the bias, and $\hat{\mathbf{y}}\in\mathbb{R}^{n\times1}$ the predictions.
+# The layer stores one *row* for each output, so `weight` is the transpose of the column `w` of Section 3.4.
+# Both tensors are wrapped in `nn.Parameter`, hence registered: an optimizer finds them, and `state_dict` saves them.
 
 # %%
-layer = nn.Linear(2, 1)
-by_hand = X @ layer.weight.mT + layer.bias  # (32, 2) @ (2, 1) + (1,)
-torch.testing.assert_close(layer(X), by_hand)
-print({name: tuple(p.shape) for name, p in layer.named_parameters()})
+layer = nn.Linear(2, 1)  # two inputs, one output
+X = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])  # (3, 2)
+for name, param in layer.named_parameters():
+    print(f"{name:7} {tuple(param.shape)}")
+torch.testing.assert_close(layer(X), X @ layer.weight.mT + layer.bias)
+
+# %%
+# check 3.5-C8: two weights and a bias, all registered
+assert sum(p.numel() for p in layer.parameters()) == 3
+assert list(layer.state_dict()) == ["weight", "bias"]
 
 # %% [markdown]
-# Often the number of inputs is a nuisance to compute, for instance behind several convolutions.
-# `nn.LazyLinear(q)` leaves it open: the layer looks at its first batch, reads off $d$, and only then creates its parameters.
-# This is called *lazy initialization*.
-# Until then `weight` is a placeholder.
+# A new layer already has values.
+# PyTorch draws each weight, and the bias too, from the uniform distribution
 #
-# ### An initialization that does nothing
+# $$W_{1j},\ b\ \sim\ \mathcal{U}\left(-\frac1{\sqrt d},\frac1{\sqrt d}\right),\qquad \text{standard deviation}\ \frac1{\sqrt{3d}}, \tag{3.5.2}$$
 #
-# We want weights from $\mathcal{N}(0,0.01^2)$ and bias 0, as in Section 3.4.
-# A line found in many tutorials is `net.weight.data.normal_(0, 0.01)`, right after the layer is made.
-# It raises no error on a lazy layer.
-# Let us follow it with 200 inputs, so that there are enough weights for statistics.
+# where $W_{1j}$ is the weight of feature $j$, $b$ the only entry of $\mathbf{b}$ and $d$ the number of inputs; all are numbers.
+# The standard deviation follows from that of a uniform distribution on $[-a,a]$, which is $a/\sqrt3$.
+# For $d=200$ the bounds are $\pm0.071$ and the standard deviation is $1/\sqrt{600}\approx0.041$, four times the 0.01 of Section 3.4.
+#
+# To start as in Section 3.4 we overwrite these values with the functions of `nn.init`.
+# Their names end in an underscore because they change the tensor in place; they do so without autograd recording it.
+
+# %%
+torch.manual_seed(0)
+layer = nn.Linear(200, 1)
+bound, before = layer.weight.abs().max().item(), layer.weight.std().item()
+nn.init.normal_(layer.weight, mean=0, std=0.01)
+nn.init.zeros_(layer.bias)
+after = layer.weight.std().item()
+print(f"largest {bound:.3f}, standard deviation {before:.4f} -> {after:.4f}")
+assert bound <= 1 / math.sqrt(200) and 0.007 < after < 0.0125
+
+# %% [markdown]
+# ### A layer that does not know its size
+#
+# In a deep network it is tedious to work out the number of inputs of every layer.
+# `nn.LazyLinear(1)` asks only for the number of outputs and reads the number of inputs off the first batch.
+# Until then its parameters have no shape, and the layer is in a state of its own:
 
 # %%
 lazy = nn.LazyLinear(1)
-print("weight is an", type(lazy.weight).__name__,
-      "with", lazy.weight.data.numel(), "elements")
-lazy.weight.data.normal_(0, 0.01)
+print(lazy)
+print(type(lazy.weight).__name__, "with", lazy.weight.data.numel(),
+      "elements")
+
+# %% [markdown]
+# What happens if we initialize it now?
+# Much code that is in circulation does it as in the next cell, and nothing complains:
+
+# %%
+lazy.weight.data.normal_(0, 0.01)  # the trap: silently does nothing
 lazy.bias.data.fill_(0)
 
-X_wide = torch.randn(32, 200, generator=torch.Generator().manual_seed(0))
 torch.manual_seed(0)
-lazy(X_wide)  # the first batch creates the parameters
-print(f"weights after the first batch: standard deviation "
-      f"{lazy.weight.std():.4f}, bias {lazy.bias.item():.4f}")
+X200 = torch.randn(32, 200)  # (32, 200)
+lazy(X200)  # the first batch: now the layer gets its shape
+print(f"standard deviation {lazy.weight.std().item():.4f}, wanted 0.0100")
+print(f"bias {lazy.bias.item():.4f}, wanted 0")
 
 # %% [markdown]
-# The weights are four times as large as ordered, and the bias is not 0.
-# The reason is in the first line of output: before the first batch the tensor has no elements.
-# `normal_` filled all zero of them, and the first batch then created 200 new ones by the default rule of the layer, a uniform distribution between $-1/\sqrt d$ and $1/\sqrt d$.
-# A uniform distribution on $(-a,a)$ has standard deviation $a/\sqrt3$, so
+# Both orders were ignored.
+# The tensor behind `.data` has no elements, so filling it with normal numbers fills nothing, which is legal.
+# The first batch then creates the real tensors and initializes them by the default (3.5.2): 0.041 instead of 0.01, and a bias that is not 0.
 #
-# $$\operatorname{std}(W_{1j}) = \frac1{\sqrt{3d}}, \tag{3.5.2}$$
-#
-# where $W_{1j}$ is the weight of input $j$ and $d$ the number of inputs; for $d=200$ this is about 0.0408.
-#
-# Why did nobody complain?
-# The attribute `.data` hands out the raw memory of a tensor and bypasses every safeguard, here the one that would have told us that there is nothing to fill.
-# The functions in `nn.init` ask the parameter itself, and it refuses.
+# `.data` is the culprit.
+# It reaches around the checks of the parameter to the bare storage behind it.
+# `nn.init.normal_` asks the parameter itself, and gets an error that says what is wrong:
 
 # %%
-# check 3.5-C1: .data passes in silence, nn.init refuses
-placeholder = nn.LazyLinear(1)
-assert isinstance(placeholder.weight, nn.UninitializedParameter)
-assert placeholder.weight.data.numel() == 0
-placeholder.weight.data.normal_(0, 0.01)  # no error, no effect
+# check 3.5-C1: nn.init refuses a lazy parameter, .data does not
+fresh = nn.LazyLinear(1)
+assert isinstance(fresh.weight, nn.UninitializedParameter)
+assert fresh.weight.data.numel() == 0
 try:
-    nn.init.normal_(placeholder.weight, 0, 0.01)
-    raise AssertionError("nn.init should refuse a placeholder")
+    nn.init.normal_(fresh.weight, 0, 0.01)
+    message = None
 except ValueError as error:
-    print("ValueError:", str(error).split(" in <")[0])
+    message = str(error)
+print("ValueError:", message.split(" in <")[0])
+assert message is not None and "uninitialized" in message
+fresh.weight.data.normal_(0, 0.01)  # raises nothing
+assert isinstance(fresh.weight, nn.UninitializedParameter)
 
 # %%
-# check 3.5-C2: the layer starts from its default, not from our line
-assert 0.035 < lazy.weight.std() < 0.047  # expected 0.0408
-assert lazy.bias.abs() > 1e-6
+# check 3.5-C2: the weights follow the default, not our order
+assert 0.035 < lazy.weight.std() < 0.047  # 1 / sqrt(600) = 0.0408
+assert lazy.weight.abs().max() <= 1 / math.sqrt(200)
+assert lazy.bias != 0
 
 # %% [markdown]
-# Two remedies are right: state the number of inputs, `nn.Linear(d, 1)`, or send one batch through the layer *before* initializing it.
-# The rule to remember is that initialization comes after the parameters exist; Section 6.4 returns to it.
-
-# %%
-before = lazy.weight.detach().clone()  # (1, 200), as the first batch left it
-torch.manual_seed(0)
-nn.init.normal_(lazy.weight, 0, 0.01)
-nn.init.zeros_(lazy.bias)
-
-bins = torch.linspace(-0.075, 0.075, 31)
-ax = plt.subplots(figsize=(5.5, 2.8))[1]
-ax.hist(before.ravel(), bins, color="C1", alpha=0.7,
-        label=".data before the first batch")
-ax.hist(lazy.weight.detach().ravel(), bins, histtype="step", color="C0",
-        linewidth=2, label="nn.init after it")
-for sign in (-1, 1):
-    ax.axvline(sign / math.sqrt(200), color="#555555", ls="--")
-ax.text(1 / math.sqrt(200) - 0.001, 45, r"$1/\sqrt{d}$", ha="right")
-ax.set(xlabel="weight", ylabel="number of weights")
-ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
-d2l.describe(ax, "Two histograms of 200 weights. Those set by .data too "
-             "early spread evenly over the whole interval between minus and "
-             "plus 1 over the square root of d; those set after the first "
-             "batch form a narrow peak at 0.")
-
-# %% [markdown]
-# **Figure 3.5.1.** The early line leaves the default, uniform up to $\pm1/\sqrt d$; initializing after the first batch gives the narrow bell that was ordered.
-
-# %%
-# check 3.5-C3: after the first batch the initialization takes effect
-assert 0.007 < lazy.weight.std() < 0.0125
-assert lazy.bias.item() == 0
-
-# %% [markdown]
-# For two inputs and three epochs, the difference is lost in training.
-# It is not for a model that has more weights than examples: there the start survives to the end, and Section 3.7 shows how an experiment on weight decay is distorted by it.
+# The remedy is the right order: first a batch, then the initialization.
+# The batch may hold anything that has the right width; its output is thrown away.
 #
-# Our class offers both ways.
-# With `num_inputs` it initializes at once; without, in the first call of `forward`.
+# ![Two time lines of a lazy layer. In both it passes from no elements, through the first batch, which creates the parameters and fills them by default, to use. Above, the own initialization comes before the first batch and is lost. Below, it comes after the first batch and lasts.](img/lazy-timeline.svg)
+#
+# **Figure 3.5.1.** The first batch creates the parameters and gives them default values; an initialization before it is lost, one after it lasts.
+
+# %%
+torch.manual_seed(0)
+repaired = nn.LazyLinear(1)
+with torch.no_grad():
+    repaired(torch.zeros(1, 200))  # any batch of width 200
+nn.init.normal_(repaired.weight, 0, 0.01)
+nn.init.zeros_(repaired.bias)
+print(repaired)
+print(f"standard deviation {repaired.weight.std().item():.4f}")
+
+# %%
+# check 3.5-C3: after the first batch the initialization holds
+assert 0.007 < repaired.weight.std() < 0.0125 and repaired.bias == 0
+kept = repaired.weight.detach().clone()
+repaired(X200)  # a second batch changes nothing
+assert torch.equal(repaired.weight, kept)
+
+# %% [markdown]
+# One layer has 200 weights, too few to see the shape of a distribution.
+# Twenty layers show it.
+
+# %%
+def start_weights(repair):
+    """Weights of a lazy layer with 200 inputs after its first batch."""
+    layer = nn.LazyLinear(1)
+    if not repair:
+        layer.weight.data.normal_(0, 0.01)  # no effect
+    layer(torch.zeros(1, 200))
+    if repair:
+        nn.init.normal_(layer.weight, 0, 0.01)
+    return layer.weight.detach()  # (1, 200)
+
+
+torch.manual_seed(1)
+lost, fixed = (torch.cat([start_weights(repair) for _ in range(20)])
+               for repair in (False, True))  # (20, 200) each
+
+# %%
+fig, ax = plt.subplots()
+bins = torch.linspace(-0.08, 0.08, 65)
+grid = torch.linspace(-0.08, 0.08, 401)
+for weights, when, color in ((lost, "before", "C1"), (fixed, "after", "C0")):
+    ax.hist(weights.flatten(), bins, density=True, color=color, alpha=0.6,
+            label=f"initialized {when} the first batch")
+ax.plot(grid, torch.exp(-grid**2 / 2e-4) / math.sqrt(2e-4 * math.pi), "k--",
+        lw=1.2, label=r"intended, $\mathcal{N}(0, 0.01^2)$")
+a = 1 / math.sqrt(200)  # the default is uniform on [-a, a]
+ax.plot([-a, -a, a, a], [0, 0.5 / a, 0.5 / a, 0], "k:", lw=1.5,
+        label="default (3.5.2)")
+ax.set(xlabel="weight", ylabel="density", xlim=(-0.08, 0.08), ylim=(0, 66))
+ax.legend(loc="upper right")
+d2l.describe(ax, """Two histograms of the weights of a layer with 200
+    inputs. Initialized before the first batch they are spread evenly
+    between -0.071 and 0.071; initialized after it they form a narrow bell
+    of standard deviation 0.01 around zero.""")
+
+# %% [markdown]
+# **Figure 3.5.2.** The same call of the initialization, before and after the first batch.
+# Before it, the weights are those that PyTorch chose.
+
+# %% [markdown]
+# For two features and a convex loss the wrong start does little harm, which is why nobody notices.
+# It does harm where the start survives training.
+# By (3.5.2) the half squared norm of the weights starts at $\frac12\cdot d\cdot\frac1{3d}=\frac16$ on average, whatever the number of inputs, where $\frac12\cdot200\cdot0.01^2=0.01$ was intended.
+# Section 3.7 studies penalties on exactly this quantity, with 200 inputs and 20 examples; there the lost initialization distorts the result.
+
+# %%
+# check: the lost start has half squared norm 1/6, not 0.01
+half_norms = (lost**2).sum(dim=1) / 2, (fixed**2).sum(dim=1) / 2  # (20,)
+print(f"half squared norm: {half_norms[0].mean().item():.3f} instead of "
+      f"{half_norms[1].mean().item():.3f}")
+assert abs(half_norms[0].mean() - 1 / 6) < 0.01
+assert abs(half_norms[1].mean() - 0.01) < 0.001
+
+# %% [markdown]
+# ## 3.5.2 The loss
+#
+# `nn.MSELoss` is the mean squared error.
+# It differs from the loss of Section 3.4, (3.4.2), by a factor:
+#
+# $$L_{\mathrm{MSE}} = \frac1{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\left(\hat y^{(i)}-y^{(i)}\right)^2 = 2L_{\mathcal{B}},\qquad \partial_{\mathbf{w}}L_{\mathrm{MSE}} = \frac2{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\mathbf{x}^{(i)}\left(\hat y^{(i)}-y^{(i)}\right). \tag{3.5.3}$$
+#
+# Here $\mathcal{B}$ is the minibatch, $|\mathcal{B}|$ its number of examples, $\hat y^{(i)}$ and $y^{(i)}$ prediction and label of example $i$, both numbers, $\mathbf{x}^{(i)}\in\mathbb{R}^d$ its features and $\mathbf{w}\in\mathbb{R}^d$ the weights.
+# The minimum is where it was, but the gradients are twice as long, and a step of SGD with them is twice as long too:
+#
+# $$\mathbf{w}-\eta\,\partial_{\mathbf{w}}L_{\mathrm{MSE}} = \mathbf{w}-(2\eta)\,\partial_{\mathbf{w}}L_{\mathcal{B}}. \tag{3.5.4}$$
+#
+# A learning rate of $\eta=0.03$ acts like 0.06 in Section 3.4.
+# So the error that is left after 96 steps is not $0.97^{96}\approx0.054$ times the first one but $0.94^{96}\approx0.0026$ times: 20 times smaller, and no merit of the library.
+# In return the limit of stability, $\eta<2/\lambda_{\max}$ in Section 3.1, is reached at half the learning rate: $\eta<1/\lambda_{\max}$.
+
+# %%
+y_hat, y = torch.tensor([[3.0]]), torch.tensor([[5.0]])
+half = ((y_hat - y) ** 2 / 2).mean()
+print("half mean square:", half.item(), "  nn.MSELoss:",
+      nn.MSELoss()(y_hat, y).item())
+assert nn.MSELoss()(y_hat, y) == 2 * half
+
+# %% [markdown]
+# Section 3.4 met labels of shape $(n,)$ that were broadcast against predictions of shape $(n,1)$, without an error.
+# `nn.MSELoss` notices, but it only warns, and then returns the wrong number all the same:
+
+# %%
+# check 3.5-C6: a warning for (n, 1) against (n,), and a wrong value
+predictions = torch.tensor([[1.0], [2.0], [3.0]])  # (3, 1)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    wrong = nn.MSELoss()(predictions, predictions[:, 0])
+print(f"{caught[0].category.__name__}: "
+      f"{str(caught[0].message).split('. ')[0]}.")
+print(f"loss of perfect predictions: {wrong.item():.3f}")
+assert len(caught) == 1 and "broadcasting" in str(caught[0].message)
+torch.testing.assert_close(
+    wrong, ((predictions - predictions.mT) ** 2).mean())  # of 9, not of 3
+
+# %% [markdown]
+# Warnings of this kind scroll past in a long log.
+# `warnings.simplefilter("error")` at the top of a program turns them into errors; the tests of this book treat them so.
+
+# %% [markdown]
+# ## 3.5.3 The optimizer
+#
+# `torch.optim.SGD(params, lr)` receives an iterable of parameters and the learning rate.
+# Its `step` and `zero_grad` do what those of our class do; Section 3.4 has compared them.
+# It also offers momentum, weight decay and *parameter groups*, sets of parameters with settings of their own.
+#
+# One question is left from above.
+# The `Trainer` creates the optimizer *before* the first batch.
+# If the model is lazy, the optimizer then receives parameters without elements; are those that it updates later the ones that the layer uses?
+# They are, because a lazy parameter is never exchanged for another object.
+# The first batch gives the same object a shape and turns its class into `nn.Parameter`, and whoever holds a reference to it sees the change.
+
+# %%
+# check 3.5-C7: an optimizer from before the first batch still works
+torch.manual_seed(2)
+lazy = nn.LazyLinear(1)
+optimizer = torch.optim.SGD(lazy.parameters(), lr=0.1)
+held = optimizer.param_groups[0]["params"][0]
+assert isinstance(held, nn.UninitializedParameter)
+loss = lazy(X).square().mean()  # X: (3, 2)
+assert held is lazy.weight and type(held) is nn.Parameter
+before = held.detach().clone()
+loss.backward()
+optimizer.step()
+torch.testing.assert_close(lazy.weight, before - 0.1 * lazy.weight.grad)
+assert not torch.equal(lazy.weight, before)
+
+# %% [markdown]
+# ## 3.5.4 Training
+#
+# The parts together are the model of this section.
+# If the number of inputs is given, the layer is initialized at once.
+# If not, `forward` does with the first batch what we did by hand: run it through the layer once, then initialize.
 
 # %% tags=["export"]
 class LinearRegression(Module):
-    """Linear regression with `nn.Linear`, lazy without `num_inputs`.
+    """Linear regression with `nn.Linear` and the mean squared error.
 
-    The weights start from a normal distribution with standard deviation
-    0.01 and the bias at 0, for a lazy layer at its first batch.
+    `lr` is the learning rate. With `num_inputs=None` the layer takes its
+    number of inputs from the first batch, and is initialized right after.
     """
 
     def __init__(self, lr, num_inputs=None):
@@ -195,247 +341,269 @@ class LinearRegression(Module):
             self.net = nn.LazyLinear(1)
         else:
             self.net = nn.Linear(num_inputs, 1)
-            self.init_params()
+            self.initialize()
 
-    def init_params(self):
-        nn.init.normal_(self.net.weight, 0, 0.01)
+    def initialize(self):
+        nn.init.normal_(self.net.weight, mean=0, std=0.01)
         nn.init.zeros_(self.net.bias)
 
     def forward(self, X):
+        """Predictions (n, 1) for features X of shape (n, d)."""
         if isinstance(self.net.weight, nn.UninitializedParameter):
             with torch.no_grad():
-                self.net(X[:1])  # creates the parameters
-            self.init_params()
-        return self.net(X)  # (n, d) -> (n, 1)
+                self.net(X)  # creates the parameters
+            self.initialize()
+        return self.net(X)
 
-# %%
-for num_inputs in (200, None):
-    torch.manual_seed(0)
-    model = LinearRegression(lr=0.03, num_inputs=num_inputs)
-    model(X_wide)
-    print(f"num_inputs={num_inputs}: weights with standard deviation "
-          f"{model.net.weight.std():.4f}, bias {model.net.bias.item()}")
-    assert 0.007 < model.net.weight.std() < 0.0125
+    def loss(self, y_hat, y):
+        return nn.MSELoss()(y_hat, y)
 
-# %%
-# check 3.5-C8: two weights and a bias, all registered
-model = LinearRegression(lr=0.03, num_inputs=2)
-assert sum(p.numel() for p in model.parameters()) == 3
-assert set(model.state_dict()) == {"net.weight", "net.bias"}
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), self.lr)
+
+    def get_w_b(self):
+        """Weights (1, d) and bias (1,), detached from the graph."""
+        return self.net.weight.detach(), self.net.bias.detach()
 
 # %% [markdown]
-# ## 3.5.2 Defining the loss
-#
-# `nn.MSELoss` is the *mean squared error*, without the $\frac12$ that our formulas carry:
-#
-# $$\operatorname{MSE} = \frac1{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\left(\hat y^{(i)}-y^{(i)}\right)^2 = 2L_{\mathcal{B}}, \tag{3.5.3}$$
-#
-# where $\mathcal{B}$ is the batch of $|\mathcal{B}|$ examples, $\hat y^{(i)}$ and $y^{(i)}$ are prediction and label of example $i$, and $L_{\mathcal{B}}$ is the loss of Section 3.4, all of them numbers.
-# A loss twice as large has the same minimum.
-# Its gradient, however, is twice as large too, so that the same learning rate makes steps twice as long: `lr=0.03` acts like 0.06.
-
-# %% tags=["export"]
-@add_to_class(LinearRegression)
-def loss(self, y_hat, y):
-    """Mean squared error, without the factor 1/2."""
-    return nn.MSELoss()(y_hat, y)
+# Both ways of construction draw the same random numbers in the same order, so with the same seed they start from the same weights.
+# A lazy model whose parameters were loaded from a file keeps them: loading gives them a shape, and `forward` then has nothing to do.
 
 # %%
-scratch, concise = LinearRegressionScratch(2, 0.03), model
-y_hat = torch.zeros(32, 1)
-torch.testing.assert_close(concise.loss(y_hat, y),
-                           2 * scratch.loss(y_hat, y))
+# check: lazy or not, the same start; loaded parameters are kept
+torch.manual_seed(3)
+eager = LinearRegression(lr=0.03, num_inputs=200)
+torch.manual_seed(3)
+lazy = LinearRegression(lr=0.03)
+lazy(X200)
+assert torch.equal(lazy.net.weight, eager.net.weight)
+assert 0.007 < lazy.net.weight.std() < 0.0125 and lazy.net.bias == 0
+assert sum(p.numel() for p in lazy.parameters()) == 201
+
+loaded = LinearRegression(lr=0.03)
+loaded.load_state_dict(eager.state_dict())
+assert torch.equal(loaded(X200), eager(X200))
 
 # %% [markdown]
-# What does it do with labels of shape $(n,)$, the trap of Section 3.4?
-# It computes the wrong loss as well, but it warns.
-# In a long training log one line is easily missed; turning warnings into errors, as the tests of this book do, is a cheap defence.
+# The data are those of Section 3.4, with $\mathbf{w}=[2,-3.4]^\top$ and $b=4.2$, and so are the `Trainer`, the 3 epochs, the batches of 32 and the learning rate of 0.03.
 
 # %%
-# check 3.5-C6: MSELoss warns when the shapes differ
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    nn.MSELoss()(y_hat, y[:, 0])  # (32, 1) against (32,)
-assert len(caught) == 1 and caught[0].category is UserWarning
-print(str(caught[0].message).split(". ")[0] + ".")
+truth = torch.tensor([2.0, -3.4, 4.2])  # w1, w2, b
 
-# %% [markdown]
-# ## 3.5.3 Defining the optimizer
-#
-# `torch.optim.SGD` takes any iterable of parameters; `self.parameters()` lists those that the model has registered, which for `nn.Linear` are all.
 
-# %% tags=["export"]
-@add_to_class(LinearRegression)
-def configure_optimizers(self):
-    return torch.optim.SGD(self.parameters(), self.lr)
+def make_data(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return SyntheticRegressionData(truth[:2], truth[2].item(),
+                                   generator=generator)
 
-# %% [markdown]
-# There is a question of order once more.
-# `Trainer.fit` creates the optimizer before the first batch, when a lazy layer still has placeholders.
-# Does the optimizer then hold parameters that the first batch replaces?
-# It does not: a placeholder turns into the real parameter in place, and remains the same Python object.
 
-# %%
-# check 3.5-C7: an optimizer made before the parameters exist trains them
 torch.manual_seed(0)
-model = LinearRegression(lr=0.03)
-optimizer = model.configure_optimizers()
-held = optimizer.param_groups[0]["params"]
-assert held[0].data.numel() == 0
-model(X)  # the first batch
-start = [p.detach().clone() for p in held]
-model.loss(model(X), y).backward()
-optimizer.step()
-assert held[0] is model.net.weight and held[1] is model.net.bias
-assert all((p != s).all() for p, s in zip(held, start))
-
-# %% [markdown]
-# ## 3.5.4 Training
-#
-# The trainer is the one of Section 3.4, without a change.
-# Before we run it, we predict the result.
-# With the learning rate doubled in effect, the fraction of the error that is left after $t$ steps is
-#
-# $$\frac{\|\mathbf{e}_t\|}{\|\mathbf{e}_0\|} \approx (1-2\eta)^t, \tag{3.5.4}$$
-#
-# where $\mathbf{e}_t$ is the vector of the three parameter errors after $t$ steps and $\eta$ the learning rate.
-# For $\eta=0.03$ and 96 steps this is $0.94^{96}\approx0.0026$: about a twentieth of the 0.0537 of Section 3.4.
-
-# %%
-torch.manual_seed(0)
-model = LinearRegression(lr=0.03)
-trainer = Trainer(max_epochs=3)
+model, trainer = LinearRegression(lr=0.03), Trainer(max_epochs=3)
+model.board.yscale = "log"
 trainer.fit(model, make_data())
 
 # %% [markdown]
-# **Figure 3.5.2.** The board of the trainer; its losses are not halved as those of Figure 3.4.3 are, and they fall faster.
-#
-# To read the result we ask the layer for its parameters.
-# `detach` returns them without their history, so that nothing computed from them is differentiated by accident.
-# Older code uses `.data` for this; the values are the same, but as the lazy layer showed, `.data` also hides errors, and we do without it.
-
-# %% tags=["export"]
-@add_to_class(LinearRegression)
-def get_w_b(self):
-    """Weights (1, d) and bias (1,), detached from the graph."""
-    return self.net.weight.detach(), self.net.bias.detach()
+# **Figure 3.5.3.** The loss of the concise model, drawn by the same board as in Section 3.4.
+# The last points lie far below those of Section 3.4.
 
 # %%
-def errors_of(w, b):
-    """True minus estimated parameters (w1, w2, b): (3,)."""
-    return torch.cat([w_true - w.detach().ravel(), b_true - b.detach()])
-
 torch.manual_seed(0)
-scratch = LinearRegressionScratch(2, lr=0.03)
+scratch = LinearRegressionScratch(num_inputs=2, lr=0.03)
 scratch.board.display = False
 Trainer(max_epochs=3).fit(scratch, make_data())
-errors = {"scratch": errors_of(scratch.w, scratch.b),
-          "concise": errors_of(*model.get_w_b())}
-print("error of       w1        w2         b")
-for name, e in errors.items():
-    print(f"{name:8}", "".join(f"{v:10.4f}" for v in e.tolist()))
+
+w, b = model.get_w_b()  # (1, 2), (1,)
+estimate = torch.cat((w[0], b))  # (3,)
+by_hand = torch.cat((scratch.w[:, 0], scratch.b)).detach()
+print("      true  estimate    error   error in 3.4")
+for name, t, e, s in zip(("w1", "w2", "b"), truth, estimate, by_hand):
+    print(f"{name:3}{t:7.2f}{e:10.4f}{t - e:9.4f}{t - s:15.4f}")
 
 # %%
-# check 3.5-C4: errors below 0.05 and at least 5 times below those of 3.4
-assert errors["concise"].abs().max() < 0.05
-assert (errors["scratch"].abs() > 5 * errors["concise"].abs()).all()
+# check 3.5-C4: errors below 0.05, far smaller than those of 3.4
+errors, errors_by_hand = (truth - estimate).abs(), (truth - by_hand).abs()
+assert (errors < 0.05).all()
+assert errors_by_hand.max() > 5 * errors.max()
 
 # %% [markdown]
-# The concise version is not better because professionals wrote it.
-# It took longer steps.
-# Whoever compares two implementations at "the same learning rate" should first look for such a factor.
+# Same data, same learning rate, same number of steps, and yet errors that are many times smaller: if we did not know about the factor 2, we would now praise the library.
+
+# %% [markdown]
+# ### Reading parameters
 #
-# ### The same computation
-#
-# If the factor 2 is the only difference, a scratch model with twice the learning rate must take the same path, provided that both start from the same parameters and see the same batches.
-# We run them side by side and compare after every step.
+# `get_w_b` returns *detached* tensors: they share the memory of the parameters, but autograd does not follow what is computed from them.
+# Older code writes `.data` for the same purpose.
+# The difference shows when someone changes the result.
+# Autograd keeps, for the backward pass, a reference to tensors that it will need, and counts their changes to notice if they are no longer what they were.
+# A change through `detach()` is counted, one through `.data` is not:
 
 # %%
-torch.manual_seed(0)
-scratch = LinearRegressionScratch(2, lr=0.06)
+w = torch.tensor([3.0], requires_grad=True)
+loss = (w**2).sum()  # the gradient 2w needs the value of w
+w.data.mul_(10)  # unnoticed
+loss.backward()
+print("through .data:   gradient", w.grad.item(), "but it should be 6.0")
+assert w.grad == 60
+
+w = torch.tensor([3.0], requires_grad=True)
+loss = (w**2).sum()
+w.detach().mul_(10)  # counted
+try:
+    loss.backward()
+    raised = False
+except RuntimeError:
+    raised = True
+print("through detach(): RuntimeError", raised)
+assert raised and w.grad is None
+
+# %% [markdown]
+# Shared memory has a second consequence.
+# Parameters that are kept for later must be copied, or they will move with the training:
+
+# %%
+w, b = model.get_w_b()
+copy = w.clone()
+model.board.display = False
+trainer.fit(model, make_data(seed=1))
+assert torch.equal(w, model.net.weight) and not torch.equal(copy, w)
+
+# %% [markdown]
+# ### The two programs are the same
+#
+# Now remove the differences.
+# Give both models the same start and the same batches, and the model with `nn.MSELoss` half the learning rate of the other.
+# If everything said above is right, the two agree not only in the end but after every step.
+
+# %%
+def copy_start(scratch, concise):
+    """Give the concise model the parameters of the other one."""
+    with torch.no_grad():
+        concise.net.weight.copy_(scratch.w.mT)  # (d, 1) -> (1, d)
+        concise.net.bias.copy_(scratch.b)
+
+
+def train_step(model, optimizer, X, y):
+    loss = model.loss(model(X), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+# %%
+# check 3.5-C5: scratch at 0.06 and concise at 0.03 agree at every step
+torch.manual_seed(4)
+scratch = LinearRegressionScratch(num_inputs=2, lr=0.06)
 concise = LinearRegression(lr=0.03, num_inputs=2)
-with torch.no_grad():
-    concise.net.weight.copy_(scratch.w.mT)  # (2, 1) -> (1, 2)
-optimizers = [m.configure_optimizers() for m in (scratch, concise)]
-gaps, data = [], make_data()
-for epoch in range(3):
-    for X, y in data.train_dataloader():
-        for m, optimizer in zip((scratch, concise), optimizers):
-            optimizer.zero_grad()
-            m.loss(m(X), y).backward()
-            optimizer.step()
-        gaps.append((errors_of(*concise.get_w_b())
-                     - errors_of(scratch.w, scratch.b)).abs().max())
-
-# %%
-# check 3.5-C5: twice the learning rate, the same path
-assert len(gaps) == 96 and max(gaps) < 1e-5
+copy_start(scratch, concise)
+pair = [(m, m.configure_optimizers()) for m in (scratch, concise)]
+loader, steps = make_data().train_dataloader(), 0
+for _ in range(3):
+    for X, y in loader:
+        for net, optimizer in pair:
+            train_step(net, optimizer, X, y)
+        w, b = concise.get_w_b()
+        torch.testing.assert_close(w.mT, scratch.w, rtol=0, atol=1e-5)
+        torch.testing.assert_close(b, scratch.b, rtol=0, atol=1e-5)
+        steps += 1
+assert steps == 96
 
 # %% [markdown]
-# The same holds in the other direction: the concise version with *half* the learning rate repeats the run of Section 3.4.
-# For the figure, its losses are halved, so that all curves show $L_{\mathcal{B}}$.
+# For a picture we keep the loss of every batch.
+# The board does that if it is asked for 32 points an epoch, one for each batch.
 
 # %%
-def loss_curve(model):
-    """Train for 3 epochs -> the loss of each of the 96 batches."""
+def batch_losses(model):
+    """Train for 3 epochs; the reported loss of each batch, (96,)."""
+    model.plot_train_per_epoch = 32
     model.board.display = False
-    model.plot_train_per_epoch = 32  # a point for each batch
     Trainer(max_epochs=3).fit(model, make_data())
-    return torch.tensor(model.board.data["train_loss"])[:, 1]  # (96,)
+    return torch.tensor([v for _, v in model.board.data["train_loss"]])
 
-curves = {}
-for name, cls, lr in (("scratch", LinearRegressionScratch, 0.03),
-                      ("concise", LinearRegression, 0.03),
-                      ("half", LinearRegression, 0.015)):
-    model = cls(lr=lr, num_inputs=2)
-    with torch.no_grad():  # the same start for all
-        for p in ((model.w, model.b) if name == "scratch"
-                  else model.parameters()):
-            p.zero_()
-    curves[name] = loss_curve(model) / (1 if name == "scratch" else 2)
+
+torch.manual_seed(4)
+scratch = LinearRegressionScratch(num_inputs=2, lr=0.03)
+concise = [LinearRegression(lr, num_inputs=2) for lr in (0.03, 0.015)]
+for net in concise:
+    copy_start(scratch, net)
+curves = [batch_losses(net) for net in (scratch, *concise)]
 
 # %%
-fig, ax = plt.subplots(figsize=(6, 3))
-t = torch.arange(96)
-ax.plot(t, curves["concise"], color="C1", label="concise, lr = 0.03")
-ax.plot(t, curves["scratch"], color="C4", linewidth=5,
-        label="scratch, lr = 0.03")
-ax.plot(t, curves["half"], color="black", ls="--", linewidth=1.3,
-        label="concise, lr = 0.015")
-ax.set(xlabel="step", ylabel=r"half squared error $L_{\mathcal{B}}$",
-       yscale="log")
-ax.legend()
-d2l.describe(ax, "On a logarithmic axis the concise version with learning "
-             "rate 0.03 falls twice as steeply as the scratch version. With "
-             "learning rate 0.015 it lies exactly on the scratch curve.")
+fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), sharey=True)
+labels = ["3.4, lr 0.03", "3.5, lr 0.03", "3.5, lr 0.015"]
+for ax, scale, title in zip(axes, (1, 0.5), ("as reported",
+                                             "as half mean squares")):
+    for curve, label, factor, style in zip(
+            curves, labels, (1, scale, scale), ("-", "-.", ":")):
+        ax.plot(factor * curve, style, label=label,
+                lw=3 if style == ":" else 1.8)
+    ax.set(xlabel="step", yscale="log", title=title)
+axes[0].set_ylabel("loss of the batch")
+axes[0].legend(loc="lower left")
+d2l.describe(axes, """Batch loss against step on a logarithmic axis. As
+    reported, the concise model with half the learning rate runs parallel
+    to the scratch model, a factor of two above; measured by the same loss
+    the two curves coincide. With the same learning rate the concise model
+    falls twice as fast.""")
 
 # %% [markdown]
-# **Figure 3.5.3.** With half the learning rate the concise version (dashed) lies on the curve of the scratch version; with the same one it falls twice as steeply.
+# **Figure 3.5.4.** Loss curves of Sections 3.4 and 3.5 on the same data, start and batches.
+# Left, each model reports its own loss: with half the learning rate the concise one keeps a factor of 2 above the other.
+# Right, in the same unit: the dotted curve lies on the solid one at every step.
+# The losses of two programs can be compared only after both are in the same unit.
 
 # %%
-torch.testing.assert_close(curves["half"], curves["scratch"],
-                           rtol=1e-3, atol=1e-6)
-assert curves["concise"][-1] < curves["scratch"][-1] / 20
+# check: with half the learning rate the curves coincide, else they do not
+torch.testing.assert_close(curves[2] / 2, curves[0], rtol=1e-3, atol=0)
+assert curves[1][-1] / 2 < 0.1 * curves[0][-1]
 
 # %% [markdown]
-# ## 3.5.5 What the framework gives, and what it hides
+# The limit of stability has moved, too.
+# The features have variance 1, so that $\lambda_{\max}\approx1$.
+# With $\eta=1.3$ a full-batch step multiplies the error by about $1-1.3=-0.3$ in Section 3.4, which is fast, and by $1-2.6=-1.6$ here, which explodes.
+
+# %%
+# check: a learning rate that suits 3.4 makes the concise model diverge
+torch.manual_seed(4)
+scratch = LinearRegressionScratch(num_inputs=2, lr=1.3)
+concise = LinearRegression(lr=1.3, num_inputs=2)
+data = make_data()
+X, y = data.X[:1000], data.y[:1000]
+for net in (scratch, concise):
+    optimizer = net.configure_optimizers()
+    for _ in range(30):
+        train_step(net, optimizer, X, y)
+assert (scratch.w[:, 0] - truth[:2]).abs().max() < 0.01
+assert (concise.get_w_b()[0][0] - truth[:2]).abs().max() > 1e4
+
+# %% [markdown]
+# ## 3.5.5 What a library gives
 #
-# The concise version is shorter, but that is its least advantage.
-# Its layer is registered, so that it can be saved, moved to another device and converted to another number type, which the tensors of Section 3.4 could not.
-# Its parts were tested by many thousands of users, run on every device that PyTorch knows, and are the parts that larger networks are made of.
+# | part | Section 3.4 | here | the same numbers? |
+# | --- | --- | --- | --- |
+# | weights | `w`, a column $(d,1)$, not registered | `net.weight`, a row $(1,d)$, registered | yes, transposed |
+# | start | $\mathcal{N}(0,0.01^2)$, bias 0 | (3.5.2), unless initialized after the first batch | same distribution after `initialize` |
+# | loss | half the mean square | the mean square | twice as large: halve the learning rate |
+# | labels of shape $(n,)$ | `ValueError` | a warning | no |
+# | update | `SGD.step` | `torch.optim.SGD.step` | yes |
+# | loop | `Trainer` | the same `Trainer` | yes |
 #
-# What it hides are decisions: the start of the weights, the factor in the loss, the meaning of the learning rate.
-# This section found two of them by computing the expected result first.
-# Scratch code remains necessary where a new idea has no layer yet, where one wants to know what a layer does, and where a result has to be tested against something independent.
+# For this model the library saves a handful of lines.
+# Its worth is elsewhere.
+# The parts are compiled, run on every device and have been tested by many more people than will ever test ours.
+# Exchanging one is a change of one line, for instance `torch.optim.Adam` for `torch.optim.SGD`.
+# And a reader who knows PyTorch knows what the program does.
+#
+# Code from scratch is needed where no part exists: a new loss, a new layer, a new rule for the update, or an experiment that has to look inside a part.
+# It also tells us what to look for when a part of the library does something else than we think, as it did twice in this section.
+# The way to trust own code is the one just taken: bring it and the library to a case that both can do, and compare every step.
 
 # %% [markdown]
 # ## Summary
 #
-# - `nn.Linear` stores its weight as $(q,d)$, one row for each output, and computes $\mathbf{X}\mathbf{W}^\top+\mathbf{b}$.
-# - Setting `.data` of a lazy layer before its first batch fills a tensor without elements; initialize after the parameters exist, with `nn.init`, which would have refused.
-# - `nn.MSELoss` lacks the $\frac12$: gradients double, and a learning rate acts like twice its value.
-# - Scratch and concise version, with this factor, the same start and the same batches, agree at every step.
-# - A lazy layer may be handed to an optimizer before its first batch, because its placeholder becomes the parameter in place.
+# - `nn.Linear(d, 1)` stores its weights as a row $(1,d)$ and starts them uniformly in $\pm1/\sqrt d$, the bias too.
+# - A lazy layer has no elements before its first batch; initializing it through `.data` before then does nothing, and nothing says so.
+# - First a batch, then `nn.init`; an optimizer may be older than the first batch, because the parameter objects stay the same.
+# - `nn.MSELoss` has no factor $\frac12$: a learning rate acts like twice its value, and the limit of stability is halved.
+# - Two programs are shown to be equivalent by the same start, the same batches and parameters that agree after every step; lower losses prove nothing.
 
 # %% [markdown]
 # ## Exercises
@@ -443,211 +611,261 @@ assert curves["concise"][-1] < curves["scratch"][-1] / 20
 # %% [markdown]
 # ### Exercise 3.5-1
 #
-# Replace the mean over the batch by a sum, `nn.MSELoss(reduction="sum")`.
-# Which learning rate gives the same path as before, and in which step do the paths part?
+# Replace the mean over a batch by the sum, `nn.MSELoss(reduction="sum")`.
+# Which learning rate gives the same path as the mean with 0.03, and why does the agreement end at the last batch of the epoch?
+# By which factor is that step too short or too long?
 
 # %% [markdown]
 # #### Solution 3.5-1
 #
-# The sum over a batch of 32 is 32 times the mean, so the learning rate must be divided by 32.
-# The last batch of each epoch has only 8 examples.
-# Its sum is 8 times its mean, so that with $\eta/32$ the step is a quarter of what it was: the paths part at step 32.
+# The sum over 32 examples is 32 times the mean, and so are its gradients; a learning rate of $0.03/32$ makes up for it.
+# The last batch has only 8 examples.
+# There the sum is 8 times the mean, and the step is $8/32=\frac14$ of what it should be.
 
 # %%
 class SumLoss(LinearRegression):
     def loss(self, y_hat, y):
         return nn.MSELoss(reduction="sum")(y_hat, y)
 
-def path_of(model):
-    """Parameters before and after each of the 32 steps of an epoch."""
-    with torch.no_grad():
-        for p in model.parameters():
-            p.zero_()
-    optimizer, path = model.configure_optimizers(), []
-    for X, y in make_data().train_dataloader():
-        path.append(errors_of(*model.get_w_b()))
-        optimizer.zero_grad()
-        model.loss(model(X), y).backward()
-        optimizer.step()
-    return torch.stack(path + [errors_of(*model.get_w_b())])  # (33, 3)
 
-mean = path_of(LinearRegression(lr=0.03, num_inputs=2))
-total = path_of(SumLoss(lr=0.03 / 32, num_inputs=2))
-torch.testing.assert_close(mean[:32], total[:32], rtol=0, atol=1e-5)
-torch.testing.assert_close((total[32] - total[31]) * 4, mean[32] - mean[31],
-                           rtol=1e-3, atol=1e-5)
+torch.manual_seed(5)
+mean_model = LinearRegression(lr=0.03, num_inputs=2)
+sum_model = SumLoss(lr=0.03 / 32, num_inputs=2)
+sum_model.load_state_dict(mean_model.state_dict())
+pair = [(m, m.configure_optimizers()) for m in (mean_model, sum_model)]
+for X, y in make_data().train_dataloader():
+    before = mean_model.net.weight.detach().clone()
+    for net, optimizer in pair:
+        train_step(net, optimizer, X, y)
+    if len(X) == 32:
+        torch.testing.assert_close(sum_model.net.weight,
+                                   mean_model.net.weight,
+                                   rtol=0, atol=1e-5)
+
+# %%
+moves = [net.net.weight.detach() - before for net, _ in pair]  # (1, 2)
+ratio = moves[1] / moves[0]
+print("examples:", len(X), " ratio of the steps:",
+      [round(r, 2) for r in ratio[0].tolist()])
+torch.testing.assert_close(ratio, torch.full((1, 2), 0.25),
+                           rtol=1e-2, atol=0)
 
 # %% [markdown]
 # ### Exercise 3.5-2
 #
-# A robust loss grows like the square of the residual $r$ near 0 and like its absolute value far away:
+# For a residual $r$ and a number $\sigma>0$ the *Huber loss* is
 #
-# $$l(r) = \begin{cases}|r|-\sigma/2 & \text{if } |r|>\sigma,\\ r^2/(2\sigma) & \text{otherwise,}\end{cases} \tag{3.5.5}$$
+# $$l_\sigma(r) = \begin{cases}|r|-\frac\sigma2 & \text{if } |r|>\sigma,\\ \frac1{2\sigma}r^2 & \text{otherwise.}\end{cases} \tag{3.5.5}$$
 #
-# where the number $\sigma>0$ marks the border.
-# Implement it, and find it in PyTorch under two names.
-# Are value and slope continuous at the border?
+# Show that the two pieces meet without a jump or a kink.
+# Which of PyTorch's losses compute it, with which arguments?
+# Write the loss, compare, and draw it with its derivative.
 
 # %% [markdown]
 # #### Solution 3.5-2
 #
-# It is `nn.SmoothL1Loss` with `beta` equal to $\sigma$, and `nn.HuberLoss` with `delta` equal to $\sigma$, divided by $\sigma$.
-# At $|r|=\sigma$ both branches give $\sigma/2$, and both have slope 1.
+# At $|r|=\sigma$ both pieces have the value $\frac\sigma2$ and a slope of absolute value 1.
+# Beyond it the slope stays at $\pm1$, so that an outlier pulls no harder than a residual of size $\sigma$; within, the loss is a parabola and smooth at 0.
+# It is `nn.SmoothL1Loss(beta=sigma)`.
+# `nn.HuberLoss(delta=sigma)` is $\sigma$ times as large, once more a constant factor that acts on the learning rate.
 
 # %%
-def robust(r, sigma):
+def huber(r, sigma):
+    """Formula (3.5.5) for residuals of any shape."""
     return torch.where(r.abs() > sigma, r.abs() - sigma / 2,
-                       r**2 / (2 * sigma)).mean()
+                       r**2 / (2 * sigma))
 
-r = torch.linspace(-3, 3, 101)
+
+r = torch.linspace(-4, 4, 801, dtype=torch.float64, requires_grad=True)
 zero = torch.zeros_like(r)
-for sigma in (0.1, 0.5, 1, 2.0):
-    own = robust(r, sigma)
-    torch.testing.assert_close(own, nn.SmoothL1Loss(beta=sigma)(r, zero))
-    torch.testing.assert_close(
-        own, nn.HuberLoss(delta=sigma)(r, zero) / sigma)
+for sigma in (0.5, 1.0, 2.0):
+    mean = huber(r, sigma).mean()
+    smooth = nn.SmoothL1Loss(beta=sigma)(r, zero)
+    scaled = nn.HuberLoss(delta=sigma)(r, zero) / sigma
+    torch.testing.assert_close(mean, smooth, rtol=1e-12, atol=0)
+    torch.testing.assert_close(mean, scaled, rtol=1e-12, atol=0)
+    slope, = torch.autograd.grad(huber(r, sigma).sum(), r)
+    torch.testing.assert_close(slope, (r.detach() / sigma).clamp(-1, 1))
 
 # %%
-for side in (1 - 1e-6, 1 + 1e-6):  # just inside, just outside the border
-    border = torch.tensor(0.5 * side, dtype=torch.float64,
-                          requires_grad=True)
-    value = robust(border, 0.5)
-    value.backward()
-    assert abs(value - 0.25) < 1e-5 and abs(border.grad - 1) < 1e-5
+fig, axes = plt.subplots(1, 2, figsize=(7, 2.7))
+sigmas = (0.5, 1.0, 2.0)
+values = [huber(r, sigma) for sigma in sigmas]
+slopes = [torch.autograd.grad(v.sum(), r)[0] for v in values]
+d2l.plot(r, values, [rf"$\sigma={s}$" for s in sigmas],
+         xlabel="residual $r$", ylabel=r"loss $l_\sigma(r)$", ax=axes[0])
+d2l.plot(r, slopes, xlabel="residual $r$", ylabel="derivative",
+         ax=axes[1])
+d2l.describe(axes, """Left: three loss curves, parabolas near zero that
+    turn into straight lines. Right: their derivatives rise linearly from
+    -1 to 1 between minus sigma and sigma and are constant outside.""")
+
+# %% [markdown]
+# **Figure 3.5.5.** The Huber loss is a parabola inside $\pm\sigma$ and a straight line outside; its derivative is $r/\sigma$, clipped to $[-1,1]$.
 
 # %% [markdown]
 # ### Exercise 3.5-3
 #
-# How do you read the gradient of the layer's weight after `backward`?
-# Compare it with the formula of [Section 3.1](01-linear-regression.ipynb).
+# Where are the gradients after `backward`?
+# Read those of an `nn.Linear` layer with `nn.MSELoss`, and compare them with the formulas of Section 3.1.
+# What do they hold before the first `backward`, after a second one, and after `zero_grad`?
 
 # %% [markdown]
 # #### Solution 3.5-3
 #
-# It is `model.net.weight.grad`, of the shape of the weight, $(1,d)$.
-# Formula (3.1.11) gives $\frac1{|\mathcal{B}|}\sum_i\mathbf{x}^{(i)}(\hat y^{(i)}-y^{(i)})$ for the half squared error; `nn.MSELoss` doubles it.
+# In the attribute `grad` of each parameter, with the shape of the parameter.
+# By (3.5.3) they are twice the gradients of Section 3.1.
+# A step of `sgd_step` with $\eta=1$ subtracts exactly one gradient, which gives the comparison.
 
 # %%
-torch.manual_seed(0)
-model = LinearRegression(lr=0.03, num_inputs=2)
-X, y = next(iter(make_data().train_dataloader()))
-y_hat = model(X)
-model.loss(y_hat, y).backward()
-residual = (y_hat - y).detach()  # (32, 1)
-torch.testing.assert_close(model.net.weight.grad,  # (1, 2)
-                           2 * (X * residual).mean(dim=0, keepdim=True))
-torch.testing.assert_close(model.net.bias.grad, 2 * residual.mean(dim=0))
+torch.manual_seed(6)
+layer, X, y = nn.Linear(3, 1), torch.randn(8, 3), torch.randn(8, 1)
+assert layer.weight.grad is None  # before
+nn.MSELoss()(layer(X), y).backward()
+
+w, b = layer.weight.detach().mT, layer.bias.detach()  # (3, 1), (1,)
+w_new, b_new = sgd_step(w, b, X, y, lr=1.0)
+torch.testing.assert_close(layer.weight.grad.mT, 2 * (w - w_new))
+torch.testing.assert_close(layer.bias.grad, 2 * (b - b_new))
+
+first = layer.weight.grad.clone()
+nn.MSELoss()(layer(X), y).backward()
+torch.testing.assert_close(layer.weight.grad, 2 * first)  # added
+layer.zero_grad()
+assert layer.weight.grad is None
 
 # %% [markdown]
 # ### Exercise 3.5-4
 #
-# How does the error of the estimated parameters depend on the number $n$ of training examples?
-# Compute the least-squares solution for $n=20,50,\dots,10\,000$, average the distance to the true parameters over 20 seeds, and plot it on logarithmic axes.
-# Why is it of little use to double the data?
+# How fast does the estimate approach the truth when there are more data?
+# Solve the least squares problem for $n=20,50,100,\dots,10\,000$ examples, each for several data sets, and draw the mean distance between the estimated and the true parameters over $n$ on logarithmic axes.
+# Which slope do you expect, and how many more examples does one more correct digit cost?
 
 # %% [markdown]
 # #### Solution 3.5-4
 #
-# Section 3.3 gave the standard error $\sigma/\sqrt n$ for each of the three parameters, so the distance is about $\sigma\sqrt{3/n}$: a line with slope $-\frac12$ on logarithmic axes.
-# Doubling the data divides the error by $\sqrt2$ only; for one more digit, 100 times as many are needed.
+# By (3.3.2) each of the three parameters scatters with the standard deviation $\sigma/\sqrt n$.
+# The distance is the length of a vector of three independent normal numbers, whose mean is $2\sqrt{2/\pi}\approx1.6$ standard deviations.
+# So the distance should be $1.6\,\sigma/\sqrt n$: a straight line of slope $-\frac12$.
+# One more digit needs 100 times as many examples.
+# Growing by even *factors* puts the points at even distances on the logarithmic axis; sizes in even steps would crowd at its right end.
 
 # %%
 sizes = [20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]
-theta = torch.tensor([[2], [-3.4], [4.2]], dtype=torch.float64)
-distance = []
-for n in sizes:
-    g = torch.Generator().manual_seed(n)
-    A = torch.randn(num_seeds, n, 3, generator=g, dtype=torch.float64)
-    A[:, :, 2] = 1  # the column of the bias
-    noise = 0.01 * torch.randn(num_seeds, n, 1, generator=g,
-                               dtype=torch.float64)
-    estimate = torch.linalg.lstsq(A, A @ theta + noise).solution
-    distance.append((estimate - theta).norm(dim=(1, 2)).mean())
-distance = torch.stack(distance)  # (9,)
-n = torch.tensor(sizes, dtype=torch.float64)
-ax = d2l.plot(n, [distance, 0.01 * (3 / n).sqrt()],
-              ["least squares", r"$\sigma\sqrt{3/n}$"], fmts=("o-", "k--"),
-              xlabel="training examples $n$", ylabel="distance to the truth",
-              xscale="log", yscale="log", ylim=(1e-4, 1e-2))
-d2l.describe(ax, "On logarithmic axes the distance to the true parameters "
-             "falls along a straight line with slope minus one half.")
 
-# %% [markdown]
-# **Figure 3.5.4.** The error of least squares falls like $1/\sqrt n$.
-# It lies a little below the dashed line, which is the root of the mean *squared* distance and therefore larger than the mean distance.
+
+def distance(n, seed):
+    """Distance of the least squares estimate from the truth."""
+    generator = torch.Generator().manual_seed(seed)
+    data = SyntheticRegressionData(truth[:2], truth[2].item(), num_train=n,
+                                   num_val=0, generator=generator)
+    A = torch.cat((data.X, torch.ones(n, 1)), dim=1).double()  # (n, 3)
+    solution = torch.linalg.lstsq(A, data.y.double()).solution  # (3, 1)
+    return (solution[:, 0] - truth).norm().item()
+
+
+distances = torch.tensor([[distance(n, seed) for seed in range(num_repeats)]
+                          for n in sizes])  # (9, num_repeats)
+mean = distances.mean(dim=1)
+log_n, log_d = torch.tensor(sizes).float().log(), mean.log()
+slope = torch.linalg.lstsq(
+    torch.stack((log_n, torch.ones(9)), dim=1), log_d[:, None]).solution[0]
+predicted = 2 * math.sqrt(2 / math.pi) * 0.01 / torch.tensor(sizes).sqrt()
+print(f"slope {slope.item():.3f}")
+assert -0.6 < slope < -0.4
+assert ((mean / predicted > 0.6) & (mean / predicted < 1.6)).all()
 
 # %%
-log_n = torch.stack([n.log(), torch.ones_like(n)], dim=1)  # (9, 2)
-fit = torch.linalg.lstsq(log_n, distance.log().reshape(-1, 1)).solution
-slope = fit[0].item()
-print(f"slope {slope:.2f}")
-assert -0.6 < slope < -0.4
+ax = d2l.plot(sizes, [mean, predicted], ["mean distance", "predicted"],
+              fmts=("o", "k--"), xlabel="examples $n$", xscale="log",
+              ylabel="distance from the truth", yscale="log")
+ax.plot(sizes, distances, ".", color="C0", ms=3, alpha=0.4)
+d2l.describe(ax, """Distance of the estimate from the truth against the
+    number of examples, both logarithmic. The mean distances lie on a
+    straight dashed line that falls by a factor of ten for a hundred times
+    as many examples.""")
+
+# %% [markdown]
+# **Figure 3.5.6.** Large points are means, small points single data sets, the line is the prediction; nothing was fitted to it.
 
 # %% [markdown]
 # ### Exercise 3.5-5
 #
-# A loop over parameters in Python costs time when there are many small ones.
-# `torch.optim.SGD` can work on all of them in a few calls (`foreach=True`) or in one compiled kernel (`fused=True`), and `torch.compile` can compile a whole model.
-# Show that the results agree, and measure the time of a step for 200 parameters with 100 numbers each.
+# PyTorch's optimizers have several implementations.
+# The plain one loops over the parameters in Python, `foreach=True` hands all of them over at once, `fused=True` does the whole update in one compiled function.
+# Compare results and times for Adam on a model with 100 parameter tensors.
+# Do the same for a model before and after `torch.compile`.
 
 # %% [markdown]
 # #### Solution 3.5-5
 #
-# All variants compute the same update, up to rounding.
-# How much time each saves depends on the machine, on the number of parameters and on their size: for few large tensors the loop costs nothing.
-# On a GPU, where each call starts a kernel, `foreach` and `fused` save most.
+# The results must agree up to rounding, since only the order of the work differs.
+# The times need not: for small tensors the plain loop spends nearly all of its time in Python.
 
 # %%
-def many_parameters():
-    """200 parameters with gradients, equal at each call."""
-    g = torch.Generator().manual_seed(0)
-    params = [torch.randn(100, generator=g) for _ in range(200)]
-    for p in params:
-        p.grad = torch.randn(100, generator=g)
-    return params
-
-variants = {"for loop": {"foreach": False}, "foreach": {"foreach": True},
-            "fused": {"fused": True}}
-results = {}
-for name, options in variants.items():
-    results[name] = many_parameters()
-    optimizer = torch.optim.SGD(results[name], lr=0.03, **options)
-    for _ in range(10):
+def run_adam(steps, **options):
+    """Parameters after `steps` of Adam, and seconds of the fastest."""
+    generator = torch.Generator().manual_seed(0)
+    params = [nn.Parameter(torch.randn(64, generator=generator))
+              for _ in range(100)]
+    for param in params:
+        param.grad = torch.randn(64, generator=generator)
+    optimizer = torch.optim.Adam(params, lr=0.01, **options)
+    times = []
+    for _ in range(steps):
+        start = time.perf_counter()
         optimizer.step()
+        times.append(time.perf_counter() - start)
+    return torch.stack(params).detach(), min(times)
+
+
+variants = {"plain": {"foreach": False, "fused": False},
+            "foreach": {"foreach": True}, "fused": {"fused": True}}
+runs = {name: run_adam(timing_steps, **options)
+        for name, options in variants.items()}
 for name in ("foreach", "fused"):
-    torch.testing.assert_close(results[name], results["for loop"])
+    torch.testing.assert_close(runs[name][0], runs["plain"][0],
+                               rtol=0, atol=1e-5)
 
 # %% tags=["timing"]
-for name, options in variants.items():
-    optimizer = torch.optim.SGD(many_parameters(), lr=0.03, **options)
-    optimizer.step()  # the first step is slower
-    timer = Timer()
-    for _ in range(100):
-        timer.start()
-        optimizer.step()
-        timer.stop()
-    print(f"{name:9} {1e6 * min(timer.times):7.0f} microseconds a step")
+for name, (_, seconds) in runs.items():
+    print(f"{name:8} {1e6 * seconds:8.0f} microseconds a step")
+assert 2 * runs["fused"][1] < runs["plain"][1]
 
 # %% [markdown]
-# `torch.compile` translates the model at its first call, which takes seconds to a minute and needs a C++ compiler on a CPU.
-# For a model of three parameters this never pays, so the next cell runs only if `time_compile` is set at the top.
+# The fused update is more than twice as fast as the loop.
+# On a CPU `foreach` gains less, because there it still starts each operation once for each tensor.
+# For large tensors the difference shrinks, since then the arithmetic takes the time.
+#
+# `torch.compile` translates the model into one program for the device.
+# The first call pays for the translation, often many seconds, so it is worth its price only for code that runs long.
+# A model as small as this one need not gain at all, because the checks that each call makes take longer than the arithmetic.
+# Set `try_compile` to see it.
 
 # %% tags=["timing"]
-if time_compile:
-    model = LinearRegression(lr=0.03, num_inputs=2)
-    compiled, timer = torch.compile(model), Timer()
-    torch.testing.assert_close(compiled(X), model(X))
-    print(f"first call {timer.stop():.1f} s")
-    for name, f in (("plain", model), ("compiled", compiled)):
-        timer.start()
-        for _ in range(1000):
-            f(X)
-        print(f"{name:9} {1e3 * timer.stop():.0f} microseconds a call")
+def compare_compiled():
+    torch.manual_seed(7)
+    net = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
+    fast, X = torch.compile(net), torch.randn(256, 64)
+    start = time.perf_counter()
+    torch.testing.assert_close(fast(X), net(X), rtol=1e-4, atol=1e-5)
+    print(f"first call {time.perf_counter() - start:.1f} s")
+    for name, function in (("plain", net), ("compiled", fast)):
+        start = time.perf_counter()
+        for _ in range(timing_steps):
+            function(X)
+        seconds = (time.perf_counter() - start) / timing_steps
+        print(f"{name:8} {1e6 * seconds:6.0f} microseconds a call")
+
+
+if try_compile:
+    compare_compiled()
 
 # %% [markdown]
 # ## Sources
 #
-# - PyTorch documentation: [nn.Linear](https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html) with its default initialization, [lazy modules](https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.lazy.LazyModuleMixin.html), [nn.MSELoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.MSELoss.html), [optimizers](https://docs.pytorch.org/docs/stable/optim.html) with `foreach` and `fused`.
-# - A. Paszke et al. (2019). PyTorch: an imperative style, high-performance deep learning library. NeurIPS. [arXiv:1912.01703](https://arxiv.org/abs/1912.01703).
+# - PyTorch documentation, [torch.nn.Linear](https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html) and [torch.nn.modules.lazy.LazyModuleMixin](https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.lazy.LazyModuleMixin.html): default initialization, what the first batch does.
+# - PyTorch documentation, [torch.nn.MSELoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.MSELoss.html), [torch.optim](https://docs.pytorch.org/docs/stable/optim.html): definitions, implementations `foreach` and `fused`.
+# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning, Section 3.5. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the concise implementation that is examined here.
 # - P. J. Huber (1964). Robust estimation of a location parameter. Annals of Mathematical Statistics 35(1). [doi:10.1214/aoms/1177703732](https://doi.org/10.1214/aoms/1177703732): the loss of Exercise 3.5-2.
-# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). [Dive into Deep Learning](https://d2l.ai/chapter_linear-regression/linear-regression-concise.html), Section 3.5: the lazy layer whose initialization this section repairs.
+# - A. Paszke et al. (2019). PyTorch: an imperative style, high-performance deep learning library. [arXiv:1912.01703](https://arxiv.org/abs/1912.01703).

@@ -19,6 +19,7 @@ from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.data import manifest
 from functools import cached_property
 from pathlib import Path
+from torch import nn
 from torch.utils.data import TensorDataset
 
 
@@ -338,3 +339,65 @@ def bayes_decision(probs, cost):
     """
     risk = probs.double() @ cost.to(probs.device).double()  # (n, answers)
     return risk.argmin(dim=-1)
+
+
+# 4.4 Softmax regression from scratch
+class SoftmaxRegressionScratch(Classifier):
+    """Softmax regression; the outputs are probabilities (n, q)."""
+
+    def __init__(self, num_inputs, num_outputs, lr, sigma=0.01):
+        super().__init__()
+        self.save_hyperparameters()
+        W = torch.normal(0.0, sigma, (num_inputs, num_outputs))
+        self.W = nn.Parameter(W)  # (d, q)
+        self.b = nn.Parameter(torch.zeros(num_outputs))  # (q,)
+
+    def forward(self, X):
+        X = X.flatten(1)  # (n, ...) -> (n, d)
+        return softmax(X @ self.W + self.b)  # (n, q)
+
+
+# 4.4 Softmax regression from scratch
+def cross_entropy(y_hat, y):
+    """Mean of -log(probability of the true class), a scalar.
+
+    Probabilities y_hat have shape (n, q), integer labels y shape (n,).
+    """
+    if y.shape != y_hat.shape[:1]:
+        raise ValueError(f"probabilities {tuple(y_hat.shape)} need labels "
+                         f"of shape ({len(y_hat)},), got {tuple(y.shape)}.")
+    rows = torch.arange(len(y_hat), device=y_hat.device)  # (n,)
+    return -torch.log(y_hat[rows, y]).mean()
+
+
+# 4.4 Softmax regression from scratch
+@add_to_class(SoftmaxRegressionScratch)
+def loss(self, y_hat, y):
+    return cross_entropy(y_hat, y)
+
+
+# 4.5 Concise implementation of softmax regression
+class SoftmaxRegression(Classifier):
+    """Linear scores (n, num_outputs) of examples (n, ...), no softmax."""
+
+    def __init__(self, num_outputs, lr):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Flatten(), nn.LazyLinear(num_outputs))
+
+
+# 4.5 Concise implementation of softmax regression
+@add_to_class(Classifier)
+def loss(self, Y_hat, Y, averaged=True):
+    """Cross-entropy of logits Y_hat (n, ..., q) for labels Y (n, ...).
+
+    The mean over all labels, or with `averaged=False` one loss for each:
+    a vector of length Y.numel(). Logits are scores, not probabilities.
+    """
+    if Y.shape != Y_hat.shape[:-1]:
+        raise ValueError(f"scores of shape {tuple(Y_hat.shape)} need labels "
+                         f"of shape {tuple(Y_hat.shape[:-1])}, "
+                         f"got {tuple(Y.shape)}.")
+    Y_hat = Y_hat.reshape(-1, Y_hat.shape[-1])  # (N, q)
+    return F.cross_entropy(Y_hat, Y.reshape(-1),
+                           reduction="mean" if averaged else "none")

@@ -533,10 +533,10 @@ def clip_gradients(self, max_norm, model):
 
 # 3.5 Concise implementation of linear regression
 class LinearRegression(Module):
-    """Linear regression with `nn.Linear`, lazy without `num_inputs`.
+    """Linear regression with `nn.Linear` and the mean squared error.
 
-    The weights start from a normal distribution with standard deviation
-    0.01 and the bias at 0, for a lazy layer at its first batch.
+    `lr` is the learning rate. With `num_inputs=None` the layer takes its
+    number of inputs from the first batch, and is initialized right after.
     """
 
     def __init__(self, lr, num_inputs=None):
@@ -546,35 +546,102 @@ class LinearRegression(Module):
             self.net = nn.LazyLinear(1)
         else:
             self.net = nn.Linear(num_inputs, 1)
-            self.init_params()
+            self.initialize()
 
-    def init_params(self):
-        nn.init.normal_(self.net.weight, 0, 0.01)
+    def initialize(self):
+        nn.init.normal_(self.net.weight, mean=0, std=0.01)
         nn.init.zeros_(self.net.bias)
 
     def forward(self, X):
+        """Predictions (n, 1) for features X of shape (n, d)."""
         if isinstance(self.net.weight, nn.UninitializedParameter):
             with torch.no_grad():
-                self.net(X[:1])  # creates the parameters
-            self.init_params()
-        return self.net(X)  # (n, d) -> (n, 1)
+                self.net(X)  # creates the parameters
+            self.initialize()
+        return self.net(X)
+
+    def loss(self, y_hat, y):
+        return nn.MSELoss()(y_hat, y)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), self.lr)
+
+    def get_w_b(self):
+        """Weights (1, d) and bias (1,), detached from the graph."""
+        return self.net.weight.detach(), self.net.bias.detach()
 
 
-# 3.5 Concise implementation of linear regression
-@add_to_class(LinearRegression)
-def loss(self, y_hat, y):
-    """Mean squared error, without the factor 1/2."""
-    return nn.MSELoss()(y_hat, y)
+# 3.7 Weight decay
+class HighDimData(DataModule):
+    """y = 0.05 + 0.01 * (sum of the inputs) + noise; X is (n, d)."""
+
+    def __init__(self, num_train, num_val, num_inputs, batch_size,
+                 noise=0.01, generator=None):
+        super().__init__()
+        self.save_hyperparameters()
+        n = num_train + num_val
+        self.X = torch.randn(n, num_inputs, generator=generator)
+        eps = noise * torch.randn(n, 1, generator=generator)
+        w, b = torch.full((num_inputs, 1), 0.01), 0.05
+        self.y = self.X @ w + b + eps  # (n, 1)
+
+    def get_dataloader(self, train):
+        n = self.num_train
+        rows = slice(0, n) if train else slice(n, None)
+        return self.get_tensorloader((self.X, self.y), train, rows)
 
 
-# 3.5 Concise implementation of linear regression
-@add_to_class(LinearRegression)
-def configure_optimizers(self):
-    return torch.optim.SGD(self.parameters(), self.lr)
+# 3.7 Weight decay
+def l2_penalty(w):
+    """Half the sum of squares of a tensor of any shape, a scalar."""
+    return (w ** 2).sum() / 2
 
 
-# 3.5 Concise implementation of linear regression
-@add_to_class(LinearRegression)
-def get_w_b(self):
-    """Weights (1, d) and bias (1,), detached from the graph."""
-    return self.net.weight.detach(), self.net.bias.detach()
+# 3.7 Weight decay
+class WeightDecayScratch(LinearRegressionScratch):
+    """Linear regression whose training loss adds lambd * l2_penalty(w)."""
+
+    def __init__(self, num_inputs, lambd, lr, sigma=0.01):
+        super().__init__(num_inputs, lr, sigma)
+        self.save_hyperparameters()
+
+    def loss(self, y_hat, y):
+        return super().loss(y_hat, y) + self.lambd * l2_penalty(self.w)
+
+    def validation_step(self, batch):
+        y_hat = self(*batch[:-1])
+        self.plot("loss", super().loss(y_hat, batch[-1]), train=False)
+
+
+# 3.7 Weight decay
+class WeightDecay(LinearRegression):
+    """Linear regression whose optimizer decays the weights by wd.
+
+    The loss is half the mean squared error, so that `wd` means the same
+    as `lambd` of `WeightDecayScratch`. The bias does not decay.
+    """
+
+    def __init__(self, wd, lr, num_inputs):
+        super().__init__(lr, num_inputs)
+        self.save_hyperparameters()
+
+    def loss(self, y_hat, y):
+        return super().loss(y_hat, y) / 2
+
+    def configure_optimizers(self):
+        return torch.optim.SGD([
+            {"params": [self.net.weight], "weight_decay": self.wd},
+            {"params": [self.net.bias], "weight_decay": 0}], lr=self.lr)
+
+
+# 3.7 Weight decay
+def ridge(X, y, lam):
+    """Minimizer of mean((X @ w - y)**2) / 2 + lam / 2 * sum(w**2).
+
+    X (n, d), y (n, 1) -> w (d, 1); leading batch dimensions are kept.
+    There is no bias: centre X and y first. With lam = 0 the columns of
+    X must be linearly independent.
+    """
+    n, d = X.shape[-2:]
+    eye = torch.eye(d, dtype=X.dtype, device=X.device)
+    return torch.linalg.solve(X.mT @ X + n * lam * eye, X.mT @ y)

@@ -1,0 +1,942 @@
+# ---
+# jupyter:
+#   d2l:
+#     data: [fashion-mnist]
+#     profiles:
+#       gpu:
+#         train_size: 60000
+#         val_size: 10000
+#         batch_size: 256
+#         lr: 0.1
+#         num_gpus: 1
+#       smoke:
+#         train_size: 2000
+#         val_size: 500
+#         max_epochs: 3
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4.5 Concise implementation of softmax regression
+#
+# With the layers of PyTorch, softmax regression is a class of five lines.
+# The softmax itself is missing from these lines, and for a good reason: computed by its formula it fails for scores that a network can easily produce.
+# This section shows where it fails, how a rearranged logarithm avoids the failure, and what happens to those who add the softmax back.
+#
+# **You will**
+#
+# - write the model from a flattening and a lazy linear layer, and prove that it equals the one from scratch;
+# - say for which scores the exponential overflows or underflows in four number formats;
+# - derive the log-sum-exp trick, and implement a softmax and a loss that work for all finite scores;
+# - recognize a model with one softmax too many by the floor of its loss.
+#
+# **Cost**: about a quarter of a minute on a CPU, less time than it takes to start on a GPU; a download of 31 MB, once.
+
+# %%
+import itertools
+import math
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import d2l_helpers as d2l
+from d2l_helpers.chapters.linear_classification import (
+    Classifier, FashionMNIST, SoftmaxRegressionScratch,
+    cross_entropy_from_logits, one_hot, softmax)
+from d2l_helpers.chapters.linear_regression import Trainer, add_to_class
+
+d2l.use_style()
+close = torch.testing.assert_close
+
+# %% tags=["parameters"]
+train_size = 10_000  # training images
+val_size = 2_000  # test images, which play the validation set
+batch_size = 64
+lr = 0.02
+max_epochs = 10
+num_gpus = 0  # 1: train on an accelerator, if there is one
+
+# %%
+data = FashionMNIST(batch_size, train_size=train_size, val_size=val_size)
+X, y = next(iter(data.val_dataloader()))  # (64, 1, 28, 28), (64,)
+
+# %% [markdown]
+# ## 4.5.1 Defining the model
+#
+# The model has one layer with weights, a fully connected one with $q=10$ outputs.
+# It expects rows of numbers, so each image of shape $(1,28,28)$ must first become a row of 784 pixels.
+# `nn.Flatten` does this: it keeps the first axis, which counts the examples, and merges all others.
+# `nn.Sequential` chains layers, each of which receives what the one before it returns.
+
+# %%
+torch.manual_seed(0)
+net = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+rows = net[0](X)  # (64, 1, 28, 28) -> (64, 784)
+print("images", tuple(X.shape), "-> rows", tuple(rows.shape))
+print("the weights are of type", type(net[1].weight).__name__)
+
+# %% [markdown]
+# The linear layer is lazy, as in [Section 3.5](../03-linear-regression/05-linear-regression-concise.ipynb).
+# Until the first batch has passed it knows neither its 784 inputs nor, therefore, the shape of its weights.
+# Asking how many there are is an error.
+
+# %%
+# check 4.5-C9: parameters without a shape cannot be counted
+try:
+    sum(p.numel() for p in net.parameters())
+    raise AssertionError("the lazy layer should have no shape yet")
+except ValueError as error:
+    print("ValueError:", str(error).split(".")[0])
+logits = net(X)  # (64, 10); the first batch creates the parameters
+assert logits.shape == (len(X), 10)
+assert sum(p.numel() for p in net.parameters()) == 784 * 10 + 10
+
+# %% [markdown]
+# We wrote `net(X)` and not `net.forward(X)`.
+# Calling a model runs the method `__call__` that `nn.Module` provides, and this runs `forward`, together with all functions, called *hooks*, that somebody has attached to the model.
+# Calling `forward` directly gives the same output, but skips the hooks.
+
+# %%
+calls = []
+handle = net.register_forward_hook(lambda *_: calls.append("hook"))
+close(net(X), net.forward(X))  # two forward passes, one hook
+handle.remove()
+assert calls == ["hook"]
+
+# %% [markdown]
+# The class wraps these two layers.
+# `Module` has a `forward` that applies `self.net`, `Classifier` adds accuracy and validation, and the optimizer is the default of [Section 4.3](03-base-classification-model.ipynb), so that nothing else remains to be said.
+# The weights start from the default of `nn.Linear`, uniform numbers between $-1/\sqrt{784}$ and $1/\sqrt{784}$; the loss is convex, so any small start will do.
+
+# %% tags=["export"]
+class SoftmaxRegression(Classifier):
+    """Linear scores (n, num_outputs) of examples (n, ...), no softmax."""
+
+    def __init__(self, num_outputs, lr):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Flatten(), nn.LazyLinear(num_outputs))
+
+# %%
+model = SoftmaxRegression(num_outputs=10, lr=lr)
+print("output:", tuple(model(X).shape))
+print({name: tuple(p.shape) for name, p in model.named_parameters()})
+
+# %% [markdown]
+# The output is a row of *logits*, scores that may be any real numbers.
+# The model of [Section 4.4](04-softmax-regression-scratch.ipynb) returned probabilities.
+# From here on all classifiers of this book return logits, and the softmax is part of the loss.
+# The next part says why.
+
+# %% [markdown]
+# ## 4.5.2 Softmax revisited
+#
+# ### Where the exponential ends
+#
+# The softmax of the scores $\mathbf{o}\in\mathbb{R}^q$ is made of exponentials, $\hat y_j=\exp(o_j)/\sum_k\exp(o_k)$.
+# An exponential of a moderate number can be extreme.
+# The usual type, `float32`, holds positive numbers from about $10^{-38}$ to $10^{38}$, and as $\log 10\approx2.3$, this means arguments of $\exp$ between about $-88$ and $88$.
+# Three boundaries matter, and each type of number has its own.
+#
+# - Above the logarithm of the largest number the result is infinite: *overflow*.
+# - Below the logarithm of the smallest *normal* number the format runs out of exponents and sacrifices digits instead. Such numbers are called *subnormal*, and the smaller they are the fewer digits they have.
+# - Below half of the smallest subnormal number the result is rounded to 0: *underflow*.
+
+# %%
+dtypes = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def exp_limits(dtype):
+    """Arguments below which exp is 0, subnormal and finite."""
+    info = torch.finfo(dtype)
+    smallest_normal = math.log(info.smallest_normal)
+    # eps is the spacing of numbers at 1, hence eps * smallest_normal the
+    # smallest subnormal; half of it rounds to 0
+    zero = smallest_normal + math.log(info.eps / 2)
+    return zero, smallest_normal, math.log(info.max)
+
+
+print("type               0 below  subnormal below  inf above")
+for dtype in dtypes:
+    zero, normal, largest = exp_limits(dtype)
+    print(f"{str(dtype):15}{zero:11.2f}{normal:17.2f}{largest:11.2f}")
+
+# %%
+# check 4.5-C4: the limits of the exponential, by type
+table = {torch.float16: (-17.3, -9.70, 11.09),
+         torch.bfloat16: (-92.9, -87.34, 88.72),
+         torch.float32: (-103.97, -87.34, 88.72),
+         torch.float64: (-745.1, -708.40, 709.78)}
+for dtype, expected in table.items():
+    for ours, printed in zip(exp_limits(dtype), expected):
+        assert abs(ours - printed) < 0.05
+    assert abs(math.log(torch.finfo(dtype).max) - expected[2]) < 0.005
+
+# %%
+_, ax = plt.subplots(figsize=(7.2, 2.7))
+parts = (("0", "#bbbbbb"), ("subnormal", "C5"), ("normal", "C0"),
+         ("overflow", "C1"))
+for i, dtype in enumerate(dtypes):
+    limits = exp_limits(dtype)
+    edges = (-2000, *limits, 2000)
+    for (label, color), a, b in zip(parts, edges, edges[1:]):
+        ax.barh(-i, b - a, left=a, height=0.5, color=color,
+                label=label if i == 0 else None)
+    for edge, side in zip(limits, ("right", "left", "center")):
+        ax.text(edge, 0.3 - i, f"{edge:.1f}", ha=side, fontsize=8)
+ax.set_xscale("symlog", linthresh=5, linscale=0.4)
+ax.set(xlim=(-2000, 2000), ylim=(-3.45, 0.65), xlabel="x, argument of exp")
+ax.set_xticks([-1000, -100, -10, 0, 10, 100, 1000],
+              ["-1000", "-100", "-10", "0", "10", "100", "1000"])
+ax.minorticks_off()
+ax.set_yticks([0, -1, -2, -3], [str(t).split(".")[1] for t in dtypes])
+ax.grid(False)
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
+d2l.describe(ax, """Four bars, one for each number type, over the argument
+    of exp. Each is divided into results that are zero, subnormal, normal
+    and infinite. float16 overflows above 11.1 and is zero below -17.3;
+    bfloat16 and float32 overflow above 88.7; float64 above 709.8.""")
+
+# %% [markdown]
+# **Figure 4.5.1.** What $e^x$ becomes in four types of numbers: the half-precision type `float16` overflows at an argument of 11, a score that ordinary networks reach.
+#
+# Note `bfloat16`, the other type of 16 bits: it has the range of `float32`, paid for with digits.
+# Range is what $\exp$ needs, one reason why large models are trained in `bfloat16` rather than in `float16`.
+
+# %% [markdown]
+# ### The formula as it stands fails
+#
+# The `softmax` of [Section 4.1](01-softmax-regression.ipynb) applies the formula literally.
+# We give it the scores $(c, c-1, c-2)$.
+# The constant $c$ cancels, so the answer is always $(0.6652, 0.2447, 0.0900)$, the one for $c=0$.
+
+# %%
+offsets = torch.tensor([0.0, -1.0, -2.0])
+
+
+def naive(c):
+    """The formula, applied to the scores c, c - 1, c - 2: shape (3,)."""
+    return softmax((offsets + c).unsqueeze(0))[0]  # (1, 3) -> (3,)
+
+
+for c in (0, 88, 88.5, 88.73, -100, -103, -104):
+    print(f"c = {c:6}:", "  ".join(f"{p:.4f}" for p in naive(c).tolist()))
+
+# %% [markdown]
+# At $c=88.5$ all three exponentials are finite, but their sum is not, and all three "probabilities" are 0.
+# A little further the largest exponential is infinite too, and $\infty/\infty$ is *nan*, not a number.
+# On the other side precision crumbles before the result becomes nan, $0/0$: the numbers at $-100$ look like probabilities, sum to 1, and are wrong by several percent.
+# No message warns about any of this.
+
+# %%
+# check 4.5-C3: the formula at both ends of float32
+right = torch.softmax(offsets, dim=0)
+close(naive(88), right, rtol=1e-5, atol=0)
+assert torch.equal(naive(88.5), torch.zeros(3))
+assert naive(88.73)[0].isnan()
+error = (naive(-100) / right - 1).abs()  # (3,), relative
+assert abs(naive(-100)[0] - 0.6585) < 1e-4 and 0.05 < error.max() < 0.2
+assert naive(-103).tolist() == [1, 0, 0]
+assert naive(-104).isnan().all()
+
+# %% [markdown]
+# ### Shift by the largest score
+#
+# The cure uses the very property that the formula violates.
+# If a constant may be subtracted from all scores, let us choose one that makes the exponentials harmless.
+# The largest score, $\bar o=\max_ko_k$, is the best choice:
+#
+# $$
+# \hat y_j = \frac{\exp o_j}{\sum_{k=1}^q\exp o_k}
+# = \frac{\exp(o_j-\bar o)}{\sum_{k=1}^q\exp(o_k-\bar o)}. \tag{4.5.1}
+# $$
+#
+# Here $\mathbf{o}\in\mathbb{R}^q$ holds the scores of one example, $\hat y_j\in[0,1]$ is the probability of class $j$, and $k$ runs over all $q$ classes.
+# All differences $o_k-\bar o$ are 0 or negative, so that each numerator lies in $(0,1]$.
+# One of them is exactly 1, so the denominator lies in $[1,q]$.
+# Nothing overflows, and nothing is divided by 0.
+
+# %%
+def stable_softmax(X):
+    """Probabilities of scores (..., q), for all finite scores."""
+    X_exp = torch.exp(X - X.amax(dim=-1, keepdim=True))  # in (0, 1]
+    return X_exp / X_exp.sum(dim=-1, keepdim=True)
+
+
+def stable(c):
+    """Like `naive`, but shifted by the largest score."""
+    return stable_softmax(offsets + c)
+
+
+for c in (88.73, -104, 10_000):
+    close(stable(c), right)
+
+# %%
+_, axes = plt.subplots(1, 2, figsize=(7.2, 2.7), sharey=True)
+for ax, low, high in zip(axes, (-108.0, 84.0), (-84.0, 92.0)):
+    c = torch.linspace(low, high, 385)
+    p = torch.stack([naive(v)[0] for v in c])  # (385,)
+    ax.plot(c, [stable(v)[0] for v in c], "--", color="C0", label="shifted")
+    ax.plot(c, p, color="C1", label="as it stands")
+    lost = c[p.isnan()]
+    ax.axvspan(lost.min(), lost.max(), color="#dddddd")
+    ax.text(lost.mean(), 0.35, "nan", ha="center")
+    ax.set(xlabel="c", xlim=(low, high))
+axes[0].set(ylabel="probability of class 0", ylim=(-0.04, 1.06))
+axes[1].legend(loc="center left", bbox_to_anchor=(0, 0.4))
+d2l.describe(axes, """The probability of the first class for scores c, c-1,
+    c-2 in float32. The shifted softmax is constant. The formula as it
+    stands oscillates more and more below -95, jumps to 1, and is nan below
+    -104; above 88.3 it drops to 0 and is nan from 88.7 on.""")
+
+# %% [markdown]
+# **Figure 4.5.2.** The same probability computed in two ways: the formula as it stands loses precision, then fails; with the shift it is right for every $c$.
+
+# %% [markdown]
+# ### Never form the probability
+#
+# The shift repairs the softmax, but not yet the loss.
+# A numerator may still round to 0, and properly so: no `float32` is closer to $e^{-1000}$.
+# But the loss takes its logarithm.
+
+# %%
+o = torch.tensor([[1000.0, 0.0, 0.0]], requires_grad=True)  # (1, 3)
+probability = stable_softmax(o)[0, 1]  # of class 1
+loss = -torch.log(probability)
+loss.backward()
+print("probability", probability.item(), "  loss", loss.item())
+print("gradient", o.grad.tolist())
+formed_loss, formed_grad = loss.detach(), o.grad
+
+# %% [markdown]
+# The loss is infinite and its gradient is nan, and after one step of the optimizer so are all parameters.
+# Yet the exact loss is the unspectacular number 1000.
+# The way out is to simplify the logarithm before anything is computed.
+# The logarithm of the numerator of (4.5.1) needs no exponential at all:
+#
+# $$
+# \log\hat y_j = o_j-\bar o-\log\sum_{k=1}^q\exp(o_k-\bar o). \tag{4.5.2}
+# $$
+#
+# The index $j$ is the class that is asked for and stays fixed; $k$ is only the name of the summation, and the two must not be mixed up.
+# The sum lies in $[1,q]$, and its logarithm in $[0,\log q]$.
+# What was an exponential followed by its inverse is now a subtraction, $o_j-\bar o$, which can be as negative as it likes.
+#
+# The part that does not depend on $j$ is a function of its own, *log-sum-exp*, and with it the cross-entropy loss of an example with the label $y$ is
+#
+# $$
+# l(\mathbf{o},y) = \operatorname{LSE}(\mathbf{o})-o_y,
+# \qquad
+# \operatorname{LSE}(\mathbf{o}) = \log\sum_{k=1}^q\exp o_k
+# = \bar o+\log\sum_{k=1}^q\exp(o_k-\bar o). \tag{4.5.3}
+# $$
+#
+# $y\in\{0,\dots,q-1\}$ is the number of the true class, $o_y$ its score, and $\operatorname{LSE}(\mathbf{o})$ one number, a smooth version of the maximum: it lies between $\bar o$ and $\bar o+\log q$.
+# For $\mathbf{o}=(1000,0,0)$ and $y=1$ it is $1000+\log(1+2e^{-1000})$, which is 1000 to all digits, and the loss is $1000-0$.
+
+# %%
+def logsumexp(X):
+    """log(sum(exp(X))) of scores (..., q), shape (..., 1)."""
+    shift = X.amax(dim=-1, keepdim=True).detach()  # cancels, so no gradient
+    return shift + (X - shift).exp().sum(dim=-1, keepdim=True).log()
+
+
+def log_softmax(X):
+    """Logarithms of the probabilities of scores (..., q)."""
+    X = X - X.amax(dim=-1, keepdim=True).detach()  # 0 or negative
+    return X - X.exp().sum(dim=-1, keepdim=True).log()
+
+# %% [markdown]
+# On paper `X - logsumexp(X)` is the same as `log_softmax(X)`.
+# In rounded arithmetic the order of (4.5.2) is better: $\bar o$ goes first, so that no digits are lost to it.
+# For the scores $(10\,000,\,9990)$ the loss of class 0 is $\log(1+e^{-10})$, small but not 0.
+# Added to 10 000 it is rounded away.
+
+# %%
+o = torch.tensor([10_000.0, 9_990.0])
+for name, value in (("LSE(o) - o_y", logsumexp(o)[0] - o[0]),
+                    ("order of (4.5.2)", -log_softmax(o)[0])):
+    print(f"{name:17}{value:.3e}")
+close(-log_softmax(o)[0].item(), math.log1p(math.exp(-10)),
+      rtol=5e-3, atol=0)
+assert logsumexp(o)[0] - o[0] == 0
+
+# %%
+# check 4.5-C1: own functions equal PyTorch's for small and huge scores
+g = torch.Generator().manual_seed(0)
+for scale in (1, 100, 10_000):
+    O = scale * torch.randn(200, 10, generator=g)
+    lse = torch.logsumexp(O, dim=-1, keepdim=True)
+    close(logsumexp(O), lse, rtol=1e-6, atol=1e-6)
+    assert (lse >= O.amax(dim=-1, keepdim=True)).all()
+    close(log_softmax(O), torch.log_softmax(O, -1), rtol=1e-6, atol=1e-6)
+    close(stable_softmax(O), torch.softmax(O, -1), rtol=1e-6, atol=1e-6)
+
+# %% [markdown]
+# The gradient is healed too.
+# By the formula of Section 4.1 it is $\operatorname{softmax}(\mathbf{o})-\mathbf{y}$ with the one-hot label $\mathbf{y}$, here $(1,0,0)-(0,1,0)$.
+# PyTorch's `F.cross_entropy` works in the same way; it takes logits and class numbers.
+
+# %%
+# check 4.5-C2: scores (1000, 0, 0), class 1
+label = torch.tensor([1])
+for function in (lambda o: -log_softmax(o)[0, 1],
+                 lambda o: F.cross_entropy(o, label)):
+    o = torch.tensor([[1000.0, 0.0, 0.0]], requires_grad=True)
+    loss = function(o)
+    loss.backward()
+    assert loss.item() == 1000 and o.grad.tolist() == [[1, -1, 0]]
+assert formed_loss.isinf() and formed_grad.isnan().any()
+
+# %% [markdown]
+# ### The loss of all classifiers
+#
+# One method gives the loss to every `Classifier`, to those of this chapter and of all later ones.
+# Like `accuracy` it flattens all axes but the last, so that scores $(n,T,q)$ with labels $(n,T)$, a class for each of $T$ words for instance, are averaged over all $nT$ of them.
+# With `averaged=False` it returns a loss for each label.
+
+# %% tags=["export"]
+@add_to_class(Classifier)
+def loss(self, Y_hat, Y, averaged=True):
+    """Cross-entropy of logits Y_hat (n, ..., q) for labels Y (n, ...).
+
+    The mean over all labels, or with `averaged=False` one loss for each:
+    a vector of length Y.numel(). Logits are scores, not probabilities.
+    """
+    if Y.shape != Y_hat.shape[:-1]:
+        raise ValueError(f"scores of shape {tuple(Y_hat.shape)} need labels "
+                         f"of shape {tuple(Y_hat.shape[:-1])}, "
+                         f"got {tuple(Y.shape)}.")
+    Y_hat = Y_hat.reshape(-1, Y_hat.shape[-1])  # (N, q)
+    return F.cross_entropy(Y_hat, Y.reshape(-1),
+                           reduction="mean" if averaged else "none")
+
+# %%
+# check 4.5-C5: leading axes, both reductions, and the formula of 4.1
+g = torch.Generator().manual_seed(0)
+O = torch.randn(5, 7, 10, generator=g)  # (n, T, q)
+Y = torch.randint(10, (5, 7), generator=g)  # (n, T)
+each = model.loss(O, Y, averaged=False)
+assert each.shape == (35,)
+close(model.loss(O, Y), each.mean())
+close(each, F.nll_loss(log_softmax(O).reshape(35, 10), Y.reshape(35),
+                       reduction="none"))
+close(each.reshape(5, 7), cross_entropy_from_logits(O, one_hot(Y, 10)))
+
+# %% [markdown]
+# PyTorch has a loss for each form of the output, and none of them can notice that it was given another one.
+#
+# | loss | expects | softmax or sigmoid inside |
+# | --- | --- | --- |
+# | `F.cross_entropy` | logits | yes |
+# | `F.nll_loss` | log-probabilities | no |
+# | `F.binary_cross_entropy_with_logits` | logits, one for each yes-or-no question | yes |
+# | `F.binary_cross_entropy` | probabilities, one for each question | no |
+#
+# `F.nll_loss` returns the negative of what it finds at the place of the label, averaged.
+# Given probabilities it returns numbers between $-1$ and 0.
+# A negative cross-entropy is therefore a sure sign of this confusion.
+# Log-probabilities in `F.cross_entropy`, on the other hand, do no harm: their log-sum-exp is $\log\sum_k\hat y_k=\log1=0$, so a second `log_softmax` changes nothing.
+
+# %%
+scores, labels = O.reshape(35, 10), Y.reshape(35)
+confused = F.nll_loss(torch.softmax(scores, dim=-1), labels)
+print(f"probabilities in nll_loss: {confused:.4f}")
+assert -1 <= confused < 0
+close(F.cross_entropy(log_softmax(scores), labels),
+      F.cross_entropy(scores, labels))
+
+# %% [markdown]
+# ## 4.5.3 Training
+#
+# We train with the optimizer, the trainer and the settings of Section 4.4.
+# A generator fixes the order of the batches, so that several models can be given the same ones.
+# Before the run we keep a copy of the weights for the comparison that follows.
+
+# %%
+def train(model, display=False):
+    """Fit a model to the batches of seed 0; returns the history."""
+    data.generator = torch.Generator().manual_seed(0)
+    model.board.display = display
+    trainer = Trainer(max_epochs, num_gpus=num_gpus)
+    trainer.fit(model, data)
+    return trainer.history
+
+
+torch.manual_seed(0)
+concise = SoftmaxRegression(num_outputs=10, lr=lr)
+concise(X)  # the first batch creates the parameters
+start = {name: value.clone() for name, value in concise.state_dict().items()}
+history = train(concise, display=True)
+
+# %% [markdown]
+# **Figure 4.5.3.** Training with the layers of PyTorch: both losses fall together, the accuracy rises and flattens.
+
+# %%
+print(f"training loss       {history['train_loss'][-1]:.3f}")
+print(f"validation accuracy {history['val_acc'][-1]:.3f}")
+
+# %%
+# check 4.5-C7: the intervals of Section 4.4 (real images only)
+setting = (train_size, val_size, batch_size, lr, max_epochs)
+small = (10_000, 2_000, 64, 0.02, 10)
+full = (60_000, 10_000, 256, 0.1, 10)
+if data.source == "real" and setting == small:
+    assert 0.55 < history["train_loss"][-1] < 0.59
+    assert 0.77 < history["val_acc"][-1] < 0.84
+if data.source == "real" and setting == full:
+    assert 0.44 < history["train_loss"][-1] < 0.455
+    assert 0.79 < history["val_acc"][-1] < 0.86
+assert history["train_loss"][-1] < history["train_loss"][0] < 2.4
+
+# %% [markdown]
+# ### Are the two implementations the same?
+#
+# Similar accuracies prove little.
+# If the model from scratch starts from the same weights and sees the same batches, all its parameters must stay equal, up to rounding.
+# Note the layout when copying: `nn.Linear` keeps its weights as `(outputs, inputs)`, so the matrix must be transposed.
+
+# %%
+def scratch_copy(state):
+    """The model of Section 4.4 with the weights of a concise one."""
+    scratch = SoftmaxRegressionScratch(784, 10, lr)
+    with torch.no_grad():
+        scratch.W.copy_(state["net.1.weight"].mT)  # (10, 784) -> (784, 10)
+        scratch.b.copy_(state["net.1.bias"])  # (10,)
+    return scratch
+
+
+def sgd_steps(model, batches):
+    """One update of the model for each batch."""
+    optim = model.configure_optimizers()
+    for X, y in batches:
+        loss = model.loss(model(X), y)
+        optim.zero_grad()
+        loss.backward()
+        optim.step()
+
+# %%
+# check 4.5-C6: equal weights and batches, 20 steps, equal parameters
+data.generator = torch.Generator().manual_seed(1)
+batches = list(itertools.islice(data.train_dataloader(), 20))
+other = SoftmaxRegression(num_outputs=10, lr=lr)
+other.load_state_dict(start)
+scratch = scratch_copy(start)
+for each in (scratch, other):
+    sgd_steps(each, batches)
+close(scratch.W, other.net[1].weight.mT, rtol=0, atol=1e-5)
+close(scratch.b, other.net[1].bias, rtol=0, atol=1e-5)
+moved = (other.net[1].weight - start["net.1.weight"]).abs().max()
+assert moved > 1e-2  # the steps did something
+
+# %%
+scratch_history = train(scratch_copy(start))
+epochs = range(1, max_epochs + 1)
+ax = plt.subplots(figsize=(5.4, 3))[1]
+for key, color, name in (("train_loss", "C0", "training"),
+                         ("val_loss", "C1", "validation")):
+    ax.plot(epochs, scratch_history[key], color=color, lw=6, alpha=0.35,
+            label=f"{name}, 4.4")
+    ax.plot(epochs, history[key], "o--", color=color, ms=3, lw=1.2,
+            label=f"{name}, 4.5")
+ax.set(xlabel="epoch", ylabel="loss")
+ax.legend()
+d2l.describe(ax, """Training and validation loss over the epochs for the
+    model from scratch, wide pale lines, and the concise model, dashed lines
+    with dots. The dots lie in the middle of the wide lines throughout.""")
+
+# %% [markdown]
+# **Figure 4.5.4.** The losses of Sections 4.4 and 4.5 from the same start and the same batches: the dashed lines lie on the wide ones.
+
+# %%
+for key in ("train_loss", "val_loss"):
+    close(torch.tensor(history[key]), torch.tensor(scratch_history[key]),
+          rtol=0, atol=1e-4)
+
+# %% [markdown]
+# So the long program and the short one are the same program, as long as no probability comes near the edge of the number format.
+# Beyond the edge only the short one works.
+# This is the bargain with every library: it removes hard edges from sight, and whoever has never seen them cannot recognize one when it returns.
+# The next part is about an error that is made precisely because the softmax is hidden so well.
+
+# %% [markdown]
+# ## 4.5.4 One softmax too many
+#
+# The output should be probabilities, says the textbook; so the last layer should be a softmax, thinks the programmer, and appends one.
+# The loss then applies its own softmax to these probabilities.
+# The program runs, the loss falls, and the accuracy rises.
+
+# %%
+class DoubleSoftmax(SoftmaxRegression):
+    """The pitfall: probabilities where the loss expects logits."""
+
+    def forward(self, X):
+        return torch.softmax(self.net(X), dim=-1)  # (n, 10)
+
+
+torch.manual_seed(0)
+double = DoubleSoftmax(num_outputs=10, lr=lr)
+double(X)
+double.load_state_dict(start)
+double_history = train(double)
+print("              concise  double softmax")
+for key in ("train_loss", "val_loss", "val_acc"):
+    print(f"{key:12}{history[key][-1]:9.3f}{double_history[key][-1]:16.3f}")
+
+# %% [markdown]
+# What can this loss reach?
+# The scores that the loss receives are now probabilities $p_k$.
+# They sum to 1, so the best that the model can do is to put everything on the true class, $p_y=1$ and $p_k=0$ otherwise.
+# With (4.5.3) its loss is
+#
+# $$
+# l_{\min} = \log\bigl(e^1+(q-1)e^0\bigr)-1 = \log\bigl(1+(q-1)e^{-1}\bigr), \tag{4.5.4}
+# $$
+#
+# where $q$ is the number of classes.
+# A perfect and perfectly confident model still pays this floor, 1.4612 for $q=10$; a perfectly wrong one pays exactly 1 more.
+# The whole range of the loss, from best to worst, is one unit wide.
+
+# %%
+floor = math.log(1 + 9 / math.e)
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9))
+runs = (("concise", history, "-"), ("double softmax", double_history, "--"))
+for label, run, style in runs:
+    left.plot(epochs, run["train_loss"], style, label=label)
+    right.plot(epochs, run["val_acc"], style, label=label)
+left.axhline(floor, color="black", ls=":", lw=1.2)
+left.text(max_epochs, floor - 0.03, "floor of double softmax", ha="right",
+          va="top", fontsize=9)
+left.set(xlabel="epoch", ylabel="training loss", ylim=(0, 2.4))
+right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
+right.legend(loc="lower right")
+d2l.describe((left, right), """Left: the training loss of the right model
+    falls well below 1; with a double softmax it falls slowly and stays above
+    the dotted floor at 1.46. Right: the validation accuracy of the double
+    softmax stays clearly below that of the right model.""")
+
+# %% [markdown]
+# **Figure 4.5.5.** One softmax too many: the loss cannot fall below the dotted line, and the accuracy lags behind although nothing reports an error.
+
+# %%
+# check 4.5-C8: never below the floor; worse by 0.05 or more
+assert abs(floor - 1.4612) < 5e-5
+for key in ("train_loss", "val_loss"):
+    assert floor < min(double_history[key])
+    assert max(double_history[key]) < floor + 1
+assert double_history["train_loss"][-1] > history["train_loss"][-1] + 0.05
+if data.source == "real" and setting in (small, full):
+    assert double_history["val_acc"][-1] < history["val_acc"][-1] - 0.05
+if data.source == "real" and setting == small:
+    assert 1.84 < double_history["train_loss"][-1] < 1.92
+    assert 0.56 < double_history["val_acc"][-1] < 0.67
+if data.source == "real" and setting == full:
+    assert abs(double_history["train_loss"][-1] - 1.76) < 0.03
+    assert abs(double_history["val_acc"][-1] - 0.719) < 0.05
+
+# %% [markdown]
+# A floor by itself would be harmless, since a constant has no gradient.
+# The damage is that the gradient now passes through the additional softmax, which is flat wherever it is confident.
+# Take the scores $(m,0,\dots,0)$ with the true class 1, a mistake made with confidence that grows with $m$.
+# The right loss then pulls with a force close to 1; the doubled one lets go, like the squared error on probabilities in Section 4.1.
+
+# %%
+def pull(m, double):
+    """Largest entry of the gradient for a mistake of margin m."""
+    o = torch.zeros(1, 10, dtype=torch.float64)
+    o[0, 0] = m
+    o.requires_grad_()
+    scores = torch.softmax(o, dim=-1) if double else o
+    F.cross_entropy(scores, torch.tensor([1])).backward()
+    return o.grad.abs().max().item()
+
+
+print("margin   right  double softmax")
+for m in (0, 2, 5, 10, 20):
+    print(f"{m:6}{pull(m, False):8.3f}{pull(m, True):16.2e}")
+assert pull(10, False) > 0.99 and pull(10, True) < 1e-3
+assert pull(20, True) < 1e-4 * pull(10, True) * 2
+
+# %% [markdown]
+# How would one notice?
+# Not by the first loss: an untrained model starts near $\log10$ in both cases.
+# A good test for any classifier is to train it on a single batch, again and again.
+# A model that has more weights than the batch has examples can learn it by heart, so its loss must approach 0.
+
+# %%
+for model_class in (SoftmaxRegression, DoubleSoftmax):
+    torch.manual_seed(0)
+    model = model_class(num_outputs=10, lr=0.1)
+    model(X)
+    first = model.loss(model(X), y).item()
+    sgd_steps(model, [(X, y)] * 500)
+    last = model.loss(model(X), y).item()
+    print(f"{model_class.__name__:18} first loss {first:.2f}, "
+          f"after 500 steps {last:.2f}")
+    assert abs(first - math.log(10)) < 0.3
+    assert (last > floor) == (model_class is DoubleSoftmax)
+    assert last < 0.3 or model_class is DoubleSoftmax
+
+# %% [markdown]
+# Where probabilities are wanted, for a report or for the decisions of Section 4.3, apply `torch.softmax` to the logits after the model.
+# For the most likely class not even this is needed.
+
+# %% [markdown]
+# ## Summary
+#
+# - In `float32` the exponential overflows above 88.7, loses digits below $-87.3$ and is 0 below $-104$; in `float16` the range is from about $-17$ to 11.
+# - Subtracting the largest score makes the softmax safe, but its logarithm may still be infinite, with a gradient of nan.
+# - The loss is therefore computed as log-sum-exp minus the score of the true class, and no probability is ever formed; so models return logits.
+# - The model from scratch and the concise one agree to rounding, step by step, when weights and batches agree.
+# - A softmax before `F.cross_entropy` raises no error: the loss keeps above $\log(1+(q-1)/e)$, and confident mistakes get almost no gradient.
+# - A model that cannot bring the loss of a single batch close to 0 has an error.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 4.5-1
+#
+# Derive the floor (4.5.4) for any $q$: show that no probabilities $p_1,\dots,p_q$ give a smaller loss than those with $p_y=1$.
+# What is the floor for two classes, and what happens to it as $q$ grows?
+
+# %% [markdown]
+# #### Solution 4.5-1
+#
+# The loss is $f(\mathbf{p})=\log\sum_ke^{p_k}-p_y$.
+# Keep $p_y=p$ fixed first.
+# The other entries sum to $1-p$, and since $\exp$ is convex, $\sum_{k\ne y}e^{p_k}\ge(q-1)e^{(1-p)/(q-1)}$, so that equal entries are best.
+# Hence $f\ge h(p)=\log\left(1+(q-1)\exp\left(\frac{1-p}{q-1}-p\right)\right)$.
+# The exponent falls with $p$, so $h$ is smallest at $p=1$, where it is $\log(1+(q-1)e^{-1})$.
+#
+# For $q=2$ the floor is $\log(1+1/e)=0.3133$.
+# For large $q$ it is about $\log q-1$: measured against the $\log q$ of guessing, all that can be learned is one unit.
+
+# %%
+g = torch.Generator().manual_seed(0)
+for q in (2, 3, 10, 1000):
+    formula = math.log(1 + (q - 1) / math.e)
+    perfect = one_hot(torch.tensor([0]), q).double()
+    label = torch.tensor([0])
+    close(F.cross_entropy(perfect, label).item(), formula)
+    noise = torch.randn(20_000 // q, q, generator=g, dtype=torch.float64)
+    P = torch.softmax(20 * noise, dim=-1)
+    losses = F.cross_entropy(P, label.expand(len(P)), reduction="none")
+    assert (losses >= formula - 1e-12).all()
+    assert (losses <= formula + 1 + 1e-12).all()
+    print(f"q = {q:4}: floor {formula:.4f}, guessing {math.log(q):.4f}")
+
+# %% [markdown]
+# ### Exercise 4.5-2
+#
+# Find the limits of $\exp$ in Figure 4.5.1 by experiment, without knowing anything about the formats: search by bisection for the argument at which the stored result becomes infinite, and for the one at which it becomes 0.
+# Then find the largest argument *of the type itself* whose exponential is finite.
+# Why is it so far from the limit for `bfloat16`?
+
+# %% [markdown]
+# #### Solution 4.5-2
+#
+# To store $e^x$ in a type we compute it in `float64` and round.
+# Bisection needs one argument where the property holds and one where it does not.
+
+# %%
+def bisect(holds, yes, no):
+    """The place between `yes` and `no` where `holds` changes."""
+    for _ in range(60):
+        middle = (yes + no) / 2
+        yes, no = (middle, no) if holds(middle) else (yes, middle)
+    return yes
+
+
+def stored(x, dtype):
+    return torch.exp(torch.tensor(x, dtype=torch.float64)).to(dtype)
+
+
+for dtype in dtypes:
+    top = bisect(lambda x: stored(x, dtype).isfinite(), 0.0, 1000.0)
+    bottom = bisect(lambda x: stored(x, dtype) > 0, 0.0, -1000.0)
+    own = torch.tensor(top, dtype=dtype)  # rounded, perhaps upwards
+    if own.double() > top or own.exp().isinf():
+        own = torch.nextafter(own, torch.zeros((), dtype=dtype))
+    assert abs(bottom - table[dtype][0]) < 0.05
+    assert abs(top - table[dtype][2]) < 0.01
+    assert own.exp().isfinite()
+    print(f"{str(dtype):15} 0 below {bottom:.2f}, inf above {top:.2f}, "
+          f"largest own argument {own.item():.4f}")
+
+# %% [markdown]
+# The limits are those of the figure.
+# A `bfloat16` has 8 significant bits, so between 64 and 128 its numbers are 0.5 apart: after 88.5 comes 89, and $e^{89}$ is too large.
+
+# %% [markdown]
+# ### Exercise 4.5-3
+#
+# An accelerator shall compute with 8 bits a number.
+# Instead of integers, let the byte be a *logarithmic code*: one bit for the sign and a whole number $k$ that stands for $2^{k/8}$.
+# What does multiplication become?
+# What happens to addition, and where have you seen the formula before?
+# Simulate the addition of a thousand ones.
+
+# %% [markdown]
+# #### Solution 4.5-3
+#
+# Multiplication becomes the addition of codes, $2^{i/8}\cdot2^{j/8}=2^{(i+j)/8}$, exact and much cheaper in hardware; powers and roots become cheap too.
+# A rounded number is wrong by at most a factor of $2^{1/16}$, about 4 %, whatever its size, so the range is large.
+#
+# Addition is the hard part.
+# With $i\ge j$,
+# $\log_2(2^{i/8}+2^{j/8})=\frac i8+\log_2(1+2^{-(i-j)/8})$: the larger one plus a correction that depends on the difference alone.
+# This is log-sum-exp with its shift, in base 2.
+# A small table holds the correction; it is 0 once the difference exceeds 35, so that the smaller number vanishes.
+# Sums of many small terms, which is what a matrix product is, therefore stall, and accelerators keep the sums in a wider format.
+# Subtraction has $\log_2(1-2^{-(i-j)/8})$, which is inaccurate if the numbers are nearly equal.
+
+# %%
+correction = [round(8 * math.log2(1 + 2 ** (-d / 8))) for d in range(128)]
+
+
+def add(i, j):
+    """Code of the sum of two positive numbers with the codes i and j."""
+    return max(i, j) + correction[abs(i - j)]
+
+
+assert 2 ** (5 / 8) * 2 ** (-3 / 8) == 2 ** ((5 - 3) / 8)
+assert add(0, 0) == 8  # 1 + 1 = 2
+assert correction[35] == 1 and not any(correction[36:])
+total = 0  # the code of 1
+for _ in range(999):
+    total = add(total, 0)
+print(f"a thousand ones: {2 ** (total / 8):.1f}")
+assert total == 36
+
+# %% [markdown]
+# ### Exercise 4.5-4
+#
+# Two examples, $x=-1$ of class 0 and $x=1$ of class 1, and the model $\mathbf{o}=x\mathbf{w}$ with $\mathbf{w}\in\mathbb{R}^2$ and no bias.
+# Train it from $\mathbf{w}=\mathbf{0}$ with all data in each step and the learning rate 1.
+# Where do loss and weights go?
+# Print the loss in step 10, 100, 1000 and 10 000 together with the norm of $\mathbf{w}$, and explain what you find.
+
+# %% [markdown]
+# #### Solution 4.5-4
+#
+# Both examples have the same margin $m=w_2-w_1$ and the loss $\log(1+e^{-m})$, positive for every finite $m$: there is no minimum, only an infimum at infinity.
+# The gradient shrinks as the model becomes certain; a step adds $2/(1+e^m)\approx2e^{-m}$ to the margin.
+# So $\frac{d}{dt}e^m\approx2$, hence $e^m\approx2t$ and the loss is about $1/(2t)$.
+# The margin grows like $\log t$, by $\log10$ for each factor of ten, and with $\|\mathbf{w}\|=m/\sqrt2$ the norm grows by $\log(10)/\sqrt2\approx1.628$.
+# Training on separable data never ends; weight decay or stopping must decide how far to go.
+
+# %%
+x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)  # (2, 1)
+label = torch.tensor([0, 1])
+w = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+norms = []
+expected = {10: 0.0524, 100: 0.00502, 1000: 0.000500, 10_000: 0.0000500}
+for step in range(1, 10_001):
+    loss = F.cross_entropy(x @ w, label)  # (2, 1) @ (1, 2) -> (2, 2)
+    if step in expected:
+        norms.append(w.norm().item())
+        print(f"step {step:6}: loss {loss:.7f}, norm {norms[-1]:.3f}")
+        assert abs(loss.item() / expected[step] - 1) < 2e-3
+    grad, = torch.autograd.grad(loss, w)
+    with torch.no_grad():
+        w -= grad
+growth = torch.tensor(norms).diff()
+assert ((growth - math.log(10) / 2**0.5).abs() < 0.05).all()
+
+# %% [markdown]
+# ### Exercise 4.5-5
+#
+# The validation accuracy of a model rises at first and then falls, while its training loss goes on falling.
+# Give two reasons.
+# Then produce the effect: train on 500 images, 30 % of them with random labels, and watch.
+
+# %% [markdown]
+# #### Solution 4.5-5
+#
+# With few examples the model learns by heart what is peculiar to them, including their errors.
+# What all examples of a class share pulls in the same direction in every batch and is learned first; a wrong label has only its own example to pull with and is learned late.
+# The second reason is that the loss is not the accuracy.
+# On separable data it falls for ever by making the model more confident (Exercise 4.5-4), and it may pay to lose a few validation images at the boundary for that.
+# A small random part comes from the noise of minibatches.
+#
+# The remedy is to stop at the best validation result (early stopping, Section 5.5), or to limit the weights as in Section 3.7.
+# The optimizer below, Adam, is a quick relative of gradient descent from Section 12.10.
+
+# %%
+few = FashionMNIST(train_size=500, val_size=2000)
+g = torch.Generator().manual_seed(0)
+noisy = few.y_train.clone()
+wrong = torch.rand(500, generator=g) < 0.3
+noisy[wrong] = torch.randint(10, (int(wrong.sum()),), generator=g)
+torch.manual_seed(0)
+model = SoftmaxRegression(num_outputs=10, lr=0.01)
+model(few.X_val[:1])
+optim = torch.optim.Adam(model.parameters(), lr=0.01)
+losses, accuracies = [], []
+for step in range(400):
+    loss = model.loss(model(few.X_train), noisy)
+    optim.zero_grad()
+    loss.backward()
+    optim.step()
+    losses.append(loss.item())
+    if step % 10 == 9:
+        with torch.no_grad():
+            hits = model.accuracy(model(few.X_val), few.y_val)
+        accuracies.append(hits.item())
+best = max(accuracies)
+print(f"best validation accuracy {best:.2f} after "
+      f"{10 * accuracies.index(best) + 10} steps, at the end "
+      f"{accuracies[-1]:.2f}")
+assert accuracies[-1] < best - 0.05 and losses[-1] < 0.3 < losses[50]
+
+# %% [markdown]
+# ### Exercise 4.5-6
+#
+# For two classes one score would do.
+# Show that the two-class cross-entropy of the logits $(o_0,o_1)$ equals `BCEWithLogitsLoss` of the difference $o_1-o_0$, for moderate and for extreme scores, and that the gradients agree too.
+
+# %% [markdown]
+# #### Solution 4.5-6
+#
+# Softmax is invariant to a common shift, so $(o_0,o_1)$ and $(0,o_1-o_0)$ give the same probabilities, and $\hat y_1$ is the sigmoid of the difference $d=o_1-o_0$.
+# The loss is $-\log\sigma(d)$ for the class 1 and $-\log(1-\sigma(d))$ for the class 0: the binary cross-entropy.
+# Its stable form is $\max(d,0)-dy+\log(1+e^{-|d|})$, which is (4.5.3) for the scores $(0,d)$.
+
+# %%
+g = torch.Generator().manual_seed(0)
+binary = nn.BCEWithLogitsLoss()
+label = torch.randint(2, (100,), generator=g)
+for scale in (1, 1000):
+    o = scale * torch.randn(100, 2, generator=g)  # (n, 2)
+    o.requires_grad_()
+    two = F.cross_entropy(o, label)
+    one = binary(o[:, 1] - o[:, 0], label.float())
+    close(two, one)
+    close(torch.autograd.grad(two, o), torch.autograd.grad(one, o),
+          rtol=1e-4, atol=1e-7)
+    d = (o[:, 1] - o[:, 0]).detach()
+    by_hand = d.clamp(min=0) - d * label + torch.log1p(torch.exp(-d.abs()))
+    close(one.detach(), by_hand.mean())
+
+# %% [markdown]
+# ## Sources
+#
+# - P. Blanchard, D. J. Higham, N. J. Higham (2021). Accurately computing the log-sum-exp and softmax functions. IMA Journal of Numerical Analysis 41(4). [doi:10.1093/imanum/draa038](https://doi.org/10.1093/imanum/draa038): rounding errors of the shifted formulas.
+# - IEEE 754-2019, Standard for Floating-Point Arithmetic. [doi:10.1109/IEEESTD.2019.8766229](https://doi.org/10.1109/IEEESTD.2019.8766229): normal and subnormal numbers, infinity, nan.
+# - D. Kalamkar et al. (2019). A study of BFLOAT16 for deep learning training. [arXiv:1905.12322](https://arxiv.org/abs/1905.12322).
+# - D. Soudry, E. Hoffer, M. S. Nacson, S. Gunasekar, N. Srebro (2018). The implicit bias of gradient descent on separable data. Journal of Machine Learning Research 19. [arXiv:1710.10345](https://arxiv.org/abs/1710.10345): the rates of Exercise 4.5-4.
+# - D. Arpit et al. (2017). A closer look at memorization in deep networks. [arXiv:1706.05394](https://arxiv.org/abs/1706.05394): wrong labels are learned late.
+# - PyTorch documentation, [CrossEntropyLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html).
