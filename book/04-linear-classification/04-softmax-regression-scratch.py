@@ -418,7 +418,7 @@ torch.testing.assert_close(H, torch.kron(A.double(), X.mT @ X / 7))
 # To multiply again and again by $\mathbf{H}$, and to normalize each time, turns any direction towards the eigenvector of the largest eigenvalue (*power iteration*).
 
 # %%
-def sharpest(model, X, steps=20):
+def sharpest(model, X, steps=50):
     """Largest eigenvalue of the Hessian in W, and its direction."""
     generator = torch.Generator().manual_seed(0)
     X = X.flatten(1)  # (n, 784)
@@ -434,7 +434,7 @@ def sharpest(model, X, steps=20):
             V = HV
     return curvature, V / V.norm()
 
-X = small.X_train[:2000]
+X = small.X_train[:1000]
 curvature, _ = sharpest(zero, X)
 own = X.flatten(1).double()
 expected = torch.linalg.eigvalsh(own.mT @ own / len(own))[-1] / 10
@@ -445,12 +445,12 @@ names = data.text_labels(range(10))
 print(f"after training: curvature {curvature:.1f}; sharpest direction: "
       + ", ".join(f"{names[k]} {share[k]:.2f}" for k in share.topk(3).indices))
 if small_run:
-    assert share[[2, 4, 6]].sum() > 0.8  # pullover, coat, shirt
+    assert share[[2, 4]].sum() > 0.9  # pullover and coat
     assert 5 < curvature < 55
 
 # %% [markdown]
 # The curvature is smaller than the bound for competing classes, since most pictures are not in dispute.
-# Its sharpest direction moves the scores of pullover, coat and shirt against each other, the classes that compete for the same pictures.
+# Its sharpest direction has equal shares for pullover and coat: it raises one score and lowers the other, and these are the two classes that compete for the same pictures.
 # Now we follow the curvature through the training, for three learning rates.
 
 # %%
@@ -461,17 +461,17 @@ for lr in rates:
     walker = SoftmaxRegressionScratch(784, 10, lr, sigma=0)
     walker.board.display = False
     rows = [(math.log(10), math.log(10), lr * sharpest(walker, X)[0])]
-    for epoch in range(max_epochs + 2):
+    for epoch in range(max_epochs):
         run = Trainer(max_epochs=1)
         run.fit(walker, small)  # continues from where it is
         rows.append((run.history["train_loss"][0],
                      run.history["val_loss"][0],
-                     lr * sharpest(walker, X)[0]))
+                     lr * sharpest(walker, X, steps=25)[0]))
     curves[lr] = torch.tensor(rows)  # (epochs + 1, 3)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.1))
-epochs = torch.arange(max_epochs + 3)
+epochs = torch.arange(max_epochs + 1)
 for lr, fmt in zip(rates, ("C0s-", "C1o-", "C2^-")):
     axes[0].plot(epochs, curves[lr][:, 1], fmt, ms=4, linewidth=1.4,
                  label=f"$\\eta={lr}$")
@@ -496,7 +496,7 @@ d2l.describe(axes, "Left, validation losses on a logarithmic axis: smooth "
 #
 # The picture explains the jitter.
 # With $\eta=0.1$ the product lies between 1 and about 2: every step overshoots in the sharpest direction, and the random differences between minibatches are hardly damped there.
-# This direction exchanges similar classes, so the validation accuracy moves up and down with it.
+# This direction exchanges two similar classes, so the validation accuracy moves up and down with it.
 # Lowering the rate is the cure, and the left panel shows its price: at a tenth of the rate the curve is smooth and far behind.
 # A rate that is lowered during training has both; Section 12.11 is about that.
 # At $\eta=0.5$ the product stays above the limit for most of the time.
@@ -654,7 +654,7 @@ axes[0].plot([0, 1], [0, 1], "k--", linewidth=1.2, label="calibrated")
 axes[0].plot(conf, acc, "o-", color="C0", label="model")
 axes[0].set(ylabel="share of right answers", ylim=(0, 1.02))
 axes[0].legend()
-axes[1].bar(conf, count, width=0.05, color="C5")
+axes[1].bar(conf, count, width=0.05, color="C0")
 axes[1].set(xlabel="confidence", ylabel="answers", xlim=(0, 1.02))
 d2l.describe(axes, "Above, the share of right answers over the confidence: "
              "the dots follow the diagonal. Below, the number of answers in "
@@ -685,7 +685,7 @@ if full_run:
 # - Before the first step the loss is $\log10$ and the accuracy one in ten; anything else is an error in the program.
 # - Ten epochs bring a linear model to about five right answers in six; shirts are found least.
 # - The loss is convex, so a start at zero reaches the same loss as a random one.
-# - The jitter of the validation curve has a cause: rate times curvature lies above 1, and the sharpest direction exchanges similar classes.
+# - The jitter of the validation curve has a cause: rate times curvature lies above 1, and the sharpest direction exchanges two similar classes.
 # - Weights drawn as pictures show what distinguishes a class; the probabilities of this model are nearly calibrated.
 
 # %% [markdown]
@@ -775,7 +775,7 @@ for name, s in seconds.items():
 #
 # No: a disease that has probability 0.3 should not be ruled out because something harmless has 0.4.
 # There are two answers, *no shirt* and *shirt*, so the cost matrix has ten rows and two columns, and the alarm is raised above the probability $\frac1{11}$.
-# There are many more false alarms then, and the cost per picture is less than half.
+# There are many more false alarms then, and the cost per picture is little more than half.
 
 # %%
 cost = torch.zeros(10, 2)  # [true class, answer]
@@ -791,7 +791,7 @@ for name, answer in (("most probable", likely), ("least cost", best)):
           f"false alarms {answer[Y != 6].sum()}")
 assert torch.equal(best == 1, Y_hat[:, 6].double() > 1 / 11)
 if small_run:
-    assert paid["least cost"] < 0.5 * paid["most probable"]
+    assert paid["least cost"] < 0.6 * paid["most probable"]
 
 # %% [markdown]
 # ### Exercise 4.4-4
@@ -836,19 +836,26 @@ assert 110 < d * q / (2 * d * groups) < 113
 
 # %%
 small.batch_size = 64
-last = {}
-for lr in (0.002, 0.02, 0.2):
-    _, run = quiet_fit(small, lr, max_epochs)
+runs = {0.02: small_trainer}  # the run of check C7
+last, final_acc, jump = {}, {}, {}
+for lr in (0.002, 0.2):
+    _, runs[lr] = quiet_fit(small, lr, max_epochs)
+for lr, run in sorted(runs.items()):
     last[lr] = run.history["train_loss"][-1]
     acc = torch.tensor(run.history["val_acc"])
-    print(f"lr {lr:5}: train_loss {last[lr]:.3f}, val_acc {acc[-1]:.3f}, "
-          f"largest late change {acc[-5:].diff().abs().max():.3f}")
+    final_acc[lr] = acc[-1].item()
+    jump[lr] = acc[-5:].diff().abs().amax().item() if len(acc) > 4 else 0
+    print(f"lr {lr:5}: train_loss {last[lr]:.3f}, val_acc "
+          f"{final_acc[lr]:.3f}, largest late change {jump[lr]:.3f}")
 assert last[0.02] < last[0.002]
+if small_run:
+    assert last[0.2] < last[0.02]
+    assert final_acc[0.2] - final_acc[0.02] < jump[0.2]
 
 # %% [markdown]
 # ### Exercise 4.4-6
 #
-# Train on Small with batches of 16, 256 and 4096 for the same number of epochs, with learning rate 0.02.
+# Train on Small with batches of 16, 256 and 4096 for 4 epochs, with learning rate 0.02.
 # How many updates does each make, and in which order are the losses?
 
 # %% [markdown]
@@ -862,11 +869,11 @@ assert last[0.02] < last[0.002]
 final, updates = {}, {}
 for B in (16, 256, 4096):
     small.batch_size = B
-    _, run = quiet_fit(small, 0.02, max_epochs)
+    _, run = quiet_fit(small, 0.02, epochs=4)
     final[B], updates[B] = run.history["train_loss"][-1], run.train_batch_idx
     print(f"batch {B:4}: {updates[B]:5} updates, loss {final[B]:.3f}")
 n = len(small.y_train)
-assert updates == {B: max_epochs * math.ceil(n / B) for B in updates}
+assert updates == {B: 4 * math.ceil(n / B) for B in updates}
 assert final[16] < final[256] < final[4096]
 
 # %% [markdown]

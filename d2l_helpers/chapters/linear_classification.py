@@ -401,3 +401,98 @@ def loss(self, Y_hat, Y, averaged=True):
     Y_hat = Y_hat.reshape(-1, Y_hat.shape[-1])  # (N, q)
     return F.cross_entropy(Y_hat, Y.reshape(-1),
                            reduction="mean" if averaged else "none")
+
+
+# 4.7 Environment and distribution shift
+def fit_logits(X, y, q, beta=None, ridge=0.0, steps=100):
+    """Softmax regression on X (n, d), y (n,) with weights beta (n,).
+
+    Minimizes the mean of beta * cross-entropy + ridge * |W|^2 over
+    W (d, q), b (q,) and returns them.
+    """
+    W = torch.zeros(X.shape[1], q, dtype=X.dtype, device=X.device,
+                    requires_grad=True)
+    b = torch.zeros(q, dtype=X.dtype, device=X.device, requires_grad=True)
+    beta = torch.ones_like(X[:, 0]) if beta is None else beta  # (n,)
+    optimizer = torch.optim.LBFGS([W, b], max_iter=steps,
+                                  line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        losses = F.cross_entropy(X @ W + b, y, reduction="none")  # (n,)
+        loss = (beta * losses).mean() + ridge * (W**2).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return W.detach(), b.detach()
+
+
+# 4.7 Environment and distribution shift
+def importance_weights(X_src, X_tgt, features):
+    """Weights (n,) of source inputs X_src for a target like X_tgt.
+
+    `features` maps inputs to (rows, k), of which the logarithm of the
+    ratio of densities is modelled as an affine function.
+    """
+    n, m = len(X_src), len(X_tgt)
+    Phi = features(torch.cat([X_src, X_tgt]))  # (n + m, k)
+    z = (torch.arange(n + m, device=Phi.device) >= n).long()
+    W, b = fit_logits(Phi, z, 2)
+    o = Phi[:n] @ W + b  # (n, 2): score of source, score of target
+    return n / m * torch.exp(o[:, 1] - o[:, 0])
+
+
+# 4.7 Environment and distribution shift
+def weighted_fit(X, y, beta):
+    """Weighted least squares: w (d,) and b for X (n, d), y (n,)."""
+    ones = torch.ones_like(X[:, :1])
+    root = beta.sqrt()  # the squared loss turns it into beta
+    A = torch.cat([X, ones], dim=1) * root[:, None]  # (n, d + 1)
+    solution = torch.linalg.lstsq(A, (y * root)[:, None]).solution[:, 0]
+    return solution[:-1], solution[-1]
+
+
+# 4.7 Environment and distribution shift
+def shift_detector(X_a, X_b):
+    """Held-out accuracy and AUC of a linear classifier a against b.
+
+    Samples X_a (n, ...) and X_b (m, ...) are flattened to vectors; one
+    half of all rows trains the classifier, the other half tests it.
+    """
+    X = torch.cat([X_a, X_b]).flatten(start_dim=1)  # (n + m, d)
+    z = (torch.arange(len(X)) >= len(X_a)).long().to(X.device)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(X), generator=generator).to(X.device)
+    fit, test = order[::2], order[1::2]
+    W, b = fit_logits(X[fit], z[fit], 2, ridge=1e-3)
+    o = X[test] @ W + b
+    score = o[:, 1] - o[:, 0]
+    accuracy = ((score > 0) == (z[test] == 1)).double().mean().item()
+    a, b = score[z[test] == 0], score[z[test] == 1].unsqueeze(1)
+    auc = ((b > a).double() + 0.5 * (b == a)).mean().item()
+    return accuracy, auc
+
+
+# 4.7 Environment and distribution shift
+def estimate_label_shift(conf_counts, pred_target):
+    """Class shares (q,) of a target from its predicted classes (m,).
+
+    `conf_counts` (q, q) counts held-out source examples: true class in
+    the row, predicted class in the column.
+    """
+    counts = conf_counts.double()
+    if (counts.sum(dim=1) == 0).any():
+        raise ValueError("a class has no examples in conf_counts; the "
+                         "estimate needs some of every class.")
+    C = (counts / counts.sum(dim=1, keepdim=True)).mT  # columns sum to 1
+    mu = torch.bincount(pred_target, minlength=len(C)).double()
+    p = torch.linalg.solve(C, mu / mu.sum()).clamp(min=0)
+    return p / p.sum()
+
+
+# 4.7 Environment and distribution shift
+def adjust_logits(o, p_hat, q_hat):
+    """Scores o (..., q) of a model trained at class shares q_hat (q,),
+    for use at class shares p_hat (q,)."""
+    return o + torch.log(p_hat / q_hat).to(o)

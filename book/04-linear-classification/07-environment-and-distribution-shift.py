@@ -1,0 +1,1328 @@
+# ---
+# jupyter:
+#   d2l:
+#     data: [fashion-mnist]
+#     profiles:
+#       gpu: {}
+#       smoke:
+#         num_seeds: 10
+#         train_size: 2000
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4.7 Environment and distribution shift
+#
+# A lender trains a model on the applicants of past years and finds that shoes predict repayment: people in leather shoes pay back, people in sneakers do not.
+# So leather shoes get the loan.
+# Within a season every applicant wears leather, nobody has become more solvent, and the rule has lost its value *because* it was used.
+#
+# A test set cannot reveal this, since it was drawn from the world before the model existed.
+# This section asks what can go wrong between training and use, which of it can be noticed and repaired without new labels, and what changes when the model acts on the world that supplies its data.
+#
+# **You will**
+#
+# - name the kind of a distribution shift, and detect a shift of the inputs with a classifier;
+# - correct covariate shift and label shift by weights, and say when the correction breaks down;
+# - tell batch learning, online learning, bandits, control and reinforcement learning apart, by running each on a toy;
+# - build a runaway feedback loop from harmless parts, and cure it.
+#
+# **Cost**: less than half a minute on a CPU, no use of a GPU; a download of 31 MB, once, for two of the exercises.
+
+# %%
+import math
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch.distributions import Beta, Normal
+
+import d2l_helpers as d2l
+from d2l_helpers.chapters.linear_classification import (FashionMNIST,
+                                                        confusion_matrix)
+
+d2l.use_style()
+f64 = torch.float64
+
+# %% tags=["parameters"]
+num_seeds = 50  # repetitions of the covariate-shift experiment
+train_size = 10_000  # training images in Exercise 4.7-4
+
+# %% [markdown]
+# ## 4.7.1 Types of distribution shift
+#
+# Training data come from a *source* distribution $p_S(\mathbf{x},y)$, the model is used on a *target* distribution $p_T(\mathbf{x},y)$; $\mathbf{x}$ are the features and $y$ is the label.
+# A *distribution shift* is any difference between the two.
+#
+# Without an assumption about the difference nothing can be learned.
+# Let the inputs keep their distribution, $p_S(\mathbf{x})=p_T(\mathbf{x})$, and let the two labels trade places, $p_S(y=1\mid\mathbf{x})=1-p_T(y=1\mid\mathbf{x})$.
+# Every picture of a cat is now called a dog and the other way round.
+# A model that was always right is always wrong, and no look at the inputs, however many there are, can tell (Exercise 4.7-6).
+#
+# So we restrict what may change.
+# A joint density can be factored in two ways, and each kind of shift keeps one factor:
+#
+# $$p(\mathbf{x},y) = p(y\mid\mathbf{x})\,p(\mathbf{x}) = p(\mathbf{x}\mid y)\,p(y). \tag{4.7.1}$$
+#
+# Here $p(\mathbf{x})$ and $p(y)$ are the distributions of inputs and labels by themselves, and the other two factors are the conditional ones.
+#
+# *Covariate shift*: $p(\mathbf{x})$ changes, $p(y\mid\mathbf{x})$ stays.
+# The statisticians' word *covariate* means input.
+# The assumption is natural where $\mathbf{x}$ causes $y$: a model of cats and dogs trained on photographs meets cartoons, and what makes a cat a cat is still the same.
+# It is the kind most studied, and the easiest to monitor, because inputs are visible without labels.
+#
+# *Label shift*: $p(y)$ changes, $p(\mathbf{x}\mid y)$ stays.
+# It is natural where $y$ causes $\mathbf{x}$.
+# A disease causes its symptoms; in an epidemic more people have the disease, but it looks as before.
+# Where labels are a deterministic function of the inputs, for instance clean pictures, covariate shift holds whenever label shift does.
+# Then both corrections apply, and the one for label shift is often preferable: it works with $q$ numbers, one for each class, and not with densities in the space of pictures.
+#
+# *Concept shift*: $p(y\mid\mathbf{x})$ itself changes.
+# A sweet fizzy drink is called *soda*, *pop* or *coke* depending on the region; criteria of mental illness, fashion and job titles are revised with the years.
+# A translation system that ignores place gets the word for a bread roll wrong.
+# Concept shift is hard to notice, since the inputs may not change at all.
+# What helps is that it is usually gradual, in time or in space.
+
+# %%
+generator = torch.Generator().manual_seed(1)
+panels = {"source": (0.0, 0.5, 0), "covariate shift": (1.6, 0.5, 0),
+          "label shift": (0.0, 0.9, 0), "concept shift": (0.0, 0.5, 60)}
+fig, axes = plt.subplots(1, 4, figsize=(8.0, 2.5), sharex=True, sharey=True)
+for ax, (name, (move, share, degrees)) in zip(axes, panels.items()):
+    X = torch.randn(150, 2, generator=generator)  # (n, 2)
+    second = torch.rand(150, generator=generator) < share
+    X[:, 0] += torch.where(second, 1.0, -1.0) + move
+    angle, prior = math.radians(degrees), math.log(share / (1 - share))
+    normal = torch.tensor([math.cos(angle), math.sin(angle)])
+    posterior = torch.sigmoid(2 * X @ normal + prior)  # p(y = 1 | x)
+    y = torch.rand(150, generator=generator) < posterior
+    ax.plot(*X[~y].T, "o", ms=3, color=d2l.plotting.COLORS[0])
+    ax.plot(*X[y].T, "x", ms=4, color=d2l.plotting.COLORS[1])
+    along = torch.tensor([-4.0, 4.0])
+    ax.plot(-prior / 2 * normal[0] - along * normal[1],
+            -prior / 2 * normal[1] + along * normal[0], "k--", lw=1)
+    ax.set(title=name, xlabel="$x_1$", xlim=(-4, 5), ylim=(-3.3, 3.3))
+axes[0].set_ylabel("$x_2$")
+d2l.describe(axes, "Four scatter plots of two classes. Source: circles on "
+             "the left, crosses on the right, a vertical line between them. "
+             "Covariate shift: the cloud has moved right, the line stays. "
+             "Label shift: mostly crosses, the line has moved left. Concept "
+             "shift: the same cloud, but the line is turned by 60 degrees.")
+
+# %% [markdown]
+# **Figure 4.7.1.** The same two classes before and after three kinds of shift.
+# Covariate shift moves the inputs, label shift changes how many belong to each class, concept shift changes what the classes mean.
+# On the dashed line both classes are equally probable.
+
+# %% [markdown]
+# ## 4.7.2 Examples of distribution shift
+#
+# ### Medical diagnosis
+#
+# A company develops a blood test for a disease that mainly strikes older men.
+# Blood of patients comes from the hospital; blood of healthy older men is harder to get, so students of the university volunteer.
+# The classifier separates the two groups perfectly, and is useless.
+# It need not know the disease, for the groups also differ in age, hormones, diet, exercise and drinking habits.
+#
+# The inputs of use, blood of older men with and without the disease, were never seen together: an extreme covariate shift.
+# There is hardly a correction for it, for reasons that we shall see below.
+# The remedy is to collect data where the model will be used.
+#
+# Here is the story with two features, a marker that carries some information about the disease, and age.
+
+# %%
+def blood(n, generator, students):
+    """Features (n, 2): marker and scaled age; labels (n,), 1 = ill."""
+    y = torch.arange(n) % 2
+    marker = y + torch.randn(n, generator=generator)
+    age = 1 + 0.2 * torch.randn(n, generator=generator)
+    if students:  # the healthy are young
+        age = age - 2 * (1 - y)
+    return torch.stack([marker, age], dim=1), y
+
+# %% [markdown]
+# The classifier is softmax regression, a weight matrix and cross-entropy.
+# As the whole section fits small linear models, we let it minimize with `LBFGS`, a method that uses all examples in each step and estimates the curvature from past gradients; tens of steps take the place of epochs.
+# Each example may carry a weight, which we shall need soon.
+
+# %% tags=["export"]
+def fit_logits(X, y, q, beta=None, ridge=0.0, steps=100):
+    """Softmax regression on X (n, d), y (n,) with weights beta (n,).
+
+    Minimizes the mean of beta * cross-entropy + ridge * |W|^2 over
+    W (d, q), b (q,) and returns them.
+    """
+    W = torch.zeros(X.shape[1], q, dtype=X.dtype, device=X.device,
+                    requires_grad=True)
+    b = torch.zeros(q, dtype=X.dtype, device=X.device, requires_grad=True)
+    beta = torch.ones_like(X[:, 0]) if beta is None else beta  # (n,)
+    optimizer = torch.optim.LBFGS([W, b], max_iter=steps,
+                                  line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        losses = F.cross_entropy(X @ W + b, y, reduction="none")  # (n,)
+        loss = (beta * losses).mean() + ridge * (W**2).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return W.detach(), b.detach()
+
+# %%
+generator = torch.Generator().manual_seed(2)
+X, y = blood(2000, generator, students=True)
+W, b = fit_logits(X, y, 2, ridge=1e-3)
+shortcut = {}
+for name, students in (("hospital and students", True),
+                       ("older men", False)):
+    X_new, y_new = blood(2000, generator, students)
+    hits = (X_new @ W + b).argmax(dim=1) == y_new
+    shortcut[name] = hits.double().mean().item()
+    print(f"accuracy on {name:22}{shortcut[name]:.2f}")
+assert shortcut["hospital and students"] > 0.99
+assert shortcut["older men"] < 0.6  # the marker alone would reach 0.69
+
+# %% [markdown]
+# On a test set drawn like the training data the model is nearly perfect, and on the people for whom it was made it is close to guessing: nearly all of them count as ill.
+# The marker would have allowed an accuracy of $\Phi(0.5)\approx0.69$, where $\Phi$ is the distribution function of the standard normal distribution, but age was the easier clue.
+# A model that relies on a clue which is tied to the label in the training data and not in use is said to learn a *shortcut*.
+#
+# ### Self-driving cars
+#
+# A company wants to detect roadsides and trains on rendered scenes, of which there are as many as it likes.
+# The detector works in the renderer and fails on roads: all roadsides had been drawn with the same texture, and the texture was what the model recognized.
+#
+# A story of the same kind is told of an army that wanted to find tanks in forests.
+# Pictures without tanks were taken in the morning and pictures with tanks at noon, so the classifier learned the shadows of trees.
+# The story is repeated often and nobody has verified it; treat it as a fable.
+#
+# Both are sometimes filed under concept shift.
+# They are covariate shift with shortcut learning: what the words *roadside* and *tank* mean did not change, the inputs did.
+#
+# ### Nonstationary distributions
+#
+# More common than a break is a distribution that moves slowly while the model stays.
+# A model for advertisements knows nothing of a device that appeared last month.
+# A spam filter works until spammers adapt to it.
+# A shop recommends Santa hats until long after Christmas.
+# The usual answers are training again at intervals, or learning without pause (Section 4.7.4).
+#
+# Further cases need no motion at all.
+# A face detector that was trained on faces at a distance fails on close-ups, which fill the frame.
+# A search engine tuned in the United States serves the United Kingdom, where the same words ask for other things.
+# A classifier is trained on 1000 classes with equally many pictures each, and users photograph a few of them nearly always.
+
+# %% [markdown]
+# ## 4.7.3 Correction of distribution shift
+#
+# ### Empirical risk and risk
+#
+# Training minimizes the *empirical risk*, the mean loss over $n$ examples:
+#
+# $$\min_f\ \frac1n\sum_{i=1}^n l(f(\mathbf{x}_i),y_i), \tag{4.7.2}$$
+#
+# where $f$ is the model, $(\mathbf{x}_i,y_i)$ is example $i$ and $l$ the loss, a number.
+# It stands in for the *risk*, the mean loss under the distribution $p$ for which the model is meant:
+#
+# $$E_{p(\mathbf{x},y)}\left[l(f(\mathbf{x}),y)\right] = \iint l(f(\mathbf{x}),y)\,p(\mathbf{x},y)\,d\mathbf{x}\,dy. \tag{4.7.3}$$
+#
+# By the law of large numbers (4.7.2) approaches (4.7.3) if the examples are drawn from $p$.
+# If they are drawn from another distribution, it approaches the wrong number, and more data only make it more precisely wrong.
+#
+# ### Covariate shift correction
+#
+# From here on $q$ is the density of the source and $p$ that of the target, and both share $p(y\mid\mathbf{x})=q(y\mid\mathbf{x})$.
+# Multiply and divide by $q(\mathbf{x})$:
+#
+# $$\iint l(f(\mathbf{x}),y)\,p(y\mid\mathbf{x})\,p(\mathbf{x})\,d\mathbf{x}\,dy = \iint l(f(\mathbf{x}),y)\,q(y\mid\mathbf{x})\,q(\mathbf{x})\,\frac{p(\mathbf{x})}{q(\mathbf{x})}\,d\mathbf{x}\,dy. \tag{4.7.4}$$
+#
+# The left side is the risk under the target; the right side is a mean under the *source*, of the loss times a ratio of densities.
+# So examples of the source estimate the risk of the target if each gets the weight
+#
+# $$\beta_i = \frac{p(\mathbf{x}_i)}{q(\mathbf{x}_i)}, \qquad \min_f\ \frac1n\sum_{i=1}^n\beta_i\,l(f(\mathbf{x}_i),y_i), \tag{4.7.5}$$
+#
+# $\beta_i\ge0$ one number for each example: above 1 for inputs that the target has more often, below 1 for those that it has less often.
+# The mean of $\beta$ under $q$ is $\int q\,\frac pq\,d\mathbf{x}=1$.
+#
+# When does this matter?
+# If the model can represent the truth, and the source covers the target, any sensible fit finds the truth sooner or later.
+# Weights decide where a model that is *too simple* makes its unavoidable errors.
+# Our example is a straight line for a cubic:
+#
+# $$y = -x + x^3 + \epsilon,\quad \epsilon\sim\mathcal{N}(0,0.3^2),\qquad q=\mathcal{N}(0.5,0.5^2),\quad p=\mathcal{N}(0,0.3^2). \tag{4.7.6}$$
+#
+# $x$ and $y$ are numbers and $\epsilon$ is noise.
+# Around 0 the cubic falls, and that is where the target lies; the source extends to the right, where it rises.
+#
+# For two normal densities the logarithm of the weight is a quadratic function.
+# With the numbers of (4.7.6),
+#
+# $$h(x) = \log\frac{p(x)}{q(x)} = \log\frac{0.5}{0.3} - \frac{x^2}{2\cdot0.09} + \frac{(x-0.5)^2}{2\cdot0.25} \approx 1.0108 - 2x - 3.5556\,x^2. \tag{4.7.7}$$
+#
+# Its maximum lies at $x=-0.281$, where the weight is about 3.64.
+
+# %%
+source, target = Normal(0.5, 0.5), Normal(0.0, 0.3)
+
+
+def truth(x):
+    return -x + x**3
+
+
+def draw_cubic(n, distribution, generator):
+    """Inputs (n,) from a normal distribution, and noisy labels (n,)."""
+    z, noise = torch.randn(2, n, generator=generator, dtype=f64)
+    x = distribution.mean + distribution.stddev * z
+    return x, truth(x) + 0.3 * noise
+
+
+def true_weights(x, p=target, q=source):
+    return (p.log_prob(x) - q.log_prob(x)).exp()
+
+# %% [markdown]
+# Weights have a price.
+# If few examples carry most of the weight, the others hardly count, and the estimate is as noisy as one from fewer examples.
+# The *effective sample size* measures it:
+#
+# $$n_{\mathrm{eff}} = \frac{\left(\sum_i\beta_i\right)^2}{\sum_i\beta_i^2} \le n. \tag{4.7.8}$$
+#
+# It is $n$ for equal weights and 1 if a single example has all the weight.
+# For large $n$ the share $n_{\mathrm{eff}}/n$ tends to $1/E_q[\beta^2]$.
+
+# %%
+# check 4.7-C2: log-ratio, mean, maximum and effective share of the weights
+x = torch.linspace(-2, 3, 501, dtype=f64)
+h = torch.log(true_weights(x))
+torch.testing.assert_close(h, 1.0108 - 2 * x - 3.5556 * x**2,
+                           atol=1e-3, rtol=0)
+x, _ = draw_cubic(1_000_000, source, torch.Generator().manual_seed(3))
+beta = true_weights(x)  # (1000000,)
+share = (beta.sum()**2 / (beta**2).sum() / len(beta)).item()
+print(f"mean {beta.mean():.3f}, maximum {beta.max():.2f}, "
+      f"effective share {share:.3f}")
+assert abs(beta.mean() - 1) < 0.005 and abs(beta.max() - 3.64) < 0.005
+assert abs(share - 0.417) < 0.005
+
+# %% [markdown]
+# ### Weights from a classifier
+#
+# In practice neither density is known, and densities in many dimensions are hard to estimate.
+# Their *ratio* is easier: it is what a classifier learns.
+# Mix equally many inputs of both kinds, label those of the target $z=1$ and those of the source $z=-1$, and forget which is which.
+# Then
+#
+# $$P(z=1\mid\mathbf{x}) = \frac{p(\mathbf{x})}{p(\mathbf{x})+q(\mathbf{x})}, \qquad\text{so}\qquad \frac{P(z=1\mid\mathbf{x})}{P(z=-1\mid\mathbf{x})} = \frac{p(\mathbf{x})}{q(\mathbf{x})}. \tag{4.7.9}$$
+#
+# Logistic regression models $P(z=1\mid\mathbf{x})=1/(1+\exp(-h(\mathbf{x})))$ with a score $h(\mathbf{x})\in\mathbb{R}$, whose odds are $\exp h(\mathbf{x})$.
+# Hence $\beta=\exp h(\mathbf{x})$.
+# With $n$ examples of the source and $m$ of the target the odds come out as $\frac mn\cdot\frac pq$, so multiply by $\frac nm$.
+#
+# The algorithm has four steps:
+#
+# 1. collect $n$ labelled examples of the source and $m$ *unlabelled* inputs of the target;
+# 2. train a logistic regression to tell target from source;
+# 3. give source example $i$ the weight $\beta_i=\frac nm\exp h(\mathbf{x}_i)$, or $\min(\beta_i,c)$ with a bound $c$ if single weights are huge;
+# 4. train on the source with the weighted risk (4.7.5).
+#
+# No label of the target is needed.
+# What is needed is *overlap*: $q(\mathbf{x})>0$ wherever $p(\mathbf{x})>0$.
+# Where the source has no examples there is nothing to weight; the blood test fails here.
+#
+# `importance_weights` uses two-class softmax regression, whose difference of scores is $h$.
+# The argument `features` says of which functions of the input $h$ may consist; for (4.7.7) these are $x$ and $x^2$.
+
+# %% tags=["export"]
+def importance_weights(X_src, X_tgt, features):
+    """Weights (n,) of source inputs X_src for a target like X_tgt.
+
+    `features` maps inputs to (rows, k), of which the logarithm of the
+    ratio of densities is modelled as an affine function.
+    """
+    n, m = len(X_src), len(X_tgt)
+    Phi = features(torch.cat([X_src, X_tgt]))  # (n + m, k)
+    z = (torch.arange(n + m, device=Phi.device) >= n).long()
+    W, b = fit_logits(Phi, z, 2)
+    o = Phi[:n] @ W + b  # (n, 2): score of source, score of target
+    return n / m * torch.exp(o[:, 1] - o[:, 0])
+
+# %% [markdown]
+# With many examples the estimate must approach the truth, also for $m\ne n$.
+
+# %%
+generator = torch.Generator().manual_seed(13)
+x, _ = draw_cubic(40_000, source, generator)
+x_tgt, _ = draw_cubic(10_000, target, generator)
+beta = importance_weights(
+    x, x_tgt, lambda x: torch.stack([x, x**2], dim=1))
+error = (beta - true_weights(x)).abs().mean().item()
+print(f"mean weight {beta.mean():.3f}, mean error {error:.3f}")
+assert abs(beta.mean() - 1) < 0.02 and error < 0.05
+
+# %% [markdown]
+# The second tool is the fit that uses the weights.
+# For a linear model and squared loss, (4.7.5) is least squares in which row $i$ is multiplied by $\sqrt{\beta_i}$.
+
+# %% tags=["export"]
+def weighted_fit(X, y, beta):
+    """Weighted least squares: w (d,) and b for X (n, d), y (n,)."""
+    ones = torch.ones_like(X[:, :1])
+    root = beta.sqrt()  # the squared loss turns it into beta
+    A = torch.cat([X, ones], dim=1) * root[:, None]  # (n, d + 1)
+    solution = torch.linalg.lstsq(A, (y * root)[:, None]).solution[:, 0]
+    return solution[:-1], solution[-1]
+
+# %% [markdown]
+# The experiment: 200 labelled examples of the source, 200 unlabelled inputs of the target, three straight lines.
+# They are judged by their squared distance from the true curve, averaged over fresh inputs of the target.
+
+# %%
+def powers(x):
+    return torch.stack([x, x**2], dim=1)  # (n, 2)
+
+
+def three_lines(seed):
+    """Data and the lines (w, b) without, with true and with own weights."""
+    generator = torch.Generator().manual_seed(seed)
+    x, y = draw_cubic(200, source, generator)
+    x_tgt, _ = draw_cubic(200, target, generator)
+    betas = {"unweighted": torch.ones_like(x),
+             "true weights": true_weights(x),
+             "estimated weights": importance_weights(x, x_tgt, powers)}
+    lines = {name: weighted_fit(x[:, None], y, beta)
+             for name, beta in betas.items()}
+    return x, y, x_tgt, betas, lines
+
+
+def target_error(line):
+    w, b = line
+    x, _ = draw_cubic(20_000, target, torch.Generator().manual_seed(999))
+    return ((w * x + b - truth(x))**2).mean().item()
+
+# %%
+# check 4.7-C1: weights help in every repetition (seeds 0, 1, ...)
+errors = {"unweighted": [], "true weights": [], "estimated weights": []}
+for seed in range(num_seeds):
+    for name, line in three_lines(seed)[-1].items():
+        errors[name].append(target_error(line))
+means = {name: sum(e) / len(e) for name, e in errors.items()}
+for name, value in means.items():
+    print(f"{name:18} mean target error {value:.4f}")
+for name in ("true weights", "estimated weights"):
+    assert all(a < b for a, b in zip(errors[name], errors["unweighted"]))
+    assert means["unweighted"] > 5 * means[name]
+assert 0.15 < means["unweighted"] < 0.25
+assert 0.004 < means["estimated weights"] < 0.009
+
+# %%
+x, y, x_tgt, betas, lines = three_lines(0)
+grid = torch.linspace(-1.2, 2.0, 100, dtype=f64)
+fig, ax = plt.subplots(figsize=(6.4, 3.2))
+ax.scatter(x, y, s=8 + 12 * betas["estimated weights"], alpha=0.35,
+           color="gray", linewidths=0, label="source, labelled")
+ax.plot(x_tgt, torch.full_like(x_tgt, -1.85), "|", color="black", ms=8,
+        label="target, inputs only")
+ax.plot(grid, truth(grid), color="black", lw=1, label="truth")
+for (name, (w, b)), style in zip(lines.items(), ("-", "--", ":")):
+    ax.plot(grid, w * grid + b, style, label=name)
+ax.set(xlabel="$x$", ylabel="$y$", ylim=(-2.0, 2.0), xlim=(-1.25, 2.0))
+ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+d2l.describe(ax, "Scatter of the source and ticks for the target around 0, "
+             "with the cubic. The unweighted line rises slightly through "
+             "the source; the two weighted lines lie on each other and "
+             "follow the falling cubic around 0.")
+
+# %% [markdown]
+# **Figure 4.7.2.** A straight line cannot follow the cubic, so it must choose where to be right.
+# Unweighted it serves the source, weighted it serves the target; weights estimated from unlabelled inputs do as well as the true ones.
+# The size of each point is its estimated weight.
+
+# %%
+grid = torch.linspace(-1.2, 2.0, 200, dtype=f64)
+order = x.argsort()
+fig, ax = plt.subplots()
+ax.plot(grid, true_weights(grid), color="black", lw=1, label="truth")
+ax.plot(x[order], betas["estimated weights"][order], "o", ms=3,
+        label="estimated")
+ax.axhline(1, color="gray", lw=0.8, ls=":")
+ax.set(xlabel="$x$", ylabel=r"weight $\beta$")
+ax.legend()
+d2l.describe(ax, "Weight against x: a bell with its maximum near 3.6 at "
+             "x = -0.28, below 1 for x beyond about 0.3. The dots of the "
+             "estimate follow the curve of the true weights closely.")
+
+# %% [markdown]
+# **Figure 4.7.3.** The weights of the 200 examples of the source, and the ratio of the true densities.
+# Most of the source, to the right, counts for almost nothing.
+
+# %% [markdown]
+# ### Detecting a shift
+#
+# The classifier that gives the weights also answers an earlier question: is there a shift at all?
+# Train it on one half of the two samples and test it on the other half.
+# If both samples come from the same distribution, no classifier can beat chance, so accuracy and AUC are near 0.5.
+# The *AUC*, area under the ROC curve, is the probability that a random input of the second sample gets a higher score than a random input of the first; ties count one half.
+# The converse does not hold: a linear detector that fails has found no shift of the kind that it can see.
+
+# %% tags=["export"]
+def shift_detector(X_a, X_b):
+    """Held-out accuracy and AUC of a linear classifier a against b.
+
+    Samples X_a (n, ...) and X_b (m, ...) are flattened to vectors; one
+    half of all rows trains the classifier, the other half tests it.
+    """
+    X = torch.cat([X_a, X_b]).flatten(start_dim=1)  # (n + m, d)
+    z = (torch.arange(len(X)) >= len(X_a)).long().to(X.device)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(X), generator=generator).to(X.device)
+    fit, test = order[::2], order[1::2]
+    W, b = fit_logits(X[fit], z[fit], 2, ridge=1e-3)
+    o = X[test] @ W + b
+    score = o[:, 1] - o[:, 0]
+    accuracy = ((score > 0) == (z[test] == 1)).double().mean().item()
+    a, b = score[z[test] == 0], score[z[test] == 1].unsqueeze(1)
+    auc = ((b > a).double() + 0.5 * (b == a)).mean().item()
+    return accuracy, auc
+
+# %% [markdown]
+# For a shift of a unit normal distribution by one standard deviation we know the best possible values.
+# The optimal threshold lies in the middle, so accuracy is $\Phi(0.5)\approx0.691$.
+# The difference of one draw from each is normal with mean 1 and variance 2, so the AUC is $\Phi(1/\sqrt2)\approx0.760$.
+
+# %%
+# check 4.7-C3: chance for equal distributions, the known optimum otherwise
+generator = torch.Generator().manual_seed(4)
+A, B, C = torch.randn(3, 4000, 1, generator=generator)
+same, moved = shift_detector(A, B), shift_detector(A, C + 1)
+best = Normal(0.0, 1.0).cdf(torch.tensor([0.5, 0.5**0.5]))
+print("same:    accuracy {:.3f}, AUC {:.3f}".format(*same))
+print("shifted: accuracy {:.3f}, AUC {:.3f}".format(*moved))
+print("optimum: accuracy {:.3f}, AUC {:.3f}".format(*best.tolist()))
+assert 0.45 <= same[0] <= 0.55 and 0.45 <= same[1] <= 0.55
+noise = 3 * (0.25 / 4000)**0.5  # three standard errors, 4000 test rows
+assert 0.65 < moved[0] < best[0] + noise
+assert abs(moved[1] - best[1]) < 0.03
+
+# %% [markdown]
+# ### Label shift correction
+#
+# The same identity, with the other factorization of (4.7.1), gives weights that depend on the label alone:
+#
+# $$\beta_i = \frac{p(y_i)}{q(y_i)}. \tag{4.7.10}$$
+#
+# $q(y)$ is counted on the labels of the source.
+# $p(y)$ is missing, since there are no labels of the target.
+# It would be wrong to count *predictions* on the target instead: they contain the errors of the classifier, and these errors we can measure.
+#
+# Take any classifier trained on the source, however it works; hence the name *black-box shift estimation*.
+# On held-out examples of the source estimate
+#
+# $$C_{ij} = P(\hat y=i\mid y=j), \tag{4.7.11}$$
+#
+# the probability of the answer $i$ for an example of class $j$; $\mathbf{C}\in\mathbb{R}^{q\times q}$, with $q$ now the number of classes, and each column sums to 1.
+# Label shift keeps $p(\mathbf{x}\mid y)$, hence also the distribution of the answers given the class: $\mathbf{C}$ is the same on the target.
+# By the law of total probability the share $\mu_i$ of answers $i$ on the target is $\sum_jC_{ij}\,p(y=j)$, or
+#
+# $$\mathbf{C}\,\mathbf{p} = \boldsymbol{\mu}, \tag{4.7.12}$$
+#
+# with $\mathbf{p}\in\mathbb{R}^q$ the wanted class shares and $\boldsymbol{\mu}\in\mathbb{R}^q$, which needs no labels.
+# So $\mathbf{p}$ is the solution of a small linear system.
+# It exists if $\mathbf{C}$ is invertible, which a classifier that is right most of the time in every class ensures (such a $\mathbf{C}$ is diagonally dominant by columns), and if the target has no new classes.
+#
+# The confusion matrix of [Section 4.3](03-base-classification-model.ipynb) has the true class in its rows and holds counts, so it is normalized by rows and transposed.
+# Noise may make a small share negative; it is set to 0.
+
+# %% tags=["export"]
+def estimate_label_shift(conf_counts, pred_target):
+    """Class shares (q,) of a target from its predicted classes (m,).
+
+    `conf_counts` (q, q) counts held-out source examples: true class in
+    the row, predicted class in the column.
+    """
+    counts = conf_counts.double()
+    if (counts.sum(dim=1) == 0).any():
+        raise ValueError("a class has no examples in conf_counts; the "
+                         "estimate needs some of every class.")
+    C = (counts / counts.sum(dim=1, keepdim=True)).mT  # columns sum to 1
+    mu = torch.bincount(pred_target, minlength=len(C)).double()
+    p = torch.linalg.solve(C, mu / mu.sum()).clamp(min=0)
+    return p / p.sum()
+
+# %% [markdown]
+# A number by hand: of 100 healthy people a test calls 10 ill, of 800 ill people it misses 160.
+# The columns of $\mathbf{C}$ are $(0.9,0.1)$ and $(0.2,0.8)$.
+# If 375 of 1000 new answers are "healthy", then $0.9\,p_0+0.2\,(1-p_0)=0.375$, so $p_0=0.25$, although 0.375 was answered.
+
+# %%
+counts = torch.tensor([[90, 10], [160, 640]])  # rows: true class
+answers = (torch.arange(1000) >= 375).long()
+p_hat = estimate_label_shift(counts, answers)
+print(p_hat.numpy().round(6))
+torch.testing.assert_close(p_hat, torch.tensor([0.25, 0.75], dtype=f64))
+
+# %% [markdown]
+# With the shares known there are two ways on.
+# One is to train again with the weights (4.7.10).
+# The other needs no training.
+# By Bayes' rule $p(y\mid\mathbf{x})\propto p(\mathbf{x}\mid y)\,p(y)$, so changing the class shares multiplies each posterior probability by $p(y)/q(y)$ and normalizes again; on the scores this is an addition:
+#
+# $$o'_j = o_j + \log\frac{p(y=j)}{q(y=j)}, \tag{4.7.13}$$
+#
+# where $o_j$ is the score of class $j$ of the old model and $o'_j$ the adjusted one.
+# This *logit adjustment* is exact if the old model gives the true probabilities of the source.
+
+# %% tags=["export"]
+def adjust_logits(o, p_hat, q_hat):
+    """Scores o (..., q) of a model trained at class shares q_hat (q,),
+    for use at class shares p_hat (q,)."""
+    return o + torch.log(p_hat / q_hat).to(o)
+
+# %% [markdown]
+# Three classes are unit normal distributions in the plane, centred at $(0,0)$, $(2,0)$ and $(0,2)$.
+# The source has equal shares, the target $(0.7,0.2,0.1)$.
+# For such data a linear model with softmax can represent the true probabilities, so we know what the best possible accuracy is.
+
+# %%
+centers = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]], dtype=f64)
+q_true = torch.full((3,), 1 / 3, dtype=f64)
+p_true = torch.tensor([0.7, 0.2, 0.1], dtype=f64)
+
+
+def draw_classes(n, shares, generator):
+    """Points (n, 2) and labels (n,) with the given class shares."""
+    y = torch.multinomial(shares, n, replacement=True, generator=generator)
+    noise = torch.randn(n, 2, generator=generator, dtype=f64)
+    return centers[y] + noise, y
+
+
+def accuracy(o, y):
+    return (o.argmax(dim=1) == y).double().mean().item()
+
+# %%
+def label_shift_run(seed, n=3000):
+    """One experiment: shares found, and accuracies on the target."""
+    generator = torch.Generator().manual_seed(seed)
+    X, y = draw_classes(n, q_true, generator)  # to train
+    X_val, y_val = draw_classes(n, q_true, generator)  # for C
+    X_tgt, y_tgt = draw_classes(n, p_true, generator)  # y_tgt only judges
+    W, b = fit_logits(X, y, 3)
+    o = X_tgt @ W + b  # (n, 3)
+    counts = confusion_matrix((X_val @ W + b).argmax(dim=1), y_val, 3)
+    p_hat = estimate_label_shift(counts, o.argmax(dim=1))
+    q_hat = torch.bincount(y, minlength=3) / n
+    W2, b2 = fit_logits(X, y, 3, beta=(p_hat / q_hat)[y])
+    return {"counts": counts, "p_hat": p_hat,
+            "naive": torch.bincount(o.argmax(dim=1), minlength=3) / n,
+            "before": accuracy(o, y_tgt),
+            "reweighted": accuracy(X_tgt @ W2 + b2, y_tgt),
+            "adjusted": accuracy(adjust_logits(o, p_hat, q_hat), y_tgt)}
+
+# %%
+generator = torch.Generator().manual_seed(5)
+X, y = draw_classes(1_000_000, p_true, generator)
+o = X @ centers.mT - (centers**2).sum(dim=1) / 2  # log p(x|y) + constant
+bayes = {"uncorrected": accuracy(o, y),
+         "corrected": accuracy(adjust_logits(o, p_true, q_true), y)}
+print({name: round(value, 3) for name, value in bayes.items()})
+assert abs(bayes["uncorrected"] - 0.739) < 0.002
+assert abs(bayes["corrected"] - 0.826) < 0.002
+
+# %%
+# check 4.7-C4: shares are recovered, both corrections raise the accuracy
+runs = [label_shift_run(seed) for seed in range(3)]
+for run in runs:
+    print("p_hat", run["p_hat"].numpy().round(3), " naive",
+          run["naive"].numpy().round(3), " accuracy", *(
+        f"{name} {run[name]:.3f}"
+        for name in ("before", "reweighted", "adjusted")))
+    assert (run["p_hat"] - p_true).abs().max() < 0.05
+    assert (run["naive"] - p_true).abs().max() > 0.1
+    assert 0.72 < run["before"] < 0.77
+    assert 0.80 < run["reweighted"] < 0.85
+    assert 0.80 < run["adjusted"] < 0.85
+
+# %%
+counts, p_hat, naive = (runs[0][k] for k in ("counts", "p_hat", "naive"))
+C = (counts / counts.sum(dim=1, keepdim=True)).mT
+fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.0))
+fig.get_layout_engine().set(wspace=0.08)
+d2l.heatmap(C, annotate=".2f", ax=axes[0], xlabel="true class $j$",
+            ylabel="answer $i$", rows=list("012"), cols=list("012"),
+            title=r"$C_{ij}=P(\hat y=i\mid y=j)$")
+bars = {"true $p$": p_true, r"estimate $\hat p$": p_hat,
+        "naive shares": naive}
+for k, (name, values) in enumerate(bars.items()):
+    axes[1].bar(torch.arange(3) + 0.27 * (k - 1), values, 0.25, label=name)
+axes[1].set(xticks=range(3), xlabel="class", ylabel="share of the target")
+axes[1].legend()
+d2l.describe(axes, "Left: matrix of answers given the true class, most on "
+             "the diagonal. Right: bars of the class shares. The estimate "
+             "agrees with the true shares 0.7, 0.2, 0.1; the naive shares "
+             "are too low for class 0 and too high for the others.")
+
+# %% [markdown]
+# **Figure 4.7.4.** The errors of the classifier, measured on the source (left), turn its biased answers on the target into the right class shares (right).
+#
+# The uncorrected model answers class 0 too rarely, because it learned in a world where class 0 is no more frequent than the others.
+# Both corrections come near the best possible accuracy, and the addition of three numbers is as good as training again.
+
+# %% [markdown]
+# ### The two confusion matrices
+#
+# Some descriptions of the method define $c_{ij}$ as the share of *all* validation examples that have true class $j$ and answer $i$, and claim that the system (4.7.12) then still returns $p(y)$.
+# It does not.
+# This joint matrix is $\mathbf{J}=\mathbf{C}\operatorname{diag}(\mathbf{q})$ with $\mathbf{q}$ the class shares of the source, so the solution of $\mathbf{J}\mathbf{w}=\boldsymbol{\mu}$ is
+#
+# $$w_j = \frac{p(y=j)}{q(y=j)}, \tag{4.7.14}$$
+#
+# the weights and not the shares.
+# Either may be wanted, but they must not be confused: shares sum to 1, and for equal shares of $q=3$ classes in the source the weights sum to 3.
+
+# %%
+# check 4.7-C5: the joint matrix returns weights instead of shares
+C = (counts / counts.sum(dim=1, keepdim=True)).mT.double()
+q_val = counts.sum(dim=1) / counts.sum()  # class shares in validation
+J = counts.mT.double() / counts.sum()  # joint: all entries sum to 1
+w = torch.linalg.solve(J, naive.double())
+p_solved = torch.linalg.solve(C, naive.double())
+print("joint matrix:      ", w.numpy().round(3), f"sum {w.sum():.3f}")
+print("conditional matrix:", p_solved.numpy().round(3),
+      f"sum {p_solved.sum():.3f}")
+torch.testing.assert_close(w, p_solved / q_val, atol=1e-5, rtol=0)
+assert (w - p_true / q_true).abs().max() < 0.15
+assert abs(p_solved.sum() - 1) < 1e-6 and abs(w.sum() - 3) < 0.15
+
+# %% [markdown]
+# ### Concept shift correction
+#
+# If the meaning of the labels changes, no weights help.
+# A network trained to tell cats from dogs, and now asked to tell white animals from black ones, needs new labels and is best trained anew.
+#
+# Gradual change is kinder.
+# New products replace old advertisements, the lens of a traffic camera wears, the news turn to other topics.
+# Then continue training the existing model on new data; it starts close to where it should be, and a few steps suffice.
+# Continual learning and transfer learning (Section 14.2) elaborate this idea.
+
+# %% [markdown]
+# ## 4.7.4 A taxonomy of learning problems
+#
+# So far the world was indifferent to the model.
+# We now ask, in six settings, what the model gets to see and whether the world answers to it.
+#
+# ![Four boxes in a row: data, model, decisions, world. Arrows lead from each to the next, and from the world back to the data. A dashed blue arrow from decisions to data says that decisions choose what is observed; the dashed red arrow from decisions to world says that actions change the world.](img/feedback-settings.svg)
+#
+# **Figure 4.7.5.** Batch and online learning know only the black arrows.
+# In a bandit the blue one is added, in control, in reinforcement learning and in most uses of a model also the red one.
+#
+# ### Batch learning
+#
+# All training data are at hand; the model is trained once, deployed and never updated.
+# A cat door that lets in its owner's cat and no other works like this: a trained network, built in, sold.
+# It is fine as long as the distribution stays.
+#
+# ### Online learning
+#
+# Data arrive one by one, and the model must predict before it learns the truth:
+#
+# $$f_t \;\to\; \mathbf{x}_t \;\to\; f_t(\mathbf{x}_t) \;\to\; y_t \;\to\; l(y_t,f_t(\mathbf{x}_t)) \;\to\; f_{t+1}. \tag{4.7.15}$$
+#
+# In step $t$ the model $f_t$ sees the input $\mathbf{x}_t$, predicts, is told $y_t$, suffers the loss and becomes $f_{t+1}$.
+# Tomorrow's price of a stock is of this form: one predicts, and a day later one knows.
+# Online learning suits distributions that drift, concept shift included.
+#
+# As an example, let $y_t=\mathbf{w}_t^\top\mathbf{x}_t+\epsilon_t$ with $\mathbf{x}_t\in\mathbb{R}^2$, noise of standard deviation 0.1, and a unit vector $\mathbf{w}_t\in\mathbb{R}^2$ that turns by 0.002 radians in each step.
+# The frozen model is fitted to the first 200 steps.
+# The online model takes one gradient step on each example.
+
+# %%
+def drift(angle, steps=2000, warm=200, lr=0.06, seed=6):
+    """Squared errors (steps,) of an online and of a frozen model."""
+    generator = torch.Generator().manual_seed(seed)
+    X = torch.randn(steps, 2, generator=generator)
+    turn = angle * torch.arange(steps)
+    W = torch.stack([turn.cos(), turn.sin()], dim=1)  # truth at each step
+    y = (X * W).sum(dim=1) + 0.1 * torch.randn(steps, generator=generator)
+    frozen = torch.linalg.lstsq(X[:warm], y[:warm, None]).solution[:, 0]
+    w, online = torch.zeros(2), torch.zeros(steps)
+    for t in range(steps):
+        residual = X[t] @ w - y[t]  # predict first ...
+        online[t] = residual**2
+        w = w - lr * residual * X[t]  # ... then learn
+    return online, (X @ frozen - y)**2
+
+# %%
+# check 4.7-C6: under drift the online model follows, the frozen one fails
+mean = {}
+for name, angle in (("drift", 0.002), ("no drift", 0.0)):
+    mean[name] = [e[200:].mean().item() for e in drift(angle)]
+    print("{:9} online {:.4f}, frozen {:.4f}".format(name, *mean[name]))
+assert mean["drift"][0] < 0.02 and mean["drift"][1] > 1
+assert 0.009 < mean["no drift"][1] < mean["no drift"][0] < 0.013
+
+# %%
+online, frozen = drift(0.002)
+window = torch.full((1, 1, 50), 1 / 50)  # moving average over 50 steps
+smooth = [F.conv1d(e[None, None], window)[0, 0] for e in (online, frozen)]
+steps = torch.arange(len(smooth[0])) + 50
+ax = d2l.plot(steps, smooth, ["online", "frozen"], xlabel="step",
+              ylabel="squared error", yscale="log")
+ax.axhline(0.01, color="gray", ls=":", lw=1)
+ax.axvline(200, color="gray", lw=0.8)
+ax.text(215, 3e-3, "frozen model fixed here", fontsize=8, color="#444444")
+ax.set_ylim(2e-3, 10)
+d2l.describe(ax, "Squared error against time on a log axis. The online "
+             "model falls to just above the noise level 0.01 and stays; "
+             "the frozen model is low until step 200 and then rises by more "
+             "than two orders of magnitude.")
+
+# %% [markdown]
+# **Figure 4.7.6.** A world that turns slowly (mean over 50 steps; the dotted line is the variance of the noise, which no model can beat).
+# The frozen model is excellent when it is released and useless some hundred steps later.
+# Without drift the online model is slightly worse, because its steps never stop answering to noise: adaptivity has a price.
+
+# %% [markdown]
+# ### Bandits
+#
+# A site has three advertisements and shows one to each visitor.
+# It learns whether *this* visitor clicked on *this* advertisement, and nothing about the other two.
+# Such problems, with finitely many actions ("arms", after the lever of a slot machine), are called *multi-armed bandits*.
+# Two features set them apart from the settings above.
+# Only the reward of the chosen arm is seen, so the data depend on the decisions.
+# And there is a choice between *exploiting* the arm that looks best and *exploring* others, which may be better than they look.
+# As there are only finitely many numbers to learn, the problem is simpler than regression and its theory gives stronger guarantees.
+#
+# Success is measured by the *regret* after $T$ rounds:
+#
+# $$R_T = \sum_{t=1}^T\left(\mu^* - \mu_{a_t}\right), \tag{4.7.16}$$
+#
+# where $\mu_a$ is the mean reward of arm $a$, $a_t$ the arm chosen in round $t$ and $\mu^*=\max_a\mu_a$.
+# With means $(0.2,0.5,0.7)$ a uniform choice loses $\frac13(0.5+0.2+0)=\frac7{30}$ a round, 233.3 in 1000 rounds.
+#
+# Each strategy below gets the rewards and numbers of pulls of all arms, for 50 independent runs at once, and returns an arm for each run.
+# *Greedy* tries every arm once and then takes the best mean.
+# *$\varepsilon$-greedy* does the same but chooses at random in a share $\varepsilon=0.1$ of the rounds.
+# *UCB* (upper confidence bound) takes the arm that could be best: mean plus $\sqrt{2\log t/n_a}$, a width that shrinks with the number of pulls $n_a$; compare Hoeffding's bound in Section 4.6.
+# *Thompson sampling* draws a mean for each arm from its posterior distribution, a beta distribution, and takes the largest.
+
+# %%
+def uniform(wins, pulls, t):
+    return torch.randint(3, (len(wins),))
+
+
+def greedy(wins, pulls, t, bonus=0.0):
+    pulled = pulls.clamp(min=1)
+    value = wins / pulled + (bonus * math.log(t + 1) / pulled).sqrt()
+    return torch.where(pulls > 0, value, torch.inf).argmax(dim=1)
+
+
+def epsilon_greedy(wins, pulls, t):
+    explore = torch.rand(len(wins)) < 0.1
+    return torch.where(explore, uniform(wins, pulls, t),
+                       greedy(wins, pulls, t))
+
+
+def ucb(wins, pulls, t):
+    return greedy(wins, pulls, t, bonus=2.0)
+
+
+def thompson(wins, pulls, t):
+    return Beta(wins + 1, pulls - wins + 1).sample().argmax(dim=1)
+
+# %%
+def play(choose, means=(0.2, 0.5, 0.7), rounds=1000, runs=50):
+    """Cumulative regret (rounds, runs) of a strategy."""
+    torch.manual_seed(0)
+    means, rows = torch.tensor(means), torch.arange(runs)
+    wins, pulls = torch.zeros(2, runs, len(means))
+    loss = torch.zeros(rounds, runs)
+    for t in range(rounds):
+        arm = choose(wins, pulls, t)  # (runs,)
+        wins[rows, arm] += torch.bernoulli(means[arm])
+        pulls[rows, arm] += 1
+        loss[t] = means.max() - means[arm]
+    return loss.cumsum(dim=0)
+
+# %%
+# check 4.7-C7: regret after 1000 rounds, 50 runs
+strategies = {"uniform": uniform, "greedy": greedy, "UCB": ucb,
+              "ε-greedy": epsilon_greedy, "Thompson": thompson}
+regret = {name: play(choose) for name, choose in strategies.items()}
+last = {name: r[-1].mean().item() for name, r in regret.items()}
+for name, value in last.items():
+    print(f"{name:9} mean {value:6.1f}, worst {regret[name][-1].max():6.1f}")
+assert abs(last["uniform"] - 700 / 3) < 5
+assert 25 < last["ε-greedy"] < 50 and 35 < last["UCB"] < 55
+assert 8 < last["Thompson"] < 17 and 80 < last["greedy"] < 180
+assert regret["greedy"][-1].max() > 490
+
+# %%
+rounds = torch.arange(1, 1001)
+ax = d2l.plot(rounds, [r.mean(dim=1) for r in regret.values()],
+              xlabel="round", ylabel="cumulative regret",
+              fmts=("-", "--", "-.", ":", "-"), xlim=(0, 1000))
+for name, height in zip(last, (0, 0, 8, -6, -4)):
+    ax.text(1010, last[name] + height, name, va="center", fontsize=9)
+d2l.describe(ax, "Mean cumulative regret against rounds. Uniform grows "
+             "fastest, greedy also in a straight line but slower; UCB and "
+             "epsilon-greedy stay low, and Thompson sampling is lowest and "
+             "nearly flat.")
+
+# %% [markdown]
+# **Figure 4.7.7.** Regret of five strategies, mean of 50 runs.
+# Greedy looks better than uniform on average, but some of its runs stay with the worst arm for ever, because a first unlucky pull is never repeated; all good strategies keep collecting data that they do not need at the moment.
+#
+# UCB is cautious here and pays for it; what it has in return is a proof for every set of means.
+#
+# ### Control
+#
+# In many tasks the environment *remembers* what was done.
+# Whether the boiler of a coffee machine should heat depends on whether it was heating a minute ago.
+# A reader of news to whom an article was shown will not want it again.
+# The decisions of today change the inputs of tomorrow, not just what is learned from them.
+# *Control theory* studies such systems; its workhorse, the PID controller, reacts to the present error (P), to its sum over time (I) and to its rate of change (D).
+#
+# Let $T$ be the temperature of the water in °C, time in minutes, and $u\ge0$ the heating rate:
+#
+# $$\dot T = -0.02\,(T-20) + u, \qquad u = k_P\,e + k_I\int e\,dt, \qquad e = 92 - T. \tag{4.7.17}$$
+#
+# The first term is the loss of heat to a kitchen at 20 °C, $e$ is the distance from the wanted 92 °C, and $k_P$, $k_I$ are the gains.
+# With $k_I=0$ the temperature settles where heating balances loss, $0.02\,(T-20)=k_P(92-T)$:
+#
+# $$T_\infty = 20 + 72\,\frac{k_P}{k_P+0.02}, \tag{4.7.18}$$
+#
+# which for $k_P=0.2$ is 85.45, always too cold: without an error the controller would not heat at all.
+# The sum of errors removes the gap, since it keeps growing until the error is zero.
+# It needs a guard against *windup*: while the heater is at its limit, the sum must not grow, or it overshoots later.
+
+# %%
+def boiler(k_p, k_i, minutes=400, limit=3.0):
+    """Temperatures (minutes,) of a controlled boiler, from 20 degrees."""
+    temperature, total, record = 20.0, 0.0, []
+    for _ in range(minutes):
+        error = 92 - temperature
+        wanted = k_p * error + k_i * total
+        u = min(max(wanted, 0.0), limit)
+        if u == wanted:  # anti-windup: no summing at the limit
+            total += error
+        temperature += -0.02 * (temperature - 20) + u
+        record.append(temperature)
+    return torch.tensor(record)
+
+# %%
+# check 4.7-C8: P control settles too low, PI control on the target
+P, PI = boiler(0.2, 0.0), boiler(0.2, 0.01)
+print(f"P {P[-1]:.2f}, PI {PI[-1]:.2f} degrees")
+assert abs(P[-1] - (20 + 72 * 0.2 / 0.22)) < 0.01
+assert abs(P[-1] - 85.45) < 0.01 and abs(PI[-1] - 92) < 0.01
+
+# %%
+ax = d2l.plot(torch.arange(1, 201), [P[:200], PI[:200]],
+              ["P control", "PI control"], xlabel="time in minutes",
+              ylabel="temperature in °C")
+ax.axhline(92, color="gray", ls=":", lw=1)
+d2l.describe(ax, "Temperature against time. Both rise from 20 degrees "
+             "within half an hour; P control stays at 85.5 degrees, PI "
+             "control goes on to the target of 92 degrees.")
+
+# %% [markdown]
+# **Figure 4.7.8.** A controller that sees only the present error must live with one; a controller that remembers reaches the target (dotted).
+#
+# ### Reinforcement learning
+#
+# More generally, an environment with memory may help the learner, resist it, or contain others who learn: chess, Go, StarCraft, or cars around an autonomous car.
+# *Reinforcement learning* looks for actions that maximize the *cumulative* reward, although the reward may come long after the action that earned it.
+#
+# The smallest example is a chain of five states, $0,\dots,4$.
+# The actions are left and right; the only reward, 1, is paid on reaching state 4, where the game ends.
+# Rewards that lie $k$ steps ahead are worth $\gamma^k$ of their amount, with *discount* $\gamma=0.9$.
+# *Q-learning* keeps a table of the value $Q(s,a)$ of action $a$ in state $s$, and after a step to state $s'$ with reward $r$ moves an entry by the rate $\alpha$ towards what was just seen:
+#
+# $$Q(s,a) \leftarrow Q(s,a) + \alpha\left(r + \gamma\max_{a'}Q(s',a') - Q(s,a)\right). \tag{4.7.19}$$
+#
+# From state $s$ the reward is $4-s$ steps to the right away, so $Q(s,\text{right})=0.9^{3-s}$: 0.729, 0.81, 0.9, 1.
+# Nobody tells the table this; it learns from a player who moves at random.
+
+# %%
+# check 4.7-C9: values propagate from the reward to the start
+generator = torch.Generator().manual_seed(7)
+Q = torch.zeros(5, 2, dtype=f64)  # actions: 0 left, 1 right
+for episode in range(300):
+    s = 0
+    while s != 4:
+        a = torch.randint(2, (), generator=generator).item()
+        s_next = min(max(s + 2 * a - 1, 0), 4)
+        r = float(s_next == 4)
+        goal = r + 0.9 * Q[s_next].max()  # Q[4] stays 0: the game is over
+        Q[s, a] += 0.5 * (goal - Q[s, a])
+        s = s_next
+print(Q[:4].mT.numpy().round(3))
+expected = torch.tensor([0.729, 0.81, 0.9, 1.0], dtype=f64)
+torch.testing.assert_close(Q[:4, 1], expected, atol=1e-3, rtol=0)
+assert (Q[:4, 1] > Q[:4, 0]).all()
+
+# %% [markdown]
+# Section 1.5 computes the same values from the known rules of the chain; here they were learned without the rules.
+#
+# ### Considering the environment
+#
+# The settings differ in what comes back from the world, and a strategy that works in one may fail in another.
+#
+# | Setting | Feedback after a decision | Does the environment remember? | Does it react, or oppose? |
+# | --- | --- | --- | --- |
+# | batch learning | none in use | no | no |
+# | online learning | the true label | may drift | no |
+# | bandit | reward of the chosen action only | no | no |
+# | control | state of the system | yes, by known or simple dynamics | no |
+# | reinforcement learning | rewards, possibly late | yes | possibly both |
+# | environment with other agents | whatever they do | yes, they learn | yes |
+#
+# **Table 4.7.1.** Six settings.
+#
+# If a gap between two prices is exploited, it closes: *arbitrage* vanishes when it is used, and a rule found in old prices may describe a world without the rule.
+# How fast the environment changes decides what to do.
+# If it changes slowly, the model should change slowly too, and limiting the size of its updates protects it from noise.
+# If it changes rarely and abruptly, the model must be allowed to jump.
+
+# %% [markdown]
+# ## 4.7.5 Fairness, accountability and feedback loops
+#
+# A deployed model rarely just predicts; it decides who gets a loan, an interview, a second look.
+# Accuracy is then a poor description of success.
+# Errors of different kinds have different costs, and these costs, not 0.5, set the threshold of a decision ([Section 4.3](03-base-classification-model.ipynb)).
+# The mean may hide a group on which the model fails, because the group was rare in the training data; report results for each group that matters.
+# Someone must be able to say why a decision was made, and someone must be answerable for it.
+#
+# One danger is invisible on any test set: decisions that create their own evidence.
+# A well-studied case is *predictive policing*.
+# Patrols are sent where incidents were recorded; incidents are recorded where patrols are; the records are the training data.
+#
+# Take two districts and one patrol a day.
+# The records start with five incidents each.
+# Every day the patrol goes to a district with probability equal to its share of all records, and records an incident there with the probability that is the district's true rate.
+#
+# If both rates are equal, this is *Pólya's urn*: draw a ball, put it back with another one of the same colour.
+# The share converges in every run, but to a *random* number, with distribution $\operatorname{Beta}(5,5)$ and standard deviation
+#
+# $$\sqrt{\frac{5\cdot5}{(5+5)^2\,(5+5+1)}} = \sqrt{\tfrac1{44}} \approx 0.151. \tag{4.7.20}$$
+#
+# Chance of the first days becomes permanent, and ever more data confirm it.
+#
+# The cure takes one line.
+# A district that is visited with probability $\pi_k$ is recorded with a fraction $\pi_k$ of its incidents; so count each recorded incident with weight $1/\pi_k$.
+# The expected daily gain of the record of district $k$ is then
+#
+# $$E[\text{gain}_k] = \pi_k\cdot r_k\cdot\frac1{\pi_k} = r_k, \tag{4.7.21}$$
+#
+# its true rate $r_k$, whatever the patrols do.
+# This is the importance weighting of (4.7.5) again: the patrols sample from one distribution, and the truth is wanted under another.
+
+# %%
+def patrol(rates, days=2000, weighted=False, runs=1000, seed=0):
+    """Share of patrols to the first district, (days, runs)."""
+    generator = torch.Generator().manual_seed(seed)
+    rates, rows = torch.tensor(rates), torch.arange(runs)
+    records, shares = torch.full((runs, 2), 5.0), torch.zeros(days, runs)
+    for day in range(days):
+        pi = records / records.sum(dim=1, keepdim=True)  # (runs, 2)
+        shares[day] = pi[:, 0]
+        k = (torch.rand(runs, generator=generator) >= pi[:, 0]).long()
+        chance = torch.rand(runs, generator=generator)
+        incident = (chance < rates[k]).float()
+        weight = 1 / pi[rows, k] if weighted else 1.0
+        records[rows, k] += incident * weight
+    return shares
+
+# %%
+equal, cured = patrol((0.5, 0.5)), patrol((0.5, 0.5), weighted=True)
+unequal = patrol((0.6, 0.4))
+unequal_cured = patrol((0.6, 0.4), weighted=True)
+long = patrol((0.6, 0.4), days=20_000, runs=200)
+for name, shares in (("equal rates", equal), ("  weighted", cured),
+                     ("rates 0.6, 0.4", unequal),
+                     ("  weighted", unequal_cured),
+                     ("  unweighted, 20 000 days", long)):
+    print(f"{name:27} mean share {shares[-1].mean():.3f}, "
+          f"standard deviation {shares[-1].std():.3f}")
+
+# %%
+# check 4.7-C10: naive records run away, weighted ones find the rates
+assert abs(equal[-1].std() - 1 / 44**0.5) < 0.01
+assert 0.78 < unequal[-1].mean() < 0.88 < long[-1].mean() < 0.96
+for shares, value in ((cured, 0.5), (unequal_cured, 0.6)):
+    assert abs(shares[-1].mean() - value) < 0.005
+    assert 0.012 < shares[-1].std() < 0.02
+visits, records = [0, 0], [5.01, 5.0]  # equal rates, tiny first difference
+for day in range(365):
+    k = max((0, 1), key=lambda k: records[k])  # always the maximum
+    visits[k], records[k] = visits[k] + 1, records[k] + 0.5
+print("always the maximum, equal rates: visits", visits)
+assert visits == [365, 0]
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.9), sharey=True)
+for ax, shares, name in zip(axes, (equal, cured),
+                            ("records as they are", "weighted records")):
+    ax.plot(torch.arange(1, 2001), shares[:, :20], lw=0.9,
+            color=d2l.plotting.COLORS[0], alpha=0.6)
+    ax.axhline(0.5, color="black", ls=":", lw=1)
+    ax.set(xscale="log", xlabel="day", title=name, ylim=(0, 1))
+axes[0].set_ylabel("share of district 1")
+d2l.describe(axes, "Share of patrols to district 1 over 2000 days in 20 "
+             "runs with equal true rates. Left, raw records: every curve "
+             "settles at a level of its own between about 0.2 and 0.8. "
+             "Right, weighted records: all curves return to 0.5.")
+
+# %% [markdown]
+# **Figure 4.7.9.** Twenty runs of the same two districts with *equal* true rates.
+# Raw records keep the accidents of the first weeks for ever, weighted records forget them.
+#
+# With unequal rates the naive system is not just random but wrong in one direction: at rates of 0.6 and 0.4 the first district gets far more than six tenths of the patrols, and ever more as the days pass, with limit 1.
+# Sending the patrol always to the district with the longer record is worst of all: after a first difference, however small, the other district is never visited again.
+# The weighted records settle at the true shares in both cases.
+# Their condition is again overlap: every district must keep a positive probability of a visit, and one must know that probability.
+#
+# The loop needs no ill will and no bad model.
+# Recommendations that decide what is clicked, exams that decide what is taught, and language models trained on texts that language models wrote have the same shape.
+
+# %% [markdown]
+# ## Summary
+#
+# - Covariate shift changes $p(\mathbf{x})$, label shift $p(y)$, concept shift $p(y\mid\mathbf{x})$; without an assumption of this kind unlabelled data say nothing, as flipped labels show.
+# - A classifier between source and target detects a shift of the inputs, and its odds are the weights $p(\mathbf{x})/q(\mathbf{x})$ that correct the risk; few effective examples or missing overlap defeat them.
+# - Under label shift, the confusion matrix normalized by true class recovers the class shares of the target from predictions; adding $\log p(y)/q(y)$ to the scores replaces training again.
+# - Online learning follows a drift at a small price; bandits must explore since only the chosen arm answers; control and reinforcement learning act on a world that remembers.
+# - Data that a model's decisions select are a biased sample; weighting by the inverse probability of being recorded removes the bias that more data would only confirm.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 4.7-1
+#
+# A search engine changes the order of its results.
+# What happens to the users, and what to the advertisers?
+# Which of the data from before the change remain valid?
+
+# %% [markdown]
+# #### Solution 4.7-1
+#
+# Users adapt: they click what is on top, so clicks move with the order, even if the order got worse; they rephrase queries that no longer work, which shifts $p(\mathbf{x})$; and if results disappoint they leave, which changes who is measured.
+# Advertisers and authors of pages react on purpose.
+# They bid for other words and rewrite their pages for the new ranking, as the applicants bought shoes; a feature that marked quality loses its value once it is worth faking.
+# Prices of advertisements move, because the positions that they buy get another number of clicks.
+#
+# Old click data were collected under the old order and are valid only as a weighted sample: a click on a result must be divided by the probability that the result was seen, as in (4.7.21).
+# Labels that people gave to pairs of query and page without seeing the ranking remain valid until the pages change.
+# The effect of the change is measured with a random split of users, and for advertisers, who see both groups, even that split is contaminated.
+#
+# One effect can be put into numbers: identical results, of which the first is seen always and the second every third time.
+
+# %%
+generator = torch.Generator().manual_seed(11)
+seen = torch.tensor([1.0, 1 / 3])  # by position
+clicks = (torch.rand(30_000, 2, generator=generator) < 0.3 * seen)
+rate = clicks.double().mean(dim=0)
+print("raw", rate.numpy().round(3), "weighted",
+      (rate / seen).numpy().round(3))
+assert rate[0] > 2.5 * rate[1]  # position looks like quality
+assert ((rate / seen) - 0.3).abs().max() < 0.02
+
+# %% [markdown]
+# ### Exercise 4.7-2
+#
+# Apply `shift_detector` to Fashion-MNIST: to two random halves, to a half of which all pictures are brightened, and to a half of which all are moved by three pixels.
+# Why must the two samples contain different pictures?
+
+# %% [markdown]
+# #### Solution 4.7-2
+#
+# Random halves have equal distributions, so the AUC is near 0.5.
+# A shift by three pixels is found almost without error, since many borders that are always dark become bright.
+# Brightening multiplies a pixel; some pictures are bright anyway, but parts that clip at 1 give it away.
+# If the second sample were the first one changed, the test half would contain partners of pictures in the training half.
+# The samples would be dependent, and the values no longer estimate what happens with new pictures.
+
+# %%
+data = FashionMNIST(train_size=train_size + 5000)
+generator = torch.Generator().manual_seed(8)
+order = torch.randperm(len(data.X_train), generator=generator)[:4000]
+A, B = data.X_train[order].chunk(2)  # (2000, 1, 28, 28) each
+copies = {"random half": B, "brightened": (1.6 * B).clamp(max=1),
+          "moved": B.roll(3, dims=-1)}
+auc = {name: shift_detector(A, X)[1] for name, X in copies.items()}
+print({name: round(value, 2) for name, value in auc.items()})
+assert 0.44 < auc["random half"] < 0.56
+if data.source == "real":
+    assert auc["moved"] > 0.9 and auc["brightened"] > 0.6
+
+# %% [markdown]
+# ### Exercise 4.7-3
+#
+# Exchange the roles in (4.7.6): train under $q=\mathcal{N}(0,0.3^2)$ for the target $p=\mathcal{N}(0.5,0.5^2)$.
+# Compute $E_q[\beta^2]$.
+# How does the share $n_{\mathrm{eff}}/n$ change with $n$?
+# What does clipping the weights do?
+
+# %% [markdown]
+# #### Solution 4.7-3
+#
+# $E_q[\beta^2]=\int p^2/q\,dx$, whose integrand behaves like $\exp(-x^2/\sigma_p^2+x^2/(2\sigma_q^2))$ for large $|x|$.
+# It is finite only if $\sigma_p^2<2\sigma_q^2$; here $\sigma_p^2=0.25>0.18=2\sigma_q^2$, so it is infinite.
+# The effective share tends to $1/E_q[\beta^2]=0$: with more examples come rarer and larger weights, which outvote all others.
+# Overlap in the sense $q>0$ holds, and yet the correction fails in practice.
+#
+# Clipping at $c$ makes the variance finite and the estimate biased towards the source.
+# The slope of the fitted line varies less between samples.
+
+# %%
+def reversed_shares(n, runs=20):
+    """Effective shares (runs,) with source and target exchanged."""
+    generator = torch.Generator().manual_seed(9)
+    x = 0.3 * torch.randn(runs, n, generator=generator, dtype=f64)
+    beta = true_weights(x, p=source, q=target)
+    return beta.sum(dim=1)**2 / (beta**2).sum(dim=1) / n
+
+
+shares = [reversed_shares(n).mean().item()
+          for n in (10**2, 10**3, 10**4, 10**5)]
+print("effective shares:", [round(share, 3) for share in shares])
+assert all(a > 1.5 * b for a, b in zip(shares, shares[1:]))
+assert shares[0] > 0.15 and shares[-1] < 0.05
+
+# %%
+slopes = {"raw": [], "clipped": []}
+for seed in range(100):
+    generator = torch.Generator().manual_seed(seed)
+    x, y = draw_cubic(1000, target, generator)  # now the source
+    beta = true_weights(x, p=source, q=target)
+    for name, weights in (("raw", beta), ("clipped", beta.clamp(max=10))):
+        slopes[name].append(weighted_fit(x[:, None], y, weights)[0].item())
+spread = {k: torch.tensor(v).std().item() for k, v in slopes.items()}
+print({name: round(value, 3) for name, value in spread.items()})
+assert spread["clipped"] < 0.8 * spread["raw"]
+
+# %% [markdown]
+# ### Exercise 4.7-4
+#
+# Train softmax regression on Fashion-MNIST, with its equal class shares.
+# Build a target from test images in which the classes 0, 7 and 9 have the shares 0.28, 0.28 and 0.30 and the others 0.02 each.
+# Estimate the shares without using labels of the target, and correct the model.
+
+# %% [markdown]
+# #### Solution 4.7-4
+#
+# The confusion matrix is counted on 5000 further training images.
+# Ten classes make the estimate noisier than three, and classes that the model confuses, such as shirts and t-shirts, most of all.
+# It is nevertheless closer to the truth than the shares of the predictions, and adjusting the scores raises the accuracy.
+# (The intervals of the check hold for the original images.)
+
+# %%
+X, y = data.X_train.flatten(start_dim=1), data.y_train
+X_fit, y_fit = X[:train_size], y[:train_size]
+X_val, y_val = X[train_size:], y[train_size:]  # for the confusion matrix
+W, b = fit_logits(X_fit, y_fit, 10, ridge=1e-4, steps=30)
+counts = confusion_matrix((X_val @ W + b).argmax(dim=1), y_val, 10)
+p_true = torch.full((10,), 0.02, dtype=f64)
+p_true[[0, 7, 9]] = torch.tensor([0.28, 0.28, 0.30], dtype=f64)
+rows = torch.cat([(data.y_val == k).nonzero()[:round(3000 * float(p)), 0]
+                  for k, p in enumerate(p_true)])  # test images
+X_tgt, y_tgt = data.X_val[rows].flatten(start_dim=1), data.y_val[rows]
+
+# %%
+o = X_tgt @ W + b  # (3000, 10)
+p_hat = estimate_label_shift(counts, o.argmax(dim=1))
+q_hat = torch.bincount(y_fit, minlength=10) / len(y_fit)
+naive = torch.bincount(o.argmax(dim=1), minlength=10) / len(o)
+distance = {"naive": (naive - p_true).abs().sum().item(),
+            "estimated": (p_hat - p_true).abs().sum().item()}
+before = accuracy(o, y_tgt)
+after = accuracy(adjust_logits(o, p_hat, q_hat), y_tgt)
+print("distance of shares:", {k: round(v, 3) for k, v in distance.items()})
+print(f"accuracy {before:.3f} before, {after:.3f} after")
+if data.source == "real":
+    assert distance["estimated"] < distance["naive"]
+    assert after > before and before > 0.8
+
+# %% [markdown]
+# ### Exercise 4.7-5
+#
+# Even without a shift the empirical risk differs from the risk.
+# Name three more reasons, and simulate one of them.
+
+# %% [markdown]
+# #### Solution 4.7-5
+#
+# The sample is finite, so the mean scatters with a standard deviation of order $1/\sqrt n$.
+# Examples may depend on each other: ten frames of one video, or ten measurements of one patient, hold less information than ten independent ones.
+# Labels may be wrong: if a share $\rho$ of two-class labels is flipped, a model of error $\epsilon$ is measured at $\epsilon(1-\rho)+(1-\epsilon)\rho$.
+# And a model that was chosen on these examples makes their mean loss too small (Section 4.6).
+#
+# We simulate dependence.
+# If each of 100 patients gives 10 identical measurements, the variance of the mean is that of 100 independent values, ten times that of 1000.
+# Intervals that assume independence are then too short by a factor $\sqrt{10}$.
+
+# %%
+generator = torch.Generator().manual_seed(10)
+independent = torch.rand(5000, 1000, generator=generator) < 0.2
+patients = torch.rand(5000, 100, generator=generator) < 0.2
+dependent = patients.repeat_interleave(10, dim=1)  # (5000, 1000)
+variance = [e.float().mean(dim=1).var().item()
+            for e in (independent, dependent)]
+print(f"variance ratio {variance[1] / variance[0]:.2f}")
+assert 9 < variance[1] / variance[0] < 11
+
+# %%
+wrong = torch.rand(100_000, generator=generator) < 0.2  # error 0.2
+flipped = torch.rand(100_000, generator=generator) < 0.1  # label noise
+measured = (wrong ^ flipped).double().mean().item()
+print(f"measured error {measured:.3f}")
+assert abs(measured - (0.2 * 0.9 + 0.8 * 0.1)) < 0.006
+
+# %% [markdown]
+# ### Exercise 4.7-6
+#
+# Show by an experiment that flipped labels cannot be detected from inputs.
+# How many labels of the target are enough to notice?
+
+# %% [markdown]
+# #### Solution 4.7-6
+#
+# Source and target have the same inputs in distribution, so the detector is at chance, while the error of a perfect model is 1.
+# A single label from the target contradicts a perfect model; a model with error $\epsilon$ on the source makes $k$ errors in a row there with probability $\epsilon^k$, so two or three labels settle the matter for a good model.
+
+# %%
+generator = torch.Generator().manual_seed(12)
+X = torch.randn(6000, 2, generator=generator)
+X = X[X[:, 0].abs() > 0.2]  # a gap between the classes
+y = (X[:, 0] > 0).long()
+X_src, X_tgt = X[:2000], X[2000:4000]
+W, b = fit_logits(X_src, y[:2000], 2, ridge=1e-5)
+error_src = 1 - accuracy(X_src @ W + b, y[:2000])
+error_tgt = 1 - accuracy(X_tgt @ W + b, 1 - y[2000:4000])  # flipped
+found = shift_detector(X_src, X_tgt)[0]
+print(f"detector {found:.2f}, error {error_src:.2f} -> {error_tgt:.2f}")
+assert 0.45 < found < 0.55
+assert error_src == 0 and error_tgt == 1
+
+# %% [markdown]
+# ## Sources
+#
+# - H. Shimodaira (2000), *Improving predictive inference under covariate shift by weighting the log-likelihood function*, Journal of Statistical Planning and Inference 90. [doi:10.1016/S0378-3758(00)00115-4](https://doi.org/10.1016/S0378-3758(00)00115-4). The example (4.7.6) is his.
+# - M. Saerens, P. Latinne, C. Decaestecker (2002), *Adjusting the outputs of a classifier to new a priori probabilities*, Neural Computation 14. [doi:10.1162/089976602753284446](https://doi.org/10.1162/089976602753284446).
+# - Z. Lipton, Y.-X. Wang, A. Smola (2018), *Detecting and correcting for label shift with black box predictors*. [arXiv:1802.03916](https://arxiv.org/abs/1802.03916).
+# - A. Menon and others (2021), *Long-tail learning via logit adjustment*. [arXiv:2007.07314](https://arxiv.org/abs/2007.07314).
+# - S. Rabanser, S. Günnemann, Z. Lipton (2019), *Failing loudly: an empirical study of methods for detecting dataset shift*. [arXiv:1810.11953](https://arxiv.org/abs/1810.11953).
+# - R. Geirhos and others (2020), *Shortcut learning in deep neural networks*. [arXiv:2004.07780](https://arxiv.org/abs/2004.07780).
+# - D. Ensign and others (2018), *Runaway feedback loops in predictive policing*. [arXiv:1706.09847](https://arxiv.org/abs/1706.09847).
+# - T. Lattimore, C. Szepesvári (2020), *Bandit algorithms*, Cambridge University Press. [doi:10.1017/9781108571401](https://doi.org/10.1017/9781108571401).
+# - A. Zhang, Z. Lipton, M. Li, A. Smola, *Dive into Deep Learning*, Section 4.7, from which the outline of topics and most of the stories come. [d2l.ai](https://d2l.ai).
