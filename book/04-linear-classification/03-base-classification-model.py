@@ -60,6 +60,7 @@ num_orders = 1000  # random orders of the validation examples
 # A classifier has two numbers: the cross-entropy, which training minimizes, and the *accuracy*, the share of examples that it answers correctly, which people ask for.
 # So its validation step reports both.
 # The forward pass is the expensive part and runs once for the two.
+# The class has no loss yet: each model brings its own until [Section 4.5](05-softmax-regression-concise.ipynb) adds one for all.
 
 # %% [markdown]
 # `plot` sends each value to the board and to the trainer, as in [Section 3.2](../03-linear-regression/02-object-oriented-design.ipynb); the history of a run thus gains the entry `val_acc`.

@@ -138,7 +138,7 @@ assert softmax(torch.tensor([[80.0, 0, 0]])).isfinite().all()
 
 # %% [markdown]
 # Our model starts with scores near 0 and keeps them moderate, so we carry on with the simple version.
-# Section 4.5 removes the weakness for good, and Exercise 4.4-1 does half of it.
+# [Section 4.5](05-softmax-regression-concise.ipynb) removes the weakness for good, and Exercise 4.4-1 does half of it.
 
 # %% [markdown]
 # ## 4.4.2 The model
