@@ -84,23 +84,30 @@ class Module:
         self.nodes: dict[str, list[ast.AST]] = {}
         self.imports: list[ast.stmt] = []
         self.loose: list[ast.stmt] = []
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        own = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+        for node in tree.body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 self.imports.append(node)
                 continue
             names = _names(node)
-            if not names:
+            if not names or not own.issuperset(_owners(node)):  # a method added to a class of another module counts always
                 self.loose.append(node)
             for name in names:
                 self.definitions.setdefault(name, []).append(ast.unparse(node))
                 self.nodes.setdefault(name, []).append(node)
 
 
+def _owners(node: ast.stmt) -> list[str]:
+    """Classes that a decorated definition is added to: `X` in `@add_to_class(X)`."""
+    calls = [d for d in getattr(node, "decorator_list", []) if isinstance(d, ast.Call)]
+    return [arg.id for call in calls for arg in call.args if isinstance(arg, ast.Name)]
+
+
 def _names(node: ast.stmt) -> list[str]:
     """Names that a top-level statement defines; a method added by a decorator belongs to its class too."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        owners = [arg.id for decorator in node.decorator_list if isinstance(decorator, ast.Call) for arg in decorator.args if isinstance(arg, ast.Name)]
-        return [node.name, *owners]
+        return [node.name, *_owners(node)]
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]

@@ -469,7 +469,8 @@ for lr in rates:
                      lr * sharpest(walker, X, steps=25)[0]))
     curves[lr] = torch.tensor(rows)  # (epochs + 1, 3)
 
-# %%
+# %% tags=["timing"]
+# (not compared between runs: the curve for 0.5 is chaotic, see below)
 fig, axes = plt.subplots(1, 2, figsize=(7, 3.1))
 epochs = torch.arange(max_epochs + 1)
 for lr, fmt in zip(rates, ("C0s-", "C1o-", "C2^-")):
@@ -508,13 +509,28 @@ def rises(values):
     return values.diff().clamp(min=0).sum().item()
 
 jitter = {lr: rises(c[:, 1]) for lr, c in curves.items()}
-print({lr: round(v, 3) for lr, v in jitter.items()})
+print("sum of increases:", {lr: round(jitter[lr], 3) for lr in rates[:2]})
 if small_run:
     assert jitter[0.01] < 0.01 < 0.1 < jitter[0.1] < jitter[0.5]
     product = {lr: c[1:, 2] for lr, c in curves.items()}
     assert product[0.01].max() < 0.5 and product[0.5].mean() > 2
     assert product[0.1].min() > 1 and product[0.1].median() < 2
     assert curves[0.1][-1, 0] < curves[0.01][-1, 0]  # slow is behind
+
+# %% [markdown]
+# Such jumping has a consequence for whoever wants to repeat a result.
+# We move the start by about a millionth, as another processor's rounding might, and keep the order of the batches.
+# At $\eta=0.1$ the run forgets the difference; at $\eta=0.5$ the difference grows until the two runs have nothing in common.
+# A run beyond the stability limit is *chaotic*: its numbers are not reproducible on other hardware, and only their size is worth reporting.
+
+# %%
+gap = {}
+for lr in (0.1, 0.5):
+    first, second = (quiet_fit(small, lr, 5, sigma)[1].history["val_loss"]
+                     for sigma in (0, 1e-6))
+    gap[lr] = abs(first[-1] - second[-1])
+if small_run:
+    assert gap[0.1] < 1e-3 and gap[0.5] > 1e-2
 
 # %% [markdown]
 # ## 4.4.5 Prediction

@@ -19,6 +19,7 @@ from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.data import manifest
 from functools import cached_property
 from pathlib import Path
+from statistics import NormalDist
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -401,6 +402,71 @@ def loss(self, Y_hat, Y, averaged=True):
     Y_hat = Y_hat.reshape(-1, Y_hat.shape[-1])  # (N, q)
     return F.cross_entropy(Y_hat, Y.reshape(-1),
                            reduction="mean" if averaged else "none")
+
+
+# 4.6 Generalization in classification
+def binomial_tail(k, n, p):
+    """P(B >= k) for B ~ Binomial(n, p), as a number."""
+    j = torch.arange(min(max(k, 0), n + 1), n + 1, dtype=torch.float64)
+    log_choose = (math.lgamma(n + 1) - torch.lgamma(j + 1)
+                  - torch.lgamma(n - j + 1))
+    p = torch.tensor(p, dtype=torch.float64)
+    log_p = log_choose + torch.xlogy(j, p) + torch.xlogy(n - j, 1 - p)
+    return log_p.exp().sum().item()
+
+
+# 4.6 Generalization in classification
+def required_n(t, delta, sides=2, method="hoeffding"):
+    """Test examples for a precision t with confidence 1 - delta.
+
+    `method` is "hoeffding" (guaranteed) or "normal" (approximate, for the
+    worst error rate 0.5); `sides` is 1 or 2.
+    """
+    if not (0 < t < 1 and 0 < delta < 1 and sides in (1, 2)):
+        raise ValueError(f"got t={t}, delta={delta}, sides={sides}; t and "
+                         "delta lie between 0 and 1, sides is 1 or 2.")
+    if method == "hoeffding":
+        n = math.log(sides / delta) / (2 * t**2)
+    elif method == "normal":
+        n = 0.25 * (NormalDist().inv_cdf(1 - delta / sides) / t) ** 2
+    else:
+        raise ValueError(f"unknown method {method!r}; use 'hoeffding' or "
+                         "'normal'.")
+    return math.ceil(n * (1 - 1e-12))  # an integer n stays what it is
+
+
+# 4.6 Generalization in classification
+def error_interval(errors, n, level=0.95, method="exact"):
+    """Two-sided confidence interval (low, high) for an error rate.
+
+    `errors` wrong answers were seen on `n` independent test examples that
+    had no influence on the model. `method` is "normal", "hoeffding" or
+    "exact" (Clopper and Pearson).
+    """
+    if not (0 <= errors <= n and n > 0 and 0 < level < 1):
+        raise ValueError(f"got {errors} errors on {n} examples at level "
+                         f"{level}; 0 <= errors <= n and 0 < level < 1.")
+    rate, delta = errors / n, 1 - level
+    if method == "exact":
+        def highest(k):  # largest p with P(k or fewer errors) > delta/2
+            low, high = 0.0, 1.0
+            for _ in range(40):
+                p = (low + high) / 2
+                keep = binomial_tail(n - k, n, 1 - p) > delta / 2
+                low, high = (p, high) if keep else (low, p)
+            return high
+
+        return (1 - highest(n - errors) if errors > 0 else 0.0,
+                highest(errors) if errors < n else 1.0)
+    if method == "normal":
+        z = NormalDist().inv_cdf(1 - delta / 2)
+        half = z * math.sqrt(rate * (1 - rate) / n)
+    elif method == "hoeffding":
+        half = math.sqrt(math.log(2 / delta) / (2 * n))
+    else:
+        raise ValueError(f"unknown method {method!r}; use 'normal', "
+                         "'hoeffding' or 'exact'.")
+    return max(rate - half, 0.0), min(rate + half, 1.0)
 
 
 # 4.7 Environment and distribution shift
