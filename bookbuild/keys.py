@@ -105,9 +105,9 @@ def _owners(node: ast.stmt) -> list[str]:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    """Names that a top-level statement defines; a method added by a decorator belongs to its class too."""
+    """Names that a top-level statement defines; a method added by a decorator belongs to its class."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return [node.name, *_owners(node)]
+        return _owners(node) or [node.name]
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]

@@ -205,7 +205,7 @@ def test_missing_and_tampered_data_are_errors(mini, cli: Cli, tmp_path, monkeypa
 
 
 def test_stale_exported_module_fails_the_check(mini, cli: Cli):
-    mini.add("one", "tags=[\"export\"]\ndef one():\n    return 1", "print(one())")
+    mini.add("one", 'tags=["export"]\ndef one():\n    return 1', "print(one())")
     cli("accept")
     module = mini.root / "d2l_helpers" / "chapters" / "start.py"
     module.write_text(module.read_text().replace("return 1", "return 2"))

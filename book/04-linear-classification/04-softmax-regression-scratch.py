@@ -520,17 +520,17 @@ if small_run:
 # %% [markdown]
 # Such jumping has a consequence for whoever wants to repeat a result.
 # We move the start by about a millionth, as another processor's rounding might, and keep the order of the batches.
-# At $\eta=0.1$ the run forgets the difference; at $\eta=0.5$ the difference grows until the two runs have nothing in common.
+# At $\eta=0.1$ the run forgets the difference; at $\eta=0.5$ the difference grows by many orders of magnitude.
 # A run beyond the stability limit is *chaotic*: its numbers are not reproducible on other hardware, and only their size is worth reporting.
 
 # %%
 gap = {}
 for lr in (0.1, 0.5):
-    first, second = (quiet_fit(small, lr, 5, sigma)[1].history["val_loss"]
-                     for sigma in (0, 1e-6))
-    gap[lr] = abs(first[-1] - second[-1])
+    pair = [quiet_fit(small, lr, max_epochs, sigma)[1].history["val_loss"]
+            for sigma in (0, 1e-6)]  # same batches, starts nearly equal
+    gap[lr] = max(abs(a - b) for a, b in zip(*pair))
 if small_run:
-    assert gap[0.1] < 1e-3 and gap[0.5] > 1e-2
+    assert gap[0.1] < 1e-3 and gap[0.5] > 0.05
 
 # %% [markdown]
 # ## 4.4.5 Prediction
