@@ -32,6 +32,7 @@ from torch import Tensor
 
 MANIFEST = Path(__file__).with_name("manifest.toml")
 MODES = ("auto", "real", "standin")
+_announced: set[str] = set()  # stand-ins that this process has told of
 #: Seconds to wait for a connection, and for the next bytes of a download.
 TIMEOUT = (5, 15)
 
@@ -115,7 +116,7 @@ def fetch(name: str) -> Dataset:
     Returns
     -------
     Dataset
-        With ``source`` ``"real"`` or ``"standin"``. A stand-in announces itself in one line.
+        With ``source`` ``"real"`` or ``"standin"``. A stand-in announces itself in one line, once a process.
 
     Raises
     ------
@@ -133,7 +134,8 @@ def fetch(name: str) -> Dataset:
     if name not in manifest():
         raise DataError(f"There is no data set {name!r}; the manifest has: {', '.join(sorted(manifest()))}.")
     data = _real_or_standin(name, mode())
-    if not data.is_real:
+    if not data.is_real and name not in _announced:
+        _announced.add(name)
         print(f"{name}: stand-in data, made by code; numbers differ from those of the real set.")
     _note_use(data)
     return data
@@ -400,7 +402,8 @@ class BatchLoader:
     Raises
     ------
     ValueError
-        If no tuple or list of tensors is given, their lengths differ, or `batch_size` is not positive.
+        If no tuple or list of tensors is given, their lengths differ, they lie on different devices, or
+        `batch_size` is not positive.
 
     Examples
     --------
@@ -423,6 +426,9 @@ class BatchLoader:
         sizes = [len(tensor) for tensor in tensors]
         if len(set(sizes)) > 1:
             raise ValueError(f"BatchLoader got tensors of different lengths {sizes}; the first dimension must agree.")
+        devices = sorted({str(tensor.device) for tensor in tensors})
+        if len(devices) > 1:
+            raise ValueError(f"BatchLoader got tensors on {' and '.join(devices)}; move them to one device.")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
         self.tensors, self.num_examples = tuple(tensors), sizes[0]
@@ -435,13 +441,15 @@ class BatchLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        device = self.tensors[0].device
-        order = torch.randperm(self.num_examples, generator=self.generator).to(device) if self.shuffle else None
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            stop = start + self.batch_size
-            if order is None:
-                batch = tuple(tensor[start:stop] for tensor in self.tensors)
-            else:
-                index = order[start:stop]
-                batch = tuple(tensor.index_select(0, index.to(tensor.device)) for tensor in self.tensors)
+        for batch in self._shuffled() if self.shuffle else self._in_order():
             yield self.transform(*batch) if self.transform else batch
+
+    def _in_order(self) -> Iterator[tuple[Tensor, ...]]:
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield tuple(tensor[start : start + self.batch_size] for tensor in self.tensors)
+
+    def _shuffled(self) -> Iterator[tuple[Tensor, ...]]:
+        device = self.tensors[0].device
+        order = torch.randperm(self.num_examples, generator=self.generator).to(device)
+        for index in order.split(self.batch_size)[: len(self)]:
+            yield tuple(tensor.index_select(0, index) for tensor in self.tensors)

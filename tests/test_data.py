@@ -54,6 +54,7 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("D2L_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(data, "_announced", set())
 
 
 @pytest.fixture
@@ -208,6 +209,7 @@ def test_standin_on_request(toy, mirror, monkeypatch, capsys):
     assert capsys.readouterr().out == "toy: stand-in data, made by code; numbers differ from those of the real set.\n"
     monkeypatch.setitem(standins.MAKERS, "toy", lambda folder: pytest.fail("made twice"))
     check_standin(fetch("toy"))
+    assert capsys.readouterr().out == ""  # told once a process
 
 
 def test_another_version_is_another_folder(toy, monkeypatch):
@@ -794,6 +796,7 @@ def test_no_examples_no_batches():
         (torch.zeros(3), 2, "BatchLoader needs a tuple or list of at least one tensor, such as (X,)."),
         ([torch.zeros(3), torch.zeros(4)], 2, "BatchLoader got tensors of different lengths [3, 4]; the first dimension must agree."),
         ([torch.zeros(3)], 0, "batch_size is 0; it must be at least 1."),
+        ([torch.zeros(3), torch.zeros(3, device="meta")], 2, "tensors on cpu and meta; move them to one device."),
     ],
 )
 def test_batch_loader_refuses(tensors, size, message):
