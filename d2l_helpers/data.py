@@ -451,5 +451,5 @@ class BatchLoader:
     def _shuffled(self) -> Iterator[tuple[Tensor, ...]]:
         device = self.tensors[0].device
         order = torch.randperm(self.num_examples, generator=self.generator).to(device)
-        for index in order.split(self.batch_size)[: len(self)]:
+        for index in order.split(self.batch_size)[: len(self)]:  # type: ignore[no-untyped-call]
             yield tuple(tensor.index_select(0, index) for tensor in self.tensors)
