@@ -151,7 +151,8 @@ if not real:
 # %%
 with tempfile.TemporaryDirectory() as empty, mock.patch.dict(
         os.environ, D2L_DATA="real", D2L_CACHE=empty, D2L_MIRRORS="",
-        D2L_OFFLINE="1"):
+        D2L_OFFLINE="1"), mock.patch.dict(
+        manifest()["fashion-mnist"], folders=[]):
     try:
         fashion_mnist_files("nowhere")
     except FileNotFoundError as error:
