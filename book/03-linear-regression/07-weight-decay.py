@@ -48,8 +48,7 @@ from torch.nn import functional as F
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.linear_regression import (
-    DataModule, LinearRegression, LinearRegressionScratch, Module, Trainer,
-    add_to_class)
+    DataModule, LinearRegression, LinearRegressionScratch, Module, Trainer)
 
 d2l.use_style()
 f64 = torch.float64

@@ -571,6 +571,48 @@ class LinearRegression(Module):
         return self.net.weight.detach(), self.net.bias.detach()
 
 
+# 3.6 Generalization
+def legendre_features(x, degree):
+    """Legendre polynomials P_0..P_degree as features.
+
+    `x` has shape (..., n) with values in [-1, 1]; returns
+    (..., n, degree + 1).
+    """
+    columns = [torch.ones_like(x), x]
+    for k in range(1, degree):
+        columns.append(((2 * k + 1) * x * columns[k]
+                        - k * columns[k - 1]) / (k + 1))
+    return torch.stack(columns[:degree + 1], dim=-1)
+
+
+# 3.6 Generalization
+def kfold_indices(n, k, generator=None):
+    """Random folds for k-fold cross-validation of n examples.
+
+    Returns k pairs (train_idx, val_idx) of index tensors. The k parts
+    val_idx are disjoint, cover range(n), and differ in size by at most
+    one. Without `generator` the global one draws.
+    """
+    if not 2 <= k <= n:
+        raise ValueError(f"k = {k} folds of n = {n} examples; "
+                         f"choose k from 2 to n.")
+    parts = torch.randperm(n, generator=generator).tensor_split(k)
+    return [(torch.cat(parts[:i] + parts[i + 1:]), parts[i])
+            for i in range(k)]
+
+
+def cross_validate(fit, score, X, y, k, generator=None):
+    """Validation scores of k-fold cross-validation, shape (k, ...).
+
+    `fit(X, y)` returns a model, and `score(model, X, y)` a number or a
+    tensor. Everything that is estimated from data belongs into `fit`,
+    preprocessing included. The mean over dimension 0 is the estimate.
+    """
+    folds = kfold_indices(len(X), k, generator)
+    return torch.stack([torch.as_tensor(score(fit(X[t], y[t]), X[v], y[v]))
+                        for t, v in folds])
+
+
 # 3.7 Weight decay
 class HighDimData(DataModule):
     """y = 0.05 + 0.01 * (sum of the inputs) + noise; X is (n, d)."""
