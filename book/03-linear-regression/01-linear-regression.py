@@ -438,7 +438,7 @@ with torch.no_grad():
 #
 # The numbers $\eta$ and $|\mathcal{B}|$ are set by us and not by the updates.
 # Such quantities are *hyperparameters*.
-# They are tuned by comparing trained models on a *validation set*, examples kept out of training; Section 3.6 says how to do that without fooling oneself.
+# They are tuned by comparing trained models on a *validation set*, examples kept out of training; [Section 3.6](06-generalization.ipynb) says how to do that without fooling oneself.
 #
 # The next cells follow the path of the two parameters of Figure 3.1.2, once with all data in each step and once with minibatches of 4.
 
@@ -577,7 +577,7 @@ for size in range(1, 7):
 #
 # where $\lambda_{\max}$ is the largest eigenvalue of $\mathbf{H}$.
 # The steepest direction limits the learning rate, and the flattest one, $\lambda_{\min}$, limits the speed.
-# For example, with $\lambda_j=1$ and $\eta=0.03$ each step removes 3 % of the error, and after 96 steps $0.97^{96}\approx0.054$ of it are left; Section 3.4 meets this number again.
+# For example, with $\lambda_j=1$ and $\eta=0.03$ each step removes 3 % of the error, and after 96 steps $0.97^{96}\approx0.054$ of it are left; [Section 3.4](04-linear-regression-scratch.ipynb) meets this number again.
 # At $\eta=1/\lambda_j$ that component is gone in one step, between $1/\lambda_j$ and $2/\lambda_j$ it changes sign at each step and still shrinks, and beyond it grows.
 
 # %%
@@ -895,7 +895,7 @@ for sigma in (0.3, 1.0, 5.0):
 # Real data contain such errors, for instance by mistyping, and then the fit bends rather than believe in something so improbable; that is the outlier of Figure 3.1.3.
 # Noise with heavier tails leads to other losses: Exercise 3.1-2 derives the absolute loss.
 # The recipe is general: choose a distribution for the labels, take the negative logarithm, and minimize.
-# In Section 4.1 it gives the loss for classification.
+# In [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb) it gives the loss for classification.
 
 # %%
 residual = y - design @ best[:, None]  # (32, 1) at the optimum
@@ -1003,7 +1003,7 @@ assert absolutes.argmin() == 3 == numbers.median()
 #
 # The gradient tells the direction but not the distance: it does not get smaller near the optimum.
 # So with a constant learning rate the iterates jump back and forth over the optimum forever.
-# A learning rate that falls with time cures it, and so does the Huber loss of Section 3.5, which is quadratic near 0.
+# A learning rate that falls with time cures it, and so does the Huber loss of [Section 3.5](05-linear-regression-concise.ipynb), which is quadratic near 0.
 
 # %%
 rng = torch.Generator().manual_seed(9)
@@ -1051,7 +1051,7 @@ assert abs(falling[-1] - 3) < 0.01
 # The two middle terms have mean zero, and $E[\mathbf{N}^\top\mathbf{N}]=n\sigma^2\mathbf{I}$, because different columns are independent and each column has $n$ entries of variance $\sigma^2$.
 # So noise on the features acts on average like *ridge* regression, which adds $n\lambda\mathbf{I}$ and raises every eigenvalue by $n\lambda$.
 # The smallest eigenvalue is no longer 0, and the condition number falls to a finite value.
-# The price is a bias towards small weights, which Section 3.7 turns into a virtue.
+# The price is a bias towards small weights, which [Section 3.7](07-weight-decay.ipynb) turns into a virtue.
 
 # %%
 sigma, eye = 0.1, torch.eye(4, dtype=f64)

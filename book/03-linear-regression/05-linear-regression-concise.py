@@ -236,7 +236,7 @@ d2l.describe(ax, """Two histograms of the weights of a layer with 200
 # For two features and a convex loss the wrong start does little harm, which is why nobody notices.
 # It does harm where the start survives training.
 # By (3.5.2) the half squared norm of the weights starts at $\frac12\cdot d\cdot\frac1{3d}=\frac16$ on average, whatever the number of inputs, where $\frac12\cdot200\cdot0.01^2=0.01$ was intended.
-# Section 3.7 studies penalties on exactly this quantity, with 200 inputs and 20 examples; there the lost initialization distorts the result.
+# [Section 3.7](07-weight-decay.ipynb) studies penalties on exactly this quantity, with 200 inputs and 20 examples; there the lost initialization distorts the result.
 
 # %%
 # check: the lost start has half squared norm 1/6, not 0.01
@@ -261,7 +261,7 @@ assert abs(half_norms[1].mean() - 0.01) < 0.001
 #
 # A learning rate of $\eta=0.03$ acts like 0.06 in Section 3.4.
 # So the error that is left after 96 steps is not $0.97^{96}\approx0.054$ times the first one but $0.94^{96}\approx0.0026$ times: 20 times smaller, and no merit of the library.
-# In return the limit of stability, $\eta<2/\lambda_{\max}$ in Section 3.1, is reached at half the learning rate: $\eta<1/\lambda_{\max}$.
+# In return the limit of stability, $\eta<2/\lambda_{\max}$ in [Section 3.1](01-linear-regression.ipynb), is reached at half the learning rate: $\eta<1/\lambda_{\max}$.
 
 # %%
 y_hat, y = torch.tensor([[3.0]]), torch.tensor([[5.0]])

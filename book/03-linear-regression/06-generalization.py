@@ -61,7 +61,7 @@ test_size = 2000  # examples in the test set of the polynomial experiments
 #
 # Here $x$ and $y$ are numbers and $\epsilon$ is noise that is independent of $x$.
 # Nobody who only knows $x$ can predict $\epsilon$, so no model can have a mean squared error below the *noise floor* $\sigma^2=0.04$ on new examples.
-# In this section a loss is the squared error *without* the factor $\frac12$ of Section 3.1, so that errors and $\sigma^2$ can be compared directly.
+# In this section a loss is the squared error *without* the factor $\frac12$ of [Section 3.1](01-linear-regression.ipynb), so that errors and $\sigma^2$ can be compared directly.
 
 # %%
 sigma = 0.2
@@ -351,10 +351,11 @@ mixed = torch.linalg.lstsq(powers, A).solution  # same column space
 torch.testing.assert_close(powers @ mixed, A)
 assert legendre_features(x, 0).shape == (20, 1)
 even = torch.linspace(-1, 1, 201, dtype=f64)
-print("condition number with 21 powers:    "
-      f"{torch.linalg.cond(even[:, None] ** torch.arange(21)):.0e}\n"
-      "condition number, 21 Legendre polynomials: "
-      f"{torch.linalg.cond(legendre_features(even, 20)):.0f}")
+by_powers = torch.linalg.cond(even[:, None] ** torch.arange(21)).item()
+by_legendre = torch.linalg.cond(legendre_features(even, 20)).item()
+print(f"condition number: {by_powers:.0e} with the powers 0 to 20, "
+      f"{by_legendre:.0f} with P_0 to P_20")
+assert by_legendre < 10 and by_powers > 1e6
 
 # %% [markdown]
 # Now fit.
@@ -459,6 +460,7 @@ def degree_axis(ax):
     ax.minorticks_off()
 
 
+# %%
 def draw(fig, degree):
     left, right = fig.subplots(1, 2)
     left.plot(wide, torch.sin(math.pi * wide), color="black", ls=":")
@@ -624,7 +626,7 @@ d2l.describe(axes, """Fits to 25 draws of the noise for degrees 1, 3 and
 
 # %% [markdown]
 # **Figure 3.6.6.** Fits to 25 draws of the noise (thin), the mean fit (orange) and the truth (dotted).
-# Degree 1: large bias, small variance. Degree 12: no visible bias, large variance.
+# Degree 1 has a large bias and a small variance, degree 12 no visible bias and a large variance.
 
 # %% [markdown]
 # From degree 3 on there is hardly any bias left to remove, and each further degree adds $\sigma^2/n$ of variance at the inputs, and far more near the ends of the interval and outside of them.
@@ -940,9 +942,9 @@ assert (h > 0).all() and (h < 1).all()
 # ## 3.6.4 Rules of thumb
 #
 # - Use a validation set, or K-fold cross-validation where data are scarce, to choose a model; keep a test set that no decision has seen.
-# - More complex models need more data. Complexity is not only the number of parameters but also the range of values that they may take.
+# - More complex models need more data, and complexity is not only the number of parameters but also the range of values that they may take.
 # - More data almost always help.
-# - Large models that fit the training data perfectly can be good. Judge them by validation, not by counting parameters.
+# - Large models that fit the training data perfectly can be good; judge them by validation, not by counting parameters.
 #
 # All of them rest on the IID assumption: the new examples have the *same distribution* as the old ones, and the draws are *independent*.
 # Neither a test set nor cross-validation notices if that fails, because the held-out examples come from the old distribution as well.

@@ -920,7 +920,7 @@ d2l.sliders(draw, """Left: 15 points, the sine that they come from and the
 # ## A prior for the weights
 #
 # Where did the predicted $\lambda$ come from?
-# Section 3.1 derived the squared loss by assuming Gaussian noise of variance $\sigma^2$.
+# [Section 3.1](01-linear-regression.ipynb) derived the squared loss by assuming Gaussian noise of variance $\sigma^2$.
 # Suppose that we also know something about the weights before seeing data: each is drawn from $\mathcal{N}(0,\tau^2)$.
 # By Bayes' rule the probability density of the weights given the data is proportional to the likelihood times this *prior*, and its negative logarithm is
 #

@@ -317,7 +317,7 @@ def scale_bytes(X):
 # %% [markdown]
 # The class puts the pieces together.
 # `train_size` and `val_size` take the first pictures of each part: a model that trains on 10 000 pictures in a second is often all one needs to test an idea.
-# `holdout=k` takes the last $k$ *training* pictures for validation and leaves the test pictures alone, for a reason that Section 4.6 explains: a test set that has guided choices is no test any more.
+# `holdout=k` takes the last $k$ *training* pictures for validation and leaves the test pictures alone, for a reason that [Section 4.6](06-generalization-classification.ipynb) explains: a test set that has guided choices is no test any more.
 # `X_train` and its relatives, tensors of floats, come into being when they are asked for, and are kept then.
 # There is nothing for `num_workers` processes to do when the data lie in memory; the argument stands there because other data modules need it.
 
@@ -604,7 +604,7 @@ torch.testing.assert_close(largest[1] / largest[0],
 #
 # Here $\mathbf{x} \in \mathbb{R}^{784}$ is a flattened picture, $\boldsymbol{\mu}_k \in \mathbb{R}^{784}$ the mean of the training pictures of class $k$, and $\hat y$ the predicted class.
 # The second form leaves out $\|\mathbf{x}\|^2$, which is the same for all $k$; it turns the search for all test pictures into one product of matrices.
-# It is also a linear score for each class, so this classifier belongs to the family that Section 4.1 trains.
+# It is also a linear score for each class, so this classifier belongs to the family that [Section 4.1](01-softmax-regression.ipynb) trains.
 
 # %%
 X = data.X_train.flatten(1)  # (60000, 784)

@@ -909,7 +909,7 @@ assert ((growth - math.log(10) / 2**0.5).abs() < 0.05).all()
 # On separable data it falls for ever by making the model more confident (Exercise 4.5-4), and it may pay to lose a few validation images at the boundary for that.
 # A small random part comes from the noise of minibatches.
 #
-# The remedy is to stop at the best validation result (early stopping, Section 5.5), or to limit the weights as in Section 3.7.
+# The remedy is to stop at the best validation result (early stopping, Section 5.5), or to limit the weights as in [Section 3.7](../03-linear-regression/07-weight-decay.ipynb).
 # The optimizer below, Adam, is a quick relative of gradient descent from Section 12.10.
 
 # %%

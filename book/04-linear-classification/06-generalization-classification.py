@@ -780,7 +780,7 @@ assert torch.equal(leak_labels(score, 64), secret) and queries == 65
 #
 # For the memorizer (4.6.7) is false at any $n$: among all stores there is one that fits the training labels perfectly and is wrong on half of the rest.
 # A rigid class satisfies it with few examples, but may contain no good model.
-# Training needs a class that is rigid enough for its training errors to be true and flexible enough to make them small: the trade-off of bias and variance in Section 3.6.
+# Training needs a class that is rigid enough for its training errors to be true and flexible enough to make them small: the trade-off of bias and variance in [Section 3.6](../03-linear-regression/06-generalization.ipynb).
 
 # %% [markdown]
 # ### Counting is not enough

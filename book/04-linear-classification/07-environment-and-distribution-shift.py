@@ -813,7 +813,7 @@ d2l.describe(ax, "Squared error against time on a log axis. The online "
 # Each strategy below gets the rewards and numbers of pulls of all arms, for 50 independent runs at once, and returns an arm for each run.
 # *Greedy* tries every arm once and then takes the best mean.
 # *$\varepsilon$-greedy* does the same but chooses at random in a share $\varepsilon=0.1$ of the rounds.
-# *UCB* (upper confidence bound) takes the arm that could be best: mean plus $\sqrt{2\log t/n_a}$, a width that shrinks with the number of pulls $n_a$; compare Hoeffding's bound in Section 4.6.
+# *UCB* (upper confidence bound) takes the arm that could be best: mean plus $\sqrt{2\log t/n_a}$, a width that shrinks with the number of pulls $n_a$; compare Hoeffding's bound in [Section 4.6](06-generalization-classification.ipynb).
 # *Thompson sampling* draws a mean for each arm from its posterior distribution, a beta distribution, and takes the largest.
 
 # %%
