@@ -5,10 +5,8 @@
 #     profiles:
 #       gpu:
 #         train_size: 60000
-#         repeats: 4000
 #       smoke:
 #         train_size: 3000
-#         repeats: 4000
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -59,7 +57,6 @@ normal = NormalDist()  # cdf and quantile of the standard normal
 
 # %% tags=["parameters"]
 train_size = 10_000  # images that the linear model is trained on
-repeats = 4_000  # test sets drawn in a simulation
 
 # %% [markdown]
 # ## Three questions
@@ -167,6 +164,7 @@ test_error = wrong.mean().item()
 # %%
 rng = torch.Generator().manual_seed(1)
 sizes = [50, 200, 800, 3200]  # each four times the last one
+repeats = 4000  # test sets of each size
 measured = []
 for n in sizes:
     chosen = torch.randint(len(wrong), (repeats, n), generator=rng)
@@ -207,7 +205,7 @@ d2l.describe(ax, """Standard error against the number of test examples,
 
 # %% [markdown]
 # In the worst case, $\epsilon=\frac12$, one standard deviation equals 0.01 at $n=0.25/0.01^2=2\,500$, and two equal 0.01 at $n=10\,000$.
-# Many benchmarks have test sets of this size, and quarrel about a third decimal.
+# Many benchmarks have test sets of this size, yet their rankings are decided in the third decimal.
 
 # %% [markdown]
 # ### A bound for every $n$
@@ -366,7 +364,7 @@ for (n, p), value in zip(misses.items(), (0.0489, 0.0142, 0.0067)):
 # %%
 def draw(fig, t, confidence):
     ax = fig.subplots()
-    names = [f"{method}, {'one' if sides == 1 else 'two'}-sided"
+    names = [f"{method.title()}, {'one' if sides == 1 else 'two'}-sided"
              for method, sides in kinds]
     n = [required_n(t, 1 - confidence, sides, m) for m, sides in kinds]
     ax.barh(names, n, color=["C2", "C0", "C6", "C1"], height=0.65)
@@ -456,8 +454,9 @@ low, high = error_interval(1_800, 10_000)
 assert abs((high - low) / 2 - 0.0075) < 1e-4
 
 # %% [markdown]
-# An accuracy of 0.82 on 10 000 images is uncertain by about $\pm0.0075$ at 95 %.
-# So the differences between neighbouring epochs in [Section 4.4](04-softmax-regression-scratch.ipynb) are partly noise of the test set, and an accuracy deserves two decimals there, not four.
+# The model of [Section 4.4](04-softmax-regression-scratch.ipynb), trained on all 60 000 images, is right on about 0.82 of the 10 000 test images.
+# With its interval this reads $0.82\pm0.0075$ at 95 %: two decimals are knowledge, the third and fourth are noise of the test set.
+# (Two models on the *same* images can be told apart more finely, see Exercise 4.6-4.)
 #
 # Do the recipes keep their promise?
 # For a given $\epsilon$ the *coverage* is the probability that the interval contains $\epsilon$, a sum over the possible numbers of errors, which we can compute.
@@ -493,25 +492,29 @@ left.set(xlabel=r"population error $\epsilon$", ylim=(0.5, 1.01),
          ylabel="coverage", title="95 % intervals, n = 100")
 left.legend(loc="lower right")
 seen = torch.binomial(torch.full((60,), 100.0),
-                      torch.full((60,), 0.05), rng).int().tolist()
+                      torch.full((60,), 0.033), rng).int().tolist()
 missed = 0
 for i, k in enumerate(seen):
     low, high = ends["normal"][k].tolist()
-    bad = not low <= 0.05 <= high
+    bad = not low <= 0.033 <= high
     missed += bad
-    right.plot([i, i], [low, high], color="C1" if bad else "0.6", lw=2)
-right.axhline(0.05, color="black", lw=1)
+    color = "C1" if bad else "0.6"
+    right.plot([i, i], [low, high], color=color, lw=2,
+               solid_capstyle="butt")
+    right.plot(i, k / 100, "o", color=color, ms=3)
+right.axhline(0.033, color="black", lw=1)
 right.set(xlabel="test set", ylabel="normal interval",
-          title=r"60 test sets, $\epsilon=0.05$")
+          title=r"60 test sets, $\epsilon=0.033$")
 d2l.describe((left, right), """Left: coverage of 95 per cent intervals
     against the population error for 100 examples. Hoeffding is near 1,
     exact jumps between 0.95 and 1, normal mostly below 0.95 and far below
-    it for errors under 0.05. Right: normal intervals of 60 test sets, of
-    which several miss the population error.""")
+    it for errors under 0.05. Right: normal intervals of 60 test sets;
+    those with no error or one error end below the population error.""")
+assert missed >= 6  # twice the 3 that 95 % of 60 leave
 print(f"{missed} of {len(seen)} normal intervals miss")
 
 # %% [markdown]
-# **Figure 4.6.4.** Promised and kept: the normal interval fails where errors are rare (left); on the right, its misses in orange are too short because few errors were seen.
+# **Figure 4.6.4.** Promised and kept: the normal interval fails where errors are rare (left); on the right, most misses (orange) come from test sets with no error or one error, whose intervals are too short to reach the truth.
 # The curves jump because the number of errors is an integer.
 
 # %% [markdown]
@@ -538,9 +541,9 @@ print(f"{missed} of {len(seen)} normal intervals miss")
 # %%
 rng = torch.Generator().manual_seed(4)
 n, epsilon, most = 10_000, 0.2, 50
-errors = torch.binomial(torch.full((4000, most), float(n)),
-                        torch.full((4000, most), epsilon), rng)
-rate = errors / n  # (4000 repetitions, 50 evaluations)
+errors = torch.binomial(torch.full((10_000, most), float(n)),
+                        torch.full((10_000, most), epsilon), rng)
+rate = errors / n  # (10 000 repetitions, 50 evaluations)
 z = (rate - epsilon).abs() / (rate * (1 - rate) / n).sqrt()
 ks = [1, 2, 5, 10, 20, 30, 40, 50]
 
@@ -653,7 +656,7 @@ def majority_attack(n, k, rng):
 # $$P(\text{vote}=y) \approx \Phi\left(\sqrt{\frac{2k}{\pi n}}\right), \tag{4.6.6}$$
 #
 # where $\Phi$ is the distribution function of the standard normal, $k$ the number of submissions and $n$ that of test labels.
-# Choosing the best gains $\sqrt{\log k/n}$ at most; combining scores gains about $\sqrt{k/n}$.
+# Choosing the best gains an amount of the order $\sqrt{\log k/n}$; combining the scores gains one of the order $\sqrt{k/n}$.
 
 # %%
 def prediction(n, k):
@@ -662,7 +665,7 @@ def prediction(n, k):
 
 rng = torch.Generator().manual_seed(6)
 attack = {}
-for n, k, runs in ((1000, 100, 40), (1000, 500, 20), (10_000, 500, 3)):
+for n, k, runs in ((1000, 100, 60), (1000, 500, 40), (10_000, 500, 4)):
     scores = torch.tensor([majority_attack(n, k, rng) for _ in range(runs)])
     attack[n, k] = scores.mean(dim=0).tolist()
     print(f"n {n:5}, k {k}: apparent {attack[n, k][0]:.3f}, predicted "
@@ -674,8 +677,8 @@ for (n, k), value, formula in zip(attack, (0.60, 0.72, 0.571),
                                   (0.5996, 0.7137, 0.5708)):
     apparent, fresh = attack[n, k]
     assert abs(prediction(n, k) - formula) < 5e-5
-    assert abs(apparent - value) < 0.012 and abs(fresh - 0.5) < 0.012
-    assert abs(apparent - formula) < 0.012
+    assert abs(apparent - value) < 0.015 and abs(fresh - 0.5) < 0.012
+    assert abs(apparent - formula) < 0.010
 
 # %%
 rng = torch.Generator().manual_seed(7)
@@ -724,17 +727,17 @@ def leak_labels(score, n):
 
 rng = torch.Generator().manual_seed(8)
 secret = torch.randint(2, (64,), generator=rng)
-queries = 0
+asked = []  # every score that was given out
 
 
 def score(answers):
-    global queries
-    queries += 1
-    return (answers == secret).sum().item()
+    asked.append((answers == secret).sum().item())
+    return asked[-1]
 
 # %%
 # check 4.6-C8: 65 scores reveal 64 labels
-assert torch.equal(leak_labels(score, 64), secret) and queries == 65
+assert torch.equal(leak_labels(score, 64), secret)
+assert len(asked) == 65
 
 # %% [markdown]
 # ### What helps
@@ -778,7 +781,7 @@ assert torch.equal(leak_labels(score, 64), secret) and queries == 65
 # $|\mathcal{F}|$ is the number of members.
 # Doubling the class adds $\log2$ under the root; more examples help like $1/\sqrt n$, as always.
 #
-# For the memorizer (4.6.7) is false at any $n$: among all stores there is one that fits the training labels perfectly and is wrong on half of the rest.
+# For the memorizer (4.6.7) is false at any $n$: among all stores there is one that holds the training examples and a wrong answer to everything else, so $\epsilon_{\mathcal{S}}=0$ and $\epsilon$ is close to 1.
 # A rigid class satisfies it with few examples, but may contain no good model.
 # Training needs a class that is rigid enough for its training errors to be true and flexible enough to make them small: the trade-off of bias and variance in [Section 3.6](../03-linear-regression/06-generalization.ipynb).
 
@@ -821,8 +824,8 @@ ax = d2l.plot(Ks, [alpha, gaps[:, 0], gaps[:, 1]],
               ylabel=r"largest $|\epsilon-\epsilon_S|$")
 d2l.describe(ax, """Largest gap between population and training error
     against the size of the class. It keeps growing for random classifiers,
-    somewhat below the bound; for thresholds it stops growing at about ten
-    members.""")
+    somewhat below the bound; for thresholds it stops growing at about a
+    hundred members.""")
 
 # %% [markdown]
 # **Figure 4.6.7.** The largest gap in a class, mean over 200 training sets of 200 examples.
@@ -1033,8 +1036,8 @@ assert -0.02 < gap < bound / 3
 #
 # - A test error is a mean of coin flips: its standard error is $\sqrt{\epsilon(1-\epsilon)/n}$, at most 0.01 for 2 500 examples, and halving it takes four times as many.
 # - A guarantee by Hoeffding costs about twice the examples of the normal approximation if one-sided is compared with one-sided; the normal interval fails where errors are few, the exact one does not.
-# - Twenty honest tests mislead at least once with probability 0.64; Bonferroni's correction brings it back below 0.05.
-# - Questions fixed in advance cost a test set $\sqrt{\log k/n}$; adaptive ones cost $\sqrt{k/n}$, and $n+1$ scores reveal all binary labels.
+# - Twenty independent tests mislead at least once with probability 0.64; Bonferroni's correction brings it back below 0.05.
+# - The best of $k$ models fixed in advance looks better than it is by the order of $\sqrt{\log k/n}$; adaptive use of the scores gains the order of $\sqrt{k/n}$, and $n+1$ scores reveal all binary labels.
 # - Uniform convergence makes the training error of any chosen model trustworthy; what governs it is the number of labelings of $n$ points, not the number of models or of parameters.
 # - The VC dimension of hyperplanes in $\mathbb{R}^d$ is $d+1$; bounds built on it hold for all distributions and say little about deep networks.
 
@@ -1107,10 +1110,10 @@ def leak_faster(score, n):
     return torch.tensor(labels)
 
 
-queries = 0
+asked.clear()
 assert torch.equal(leak_faster(score, 64), secret)
-print(f"{queries} queries; at least {math.ceil(64 / math.log2(65))}")
-assert queries == 3 * 64 // 4 + 1
+print(f"{len(asked)} queries; at least {math.ceil(64 / math.log2(65))}")
+assert len(asked) == 3 * 64 // 4 + 1
 
 # %% [markdown]
 # ### Exercise 4.6-3
@@ -1180,11 +1183,11 @@ difference = wrong2 - wrong  # (10 000,) of -1, 0, 1
 se = difference.std() / math.sqrt(len(difference))
 se_two = ((wrong.var() + wrong2.var()) / len(wrong)).sqrt()
 discordant = [int((difference == v).sum()) for v in (1, -1)]
-McNemar = 2 * binomial_tail(max(discordant), sum(discordant), 0.5)
+p_value = 2 * binomial_tail(max(discordant), sum(discordant), 0.5)
 print(f"difference {difference.mean():.4f}, paired standard error "
       f"{se:.4f}, unpaired {se_two:.4f}")
 print(f"only one wrong: {discordant}; McNemar's test says",
-      "different" if McNemar < 0.05 else "undecided")
+      "different" if p_value < 0.05 else "undecided")
 assert se < 0.8 * se_two
 
 # %% [markdown]
