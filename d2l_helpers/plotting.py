@@ -258,7 +258,8 @@ def heatmap(
     if rows:
         ax.set_yticks(range(len(rows)), labels=list(rows))
     if cols:
-        ax.set_xticks(range(len(cols)), labels=list(cols), rotation=45 if len(cols) > 5 else 0)
+        slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(cols) > 5 else {}
+        ax.set_xticks(range(len(cols)), labels=list(cols), **slanted)
     if annotate:
         for (i, j), value in np.ndenumerate(values):
             rgb = image.cmap(image.norm(value))[:3]
@@ -294,7 +295,7 @@ def describe(figure: Any, alt: str) -> None:
     owner.set_label(" ".join(alt.split()))
 
 
-def sliders(draw: Callable[..., None], alt: str, *, figsize: tuple[float, float] = (5.0, 3.0), **values: Sequence[float]) -> "Sliders":
+def sliders(draw: Callable[..., None], alt: str, *, figsize: tuple[float, float] = (5.0, 3.0), **values: Sequence[float | str]) -> "Sliders":
     """An interactive figure that needs neither a server nor a network.
 
     Every combination of the slider values is drawn once; the page then only changes the picture. Where
@@ -307,7 +308,7 @@ def sliders(draw: Callable[..., None], alt: str, *, figsize: tuple[float, float]
     alt
         Alternative text of the picture.
     values
-        One range for each slider, for example ``w=[0, 0.5, 1]``. At most 200 combinations.
+        One range for each slider, of numbers or words, for example ``w=[0, 0.5, 1]``. At most 200 combinations.
 
     Raises
     ------
@@ -327,13 +328,13 @@ def sliders(draw: Callable[..., None], alt: str, *, figsize: tuple[float, float]
         raise ValueError(f"sliders got {count if values else 0} combinations; give 1 to 200, as name=[value, ...].")
     if not alt.strip():
         raise ValueError("sliders needs an alternative text; say in one or two sentences what the figure shows.")
-    return Sliders(draw, alt, figsize, {name: [float(v) for v in value] for name, value in values.items()})
+    return Sliders(draw, alt, figsize, {name: [v if isinstance(v, str) else float(v) for v in value] for name, value in values.items()})
 
 
 class Sliders:
     """What :func:`sliders` returns: the frames, and how Jupyter shows them."""
 
-    def __init__(self, draw: Callable[..., None], alt: str, figsize: tuple[float, float], values: dict[str, list[float]]):
+    def __init__(self, draw: Callable[..., None], alt: str, figsize: tuple[float, float], values: dict[str, list[float | str]]):
         self.alt, self.values = " ".join(alt.split()), values
         self.frames: list[bytes] = []
         middle = tuple(len(value) // 2 for value in values.values())
@@ -350,11 +351,12 @@ class Sliders:
         uid = "d2l-" + hashlib.sha256("".join(frames).encode()).hexdigest()[:10]
         rows = []
         for (name, value), start in zip(self.values.items(), self.start, strict=True):
-            shown = html.escape(json.dumps([f"{v:g}" for v in value]))
+            words = [v if isinstance(v, str) else f"{v:g}" for v in value]
+            shown = html.escape(json.dumps(words))
             rows.append(
                 f'<label style="display:flex;gap:.6em;align-items:center">{html.escape(name)} '
                 f'<input type="range" min="0" max="{len(value) - 1}" value="{start}" data-values="{shown}" style="flex:1"> '
-                f'<output style="min-width:4em">{value[start]:g}</output></label>'
+                f'<output style="min-width:4em">{html.escape(words[start])}</output></label>'
             )
         page = (
             f'<div class="d2l-sliders" id="{uid}" data-frames="{html.escape(json.dumps(frames))}" style="max-width:34em">'

@@ -6,6 +6,7 @@ used, never ``exp`` or ``sin``, so a stand-in has the same bytes on every machin
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -357,10 +358,174 @@ def _fashion_mnist(folder: Path) -> None:
         write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
 
 
+#: Text columns of the house table: their levels with weights, the commonest first; NA is a missing value.
+_LEVELS = """
+Street: Pave 249, Grvl 1 | Alley: NA 94, Grvl 3, Pave 3 | LotShape: Reg 63, IR1 33, IR2 3, IR3 1
+LandContour: Lvl 90, Bnk 4, HLS 3, Low 3 | Utilities: AllPub 999, NoSeWa 1 | LotConfig: Inside 72, Corner 18, CulDSac 6, FR2 3, FR3 1
+LandSlope: Gtl 95, Mod 4, Sev 1 | Condition1: Norm 86, Feedr 6, Artery 3, RRAn 2, PosN 1, RRAe 1, PosA 1
+Condition2: Norm 990, Feedr 5, Artery 2, RRNn 1, PosN 1, PosA 1 | BldgType: 1Fam 84, TwnhsE 8, Duplex 4, Twnhs 3, 2fmCon 1
+RoofStyle: Gable 78, Hip 20, Flat 1, Gambrel 1 | RoofMatl: CompShg 98, Tar&Grv 1, WdShake 1
+Exterior1st: VinylSd 36, HdBoard 15, MetalSd 15, Wd Sdng 14, Plywood 8, CemntBd 5, BrkFace 3, WdShing 2, Stucco 1, AsbShng 1
+Exterior2nd: VinylSd 35, MetalSd 15, HdBoard 14, Wd Sdng 14, Plywood 10, CmentBd 5, Wd Shng 3, Stucco 2, BrkFace 1, AsbShng 1
+ExterCond: TA 88, Gd 9, Fa 2, Ex 1 | BsmtCond: TA 92, Gd 4, Fa 3, Po 1 | BsmtExposure: No 67, Av 16, Gd 9, Mn 8
+BsmtFinType1: Unf 30, GLQ 30, ALQ 15, BLQ 10, Rec 10, LwQ 5 | BsmtFinType2: Unf 88, Rec 4, LwQ 3, BLQ 3, ALQ 1, GLQ 1
+Heating: GasA 97, GasW 2, Grav 1 | Electrical: SBrkr 92, FuseA 6, FuseF 2 | Functional: Typ 93, Min2 3, Min1 2, Mod 1, Maj1 1
+GarageType: Attchd 63, Detchd 28, BuiltIn 6, Basment 2, CarPort 1 | GarageFinish: Unf 44, RFn 31, Fin 25
+GarageQual: TA 95, Fa 4, Gd 1 | GarageCond: TA 96, Fa 3, Gd 1 | PavedDrive: Y 92, N 6, P 2 | PoolQC: Gd 3, Ex 2, Fa 2
+Fence: NA 81, MnPrv 11, GdPrv 4, GdWo 3, MnWw 1 | MiscFeature: NA 963, Shed 33, Gar2 2, Othr 2
+SaleType: WD 87, New 8, COD 3, ConLD 1, CWD 1 | SaleCondition: Normal 82, Partial 9, Abnorml 7, Family 1, Alloca 1
+MasVnrType: None 60, BrkFace 30, Stone 9, BrkCmn 1
+"""
+_NEIGHBORHOODS = (
+    "NAmes CollgCr OldTown Edwards Somerst Gilbert NridgHt Sawyer NWAmes SawyerW BrkSide Crawfor Mitchel "
+    "NoRidge Timber IDOTRR ClearCr StoneBr SWISU MeadowV Blmngtn BrDale Veenker NPkVill Blueste"
+).split()
+_ZONES = ("RL", "RL", "RL", "RL", "RL", "RL", "RL", "RM", "FV", "RH", "C (all)")
+_HOUSE_COLUMNS = (
+    "Id MSSubClass MSZoning LotFrontage LotArea Street Alley LotShape LandContour Utilities LotConfig LandSlope Neighborhood "
+    "Condition1 Condition2 BldgType HouseStyle OverallQual OverallCond YearBuilt YearRemodAdd RoofStyle RoofMatl Exterior1st "
+    "Exterior2nd MasVnrType MasVnrArea ExterQual ExterCond Foundation BsmtQual BsmtCond BsmtExposure BsmtFinType1 BsmtFinSF1 "
+    "BsmtFinType2 BsmtFinSF2 BsmtUnfSF TotalBsmtSF Heating HeatingQC CentralAir Electrical 1stFlrSF 2ndFlrSF LowQualFinSF "
+    "GrLivArea BsmtFullBath BsmtHalfBath FullBath HalfBath BedroomAbvGr KitchenAbvGr KitchenQual TotRmsAbvGrd Functional "
+    "Fireplaces FireplaceQu GarageType GarageYrBlt GarageFinish GarageCars GarageArea GarageQual GarageCond PavedDrive "
+    "WoodDeckSF OpenPorchSF EnclosedPorch 3SsnPorch ScreenPorch PoolArea PoolQC Fence MiscFeature MiscVal MoSold YrSold "
+    "SaleType SaleCondition SalePrice"
+).split()
+
+
+class _Street:
+    """`n` houses drawn at once: every column an array of shape ``(n,)``, integers or text, with "NA" where missing."""
+
+    def __init__(self, n: int, rng: np.random.Generator):
+        self.n, self.rng = n, rng
+        self.columns: dict[str, NDArray[Any]] = {}
+
+    def u(self, low: float = 0, high: float = 1) -> NDArray[np.float64]:
+        drawn: NDArray[np.float64] = low + (high - low) * self.rng.random(self.n)
+        return drawn
+
+    def bell(self) -> NDArray[np.float64]:
+        """About normal with mean 0 and standard deviation 1: the centred sum of three uniform numbers."""
+        drawn: NDArray[np.float64] = (self.u() + self.u() + self.u() - 1.5) * 2
+        return drawn
+
+    def whole(self, name: str, values: NDArray[np.float64], low: float, high: float) -> NDArray[np.int64]:
+        column: NDArray[np.int64] = np.clip(np.round(values), low, high).astype(np.int64)
+        self.columns[name] = column
+        return column
+
+    def sometimes(self, name: str, chance: float, low: float, high: float) -> NDArray[np.int64]:
+        """Zero, and with the given chance an amount."""
+        return self.whole(name, np.where(self.u() < chance, self.u(low, high), 0), 0, high)
+
+    def grade(self, name: str, score: NDArray[Any]) -> None:
+        """Fair, typical, good, excellent: more of the good ones where the score is high."""
+        level = np.clip(np.floor(score + 0.6 * self.bell() + 0.5), 0, 3).astype(int)
+        self.columns[name] = np.array(["Fa", "TA", "Gd", "Ex"], dtype=object)[level]
+
+    def hide(self, where: NDArray[np.bool_], *names: str) -> None:
+        """Make values missing."""
+        for name in names:
+            self.columns[name] = np.where(where, "NA", self.columns[name].astype(object))
+
+
+def _houses(n: int, first_id: int, seed: int) -> dict[str, NDArray[Any]]:
+    """Columns of `n` made-up houses in the format of the Ames table, with prices that follow from size, quality, age and place."""
+    street = _Street(n, np.random.default_rng([_SEED, seed]))
+    columns, whole = street.columns, street.whole
+    columns["Id"] = np.arange(first_id, first_id + n)
+    for spec in _LEVELS.replace("\n", "|").split("|"):
+        if not spec.strip():
+            continue
+        name, levels = spec.strip().split(": ")
+        names, weights = zip(*(level.rsplit(" ", 1) for level in levels.split(", ")), strict=True)
+        edges = np.cumsum([int(weight) for weight in weights])
+        columns[name] = np.array(names, dtype=object)[np.searchsorted(edges, street.u() * edges[-1], side="right")]
+
+    place = np.floor(25 * street.u() * street.u()).astype(int)  # the first neighbourhoods are the largest
+    wealth = ((place * 7) % 25 - 12) / 12.0  # -1 to 1, in no order
+    columns["Neighborhood"] = np.array(_NEIGHBORHOODS, dtype=object)[place]
+    columns["MSZoning"] = np.array(_ZONES, dtype=object)[np.floor(street.u() * (8 + 3 * (wealth < -0.5))).astype(int)]
+    quality = whole("OverallQual", 6 + 1.0 * street.bell() + 0.9 * wealth, 1, 10)
+    whole("OverallCond", 5.6 + 1.1 * street.bell(), 1, 9)
+    sold = whole("YrSold", street.u(2005.5, 2010.5), 2006, 2010)
+    whole("MoSold", 6.3 + 2.7 * street.bell(), 1, 12)
+    built = whole("YearBuilt", np.minimum(1971 + 22 * street.bell() + 9 * (quality - 6), sold), 1872, 2010)
+    whole("YearRemodAdd", np.where(street.u() < 0.5, built, np.minimum(built + 60 * street.u(), sold)), 1950, 2010)
+    size = 1.0 + 0.28 * street.bell() + 0.07 * (quality - 6)
+    ground = whole("1stFlrSF", 1080 * np.maximum(size, 0.35) * street.u(0.8, 1.2), 334, 4700)
+    upper = whole("2ndFlrSF", np.where(street.u() < 0.43, ground * street.u(0.5, 1.05), 0), 0, 2065)
+    poor = street.sometimes("LowQualFinSF", 0.02, 80, 570)
+    area = whole("GrLivArea", (ground + upper + poor).astype(float), 334, 6000)
+    two = upper > 0
+    columns["HouseStyle"] = np.where(two, np.where(street.u() < 0.75, "2Story", "1.5Fin"), np.where(street.u() < 0.87, "1Story", "SLvl")).astype(object)
+    columns["MSSubClass"] = np.where(two, np.where(built > 1945, 60, 70), np.where(built > 1945, 20, 30))
+    columns["MSSubClass"] = np.where(street.u() < 0.2, np.array([50, 80, 85, 90, 120, 160, 190])[np.floor(7 * street.u()).astype(int)], columns["MSSubClass"])
+    lot = whole("LotArea", 9000 * np.maximum(size, 0.3) * np.where(street.u() < 0.03, street.u(2, 12), street.u(0.5, 1.7)), 1300, 216000)
+    whole("LotFrontage", np.sqrt(lot * street.u(0.35, 0.75)), 21, 313)
+
+    bath = whole("TotalBsmtSF", np.where(street.u() < 0.025, 0, ground * street.u(0.85, 1.05)), 0, 6100)
+    finished = whole("BsmtFinSF1", np.where(columns["BsmtFinType1"] == "Unf", 0, bath * street.u(0.3, 0.95)), 0, 5700)
+    other = whole("BsmtFinSF2", np.where(columns["BsmtFinType2"] == "Unf", 0, (bath - finished) * street.u(0.2, 0.8)), 0, 1500)
+    whole("BsmtUnfSF", (bath - finished - other).astype(float), 0, 3000)
+    whole("BsmtFullBath", np.where(finished > 500, street.u(0, 1.6), street.u(0, 0.6)), 0, 3)
+    whole("BsmtHalfBath", street.u(0, 0.53), 0, 2)
+    whole("FullBath", area / 1000 + street.u(-0.3, 0.7), 1, 3)
+    whole("HalfBath", np.where(two, street.u(0.2, 1.2), street.u(0, 0.65)), 0, 2)
+    whole("BedroomAbvGr", 2.0 + area / 1700 + 0.6 * street.bell(), 0, 8)
+    whole("KitchenAbvGr", street.u(0.55, 1.52), 0, 3)
+    whole("TotRmsAbvGrd", 2.6 + area / 390 + 0.8 * street.bell(), 2, 14)
+    cars = whole("GarageCars", 1.7 + 0.35 * (quality - 6) + 0.5 * street.bell(), 0, 4)
+    whole("GarageArea", cars * street.u(210, 300), 0, 1420)
+    whole("GarageYrBlt", np.minimum(built + np.where(street.u() < 0.75, 0, 30 * street.u()), sold), 1900, 2010)
+    whole("Fireplaces", 0.1 * (quality - 2) + street.u(-0.5, 1.0), 0, 3)
+    for name, score in (("ExterQual", 0.0), ("BsmtQual", 0.2), ("HeatingQC", 0.7), ("KitchenQual", 0.2), ("FireplaceQu", 0.1)):
+        street.grade(name, 1.4 + score + 0.35 * (quality - 6))
+    columns["CentralAir"] = np.where((built < 1935) & (street.u() < 0.6), "N", "Y").astype(object)
+    columns["Foundation"] = np.where(built > 1990, "PConc", np.where(built > 1940, "CBlock", "BrkTil")).astype(object)
+    columns["Foundation"] = np.where(street.u() < 0.02, "Slab", columns["Foundation"])
+    whole("MasVnrArea", np.where(columns["MasVnrType"] == "None", 0, street.u(20, 560)), 0, 1600)
+    for name, chance, low, high in (
+        ("WoodDeckSF", 0.48, 40, 420), ("OpenPorchSF", 0.55, 12, 200), ("EnclosedPorch", 0.14, 30, 290), ("3SsnPorch", 0.02, 100, 320),
+        ("ScreenPorch", 0.08, 60, 320), ("PoolArea", 0.005, 450, 740),
+    ):  # fmt: skip
+        street.sometimes(name, chance, low, high)
+    whole("MiscVal", np.where(columns["MiscFeature"] == "NA", 0, street.u(300, 2500)), 0, 15500)
+
+    age, ease = sold - built, np.where(columns["CentralAir"] == "Y", 1.0, 0.88)
+    per_foot = (42 + 5.2 * quality + 0.42 * quality * quality) * (1 + 0.16 * wealth) * (1 - 0.002 * np.minimum(age, 120)) * ease
+    worth = 1.2 * per_foot * (0.55 * area + 480 + 0.3 * bath + 0.12 * finished) * (1 + 0.05 * columns["Fireplaces"] + 0.045 * cars)
+    worth = worth * (1 + 0.04 * (columns["OverallCond"] - 5.6)) * (1 + 0.09 * street.bell())
+    whole("SalePrice", np.round(worth / 500) * 500, 34900, 755000)
+
+    street.hide(street.u() < 0.17, "LotFrontage")
+    veneer = street.u() < 0.006
+    street.hide(veneer, "MasVnrType", "MasVnrArea")
+    street.hide(bath == 0, "BsmtQual", "BsmtCond", "BsmtExposure", "BsmtFinType1", "BsmtFinType2")
+    street.hide(cars == 0, "GarageType", "GarageYrBlt", "GarageFinish", "GarageQual", "GarageCond")
+    street.hide(columns["Fireplaces"] == 0, "FireplaceQu")
+    street.hide(columns["PoolArea"] == 0, "PoolQC")
+    return columns
+
+
+def _kaggle_house(folder: Path) -> None:
+    """The two tables of the house competition: 1460 houses with prices, 1459 without."""
+    for file, n, first_id, seed in (("train", 1460, 1, 1), ("test", 1459, 1461, 2)):
+        columns = _houses(n, first_id, seed)
+        if file == "test":
+            columns["MSSubClass"][-100] = 150  # a class that the training table lacks
+            for name in ("MSZoning", "KitchenQual", "SaleType"):
+                columns[name][7] = "NA"
+        names = [name for name in _HOUSE_COLUMNS if name != "SalePrice" or file == "train"]
+        rows = zip(*(columns[name] for name in names), strict=True)
+        lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
+        (folder / f"kaggle_house_pred_{file}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
 #: Data set -> function that writes its stand-in's files into a folder.
-MAKERS: dict[str, Callable[[Path], None]] = {"fashion-mnist": _fashion_mnist}
+MAKERS: dict[str, Callable[[Path], None]] = {"fashion-mnist": _fashion_mnist, "kaggle-house": _kaggle_house}
 #: Data set -> start of the SHA-256 over its stand-in's files in the order of their names.
-_VERSIONS = {"fashion-mnist": "e092ba4472ff"}
+_VERSIONS = {"fashion-mnist": "e092ba4472ff", "kaggle-house": "bb4dc042b6fa"}
 
 
 def version(name: str) -> str:
