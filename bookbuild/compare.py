@@ -218,7 +218,7 @@ def _bundle_difference(a: dict[str, Any], b: dict[str, Any], rtol: float, timing
         elif kind == "text/html":
             if what := _html_difference(mask_html(_str(x)), mask_html(_str(y)), rtol, timing):
                 return what
-        elif kind == "text/plain" and "text/html" not in a and not same_text(_str(x), _str(y), rtol, timing):
+        elif kind in ("text/markdown", "text/plain") and "text/html" not in a and not same_text(_str(x), _str(y), rtol, timing):
             return _text_difference(_str(x), _str(y), rtol, timing)
     return None
 

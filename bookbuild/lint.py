@@ -1,10 +1,11 @@
 """Rules of form that need no run: width, length, numbering, links, exercises with solutions."""
 
+import ast
 import re
 import urllib.parse
 from pathlib import Path
 
-from .book import Book, Section
+from .book import Book, BookError, Section
 
 LINK = re.compile(r"(!?)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
 TAG = re.compile(r"\\tag\{(\d+\.\d+\.\d+)\}")
@@ -15,6 +16,19 @@ EXERCISE = re.compile(r"^#+ Exercise (\d+\.\d+-\d+)", re.M)
 SOLVED = re.compile(r"^#+ Solution (\d+\.\d+-\d+)", re.M)
 MAX_COLUMNS, MAX_LINES = 79, 40
 
+MATHS = re.compile(r"\$\$.+?\$\$|(?<![\\$])\$(?!\s)[^$\n]+?\$", re.S)
+COMMAND = re.compile(r"\\(?:mathbb\{\w\}|[A-Za-z]+)")
+#: TeX that sets type and has no meaning of its own, and letters of the Greek alphabet, which a section may use as it likes.
+LAYOUT = set(
+    "frac tfrac dfrac left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr tag text textbf mathrm mathit mathbf "
+    "boldsymbol mathcal mathsf mathtt operatorname stackrel underset overset underbrace overbrace underline overline quad qquad hspace phantom "
+    "begin end hline limits nolimits displaystyle textstyle color vert Vert lvert rvert lVert rVert lbrace rbrace prime ell "
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi varphi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
+)
+#: Two spellings of one sign: other -> the book's.
+ALIASES = {r"\ldots": r"\dots", r"\neq": r"\ne", r"\leq": r"\le", r"\geq": r"\ge", r"\gets": r"\leftarrow"}
+
 
 def problems(book: Book) -> list[str]:
     """Every breach of form in the book, with file and line."""
@@ -23,10 +37,11 @@ def problems(book: Book) -> list[str]:
     tags = {t for pieces in texts.values() for _, text in pieces for t in TAG.findall(text)}
     figures = {f for pieces in texts.values() for _, text in pieces for f in FIGURE.findall(text)}
     written = {".".join(t.split(".")[:2]) for t in (s.id for s in book.sections)}
+    symbols, variants = notation(book)
     for section, pieces in texts.items():
         found += _numbering(section, pieces)
         for line, text in pieces:
-            found += _links(section, line, text)
+            found += _links(section, line, text) + (_symbols(section, line, text, symbols, variants) if symbols else [])
             bare = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`", lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
             for kind, pattern, known in (("equation", EQREF, tags), ("figure", FIGREF, figures)):
                 for match in pattern.finditer(bare):
@@ -67,6 +82,43 @@ def _links(section: Section, line: int, text: str) -> list[str]:
             found.append(f"{section.name}:{line + text[: match.start()].count(chr(10))}: the link to {match[2]} leads nowhere.")
         if match[1] and match[0].startswith("![]"):
             found.append(f"{section.name}:{line + text[: match.start()].count(chr(10))}: the image {match[2]} has no alternative text.")
+    return found
+
+
+def notation(book: Book) -> tuple[set[str], dict[str, str]]:
+    """From the tables of the section with cells tagged `notation`: the known TeX commands, and unused form -> form of the book.
+
+    Such a cell begins with an assignment of rows ``(symbol, meaning, code, *forms that the book does not use)``.
+    """
+    known, variants = set(), dict(ALIASES)
+    for section in book.notebooks:
+        for index, cell in section.code_cells():
+            if "notation" not in cell.metadata.get("tags", []):
+                continue
+            try:
+                rows = ast.literal_eval(ast.parse(cell.source).body[0].value)  # type: ignore[attr-defined]
+                for symbol, meaning, _, *others in rows:
+                    known.update(COMMAND.findall(symbol) + [c for piece in MATHS.findall(meaning) for c in COMMAND.findall(piece)])
+                    variants.update(dict.fromkeys(others, symbol))
+            except (SyntaxError, ValueError, AttributeError, IndexError, TypeError) as error:
+                raise BookError(f"{section.where(index)}: not a list of rows (symbol, meaning, code, *other forms): {error}.") from None
+    return known, variants
+
+
+def _symbols(section: Section, line: int, text: str, known: set[str], variants: dict[str, str]) -> list[str]:
+    """Symbols that the table of notation does not have, or writes in another way."""
+    found = []
+    bare = re.sub(r"```.*?```|`[^`\n]*`", lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
+    for piece in MATHS.finditer(bare):
+        maths = re.sub(r"\\(?:text|tag|mathrm|operatorname\*?)\{[^{}]*\}", lambda m: m[0] if m[0] in variants else " " * len(m[0]), piece[0])
+        where = f"{section.name}:{line + bare[: piece.start()].count(chr(10))}"
+        for other, symbol in variants.items():
+            letters = re.escape(other).replace(re.escape("{X}"), r"\{\w\}")  # any letter in place of the X
+            if re.search(letters + (r"(?![A-Za-z])" if other[-1].isalpha() else ""), maths):
+                found.append(f"{where}: write ${symbol}$ rather than ${other}$ (notation of the book, in {piece[0].strip('$').strip()!r}).")
+        for command in sorted(set(COMMAND.findall(maths)) - known):
+            if command[1:] not in LAYOUT and command not in variants:
+                found.append(f"{where}: {command} is not in the tables of notation; use a symbol from there or add a row.")
     return found
 
 

@@ -270,6 +270,16 @@ def test_sliders_are_reproducible(widget):
     assert again._repr_mimebundle_() == widget._repr_mimebundle_()
 
 
+def test_slider_values_may_be_words():
+    """The page shows the words as they are, escaped; `draw` gets them."""
+    seen = []
+    widget = sliders(lambda fig, shape: seen.append(shape), "text", figsize=(1, 1), shape=["(3, 1)", "<b>"])
+    assert seen == ["(3, 1)", "<b>"]
+    page = widget._repr_mimebundle_()[0]["text/html"]
+    assert "&lt;b&gt;</output>" in page
+    assert "<b>" not in page
+
+
 @pytest.mark.parametrize(("values", "count"), [({}, 0), ({"w": []}, 0), ({"w": range(15), "b": range(14)}, 210)])
 def test_sliders_refuse(values, count):
     with pytest.raises(ValueError, match=re.escape(f"sliders got {count} combinations; give 1 to 200, as name=[value, ...].")):

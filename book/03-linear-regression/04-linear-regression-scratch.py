@@ -905,7 +905,7 @@ assert (theta_true - parameters(model)).abs().max() < 0.005
 # The largest error is that of $b$, which starts at 4.2.
 # After $k$ epochs of 32 steps it is $4.2\cdot0.97^{32k}$, and this is below 0.01 when
 #
-# $$k > \frac{\ln(4.2/0.01)}{-32\ln0.97} \approx 6.2, \tag{3.4.9}$$
+# $$k > \frac{\log(4.2/0.01)}{-32\log0.97} \approx 6.2, \tag{3.4.9}$$
 #
 # where $k$ is the number of epochs; so after 7.
 

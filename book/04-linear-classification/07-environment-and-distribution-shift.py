@@ -896,7 +896,7 @@ d2l.describe(ax, "Mean cumulative regret against rounds. Uniform grows "
 #
 # Let $T$ be the temperature of the water in °C, time in minutes, and $u\ge0$ the heating rate:
 #
-# $$\dot T = -0.02\,(T-20) + u, \qquad u = k_P\,e + k_I\int e\,dt, \qquad e = 92 - T. \tag{4.7.17}$$
+# $$\frac{dT}{dt} = -0.02\,(T-20) + u, \qquad u = k_P\,e + k_I\int e\,dt, \qquad e = 92 - T. \tag{4.7.17}$$
 #
 # The first term is the loss of heat to a kitchen at 20 °C, $e$ is the distance from the wanted 92 °C, and $k_P$, $k_I$ are the gains.
 # With $k_I=0$ the temperature settles where heating balances loss, $0.02\,(T-20)=k_P(92-T)$:
