@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 from bookbuild import lint
+from bookbuild.book import BookError
 
 Cli = Callable[..., tuple[int, str]]
 
@@ -113,6 +114,36 @@ def test_wrong_title(mini):
     path = mini.add("only", "x = 1")
     path.write_text(path.read_text().replace("# # 1.1 only", "# # 1.1 other"))
     assert "the title should be '# 1.1 only'" in lint.problems(mini.book)[0]
+
+
+TABLE = 'tags=["notation"]\nrows = [\n    (r"\\mathbf{X}^\\top", "the transpose", "X.T", r"\\mathbf{X}^T"),\n    (r"\\log", r"as in $a\\in\\mathbb{R}$", "1", r"\\ln"),\n]'
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        (r"$\mathbf{W}^\top\alpha$, $\log a\in\mathbb{R}$, `$\bad$`", None),
+        (r"$$\mathbf{W}^T \tag{1.2.1}$$", r"write $\mathbf{X}^\top$ rather than $\mathbf{X}^T$"),
+        (r"$\ln a$", r"write $\log$ rather than $\ln$"),
+        (r"$a\leq b$", r"write $\le$ rather than $\leq$"),
+        (r"$\mathbb{Q}$", r"\mathbb{Q} is not in the tables of notation"),
+        (r"$a\circledast b$", r"\circledast is not in the tables of notation"),
+    ],
+)
+def test_formulas_use_the_symbols_of_the_tables(mini, formula, message):
+    mini.add("tables", TABLE)
+    mini.add("text", f"markdown\nIn words,\n{formula}", "x = 1")
+    found = lint.problems(mini.book)
+    if message is None:
+        assert found == []
+    else:
+        assert len([p for p in found if message in p and "02-text.py" in p]) == 1, found
+
+
+def test_a_broken_table_of_notation_is_named(mini):
+    mini.add("tables", 'tags=["notation"]\nrows = [("a",)]')
+    with pytest.raises(BookError, match="01-tables.py:.*not a list of rows"):
+        lint.problems(mini.book)
 
 
 def test_pictures_need_words_and_outputs_no_paths(mini, cli: Cli):
