@@ -1,6 +1,9 @@
 """The real book: its plan, its form, its links, its checks."""
 
+import graphlib
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +37,32 @@ def test_stored_outputs_vouch_for_themselves(section):
     notebook = pair.committed(section)
     assert pair.stored_key(notebook) is not None
     assert lint.missing_alt(section, notebook) == [] and lint.paths_in_outputs(section, notebook, BOOK.root) == []
+
+
+def test_the_preface_names_the_chapters_of_the_plan():
+    """check 0.1-C1: every chapter is named with its number and title; what the plan calls present is there."""
+    text = next(s for s in BOOK.sections if s.id == "0.1").text
+    named = dict(re.findall(r"Chapter (\d+), ([A-Z][^,.]*?),? (?=provides|shows|and Chapter|build|adds|takes|cover|treat|compares|makes|applies|learns|puts)", text))
+    assert named == {str(c.number): c.title for c in BOOK.chapters if c.number > 0}
+    for chapter in BOOK.chapters:
+        present = [s for s in chapter.sections if s.exists]
+        assert not present or (BOOK.root / "book" / chapter.folder).is_dir()
+        assert all(s.path.is_file() for s in present)
+
+
+def test_the_chapters_depend_on_each_other_without_a_cycle():
+    """check 0.2-C1: the chains name every chapter from 1, and no chapter leads back to itself."""
+    page = next(s for s in BOOK.sections if s.id == "0.2")
+    chains = [[int(n) for n in line.split(" → ")] for line in re.search(r"```text\n(.*?)```", page.text, re.S)[1].splitlines()]
+    graph = {n: set() for chain in chains for n in chain}
+    for chain in chains:
+        for before, after in itertools.pairwise(chain):
+            graph[after].add(before)
+    assert sorted(graph) == [c.number for c in BOOK.chapters if c.number > 0]
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises where there is a cycle
+    drawn = (page.path.parent / "img" / "dependencies.svg").read_text()
+    assert sorted(int(n) for n in re.findall(r">(\d+)</text>", drawn)) == sorted(graph), "the picture has each chapter once"
+    assert drawn.count("marker-end") == sum(len(before) for before in graph.values()), "and as many arrows"
 
 
 def test_profiles_name_parameters():
