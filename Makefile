@@ -21,10 +21,16 @@ BOOK := $(PY) -m bookbuild
 RUN := --profile $(PROFILE) $(if $(FRESH),--fresh)
 UV := 0.13.9
 
-.PHONY: help env book section lab run check accept pair test unit lint bench lock clean
+# Works without an environment too, to say what it lacks.
+DOCTOR := $(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m d2l_helpers.doctor
+
+.PHONY: help doctor env book section lab run check accept pair test unit lint bench lock clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+doctor:  ## tell what is installed, which device and data there are, and what to do about what is wrong
+	@$(DOCTOR)
 
 $(VENV)/.ready: pyproject.toml requirements.lock bookbuild/web/package-lock.json
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,179 @@
+"""What is installed, which device and which data there are, and what to do about what is wrong.
+
+``python -m d2l_helpers.doctor`` prints it, downloads nothing, changes nothing, and exits with 1 where a notebook
+of the book could not run. A missing data set is no such case, because a stand-in takes its place.
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+MIN_PYTHON = (3, 11)
+SETTINGS = ("D2L_DEVICE", "D2L_DATA", "D2L_CACHE", "D2L_MIRRORS", "D2L_OFFLINE", "OMP_NUM_THREADS")
+INSTALL = "install it with: python -m pip install -e '.[book]' (in the folder of the book), or: make env"
+
+
+class Finding(NamedTuple):
+    """One line: what was looked at, what was found, whether it is bad, and the remedy."""
+
+    topic: str
+    text: str
+    bad: bool = False
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything that is worth knowing, in the order in which it is printed.
+
+    Examples
+    --------
+    >>> {finding.topic for finding in examine()} >= {"python", "torch", "device", "cache", "fashion-mnist"}
+    True
+    """
+    findings = [*_python(), *_packages(), *_settings()]
+    if all(importlib.util.find_spec(name) for name in ("torch", "numpy", "platformdirs")):  # else named among the packages
+        findings += [*_device(), *_cache(), *_data()]
+    return findings
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    wanted = ".".join(map(str, MIN_PYTHON))
+    old = sys.version_info < MIN_PYTHON
+    yield Finding("python", f"{version}, {sys.executable}", old, f"the book needs Python {wanted} or newer" if old else "")
+
+
+def _packages() -> Iterator[Finding]:
+    """Each package that the notebooks need, against the range that the book was written for."""
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        yield Finding("packaging", "missing", True, INSTALL)
+        return
+    try:
+        wanted = [Requirement(line) for line in metadata.requires("d2l-helpers") or []]
+    except metadata.PackageNotFoundError:
+        yield Finding("d2l_helpers", "not installed as a package", True, INSTALL)
+        return
+    for need in wanted:
+        if need.marker and not need.marker.evaluate({"extra": "book"}):
+            continue
+        try:
+            found = metadata.version(need.name)
+        except metadata.PackageNotFoundError:
+            yield Finding(need.name, f"missing (wanted {need.specifier})", True, INSTALL)
+            continue
+        good = need.specifier.contains(found, prereleases=True)
+        yield Finding(need.name, found if good else f"{found} (wanted {need.specifier})", not good, "" if good else INSTALL)
+
+
+def _device() -> Iterator[Finding]:
+    import torch
+
+    from .device import _available, _name, try_device
+
+    try:
+        device = try_device(quiet=True)
+    except ValueError as error:
+        yield Finding("device", f"D2L_DEVICE={os.environ.get('D2L_DEVICE')}", True, str(error))
+        return
+    built = torch.version.cuda or torch.version.hip
+    remedy = ""
+    if device.type == "cpu" and shutil.which("nvidia-smi") and not torch.cuda.is_available():
+        remedy = f"there is an NVIDIA driver, but this PyTorch ({torch.__version__}) {'cannot use it' if built else 'was built without CUDA'}; see pytorch.org"
+    yield Finding("device", f"{device} ({_name(device)}); available: {', '.join(_available())}", False, remedy)
+
+
+def _settings() -> Iterator[Finding]:
+    for name in SETTINGS:
+        if os.environ.get(name):
+            yield Finding(name, os.environ[name])
+
+
+def _cache() -> Iterator[Finding]:
+    from .data import cache_folder
+
+    folder = cache_folder()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        yield Finding("cache", f"{folder} cannot be written", True, "name another folder in D2L_CACHE")
+        return
+    free = shutil.disk_usage(there).free
+    low = free < 500_000_000
+    yield Finding("cache", f"{folder}, {_size(free)} free", low, "free some space, or name a folder on another disk in D2L_CACHE" if low else "")
+
+
+def _data() -> Iterator[Finding]:
+    """Each data set: in the cache, in a mirror, to be downloaded, or replaced by its stand-in."""
+    from . import data
+
+    try:
+        wanted = data.mode()
+    except data.DataError as error:
+        yield Finding("data", "", True, str(error))
+        return
+    for name, entry in sorted(data.manifest().items()):
+        specs, folder = entry["files"], data.cache_folder() / name
+        lacking = [file for file, spec in specs.items() if not data._matches(folder / file, spec)]
+        damaged = [file for file in lacking if (folder / file).exists()]
+        if damaged:
+            yield Finding(name, f"{', '.join(damaged)} in the cache: wrong size or checksum", False, "it will be fetched again and kept beside the new one")
+        elif wanted == "standin":
+            yield Finding(name, "stand-in, because D2L_DATA=standin")
+        elif not lacking:
+            yield Finding(name, "real, in the cache")
+        else:
+            yield _source(name, lacking, wanted)
+
+
+def _source(name: str, lacking: list[str], wanted: str) -> Finding:
+    """Where the files that the cache lacks would come from."""
+    from . import data
+
+    specs = data.manifest()[name]["files"]
+    size = _size(sum(specs[file]["bytes"] for file in lacking))
+    sources = {file: list(data._sources(name, file, specs[file])) for file in lacking}
+    if all(any("://" not in source and Path(source).is_file() for source in found) for found in sources.values()):
+        return Finding(name, f"real, in a local folder; will be copied into the cache ({size})")
+    hosts = list(dict.fromkeys(urlsplit(source).netloc for found in sources.values() for source in found if "://" in source))
+    if hosts:
+        return Finding(name, f"will be downloaded at first use: {size} unpacked, from {' or '.join(hosts)}")
+    if wanted == "real":
+        return Finding(name, "not there, and D2L_DATA=real allows no stand-in", True, "name a folder or URL that has it in D2L_MIRRORS, or unset D2L_OFFLINE")
+    return Finding(name, "stand-in, made by code (D2L_OFFLINE=1)", False, "unset D2L_OFFLINE, or name a folder that has it in D2L_MIRRORS, for the real data")
+
+
+def _size(count: float) -> str:
+    """Bytes for people.
+
+    Examples
+    --------
+    >>> _size(460_676), _size(54_898_057), _size(2e10)
+    ('0.5 MB', '55 MB', '20 GB')
+    """
+    if count >= 1e9:
+        return f"{count / 1e9:.0f} GB"
+    return f"{count / 1e6:.1f} MB" if count < 1e7 else f"{count / 1e6:.0f} MB"
+
+
+def main() -> int:
+    """Print the findings; 1 where a notebook could not run."""
+    findings = examine()
+    width = max(len(finding.topic) for finding in findings) + 2
+    for finding in findings:
+        print(f"{'!' if finding.bad else ' '} {finding.topic:{width}}{finding.text}")
+        if finding.remedy:
+            print(f"  {'':{width}}-> {finding.remedy}")
+    bad = sum(finding.bad for finding in findings)
+    print("All good." if not bad else f"{bad} thing{'s' if bad > 1 else ''} to mend, marked with '!'.")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The doctor: it says what is wrong and what to do, downloads nothing, and its exit status is the truth."""
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from d2l_helpers import data, doctor
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch, tmp_path):
+    for name in doctor.SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("D2L_CACHE", str(tmp_path / "cache"))
+
+
+def findings() -> dict[str, doctor.Finding]:
+    return {finding.topic: finding for finding in doctor.examine()}
+
+
+def test_a_good_machine(capsys):
+    assert doctor.main() == 0
+    text = capsys.readouterr().out
+    assert "All good." in text
+    assert f"torch{' ' * 16}" in text
+    assert "will be downloaded at first use: 55 MB unpacked, from fashion-mnist.s3-website" in text
+    assert not (data.cache_folder()).exists(), "looking leaves nothing behind"
+
+
+def test_it_runs_as_a_command():
+    result = subprocess.run([sys.executable, "-m", "d2l_helpers.doctor"], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "python" in result.stdout
+
+
+def test_a_missing_and_an_old_package(monkeypatch, capsys):
+    true = metadata.version
+
+    def version(name):
+        if name == "pandas":
+            raise metadata.PackageNotFoundError(name)
+        return "0.1" if name == "matplotlib" else true(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert doctor.main() == 1
+    text = capsys.readouterr().out
+    assert "! pandas" in text
+    assert "! matplotlib" in text
+    assert "0.1 (wanted" in text
+    assert "make env" in text
+    assert "2 things to mend" in text
+
+
+def test_an_unknown_package_of_our_own(monkeypatch):
+    def requires(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    assert findings()["d2l_helpers"].bad
+
+
+def test_an_old_python(monkeypatch):
+    monkeypatch.setattr(doctor, "MIN_PYTHON", (9, 9))
+    assert findings()["python"] == doctor.Finding("python", findings()["python"].text, True, "the book needs Python 9.9 or newer")
+
+
+def test_a_device_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("D2L_DEVICE", "cuda:77")
+    assert findings()["device"].bad
+    assert "not available on this machine" in findings()["device"].remedy
+    assert findings()["D2L_DEVICE"].text == "cuda:77"
+
+
+def test_a_driver_that_this_pytorch_does_not_use(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("D2L_DEVICE", "cpu")
+    assert "there is an NVIDIA driver, but this PyTorch" in findings()["device"].remedy
+
+
+def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("D2L_CACHE", str(tmp_path / "file" / "cache"))
+    assert findings()["cache"].bad
+    assert "D2L_CACHE" in findings()["cache"].remedy
+
+
+def test_a_full_disk(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: type("U", (), {"free": 1_000_000}))
+    assert findings()["cache"].bad
+    assert "1.0 MB free" in findings()["cache"].text
+
+
+def test_where_data_come_from(monkeypatch, tmp_path):
+    spec = data.manifest()["kaggle-house"]["files"]
+    monkeypatch.setenv("D2L_OFFLINE", "1")
+    assert "stand-in, made by code (D2L_OFFLINE=1)" in findings()["kaggle-house"].text
+    monkeypatch.setenv("D2L_DATA", "real")
+    assert findings()["kaggle-house"].bad
+    for file in spec:
+        (tmp_path / file).touch()
+    monkeypatch.setenv("D2L_MIRRORS", str(tmp_path))
+    assert "real, in a local folder; will be copied into the cache (0.9 MB)" in findings()["kaggle-house"].text
+    monkeypatch.setenv("D2L_DATA", "standin")
+    assert "because D2L_DATA=standin" in findings()["kaggle-house"].text
+    folder = data.cache_folder() / "kaggle-house"
+    folder.mkdir(parents=True)
+    (folder / next(iter(spec))).write_text("x")
+    assert "wrong size or checksum" in findings()["kaggle-house"].text
+    monkeypatch.setattr(data, "_matches", lambda path, spec: True)
+    monkeypatch.setenv("D2L_DATA", "auto")
+    assert findings()["kaggle-house"].text == "real, in the cache"
+
+
+def test_a_wrong_setting(monkeypatch):
+    monkeypatch.setenv("D2L_DATA", "fake")
+    assert findings()["data"].remedy == "D2L_DATA is 'fake'; use one of auto, real, standin."
