@@ -1,6 +1,8 @@
 """The site: Sphinx on the executed notebooks, everything local, every fault named."""
 
+import base64
 import filecmp
+import hashlib
 import json
 import os
 import re
@@ -18,6 +20,8 @@ from .book import Book, BookError
 from .site_source import FACT_LINES, WEB, Record, Source, doc, remove
 
 WARNING = re.compile(r"^(?P<file>/[^:\n]+|[A-Za-z]:[^:\n]+)(?::(?P<line>\d+))?: (?:WARNING|ERROR|CRITICAL|SEVERE): (?P<text>.*)$")
+INLINE = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.S)
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 CELL = 10_000  # myst-nb counts lines as (cell + 1) * 10000 + line
 
 
@@ -86,6 +90,7 @@ def build(book: Book, executed: dict[str, NotebookNode], records: dict[str, Reco
     stage = work / "site-stage"
     problems += run_sphinx(book, source.folder, stage, work / "doctrees")
     if not problems:
+        protect(stage)
         problems += [_located(book, *fault) for fault in site_check.check(stage, work / "site-links.json")]
     if not problems:
         publish(stage, out)
@@ -186,6 +191,27 @@ def _located(book: Book, page: str, fault: str, link: str) -> str:
     stem = Path(link.split("#")[0]).stem or link.lstrip("#")
     lines = [i for i, text in enumerate(section.text.splitlines(), 1) if stem and stem in text and "](" in text]
     return f"{section.name}{f':{lines[0]}' if lines else ''}: {fault}"
+
+
+def protect(stage: Path) -> None:
+    """Give every page a content-security policy: only files of the site, and of the inline scripts only those that are there now.
+
+    A script that gets into a page later, through a notebook's output or a broken mirror, does not run, and nothing is asked of
+    another host. Styles may stand inline, because rendered mathematics has them on every symbol.
+    """
+    for page in stage.rglob("*.html"):
+        if "_static" in page.relative_to(stage).parts:
+            continue
+        text = page.read_text(encoding="utf-8")
+        bare = POLICY.sub("", text, count=1)
+        scripts = [match[1] for match in INLINE.finditer(bare) if match[1].strip()]
+        hashes = sorted({f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts})
+        rules = f"default-src 'none'; script-src 'self' {' '.join(hashes)}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
+        rules += "connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'"
+        head, mark, rest = bare.partition("<head>")
+        new = f'{head}{mark}<meta http-equiv="Content-Security-Policy" content="{rules}">{rest}'
+        if new != text:
+            page.write_text(new, encoding="utf-8")
 
 
 def publish(stage: Path, out: Path) -> None:

@@ -364,6 +364,21 @@ def test_nothing_leaves_and_nothing_fails(built: Built, browser: Any) -> None:
     assert tab.outside == [] and tab.errors == []
 
 
+def test_the_policy_stops_what_was_not_there(built: Built, browser: Any, tmp_path: Path) -> None:
+    """A script, a handler and a picture that get into a page after the build do nothing and ask nobody."""
+    shutil.copytree(built.out, tmp_path / "site")
+    path = tmp_path / "site" / "01-start" / "01-lines.html"
+    text = path.read_text(encoding="utf-8")
+    assert text.index("Content-Security-Policy") < text.index("<script"), "the policy stands before what it governs"
+    planted = '<script>document.title = "taken"</script><img src="https://example.org/x.png" alt="x" onerror="document.title = \'taken\'">'
+    path.write_text(text.replace("</article>", planted + "</article>", 1), encoding="utf-8")
+    tab = tab_in(browser)
+    page = tab.open(path)
+    page.wait_for_load_state("networkidle")
+    assert page.title() != "taken" and tab.outside == []
+    assert sum("Content Security Policy" in error for error in tab.errors) >= 2, tab.errors
+
+
 def test_axe_finds_no_serious_fault(built: Built, browser: Any) -> None:
     faults = []
     for mode in ("light", "dark"):
