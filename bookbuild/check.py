@@ -29,7 +29,7 @@ def check(book: Book, sections: list[Section], profile: str, fresh: bool, schedu
     problems += [r.message for r in results if not r.ok]
     for result in results:
         if result.notebook is not None:
-            problems += lint.missing_alt(result.section, result.notebook) + lint.paths_in_outputs(result.section, result.notebook, book.root)
+            problems += lint.missing_alt(result.section, result.notebook) + lint.private_outputs(result.section, result.notebook, book.root)
     status = compare(book, [r for r in results if r.ok]) if profile == "cpu" else 0
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)

@@ -36,13 +36,15 @@ def test_stored_outputs_vouch_for_themselves(section):
     """The outputs are those of a run that recorded its key; pictures have words, nothing shows a path."""
     notebook = pair.committed(section)
     assert pair.stored_key(notebook) is not None
-    assert lint.missing_alt(section, notebook) == [] and lint.paths_in_outputs(section, notebook, BOOK.root) == []
+    assert lint.missing_alt(section, notebook) == [] and lint.private_outputs(section, notebook, BOOK.root) == []
 
 
 def test_the_preface_names_the_chapters_of_the_plan():
     """check 0.1-C1: every chapter is named with its number and title; what the plan calls present is there."""
     text = next(s for s in BOOK.sections if s.id == "0.1").text
-    named = dict(re.findall(r"Chapter (\d+), ([A-Z][^,.]*?),? (?=provides|shows|and Chapter|build|adds|takes|cover|treat|compares|makes|applies|learns|puts)", text))
+    named = dict(
+        re.findall(r"Chapter (\d+), ([A-Z][^,.]*?),? (?=provides|shows|and Chapter|build|adds|takes|cover|treat|compares|makes|applies|learns|puts)", text)
+    )
     assert named == {str(c.number): c.title for c in BOOK.chapters if c.number > 0}
     for chapter in BOOK.chapters:
         present = [s for s in chapter.sections if s.exists]

@@ -151,3 +151,20 @@ def test_pictures_need_words_and_outputs_no_paths(mini, cli: Cli):
     status, text = cli("check")
     assert status == 1 and f"01-only.py:{line_of(mini, 'import matplotlib')} (cell 2): the picture has no alternative text" in text
     assert "the output shows a path of this machine" in text
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("print('AKIA' + 'ABCDEFGHIJKLMNOP')", "password or key"),
+        ("import os\nprint(os.environ['SOME_API_TOKEN'])", "password or key"),
+        ("import os\nfrom IPython.display import HTML\nHTML(f'<p>{os.getcwd()}</p>')", "path of this machine"),
+        ("print('a token is a word; ' + 'ghp' + '_short')", None),
+    ],
+)
+def test_private_things_in_outputs(mini, cli: Cli, monkeypatch, cell, found):
+    monkeypatch.setenv("SOME_API_TOKEN", "swordfish-9000")
+    mini.add("only", cell)
+    assert cli("accept")[0] == 0
+    status, text = cli("check")
+    assert (status == 0) if found is None else (status == 1 and found in text), text
