@@ -3,9 +3,14 @@
 Generated from book/05-multilayer-perceptrons/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
+import d2l_helpers as d2l
 import math
+import numpy as np
+import pandas as pd
 import torch
 from d2l_helpers.chapters.linear_classification import Classifier
+from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import kfold_indices
 from torch import nn
 
 
@@ -79,3 +84,153 @@ class EarlyStopping:
         if self.state is None:
             raise RuntimeError("no state was kept; pass the model to step().")
         model.load_state_dict(self.state)
+
+
+# 5.7 Predicting house prices on Kaggle
+def read_table(path):
+    """A CSV file as a data frame; only "NA" and "" are missing."""
+    return pd.read_csv(path, keep_default_na=False, na_values=["NA", ""])
+
+
+class KaggleHouse(DataModule):
+    """The two tables of the house price competition.
+
+    `raw_train` (1460, 81) and `raw_test` (1459, 80) are data frames as
+    read; `source` says whether they are "real". `split` chooses the rows
+    for training and validation that the loaders then serve.
+    """
+
+    def __init__(self, batch_size=64, generator=None):
+        super().__init__()
+        self.save_hyperparameters()
+        data = d2l.fetch("kaggle-house")
+        self.source = data.source
+        self.raw_train, self.raw_test = (
+            read_table(data.files[f"kaggle_house_pred_{part}.csv"])
+            for part in ("train", "test"))
+
+    @property
+    def features(self):
+        """The columns of the training table that may predict."""
+        return self.raw_train.drop(columns=["Id", "SalePrice"])
+
+    @property
+    def log_price(self):
+        """Natural logarithms of the prices, (1460,) in float64."""
+        return torch.from_numpy(np.log(
+            self.raw_train["SalePrice"].to_numpy(dtype=np.float64)))
+
+
+# 5.7 Predicting house prices on Kaggle
+def rmsle(pred_log, log_y):
+    """Root mean square of the errors of log prices.
+
+    Both have shape (..., n); the result has shape (...).
+    """
+    return ((pred_log - log_y) ** 2).mean(dim=-1).sqrt()
+
+
+# 5.7 Predicting house prices on Kaggle
+class TabularPreprocessor:
+    """Data frame -> float32 tensor, by what the rows given to `fit` say.
+
+    Numbers: gaps filled by the mean, then mean 0 and variance 1. Words,
+    and the columns in `categorical_extra`: one indicator for each value
+    seen by `fit` and one for "missing"; an unseen value gives zeros. With
+    `log1p_skewed`, numeric columns that are nonnegative and of skewness
+    above 1 go through log(1 + x) first.
+    """
+
+    def __init__(self, log1p_skewed=False,
+                 categorical_extra=("MSSubClass",)):
+        self.log1p_skewed = log1p_skewed
+        self.categorical_extra = categorical_extra
+
+    def fit(self, df):
+        numbers = df.select_dtypes("number").drop(
+            columns=list(self.categorical_extra), errors="ignore")
+        bent = (numbers.min() >= 0) & (numbers.skew() > 1)
+        self.skewed = list(numbers.columns[bent & self.log1p_skewed])
+        self.numeric = list(numbers)
+        self.levels = {name: sorted(df[name].dropna().unique())
+                       for name in df if name not in self.numeric}
+        values = self._numbers(df)
+        self.mean = values.mean().fillna(0)  # of the values that exist
+        std = values.fillna(self.mean).std(ddof=0)
+        self.std = std.where(std > 0, 1.0)  # a constant column stays 0
+        self.names = self.numeric + [
+            f"{name}_{level}" for name, levels in self.levels.items()
+            for level in [*levels, "missing"]]
+        return self
+
+
+# 5.7 Predicting house prices on Kaggle
+def _numbers(self, df):
+    """The numeric columns as floats, some of them logarithmic."""
+    values = df[self.numeric].astype("float64")
+    values[self.skewed] = np.log1p(values[self.skewed].clip(lower=0))
+    return values
+
+
+def transform(self, df):
+    """A tensor (rows of `df`, columns in `self.names`) without gaps."""
+    values = self._numbers(df).fillna(self.mean)
+    parts = [((values - self.mean) / self.std).to_numpy()]
+    for name, levels in self.levels.items():
+        column = df[name].to_numpy(dtype=object)[:, None]  # (n, 1)
+        parts += [column == np.array(levels, dtype=object),  # (n, levels)
+                  df[[name]].isna().to_numpy()]
+    return torch.from_numpy(np.hstack(parts).astype(np.float32))
+
+
+TabularPreprocessor._numbers = _numbers
+TabularPreprocessor.transform = transform
+
+
+# 5.7 Predicting house prices on Kaggle
+def fold_indices(n, k, seed=None):
+    """k pairs (train_idx, val_idx) that cover range(n).
+
+    Contiguous parts, or random ones if there is a seed; sizes differ by
+    at most one, so that no row is left out.
+    """
+    if seed is not None:
+        rng = torch.Generator().manual_seed(seed)
+        return kfold_indices(n, k, rng)
+    parts = torch.arange(n).tensor_split(k)
+    return [(torch.cat(parts[:i] + parts[i + 1:]), parts[i])
+            for i in range(k)]
+
+
+def k_fold(make_model, df, y, k=5, seed=None):
+    """Cross-validate models with fit(df, y) and predict(df).
+
+    `df` has n rows and `y` shape (n,). Returns the RMSE of each fold
+    (k,), the out-of-fold predictions (n,), and the k fitted models.
+    """
+    scores, models, oof = [], [], torch.empty_like(y)
+    for train_idx, val_idx in fold_indices(len(df), k, seed):
+        model = make_model().fit(df.iloc[train_idx.numpy()], y[train_idx])
+        oof[val_idx] = model.predict(df.iloc[val_idx.numpy()])
+        scores.append(rmsle(oof[val_idx], y[val_idx]))
+        models.append(model)
+    return torch.stack(scores), oof, models
+
+
+# 5.7 Predicting house prices on Kaggle
+def split(self, prep, train_idx, val_idx):
+    """Serve these rows, encoded by `prep` fitted on the training rows."""
+    part = self.features.iloc[train_idx.numpy()]
+    labels = self.log_price.float()[:, None]  # (1460, 1)
+    self.train = (prep.fit(part).transform(part), labels[train_idx])
+    val = self.features.iloc[val_idx.numpy()]
+    self.val = (prep.transform(val), labels[val_idx])
+
+
+def get_dataloader(self, train):
+    """Batches of encoded houses (b, p) and log prices (b, 1)."""
+    return self.get_tensorloader(self.train if train else self.val, train)
+
+
+KaggleHouse.split = split
+KaggleHouse.get_dataloader = get_dataloader
