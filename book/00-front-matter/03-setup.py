@@ -234,9 +234,9 @@ assert abs(w - 2) < 1e-4 and abs(b - 1) < 1e-4
 # The figure shows how: on a logarithmic axis the loss falls along a straight line, so each step removes the same *fraction* of what is left.
 
 # %%
-ax = d2l.plot(range(1, 61), losses[:60], xlabel="step", ylabel="loss",
+ax = d2l.plot(range(1, 41), losses[:40], xlabel="step", ylabel="loss",
               yscale="log")
-d2l.describe(ax, "The loss of the first sixty steps on a logarithmic axis: "
+d2l.describe(ax, "The loss of the first forty steps on a logarithmic axis: "
              "a short steep start, then a straight line down over many "
              "powers of ten.")
 
