@@ -67,6 +67,19 @@ def test_the_chapters_depend_on_each_other_without_a_cycle():
     assert drawn.count("marker-end") == sum(len(before) for before in graph.values()), "and as many arrows"
 
 
+def test_every_number_of_the_success_stories_has_a_source():
+    """check 1.8-C1: a sentence with a quantity (years, sections and numbers of list items apart) links to where it was measured."""
+    text = next(s for s in BOOK.sections if s.id == "1.8").text
+    body = text[text.index("## Measured") : text.index("## The essence")]
+    seen = 0
+    for sentence in body.splitlines():
+        words = re.sub(r"\]\([^)\s]*\)+|\b(?:19|20)\d\ds?\b|Sections? [\d. and]+|<!--.*?-->", "", sentence)
+        if re.search(r"\d", words):
+            seen += 1
+            assert "](https://" in sentence, sentence
+    assert seen >= 12
+
+
 def test_profiles_name_parameters():
     for section in BOOK.notebooks:
         for name in ("cpu", "smoke", "gpu"):
