@@ -1,0 +1,387 @@
+# ---
+# jupyter:
+#   d2l:
+#     data: []
+#     profiles:
+#       gpu: {}
+#       smoke: {}
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1.5 Kinds of problems III: interacting with an environment, reinforcement learning
+#
+# A prediction by itself changes nothing.
+# As soon as somebody acts on it, the world answers, and the next data are no longer those of the past.
+# What changes when a program not only predicts but acts, and learns from what follows?
+
+# %% [markdown]
+# **You will**
+#
+# - tell offline learning from learning in an environment, and name what an environment may do;
+# - state what an agent, a policy and a reward are, and why rewards are harder to learn from than labels;
+# - measure that a greedy learner loses against one that explores;
+# - plan in a small world by value iteration.
+#
+# **Cost**: a few seconds on a CPU; nothing to download, no use for a GPU.
+# Read the code for its gist; Chapter 2 explains the tools.
+
+# %%
+import math
+
+import matplotlib.pyplot as plt
+import torch
+
+import d2l_helpers as d2l
+
+d2l.use_style()
+
+# %% [markdown]
+# ## Offline learning
+#
+# In all of the problems of [Section 1.3](03-supervised-learning.ipynb) and [Section 1.4](04-unsupervised-self-supervised.ipynb) the data were collected first.
+# Then the connection to the world was cut, and the program learned in peace.
+# This is called *offline learning*.
+#
+# ![Pipeline of offline learning. An environment is observed by a collection of data, which is stored; then, beyond a dashed line that separates it from the environment, a learning algorithm reads the stored data and gives a model.](img/offline-learning.svg)
+#
+# **Figure 1.5.1.** Offline learning: beyond the dashed line nothing that the program does can reach the environment.
+#
+# The picture is clean and often too simple.
+# Once predictions become *actions*, questions arise that no test set answers.
+#
+# - Does the environment *remember* what we did before?
+# - Does it want to *help*, like a user who speaks clearly to a recognizer?
+# - Does it *oppose* us, like those who write spam and adapt to the filter?
+# - Does it *shift*, because seasons and tastes change, or because of our own actions?
+#
+# The last is the problem of *distribution shift*: the data in use differ from those in training.
+# [Section 4.7](../04-linear-classification/07-environment-and-distribution-shift.ipynb) is about it.
+
+# %% [markdown]
+# ## Reinforcement learning
+#
+# *Reinforcement learning* is about an *agent* that lives in an environment and acts again and again.
+# At each time step the agent receives an *observation*, chooses an *action*, and transmits it to the environment by an *actuator*: a motor, a bid, a move.
+# Then it receives a *reward*, a number.
+#
+# ![Loop of agent and environment. The agent sends an action to the environment; the environment returns an observation and a reward to the agent.](img/agent-environment.svg)
+#
+# **Figure 1.5.2.** Agent and environment.
+# The loop has no end, and what the agent does decides what it sees next.
+#
+# What the agent does is described by its *policy*, a function from observations to actions.
+# The aim of reinforcement learning is a good policy: one that earns much reward over time.
+#
+# The setting is very general.
+# Supervised classification fits into it: the observation is the example, the action is the answer, and the reward is *minus* the loss.
+# Minus, because rewards are maximized and losses minimized.
+# (In some accounts the reward is set equal to the loss; such an agent would learn to be wrong.)
+#
+# Four things make it harder than supervised learning.
+#
+# - *No correct answer.* The reward says how good the action was, not which one would have been better.
+# - *Credit assignment.* In chess the reward comes at the end of the game. Which of the forty moves earned it?
+# - *Partial observability.* The observation does not show everything. A robot in a corridor may not know in which one.
+# - *Exploration against exploitation.* The best action known so far earns reward now; another one might be better, and only trying it tells.
+
+# %% [markdown]
+# ## A bandit
+#
+# The last difficulty shows in the simplest environment of all, in which there is nothing to observe.
+# A row of slot machines, once called one-armed bandits, pays one unit with fixed, unknown probabilities; here 0.2, 0.5 and 0.7.
+# At each step we pull one arm.
+# This is a *multi-armed bandit*.
+#
+# Let $Q_a$ be our estimate of the reward of arm $a$: the mean of what it paid so far.
+# When arm $a$ is pulled for the $n$-th time and pays $r$, the mean can be updated without storing the past:
+#
+# $$
+# Q_a \leftarrow Q_a + \frac{1}{n}\left(r-Q_a\right). \tag{1.5.1}
+# $$
+#
+# All symbols are numbers.
+# The estimate moves a little towards what was just seen, and less and less as $n$ grows.
+#
+# Which arm to pull?
+# A *greedy* agent takes the arm with the largest $Q_a$.
+# An *$\varepsilon$-greedy* agent does so most of the time, and with probability $\varepsilon$ takes any arm at random.
+
+# %%
+def bandit(eps, T, generator, probs=(0.2, 0.5, 0.7), step=None):
+    """Rewards (T,) and arms (T,) of an epsilon-greedy agent.
+
+    `eps` is a number or a function of the time 1, ..., T. `probs` is a
+    tuple, or a function of the time. `step` replaces 1/n in (1.5.1).
+    """
+    probs_at = probs if callable(probs) else lambda t: probs
+    k = len(probs_at(1))
+    Q, n = [0.0] * k, [0] * k
+    u = torch.rand(T, 3, generator=generator).tolist()
+    rewards, arms = [], []
+    for t, (explore, which, luck) in enumerate(u, start=1):
+        chance = eps(t) if callable(eps) else eps
+        best = max(Q)
+        ties = [a for a in range(k) if Q[a] == best]
+        choices = range(k) if explore < chance else ties
+        a = choices[int(which * len(choices))]
+        r = float(luck < probs_at(t)[a])
+        n[a] += 1
+        Q[a] += (r - Q[a]) * (step or 1 / n[a])
+        rewards.append(r)
+        arms.append(a)
+    return torch.tensor(rewards), torch.tensor(arms)
+
+# %%
+def average(eps, seeds=20, T=1000, **options):
+    """Rewards and arms of several runs, each of shape (seeds, T)."""
+    runs = [bandit(eps, T, torch.Generator().manual_seed(s), **options)
+            for s in range(seeds)]
+    return [torch.stack(part) for part in zip(*runs)]
+
+results = {eps: average(eps) for eps in (0.0, 0.01, 0.1, 1.0)}
+for eps, (rewards, arms) in results.items():
+    worst = rewards.mean(dim=1).min()
+    print(f"eps = {eps:4}: mean reward {rewards.mean():.2f}, worst run "
+          f"{worst:.2f}, best arm {(arms == 2).float().mean():.0%}")
+
+# %%
+# check 1.5-C1: exploring pays; the greedy agent stays below
+mean = {eps: rewards.mean().item() for eps, (rewards, _) in results.items()}
+assert abs(mean[1.0] - (0.2 + 0.5 + 0.7) / 3) < 0.02
+assert mean[0.1] > 0.60
+assert mean[0.0] < mean[0.1]
+
+# %%
+# check 1.5-C2: with 10 % exploration the best arm is pulled most often
+assert (results[0.1][1] == 2).float().mean() > 0.7
+
+# %% [markdown]
+# The best arm pays 0.7, and nobody who has to find it can earn quite as much.
+# The agent that acts at random earns the mean of the three arms.
+# The greedy one is the interesting case: on average it does better than chance, but in some runs it stays with a bad arm for ever.
+# An arm that paid once, early, has a positive estimate; an arm that has never been pulled has the estimate 0, and is never tried.
+# One lucky pull decides a life.
+
+# %%
+ax = None
+steps = torch.arange(1, 1001)
+curves = [rewards.mean(dim=0).cumsum(0) / steps
+          for rewards, _ in results.values()]
+ax = d2l.plot(steps, curves, [f"$\\varepsilon$ = {e:g}" for e in results],
+              xlabel="pulls", ylabel="mean reward so far", ylim=(0.3, 0.75))
+ax.axhline(0.7, color="gray", lw=1, ls=":")
+ax.text(1000, 0.705, "best arm", ha="right", fontsize=9)
+d2l.describe(ax, "Mean reward so far over a thousand pulls, averaged over "
+             "twenty runs, for four amounts of exploration. The curve for "
+             "one tenth rises highest, towards the level of the best arm; "
+             "greedy and one hundredth stay below; pure chance is flat at "
+             "about 0.47.")
+
+# %% [markdown]
+# **Figure 1.5.3.** Reward of agents that explore never, rarely, sometimes and always.
+# Exploring costs a tenth of the pulls and finds the best arm.
+
+# %% [markdown]
+# ## A small world with states
+#
+# In a bandit every pull is like the one before.
+# In most environments actions have consequences: they change the *state*, which decides about what comes next.
+# If the agent sees the whole state, and the next state depends only on this one and on the action, the environment is a *Markov decision process*.
+#
+# Our example is a corridor with five places, numbered 0 to 4.
+# From each place the agent goes left or right, and at the left end a step to the left stays where it is.
+# Who enters place 4 gets the reward 1, and the walk ends.
+#
+# A reward that comes later counts less: each step of delay multiplies it by the *discount* $\gamma=0.9$.
+# The *value* $V(s)$ of a place $s$ is the discounted reward of the best policy from there.
+# It satisfies an equation named after Bellman,
+#
+# $$
+# V(s) = \max_{a}\left[\,r(s,a) + \gamma\,V(s')\,\right], \tag{1.5.2}
+# $$
+#
+# where $a$ is an action, $r(s,a)$ its reward and $s'$ the place to which it leads; the value of place 4, where nothing more happens, is 0.
+# *Value iteration* starts from zeros and applies the right side again and again.
+# Each round carries the reward one place further to the left.
+
+# %%
+def corridor(s, a):
+    """Next place and reward of action a (-1 or 1) at place s."""
+    new = max(s + a, 0)
+    return new, float(new == 4)
+
+
+def value_iteration(gamma, rounds):
+    """Values of places 0 to 3 after each round, (rounds + 1, 4)."""
+    V, history = [0.0] * 5, [[0.0] * 4]
+    for _ in range(rounds):
+        V = [max(r + gamma * V[new] for new, r in
+                 (corridor(s, a) for a in (-1, 1))) for s in range(4)] + [0.0]
+        history.append(V[:4])
+    return torch.tensor(history)
+
+# %%
+# check 1.5-C3: the values are powers of the discount
+history = value_iteration(0.9, 6)
+V = history[-1]
+print("values", [f"{v:.3f}" for v in V.tolist()])
+torch.testing.assert_close(V, torch.tensor([0.729, 0.81, 0.9, 1.0]))
+
+# %%
+# check 1.5-C4: the greedy policy of these values goes right everywhere
+def greedy(V, gamma):
+    """Best action at each place for values V (4,)."""
+    values = [*V.tolist(), 0.0]
+    def worth(s, a):
+        new, r = corridor(s, a)
+        return r + gamma * values[new]
+    return [max((-1, 1), key=lambda a: worth(s, a)) for s in range(4)]
+
+assert greedy(V, 0.9) == [1, 1, 1, 1]
+
+# %%
+ax = d2l.plot(range(4), [history[k] for k in (1, 2, 3, 4)],
+              [f"round {k}" for k in (1, 2, 3, 4)], xlabel="place",
+              ylabel="value", fmts=["o-", "s--", "^-.", "d:"])
+ax.set_xticks(range(4))
+d2l.describe(ax, "Values of the four places after one to four rounds. After "
+             "the first round only place 3 has a value, one. Each further "
+             "round gives the next place to the left its value: 0.9, 0.81 "
+             "and 0.729.")
+
+# %% [markdown]
+# **Figure 1.5.4.** Value iteration carries the news of the reward one place further in each round.
+# This is credit assignment: place 0 learns that it lies on the way.
+
+# %% [markdown]
+# The agent here knew the corridor and only had to plan.
+# Reinforcement learning proper has to find out where actions lead while it acts; what it then estimates are the same values.
+
+# %% [markdown]
+# ## The family in one picture
+#
+# | State of the environment | What the agent sees | Do its actions change the state? | Name |
+# | --- | --- | --- | --- |
+# | none | the reward | there is nothing to change | multi-armed bandit |
+# | one | state and reward | no | *contextual bandit*: which advertisement for this visitor? |
+# | one | state and reward | yes | Markov decision process: chess |
+# | one | a part of it, and the reward | yes | partially observable: poker, driving |
+#
+# Special cases have special, faster methods.
+# The first question about a new problem is therefore which row it belongs to.
+
+# %% [markdown]
+# ## Summary
+#
+# - Offline learning cuts the connection to the world; actions restore it, and with them shift, memory and opponents.
+# - A policy maps observations to actions. Supervised learning is the special case in which the reward is minus the loss.
+# - Rewards do not say what would have been better, come late, and have to be looked for.
+# - A greedy agent can stay with a bad choice for ever; a little exploration earns more.
+# - Values satisfy the Bellman equation, and value iteration hands the reward backwards step by step.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 1.5-1
+#
+# Let exploration fade: $\varepsilon_t=\min(1,10/t)$.
+# Compare with a constant $\varepsilon=0.5$.
+
+# %% [markdown]
+# #### Solution 1.5-1
+#
+# At first everything is unknown and exploring is worth its price; later little is left to find.
+# With $10/t$ the number of random pulls grows only like $10\log T$, while a constant $\varepsilon$ wastes half of the pulls for ever.
+
+# %%
+fading, constant = average(lambda t: min(1, 10 / t)), average(0.5)
+print(f"fading {fading[0].mean():.2f}, constant {constant[0].mean():.2f}")
+assert fading[0].mean() > constant[0].mean() + 0.05
+
+# %% [markdown]
+# ### Exercise 1.5-2
+#
+# Swap the probabilities of the best and the worst arm at half time.
+# Compare the step $1/n$ of (1.5.1) with a constant step 0.1 in the second half.
+
+# %% [markdown]
+# #### Solution 1.5-2
+#
+# The mean over all pulls is a heavy weight: after 400 pulls that paid 0.7, as many bad ones are needed to halve it.
+# A constant step forgets, with a memory of about ten pulls, and so it follows.
+# What is optimal in a world that stays is a burden in one that shifts.
+
+# %%
+def swapped(t):
+    return (0.2, 0.5, 0.7) if t <= 500 else (0.7, 0.5, 0.2)
+
+second = {step: average(0.1, probs=swapped, step=step)[0][:, 500:].mean()
+          for step in (None, 0.1)}
+print(f"step 1/n: {second[None]:.2f}, step 0.1: {second[0.1]:.2f}")
+assert second[None] + 0.1 < second[0.1]
+
+# %% [markdown]
+# ### Exercise 1.5-3
+#
+# Compute the values of the corridor for the discount 0.5 by hand, then with the program.
+# Does the policy change?
+
+# %% [markdown]
+# #### Solution 1.5-3
+#
+# The values are powers of the discount: 0.125, 0.25, 0.5 and 1.
+# The policy stays, since every place still prefers the neighbour with the larger value.
+# If waiting were rewarded a little, it could change: then a small discount would prefer the small reward at once.
+
+# %%
+V = value_iteration(0.5, 6)[-1]
+torch.testing.assert_close(V, torch.tensor([0.125, 0.25, 0.5, 1.0]))
+assert greedy(V, 0.5) == [1, 1, 1, 1]
+
+# %% [markdown]
+# ### Exercise 1.5-4
+#
+# Is it a Markov decision process, a contextual bandit, a bandit, or supervised: a thermostat, a spam filter with labelled mail, the choice of an advertisement for a visitor, chess, which of two headlines is shown to everybody?
+
+# %% [markdown]
+# #### Solution 1.5-4
+#
+# A thermostat heats the room that it measures: its actions change the state.
+# The spam filter has labels, and its answers do not change the next mail, at least not today.
+# The advertisement depends on the visitor, and the next visitor does not depend on it.
+# Chess is a Markov decision process, if the opponent's way of playing is part of the environment.
+# The headline has no context.
+
+# %%
+answers = {"thermostat": "Markov decision process",
+           "spam filter": "supervised",
+           "advertisement": "contextual bandit",
+           "chess": "Markov decision process",
+           "headline": "bandit"}
+# (is there a label?, is there an observation?, do actions change it?)
+facts = {"thermostat": (0, 1, 1), "spam filter": (1, 1, 0),
+         "advertisement": (0, 1, 0), "chess": (0, 1, 1),
+         "headline": (0, 0, 0)}
+names = {(1, 1, 0): "supervised", (0, 0, 0): "bandit",
+         (0, 1, 0): "contextual bandit", (0, 1, 1): "Markov decision process"}
+assert answers == {task: names[fact] for task, fact in facts.items()}
+
+# %% [markdown]
+# ## Sources
+#
+# - R. S. Sutton, A. G. Barto (2018). Reinforcement Learning: An Introduction, 2nd edition. MIT Press, [incompleteideas.net/book](http://incompleteideas.net/book/the-book-2nd.html): agents, bandits, value iteration.
+# - R. Bellman (1957). A Markovian decision process. [doi:10.1512/iumj.1957.6.56038](https://doi.org/10.1512/iumj.1957.6.56038).
+# - P. Auer, N. Cesa-Bianchi, P. Fischer (2002). Finite-time analysis of the multiarmed bandit problem. [doi:10.1023/A:1013689704352](https://doi.org/10.1023/A:1013689704352): exploration that fades like $1/t$.
+# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the questions about the environment.
