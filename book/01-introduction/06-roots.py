@@ -1,0 +1,421 @@
+# ---
+# jupyter:
+#   d2l:
+#     data: []
+#     profiles:
+#       gpu: {}
+#       smoke: {}
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1.6 Roots
+#
+# Deep learning looks young, and its ideas are old.
+# To estimate from samples, to fit by least squares, to adjust a connection when it erred: each of these was invented long before there was a computer to run it.
+# We run some of them here, because an algorithm tells more about its time than a portrait.
+
+# %% [markdown]
+# **You will**
+#
+# - place the ideas of this book in three centuries of statistics, computing and neuroscience;
+# - protect a mean against a wrong entry, as surveyors did in the 16th century;
+# - train a perceptron, and prove that it stops;
+# - see why Hebb's rule explodes, and how a small change turns it into principal component analysis.
+#
+# **Cost**: a few seconds on a CPU; nothing to download, no use for a GPU.
+# Read the code for its gist; Chapter 2 explains the tools.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+
+import d2l_helpers as d2l
+
+d2l.use_style()
+
+# %% [markdown]
+# ## A timeline
+#
+# The figure lists the steps that this section talks about.
+
+# %%
+statistics = {
+    1535: "Köbel: the mean of 16 feet", 1713: "Bernoulli: frequencies settle",
+    1733: "de Moivre: the bell curve", 1805: "Legendre: least squares",
+    1809: "Gauss: least squares and errors",
+    1936: "Fisher: Iris; Turing: computability",
+    1948: "Shannon: information", 1950: "Turing: the imitation game",
+    1960: "Widrow, Hoff: least mean squares"}
+brains = {
+    1873: "Bain: knowledge in connections", 1890: "James: association",
+    1897: "Sherrington: the synapse", 1949: "Hebb: learning connections",
+    1958: "Rosenblatt: perceptron", 1986: "backpropagation spreads",
+    2012: "deep networks return"}
+
+_, ax = plt.subplots(figsize=(6.4, 4.4))
+for row, year in enumerate(sorted(statistics | brains)):
+    ax.text(0, -row, year, ha="center", va="center", fontsize=9,
+            color="#555555")
+    for words, side, color in ((statistics.get(year), -1, "#0072B2"),
+                               (brains.get(year), 1, "#B84F00")):
+        if words:
+            ax.plot([0.28 * side, 0.4 * side], [-row, -row], color=color)
+            ax.text(0.46 * side, -row, words, color=color, va="center",
+                    ha="right" if side < 0 else "left", fontsize=9)
+for x, title in ((-1.4, "statistics and computing"), (1.4, "brains")):
+    ax.text(x, 1.1, title, ha="center", weight="bold")
+ax.set(xlim=(-3.2, 3.2), ylim=(-15.6, 1.6))
+ax.axis("off")
+d2l.describe(ax, "A timeline read from top to bottom. On the side of "
+             "statistics and computing: the mean of 16 feet in 1535, "
+             "Bernoulli, de Moivre, Legendre and Gauss, Fisher and Turing "
+             "in 1936, Shannon, Turing's game, Widrow and Hoff in 1960. On "
+             "the side of brains: Bain, James and Sherrington before 1900, "
+             "Hebb in 1949, the perceptron in 1958, backpropagation in "
+             "1986, and deep networks in 2012.")
+
+# %% [markdown]
+# **Figure 1.6.1.** Five centuries of ideas, from top to bottom.
+# The two sides met in 1958, and again in 1986.
+
+# %% [markdown]
+# ## Estimating
+#
+# Jakob Bernoulli (1655-1705) proved that the frequency of an event settles at its probability, and gave his name to the distribution of a single coin toss.
+# Carl Friedrich Gauss (1777-1855) connected errors with the bell curve, which Abraham de Moivre had found in 1733, and with the method of *least squares*, which Adrien-Marie Legendre published in 1805, four years before him.
+# (The name *least mean squares*, often attached to Gauss, belongs to a rule by Widrow and Hoff of 1960, in which a machine corrects itself after each example.)
+#
+# The idea of averaging is older.
+# A book on surveying by Jakob Köbel (about 1460-1533), printed in 1535, defines the length of a foot: let 16 men leaving church, tall ones and short ones, put one foot behind another, and divide by 16.
+# A practical reader may drop the longest and the shortest before dividing.
+# That is a *trimmed mean*, and it has a purpose.
+# Suppose that somebody wrote 60 centimetres for one of the feet.
+
+# %%
+def trimmed_mean(x, k):
+    """Mean of x (n,) without its k smallest and k largest entries."""
+    return x.sort().values[k:len(x) - k].mean()
+
+# %%
+# check 1.6-C1: one wrong entry moves the mean, not the trimmed mean
+feet = torch.tensor([30, 29.5, 31, 30.2, 29.8, 30.5, 28.9, 30.1, 31.2, 29.9,
+                     30.3, 29.7, 30.6, 30.0, 29.4, 60])
+mean, trimmed = feet.mean().item(), trimmed_mean(feet, 1).item()
+print(f"mean {mean:.2f} cm, trimmed mean {trimmed:.2f} cm")
+assert abs(mean - 31.94) < 0.005 and abs(trimmed - 30.16) < 0.005
+
+# %% [markdown]
+# One slip of the pen moves the mean by almost 2 centimetres and leaves the trimmed mean where it was.
+#
+# Ronald Fisher (1890-1962) made statistics a science of design and inference.
+# Linear discriminant analysis and Fisher information are his, and his Iris flowers of 1936 are still every student's first data set.
+# He was also a lifelong advocate of eugenics.
+# That belongs in the account, not as a footnote to the mathematics, but because the use of statistics to rank people did not begin with computers, and the questions about it are the same today.
+
+# %% [markdown]
+# ## Computing and information
+#
+# Alan Turing (1912-1954) asked in 1936 what can be computed at all, and in 1950 whether a machine can think, a question that he replaced by a game: can you tell it from a person by talking to it?
+# Claude Shannon (1916-2001) measured information in bits; the entropy and the cross-entropy of [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb) are his.
+
+# %% [markdown]
+# ## Neurons
+#
+# That knowledge lies in connections was said by Alexander Bain in 1873, by William James in 1890, and, with the anatomy of the nervous system, by Charles Sherrington, who gave the synapse its name.
+#
+# In *The Organization of Behavior* (1949), Donald Hebb (1904-1985) proposed how connections learn: a synapse grows stronger when the cells on both sides are active together.
+# As a formula, for a neuron with inputs $\mathbf{x}\in\mathbb{R}^d$, weights $\mathbf{w}\in\mathbb{R}^d$ and output $y=\mathbf{w}^\top\mathbf{x}$,
+#
+# $$
+# \Delta\mathbf{w} = \eta\,y\,\mathbf{x}, \tag{1.6.1}
+# $$
+#
+# where $\eta$ is a small positive number and $\Delta\mathbf{w}$ the change.
+# The rule has a flaw: nothing ever makes a weight smaller in proportion to its size, and larger weights make larger outputs, which make larger changes.
+# Erkki Oja added in 1982 the term that was missing,
+#
+# $$
+# \Delta\mathbf{w} = \eta\,y\left(\mathbf{x}-y\,\mathbf{w}\right). \tag{1.6.2}
+# $$
+#
+# The last part pulls the length of $\mathbf{w}$ towards 1.
+# We feed both rules with 5000 points of an elongated cloud.
+
+# %%
+def neuron(X, eta, oja):
+    """Weights after each example, (n + 1, d), by (1.6.1) or (1.6.2)."""
+    w = torch.tensor([0.3, -0.2], dtype=X.dtype)
+    history = [w]
+    for x in X:
+        y = w @ x
+        w = w + eta * y * (x - y * w if oja else x)
+        history.append(w)
+    return torch.stack(history)
+
+rng = torch.Generator().manual_seed(0)
+C = torch.tensor([[2.0, 1.2], [1.2, 1.0]], dtype=torch.float64)
+draws = torch.randn(5000, 2, generator=rng, dtype=torch.float64)
+X = draws @ torch.linalg.cholesky(C).T  # (5000, 2) with covariance C
+hebb, oja = neuron(X[:500], 0.01, False), neuron(X, 0.01, True)
+
+# %%
+# check 1.6-C3: Hebb's weights explode
+print(f"length after 500 steps: {hebb[-1].norm():.3g}")
+assert hebb[-1].norm() > 1e3
+
+# %%
+# check 1.6-C4: Oja's weights have length 1 and the principal direction
+_, vectors = torch.linalg.eigh(C)
+top = vectors[:, -1]  # eigenvector of the largest eigenvalue
+length = oja[-1].norm().item()
+cosine = (oja[-1] @ top).abs().item() / length
+print(f"length {length:.2f}, cosine with the principal axis {cosine:.3f}")
+assert 0.95 < length < 1.05 and cosine > 0.99
+
+# %%
+_, axes = plt.subplots(1, 2, figsize=(6.8, 2.8))
+axes[0].plot(X[:500, 0], X[:500, 1], ".", ms=3, color="#bbbbbb")
+axes[0].plot(*oja[:1500].T, color="#0072B2", label="Oja")
+keep = hebb.norm(dim=1) < 5
+axes[0].plot(*hebb[keep].T, "--", color="#D55E00", label="Hebb")
+axes[0].plot(*(top * top[0].sign()), "k*", ms=11, label="principal axis")
+axes[0].set(xlim=(-4, 4), ylim=(-2.7, 2.7), xlabel="$w_1$", ylabel="$w_2$")
+axes[0].legend(fontsize=8, loc="lower right")
+d2l.plot([torch.arange(501.0), torch.arange(5001.0)],
+         [hebb.norm(dim=1), oja.norm(dim=1)], ["Hebb", "Oja"],
+         fmts=["--", "-"], xlabel="examples", ylabel="length of $w$",
+         yscale="log", ax=axes[1])
+for line, color in zip(axes[1].lines, ("#D55E00", "#0072B2")):
+    line.set_color(color)
+axes[1].legend(fontsize=8, loc="upper right")
+d2l.describe(axes, "Left, a grey elongated cloud with two paths of the "
+             "weights: Hebb's leaves the picture along the cloud, Oja's "
+             "bends to the unit vector of the principal axis and stays. "
+             "Right, the length of the weights: Hebb's grows "
+             "exponentially, Oja's stays at one.")
+
+# %% [markdown]
+# **Figure 1.6.2.** Both rules turn towards the direction in which the inputs vary most.
+# Only Oja's arrives.
+
+# %% [markdown]
+# So a single neuron with a local rule computes the first principal component of [Section 1.4](04-unsupervised-self-supervised.ipynb), without ever storing an example.
+
+# %% [markdown]
+# ## The perceptron
+#
+# Hebb's rule has no teacher.
+# Frank Rosenblatt's perceptron of 1958 has one: strengthen what led to a right answer, weaken what led to a wrong one.
+# Its neuron answers with the sign of $\mathbf{w}^\top\mathbf{x}$, the labels $y$ are $1$ or $-1$, and after each mistake
+#
+# $$
+# \mathbf{w} \leftarrow \mathbf{w} + y\,\mathbf{x}. \tag{1.6.3}
+# $$
+#
+# Stochastic gradient methods, which train every network of this book, follow the same pattern: look at an example, find the direction in which the answer would have been better, take a step.
+
+# %%
+def perceptron(X, y, epochs=1000):
+    """Weights (d,) and the list of them after each mistake.
+
+    X (n, d) and labels y (n,), 1 or -1. Ends after a round without a
+    mistake, or after `epochs` rounds.
+    """
+    w, history = torch.zeros(X.shape[1], dtype=X.dtype), []
+    for _ in range(epochs):
+        before = len(history)
+        for x, target in zip(X, y):
+            if target * (w @ x) <= 0:
+                w = w + target * x
+                history.append(w)
+        if len(history) == before:
+            break
+    return w, history
+
+# %% [markdown]
+# The perceptron came with a theorem, and the theorem with a short proof.
+# Let all examples satisfy $\|\mathbf{x}\|\le R$, and suppose that some unit vector $\mathbf{u}$ separates the classes with the *margin* $\gamma>0$, that is, $y\,\mathbf{u}^\top\mathbf{x}\ge\gamma$ for all examples.
+# Then the perceptron makes at most $(R/\gamma)^2$ mistakes, in whatever order the examples come.
+#
+# Proof.
+# Each mistake raises $\mathbf{u}^\top\mathbf{w}$ by at least $\gamma$, so after $m$ mistakes it is at least $m\gamma$.
+# Each mistake changes $\|\mathbf{w}\|^2$ by $2y\,\mathbf{w}^\top\mathbf{x}+\|\mathbf{x}\|^2\le R^2$, since the first term is not positive at a mistake; so $\|\mathbf{w}\|\le\sqrt m R$.
+# And since $\mathbf{u}^\top\mathbf{w}\le\|\mathbf{w}\|$, we have $m\gamma\le\sqrt m R$, which is the claim.
+
+# %%
+def separable(generator, n=60, margin=0.2):
+    """Points in [-1, 1]^2 at least `margin` from a random line."""
+    u = torch.randn(2, generator=generator, dtype=torch.float64)
+    u = u / u.norm()
+    X = 2 * torch.rand(20 * n, 2, generator=generator,
+                       dtype=torch.float64) - 1
+    X = X[(X @ u).abs() >= margin][:n]
+    return X, torch.sign(X @ u), u
+
+# %%
+# check 1.6-C2: fewer mistakes than the bound, and in the end none
+rng = torch.Generator().manual_seed(10)
+X, y, u = separable(rng)
+w, history = perceptron(X, y)
+R, gamma = X.norm(dim=1).max().item(), (y * (X @ u)).min().item()
+print(f"{len(history)} mistakes, bound {(R / gamma) ** 2:.0f}")
+assert len(X) == 60 and (y * (X @ w) > 0).all()
+assert 1 <= len(history) <= (R / gamma) ** 2 <= 2 / 0.2**2 + 1e-9
+
+# %%
+shown = history[:6]
+fig, axes = plt.subplots(1, len(shown), figsize=(1.7 * len(shown), 2.0),
+                         sharex=True, sharey=True, squeeze=False)
+for k, (ax, v) in enumerate(zip(axes[0], shown), start=1):
+    ax.plot(*X[y > 0].T, "o", ms=3, color="#0072B2")
+    ax.plot(*X[y < 0].T, "x", ms=4, color="#D55E00")
+    along = torch.stack([-v[1], v[0]]) / v.norm() * 3
+    ax.plot([-along[0], along[0]], [-along[1], along[1]], "k-", lw=1.2)
+    ax.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal",
+           title=f"mistake {k}")
+    wrong = int((y * (X @ v) <= 0).sum())
+    ax.set_xlabel(f"{wrong} wrong")
+d2l.describe(fig, "The boundary of the perceptron after each of its "
+             "mistakes, a line through the origin among points of two "
+             "classes. It turns with each mistake until no point is on the "
+             "wrong side.")
+
+# %% [markdown]
+# **Figure 1.6.3.** The boundary after each mistake.
+# A handful of corrections suffices for 60 points.
+
+# %% [markdown]
+# ## What stayed, and the quiet years
+#
+# Two principles survived all changes of fashion: alternate linear maps with simple nonlinear functions, in *layers*; and adjust all parameters at once by the chain rule, which is called *backpropagation*.
+#
+# Between about 1995 and 2005 networks were nevertheless out of fashion.
+# Computation was scarce, and data sets were small: Iris has 150 flowers, and MNIST with 60 000 digits counted as huge.
+# On such data kernel methods, decision trees and graphical models won, they were easier to train, and they had better theory.
+# What changed is the subject of [Section 1.7](07-road-to-deep-learning.ipynb).
+
+# %% [markdown]
+# ## Summary
+#
+# - Averaging, least squares, entropy, computability and learning connections are between 75 and 500 years old.
+# - A trimmed mean survives wrong entries that would move a mean anywhere.
+# - Hebb's rule finds the principal direction and explodes; Oja's term keeps the length at 1.
+# - The perceptron makes at most $(R/\gamma)^2$ mistakes on separable data, by a proof of three lines.
+# - Layers and the chain rule stayed; networks had to wait for data and computation.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 1.6-1
+#
+# Write the proof of the perceptron bound in your own words, and check the bound on 50 random sets.
+# Why does the order of the examples not matter?
+
+# %% [markdown]
+# #### Solution 1.6-1
+#
+# Two quantities race.
+# The projection on the separating direction grows at least linearly with the number of mistakes, because each update has a component of at least $\gamma$ along $\mathbf{u}$.
+# The length grows at most like a square root, because an update after a mistake points away from $\mathbf{w}$ or sideways.
+# A projection cannot exceed the length, so the race must end.
+# The argument counts mistakes only; which example caused them was never used.
+
+# %%
+rng = torch.Generator().manual_seed(1)
+most = 0.0
+for _ in range(50):
+    X, y, u = separable(rng)
+    w, history = perceptron(X, y)
+    R, gamma = X.norm(dim=1).max(), (y * (X @ u)).min()
+    assert len(history) <= (R / gamma) ** 2
+    assert (y * (X @ w) > 0).all()
+    most = max(most, float(len(history) / (R / gamma) ** 2))
+print(f"at most {most:.0%} of the bound was used")
+
+# %% [markdown]
+# ### Exercise 1.6-2
+#
+# How many of the 16 feet may be wrong, by any amount, before the trimmed mean with $k=1$ moves by more than 5 centimetres?
+
+# %% [markdown]
+# #### Solution 1.6-2
+#
+# One wrong entry is the largest or the smallest, and is cut off.
+# With two wrong entries on the same side, one of them remains in the mean of 14, and can move it anywhere.
+# The number of entries that suffices to ruin an estimate, 2 here, is called its *breakdown point*; for the mean it is 1, for the median about half of the sample.
+
+# %%
+clean = feet.clone()
+clean[-1] = 30.0
+reference = trimmed_mean(clean, 1)
+for wrong in (1, 2):
+    spoiled = clean.clone()
+    spoiled[:wrong] = 1e4
+    moved = (trimmed_mean(spoiled, 1) - reference).abs() > 5
+    assert bool(moved) == (wrong == 2)
+    assert (spoiled.mean() - clean.mean()).abs() > 5  # the mean: always
+
+# %% [markdown]
+# ### Exercise 1.6-3
+#
+# Show that the weights at which Oja's rule stands still on average are the unit eigenvectors of the covariance matrix $\mathbf{C}$, and zero.
+
+# %% [markdown]
+# #### Solution 1.6-3
+#
+# Average (1.6.2) over the inputs, with $y=\mathbf{x}^\top\mathbf{w}$ and $E[\mathbf{x}\mathbf{x}^\top]=\mathbf{C}$:
+# $E[\Delta\mathbf{w}]=\eta\left(\mathbf{C}\mathbf{w}-(\mathbf{w}^\top\mathbf{C}\mathbf{w})\,\mathbf{w}\right)$.
+# If it is zero, $\mathbf{C}\mathbf{w}$ is a multiple of $\mathbf{w}$, so $\mathbf{w}$ is zero or an eigenvector, with eigenvalue $\lambda=\mathbf{w}^\top\mathbf{C}\mathbf{w}=\lambda\|\mathbf{w}\|^2$; hence its length is 1.
+# The residual after 5000 steps is small compared with the eigenvalue of 2.8; it does not vanish, because every example still pushes.
+
+# %%
+w = oja[-1]
+residual = (C @ w - (w @ C @ w) * w).norm().item()
+largest = torch.linalg.eigvalsh(C)[-1].item()
+print(f"residual {residual:.2f}, largest eigenvalue {largest:.1f}")
+assert residual < 0.3 and 2.7 < largest < 2.9
+
+# %% [markdown]
+# ### Exercise 1.6-4
+#
+# Give the perceptron the four points of exclusive or: $(\pm1,\pm1)$, with the label 1 if the coordinates differ.
+# What happens?
+
+# %% [markdown]
+# #### Solution 1.6-4
+#
+# No line separates them, so the theorem does not apply, and the perceptron goes on making mistakes for ever.
+# A constant input for a threshold does not help.
+# This example, made famous by Minsky and Papert in 1969, needs a hidden layer ([Section 5.1](../05-multilayer-perceptrons/01-multilayer-perceptrons.ipynb)).
+
+# %%
+points = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
+X = torch.cat([points, torch.ones(4, 1)], dim=1)  # with a threshold
+y = torch.tensor([-1.0, 1, 1, -1])
+counts = [len(perceptron(X, y, epochs)[1]) for epochs in (100, 200)]
+assert counts[1] > counts[0] > 100
+
+# %% [markdown]
+# ## Sources
+#
+# - S. M. Stigler (1986). The History of Statistics. Harvard University Press: Bernoulli, de Moivre, Legendre, Gauss, and Köbel's feet.
+# - R. A. Fisher (1936). The use of multiple measurements in taxonomic problems. [doi:10.1111/j.1469-1809.1936.tb02137.x](https://doi.org/10.1111/j.1469-1809.1936.tb02137.x): the Iris data, in a journal that was then called Annals of Eugenics.
+# - C. E. Shannon (1948). A mathematical theory of communication. [doi:10.1002/j.1538-7305.1948.tb01338.x](https://doi.org/10.1002/j.1538-7305.1948.tb01338.x).
+# - A. M. Turing (1950). Computing machinery and intelligence. [doi:10.1093/mind/LIX.236.433](https://doi.org/10.1093/mind/LIX.236.433).
+# - D. O. Hebb (1949). The Organization of Behavior. Wiley.
+# - E. Oja (1982). A simplified neuron model as a principal component analyzer. [doi:10.1007/BF00275687](https://doi.org/10.1007/BF00275687).
+# - F. Rosenblatt (1958). The perceptron: a probabilistic model. [doi:10.1037/h0042519](https://doi.org/10.1037/h0042519).
+# - A. B. J. Novikoff (1962). On convergence proofs on perceptrons. Symposium on the Mathematical Theory of Automata 12, 615-622: the bound.
+# - M. Minsky, S. Papert (1969). Perceptrons. MIT Press: exclusive or.
