@@ -3,6 +3,7 @@
 Generated from book/02-preliminaries/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
+import math
 import torch
 
 
@@ -42,3 +43,75 @@ def numerical_gradient(f, x, h=1e-5, scheme="central"):
 
         gradient[i] = numerical_derivative(along_axis, 0.0, h, scheme)
     return gradient.reshape(x.shape)
+
+
+# 2.5 Automatic differentiation
+class Value:
+    """A number that remembers how it was computed.
+
+    After `y.backward()` every value that led to y has the derivative of
+    y with respect to it in `grad`; repeated calls add up.
+    """
+
+    def __init__(self, data, inputs=(), slopes=(), op=""):
+        self.data, self.grad, self.op = float(data), 0.0, op
+        self.inputs, self.slopes = inputs, slopes  # slopes: d self/d input
+
+    def __add__(self, other):
+        other = other if isinstance(other, Value) else Value(other)
+        return Value(self.data + other.data, (self, other), (1.0, 1.0), "+")
+
+    def __mul__(self, other):
+        other = other if isinstance(other, Value) else Value(other)
+        return Value(self.data * other.data, (self, other),
+                     (other.data, self.data), "*")
+
+    def __pow__(self, n):
+        return Value(self.data**n, (self,),
+                     (n * self.data ** (n - 1),), f"**{n}")
+
+    def exp(self):
+        e = math.exp(self.data)
+        return Value(e, (self,), (e,), "exp")
+
+    def log(self):
+        return Value(math.log(self.data), (self,), (1 / self.data,), "log")
+
+    def tanh(self):
+        t = math.tanh(self.data)
+        return Value(t, (self,), (1 - t * t,), "tanh")
+
+    def relu(self):
+        return Value(max(self.data, 0.0), (self,),
+                     (float(self.data > 0),), "relu")
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+# 2.5 Automatic differentiation
+def topological_order(result):
+    """Every value that leads to `result`, each one after its inputs."""
+    order, seen = [], set()
+
+    def visit(node):
+        if id(node) not in seen:
+            seen.add(id(node))
+            for before in node.inputs:
+                visit(before)
+            order.append(node)
+
+    visit(result)
+    return order
+
+
+def backpropagate(self):
+    """Add the derivative of this value to `grad` of all behind it."""
+    upstream = {id(self): 1.0}
+    for node in reversed(topological_order(self)):
+        g = upstream[id(node)]
+        node.grad += g
+        for before, slope in zip(node.inputs, node.slopes):
+            upstream[id(before)] = upstream.get(id(before), 0.0) + g * slope
+
+
+Value.backward = backpropagate
