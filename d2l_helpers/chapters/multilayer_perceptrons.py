@@ -10,8 +10,10 @@ import pandas as pd
 import torch
 from d2l_helpers.chapters.linear_classification import Classifier
 from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.chapters.linear_regression import kfold_indices
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 
 
 # 5.2 Implementation of multilayer perceptrons
@@ -52,6 +54,92 @@ class MLP(Classifier):
             nn.LazyLinear(num_outputs))
 
 
+# 5.3 Forward propagation, backward propagation, and computational graphs
+def saved_tensors(compute):
+    """Tensors that autograd keeps when `compute()` runs forward.
+
+    A list, in the order of saving. A tensor that two operators keep is
+    listed twice, though it lies in memory once.
+    """
+    kept = []
+
+    def pack(tensor):
+        kept.append(tensor.detach())  # shares the memory
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        compute()
+    return kept
+
+
+def distinct_elements(tensors, ignore=()):
+    """Elements of `tensors` in memory, each storage counted once.
+
+    Storages of the tensors in `ignore`, such as parameters, which exist
+    anyway, do not count.
+    """
+    skip = {t.untyped_storage().data_ptr() for t in ignore}
+    sizes = {}
+    for t in tensors:  # a view keeps its whole storage alive
+        storage = t.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes() // t.element_size()
+    return sum(n for address, n in sizes.items() if address not in skip)
+
+
+# 5.4 Numerical stability and initialization
+def init_linear(layer, scheme, generator=None):
+    """Initialize an nn.Linear in place and return it.
+
+    `scheme` is "default", "xavier" (uniform), "he" (normal),
+    "orthogonal", or a number: the standard deviation of normal weights.
+    Biases are 0, except for "default".
+    """
+    W, b = layer.weight, layer.bias  # (n_out, n_in), (n_out,) or None
+    n_out, n_in = W.shape
+    with torch.no_grad():
+        if b is not None:
+            b.zero_()
+        if scheme == "default":
+            bound = n_in**-0.5
+            W.uniform_(-bound, bound, generator=generator)
+            if b is not None:
+                b.uniform_(-bound, bound, generator=generator)
+        elif scheme == "xavier":
+            a = math.sqrt(6 / (n_in + n_out))
+            W.uniform_(-a, a, generator=generator)
+        elif scheme == "he":
+            W.normal_(0, math.sqrt(2 / n_in), generator=generator)
+        elif scheme == "orthogonal":
+            nn.init.orthogonal_(W, generator=generator)
+        elif isinstance(scheme, (int, float)):
+            W.normal_(0, scheme, generator=generator)
+        else:
+            raise ValueError(f"unknown scheme {scheme!r}; use 'default', "
+                             "'xavier', 'he', 'orthogonal' or a number.")
+    return layer
+
+
+# 5.4 Numerical stability and initialization
+def signal_stats(act, scheme, depth=50, width=256, batch=100, seed=0,
+                 dtype=torch.float64):
+    """Size and spread of activations behind each layer, both (depth,).
+
+    `size` is the root mean square over units and normal random inputs;
+    `spread` is the standard deviation across inputs, root mean square
+    over units. `scheme` is that of `init_linear`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    H = torch.randn(batch, width, generator=generator, dtype=dtype)
+    layer = nn.Linear(width, width, dtype=dtype)
+    size, spread = [], []
+    with torch.no_grad():
+        for _ in range(depth):
+            H = act(init_linear(layer, scheme, generator)(H))
+            size.append(H.square().mean().sqrt())
+            spread.append(H.var(dim=0).mean().sqrt())
+    return torch.stack(size), torch.stack(spread)
+
+
 # 5.5 Generalization in deep learning
 class EarlyStopping:
     """Stop when a value has not fallen for `patience` epochs in a row.
@@ -84,6 +172,59 @@ class EarlyStopping:
         if self.state is None:
             raise RuntimeError("no state was kept; pass the model to step().")
         model.load_state_dict(self.state)
+
+
+# 5.6 Dropout
+def dropout_layer(X, p):
+    """Set each entry of X to 0 with probability p, rescale the others.
+
+    X has any shape; the kept entries are divided by 1 - p, so that the
+    expectation of every entry stays what it is. For training only.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"the dropout probability is {p}; "
+                         "it must lie between 0 and 1.")
+    if p == 1:
+        return X * 0
+    keep = torch.rand_like(X, dtype=torch.float32) >= p
+    return X * keep / (1 - p)
+
+
+# 5.6 Dropout
+class DropoutMLPScratch(Classifier):
+    """Two hidden layers, each followed by dropout; logits (n, q)."""
+
+    def __init__(self, num_outputs, num_hiddens_1, num_hiddens_2,
+                 dropout_1, dropout_2, lr):
+        super().__init__()
+        self.save_hyperparameters()
+        self.lin1 = nn.LazyLinear(num_hiddens_1)
+        self.lin2 = nn.LazyLinear(num_hiddens_2)
+        self.lin3 = nn.LazyLinear(num_outputs)
+
+    def forward(self, X):
+        H = torch.relu(self.lin1(X.flatten(1)))  # (n, num_hiddens_1)
+        if self.training:
+            H = dropout_layer(H, self.dropout_1)
+        H = torch.relu(self.lin2(H))  # (n, num_hiddens_2)
+        if self.training:
+            H = dropout_layer(H, self.dropout_2)
+        return self.lin3(H)  # (n, q)
+
+
+# 5.6 Dropout
+class DropoutMLP(Classifier):
+    """Two hidden layers, each followed by dropout; logits (n, q)."""
+
+    def __init__(self, num_outputs, num_hiddens_1, num_hiddens_2,
+                 dropout_1, dropout_2, lr):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(
+            nn.Flatten(),
+            nn.LazyLinear(num_hiddens_1), nn.ReLU(), nn.Dropout(dropout_1),
+            nn.LazyLinear(num_hiddens_2), nn.ReLU(), nn.Dropout(dropout_2),
+            nn.LazyLinear(num_outputs))
 
 
 # 5.7 Predicting house prices on Kaggle
@@ -165,6 +306,7 @@ class TabularPreprocessor:
 
 
 # 5.7 Predicting house prices on Kaggle
+@add_to_class(TabularPreprocessor)
 def _numbers(self, df):
     """The numeric columns as floats, some of them logarithmic."""
     values = df[self.numeric].astype("float64")
@@ -172,6 +314,7 @@ def _numbers(self, df):
     return values
 
 
+@add_to_class(TabularPreprocessor)
 def transform(self, df):
     """A tensor (rows of `df`, columns in `self.names`) without gaps."""
     values = self._numbers(df).fillna(self.mean)
@@ -181,10 +324,6 @@ def transform(self, df):
         parts += [column == np.array(levels, dtype=object),  # (n, levels)
                   df[[name]].isna().to_numpy()]
     return torch.from_numpy(np.hstack(parts).astype(np.float32))
-
-
-TabularPreprocessor._numbers = _numbers
-TabularPreprocessor.transform = transform
 
 
 # 5.7 Predicting house prices on Kaggle
@@ -218,6 +357,7 @@ def k_fold(make_model, df, y, k=5, seed=None):
 
 
 # 5.7 Predicting house prices on Kaggle
+@add_to_class(KaggleHouse)
 def split(self, prep, train_idx, val_idx):
     """Serve these rows, encoded by `prep` fitted on the training rows."""
     part = self.features.iloc[train_idx.numpy()]
@@ -227,10 +367,7 @@ def split(self, prep, train_idx, val_idx):
     self.val = (prep.transform(val), labels[val_idx])
 
 
+@add_to_class(KaggleHouse)
 def get_dataloader(self, train):
     """Batches of encoded houses (b, p) and log prices (b, 1)."""
     return self.get_tensorloader(self.train if train else self.val, train)
-
-
-KaggleHouse.split = split
-KaggleHouse.get_dataloader = get_dataloader
