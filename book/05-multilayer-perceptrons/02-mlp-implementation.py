@@ -63,7 +63,7 @@ close = torch.testing.assert_close
 # %% tags=["parameters"]
 train_size = 60_000  # images of the source recipe
 max_epochs = 10  # epochs of the source recipe
-concise_epochs = 3  # epochs of the concise model on the same images
+concise_epochs = 2  # epochs of the concise model on the same images
 stable_size = 10_000  # images of the stable recipe
 stable_epochs = 5
 num_seeds = 3
@@ -257,7 +257,7 @@ for ax, key, ylabel in ((axes[0], "train_loss", "training loss"),
 d2l.describe(axes, """Training loss and validation accuracy of the MLP and of
     softmax regression over the epochs. The loss of the MLP starts higher,
     crosses after two or three epochs, and ends well below. The accuracies
-    jitter; that of the MLP is the higher one most of the time.""")
+    jitter and cross several times.""")
 
 # %% [markdown]
 # **Figure 5.2.2.** The MLP, which starts from small weights in both layers, needs an epoch or two to get going; then its training loss falls below what a linear model can reach.
@@ -282,7 +282,7 @@ if full_run:
 #
 # Here is the count that was promised: among all sums that enter the ReLU for a batch, how many are exactly 0?
 
-# %%
+# %% tags=["rtol=0.1"]
 with torch.no_grad():
     Z = X.flatten(1) @ model.W1 + model.b1  # (256, 256)
 share = (Z > 0).float().mean().item()
@@ -296,7 +296,7 @@ assert (Z == 0).sum() <= 10
 # A column of $\mathbf{W}^{(1)}$ has one weight for each pixel and can be drawn as an image, as the columns of softmax regression in [Section 4.4](../04-linear-classification/04-softmax-regression-scratch.ipynb).
 # We choose the units with the largest weights.
 
-# %%
+# %% tags=["rtol=0.1"]
 norms = model.W1.detach().norm(dim=0)  # (256,)
 chosen = norms.argsort(descending=True)[:16]
 _, axes = plt.subplots(2, 8, figsize=(7.2, 2.1))
@@ -306,13 +306,14 @@ for ax, i in zip(axes.flat, chosen.tolist()):
     ax.imshow(w, cmap="RdBu", vmin=-limit, vmax=limit)
     ax.axis("off")
 d2l.describe(axes, """Sixteen columns of the first weight matrix as images,
-    blue for positive and red for negative weights. Several show the
-    outlines of garments such as shoes, trousers, bags and shirts, others
-    contrasts between parts of the image.""")
+    blue for positive and red for negative weights, with much noise. Some
+    have strong weights at the neckline, along a vertical line in the middle,
+    at the sides of the body, or in patches; none shows a whole garment.""")
 
 # %% [markdown]
 # **Figure 5.2.3.** Weights of sixteen hidden units, positive in blue, negative in red.
-# Many units compare the outline of one kind of garment with that of another; no unit is told to stand for a class.
+# Some respond to parts that have a name: the neckline at the upper edge, the gap between the legs of trousers, the sides of a body.
+# Others combine patches that have none, and no unit stands for a class.
 
 # %% [markdown]
 # ## 5.2.2 Concise implementation
@@ -407,7 +408,7 @@ trainer.fit(concise, data)
 print("training loss, epoch by epoch")
 for name, losses in (("from scratch", history["train_loss"]),
                      ("concise", trainer.history["train_loss"])):
-    print(f"{name:13}", "  ".join(f"{v:.2f}" for v in losses[:3]))
+    print(f"{name:13}", "  ".join(f"{v:.2f}" for v in losses[:2]))
 assert (trainer.history["train_loss"][0] < history["train_loss"][0])
 
 # %% [markdown]
@@ -463,7 +464,7 @@ def fit(model, seed, lr=1e-3, epochs=stable_epochs):
     return accuracies
 
 # %% [markdown]
-# (`fused=True` changes no result, it lets Adam update all parameters in one compiled loop.)
+# (`fused=True` lets Adam update all parameters in one compiled loop; results differ in the last digits only.)
 # `sweep` trains one model for each seed.
 # The seed fixes the weights and the order of the batches.
 
@@ -563,7 +564,7 @@ if stable_run:
     assert mean[256] > mean[16] > mean[4] + 0.05
     assert swept[1][1].max() < 0.45
 
-# %%
+# %% tags=["rtol=0.1"]
 middle = torch.tensor([mean[w] for w in widths])
 low = torch.stack([swept[w][1].min() for w in widths])
 high = torch.stack([swept[w][1].max() for w in widths])
@@ -604,7 +605,7 @@ for name, kind in kinds.items():
 for name, acc in by_kind.items():
     print(f"{name:9} {acc.mean():.3f}")
 
-# %%
+# %% tags=["rtol=0.1"]
 _, ax = plt.subplots(figsize=(5.4, 2.8))
 rows = list(by_kind)[::-1] + ["softmax regression"]
 for i, name in enumerate(rows):
@@ -661,19 +662,19 @@ with torch.no_grad():
 #
 # Find a good number of hidden units: refine Figure 5.2.4 between 4 and 64.
 # From which width on is the MLP at least as good as softmax regression?
-# Can three seeds tell 64 from 256?
+# Can a few seeds tell 64 from 256?
 
 # %% [markdown]
 # #### Solution 5.2-1
 #
-# Two more widths with error bars.
+# Two more widths, two seeds each, with the standard deviation over the seeds.
 # The crossing lies between 16 and 64 units, where the network already has more parameters than softmax regression.
-# Between 64 and 256 the mean gains about a percent, more than the seeds scatter; but three seeds are few, and an interval of $\pm0.016$ for the test images comes on top, so this is likely rather than certain.
+# Between 64 and 256 the mean gains about a percent, more than the seeds scatter; but few seeds prove little, and an interval of $\pm0.016$ for the test images comes on top, so this is likely rather than certain.
 # More units cost time and memory, so a good width is one where the curve has flattened, here somewhere above 64.
 
 # %% tags=["rtol=0.1"]
 for width in (8, 32):
-    swept[width] = sweep(lambda: make_mlp(width), seeds)
+    swept[width] = sweep(lambda: make_mlp(width), pair)
 for width in sorted(swept):
     acc = swept[width][1]
     print(f"{width:4} units: {acc.mean():.3f} +- {acc.std():.3f}")
@@ -737,10 +738,13 @@ centred = (logits - logits.mean(dim=0)).double()
 singular = torch.linalg.svdvals(centred)  # (10,)
 assert singular[1] < 1e-5 * singular[0]
 active = h.max().item() > 0
+few = len(logits.argmax(dim=1).unique()) <= 5
 print("unit active for some images:", active,
-      " classes predicted:", len(logits.argmax(dim=1).unique()))
+      " at most five classes predicted:", few)
+if stable_run:
+    assert active and few
 
-# %%
+# %% tags=["rtol=0.1"]
 grid = torch.linspace(0, h.max().item(), 200)[:, None]  # (200, 1)
 lines = bias.detach() + grid * w.detach()  # (200, 10)
 _, ax = plt.subplots(figsize=(5, 3))
@@ -779,7 +783,8 @@ for rate in rates:
 print("epochs      2     5     8")
 for rate, curve in curves.items():
     shown = [curve[min(e, len(curve)) - 1] for e in (2, 5, 8)]
-    print(f"lr {rate:6}", "  ".join(f"{a:.2f}" for a in shown))
+    print(f"lr {rate:6}", "  ".join(
+        f"{a:.2f}" if a > 0.6 else "<0.6" for a in shown))
 if stable_run:
     assert curves[1e-4][7] > curves[1e-4][1] + 0.05  # slow, still rising
     assert curves[1e-3][4] > curves[1e-4][4] + 0.02

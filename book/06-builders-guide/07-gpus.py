@@ -1,0 +1,525 @@
+# ---
+# jupyter:
+#   d2l:
+#     data: []
+#     profiles:
+#       gpu:
+#         sizes: [256, 512, 1024, 2048, 4096, 8192]
+#       smoke:
+#         sizes: [32, 64, 128]
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6.7 GPUs
+#
+# A GPU multiplies large matrices ten to a hundred times faster than a processor, and a program that uses it carelessly runs no faster at all, or does not run.
+# Where does a tensor live, what happens when two of them live in different places, and why can a single `print` slow down a whole training?
+# You do not need a GPU for this section: most of it can be seen on any machine.
+
+# %% [markdown]
+# **You will**
+#
+# - place tensors and models on a device, and write code that runs with no GPU, one or several;
+# - read the error that follows when they are apart, and know why PyTorch does not mend it silently;
+# - say which operations wait for the device, and keep them out of the inner loop;
+# - measure times on a device that works behind your back.
+#
+# **Cost**: a few seconds on a CPU; nothing to download. On a machine with a GPU more cells run.
+
+# %%
+import inspect
+import io
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import d2l_helpers as d2l
+from d2l_helpers.chapters.linear_regression import (
+    LinearRegression, SyntheticRegressionData, Trainer)
+
+d2l.use_style()
+
+# %% tags=["parameters"]
+sizes = [8, 16, 32, 64, 128, 256, 512, 1024]  # edges of the matrices in Figure 6.7.3
+
+# %% [markdown]
+# ## Computing devices
+#
+# A *device* in PyTorch is a place where tensors lie and are computed with.
+# `torch.device('cpu')` stands for all cores of the processor and the main memory.
+# `torch.device('cuda:0')`, `torch.device('cuda:1')` and so on each stand for one graphics card with its own memory; NVIDIA calls its platform CUDA, and the command `nvidia-smi` in a terminal lists the cards.
+# Other makers have other names, `mps` on a Mac and `xpu` for Intel, and `torch.accelerator` asks for whichever is there.
+#
+# `torch.device('cuda')` without a number means the *current* CUDA device, usually number 0.
+# As Python objects the two are different, a trap for comparisons:
+
+# %%
+# check 6.7-C2: cuda is not equal to cuda:0, and has no number
+assert torch.device("cuda") != torch.device("cuda:0")
+assert torch.device("cuda").index is None
+assert torch.device("cuda:0").index == 0
+print(torch.device("cpu"), torch.device("cuda"), torch.device("cuda:1"))
+
+# %% [markdown]
+# Making these objects needs no GPU; they are only names.
+# Five short functions answer the questions that programs ask: the processor, a card, how many there are, a card if it exists, and all of them.
+
+# %% tags=["export"]
+def cpu():
+    """The processor as a device."""
+    return torch.device("cpu")
+
+
+def num_gpus():
+    """Number of accelerators that this PyTorch can use."""
+    if not torch.accelerator.is_available():
+        return 0
+    return torch.accelerator.device_count()
+
+
+def gpu(i=0):
+    """Accelerator number i as a device, whether it exists or not."""
+    kind = (torch.accelerator.current_accelerator().type
+            if num_gpus() else "cuda")
+    return torch.device(f"{kind}:{i}")
+
+
+def try_gpu(i=0):
+    """Accelerator number i if it exists, else the processor."""
+    return gpu(i) if num_gpus() > i else cpu()
+
+
+def try_all_gpus():
+    """All accelerators, or a list with the processor: never empty."""
+    return [gpu(i) for i in range(num_gpus())] or [cpu()]
+
+# %% [markdown]
+# The last line of `try_all_gpus` deserves attention.
+# A program that divides its work among the devices of this list must find at least one.
+# A well-known version of this function promises the processor in its docstring and returns an empty list on a machine without GPU; a loop over it then does nothing, without an error.
+
+# %%
+# check 6.7-C1: a device is found everywhere, and the list is never empty
+assert isinstance(try_gpu(10), torch.device)
+assert try_gpu(10) == cpu() or num_gpus() > 10
+devices = try_all_gpus()
+assert len(devices) == max(num_gpus(), 1)
+torch.zeros(1, device=try_gpu())  # usable
+print(devices)
+
+# %% [markdown]
+# In the rest of the book `d2l.try_device()` does the same for a single device, says what it found, and obeys the environment variable `D2L_DEVICE`.
+#
+# ## Tensors and devices
+#
+# A tensor is made on the processor unless you say otherwise, and its attribute `device` tells where it is.
+# It takes up memory on this device only.
+#
+# All operands of an operation must be on *one* device.
+# Suppose that you have two cards, $\mathsf{X}$ on the first and $\mathsf{Y}$ on the second.
+# Before they can be added, one of them has to be copied:
+#
+# ![Two boxes, device 0 and device 1. X lies on device 0, Y on device 1. A thick arrow copies X to device 1, where it becomes Z; there Y + Z is computed.](img/gpu-copy.svg)
+#
+# **Figure 6.7.1.** Copy first, then compute.
+# The copy is a line of the program that can be seen, and not something that happens behind it.
+#
+# We do not need two cards to see the error.
+# The device `meta` exists everywhere; its tensors have a shape and a type and no data at all.
+
+# %%
+# check 6.7-C4: tensors on different devices cannot be added
+here, there = torch.ones(2, 3), torch.ones(2, 3, device="meta")
+try:
+    here + there
+    message = ""
+except RuntimeError as error:
+    message = str(error)
+print(message[:78])
+assert "meta" in message and "cpu" in message
+
+# %% [markdown]
+# Why does PyTorch not copy by itself?
+# Because it would be convenient and slow.
+# A card reads its own memory at thousands of gigabytes a second, and everything from outside comes through a connection that is fifty times slower.
+# A hidden copy in the inner loop would make a program ten times slower without any sign; an error makes you decide.
+# (One exception: a tensor without axes, a plain number, may lie on the processor.)
+
+# %% [markdown]
+# ### Copying
+#
+# `X.to(device)` returns a tensor on the device.
+# If `X` is there already, it returns `X` itself and copies nothing, so that it costs nothing to write it once too often.
+# `copy=True` asks for a copy in any case.
+# For a model, `net.to(device)` moves the parameters *in place*, and returns the model.
+
+# %%
+# check 6.7-C3: to() returns the same tensor if nothing has to move
+x = torch.ones(3)
+net = nn.Linear(3, 1)
+assert x.to("cpu") is x
+assert x.to("cpu", copy=True) is not x
+assert net.to(torch.float64) is net and net.weight.dtype == torch.float64
+
+# %%
+# check 6.7-C9: on an accelerator, copies come back with the same numbers
+if num_gpus() > 0:
+    device = try_gpu()
+    Z = torch.arange(6.0).to(device)
+    assert Z.to(device) is Z
+    assert torch.equal((Z + 1).cpu(), torch.arange(6.0) + 1)
+else:
+    print("skipped: this machine has no accelerator")
+
+# %% [markdown]
+# Many small copies are worse than one large one, because each has a fixed cost of some microseconds.
+# Collect first, then copy.
+# From ordinary memory the driver has to copy twice, first into a region that the operating system may not move, called *pinned* memory.
+# Data that are pinned already (`X.pin_memory()`) can be sent with `non_blocking=True`, while the processor goes on.
+
+# %% [markdown]
+# ## Models on a device
+#
+# A model computes where its parameters lie; its inputs must be there too, and so will be its outputs.
+# The usual lines of every program are these, and they run on any machine:
+
+# %%
+device = try_gpu()
+net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1)).to(device)
+X = torch.ones(5, 8, device=device)
+y_hat = net(X)
+assert y_hat.device.type == device.type
+assert all(p.device == y_hat.device for p in net.parameters())
+
+# %% [markdown]
+# Make the optimizer *after* moving the model.
+# Today's PyTorch moves parameters in place, so that the other order works as well, but the state of an optimizer that has run already, such as the averages of Adam, is not moved with the model.
+#
+# The `Trainer` of [Section 3.2](../03-linear-regression/02-object-oriented-design.ipynb) has had this built in from the start.
+# Its argument `num_gpus` asks for an accelerator; without one it falls back to the processor.
+# Two short methods do all the moving, one the model, once, and one each batch:
+
+# %%
+for method in (Trainer.prepare_model, Trainer.prepare_batch):
+    print(inspect.getsource(method))
+
+# %%
+# check 6.7-C5: the same result with and without asking for a GPU
+losses = {}
+for wanted in (0, 1):
+    torch.manual_seed(0)
+    data = SyntheticRegressionData(
+        torch.tensor([2.0, -3.4]), 4.2, num_train=200, num_val=50,
+        generator=torch.Generator().manual_seed(1))
+    model = LinearRegression(lr=0.03, num_inputs=2)
+    model.board.display = False
+    data.generator = torch.Generator().manual_seed(2)
+    trainer = Trainer(max_epochs=2, num_gpus=wanted)
+    trainer.fit(model, data)
+    losses[wanted] = torch.tensor(trainer.history["train_loss"])
+tolerance = 0 if num_gpus() == 0 else 1e-4
+torch.testing.assert_close(losses[0], losses[1], rtol=tolerance, atol=0)
+
+# %% [markdown]
+# ## A device that works behind your back
+#
+# When Python calls an operation on a GPU, the GPU only *queues* it, and the call returns at once.
+# Python runs ahead and fills the queue, the card works it off, and both are busy.
+# This is called *asynchronous* execution, and it works as long as nobody asks for a number.
+#
+# `loss.item()`, `print(loss)`, `loss.cpu()`, a conversion to NumPy or an `if loss > 1` need the value.
+# Python then has to wait until the queue is empty; the card, for its part, idles until Python has queued something new.
+#
+# ![Two pairs of timelines. Above, with item in every step: the host queues, waits, queues, waits; the device computes and idles in turn. Below, with one item at the end: the host queues all steps in a row; the device computes without a gap, and finishes much earlier.](img/gpu-timeline.svg)
+#
+# **Figure 6.7.2.** Above, the loss is fetched in every step and the two wait for each other; below, once at the end.
+#
+# This is why writing the loss of every minibatch to a log is slow.
+# It is often blamed on Python's global interpreter lock; but the lock would not explain why the *card* is idle.
+# The remedy is to keep sums on the device, and to fetch them once an epoch.
+# The `Trainer` does so; here it is as a class of its own.
+
+# %%
+class DeviceMeter:
+    """Mean of values that stay on their device until it is asked for."""
+
+    def __init__(self):
+        self.total, self.count = 0.0, 0
+
+    def add(self, value, n=1):
+        """Add the mean `value`, a scalar tensor, of n examples."""
+        self.total = self.total + value.detach() * n
+        self.count += n
+
+    def value(self):
+        """The mean so far, a number; the only call that waits."""
+        return float(self.total) / self.count
+
+# %%
+# check 6.7-C6: the meter has the mean of everything that was added
+rng = torch.Generator().manual_seed(3)
+values = torch.rand(100, generator=rng).to(device)
+counts = torch.randint(1, 65, (100,), generator=rng)
+meter = DeviceMeter()
+for value, n in zip(values, counts.tolist()):
+    meter.add(value, n)
+expected = (values.cpu() * counts).sum() / counts.sum()
+assert abs(meter.value() - expected.item()) < 1e-5
+
+# %% [markdown]
+# The same effect spoils measurements.
+# A clock around an asynchronous call shows how long it took to *queue* the work.
+# To measure the work, wait for the queue before you stop the clock, and run once before, since the first call also loads the code.
+
+# %%
+def benchmark(fn, repeats, device):
+    """Seconds for each call of fn, after a warm-up, on a device."""
+    wait = (torch.accelerator.synchronize if device.type != "cpu"
+            else lambda: None)
+    fn()
+    wait()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        fn()
+    wait()
+    return (time.perf_counter() - start) / repeats
+
+# %% tags=["timing"]
+curves = {}
+for device in dict.fromkeys([cpu(), try_gpu()]):
+    rates = []
+    for n in sizes:
+        A, B = (torch.rand(n, n, device=device) for _ in range(2))
+        seconds = benchmark(lambda: A @ B, 3, device)
+        rates.append(2 * n**3 / seconds / 1e9)
+    curves[device.type] = rates
+ax = d2l.plot(sizes, list(curves.values()), list(curves),
+              xlabel="edge of the matrices", ylabel="billion operations/s",
+              xscale="log", yscale="log", fmts=["o-", "s--"])
+ax.set_xscale("log", base=2)
+ax.set_ylim(0.1, 10 * max(max(rates) for rates in curves.values()))
+d2l.describe(ax, "Operations per second of a product of square matrices "
+             "against their edge, on logarithmic axes, one curve for each "
+             "device of the machine that ran it.")
+
+# %% [markdown]
+# **Figure 6.7.3.** Speed of a matrix product on the devices of the machine that ran this notebook.
+# Small matrices do not keep any device busy.
+#
+# On a processor the curve flattens early.
+# On a GPU it would start lower, because for small matrices only the fixed cost of each call counts, and end far higher; where the curves cross, a GPU begins to pay.
+# This edition was made on a machine without a GPU, and no record of a GPU run is stored with it; so there is one curve here, and we do not invent the other.
+# Run the notebook on a machine that has one, and it appears.
+
+# %% [markdown]
+# ## Three modern switches
+#
+# They are used in Chapter 8; here is what each one does.
+#
+# *Automatic mixed precision* computes the expensive operations with 16 bits and keeps the parameters in 32.
+# Inside `torch.autocast` a linear layer returns `bfloat16`, a type with the range of `float32` and fewer digits ([Section 2.1](../02-preliminaries/01-data-manipulation.ipynb)).
+
+# %%
+# check 6.7-C7: under autocast results have 16 bits, parameters keep 32
+layer = nn.Linear(4, 2)
+with torch.autocast("cpu", dtype=torch.bfloat16):
+    out = layer(torch.ones(3, 4))
+print(out.dtype, layer.weight.dtype)
+assert out.dtype == torch.bfloat16 and layer.weight.dtype == torch.float32
+
+# %% [markdown]
+# `torch.compile` records what a model does and generates fused code for it, which saves trips to memory.
+# Compiling takes time at the first call.
+# The backend `eager` only records and generates nothing, which suffices to see two things: the results are the same, and the names of the parameters get a prefix that matters when you save them.
+
+# %%
+# check 6.7-C8: a compiled model computes the same; its names have a prefix
+net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+compiled = torch.compile(net, backend="eager")
+X = torch.ones(2, 4)
+torch.testing.assert_close(compiled(X), net(X))
+assert all(k.startswith("_orig_mod.") for k in compiled.state_dict())
+print(list(compiled.state_dict()))
+
+# %% [markdown]
+# *Channels last* stores pictures with the colours of a pixel side by side, which is what the fast convolutions want; `X.to(memory_format=torch.channels_last)` changes the strides and not the shape.
+
+# %%
+pictures = torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last)
+print(pictures.shape, pictures.stride())
+assert pictures.stride() == (48, 1, 12, 3)
+
+# %% [markdown]
+# ## Summary
+#
+# - A tensor lives on one device; operands must share it, and copies between devices are written out, because they are slow.
+# - `to` copies only if it has to. A model is moved in place, its optimizer is made afterwards.
+# - A list of devices must never be empty; without a GPU it has the processor.
+# - GPU calls are queued. Whoever asks for a value waits; keep sums on the device and fetch them once an epoch.
+# - Measure with a warm-up, and synchronize before the clock is read.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 6.7-1
+#
+# Multiply 1000 pairs of $100\times100$ matrices and sum the Frobenius norms, once fetching each norm and once fetching the sum.
+# Compare results and times.
+
+# %% [markdown]
+# #### Solution 6.7-1
+#
+# The results agree up to rounding.
+# On a processor nothing is asynchronous and the times are alike; on a GPU the second is several times faster, since the first waits a thousand times.
+
+# %% tags=["timing"]
+device = try_gpu()
+rng = torch.Generator().manual_seed(4)
+A = torch.rand(100, 100, generator=rng).to(device)
+
+def fetch_each():
+    return sum((A @ A).norm().item() for _ in range(1000))
+
+def fetch_once():
+    total = torch.zeros((), device=device, dtype=torch.float64)
+    for _ in range(1000):
+        total += (A @ A).norm()
+    return total.item()
+
+results = []
+for name, fn in (("each", fetch_each), ("once", fetch_once)):
+    start = time.perf_counter()
+    results.append(fn())
+    print(f"fetch {name}: {time.perf_counter() - start:.3f} s")
+assert abs(results[0] / results[1] - 1) < 1e-4
+
+# %% [markdown]
+# ### Exercise 6.7-2
+#
+# Find the size at which a matrix product becomes faster on the GPU.
+# What decides about it?
+
+# %% [markdown]
+# #### Solution 6.7-2
+#
+# Two costs: each call takes some microseconds to start, whatever its size, and on the processor a product of two $n\times n$ matrices takes $2n^3$ operations.
+# The two meet where $2n^3$ divided by the speed of the processor equals the cost of starting, for edges of one or two hundred on usual machines.
+# If the matrices have to be copied first, it is much later.
+# The results agree up to rounding, because the order of the sums differs.
+
+# %%
+rng = torch.Generator().manual_seed(5)
+A = torch.rand(200, 200, generator=rng)
+on_device = A.to(try_gpu())
+torch.testing.assert_close((on_device @ on_device).cpu(), A @ A,
+                           rtol=1e-3, atol=0)
+
+# %% [markdown]
+# ### Exercise 6.7-3
+#
+# Write the parameters of a model on one device and read them on another.
+
+# %% [markdown]
+# #### Solution 6.7-3
+#
+# A file remembers the device of each tensor.
+# `map_location` says where they should go instead; without it, a file written on a GPU cannot be read on a machine that has none.
+
+# %%
+net = nn.Linear(4, 2).to(try_gpu())
+file = io.BytesIO()
+torch.save(net.state_dict(), file)
+file.seek(0)
+state = torch.load(file, map_location="cpu", weights_only=True)
+assert all(t.device == cpu() for t in state.values())
+for name, tensor in net.state_dict().items():
+    assert torch.equal(state[name], tensor.cpu())
+
+# %% [markdown]
+# ### Exercise 6.7-4
+#
+# Write a decorator that checks that all tensors among the arguments share a device, and says which do not.
+
+# %% [markdown]
+# #### Solution 6.7-4
+#
+# The error of PyTorch names the devices but not the arguments; ours names both.
+
+# %%
+def same_device(function):
+    def checked(*args):
+        found = {i: str(a.device) for i, a in enumerate(args)
+                 if isinstance(a, torch.Tensor)}
+        if len(set(found.values())) > 1:
+            raise ValueError(f"{function.__name__} got tensors on different "
+                             f"devices: {found}; move them to one.")
+        return function(*args)
+    return checked
+
+@same_device
+def add(a, b):
+    return a + b
+
+assert add(torch.ones(2), torch.ones(2)).tolist() == [2, 2]
+try:
+    add(torch.ones(2), torch.ones(2, device="meta"))
+    raised = False
+except ValueError as error:
+    raised = True
+    print(error)
+assert raised
+
+# %% [markdown]
+# ### Exercise 6.7-5
+#
+# If you have two GPUs, let both multiply large matrices at the same time, and compare with one after the other.
+
+# %% [markdown]
+# #### Solution 6.7-5
+#
+# Since calls are queued, two calls in a row run at the same time on two cards, without any effort.
+# With one device or none the cell says so and stops.
+
+# %%
+if num_gpus() >= 2:
+    pair = [torch.rand(4096, 4096, device=gpu(i)) for i in range(2)]
+
+    def both(order):
+        for M in pair:
+            torch.accelerator.synchronize(M.device)
+        start = time.perf_counter()
+        for M in pair:
+            for _ in range(20):
+                M @ M
+            if order == "one after the other":
+                torch.accelerator.synchronize(M.device)
+        for M in pair:
+            torch.accelerator.synchronize(M.device)
+        return time.perf_counter() - start
+
+    both("warm up")
+    assert both("together") < 0.75 * both("one after the other")
+else:
+    print("skipped: this machine has fewer than two accelerators")
+
+# %% [markdown]
+# ## Sources
+#
+# - PyTorch documentation, [CUDA semantics](https://docs.pytorch.org/docs/stable/notes/cuda.html): asynchronous execution, pinned memory; [torch.accelerator](https://docs.pytorch.org/docs/stable/accelerator.html); [meta device](https://docs.pytorch.org/docs/stable/meta.html); [torch.amp](https://docs.pytorch.org/docs/stable/amp.html); [torch.compile](https://docs.pytorch.org/docs/stable/generated/torch.compile.html).
+# - NVIDIA, [CUDA C++ best practices guide](https://docs.nvidia.com/cuda/cuda-c-best-practices-guide/): transfers, and measuring with synchronization.
+# - P. Micikevicius et al. (2018). Mixed precision training. [arXiv:1710.03740](https://arxiv.org/abs/1710.03740).
+# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the names of the functions.
