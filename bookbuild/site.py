@@ -206,7 +206,7 @@ def protect(stage: Path) -> None:
         bare = POLICY.sub("", text, count=1)
         scripts = [match[1] for match in INLINE.finditer(bare) if match[1].strip()]
         hashes = sorted({f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts})
-        rules = f"default-src 'none'; script-src 'self' {' '.join(hashes)}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
+        rules = f"default-src 'none'; script-src 'self' {' '.join(hashes)}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; media-src 'self' data:; font-src 'self' data:; "
         rules += "connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'"
         head, mark, rest = bare.partition("<head>")
         new = f'{head}{mark}<meta http-equiv="Content-Security-Policy" content="{rules}">{rest}'

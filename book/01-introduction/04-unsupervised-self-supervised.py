@@ -344,7 +344,7 @@ for _ in range(400):
     with torch.no_grad():
         W -= 1.0 * grad
 accuracy = (with_one(test) @ W).argmax(dim=1).eq(z).float().mean()
-print(f"right in {accuracy:.0%} of pairs from new pictures")
+print(f"share of right answers on new pictures: {accuracy:.2f}")
 assert accuracy > 0.5
 
 # %% [markdown]
