@@ -159,7 +159,8 @@ sets = [
      "columns", "X.shape"),
     (r"|\mathcal{X}|", "the number of members, the cardinality",
      "len({1, 2, 3})"),
-    (r"\mathcal{A}\cup\mathcal{B}", "the union", "{1, 2} | {2, 3}"),
+    (r"\mathcal{A}\cup\mathcal{B}", r"the union; $\bigcup_i\mathcal{A}_i$ "
+     "of many", "{1, 2} | {2, 3}"),
     (r"\mathcal{A}\cap\mathcal{B}", "the intersection", "{1, 2} & {2, 3}"),
     (r"\mathcal{A}\setminus\mathcal{B}",
      r"the members of $\mathcal{A}$ that are not in $\mathcal{B}$",

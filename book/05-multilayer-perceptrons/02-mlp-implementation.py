@@ -6,6 +6,7 @@
 #       gpu:
 #         concise_epochs: 10
 #         num_seeds: 5
+#         few_seeds: 3
 #         num_gpus: 1
 #       smoke:
 #         train_size: 3000
@@ -67,6 +68,7 @@ concise_epochs = 2  # epochs of the concise model on the same images
 stable_size = 10_000  # images of the stable recipe
 stable_epochs = 5
 num_seeds = 3
+few_seeds = 1  # where many models are compared
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
 # %% [markdown]
@@ -510,7 +512,7 @@ stable_run = (small.source == "real" and stable_size >= 10_000
               and stable_epochs >= 5 and num_seeds >= 3)
 assert 0.01 < (high - low) / 2 < 0.025
 if stable_run:
-    assert mlp_acc.mean() - linear_acc.mean() > 0.005
+    assert mlp_acc.mean() - linear_acc.mean() > 0.012
     assert 0.83 < mlp_acc.mean() < 0.87
     assert 0.81 < linear_acc.mean() < 0.84
 
@@ -593,15 +595,16 @@ d2l.describe(ax, """Accuracy against the number of hidden units with the range
 # ### Activation functions
 #
 # The same network with six functions between its layers; the last, the identity, makes it a linear model by (5.1.4).
+# To save time each is trained with one seed, the same for all; the GPU profile of this notebook takes three.
 
 # %% tags=["rtol=0.1"]
 kinds = {"ReLU": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
          "GELU": nn.GELU, "SiLU": nn.SiLU, "identity": nn.Identity}
-pair = range(2)  # two seeds are enough for what follows
-by_kind = {"ReLU": mlp_acc[:2]}
+few = range(few_seeds)
+by_kind = {"ReLU": mlp_acc[:few_seeds]}
 for name, kind in kinds.items():
     if name != "ReLU":
-        by_kind[name] = sweep(lambda: make_mlp(256, kind), pair)[1]
+        by_kind[name] = sweep(lambda: make_mlp(256, kind), few)[1]
 for name, acc in by_kind.items():
     print(f"{name:9} {acc.mean():.3f}")
 
@@ -609,19 +612,19 @@ for name, acc in by_kind.items():
 _, ax = plt.subplots(figsize=(5.4, 2.8))
 rows = list(by_kind)[::-1] + ["softmax regression"]
 for i, name in enumerate(rows):
-    acc = by_kind.get(name, linear_acc[:2])
+    acc = by_kind.get(name, linear_acc[:few_seeds])
     ax.errorbar(acc.mean().item(), i, xerr=0.016, fmt="none", capsize=4,
                 color="#999999")
     ax.plot(acc, [i] * len(acc), "o", ms=6, color="C0")
 ax.set_yticks(range(len(rows)), rows)
 ax.set(xlabel="accuracy", ylim=(-0.6, len(rows) - 0.4))
-d2l.describe(ax, """Accuracies of two seeds for six activation functions and
+d2l.describe(ax, """Accuracies with six activation functions and of
     softmax regression, with intervals of plus and minus 0.016. ReLU, sigmoid,
     tanh, GELU and SiLU lie close together near 0.85; the identity and softmax
     regression lie together near 0.83.""")
 
 # %% [markdown]
-# **Figure 5.2.5.** Two seeds for each activation function (dots), and the interval that 2000 test images leave (grey).
+# **Figure 5.2.5.** Accuracy with each activation function (dots), and the interval that 2000 test images leave (grey).
 # The nonlinear ones cannot be told apart; the identity stands with the linear model.
 
 # %%
@@ -674,7 +677,7 @@ with torch.no_grad():
 
 # %% tags=["rtol=0.1"]
 for width in (8, 32):
-    swept[width] = sweep(lambda: make_mlp(width), pair)
+    swept[width] = sweep(lambda: make_mlp(width), range(2))
 for width in sorted(swept):
     acc = swept[width][1]
     print(f"{width:4} units: {acc.mean():.3f} +- {acc.std():.3f}")
@@ -704,13 +707,13 @@ def make_deep():
     return model
 
 
-deep_models, deep_acc = sweep(make_deep, pair)
+deep_models, deep_acc = sweep(make_deep, few)
 size = sum(p.numel() for p in deep_models[0].parameters())
 print(f"{size} parameters, accuracy {deep_acc.mean():.3f}, "
-      f"one hidden layer {mlp_acc[:2].mean():.3f}")
+      f"one hidden layer {mlp_acc[:few_seeds].mean():.3f}")
 assert size == 269_322
 if stable_run:
-    assert abs(deep_acc.mean() - mlp_acc[:2].mean()) < 0.02
+    assert abs(deep_acc.mean() - mlp_acc.mean()) < 0.02
 
 # %% [markdown]
 # ### Exercise 5.2-3
@@ -738,11 +741,11 @@ centred = (logits - logits.mean(dim=0)).double()
 singular = torch.linalg.svdvals(centred)  # (10,)
 assert singular[1] < 1e-5 * singular[0]
 active = h.max().item() > 0
-few = len(logits.argmax(dim=1).unique()) <= 5
+scarce = len(logits.argmax(dim=1).unique()) <= 5
 print("unit active for some images:", active,
-      " at most five classes predicted:", few)
+      " at most five classes predicted:", scarce)
 if stable_run:
-    assert active and few
+    assert active and scarce
 
 # %% tags=["rtol=0.1"]
 grid = torch.linspace(0, h.max().item(), 200)[:, None]  # (200, 1)
