@@ -153,7 +153,8 @@ sets = [
     (r"\{\dots\}", "the set of the listed members", "{2, 4}"),
     (r"\mathbb{Z}", "the integers", "torch.tensor([-1, 0, 1]).dtype"),
     (r"\mathbb{Z}^+", "the positive integers", "list(range(1, 4))"),
-    (r"\mathbb{R}", "the real numbers", "x.dtype"),
+    (r"\mathbb{R}", r"the real numbers; $\mathbb{C}$ the complex ones",
+     "x.dtype"),
     (r"\mathbb{R}^n", "the vectors of $n$ real numbers", "x.shape"),
     (r"\mathbb{R}^{a\times b}", "the real matrices with $a$ rows and $b$ "
      "columns", "X.shape"),
@@ -268,7 +269,7 @@ table(relations)
 # %% [markdown]
 # ## Calculus
 #
-# Derivatives are computed by the machinery of Section 2.5; here they only have to have a name.
+# Derivatives are computed by the machinery of [Section 2.5](../02-preliminaries/05-automatic-differentiation.ipynb); here they only have to have a name.
 
 # %%
 def slope(f, *at):

@@ -398,7 +398,7 @@ print(f"worst of ten: accuracy {min(accuracies):.1%}, "
 # $$P(\text{right}) \le \Phi\!\left(\frac{\|\mathbf{s}\|}{2}\right) = \Phi(2) \approx 0.977 \tag{1.1.7}$$
 #
 # for every rule, in expectation, and equal for the best one; $\Phi(z)$ is the probability that a normal number with mean 0 and variance 1 is at most $z$.
-# Section 2.6 teaches what this paragraph used.
+# [Section 2.6](../02-preliminaries/06-probability-and-statistics.ipynb) teaches what this paragraph used.
 
 # %%
 # check 1.1-C2: no rule beats Phi(2) by more than the luck of the test set

@@ -307,7 +307,7 @@ assert slope.abs() > 1e-3
 #
 # where $x_i$ is the feature, $t$ the threshold, and the sign is $+$ for examples with the label "yes".
 # An answer that is right by a wide margin costs nearly nothing, one that is wrong costs the more the further off it is.
-# It is the loss that trained the detector of Section 1.1, in units of bits.
+# It is the loss that trained the detector of [Section 1.1](01-motivating-example.ipynb), in units of bits.
 #
 # Every wrong answer has $m_i\le0$ and costs at least $\log_2 2=1$, and no answer costs less than 0.
 # So $S(t)$ is never below the error rate, and a small surrogate guarantees a small error rate.

@@ -65,7 +65,7 @@ d2l.use_style()
 # If you know NumPy, you know this object as `ndarray`, and almost everything below has a twin there.
 # A PyTorch tensor adds the two things that deep learning cannot do without.
 # It can live on an accelerator such as a GPU, which works on thousands of entries at the same time.
-# And it can remember how it was computed, so that derivatives come for free (Section 2.5).
+# And it can remember how it was computed, so that derivatives come for free ([Section 2.5](05-automatic-differentiation.ipynb)).
 #
 # The quickest way to a tensor is `arange`, which counts from 0 up to, but not including, its argument:
 
@@ -463,7 +463,7 @@ assert (u**v).tolist() == [1, 4, 16, 64]
 
 # %% [markdown]
 # The star is elementwise for matrices too.
-# The matrix product is another operation, written `@`, and belongs to Section 2.3.
+# The matrix product is another operation, written `@`, and belongs to [Section 2.3](03-linear-algebra.ipynb).
 #
 # ### Joining
 #
@@ -822,7 +822,7 @@ assert attempt(lambda: torch.zeros(3, 1).expand(3, 4).add_(ones)) \
     is RuntimeError
 
 # %% [markdown]
-# One more reason for care comes with automatic differentiation in Section 2.5: it stores intermediate values in order to compute derivatives later, and an in-place operation may overwrite them.
+# One more reason for care comes with automatic differentiation in [Section 2.5](05-automatic-differentiation.ipynb): it stores intermediate values in order to compute derivatives later, and an in-place operation may overwrite them.
 # PyTorch notices and raises an error.
 # So use `+=` for parameters and buffers, and ordinary expressions elsewhere.
 

@@ -611,7 +611,7 @@ assert identifiers.astype("float32").nunique() == 1
 
 # %% [markdown]
 # Libraries offer the same pair of methods, for instance `SimpleImputer` and `OneHotEncoder` of scikit-learn.
-# Section 5.7 builds a larger version for a competition with 79 columns.
+# [Section 5.7](../05-multilayer-perceptrons/07-kaggle-house-prices.ipynb) builds a larger version for a competition with 79 columns.
 
 # %% [markdown]
 # ## Summary

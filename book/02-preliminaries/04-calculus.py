@@ -114,7 +114,7 @@ for n, (a, b) in bounds.items():
 # %% [markdown]
 # No polygon is the circle, but the areas come as close to one number, $\pi$, as we like.
 # This number is their *limit*.
-# Areas as limits of sums of simple pieces are the subject of *integral calculus*; we need them for probabilities (Section 2.6).
+# Areas as limits of sums of simple pieces are the subject of *integral calculus*; we need them for probabilities ([Section 2.6](06-probability-and-statistics.ipynb)).
 #
 # The other half, *differential calculus*, is about rates of change, and its main use in this book is *optimization*.
 # Fitting a model has two sides.

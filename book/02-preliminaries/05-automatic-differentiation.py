@@ -767,7 +767,7 @@ assert math.isclose(v.grad, p.grad[1].item())
 # %% [markdown]
 # #### Solution 2.5-5
 #
-# The gradient is $(\mathbf{A}+\mathbf{A}^\top)\mathbf{x}$ (Section 2.4), and its Jacobian is $\mathbf{A}+\mathbf{A}^\top$, symmetric even if $\mathbf{A}$ is not.
+# The gradient is $(\mathbf{A}+\mathbf{A}^\top)\mathbf{x}$ ([Section 2.4](04-calculus.ipynb)), and its Jacobian is $\mathbf{A}+\mathbf{A}^\top$, symmetric even if $\mathbf{A}$ is not.
 
 # %%
 rng = torch.Generator().manual_seed(2)

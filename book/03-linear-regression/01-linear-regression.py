@@ -666,7 +666,7 @@ print(f"loss after 120 steps {final_loss:.4f}, lowest {best_loss:.4f}")
 
 # %% [markdown]
 # SGD comes within one per cent of the lowest loss, and for prediction that is enough.
-# The lowest training loss is not even the aim: the harder task is *generalization*, small errors on houses that were not in the table (Section 3.6).
+# The lowest training loss is not even the aim: the harder task is *generalization*, small errors on houses that were not in the table ([Section 3.6](06-generalization.ipynb)).
 # For deep networks, many parameter values reach a small training loss, and which of them the optimizer finds decides how well they generalize.
 #
 # Linear regression shows this already.
@@ -1108,7 +1108,7 @@ torch.testing.assert_close(o.grad, torch.exp(o.detach()) - counts)
 # With $\mathbf{h}=\mathbf{W}_1\mathbf{x}+\mathbf{b}_1$ and $\mathbf{o}=\mathbf{W}_2\mathbf{h}+\mathbf{b}_2$,
 # $\mathbf{o}=(\mathbf{W}_2\mathbf{W}_1)\mathbf{x}+(\mathbf{W}_2\mathbf{b}_1+\mathbf{b}_2)$, which is one layer.
 # It may even express less: $\mathbf{W}_2\mathbf{W}_1$ has at most the rank of the narrower of the two.
-# Depth pays only with something nonlinear in between, the subject of Section 5.1.
+# Depth pays only with something nonlinear in between, the subject of [Section 5.1](../05-multilayer-perceptrons/01-multilayer-perceptrons.ipynb).
 
 # %%
 rng = torch.Generator().manual_seed(11)

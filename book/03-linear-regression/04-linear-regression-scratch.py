@@ -302,7 +302,7 @@ for reduce, factor in ((torch.mean, 1), (torch.sum, 2)):
 #
 # where $l$ is the loss of one example, $\mathbf{x}^{(i)}\in\mathbb{R}^d$ its features and $y^{(i)}$ its label, $\eta>0$ is the learning rate, and $\mathbf{g}$ has $d+1$ entries, one for each parameter.
 #
-# `Trainer.fit` of Section 3.2 already does what surrounds this loop; `fit_epoch` is what it left to us.
+# `Trainer.fit` of [Section 3.2](02-object-oriented-design.ipynb) already does what surrounds this loop; `fit_epoch` is what it left to us.
 # First a small helper: `prepare_batch` moves a batch to where the model is.
 # On a CPU it changes nothing.
 
@@ -367,7 +367,7 @@ def clip_gradients(self, max_norm, model):
 # We need not run anything to know.
 #
 # Write $\boldsymbol\theta_t$ for the three parameters after $t$ steps, $\boldsymbol\theta^*=(2,-3.4,4.2)$ for the true ones, and $\mathbf{e}_t=\boldsymbol\theta^*-\boldsymbol\theta_t$ for the error, a vector with 3 entries.
-# Section 3.1 showed that a step on a squared loss multiplies the error by a matrix.
+# [Section 3.1](01-linear-regression.ipynb) showed that a step on a squared loss multiplies the error by a matrix.
 # For a batch, and up to the noise of the labels,
 #
 # $$\mathbf{e}_{t+1} = (\mathbf{I}-\eta\,\mathbf{H}_{\mathcal{B}})\,\mathbf{e}_t,\qquad \mathbf{H}_{\mathcal{B}} = \frac1{|\mathcal{B}|}\tilde{\mathbf{X}}^\top\tilde{\mathbf{X}}, \tag{3.4.5}$$
@@ -587,7 +587,7 @@ assert 4e-5 < trainer.history["val_loss"][-1] < 7e-5
 #
 # Formula (3.4.6) also says which learning rates work.
 # The error shrinks as long as $|1-\eta|<1$, that is for $0<\eta<2$; at $\eta=1$ the average step lands on the solution at once; beyond 2 each step overshoots by more than it corrects, and the error grows without limit.
-# This is the threshold $2/\lambda_{\max}$ of Section 3.1 with $\lambda_{\max}=1$.
+# This is the threshold $2/\lambda_{\max}$ of [Section 3.1](01-linear-regression.ipynb) with $\lambda_{\max}=1$.
 # Move the slider and compare the run with the prediction.
 
 # %%

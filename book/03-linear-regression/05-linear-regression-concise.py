@@ -69,7 +69,7 @@ try_compile = False  # torch.compile needs a C++ compiler and a minute
 # $$\hat{\mathbf{y}} = \mathbf{X}\mathbf{W}^\top+\mathbf{b}, \tag{3.5.1}$$
 #
 # where $\mathbf{X}\in\mathbb{R}^{n\times d}$ holds the features, $\mathbf{W}\in\mathbb{R}^{1\times d}$ the weights, $\mathbf{b}\in\mathbb{R}^{1}$ the bias, and $\hat{\mathbf{y}}\in\mathbb{R}^{n\times1}$ the predictions.
-# The layer stores one *row* for each output, so `weight` is the transpose of the column `w` of Section 3.4.
+# The layer stores one *row* for each output, so `weight` is the transpose of the column `w` of [Section 3.4](04-linear-regression-scratch.ipynb).
 # Both tensors are wrapped in `nn.Parameter`, hence registered: an optimizer finds them, and `state_dict` saves them.
 
 # %%
@@ -92,9 +92,9 @@ assert list(layer.state_dict()) == ["weight", "bias"]
 #
 # where $W_{1j}$ is the weight of feature $j$, $b$ the only entry of $\mathbf{b}$ and $d$ the number of inputs; all are numbers.
 # The standard deviation follows from that of a uniform distribution on $[-a,a]$, which is $a/\sqrt3$.
-# For $d=200$ the bounds are $\pm0.071$ and the standard deviation is $1/\sqrt{600}\approx0.041$, four times the 0.01 of Section 3.4.
+# For $d=200$ the bounds are $\pm0.071$ and the standard deviation is $1/\sqrt{600}\approx0.041$, four times the 0.01 of [Section 3.4](04-linear-regression-scratch.ipynb).
 #
-# To start as in Section 3.4 we overwrite these values with the functions of `nn.init`.
+# To start as in [Section 3.4](04-linear-regression-scratch.ipynb) we overwrite these values with the functions of `nn.init`.
 # Their names end in an underscore because they change the tensor in place; they do so without autograd recording it.
 
 # %%
@@ -250,7 +250,7 @@ assert abs(half_norms[1].mean() - 0.01) < 0.001
 # ## 3.5.2 The loss
 #
 # `nn.MSELoss` is the mean squared error.
-# It differs from the loss of Section 3.4, (3.4.2), by a factor:
+# It differs from the loss of [Section 3.4](04-linear-regression-scratch.ipynb), (3.4.2), by a factor:
 #
 # $$L_{\mathrm{MSE}} = \frac1{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\left(\hat y^{(i)}-y^{(i)}\right)^2 = 2L_{\mathcal{B}},\qquad \partial_{\mathbf{w}}L_{\mathrm{MSE}} = \frac2{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\mathbf{x}^{(i)}\left(\hat y^{(i)}-y^{(i)}\right). \tag{3.5.3}$$
 #
@@ -259,7 +259,7 @@ assert abs(half_norms[1].mean() - 0.01) < 0.001
 #
 # $$\mathbf{w}-\eta\,\partial_{\mathbf{w}}L_{\mathrm{MSE}} = \mathbf{w}-(2\eta)\,\partial_{\mathbf{w}}L_{\mathcal{B}}. \tag{3.5.4}$$
 #
-# A learning rate of $\eta=0.03$ acts like 0.06 in Section 3.4.
+# A learning rate of $\eta=0.03$ acts like 0.06 in [Section 3.4](04-linear-regression-scratch.ipynb).
 # So the error that is left after 96 steps is not $0.97^{96}\approx0.054$ times the first one but $0.94^{96}\approx0.0026$ times: 20 times smaller, and no merit of the library.
 # In return the limit of stability, $\eta<2/\lambda_{\max}$ in [Section 3.1](01-linear-regression.ipynb), is reached at half the learning rate: $\eta<1/\lambda_{\max}$.
 
@@ -271,7 +271,7 @@ print("half mean square:", half.item(), "  nn.MSELoss:",
 assert nn.MSELoss()(y_hat, y) == 2 * half
 
 # %% [markdown]
-# Section 3.4 met labels of shape $(n,)$ that were broadcast against predictions of shape $(n,1)$, without an error.
+# [Section 3.4](04-linear-regression-scratch.ipynb) met labels of shape $(n,)$ that were broadcast against predictions of shape $(n,1)$, without an error.
 # `nn.MSELoss` notices, but it only warns, and then returns the wrong number all the same:
 
 # %%
@@ -295,7 +295,7 @@ torch.testing.assert_close(
 # ## 3.5.3 The optimizer
 #
 # `torch.optim.SGD(params, lr)` receives an iterable of parameters and the learning rate.
-# Its `step` and `zero_grad` do what those of our class do; Section 3.4 has compared them.
+# Its `step` and `zero_grad` do what those of our class do; [Section 3.4](04-linear-regression-scratch.ipynb) has compared them.
 # It also offers momentum, weight decay and *parameter groups*, sets of parameters with settings of their own.
 #
 # One question is left from above.
@@ -385,7 +385,7 @@ loaded.load_state_dict(eager.state_dict())
 assert torch.equal(loaded(X200), eager(X200))
 
 # %% [markdown]
-# The data are those of Section 3.4, with $\mathbf{w}=[2,-3.4]^\top$ and $b=4.2$, and so are the `Trainer`, the 3 epochs, the batches of 32 and the learning rate of 0.03.
+# The data are those of [Section 3.4](04-linear-regression-scratch.ipynb), with $\mathbf{w}=[2,-3.4]^\top$ and $b=4.2$, and so are the `Trainer`, the 3 epochs, the batches of 32 and the learning rate of 0.03.
 
 # %%
 truth = torch.tensor([2.0, -3.4, 4.2])  # w1, w2, b
@@ -404,7 +404,7 @@ trainer.fit(model, make_data())
 
 # %% [markdown]
 # **Figure 3.5.3.** The loss of the concise model, drawn by the same board as in Section 3.4.
-# The last points lie far below those of Section 3.4.
+# The last points lie far below those of [Section 3.4](04-linear-regression-scratch.ipynb).
 
 # %%
 torch.manual_seed(0)
@@ -558,7 +558,7 @@ assert curves[1][-1] / 2 < 0.1 * curves[0][-1]
 # %% [markdown]
 # The limit of stability has moved, too.
 # The features have variance 1, so that $\lambda_{\max}\approx1$.
-# With $\eta=1.3$ a full-batch step multiplies the error by about $1-1.3=-0.3$ in Section 3.4, which is fast, and by $1-2.6=-1.6$ here, which explodes.
+# With $\eta=1.3$ a full-batch step multiplies the error by about $1-1.3=-0.3$ in [Section 3.4](04-linear-regression-scratch.ipynb), which is fast, and by $1-2.6=-1.6$ here, which explodes.
 
 # %%
 # check: a learning rate that suits 3.4 makes the concise model diverge
@@ -577,7 +577,7 @@ assert (concise.get_w_b()[0][0] - truth[:2]).abs().max() > 1e4
 # %% [markdown]
 # ## 3.5.5 What a library gives
 #
-# | part | Section 3.4 | here | the same numbers? |
+# | part | [Section 3.4](04-linear-regression-scratch.ipynb) | here | the same numbers? |
 # | --- | --- | --- | --- |
 # | weights | `w`, a column $(d,1)$, not registered | `net.weight`, a row $(1,d)$, registered | yes, transposed |
 # | start | $\mathcal{N}(0,0.01^2)$, bias 0 | (3.5.2), unless initialized after the first batch | same distribution after `initialize` |
@@ -707,14 +707,14 @@ d2l.describe(axes, """Left: three loss curves, parabolas near zero that
 # ### Exercise 3.5-3
 #
 # Where are the gradients after `backward`?
-# Read those of an `nn.Linear` layer with `nn.MSELoss`, and compare them with the formulas of Section 3.1.
+# Read those of an `nn.Linear` layer with `nn.MSELoss`, and compare them with the formulas of [Section 3.1](01-linear-regression.ipynb).
 # What do they hold before the first `backward`, after a second one, and after `zero_grad`?
 
 # %% [markdown]
 # #### Solution 3.5-3
 #
 # In the attribute `grad` of each parameter, with the shape of the parameter.
-# By (3.5.3) they are twice the gradients of Section 3.1.
+# By (3.5.3) they are twice the gradients of [Section 3.1](01-linear-regression.ipynb).
 # A step of `sgd_step` with $\eta=1$ subtracts exactly one gradient, which gives the comparison.
 
 # %%

@@ -216,7 +216,7 @@ assert miss < 1e-9
 # %% [markdown]
 # *Complexity* is the name for this ability to fit many different labelings, and there is no single number for it.
 # More parameters make a model more complex, and so does a larger range of values that they may take: a million weights that must all lie within $10^{-9}$ of zero cannot express much.
-# Both will return, the number at once and the range below Figure 3.6.5 and in Section 3.7.
+# Both will return, the number at once and the range below Figure 3.6.5 and in [Section 3.7](07-weight-decay.ipynb).
 #
 # A low training error of a model that could have failed is evidence for it.
 # A low training error of a model that fits everything says nothing: the risk may be large, as for the memorizer, or small, as we shall see in Figure 3.6.5.
@@ -546,7 +546,7 @@ d2l.describe(axes, """Median training and test error of 40 data sets
 # So *a model with fifty times as many parameters as examples and training error 0 is better than a line.*
 # It is still not as good as the cubic: small weights also pull the curve towards 0 between the points.
 # A penalty on the weights, the subject of [Section 3.7](07-weight-decay.ipynb), can remove the peak.
-# Deep networks live on the right of such a peak; Section 5.5 follows this up.
+# Deep networks live on the right of such a peak; [Section 5.5](../05-multilayer-perceptrons/05-generalization-deep-learning.ipynb) follows this up.
 #
 # That the norm does the work, and not the number of coefficients, can be tested.
 # Add to the solution of degree 200 a vector that $\mathbf{A}$ maps to zero: the number of coefficients and the training error stay as they are.

@@ -679,7 +679,7 @@ for name, run, predicted in (("without decay", without, 0.009),
 # %% [markdown]
 # In this experiment weight decay cleans up after the initialization; setting the weights to zero does the same without a hyperparameter.
 # For the linear model this would be the end of the story.
-# In deep networks the start cannot be zero (Section 5.4), and there removing what the data do not ask for is a real service.
+# In deep networks the start cannot be zero ([Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb)), and there removing what the data do not ask for is a real service.
 # But the better-known service, protection against noise in the labels, is not shown here at all: with a standard deviation of 0.01 there is next to no noise.
 # To see it we need a closed solution, then a second experiment.
 
@@ -765,7 +765,7 @@ assert (P @ forms["primal"]).abs().max() < 1e-10
 #
 # The filter factors also answer the question how many parameters a penalized model really has.
 # The predictions on the training inputs are $\mathbf{X}\mathbf{w}=\mathbf{S}\mathbf{y}$ with a matrix $\mathbf{S}$ of shape $(n,n)$.
-# For least squares its trace is the number of coefficients (Section 3.6); here it is
+# For least squares its trace is the number of coefficients ([Section 3.6](06-generalization.ipynb)); here it is
 #
 # $$\operatorname{df}(\lambda) = \operatorname{tr}\mathbf{S} = \sum_j\frac{s_j^2}{s_j^2+n\lambda}, \tag{3.7.10}$$
 #
@@ -1250,6 +1250,6 @@ assert abs(b_tied - y.mean() / 1.1) < 1e-2 and tied > 400 * free
 # - A. E. Hoerl, R. W. Kennard (1970). Ridge regression: biased estimation for nonorthogonal problems. Technometrics 12. [doi:10.1080/00401706.1970.10488634](https://doi.org/10.1080/00401706.1970.10488634).
 # - A. Krogh, J. A. Hertz (1991). A simple weight decay can improve generalization. [NeurIPS proceedings](https://papers.nips.cc/paper/1991/hash/8eefcfdf5990e441f0fb6f3fad709e21-Abstract.html): decay of the components that the data do not determine, and protection against noise.
 # - R. Tibshirani (1996). Regression shrinkage and selection via the lasso. [doi:10.1111/j.2517-6161.1996.tb02080.x](https://doi.org/10.1111/j.2517-6161.1996.tb02080.x).
-# - T. Hastie, R. Tibshirani, J. Friedman (2009). The Elements of Statistical Learning, Section 3.4. [doi:10.1007/978-0-387-84858-7](https://doi.org/10.1007/978-0-387-84858-7): singular-value filter, effective degrees of freedom, geometry of the balls.
+# - T. Hastie, R. Tibshirani, J. Friedman (2009). The Elements of Statistical Learning, [Section 3.4](04-linear-regression-scratch.ipynb). [doi:10.1007/978-0-387-84858-7](https://doi.org/10.1007/978-0-387-84858-7): singular-value filter, effective degrees of freedom, geometry of the balls.
 # - I. Daubechies, M. Defrise, C. De Mol (2004). An iterative thresholding algorithm for linear inverse problems with a sparsity constraint. [doi:10.1002/cpa.20042](https://doi.org/10.1002/cpa.20042): the proximal iteration.
 # - I. Loshchilov, F. Hutter (2019). Decoupled weight decay regularization. [arXiv:1711.05101](https://arxiv.org/abs/1711.05101): AdamW.

@@ -642,7 +642,7 @@ assert mean_cost(event, 1 / 11, 1, 10) < 0.8 * mean_cost(event, 0.5, 1, 10)
 # %% [markdown]
 # One condition must not be overlooked: (4.3.6) needs probabilities that mean what they say.
 # Here they did, by construction.
-# Whether the outputs of a trained model do is a question for measurement; Section 4.4 makes it.
+# Whether the outputs of a trained model do is a question for measurement; [Section 4.4](04-softmax-regression-scratch.ipynb) makes it.
 
 # %% [markdown]
 # ## Summary

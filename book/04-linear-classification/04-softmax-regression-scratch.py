@@ -172,7 +172,7 @@ except ValueError as error:
 
 # %% [markdown]
 # The class below returns probabilities, because this section wants to look at them.
-# From Section 4.5 on, models return scores, and the loss does the rest.
+# From [Section 4.5](05-softmax-regression-concise.ipynb) on, models return scores, and the loss does the rest.
 # `flatten(1)` keeps the first axis.
 # The usual alternative `X.reshape(-1, 784)` also accepts four pictures of $14\times14$ pixels and glues them into one row, without a word.
 
@@ -214,7 +214,7 @@ except RuntimeError as error:
 # %% [markdown]
 # ## 4.4.3 The cross-entropy loss
 #
-# With one-hot labels the cross-entropy of Section 4.1 is a sum over classes in which all terms but one are zero.
+# With one-hot labels the cross-entropy of [Section 4.1](01-softmax-regression.ipynb) is a sum over classes in which all terms but one are zero.
 # What remains is minus the logarithm of the probability of the true class, averaged over the batch:
 #
 # $$L = -\frac1n\sum_{i=1}^n\log\hat y^{(i)}_{y^{(i)}}, \tag{4.4.3}$$
@@ -313,7 +313,7 @@ for epoch, row in enumerate(zip(*(trainer.history[key] for key in (
 
 # %% [markdown]
 # Does the start matter?
-# Section 4.1 showed that the loss is convex in the weights: there is one valley, and every start leads into it.
+# [Section 4.1](01-softmax-regression.ipynb) showed that the loss is convex in the weights: there is one valley, and every start leads into it.
 # So zeros are as good as random numbers *here*.
 # A network with hidden layers must not start at zero, for reasons that Chapter 5 gives.
 # We train once more from zero, with the same order of batches.
@@ -366,7 +366,7 @@ if small_run:
 # [Section 3.1](../03-linear-regression/01-linear-regression.ipynb) explained learning rates by curvature: along a direction in which the loss has the second derivative $\lambda$, a step multiplies the distance from the minimum by $1-\eta\lambda$.
 # For $\eta\lambda<1$ the distance shrinks, for $1<\eta\lambda<2$ every step overshoots to the other side, and for $\eta\lambda>2$ the distance grows.
 #
-# The second derivatives of the cross-entropy with respect to the scores are $\operatorname{diag}(\hat{\mathbf{y}})-\hat{\mathbf{y}}\hat{\mathbf{y}}^\top$ (Section 4.1).
+# The second derivatives of the cross-entropy with respect to the scores are $\operatorname{diag}(\hat{\mathbf{y}})-\hat{\mathbf{y}}\hat{\mathbf{y}}^\top$ ([Section 4.1](01-softmax-regression.ipynb)).
 # The scores are linear in the weights, so the matrix of second derivatives with respect to $\mathbf{W}$, the *Hessian*, is
 #
 # $$\mathbf{H} = \frac1n\sum_{i=1}^n\left(\operatorname{diag}(\hat{\mathbf{y}}^{(i)})-\hat{\mathbf{y}}^{(i)}\hat{\mathbf{y}}^{(i)\top}\right)\otimes\mathbf{x}^{(i)}\mathbf{x}^{(i)\top}, \tag{4.4.4}$$
@@ -692,7 +692,7 @@ if full_run:
 # %% [markdown]
 # A linear model of this size cannot memorize 60 000 pictures, and its loss, the log-likelihood, punishes false confidence; so its probabilities fit.
 # Large networks that reach zero training error are often overconfident.
-# The decisions of Section 4.3, which weigh costs by probabilities, are therefore safe to make here, and need this diagram first elsewhere.
+# The decisions of [Section 4.3](03-base-classification-model.ipynb), which weigh costs by probabilities, are therefore safe to make here, and need this diagram first elsewhere.
 
 # %% [markdown]
 # ## Summary

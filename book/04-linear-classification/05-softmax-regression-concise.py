@@ -388,7 +388,7 @@ for scale in (1, 100, 10_000):
 
 # %% [markdown]
 # The gradient is healed too.
-# By the formula of Section 4.1 it is $\operatorname{softmax}(\mathbf{o})-\mathbf{y}$ with the one-hot label $\mathbf{y}$, here $(1,0,0)-(0,1,0)$.
+# By the formula of [Section 4.1](01-softmax-regression.ipynb) it is $\operatorname{softmax}(\mathbf{o})-\mathbf{y}$ with the one-hot label $\mathbf{y}$, here $(1,0,0)-(0,1,0)$.
 # PyTorch's `F.cross_entropy` works in the same way; it takes logits and class numbers.
 
 # %%
@@ -463,7 +463,7 @@ close(F.cross_entropy(log_softmax(scores), labels),
 # %% [markdown]
 # ## 4.5.3 Training
 #
-# Optimizer, trainer and number of epochs are those of Section 4.4.
+# Optimizer, trainer and number of epochs are those of [Section 4.4](04-softmax-regression-scratch.ipynb).
 # To save time we take 10 000 images, with smaller batches and a smaller learning rate; the profile `gpu` takes all 60 000, with the batches of 256 and the rate of 0.1 of the main run there.
 # A generator fixes the order of the batches, so that several models can be given the same ones.
 # Before the run we keep a copy of the weights for the comparison that follows.
@@ -652,7 +652,7 @@ if data.source == "real" and setting == full:
 # A floor by itself would be harmless, since a constant has no gradient.
 # The damage is that the gradient now passes through the additional softmax, which is flat wherever it is confident.
 # Take the scores $(m,0,\dots,0)$ with the true class 1, a mistake made with confidence that grows with $m$.
-# The right loss then pulls with a force close to 1; the doubled one lets go, like the squared error on probabilities in Section 4.1.
+# The right loss then pulls with a force close to 1; the doubled one lets go, like the squared error on probabilities in [Section 4.1](01-softmax-regression.ipynb).
 
 # %%
 def pull(m, double):
@@ -728,7 +728,7 @@ for model_class in (SoftmaxRegression, DoubleSoftmax):
     assert last < 0.3 or model_class is DoubleSoftmax
 
 # %% [markdown]
-# Where probabilities are wanted, for a report or for the decisions of Section 4.3, apply `torch.softmax` to the logits after the model.
+# Where probabilities are wanted, for a report or for the decisions of [Section 4.3](03-base-classification-model.ipynb), apply `torch.softmax` to the logits after the model.
 # For the most likely class not even this is needed.
 
 # %% [markdown]
@@ -909,7 +909,7 @@ assert ((growth - math.log(10) / 2**0.5).abs() < 0.05).all()
 # On separable data it falls for ever by making the model more confident (Exercise 4.5-4), and it may pay to lose a few validation images at the boundary for that.
 # A small random part comes from the noise of minibatches.
 #
-# The remedy is to stop at the best validation result (early stopping, Section 5.5), or to limit the weights as in [Section 3.7](../03-linear-regression/07-weight-decay.ipynb).
+# The remedy is to stop at the best validation result (early stopping, [Section 5.5](../05-multilayer-perceptrons/05-generalization-deep-learning.ipynb)), or to limit the weights as in [Section 3.7](../03-linear-regression/07-weight-decay.ipynb).
 # The optimizer below, Adam, is a quick relative of gradient descent from Section 12.10.
 
 # %%

@@ -1023,7 +1023,7 @@ assert -0.02 < gap < bound / 3
 # %% [markdown]
 # A gap of the size of the formula would say nothing, since guessing has an error of 0.9; the measured gap is a few hundredths.
 # For deep networks the distance is far greater: they can fit random labels without error, so no bound that holds for the whole class says anything, and yet they generalize.
-# Section 5.5 takes up this riddle.
+# [Section 5.5](../05-multilayer-perceptrons/05-generalization-deep-learning.ipynb) takes up this riddle.
 #
 # What remains for practice is a matter of proportion.
 # With few examples for a flexible model, a small training error proves little.

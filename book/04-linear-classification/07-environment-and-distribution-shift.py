@@ -974,7 +974,7 @@ torch.testing.assert_close(Q[:4, 1], expected, atol=1e-3, rtol=0)
 assert (Q[:4, 1] > Q[:4, 0]).all()
 
 # %% [markdown]
-# Section 1.5 computes the same values from the known rules of the chain; here they were learned without the rules.
+# [Section 1.5](../01-introduction/05-environment-and-reinforcement-learning.ipynb) computes the same values from the known rules of the chain; here they were learned without the rules.
 #
 # ### Considering the environment
 #
@@ -1267,7 +1267,7 @@ if data.source == "real":
 # The sample is finite, so the mean scatters with a standard deviation of order $1/\sqrt n$.
 # Examples may depend on each other: ten frames of one video, or ten measurements of one patient, hold less information than ten independent ones.
 # Labels may be wrong: if a share $\rho$ of two-class labels is flipped, a model of error $\epsilon$ is measured at $\epsilon(1-\rho)+(1-\epsilon)\rho$.
-# And a model that was chosen on these examples makes their mean loss too small (Section 4.6).
+# And a model that was chosen on these examples makes their mean loss too small ([Section 4.6](06-generalization-classification.ipynb)).
 #
 # We simulate dependence.
 # If each of 100 patients gives 10 identical measurements, the variance of the mean is that of 100 independent values, ten times that of 1000.

@@ -404,7 +404,7 @@ assert torch.linalg.matrix_rank(W) == h == 2
 # The weights of an MLP are not determined by the function that it computes.
 # Exchange two hidden units together with their incoming and outgoing weights, and nothing changes.
 # With ReLU one may also double all weights and the bias that lead into a unit, and halve those that lead out of it.
-# Section 5.4 shows what these symmetries mean for the start of training.
+# [Section 5.4](04-numerical-stability-and-initialization.ipynb) shows what these symmetries mean for the start of training.
 
 # %%
 swap = torch.tensor([1, 0])  # exchange both hidden units
@@ -876,7 +876,7 @@ assert abs(eight - 3.4e-4) < 1e-5
 
 # %% [markdown]
 # None of them is a polynomial (pReLU with $\alpha=1$ excepted), so each makes a universal approximator, and [Section 5.2](02-mlp-implementation.ipynb) finds that at the size of our networks the choice among them hardly matters.
-# It matters for deep networks, where derivatives of many layers are multiplied: ten sigmoid layers contribute a factor of at most $0.25^{10}\approx10^{-6}$ (Section 5.4).
+# It matters for deep networks, where derivatives of many layers are multiplied: ten sigmoid layers contribute a factor of at most $0.25^{10}\approx10^{-6}$ ([Section 5.4](04-numerical-stability-and-initialization.ipynb)).
 
 # %% [markdown]
 # ## Summary

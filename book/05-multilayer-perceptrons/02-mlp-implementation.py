@@ -148,7 +148,7 @@ for function, at_zero in zip(spellings.values(), (0, 0.5, 1)):
 #
 # The output has no softmax: it is part of the loss of every `Classifier` since [Section 4.5](../04-linear-classification/05-softmax-regression-concise.ipynb).
 # A common way to flatten is `X.reshape(-1, num_inputs)`.
-# It accepts four images of $14\times14$ pixels as one row, as Section 4.4 showed; with `len(X)` in the place of $-1$ this is an error.
+# It accepts four images of $14\times14$ pixels as one row, as [Section 4.4](../04-linear-classification/04-softmax-regression-scratch.ipynb) showed; with `len(X)` in the place of $-1$ this is an error.
 
 # %% tags=["export"]
 class MLPScratch(Classifier):
@@ -399,7 +399,7 @@ for ours, theirs in ((scratch.W1, hidden.weight.mT),
 # Nothing changes but the model: architecture, data, loss and loop are separate parts.
 # A few epochs suffice here.
 # We make a new `Trainer`, as always: its counters and its history belong to one run.
-# (The one of Section 3.2 also resets them itself when `fit` is called again; do not rely on that with other libraries.)
+# (The one of [Section 3.2](../03-linear-regression/02-object-oriented-design.ipynb) also resets them itself when `fit` is called again; do not rely on that with other libraries.)
 
 # %%
 torch.manual_seed(0)
@@ -805,7 +805,7 @@ if stable_run:
 # The grid tries four learning rates and three widths, the random search about twelve of each.
 # If one hyperparameter matters much more than the other, the random search therefore looks at it with a three times finer comb; this is the argument of Bergstra and Bengio for random search.
 # Here both matter, both searches find pairs of similar quality, and the difference is below what 2000 images resolve.
-# Keep in mind that the best of twelve validation accuracies is optimistic (Section 4.6).
+# Keep in mind that the best of twelve validation accuracies is optimistic ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)).
 
 # %% tags=["rtol=0.1"]
 def trial(lr, width):

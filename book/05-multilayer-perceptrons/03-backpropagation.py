@@ -139,7 +139,7 @@ for name in ("z", "h", "o", "L", "s", "J"):
 # The graph has no cycles, since nothing can be used before it is computed.
 #
 # We do not draw it by hand but let the program record it while it computes.
-# Section 2.5 built an engine of this kind for single numbers.
+# [Section 2.5](../02-preliminaries/05-automatic-differentiation.ipynb) built an engine of this kind for single numbers.
 # The one below works on whole tensors, so that one node is a matrix product and not thousands of multiplications.
 #
 # What must a node know?

@@ -456,7 +456,7 @@ def constant_init_experiment(c, dropout=0.0, act=torch.relu, steps=50,
     return [p.detach() for p in params]
 
 # %% [markdown]
-# Section 5.6 introduces *dropout*, which sets a random part of the hidden units to zero in each step.
+# [Section 5.6](06-dropout.ipynb) introduces *dropout*, which sets a random part of the hidden units to zero in each step.
 # Here it serves as a source of randomness that treats units differently.
 
 # %%
@@ -1096,7 +1096,7 @@ if full_run:
 
 # %% [markdown]
 # Steps that are too large push units below zero for all images, and no later step can repair them.
-# Neither the activation nor the initialization prevents it; a smaller learning rate does, and so do activations with a slope on the negative side (Section 5.1).
+# Neither the activation nor the initialization prevents it; a smaller learning rate does, and so do activations with a slope on the negative side ([Section 5.1](01-multilayer-perceptrons.ipynb)).
 
 # %% [markdown]
 # ## Summary

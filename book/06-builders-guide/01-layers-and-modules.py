@@ -304,7 +304,7 @@ assert len(calls) == 1  # and neither does a call without the hook
 
 # %% [markdown]
 # The outputs of both calls are equal, which is why the habit of calling `forward` survives.
-# What breaks are the tools that rely on hooks: programs that measure activations or profile, pruning, and the lazy layers of Section 6.4, which get their sizes from a hook that runs before `forward`.
+# What breaks are the tools that rely on hooks: programs that measure activations or profile, pruning, and the lazy layers of [Section 6.4](04-lazy-initialization.ipynb), which get their sizes from a hook that runs before `forward`.
 # So write `net(X)`, for submodules inside `forward` too.
 #
 # Hooks answer the most frequent question about a network that does not run: which shape arrives where?

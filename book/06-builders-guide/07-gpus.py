@@ -54,7 +54,7 @@ from d2l_helpers.chapters.linear_regression import (
 d2l.use_style()
 
 # %% tags=["parameters"]
-sizes = [8, 16, 32, 64, 128, 256, 512, 1024]  # edges of the matrices in Figure 6.7.3
+sizes = [8, 16, 32, 64, 128, 256, 512, 1024]  # edges of matrices
 
 # %% [markdown]
 # ## Computing devices

@@ -21,6 +21,13 @@ def count_params(net, trainable=False):
                if p.requires_grad or not trainable)
 
 
+# 6.2 Parameter management
+def grad_norms(net):
+    """Name -> norm of the gradient, for parameters that have one."""
+    return {name: p.grad.norm().item()
+            for name, p in net.named_parameters() if p.grad is not None}
+
+
 # 6.4 Lazy initialization
 @add_to_class(Module)
 def apply_init(self, inputs, init=None):
