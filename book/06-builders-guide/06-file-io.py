@@ -544,8 +544,8 @@ def load_checkpoint(path, model, optimizer=None, map_location="cpu"):
     if optimizer is not None:
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"]["cpu"].cpu())
-        devices = range(torch.cuda.device_count())
-        for i, rng in zip(devices, state["rng"]["cuda"]):
+        present = torch.cuda.device_count()
+        for i, rng in enumerate(state["rng"]["cuda"][:present]):
             torch.cuda.set_rng_state(rng.cpu(), i)
     return state
 
