@@ -97,7 +97,6 @@
 import platform
 import random
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 

@@ -38,10 +38,9 @@
 # %%
 import math
 
-import matplotlib.pyplot as plt
 import torch
 from IPython.display import Markdown
-from torch.distributions import Normal
+from torch.distributions import Normal  # noqa: F401 (for the tables)
 from torch.nn import functional as F
 
 import d2l_helpers as d2l

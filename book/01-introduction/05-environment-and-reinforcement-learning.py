@@ -38,9 +38,6 @@
 # Read the code for its gist; Chapter 2 explains the tools.
 
 # %%
-import math
-
-import matplotlib.pyplot as plt
 import torch
 
 import d2l_helpers as d2l

@@ -306,7 +306,8 @@ predictions = []
 for start, span in ((0, 50), (3, 20)):
     rate = (growth[5, 2] / growth[start, 2]) ** (10 / span)
     predictions.append((growth[5, 2] * rate).item())
-print("by the rate of 50 years %.0e, of 20 years %.0e" % tuple(predictions))
+print(f"by the rate of 50 years {predictions[0]:.0e}, "
+      f"of 20 years {predictions[1]:.0e}")
 assert math.isclose(predictions[0], 1e17, rel_tol=1e-9)
 assert math.isclose(predictions[1], 1e18, rel_tol=1e-9)
 

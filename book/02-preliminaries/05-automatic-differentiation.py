@@ -41,7 +41,6 @@ import math
 import random
 import warnings
 
-import matplotlib.pyplot as plt
 import torch
 
 import d2l_helpers as d2l

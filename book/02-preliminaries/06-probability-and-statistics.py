@@ -76,30 +76,34 @@ assert abs(heads.mean() - 0.5) < 0.02
 # %% [markdown]
 # The more tosses, the closer the frequency comes to the probability: this is the *law of large numbers*.
 # How close?
-# The *central limit theorem* says that the frequency scatters around the probability nearly like a normal distribution, with a width of $\sqrt{p(1-p)/n}$, here $0.5/\sqrt n$.
+# A single toss, counted as 0 or 1, has the variance $p(1-p)$.
+# Variances of independent numbers add up, and a factor $a$ in front of a number appears squared in the variance, so the mean of $n$ tosses has the variance $n\cdot p(1-p)/n^2=p(1-p)/n$.
+# The *central limit theorem* says that the frequency then scatters around the probability nearly like a normal distribution, with a standard deviation of $\sqrt{p(1-p)/n}$, here $0.5/\sqrt n$.
 # To halve the width, take four times as many tosses.
 
 # %%
 # check 2.6-C9: the spread falls with the square root of n
 rng = torch.Generator().manual_seed(2)
 for n in (10, 100, 1000, 10_000):
-    counts = torch.distributions.Binomial(n, torch.tensor(0.5))
-    torch.manual_seed(n)
-    frequency = counts.sample((repeats,)) / n  # (repeats,)
+    heads = torch.zeros(repeats)
+    for _ in range(n // 10):  # ten tosses of each series at a time
+        heads += toss(10 * repeats, 0.5, rng).reshape(10, -1).sum(dim=0)
+    frequency = heads / n  # (repeats,)
     scaled = frequency.std() * math.sqrt(n)
     print(f"n = {n:6}: spread times root of n = {scaled:.2f}")
     assert 0.47 < scaled < 0.53
 
 # %%
-n = torch.arange(1, 2001)
+n = torch.arange(1, 10_001)
 rng = torch.Generator().manual_seed(3)
-paths = torch.stack([toss(2000, 0.5, rng).cumsum(0) / n for _ in range(5)])
+paths = torch.stack([toss(10_000, 0.5, rng).cumsum(0) / n
+                     for _ in range(5)])
 _, ax = plt.subplots()
 ax.fill_between(n, 0.5 - 1 / n.sqrt(), 0.5 + 1 / n.sqrt(), color="#dddddd")
 for path in paths:
     ax.plot(n, path, lw=1)
 ax.axhline(0.5, color="black", lw=0.8)
-ax.set(xscale="log", ylim=(0, 1), xlim=(1, 2000), xlabel="tosses",
+ax.set(xscale="log", ylim=(0, 1), xlim=(1, 10_000), xlabel="tosses",
        ylabel="frequency of heads")
 d2l.describe(ax, "The running frequency of heads in five series of tosses. "
              "At first they scatter over the whole range, then they stay "
@@ -129,9 +133,10 @@ d2l.describe(ax, "The running frequency of heads in five series of tosses. "
 # for events $\mathcal{A}$, and for any sequence of events $\mathcal{A}_1,\mathcal{A}_2,\dots$ no two of which can occur together.
 # Everything else follows: $P(\emptyset)=0$; the *complement* of an event has the probability $1-P(\mathcal{A})$; and $P(\mathcal{A}\cup\mathcal{B})\le P(\mathcal{A})+P(\mathcal{B})$ for all events, the *union bound*.
 #
-# ![The six outcomes of a die in a frame, the sample space. The outcomes 1, 3 and 5 are enclosed as the event odd, the outcome 5 once more as an event of its own.](img/prob-events.svg)
+# ![A box with six dice faces, the sample space. A blue region holds 1, 3 and 5, the event odd. A dashed orange region holds 5 and 6, the event large. The face 5 lies in both; 2 and 4 lie in neither.](img/prob-events.svg)
 #
-# **Figure 2.6.2.** Outcomes, events and the sample space of a die.
+# **Figure 2.6.2.** Two events as sets of outcomes.
+# They overlap in 5, so they can occur together.
 
 # %% [markdown]
 # ### Random variables
@@ -149,6 +154,7 @@ d2l.describe(ax, "The running frequency of heads in five series of tosses. "
 #
 # with numbers $a\le b$.
 # A density is not a probability, and it may exceed 1.
+# As a function of the parameters, with the data held fixed, it is called the *likelihood*; [Section 3.1](../03-linear-regression/01-linear-regression.ipynb) and [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb) make it a loss.
 # Let heights be normal with mean 1.75 and standard deviation 0.07 metres.
 
 # %%
@@ -267,6 +273,9 @@ def draw(fig, infected):
     colors[order[:ill]] = torch.tensor([0.84, 0.37, 0.0])
     colors[order[ill:ill + alarms]] = torch.tensor([0.34, 0.71, 0.91])
     ax.imshow(colors.reshape(100, 100, 3), origin="lower")
+    for edge in range(1, 100):  # a grid, so that people can be counted
+        ax.axhline(edge - 0.5, color="white", lw=0.4)
+        ax.axvline(edge - 0.5, color="white", lw=0.4)
     ax.set_title(f"{ill} infected, {alarms} false alarms: "
                  f"{ill / (ill + alarms):.0%} of the positives are infected",
                  fontsize=9)
@@ -332,12 +341,17 @@ for ax, (table, title) in zip(axes, ((independent, "independent"),
     left = 0.0
     for i, width in enumerate(table.sum(dim=1).tolist()):
         split = (table[i, 0] / table[i].sum()).item()
-        ax.bar(left + width / 2, split, width * 0.97, color="#56B4E9")
+        ax.bar(left + width / 2, split, width * 0.97, color="#9AD0F0")
         ax.bar(left + width / 2, 1 - split, width * 0.97, bottom=split,
-               color="#D55E00")
+               color="#F0B58F")
+        for j, height in enumerate((split / 2, (1 + split) / 2)):
+            ax.text(left + width / 2, height, f"{table[i, j]:.2f}",
+                    ha="center", va="center", fontsize=9)
         left += width
-    ax.set(title=title, xlabel="$A = 0$, then $A = 1$", xlim=(0, 1))
-axes[0].set_ylabel("$B = 0$, then $B = 1$")
+    ax.set(title=title, xlim=(0, 1))
+    ax.set_xticks([0.35, 0.85], labels=["A = 0", "A = 1"])
+    ax.set_yticks([])
+axes[0].set_ylabel("blue: B = 0, orange: B = 1")
 d2l.describe(axes, "Two mosaics of unit area. The two columns are the values "
              "of A, with their probabilities as widths; the orange part is "
              "the share of B = 1. For the independent pair it is the same "
@@ -382,6 +396,7 @@ assert abs(A_given_C - 0.526) < 5e-4 and math.isclose(A_given_CB, 0.1)
 # All of these are numbers, for a function $f:\mathbb{R}\to\mathbb{R}$.
 # Take an investment that loses everything with probability 0.5, returns the double with 0.4 and tenfold with 0.1.
 # On average each unit becomes $0.5\cdot0+0.4\cdot2+0.1\cdot10=1.8$.
+# The *risk* of a model, the loss that it is expected to have on new examples, is an expectation too ([Section 3.6](../03-linear-regression/06-generalization.ipynb)).
 #
 # How far do the values scatter?
 # The *variance* is the expected square of the distance from the mean,
@@ -479,7 +494,14 @@ assert both != (X == 0).float().mean() * (Y == 0).float().mean()  # 1/9
 # ### How much lies how far out?
 #
 # For a normal distribution about 68, 95 and 99.7 % lie within one, two and three standard deviations.
-# For *any* distribution with a variance, *Chebyshev's inequality* says that at most $1/k^2$ lies beyond $k$ of them.
+# For *any* distribution with a variance, *Chebyshev's inequality* says that at most $1/k^2$ lies beyond $k$ of them,
+#
+# $$
+# P\left(|X-\mu|\ge k\sigma\right)\le\frac1{k^2}, \tag{2.6.9}
+# $$
+#
+# with the mean $\mu$, the standard deviation $\sigma$ and any number $k>0$.
+# The proof is one line: where the event occurs, $(X-\mu)^2/(k\sigma)^2$ is at least 1, so its probability is at most the expectation of this ratio, which is $\sigma^2/(k\sigma)^2$.
 # It is crude, and it always holds.
 
 # %%
@@ -654,10 +676,16 @@ for n in (1, 1000):
 # Two more digits would cost ten thousand times the tosses.
 
 # %%
-def width(n):
-    return 2 * 1.96 * 0.5 / math.sqrt(n)
-
-assert math.isclose(width(10_000) / width(1_000_000), 10)
+rng = torch.Generator().manual_seed(8)
+spread = {}
+for n in (10_000, 1_000_000):
+    chances = torch.full((2000,), 0.5)
+    heads = torch.binomial(torch.full((2000,), float(n)), chances,
+                           generator=rng)
+    spread[n] = (heads / n).std().item()
+ratio = spread[10_000] / spread[1_000_000]
+print(f"the spread falls by a factor of {ratio:.1f}")
+assert 9 < ratio < 11
 
 # %% [markdown]
 # ## Sources

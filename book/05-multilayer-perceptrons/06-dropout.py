@@ -38,7 +38,7 @@
 # What happens if, in every step of training, half of the units of a network are switched off at random?
 # One would expect damage.
 # Instead the network is kept from relying on any single unit, and it overfits less.
-# This section builds the method in five lines, finds out what it equals where mathematics can tell, and measures what it gains, which is not what its fame suggests.
+# This section builds the method in a few lines, finds out what it equals where mathematics can tell, and measures what it gains, which is not what its fame suggests.
 
 # %% [markdown]
 # **You will**
@@ -215,10 +215,11 @@ def draw(fig, p):
     left.imshow(seen.reshape(16, 16), cmap=colour, vmin=0, vmax=3)
     left.set(xticks=[], yticks=[], title="256 units in one pass")
     left.grid(False)
-    bins = torch.linspace(-2, 14, 81).tolist()
+    edges = torch.linspace(-2, 14, 81)
     for scale, name in ((1 / (1 - p), "divided by 1 − p"), (1, "not divided")):
         z = (h * keep * scale) @ w  # (2000,)
-        right.hist(z.tolist(), bins, alpha=0.6, label=name)
+        counts = torch.histc(z, bins=80, min=-2, max=14)
+        right.stairs(counts, edges, fill=True, alpha=0.6, label=name)
     right.axvline((h @ w).item(), color="black", ls="--", lw=1.2)
     right.set(xlabel="sum z that the next unit receives", ylabel="passes",
               yticks=[])
@@ -523,7 +524,7 @@ if real and setting == full:  # the published recipe
     assert abs(acc - noisy_acc) < 0.03 and fit_acc - acc < 0.04
 
 # %% [markdown]
-# Three things can be read off.
+# Read off the loss first, then the accuracy.
 #
 # The loss *while training* is higher with dropout, because it is the loss of a network with half of its units missing.
 # That says nothing against dropout; it is the price of the noise, and evaluated without noise (column "after") the difference shrinks or even changes its sign.
@@ -554,7 +555,7 @@ print("eval():", f"{right:.2f}", " without:",
 assert len(set(bug)) > 1  # another accuracy in each call
 if real and setting in (laptop, full):
     assert max(bug) < right
-concise.eval();
+_ = concise.eval()
 
 # %% [markdown]
 # The accuracy is lower, and it changes from call to call, which is the symptom to look for: a model in evaluation mode gives the same answer twice.
@@ -1084,9 +1085,9 @@ if measured:
 
 # %% tags=["rtol=0.3"]
 run, _ = train_stack([(0.0, 0.0, 0.0), (0.5, 0.5, 0.0)], range(2), n=250,
-                     epochs=3 * few_epochs // 2)
+                     epochs=3 * few_epochs // 2, every=6)
 loss, acc = run[:, 3].mean(dim=-1), run[:, 4].mean(dim=-1)  # (points, 2)
-x_axis = [min(5 * (i + 1), 3 * few_epochs // 2) for i in range(len(run))]
+x_axis = [6 * (i + 1) for i in range(len(run))]
 _, axes = plt.subplots(1, 2, figsize=(7.2, 2.7))
 for ax, values, name in zip(axes, (loss, acc), ("loss", "accuracy")):
     d2l.plot(x_axis, values.T, ["p = 0", "p = 0.5"], xlabel="epoch",

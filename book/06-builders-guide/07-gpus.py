@@ -45,7 +45,6 @@ import time
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.linear_regression import (
