@@ -445,5 +445,8 @@ def test_dark_mode_inverts_lines_and_not_pictures(built: Built, browser: Any) ->
     page = tab_in(browser, "dark").open(built.out / "01-start/01-lines.html")
     look = [page.locator(f"img.{kind}").evaluate("e => getComputedStyle(e).filter") for kind in ("lines", "diagram", "plate")]
     assert "invert" in look[0] and "invert" in look[1] and "invert" not in look[2]
+    sliders = tab_in(browser, "dark").open(built.out / "01-start/02-sliders.html")
+    behind = sliders.locator("div.cell_output .text_html").first.evaluate("e => getComputedStyle(e).backgroundColor")
+    assert behind == "rgba(0, 0, 0, 0)", "an inverted picture on a light plate cannot be seen"
     light = tab_in(browser).open(built.out / "01-start/01-lines.html")
     assert light.locator("img.lines").evaluate("e => getComputedStyle(e).filter") == "none"

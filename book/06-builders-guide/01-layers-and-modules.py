@@ -65,7 +65,7 @@ d2l.use_style()
 # Every box is a module: seen from outside, the model cannot be told from a layer.
 #
 # This matters as soon as networks get deep.
-# ResNet-152, which won an image recognition competition in 2015, has 152 layers with weights.
+# ResNet-152, a part of the entry that won an image recognition competition in 2015, has 152 layers with weights.
 # Nobody writes 152 lines for it: a few kinds of blocks are repeated in groups, and the program names the block and the number of repetitions.
 #
 # If a module passes its input through the modules $f_1, \dots, f_L$ in turn, it computes
@@ -171,6 +171,7 @@ assert not same and count_params(other) == count_params(net)
 # | anything else: number, plain tensor, list, dictionary | ordinary attribute | no | no | no |
 #
 # To put something into one of the first three places is called *registration*.
+# (`register_buffer(..., persistent=False)` makes a buffer that is moved but not saved.)
 # Everything that a module does with "all its parameters" is a walk through these three dictionaries, its own and those of its children.
 
 # %%
@@ -404,6 +405,10 @@ assert count_params(net) == 420
 assert out.shape == () and out.abs() <= 1
 assert "const" in net.state_dict() and "const" not in plain.state_dict()
 assert net.const.grad is None and not net.const.requires_grad
+with torch.no_grad():  # no negative entries: (6.1.4) is tight
+    for p in net.parameters():
+        p.abs_()
+assert 0.5 < net(X.abs()) <= 1
 assert net.to(torch.float64).const.dtype == torch.float64
 assert plain.to(torch.float64).const.dtype == torch.float32
 
@@ -413,8 +418,11 @@ assert plain.to(torch.float64).const.dtype == torch.float32
 # %%
 try:
     plain(X.to(torch.float64))
-except RuntimeError as error:
-    print(error)
+    failed = False
+except RuntimeError as error:  # its text differs between versions
+    failed = "dtype" in str(error)
+print("the module with a plain constant fails:", failed)
+assert failed
 assert net(X.to(torch.float64)).dtype == torch.float64
 
 # %% [markdown]
@@ -440,7 +448,7 @@ def halve(x):
         x = x / 2
     return x.sum()
 
-xs = torch.linspace(0.02, 6, 300).requires_grad_()
+xs = torch.linspace(0.01, 5.99, 300).requires_grad_()
 ys = torch.stack([halve(x) for x in xs])
 slopes, = torch.autograd.grad(ys.sum(), xs)
 
@@ -555,7 +563,7 @@ def draw_tree(net, ax):
             x0, y0 = rows[name.rpartition(".")[0]]
             ax.plot([x0, x0, depth - 0.1], [y0 + 0.3, y, y], color="0.6",
                     lw=1)
-        label = f"{name.rpartition('.')[2]}  " if name else ""
+        label = f"{name.rpartition('.')[2]}: " if name else ""
         ax.text(depth, y, label + type(module).__name__, va="center")
         ax.text(6.2, y, f"{count_params(module):,}", va="center",
                 ha="right")

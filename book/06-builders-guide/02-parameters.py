@@ -183,7 +183,9 @@ assert noticed
 #
 # A parameter with `requires_grad_(False)` keeps its value: no gradient is computed for it, and the pass backwards can stop early.
 # This is how a part of a trained model is reused while the rest is trained anew.
-# Hand only the others to the optimizer, since some optimizers change parameters even without a gradient, for instance by weight decay.
+# Hand only the others to the optimizer.
+# An optimizer does not look at `requires_grad`: it skips parameters whose `grad` is `None` and changes all others.
+# A layer that is frozen after a backward pass still holds its last gradient, and the next step moves it.
 # Different settings for different parts go into *parameter groups*, as in [Section 3.7](../03-linear-regression/07-weight-decay.ipynb).
 
 # %%
@@ -200,6 +202,23 @@ same = [torch.equal(p, q) for p, q in zip(net.parameters(), before)]
 print("trainable:", sum(p.numel() for p in trainable), " unchanged:", same)
 assert sum(p.numel() for p in trainable) == 9
 assert same == [True, True, False, False]
+
+# %% [markdown]
+# The trap in a small case: freezing alone does not stop the step, removing the old gradient does.
+
+# %%
+late = nn.Linear(4, 1)
+late(X).sum().backward()
+late.requires_grad_(False)  # too late: the gradients are still there
+before = late.weight.clone()
+optimizer = torch.optim.SGD(late.parameters(), lr=0.1, weight_decay=0.1)
+optimizer.step()
+moved = not torch.equal(late.weight, before)
+late.zero_grad()  # sets the gradients to None
+before = late.weight.clone()
+optimizer.step()  # nothing to do, weight decay included
+print("moved by its old gradient:", moved)
+assert moved and torch.equal(late.weight, before)
 
 # %% [markdown]
 # ### Other parameters for a moment
@@ -313,12 +332,12 @@ d2l.describe(ax, "Norms of the gradients of all parameters for the tied "
 # ### Copying and saving
 #
 # `copy.deepcopy` copies the network as a whole, and keeps the tie.
-# Saving does not: a file has names and values, and nothing in it says that two of the names belong to one object.
-# If it is loaded into a network whose layers are separate, everything matches and the tie is gone, without a word.
+# Loading does not restore it: `load_state_dict` takes one name after the other and copies values into the parameters that are there.
+# If those belong to separate layers, everything matches and the tie is gone, without a word.
 # The tie lives in the code that builds the model.
 
 # %%
-# check 6.2-C6: a copy keeps the tie, a file forgets it
+# check 6.2-C6: a copy keeps the tie, loading does not make one
 again = copy.deepcopy(tied)
 assert again[2].weight is again[4].weight
 report = twin.load_state_dict(tied.state_dict())
@@ -336,7 +355,7 @@ assert not torch.equal(twin[2].weight, twin[4].weight)
 # - Change values under `no_grad`. `.data` hides the change from autograd, and the gradient may be that of a function that never ran.
 # - `requires_grad_(False)` freezes; give the optimizer the others only.
 # - A module at two positions is one object: one set of parameters, and a gradient that is the sum over its uses.
-# - `parameters()` counts objects, `state_dict()` names; files and loading know nothing of ties.
+# - `parameters()` counts objects, `state_dict()` names; loading copies values and makes no ties.
 
 # %% [markdown]
 # ## Exercises
