@@ -122,7 +122,7 @@ assert math.isclose(b, 50, rel_tol=1e-5)
 # For each action, weigh the cost of each case by its probability:
 #
 # $$
-# \operatorname{cost}(\text{eat}) = p\,c_{\text{poison}} + (1-p)\cdot 0, \qquad \operatorname{cost}(\text{discard}) = p\cdot 0 + (1-p)\,c_{\text{waste}}, \tag{1.3.2}
+# \begin{gathered} \operatorname{cost}(\text{eat}) = p\,c_{\text{poison}} + (1-p)\cdot 0, \\[4pt] \operatorname{cost}(\text{discard}) = p\cdot 0 + (1-p)\,c_{\text{waste}}, \end{gathered} \tag{1.3.2}
 # $$
 #
 # where $c_{\text{poison}}$ is what it costs to eat a poisonous one and $c_{\text{waste}}$ what it costs to discard a good one, both numbers.
@@ -216,10 +216,11 @@ assert (separate - torch.tensor([0.953, 0.953, 0.047])).abs().max() < 5e-4
 # The rank of a page is the share of time that this reader spends on it:
 #
 # $$
-# \mathbf{r} \leftarrow d\,\mathbf{L}\mathbf{r} + \frac{1-d}{n}\mathbf{1}, \qquad L_{ij} = \frac{1}{\text{number of links on page } j} \text{ if } j \text{ links to } i, \text{ else } 0. \tag{1.3.3}
+# \mathbf{r} \leftarrow d\,\mathbf{L}\mathbf{r} + \frac{1-d}{n}\mathbf{1}. \tag{1.3.3}
 # $$
 #
-# Here $n$ is the number of pages, $\mathbf{r}\in\mathbb{R}^n$ holds the ranks, $\mathbf{L}\in\mathbb{R}^{n\times n}$ the links, $\mathbf{1}\in\mathbb{R}^n$ is a vector of ones and $d$ is usually 0.85.
+# Here $n$ is the number of pages, $\mathbf{r}\in\mathbb{R}^n$ holds the ranks, $\mathbf{1}\in\mathbb{R}^n$ is a vector of ones and $d$ is usually 0.85.
+# The matrix $\mathbf{L}\in\mathbb{R}^{n\times n}$ holds the links: if page $j$ links to page $i$, then $L_{ij}$ is one over the number of links on page $j$, and otherwise it is 0.
 # Repeat the step, and the ranks settle.
 
 # %%
@@ -328,6 +329,8 @@ for name, share in (("by sales", popular), ("at random", fair)):
 assert abs(popular.mean() - 0.5) < 0.02
 assert 0.27 < popular.std() < 0.31     # uniform: sqrt(1/12) = 0.2887
 assert abs(fair.std() - 0.0224) < 0.003  # sqrt(1/4/500)
+for extreme in (popular < 0.1, popular > 0.9):
+    assert abs(extreme.float().mean() - 0.1) < 0.03
 
 # %%
 _, ax = plt.subplots()
@@ -365,16 +368,20 @@ d2l.describe(ax, "Histograms of the final share of the first book. Shown by "
 # - *Machine translation*: neither the length nor the order is kept.
 #
 # *Named-entity recognition* is an example of the first kind.
-# Here `Ent` marks a name.
+# Here `Ent` marks a name; our tagger knows three names by heart, a learned one would have to tell from the context.
 
 # %%
 # check 1.3-C6: one tag for each token
+def tag_names(tokens, names):
+    """A tag for each token: Ent for the known names, - for the others."""
+    return ["Ent" if token in names else "-" for token in tokens]
+
+
 tokens = "Tom has dinner in Washington with Sally".split()
-tags = "Ent - - - Ent - Ent".split()
+tags = tag_names(tokens, {"Tom", "Sally", "Washington"})
 print(" ".join(f"{token}/{tag}" for token, tag in zip(tokens, tags)))
 assert len(tags) == len(tokens)
-assert [t for t, tag in zip(tokens, tags) if tag == "Ent"] == [
-    "Tom", "Washington", "Sally"]
+assert "".join(tag[0] for tag in tags) == "E---E-E"
 
 # %%
 def lane(ax, y, words, width, color):
@@ -417,10 +424,10 @@ d2l.describe(axes, "Three pairs of sequences joined by lines. Tagging: each "
 # ## Summary
 #
 # - The kind of a supervised problem is the kind of its target: a number, a class, a set of tags, an order, a sequence.
-# - Decisions follow from probabilities and costs together; discard if $p>b/(a+b)$, where $a$ and $b$ are the costs of the two mistakes.
+# - Decisions follow from probabilities and costs together: if one mistake costs a thousand times the other, the threshold is $1/1001$ and not one half.
 # - Softmax makes classes exclude each other, sigmoids let several be true.
 # - PageRank is an eigenvector of the link graph, and knows nothing of the query.
-# - A system that learns from what it showed can make a hit out of chance; a little random exploration tames it.
+# - A system that learns from what it showed can make a hit out of chance: two equal books end with any division of the market.
 # - Sequence problems differ in their alignment: same length, same order, or neither.
 
 # %% [markdown]

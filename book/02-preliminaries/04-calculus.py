@@ -242,7 +242,7 @@ print(f"central: {numerical_derivative(abs, 0.0):.0f}")
 # The function $e^x$ is its own derivative, which is why the base $e$ is everywhere in this book.
 # For combinations of differentiable functions $f$ and $g$ of $x$,
 #
-# $$[Cf]' = Cf',\qquad [f+g]' = f'+g',\qquad [fg]' = fg'+gf',\qquad \left[\frac fg\right]' = \frac{gf'-fg'}{g^2}, \tag{2.4.6}$$
+# $$\begin{gathered} [Cf]' = Cf',\qquad [f+g]' = f'+g', \\[4pt] [fg]' = fg'+gf',\qquad \left[\frac fg\right]' = \frac{gf'-fg'}{g^2}, \end{gathered} \tag{2.4.6}$$
 #
 # the last one where $g\ne0$.
 # Sums are as one would guess; products are not.
@@ -307,7 +307,7 @@ d2l.describe(ax, """The parabola 3 x^2 - 4 x between 0 and 3 and the line
 # Suppose that $f$ has derivatives as often as we like.
 # Taylor's theorem says $f(x\pm h)=f(x)\pm hf'(x)+\frac{h^2}2f''(x)\pm\frac{h^3}6f'''(x)+\cdots$, and inserting it gives
 #
-# $$\frac{f(x+h)-f(x)}{h} = f'(x)+\frac h2f''(x)+\cdots,\qquad \frac{f(x+h)-f(x-h)}{2h} = f'(x)+\frac{h^2}6f'''(x)+\cdots. \tag{2.4.7}$$
+# $$\begin{gathered} \frac{f(x+h)-f(x)}{h} = f'(x)+\frac h2f''(x)+\cdots, \\[4pt] \frac{f(x+h)-f(x-h)}{2h} = f'(x)+\frac{h^2}6f'''(x)+\cdots. \end{gathered} \tag{2.4.7}$$
 #
 # Here $f''$ and $f'''$ are the second and third derivative.
 # The *forward* quotient has an error of order $h$, the *central* one of order $h^2$, since by symmetry the terms with even powers cancel.

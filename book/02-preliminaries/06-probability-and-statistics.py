@@ -390,7 +390,7 @@ assert abs(A_given_C - 0.526) < 5e-4 and math.isclose(A_given_CB, 0.1)
 # The *expectation* is the mean of the values, weighted by their probabilities; for a density the sum becomes an integral:
 #
 # $$
-# E[X]=\sum_x x\,P(X=x), \qquad E_{x\sim P}[f(x)]=\sum_x f(x)\,P(x), \qquad E[f(X)]=\int f(x)\,p(x)\,dx. \tag{2.6.6}
+# \begin{gathered} E[X]=\sum_x x\,P(X=x), \\[4pt] E_{x\sim P}[f(x)]=\sum_x f(x)\,P(x), \\[4pt] E[f(X)]=\int f(x)\,p(x)\,dx. \end{gathered} \tag{2.6.6}
 # $$
 #
 # All of these are numbers, for a function $f:\mathbb{R}\to\mathbb{R}$.

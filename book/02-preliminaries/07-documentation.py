@@ -39,6 +39,7 @@
 # %%
 import inspect
 import traceback
+import warnings
 
 import torch
 from torch import nn
@@ -236,8 +237,8 @@ except RuntimeError as error:
 # Somebody changed one number and forgot the other; no documentation is needed to find it.
 #
 # If the message does not suffice, build a *minimal reproducible example*: delete everything that the error does not need, until ten lines are left that show it.
-# Half of the time the cause becomes visible on the way.
-# In the other half you have something that others can run, and will answer.
+# Often the cause becomes visible on the way.
+# If not, you have something that others can run, and will answer.
 
 # %%
 layer = nn.Linear(32, 10)  # all that is left of the program
@@ -260,12 +261,19 @@ assert same
 # The way to know is always the same: an input whose answer you can compute by hand, the call, a comparison.
 #
 # Here is a claim that you will meet often: "`F.softmax` works along the last axis by default."
-# Three lines settle it.
+# Compare the result without an axis with those for each axis, for a matrix and for a tensor with three axes:
 
 # %%
-scores = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
 print("default of dim:", default(F.softmax, "dim"))
-assert torch.equal(F.softmax(scores, dim=-1).sum(1).round(), torch.ones(2))
+scores = torch.arange(24.0).reshape(2, 3, 4).sin()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for name, s in (("matrix", scores[0]), ("three axes", scores)):
+        same = [a for a in range(s.dim())
+                if torch.equal(F.softmax(s), F.softmax(s, dim=a))]
+        print(f"{name}: axis {same[0]} of {s.dim()}")
+        assert same == ([1] if s.dim() == 2 else [0])
+assert "Implicit dimension choice" in str(caught[0].message)
 
 # %% [markdown]
 # The default is no axis at all; PyTorch then guesses from the number of axes, and warns.
@@ -379,7 +387,7 @@ try:
 except RuntimeError as error:
     message = str(error)
 wrong_shape = (3, 32)
-assert "(32)" in message or "32" in message
+assert "(32)" in message and "(3)" in message
 assert tuple(y.T.shape) == wrong_shape
 assert F.mse_loss(prediction, y) == 1
 

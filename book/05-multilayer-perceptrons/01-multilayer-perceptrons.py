@@ -358,7 +358,7 @@ assert sum(sizes) == 43
 # Suppose first that both layers are affine and nothing else.
 # Then
 #
-# $$\mathbf{O} = \left(\mathbf{X}\mathbf{W}^{(1)}+\mathbf{b}^{(1)}\right)\mathbf{W}^{(2)}+\mathbf{b}^{(2)} = \mathbf{X}\mathbf{W}+\mathbf{b},\qquad \mathbf{W} = \mathbf{W}^{(1)}\mathbf{W}^{(2)},\quad \mathbf{b} = \mathbf{b}^{(1)}\mathbf{W}^{(2)}+\mathbf{b}^{(2)}. \tag{5.1.4}$$
+# $$\begin{gathered} \mathbf{O} = \left(\mathbf{X}\mathbf{W}^{(1)}+\mathbf{b}^{(1)}\right)\mathbf{W}^{(2)}+\mathbf{b}^{(2)} = \mathbf{X}\mathbf{W}+\mathbf{b}, \\[4pt] \mathbf{W} = \mathbf{W}^{(1)}\mathbf{W}^{(2)},\quad \mathbf{b} = \mathbf{b}^{(1)}\mathbf{W}^{(2)}+\mathbf{b}^{(2)}. \end{gathered} \tag{5.1.4}$$
 #
 # $\mathbf{O}\in\mathbb{R}^{n\times q}$ are the outputs, $\mathbf{W}\in\mathbb{R}^{d\times q}$ and $\mathbf{b}\in\mathbb{R}^{1\times q}$ the parameters of the single layer that does the same.
 # More parameters, the same functions.

@@ -324,7 +324,7 @@ assert test.mean() < 0.16
 # A finer measure is the *Rademacher complexity*: how well can the class agree with coin tosses?
 # For classifiers $f$ with values $\pm1$ it is
 #
-# $$\operatorname{Rad}(\mathcal{F}) = E_{\boldsymbol\sigma}\left[\max_{f\in\mathcal{F}}\frac1n\sum_{i=1}^n\sigma_if(\mathbf{x}^{(i)})\right],\qquad R[f]-R_{\mathrm{emp}}[f]\le\operatorname{Rad}(\mathcal{F})+3\sqrt{\frac{\log(2/\delta)}{2n}}. \tag{5.5.2}$$
+# $$\begin{gathered} \operatorname{Rad}(\mathcal{F}) = E_{\boldsymbol\sigma}\left[\max_{f\in\mathcal{F}}\frac1n\sum_{i=1}^n\sigma_if(\mathbf{x}^{(i)})\right], \\[4pt] R[f]-R_{\mathrm{emp}}[f]\le\operatorname{Rad}(\mathcal{F})+3\sqrt{\frac{\log(2/\delta)}{2n}}. \end{gathered} \tag{5.5.2}$$
 #
 # $\mathcal{F}$ is the class, $\mathbf{x}^{(1)},\dots,\mathbf{x}^{(n)}$ are the training inputs, $\boldsymbol\sigma\in\{-1,1\}^n$ are independent fair coins, and the inequality holds for all $f\in\mathcal{F}$ at once with probability $1-\delta$.
 # Fitting random labels is *measuring* this quantity.

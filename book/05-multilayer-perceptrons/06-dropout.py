@@ -136,7 +136,7 @@ torch.testing.assert_close(noisy, predicted, rtol=0.01, atol=0)
 # Here $h$ is the activation of one unit, a number, and $p$ with $0\le p<1$ is the *dropout probability*, a hyperparameter.
 # Expectation and variance follow at once:
 #
-# $$E[h'] = p\cdot0+(1-p)\frac h{1-p} = h,\qquad \operatorname{Var}(h') = (1-p)\frac{h^2}{(1-p)^2}-h^2 = h^2\frac p{1-p}. \tag{5.6.3}$$
+# $$\begin{gathered} E[h'] = p\cdot0+(1-p)\frac h{1-p} = h, \\[4pt] \operatorname{Var}(h') = (1-p)\frac{h^2}{(1-p)^2}-h^2 = h^2\frac p{1-p}. \end{gathered} \tag{5.6.3}$$
 #
 # For $h=3$ and $p=\frac12$ the new activation is 0 or 6, its mean 3 and its variance 9.
 # The standard deviation is proportional to the activation: noise of a fixed relative size, whatever the units of $h$.

@@ -24,7 +24,7 @@
 # %% [markdown]
 # # 6.7 GPUs
 #
-# A GPU multiplies large matrices ten to a hundred times faster than a processor, and a program that uses it carelessly runs no faster at all, or does not run.
+# A GPU multiplies large matrices many times faster than a processor, and a program that uses it carelessly runs no faster at all, or does not run.
 # Where does a tensor live, what happens when two of them live in different places, and why can a single `print` slow down a whole training?
 # You do not need a GPU for this section: most of it can be seen on any machine.
 
@@ -416,7 +416,7 @@ assert abs(results[0] / results[1] - 1) < 1e-4
 # #### Solution 6.7-2
 #
 # Two costs: each call takes some microseconds to start, whatever its size, and on the processor a product of two $n\times n$ matrices takes $2n^3$ operations.
-# The two meet where $2n^3$ divided by the speed of the processor equals the cost of starting, for edges of one or two hundred on usual machines.
+# The two meet where $2n^3$ divided by the speed of the processor equals the cost of starting; Figure 6.7.3 shows the place for your machine, if it has a GPU.
 # If the matrices have to be copied first, it is much later.
 # The results agree up to rounding, because the order of the sums differs.
 
