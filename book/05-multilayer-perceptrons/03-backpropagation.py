@@ -427,7 +427,7 @@ d2l.describe(ax, """Computational graph, drawn from the recorded tape. A
 # This is entry $(k,j)$ of a column times a row.
 # $\mathbf{W}^{(2)}$ reaches $J$ along two paths, and the contributions of all paths add up:
 #
-# $$\frac{\partial J}{\partial\mathbf{W}^{(2)}} = \operatorname{prod}\left(\frac{\partial J}{\partial\mathbf{o}},\frac{\partial\mathbf{o}}{\partial\mathbf{W}^{(2)}}\right)+\operatorname{prod}\left(\frac{\partial J}{\partial s},\frac{\partial s}{\partial\mathbf{W}^{(2)}}\right) = \frac{\partial J}{\partial\mathbf{o}}\,\mathbf{h}^\top+\lambda\mathbf{W}^{(2)}\ \in\mathbb{R}^{q\times h}. \tag{5.3.11}$$
+# $$\begin{gathered} \frac{\partial J}{\partial\mathbf{W}^{(2)}} = \operatorname{prod}\left(\frac{\partial J}{\partial\mathbf{o}},\frac{\partial\mathbf{o}}{\partial\mathbf{W}^{(2)}}\right)+\operatorname{prod}\left(\frac{\partial J}{\partial s},\frac{\partial s}{\partial\mathbf{W}^{(2)}}\right) \\[4pt] = \frac{\partial J}{\partial\mathbf{o}}\,\mathbf{h}^\top+\lambda\mathbf{W}^{(2)}\ \in\mathbb{R}^{q\times h}. \end{gathered} \tag{5.3.11}$$
 #
 # Here $\frac{\partial J}{\partial\mathbf{o}}\in\mathbb{R}^q$ comes from step 2 and $\mathbf{h}\in\mathbb{R}^h$ from the forward pass.
 # Step 5. To go on to the layer below we need the gradient of its output.
