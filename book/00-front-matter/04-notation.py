@@ -224,6 +224,8 @@ algebra = [
     (r"\mathbf{x}^\top\mathbf{y}",
      r"the dot product, also $\langle\mathbf{x},\mathbf{y}\rangle$", "x @ y"),
     (r"\mathbf{x}\otimes\mathbf{y}", "the outer product", "x.outer(y)"),
+    (r"\mathbf{X}\star\mathbf{K}", "the cross-correlation with a kernel",
+     "F.conv2d(X[None], torch.ones(1, 1, 1, 1))[0]"),
     (r"[\mathbf{x},\mathbf{y}]", "the concatenation", "torch.cat([x, y])"),
     (r"\|\mathbf{x}\|_p", r"the $\ell_p$ norm", "x.norm(p=1)"),
     (r"\|\mathbf{x}\|", r"the $\ell_2$ norm, the length", "x.norm()"),

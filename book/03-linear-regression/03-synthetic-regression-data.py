@@ -503,6 +503,8 @@ assert torch.equal(y[X[:, 0].argsort()], data.y[:1000][order])
 # %%
 # check 3.3-C4: validation is in order, training reshuffles, seeds repeat
 assert torch.equal(visited(data, train=False), rows[1000:])
+X, y = (torch.cat(column) for column in zip(*data.val_dataloader()))
+assert torch.equal(X, data.X[1000:]) and torch.equal(y, data.y[1000:])
 assert not torch.equal(visited(data, True), visited(data, True))
 twins = [SyntheticRegressionData(
     w_true, b_true, generator=torch.Generator().manual_seed(7))

@@ -248,6 +248,9 @@ print("outputs", tuple(Y_hat.shape), " labels", tuple(Y.shape),
       " gradients recorded:", Y_hat.requires_grad)
 assert Y_hat.shape == (10_000, 10) and Y.shape == (10_000,)
 assert not Y_hat.requires_grad and torch.equal(Y, data.y_val)
+for mode in (True, False):  # each mode is given back
+    predict(model.train(mode), data.val_dataloader())
+    assert model.training == mode
 
 # %% [markdown]
 # The last entry of the history must be the accuracy of these outputs.
