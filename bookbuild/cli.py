@@ -1,6 +1,7 @@
 """The verbs: `python -m bookbuild VERB [SECTION ...]`; a section is `3.4`, a chapter `3`, or a path."""
 
 import argparse
+import errno
 import os
 import sys
 from typing import Any
@@ -17,6 +18,12 @@ def main(argv: list[str] | None = None) -> int:
         return int(args.function(book, args))
     except BookError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        print(f"error: {error.filename or args.verb}: {error.strerror}. What had finished is kept; make room or name another folder for\n"
+              "  executed notebooks (BOOK_STORE), data (D2L_CACHE) or scratch files (TMPDIR), and start again.", file=sys.stderr)  # fmt: skip
         return 1
     except KeyboardInterrupt:
         print("interrupted; what had finished is kept.", file=sys.stderr)

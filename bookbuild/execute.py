@@ -75,6 +75,19 @@ class Watch(threading.Thread):
                 return
 
 
+def end_with(parent: int) -> None:
+    """In a worker of a pool: end it and its kernel when the process that started the pool is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        for process in psutil.Process().children(recursive=True):
+            _kill(process)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _memory(process: psutil.Process) -> int:
     try:
         return int(process.memory_info().rss)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from nbformat import NotebookNode
 
 from . import keys, pair
 from .book import Book, BookError, Section, checks_in
-from .execute import Job, Outcome, execute
+from .execute import Job, Outcome, end_with, execute
 from .store import Store, write_text
 
 DEFAULTS: dict[str, dict[str, float]] = {
@@ -128,7 +129,7 @@ def executor(scheduler: str | None, profile: str) -> Iterator[Executor]:
             yield client.get_executor(pure=False, retries=1, **({"resources": {"GPU": 1}} if profile == "gpu" else {}))
         return
     workers = 1 if profile == "gpu" else int(os.environ.get("BOOK_WORKERS", WORKERS))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)) as pool:
         try:
             yield pool
         except BaseException:
@@ -201,6 +202,8 @@ def run(
         return [results[p.section.id] for p in plans]
     past = {name: float(str(record.get("seconds", 0))) for name, record in store.records().items()}
     todo.sort(key=lambda p: -past.get(p.section.id, float("inf")))
+    if os.environ.get("BOOK_ORDER"):  # a seed: no notebook may rely on another one that ran before
+        random.Random(os.environ["BOOK_ORDER"]).shuffle(todo)
     workers = 1 if profile == "gpu" else int(os.environ.get("BOOK_WORKERS", WORKERS))
     begin = time.monotonic()
     with executor(scheduler, profile) as pool, Progress([p.section.id for p in todo], past, workers) as progress:

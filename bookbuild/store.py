@@ -6,20 +6,26 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbformat import NotebookNode
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    for left in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed while it wrote
+        if not psutil.pid_exists(int(left.name.split(".")[-3])):
+            left.unlink(missing_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
         os.chmod(part, 0o644)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         Path(part).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk is told without saying where
         raise
 
 

@@ -7,6 +7,7 @@ SHA-256 before a file is used. Without the real data it makes a *stand-in* of th
 says so. ``D2L_DATA`` decides: ``auto`` (default), ``real`` or ``standin``; ``D2L_CACHE`` names the cache folder.
 """
 
+import errno
 import gzip
 import hashlib
 import json
@@ -35,6 +36,8 @@ MODES = ("auto", "real", "standin")
 _announced: set[str] = set()  # stand-ins that this process has told of
 #: Seconds to wait for a connection, and for the next bytes of a download.
 TIMEOUT = (5, 15)
+#: Errors of a disk that takes no more.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DataError(RuntimeError):
@@ -174,6 +177,10 @@ def _alone(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left
         scratch.mkdir()
         yield scratch
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DataError(f"{folder.parent} cannot be written ({error}); make room, or name another folder (for data sets in D2L_CACHE).") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         lock.release()
@@ -243,6 +250,8 @@ def _obtain(name: str, file: str, spec: dict[str, Any], target: Path, scratch: P
             _copy(source, scratch / file, spec)
             _check(scratch / file, spec)
         except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise  # no fault of the source, and no other one would help
             tried.append(f"{source}: {type(error).__name__}: {error}")
             if not isinstance(error, OSError) or isinstance(error, gzip.BadGzipFile):
                 damaged = True

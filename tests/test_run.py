@@ -173,6 +173,38 @@ def test_dask_cluster_gives_the_same(mini):
         assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(pair.reference(b.section, b.notebook, b.key, "real"))
 
 
+@pytest.mark.slow
+def test_a_lost_worker_loses_nothing(mini):
+    """One of two Dask workers is killed while it runs a notebook; another one takes it over, and the outputs are the same."""
+    import os
+    import signal
+    import threading
+    import time
+
+    from distributed import Client, LocalCluster
+
+    for i in range(4):
+        mini.add(f"n{i}", "import time", "time.sleep(1.5)", f"print({i} + 1)")
+    book: Book = mini.book
+    done: list[list] = []
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, Client(cluster, set_as_default=False) as client:
+        thread = threading.Thread(target=lambda: done.append(run(book, book.notebooks, fresh=True, scheduler=cluster.scheduler_address)))
+        thread.start()
+        limit = time.monotonic() + 60
+        while not any(client.processing().values()):
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        time.sleep(2.0)  # into a notebook
+        victim = next(worker.pid for worker in cluster.workers.values() if worker.worker_address in client.processing())
+        os.kill(victim, signal.SIGKILL)
+        thread.join(120)
+    there = done[0]
+    here = run(book, book.notebooks, fresh=True)
+    for a, b in zip(there, here, strict=True):
+        assert a.ok and b.ok
+        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(pair.reference(b.section, b.notebook, b.key, "real"))
+
+
 def test_interrupted_store_write_leaves_nothing(mini, monkeypatch):
     import os
 
