@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,8 @@ def generate(root: Path, count: int) -> None:
         text += f'[[chapter]]\nnumber = {chapter}\ntitle = "Part {chapter}"\nfolder = "{folder.name}"\npart = "Basics"\nsections = [\n' + ",\n".join(rows) + "\n]\n"
     (root / "book" / "contents.toml").write_text(text)
     (root / "pyproject.toml").write_text("[tool.bookbuild]\n")
-    (root / "d2l_helpers").symlink_to(ROOT / "d2l_helpers")
+    shutil.copytree(ROOT / "d2l_helpers", root / "d2l_helpers", ignore=shutil.ignore_patterns("__pycache__", "chapters"))
+    (root / "d2l_helpers" / "chapters").mkdir()
 
 
 def fill_store(root: Path) -> None:

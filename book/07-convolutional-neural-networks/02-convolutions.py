@@ -33,7 +33,7 @@
 # - compute the receptive field of any stack of layers, and check it with gradients;
 # - design kernels that blur, sharpen and differentiate.
 #
-# **Cost**: half a minute on a CPU, no use of a GPU; Fashion-MNIST (31 MB) for one picture, shared with Section 4.2.
+# **Cost**: half a minute on a CPU, no use of a GPU; Fashion-MNIST (31 MB) for one picture, shared with [Section 4.2](../04-linear-classification/02-image-classification-dataset.ipynb).
 
 # %%
 import math
@@ -489,7 +489,7 @@ torch.testing.assert_close(convolve2d(image, K_strict), target,
 # ![Side view of three layers with three taps each. With stride 1 one element of layer 3 sees 3 elements of layer 2, 5 of layer 1 and 7 inputs. With stride 2 it sees 3, 7 and 15.](img/corr-receptive-field.svg)
 #
 # **Figure 7.2.6.** One row through three layers of width 3.
-# With stride 1 each layer adds two inputs; when windows move by two places instead (*stride* 2, Section 7.3), each layer more than doubles the field.
+# With stride 1 each layer adds two inputs; when windows move by two places instead (*stride* 2, [Section 7.3](03-padding-and-stride.ipynb)), each layer more than doubles the field.
 #
 # Let layer $\ell$ have a window of size $k_\ell$ that moves by $s_\ell$ elements.
 # Let $j_\ell$, the *jump*, be the distance in input pixels between neighbouring elements of layer $\ell$.
@@ -499,7 +499,7 @@ torch.testing.assert_close(convolve2d(image, K_strict), target,
 #
 # where $r_\ell$ is the side of the receptive field in input pixels; height and width are computed separately.
 # For two $2\times2$ layers $r_1=1+1=2$ and $r_2=2+1=3$.
-# Padding (Section 7.3) does not change the size, only where the field begins; near the border a part of it, and in deep networks most of it, lies outside the image.
+# Padding ([Section 7.3](03-padding-and-stride.ipynb)) does not change the size, only where the field begins; near the border a part of it, and in deep networks most of it, lies outside the image.
 
 # %% tags=["export"]
 def receptive_field(layers):
@@ -541,7 +541,7 @@ def receptive_field_by_grad(net, input_shape, position):
     return tuple(seen.amin(0).tolist()), tuple(seen.amax(0).tolist())
 
 # %% [markdown]
-# The test is the body of LeNet, which Section 7.6 trains: two $5\times5$ convolutions, the first with padding 2, each followed by pooling, an average over $2\times2$ windows with stride 2.
+# The test is the body of LeNet, which [Section 7.6](06-lenet.ipynb) trains: two $5\times5$ convolutions, the first with padding 2, each followed by pooling, an average over $2\times2$ windows with stride 2.
 # Its maps have $5\times5$ elements, and we look at the one in the middle and at two corners.
 
 # %%
@@ -853,7 +853,7 @@ assert layer.weight.grad is not None
 #
 # Write each window as a row; `F.unfold` does it, with the windows as columns.
 # The product with the kernel as a column holds all outputs, in reading order.
-# This costs memory, since a pixel is stored once for each window that it lies in, but matrix products are fast; Section 7.4 extends it to channels.
+# This costs memory, since a pixel is stored once for each window that it lies in, but matrix products are fast; [Section 7.4](04-channels.ipynb) extends it to channels.
 
 # %%
 image7, K23 = torch.randn(7, 8, dtype=f64), torch.randn(2, 3, dtype=f64)

@@ -121,7 +121,7 @@ d2l.describe(axes, """Three 6 by 6 grids of counts. With a 1 by 1 kernel all
 # $$(n_h-k_h+p_h+1)\times(n_w-k_w+p_w+1). \tag{7.3.1}$$
 #
 # Here $n_h\times n_w$ is the shape of the input and $k_h\times k_w$ that of the kernel.
-# It is the formula of Section 7.2 with $n_h+p_h$ and $n_w+p_w$ in place of $n_h$ and $n_w$.
+# It is the formula of [Section 7.2](02-convolutions.ipynb) with $n_h+p_h$ and $n_w+p_w$ in place of $n_h$ and $n_w$.
 #
 # Take the example of that section, the numbers 0 to 8 as input and 0 to 3 as kernel, and add one zero on every side, $p_h=p_w=2$.
 # The output grows from $2\times2$ to $(3-2+2+1)\times(3-2+2+1)=4\times4$.

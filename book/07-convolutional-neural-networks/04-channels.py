@@ -63,7 +63,7 @@ d2l.use_style()
 # $$
 #
 # Here $\mathsf{X}$ is the input of shape $c_\mathrm{i} \times h \times w$, with $c_\mathrm{i}$ channels of $h \times w$ pixels; $\mathsf{K}$ is the kernel of shape $c_\mathrm{i} \times k_h \times k_w$; $u$ is the bias, a number; $\mathbf{Y}$ is the output, a matrix of shape $(h-k_h+1) \times (w-k_w+1)$.
-# Unlike in Section 7.1 the channel is the first axis, as in PyTorch, and the offsets $a$, $b$ start at the upper left corner of the window.
+# Unlike in [Section 7.1](01-from-dense-to-convolution.ipynb) the channel is the first axis, as in PyTorch, and the offsets $a$, $b$ start at the upper left corner of the window.
 # The inner two sums are the cross-correlation of [Section 7.2](02-convolutions.ipynb) in channel $c$.
 # The outer sum is new, and it runs over *all* channels: there is no window in the direction of the channels, because channel 3 is no neighbour of channel 4 in any useful sense.
 #

@@ -558,7 +558,7 @@ assert (stochastic_pool2d(torch.zeros(4, 4), 2, rng) == 0).all()
 assert abs(draws.mean().item() - 3.25) < 0.03  # 6 standard errors
 
 # %% [markdown]
-# To see the three side by side we take a bag from Fashion-MNIST and filter it with the Sobel kernels of Section 7.2, across and down.
+# To see the three side by side we take a bag from Fashion-MNIST and filter it with the Sobel kernels of [Section 7.2](02-convolutions.ipynb), across and down.
 # The length of the two responses is a map that is bright at edges of every direction.
 
 # %%
@@ -600,7 +600,7 @@ d2l.describe(axes, """A handbag, the map of its edges, and this map at half the
 # PyTorch writes it as `nn.AdaptiveAvgPool2d(1)`.
 # *Adaptive pooling* turns the question round: it is given the output size and chooses the windows accordingly (Exercise 7.5-6).
 #
-# With a convolution that wraps around the border, the average over all positions is invariant under circular shifts, exactly as Section 7.1 promised.
+# With a convolution that wraps around the border, the average over all positions is invariant under circular shifts, exactly as [Section 7.1](01-from-dense-to-convolution.ipynb) promised.
 
 # %%
 head = nn.AdaptiveAvgPool2d(1)
