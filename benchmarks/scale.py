@@ -57,7 +57,9 @@ def generate(root: Path, count: int) -> None:
             number = n - first + 1
             rows.append(f'  {{ id = "{chapter}.{number}", title = "Section {n}", file = "{number:02}-section", checks = 1, exercises = 0 }}')
             (folder / f"{number:02}-section.py").write_text(HEADER + BODY.format(id=f"{chapter}.{number}", n=n))
-        text += f'[[chapter]]\nnumber = {chapter}\ntitle = "Part {chapter}"\nfolder = "{folder.name}"\npart = "Basics"\nsections = [\n' + ",\n".join(rows) + "\n]\n"
+        text += (
+            f'[[chapter]]\nnumber = {chapter}\ntitle = "Part {chapter}"\nfolder = "{folder.name}"\npart = "Basics"\nsections = [\n' + ",\n".join(rows) + "\n]\n"
+        )
     (root / "book" / "contents.toml").write_text(text)
     (root / "pyproject.toml").write_text("[tool.bookbuild]\n")
     shutil.copytree(ROOT / "d2l_helpers", root / "d2l_helpers", ignore=shutil.ignore_patterns("__pycache__", "chapters"))

@@ -290,6 +290,11 @@ kernel = make_lenet(0).net[0].weight
 assert math.isclose(bound, 0.1852, abs_tol=1e-4)
 assert 0.9 * bound < kernel.abs().max() <= bound
 assert make_lenet(0).net[7].weight.abs().max() <= math.sqrt(6 / 520)
+he = nn.Sequential(nn.Conv2d(16, 64, 5), nn.ReLU(), nn.Linear(500, 99))
+he.apply(init_he)  # variance 2 / fan in, and no bias
+assert abs(he[0].weight.std() / math.sqrt(2 / (16 * 25)) - 1) < 0.05
+assert abs(he[2].weight.std() / math.sqrt(2 / 500) - 1) < 0.05
+assert he[0].bias.abs().max() == he[2].bias.abs().max() == 0
 
 # %%
 def train_and_report(model, data, epochs):
@@ -677,7 +682,7 @@ pooled = nn.Sequential(
     conv_block(1, 8), nn.MaxPool2d(2), conv_block(8, 16), nn.MaxPool2d(2),
     conv_block(16, 64), nn.AdaptiveAvgPool2d(1),  # (n, 64, 1, 1)
     nn.Flatten(), nn.Linear(64, 10)).to(device)
-train(pooled, X[:6000], y[:6000], 2, 0)
+train(pooled, X[:5000], y[:5000], 2, 0)
 movers = {"MLP": nets[wide], "LeNet": nets["LeNet"],
           "global pooling": pooled}
 
