@@ -682,7 +682,7 @@ pooled = nn.Sequential(
     conv_block(1, 8), nn.MaxPool2d(2), conv_block(8, 16), nn.MaxPool2d(2),
     conv_block(16, 64), nn.AdaptiveAvgPool2d(1),  # (n, 64, 1, 1)
     nn.Flatten(), nn.Linear(64, 10)).to(device)
-train(pooled, X[:5000], y[:5000], 2, 0)
+train(pooled, X[:6000], y[:6000], 2, 0)
 movers = {"MLP": nets[wide], "LeNet": nets["LeNet"],
           "global pooling": pooled}
 
@@ -747,7 +747,7 @@ def draw(fig, shift_by, network):
 d2l.sliders(draw, """Left a sneaker, moved to the right by some pixels;
     right the probabilities of the ten classes in the eyes of one network,
     the true class in orange.""", figsize=(5.6, 2.7),
-            shift_by=[0, 2, 4, 6], network=list(movers))
+            shift_by=[0, 3, 6], network=list(movers))
 
 # %% [markdown]
 # **Figure 7.6.9.** One sneaker on its way to the right, judged by three networks.
@@ -967,7 +967,8 @@ if full_run:
 #
 # The convolutions take any size.
 # LeNet's first dense layer has weights for $16\cdot5\cdot5$ inputs, gets $16\cdot6\cdot6$, and stops.
-# Global pooling leaves as many numbers as there are channels, whatever the size of the maps, so the network works, and a black frame changes little for it.
+# Global pooling leaves as many numbers as there are channels, whatever the size of the maps, so the network works without a change.
+# It is somewhat less accurate, because the black frame lowers the averages.
 
 # %%
 large = F.pad(data.X_val[:1000], (2, 2, 2, 2))  # (1000, 1, 32, 32)
@@ -981,7 +982,7 @@ with torch.no_grad():
 share = accuracy(pooled, large, data.y_val[:1000])
 assert scores_large.shape == (1000, 10) and "shapes" in message
 if full_run and real:
-    assert share > 0.8 * by_shift["global pooling"][0]
+    assert share > 0.3  # three times chance, without any training on it
 
 # %% [markdown]
 # ## Sources
