@@ -162,6 +162,26 @@ def test_data_on_a_full_disk(tmp_path: Path, small_disk: Path, source: str):
     assert not [p for p in (small_disk / "data").rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
+def test_a_read_only_data_folder(small_disk: Path):
+    """What lies there is used; what does not is an error that says what to do."""
+    code = "from d2l_helpers import standins; from pathlib import Path; import sys; standins.MAKERS['kaggle-house'](Path(sys.argv[1]))"
+    with_path = os.environ | {"PYTHONPATH": str(ROOT)}
+    name = subprocess.run(
+        [sys.executable, "-c", "from d2l_helpers import standins; print(standins.version('kaggle-house'))"], capture_output=True, text=True, env=with_path
+    )
+    there = small_disk / f"kaggle-house-standin-{name.stdout.strip()}"
+    there.mkdir()
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(there)], check=True, env=with_path)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    code = "import d2l_helpers as d2l\nfor name in ('kaggle-house', 'fashion-mnist'):\n    try:\n        print(d2l.fetch(name).source)\n    except d2l.DataError as error:\n        print(error)\n"
+    environment = with_path | {"D2L_CACHE": str(small_disk), "D2L_DATA": "standin", "D2L_OFFLINE": "1"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    lines = result.stdout.splitlines()
+    assert lines[1] == "standin", result.stdout + result.stderr
+    assert lines[2].startswith(f"{small_disk} cannot be written (") and "Read-only file system" in lines[2] and "D2L_CACHE" in lines[2]
+
+
 if __name__ == "__main__":
     os.environ["BOOK_WEEKLY"] = "1"
     sys.exit(pytest.main([__file__, "-q", "-k", "twenty"]))
