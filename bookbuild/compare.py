@@ -108,22 +108,38 @@ def _html_difference(a: str, b: str, rtol: float, timing: bool) -> str | None:
     return None if same_text(one.rest, two.rest, rtol, timing) else f"expected {_short(one.rest)}, got {_short(two.rest)}"
 
 
-def _data_difference(a: Any, b: Any, rtol: float, path: str = "") -> str | None:
-    """First place where two figures' data differ."""
+def _largest(values: Any) -> float:
+    """The largest size of a finite number in a list; 0 for anything else."""
+    numbers = values if isinstance(values, list) else []
+    return max((abs(float(v)) for v in numbers if isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)), default=0.0)
+
+
+def _data_difference(a: Any, b: Any, rtol: float, path: str = "", axes: dict[str, float] | None = None) -> str | None:
+    """First place where two figures' data differ; `axes` has the largest number that is drawn along x and along y."""
     if isinstance(a, dict) and isinstance(b, dict):
         if set(a) != set(b):
             return f"{path or 'figure'}: expected {sorted(a)}, got {sorted(b)}"
-        return next((d for k in a if (d := _data_difference(a[k], b[k], rtol, f"{path}.{k}".strip(".")))), None)
+        if "lines" in a:
+            axes = {k: max((_largest(drawn.get(k)) for part in ("lines", "points") for drawn in a[part]), default=0.0) for k in "xy"}
+        if "mean" in a and "values" in a:
+            axes = {"mean": _largest(a["values"])}  # the mean of positive and negative values may be anything near 0
+        for k in a:
+            scale = (axes or {}).get(k, 0.0)
+            if k == "mean" and isinstance(a[k], float) and isinstance(b[k], float) and abs(a[k] - b[k]) <= 0.2 * rtol * scale:
+                continue
+            inner = {"": scale} if k in "xy" else axes
+            if d := _data_difference(a[k], b[k], rtol, f"{path}.{k}".strip("."), inner):
+                return d
+        return None
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             return f"{path}: expected {len(a)} entries, got {len(b)}"
-        numbers = [v for v in a if isinstance(v, (int, float)) and not isinstance(v, bool)]
-        scale = max((abs(float(v)) for v in numbers if math.isfinite(v)), default=0.0)
+        scale = max(_largest(a), (axes or {}).get("", 0.0))
         for i, (x, y) in enumerate(zip(a, b, strict=True)):
             if isinstance(x, float) and isinstance(y, (int, float)):
                 if abs(x - y) > max(rtol * max(abs(x), abs(y)), ATOL, 0.2 * rtol * scale):
                     return f"{path}[{i}]: expected {x:g}, got {y:g}"
-            elif d := _data_difference(x, y, rtol, f"{path}[{i}]"):
+            elif d := _data_difference(x, y, rtol, f"{path}[{i}]", axes):
                 return d
         return None
     if isinstance(a, float) and isinstance(b, (int, float)):
@@ -166,7 +182,9 @@ def coalesce(outputs: list[Any]) -> list[Any]:
 
 
 def tolerance(tags: list[str]) -> float:
-    """The tag `rtol=0.1` of a cell, else the default."""
+    """The tag `rtol=0.1` of a cell, else the default; with `chaotic` any number passes, but not another structure or text."""
+    if "chaotic" in tags:
+        return 1e9
     return next((float(tag[5:]) for tag in tags if tag.startswith("rtol=")), RTOL)
 
 

@@ -121,3 +121,21 @@ def test_other_kinds_differ():
     error = {"output_type": "error", "ename": "ValueError", "evalue": "bad 1", "traceback": []}
     assert "expected stream, got error" in differences([stream("x")], [error])[0]
     assert "ValueError" in differences([{**error, "ename": "TypeError"}], [error])[0]
+
+
+def test_what_is_small_on_the_axis_is_small():
+    """Differences that nobody can see: near zero in a wide picture, or the mean of positive and negative weights."""
+
+    def figure(y: float, mean: float) -> list[dict]:
+        axis = {"title": "", "xlabel": "", "ylabel": "", "bars": [], "points": []}
+        axis["lines"] = [{"label": "a", "n": 1, "x": [0.0], "y": [y]}, {"label": "b", "n": 1, "x": [1.0], "y": [100.0]}]
+        axis["images"] = [{"shape": [1, 2], "values": [-0.5, 0.5], "mean": mean}]
+        return [{"output_type": "display_data", "metadata": {}, "data": {FIGURE_MIME: {"alt": "x", "axes": [axis]}, "image/png": ""}}]
+
+    assert differences(figure(0.01, 0.0), figure(0.03, 0.0005)) == []
+    assert "lines[0].y[0]" in differences(figure(0.01, 0.0), figure(0.5, 0.0))[0]
+    assert "images[0].mean" in differences(figure(0.01, 0.0), figure(0.01, 0.01))[0]
+    assert differences(figure(0.01, 0.0), figure(9.0, 5.0), ["chaotic"]) == []
+    changed = figure(0.01, 0.0)
+    changed[0]["data"][FIGURE_MIME]["axes"][0]["lines"].pop()
+    assert "expected 2 entries" in differences(figure(0.01, 0.0), changed, ["chaotic"])[0]

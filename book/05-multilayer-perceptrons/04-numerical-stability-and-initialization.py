@@ -987,7 +987,7 @@ def train_all(scheme, act, depth=20, lr=0.02, optimizer=torch.optim.SGD,
         accuracy.append(hits.mean(dim=1))
     return torch.stack(accuracy, dim=1), params
 
-# %% tags=["rtol=0.4"]
+# %% tags=["chaotic"]
 runs = {"tanh, Xavier": train_all("xavier", torch.tanh)[0],
         "ReLU, He": train_all("he", torch.relu)[0],
         "ReLU, default": train_all("default", torch.relu)[0],
@@ -1088,7 +1088,7 @@ for lr in (0.02, 0.1, 1.0, 3.0):
         W, b = params[0]  # (S, 784, 64), (S, 1, 64)
         H = torch.relu(torch.baddbmm(b, X.expand(len(W), -1, -1), W))
     dead[lr] = (H == 0).all(dim=1).double().mean().item()
-    print(f"lr {lr:4}: {dead[lr]:4.0%} dead, "
+    print(f"lr {lr:4}: share dead {dead[lr]:.2f}, "
           f"accuracy {accuracy.mean().item():.1f}")
 assert dead[0.02] == 0
 if full_run:
