@@ -104,6 +104,7 @@ def plan(book: Book, sections: list[Section], profile: str, fresh: bool) -> list
 def job_of(book: Book, item: Plan) -> Job:
     section = item.section
     limits = {**DEFAULTS[item.profile], **book.settings.get("limits", {}), **(section.settings.get("limits") or {})}
+    patience = float(os.environ.get("BOOK_PATIENCE", "1"))  # a slow or busy machine
     environment = {
         "OMP_NUM_THREADS": os.environ.get("BOOK_THREADS", "1"),
         "MKL_NUM_THREADS": os.environ.get("BOOK_THREADS", "1"),
@@ -115,7 +116,7 @@ def job_of(book: Book, item: Plan) -> Job:
         environment["D2L_DEVICE"] = "cpu"
     return Job(
         section.id, nbformat.writes(section.notebook), section.profile(item.profile), str(section.path.parent), environment,
-        limits["seconds"], limits["cell_seconds"], limits["memory_mb"], tuple(section.settings.get("data") or ()),
+        patience * limits["seconds"], patience * limits["cell_seconds"], limits["memory_mb"], tuple(section.settings.get("data") or ()),
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def run(number: int) -> tuple[int, float, str]:
     _, environment, busy = RUNS[number - 1]
     python, begin = os.environ.get("BOOK_PYTHON", sys.executable), time.monotonic()
     with tempfile.TemporaryDirectory() as store, load(busy):
-        settings = os.environ | {"BOOK_STORE": store, "BOOK_ORDER": str(number), **environment}
+        settings = os.environ | {"BOOK_STORE": store, "BOOK_ORDER": str(number), "BOOK_PATIENCE": "5", **environment}
         done = subprocess.run([python, "-m", "bookbuild", "check", "--fresh"], cwd=ROOT, env=settings, capture_output=True, text=True)
     return done.returncode, time.monotonic() - begin, done.stdout + done.stderr
 
