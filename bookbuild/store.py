@@ -24,7 +24,7 @@ def write_text(path: Path, text: str) -> None:
         os.replace(part, path)
     except BaseException as error:
         Path(part).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)  # a full disk is told without saying where
         raise
 
