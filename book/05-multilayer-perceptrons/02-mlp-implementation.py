@@ -298,7 +298,7 @@ assert (Z == 0).sum() <= 10
 # A column of $\mathbf{W}^{(1)}$ has one weight for each pixel and can be drawn as an image, as the columns of softmax regression in [Section 4.4](../04-linear-classification/04-softmax-regression-scratch.ipynb).
 # We choose the units with the largest weights.
 
-# %% tags=["rtol=0.2"]
+# %% tags=["chaotic"]
 norms = model.W1.detach().norm(dim=0)  # (256,)
 chosen = norms.argsort(descending=True)[:16]
 _, axes = plt.subplots(2, 8, figsize=(7.2, 2.1))
