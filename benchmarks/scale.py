@@ -80,7 +80,15 @@ def fill_store(root: Path) -> None:
         for count, (_, cell) in enumerate(section.code_cells(), 1):
             cell["execution_count"] = count
             cell["outputs"] = [nbformat.v4.new_output("stream", text=f"the total of section {n} is {n + 1}\n")] if "print" in cell.source else []
-        notebook.metadata["record"] = {"section": section.id, "status": "ok", "seconds": 1.0, "peak_mb": 60, "profile": "cpu", "device": "cpu", "checks": [1]}
+        notebook.metadata["record"] = {
+            "section": section.id,
+            "status": "ok",
+            "seconds": 1.0,
+            "peak_mb": 60,
+            "profile": "cpu",
+            "device": "cpu",
+            "checks": section.marked_checks,
+        }
         store.put(keys.key(section, "cpu", "real", sources), notebook)
 
 
@@ -103,7 +111,7 @@ def measure(count: int, site: bool) -> dict[str, float]:
         generate(root, count)
         fill_store(root)
         verb = ["--root", str(root)]
-        step("first pairing", lambda: main([*verb, "accept"]))
+        step("outputs taken over", lambda: main([*verb, "accept"]))
         step("nothing changed", lambda: main([*verb, "run"]))
         path = root / "book" / "01-part" / "02-section.py"
         path.write_text(path.read_text().replace("total = 1 + 1", "total = 1 + 1 + 0").replace("total == 1 + 1", "total == 2"))
@@ -139,7 +147,7 @@ def main() -> int:
     good, small, large = True, rows[0], rows[1]
     for name in [k for k in small if "MB" not in k and k != "one file changed"]:
         good &= goal(f"{name}: cost of a notebook, {sizes[1]} over {sizes[0]}", (large[name] / sizes[1]) / (small[name] / sizes[0]), 1.5)
-    good &= goal("memory, a thousandth of a notebook more", (large["MB"] - small["MB"]) / (sizes[1] - sizes[0]), 0.5, " MB")
+    good &= goal("memory for each further notebook", (large["MB"] - small["MB"]) / (sizes[1] - sizes[0]), 0.5, " MB")
     return 0 if good else 1
 
 

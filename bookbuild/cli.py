@@ -8,13 +8,15 @@ from typing import Any
 
 from . import check, export, pair
 from .book import Book, BookError, Section
-from .run import Result, run, shard
+from .run import Result, run, shard, store_of
+from .store import sweep
 
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         book = Book(args.root)
+        sweep(book.root / "book", book.root / export.PACKAGE, store_of(book).folder, book.root / "build" / "records", book.root / "build" / "failed")
         return int(args.function(book, args))
     except BookError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -129,8 +131,6 @@ def _from_notebook(book: Book, args: argparse.Namespace) -> int:
 
 def _merge(book: Book, args: argparse.Namespace) -> int:
     from pathlib import Path
-
-    from .run import store_of
 
     for folder in args.sections:
         if not Path(folder).is_dir():

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 RTOL, ATOL = 5e-3, 1e-6
+CHAOTIC = 1e9  # for figures of a cell with this tag: any number passes, but not another structure or text
 IMAGE_TOLERANCE = 0.02
 FIGURE_MIME = "application/vnd.d2l.figure+json"
 NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<![\w])[-+]?(?:nan|inf)(?![\w])")
@@ -114,36 +115,34 @@ def _largest(values: Any) -> float:
     return max((abs(float(v)) for v in numbers if isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)), default=0.0)
 
 
-def _data_difference(a: Any, b: Any, rtol: float, path: str = "", axes: dict[str, float] | None = None) -> str | None:
-    """First place where two figures' data differ; `axes` has the largest number that is drawn along x and along y."""
+def _scales(figure: dict[str, Any]) -> dict[str, float]:
+    """Sizes by which numbers of this part of a figure are measured: the largest one drawn along x and y, or in an image."""
+    if "lines" in figure:
+        drawn = [row for part in ("lines", "points") for row in figure[part]]
+        return {k: max((_largest(row.get(k)) for row in drawn), default=0.0) for k in "xy"}
+    if "mean" in figure and "values" in figure:  # the mean of positive and negative values may be anything near 0
+        return {"mean": _largest(figure["values"])}
+    return {}
+
+
+def _data_difference(a: Any, b: Any, rtol: float, path: str = "", scales: dict[str, float] | None = None, scale: float = 0.0) -> str | None:
+    """First place where two figures' data differ; `scales` has the size for the numbers under a key, `scale` that for a and b."""
     if isinstance(a, dict) and isinstance(b, dict):
         if set(a) != set(b):
             return f"{path or 'figure'}: expected {sorted(a)}, got {sorted(b)}"
-        if "lines" in a:
-            axes = {k: max((_largest(drawn.get(k)) for part in ("lines", "points") for drawn in a[part]), default=0.0) for k in "xy"}
-        if "mean" in a and "values" in a:
-            axes = {"mean": _largest(a["values"])}  # the mean of positive and negative values may be anything near 0
-        for k in a:
-            scale = (axes or {}).get(k, 0.0)
-            if k == "mean" and isinstance(a[k], float) and isinstance(b[k], float) and abs(a[k] - b[k]) <= 0.2 * rtol * scale:
-                continue
-            inner = {"": scale} if k in "xy" else axes
-            if d := _data_difference(a[k], b[k], rtol, f"{path}.{k}".strip("."), inner):
-                return d
-        return None
+        scales = (scales or {}) | _scales(a)
+        inside = (_data_difference(a[k], b[k], rtol, f"{path}.{k}".strip("."), scales, scales.get(k, 0.0)) for k in a)
+        return next((d for d in inside if d), None)
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             return f"{path}: expected {len(a)} entries, got {len(b)}"
-        scale = max(_largest(a), (axes or {}).get("", 0.0))
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            if isinstance(x, float) and isinstance(y, (int, float)):
-                if abs(x - y) > max(rtol * max(abs(x), abs(y)), ATOL, 0.2 * rtol * scale):
-                    return f"{path}[{i}]: expected {x:g}, got {y:g}"
-            elif d := _data_difference(x, y, rtol, f"{path}[{i}]", axes):
-                return d
-        return None
+        scale = max(_largest(a), scale)
+        inside = (_data_difference(x, y, rtol, f"{path}[{i}]", scales, scale) for i, (x, y) in enumerate(zip(a, b, strict=True)))
+        return next((d for d in inside if d), None)
     if isinstance(a, float) and isinstance(b, (int, float)):
-        return None if abs(a - b) <= max(rtol * max(abs(a), abs(b)), ATOL) else f"{path}: expected {a:g}, got {b:g}"
+        allowed = max(rtol * max(abs(a), abs(b)), ATOL, 0.2 * rtol * scale)
+        same = a == b or abs(a - b) <= allowed or (math.isnan(a) and math.isnan(b))
+        return None if same else f"{path}: expected {a:g}, got {b:g}"
     if isinstance(a, str) and isinstance(b, str):
         return None if same_text(a, b, rtol) else f"{path}: expected {a!r}, got {b!r}"
     return None if a == b else f"{path}: expected {a!r}, got {b!r}"
@@ -182,9 +181,7 @@ def coalesce(outputs: list[Any]) -> list[Any]:
 
 
 def tolerance(tags: list[str]) -> float:
-    """The tag `rtol=0.1` of a cell, else the default; with `chaotic` any number passes, but not another structure or text."""
-    if "chaotic" in tags:
-        return 1e9
+    """The tag `rtol=0.1` of a cell, else the default."""
     return next((float(tag[5:]) for tag in tags if tag.startswith("rtol=")), RTOL)
 
 
@@ -192,18 +189,19 @@ def differences(expected: list[Any], got: list[Any], tags: list[str] | None = No
     """What is different between the stored and the new outputs of a cell; empty if they agree."""
     tags = tags or []
     timing, rtol = "timing" in tags, tolerance(tags)
+    drawn = CHAOTIC if "chaotic" in tags else rtol
     expected, got = coalesce(expected), coalesce(got)
     if len(expected) != len(got):
         return [f"expected {len(expected)} outputs {_kinds(expected)}, got {len(got)} {_kinds(got)}"]
     found = []
     for number, (a, b) in enumerate(zip(expected, got, strict=True), 1):
-        what = _one(a, b, rtol, timing)
+        what = _one(a, b, rtol, timing, drawn)
         if what:
             found.append(f"output {number}: {what}")
     return found
 
 
-def _one(a: Any, b: Any, rtol: float, timing: bool) -> str | None:
+def _one(a: Any, b: Any, rtol: float, timing: bool, drawn: float) -> str | None:
     kinds = {"execute_result": "result", "display_data": "display"}
     if kinds.get(a["output_type"], a["output_type"]) != kinds.get(b["output_type"], b["output_type"]):
         return f"expected {a['output_type']}, got {b['output_type']}"
@@ -217,16 +215,16 @@ def _one(a: Any, b: Any, rtol: float, timing: bool) -> str | None:
             if a["ename"] == b["ename"] and same_text(a["evalue"], b["evalue"], rtol)
             else f"expected {a['ename']}: {a['evalue']}, got {b['ename']}: {b['evalue']}"
         )
-    return _bundle_difference(a["data"], b["data"], rtol, timing)
+    return _bundle_difference(a["data"], b["data"], rtol, timing, drawn)
 
 
-def _bundle_difference(a: dict[str, Any], b: dict[str, Any], rtol: float, timing: bool) -> str | None:
+def _bundle_difference(a: dict[str, Any], b: dict[str, Any], rtol: float, timing: bool, drawn: float) -> str | None:
     if set(a) != set(b):
         return f"expected the types {sorted(a)}, got {sorted(b)}"
     if timing and FIGURE_MIME in a:
         return None
     if FIGURE_MIME in a:
-        return _data_difference(_json(a[FIGURE_MIME]), _json(b[FIGURE_MIME]), rtol)
+        return _data_difference(_json(a[FIGURE_MIME]), _json(b[FIGURE_MIME]), drawn)
     for kind in sorted(a):
         x, y = a[kind], b[kind]
         if kind == "image/png":

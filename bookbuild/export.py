@@ -8,6 +8,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from .book import Book, BookError, Chapter, Section
+from .store import write_text
 
 PACKAGE = Path("d2l_helpers") / "chapters"
 HEAD = '''"""Chapter {number}, {title}: what its sections teach and later ones use.
@@ -149,10 +150,7 @@ def write(book: Book) -> list[Path]:
     wanted = modules(book)
     for path, text in wanted.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            write_text(path, text)
             changed.append(path)
     for path in set((book.root / PACKAGE).glob("*.py")) - set(wanted):
         path.unlink()

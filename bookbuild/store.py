@@ -1,6 +1,8 @@
 """The store of executed notebooks: one folder, `<key>.ipynb`, written whole or not at all."""
 
 import os
+import platform
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -13,10 +15,7 @@ from nbformat import NotebookNode
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed while it wrote
-        if not psutil.pid_exists(int(left.name.split(".")[-3])):
-            left.unlink(missing_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=".part")
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_machine()}.{os.getpid()}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -27,6 +26,21 @@ def write_text(path: Path, text: str) -> None:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)  # a full disk is told without saying where
         raise
+
+
+def _machine() -> str:
+    """Name of this machine without dots; two machines may share a folder."""
+    return platform.node().replace(".", "-") or "-"
+
+
+def sweep(*folders: Path) -> list[Path]:
+    """Remove the parts of files whose writers on this machine were killed; returns them."""
+    ours = re.compile(rf"\..+\.{re.escape(_machine())}\.(\d+)\.[^.]+\.part")
+    parts = [(left, ours.fullmatch(left.name)) for folder in folders for left in folder.rglob(".*.part")]
+    gone = [left for left, match in parts if match and not psutil.pid_exists(int(match[1]))]
+    for left in gone:
+        left.unlink(missing_ok=True)
+    return gone
 
 
 def read_notebook(path: Path) -> NotebookNode | None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 
 import numpy as np
 import pytest
@@ -139,3 +140,7 @@ def test_what_is_small_on_the_axis_is_small():
     changed = figure(0.01, 0.0)
     changed[0]["data"][FIGURE_MIME]["axes"][0]["lines"].pop()
     assert "expected 2 entries" in differences(figure(0.01, 0.0), changed, ["chaotic"])[0]
+    assert "0.5" in differences([stream("loss 0.5")], [stream("loss 0.9")], ["chaotic"])[0]  # what is printed is told, and holds
+    nan = math.nan
+    assert "got nan" in differences(figure(0.01, 0.0), figure(nan, 0.0), ["chaotic"])[0]
+    assert differences(figure(nan, 0.0), figure(nan, 0.0)) == []

@@ -4,6 +4,7 @@
 """
 
 import os
+import platform
 import random
 import shutil
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bookbuild.store import read_notebook
+from bookbuild.store import read_notebook, sweep
 from d2l_helpers.data import manifest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +116,21 @@ def test_a_killed_build_is_finished_by_the_next(mini, clean):
 @pytest.mark.skipif(not os.environ.get("BOOK_WEEKLY"), reason="takes minutes; BOOK_WEEKLY=1 runs it")
 def test_twenty_kills(mini, clean):
     kill_and_finish(mini, clean, 20, seed=1)
+
+
+def test_only_parts_of_dead_writers_are_swept(tmp_path: Path):
+    """A part of a process that is alive, of another machine or of another program is nobody's to remove."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = platform.node().replace(".", "-")
+    dead, own, other, foreign = (
+        tmp_path / "deep" / f".a.b.ipynb.{rest}.part" for rest in (f"{here}.{ended.pid}.x1", f"{here}.{os.getpid()}.x2", f"elsewhere.{ended.pid}.x3", "x4")
+    )
+    dead.parent.mkdir()
+    for path in (dead, own, other, foreign):
+        path.touch()
+    assert sweep(tmp_path, tmp_path / "missing") == [dead]
+    assert not dead.exists() and own.exists() and other.exists() and foreign.exists()
 
 
 @pytest.fixture
