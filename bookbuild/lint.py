@@ -15,6 +15,7 @@ FIGURE = re.compile(r"^\*\*Figure (\d+\.\d+\.\d+)\.\*\*", re.M)
 FIGREF = re.compile(r"(?<!\*\*)Figure (\d+\.\d+\.\d+)")
 EXERCISE = re.compile(r"^#+ Exercise (\d+\.\d+-\d+)", re.M)
 SOLVED = re.compile(r"^#+ Solution (\d+\.\d+-\d+)", re.M)
+HEADING = re.compile(r"^##+ (\d+\.\d+\.\d+).*", re.M)
 MAX_COLUMNS, MAX_LINES = 79, 40
 
 MATHS = re.compile(r"\$\$.+?\$\$|(?<![\\$])\$(?!\s)[^$\n]+?\$", re.S)
@@ -61,7 +62,11 @@ def prose(section: Section) -> list[tuple[int, str]]:
 
 
 def _numbering(section: Section, pieces: list[tuple[int, str]]) -> list[str]:
-    found = []
+    found = [
+        f"{section.name}:{line + text[: m.start()].count(chr(10))}: the heading {m[0]!r} has a number; {m[1]} is an equation or a figure."
+        for line, text in pieces
+        for m in HEADING.finditer(text)
+    ]
     for kind, pattern in (("equation", TAG), ("figure", FIGURE)):
         numbers = [n for _, text in pieces for n in pattern.findall(text)]
         wanted = [f"{section.id}.{i}" for i in range(1, len(numbers) + 1)]

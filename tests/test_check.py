@@ -98,6 +98,7 @@ def test_stand_ins_are_not_compared_with_real_outputs(mini, cli: Cli, monkeypatc
         ("markdown\n![](01-only.py)", "the image 01-only.py has no alternative text"),
         ("markdown\nBy equation (1.1.4), yes.", "01-only.py:{}: there is no equation 1.1.4"),
         ("markdown\nSee Figure 1.1.3.", "there is no figure 1.1.3"),
+        ("markdown\nText.\n\n### 1.1.2 A part", "01-only.py:{}: the heading '### 1.1.2 A part' has a number"),
         ("markdown\n$$x \\tag{1.1.2}$$", "equation 1.1.2 should be 1.1.1"),
         ("markdown\n### Exercise 1.1-1\nDo it.", "do not fit"),
         ("x = '" + "a" * 90 + "'", "01-only.py:{} (cell 3): 96 columns (79 at most)"),

@@ -59,7 +59,7 @@ d2l.use_style()
 repeats = 10  # training sets of each size in Figure 1.1.6
 
 # %% [markdown]
-# ## 1.1.1 A rule that nobody can write
+# ## A rule that nobody can write
 #
 # A microphone measures the pressure of the air, at compact-disc quality 44 100 times a second.
 # So one second of sound is a list of roughly 44 000 numbers, the *amplitudes* of the wave.
@@ -101,7 +101,7 @@ HTML(player("Recording 1", noise[0])
 # Machine learning starts from this asymmetry: where rules are hard to state and examples are easy to label, collect labelled examples, and let a program find the rule.
 
 # %% [markdown]
-# ## 1.1.2 A word small enough to study
+# ## A word small enough to study
 #
 # To look at every detail we shrink the problem.
 # A signal has $d=64$ amplitudes instead of 44 100, and the "word" is always the same short sweep $\mathbf{s}$ in the middle of the window:
@@ -165,7 +165,7 @@ d2l.describe(axes, """Two noisy signals of 64 amplitudes. In the left one
 # Without the dashed line the eye would find no difference: the noise hides the word.
 
 # %% [markdown]
-# ## 1.1.3 A rule written by hand
+# ## A rule written by hand
 #
 # Before we learn a rule, let us write the best we can think of.
 # A word adds energy, so a signal with a large sum of squares is more likely to contain one:
@@ -203,7 +203,7 @@ assert 0.68 <= hand_accuracy <= 0.80
 # The rule ignores *when* the energy arrives, which is all that distinguishes a word from a rattling spoon.
 
 # %% [markdown]
-# ## 1.1.4 A program with knobs
+# ## A program with knobs
 #
 # Now the other way.
 # Write a program whose behaviour depends on numbers that we leave open, and think of these numbers as knobs:
@@ -264,7 +264,7 @@ assert (model(X_test, zeros, 0.0) == 0.5).all()
 # A program that turns an image into a caption, or an English sentence into a Chinese one, has inputs and outputs of another kind, and may need another family.
 
 # %% [markdown]
-# ## 1.1.5 Training
+# ## Training
 #
 # Nobody turns 65 knobs by hand.
 # A *learning algorithm* is the program that uses data to set them, and running it is called *training*.
@@ -375,7 +375,7 @@ print(f"worst of ten: accuracy {min(accuracies):.1%}, "
 # The noise has no preference and cancels out over 2000 signals; the word is in every signal of the first sum and in none of the second, and remains.
 
 # %% [markdown]
-# ## 1.1.6 How good can any rule be?
+# ## How good can any rule be?
 #
 # The learned detector is better than the hand rule, but it still makes mistakes.
 # Is there a better one?
@@ -438,7 +438,7 @@ d2l.describe(axes, """Histograms of two scores for test signals with and
 # The dashed lines are the cuts.
 
 # %% [markdown]
-# ## 1.1.7 Programming with data
+# ## Programming with data
 #
 # In ordinary programming the behaviour of a program is written down.
 # Here it came from 2000 labelled signals, and other data would have given another detector: this is *programming with data*.

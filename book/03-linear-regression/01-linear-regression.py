@@ -54,10 +54,10 @@ d2l.use_style()
 f64 = torch.float64  # lets us check identities to ten digits
 
 # %% tags=["parameters"]
-vector_length = 10_000  # entries of the vectors in the timing of 3.1.2
+vector_length = 10_000  # entries of the vectors that are added and timed
 
 # %% [markdown]
-# ## 3.1.1 Basics
+# ## Basics
 #
 # To learn a rule for prices we need houses that were sold.
 # Such a collection is a *training set*.
@@ -116,7 +116,7 @@ print(f"predicted {y_hat[0].item():.2f}, sold for {y[0].item():.2f}")
 # %% [markdown]
 # The prediction misses, and even the best weights would miss.
 # The price also depends on things that are not in the table, and every measurement has errors.
-# We therefore never expect $y=\mathbf{w}^\top\mathbf{x}+b$ exactly; what remains is called *observation noise*, and 3.1.3 gives it a distribution.
+# We therefore never expect $y=\mathbf{w}^\top\mathbf{x}+b$ exactly; what remains is called *observation noise*, and further down it gets a distribution.
 #
 # Two things are still missing: a measure of how bad given parameters are, and a procedure that makes them better.
 
@@ -370,7 +370,7 @@ d2l.describe(ax, """Nine points on a line and one far above it. The
 
 # %% [markdown]
 # Measured by the *absolute* loss $|\hat y-y|$, the true line is better than this fit, since it pays only once, for the outlier.
-# The squared loss is no mistake, but it is a choice that assumes that large errors are very rare; 3.1.3 says exactly how rare.
+# The squared loss is no mistake, but it is a choice that assumes that large errors are very rare; the normal distribution, below, says exactly how rare.
 
 # %% [markdown]
 # ### Minibatch stochastic gradient descent
@@ -705,7 +705,7 @@ assert abs(price.item() - (0.3 + 0.03 * 120 - 0.015 * 15)) < 0.4
 # We prefer *prediction*, since in statistics inference means something else: conclusions about the parameters or the population, such as a confidence interval for a weight.
 
 # %% [markdown]
-# ## 3.1.2 Vectorization for speed
+# ## Vectorization for speed
 #
 # Formula (3.1.2) could be computed by a Python loop over the examples.
 # We never do that, and the reason is speed.
@@ -773,7 +773,7 @@ print(f"ratio {loop_time / vector_time:.0f}")
 # (Elements of a tensor are particularly slow to loop over; a plain Python list is faster, but far from the single call.)
 
 # %% [markdown]
-# ## 3.1.3 The normal distribution and squared loss
+# ## The normal distribution and squared loss
 #
 # So far the squared loss was a convenient choice.
 # A model of the noise turns it into a consequence.
@@ -909,7 +909,7 @@ print(f"estimated noise level: {sigma_hat:.3f}")
 # With one feature, the "noise" includes the influence of the age, which this model does not see.
 
 # %% [markdown]
-# ## 3.1.4 Linear regression as a neural network
+# ## Linear regression as a neural network
 #
 # Networks are drawn as graphs: a node is a number, an arrow is a weight.
 # In this picture linear regression has $d$ input nodes, which are given and not computed, and one output node, the only neuron that computes anything.

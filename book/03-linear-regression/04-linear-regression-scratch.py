@@ -72,7 +72,7 @@ X, y = next(iter(data.train_dataloader()))
 print("a batch: X", tuple(X.shape), " y", tuple(y.shape))
 
 # %% [markdown]
-# ## 3.4.1 Defining the model
+# ## Defining the model
 #
 # The model is the weighted sum of [Section 3.1](01-linear-regression.ipynb), for a whole batch at once:
 #
@@ -113,7 +113,7 @@ print("labels:     ", [round(v, 3) for v in y[:3, 0].tolist()])
 assert y_hat.shape == y.shape == (32, 1)
 
 # %% [markdown]
-# ## 3.4.2 Defining the loss
+# ## Defining the loss
 #
 # The loss of a batch is half the squared error, averaged over its examples:
 #
@@ -220,7 +220,7 @@ except ValueError as error:
 assert model.loss(*small) == 0.25
 
 # %% [markdown]
-# ## 3.4.3 Defining the optimizer
+# ## Defining the optimizer
 #
 # Minibatch stochastic gradient descent ([Section 3.1](01-linear-regression.ipynb)) subtracts from each parameter the learning rate times its gradient.
 # The optimizer holds the parameters and does just that, in `step`.
@@ -294,7 +294,7 @@ for reduce, factor in ((torch.mean, 1), (torch.sum, 2)):
     torch.testing.assert_close(twice, factor * once)
 
 # %% [markdown]
-# ## 3.4.4 Training
+# ## Training
 #
 # Training initializes the parameters and then repeats, for one batch $\mathcal{B}$ after the other,
 #
@@ -650,7 +650,7 @@ assert worst[2.5] > 1e6 and worst[1] < 0.1
 assert losses[2][-1] > 10 * start and losses[1.5][-1] < 1e-2
 
 # %% [markdown]
-# ## 3.4.5 Three calls and their order
+# ## Three calls and their order
 #
 # `backward` does not set `grad`, it *adds* to it.
 # This is useful when several losses share their parameters, or when one large batch is processed in parts.
@@ -764,7 +764,7 @@ with torch.no_grad():
 assert w.grad.norm() > 0
 
 # %% [markdown]
-# ## 3.4.6 Parameters that nobody knows
+# ## Parameters that nobody knows
 #
 # Our `w` and `b` are plain tensors.
 # `nn.Module` does not look for such tensors; it keeps a list of those attributes that are of type `nn.Parameter`, and its services work on that list.
@@ -816,7 +816,7 @@ assert registered.w.dtype == torch.float64
 # We keep plain tensors here to show that training needs no more than tensors and their gradients.
 # The layers of [Section 3.5](05-linear-regression-concise.ipynb) register their parameters themselves.
 #
-# ## 3.4.7 Parameters or predictions
+# ## Parameters or predictions
 #
 # We could compare parameters with the truth because only one parameter vector fits these data.
 # That need not be so.

@@ -60,7 +60,7 @@ timing_steps = 200  # optimizer steps that Exercise 3.5-5 times
 try_compile = False  # torch.compile needs a C++ compiler and a minute
 
 # %% [markdown]
-# ## 3.5.1 The model
+# ## The model
 #
 # In linear regression every input is connected to every output, of which there is one.
 # A layer of this kind is called *fully connected*; PyTorch's name for it is `nn.Linear`.
@@ -247,7 +247,7 @@ assert abs(half_norms[0].mean() - 1 / 6) < 0.01
 assert abs(half_norms[1].mean() - 0.01) < 0.001
 
 # %% [markdown]
-# ## 3.5.2 The loss
+# ## The loss
 #
 # `nn.MSELoss` is the mean squared error.
 # It differs from the loss of [Section 3.4](04-linear-regression-scratch.ipynb), (3.4.2), by a factor:
@@ -292,7 +292,7 @@ torch.testing.assert_close(
 # `warnings.simplefilter("error")` at the top of a program turns them into errors; the tests of this book treat them so.
 
 # %% [markdown]
-# ## 3.5.3 The optimizer
+# ## The optimizer
 #
 # `torch.optim.SGD(params, lr)` receives an iterable of parameters and the learning rate.
 # Its `step` and `zero_grad` do what those of our class do; [Section 3.4](04-linear-regression-scratch.ipynb) has compared them.
@@ -320,7 +320,7 @@ torch.testing.assert_close(lazy.weight, before - 0.1 * lazy.weight.grad)
 assert not torch.equal(lazy.weight, before)
 
 # %% [markdown]
-# ## 3.5.4 Training
+# ## Training
 #
 # The parts together are the model of this section.
 # If the number of inputs is given, the layer is initialized at once.
@@ -575,7 +575,7 @@ assert (scratch.w[:, 0] - truth[:2]).abs().max() < 0.01
 assert (concise.get_w_b()[0][0] - truth[:2]).abs().max() > 1e4
 
 # %% [markdown]
-# ## 3.5.5 What a library gives
+# ## What a library gives
 #
 # | part | [Section 3.4](04-linear-regression-scratch.ipynb) | here | the same numbers? |
 # | --- | --- | --- | --- |

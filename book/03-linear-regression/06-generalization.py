@@ -52,7 +52,7 @@ f64 = torch.float64  # interpolation needs every digit
 test_size = 2000  # examples in the test set of the polynomial experiments
 
 # %% [markdown]
-# ## 3.6.1 Training error and generalization error
+# ## Training error and generalization error
 #
 # A running example carries us through the section.
 # The input $x$ is uniform on $[-1,1]$, and the label is
@@ -105,7 +105,7 @@ assert train_error == 0 and abs(test_error - 0.54) < 0.08
 #
 # To speak about new examples we need an assumption about where they come from.
 # The usual one is that all examples, old and new, are *independent and identically distributed* (IID): each is drawn from the same distribution $P$, and none influences another.
-# Without some link between old and new nothing can be learned; IID is the strongest and most convenient link, and 3.6.4 shows what happens when it breaks.
+# Without some link between old and new nothing can be learned; IID is the strongest and most convenient link, and the rules of thumb at the end show what happens when it breaks.
 #
 # Let $l(\mathbf{x},y,f(\mathbf{x}))$ be the loss of the model $f$ on one example.
 # The *training error* or *empirical risk* is the mean loss over the $n$ training examples:
@@ -295,7 +295,7 @@ d2l.describe(ax, """Training error and risk of least squares against the
 # The training error looks best just where the model is worst.
 
 # %% [markdown]
-# ## 3.6.2 Underfitting or overfitting
+# ## Underfitting or overfitting
 #
 # Compare the training error with an estimate of the risk from independent examples, a *validation error*.
 # Two patterns call for opposite measures.
@@ -701,7 +701,7 @@ print(f"5 examples: test error {hurt[5]:.2f}; "
 assert hurt[10] > 100 * hurt[5]
 
 # %% [markdown]
-# ## 3.6.3 Model selection
+# ## Model selection
 #
 # *Model selection* is choosing among candidates, and a candidate is everything that was decided before the training: the architecture, the objective, the features, the preprocessing, the learning rate and the other hyperparameters.
 # The training error cannot choose, since it prefers the largest model.
@@ -939,7 +939,7 @@ assert abs(h.sum() - 6) < 1e-10
 assert (h > 0).all() and (h < 1).all()
 
 # %% [markdown]
-# ## 3.6.4 Rules of thumb
+# ## Rules of thumb
 #
 # - Use a validation set, or K-fold cross-validation where data are scarce, to choose a model; keep a test set that no decision has seen.
 # - More complex models need more data, and complexity is not only the number of parameters but also the range of values that they may take.

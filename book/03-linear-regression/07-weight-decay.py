@@ -85,7 +85,7 @@ assert count_monomials(200, 2) == 20_100
 # It can be turned by any amount, and it is the first *regularization* method of this book: a change of the training that is meant to lower the error on new data, even if it raises the error on the training data.
 
 # %% [markdown]
-# ## 3.7.1 Norms and weight decay
+# ## Norms and weight decay
 #
 # Among all functions $f=0$ is in a sense the simplest: it uses nothing of its input.
 # So it is reasonable to measure how complicated a function is by its distance from zero.
@@ -236,7 +236,7 @@ d2l.describe(axes, """Two panels with the same elliptic contours around a
 # The rest of this section is about $\ell_2$; Exercise 3.7-3 returns to $\ell_1$.
 
 # %% [markdown]
-# ## 3.7.2 High-dimensional linear regression
+# ## High-dimensional linear regression
 #
 # To see a linear model overfit, we give it many inputs and few examples:
 #
@@ -281,7 +281,7 @@ assert len(data.train_dataloader()) == 4 and data.X.shape == (120, 200)
 # The true weights leave only the noise, $\frac12\cdot0.01^2=0.00005$.
 
 # %% [markdown]
-# ## 3.7.3 Implementation from scratch
+# ## Implementation from scratch
 #
 # The penalty of (3.7.3) without $\lambda$, half the squared length, is one line.
 
@@ -464,7 +464,7 @@ assert 0.9 < zero["val"].mean() / constant.mean() < 1.1
 # The printed numbers 0.00995 without decay and 0.00173 with it are *half squared* norms; the norms are $\sqrt{2\cdot0.00995}\approx0.141$ and $\sqrt{2\cdot0.00173}\approx0.059$, and those are the numbers to put into (3.7.2).
 
 # %% [markdown]
-# ## 3.7.4 Concise implementation
+# ## Concise implementation
 #
 # Since the penalty acts as a factor $1-\eta\lambda$ in the update, it can be left to the optimizer, and the loss stays as it was.
 # PyTorch's optimizers have an argument `weight_decay` for it: `torch.optim.SGD` adds `weight_decay` times the parameter to its gradient.
@@ -965,7 +965,7 @@ d2l.sliders(draw, """Left: 15 points, the sine that they come from and the
 # Ridge regression thus gives the most probable weights, the *maximum a posteriori* (MAP) estimate, and $\lambda$ compares noise with signal: the noisier the labels and the fewer the examples, the stronger the penalty; the larger the weights that we expect, the weaker.
 # In the noisy experiment $\lambda=1/(60\cdot\frac1{50})\approx0.83$, the grey line of Figure 3.7.5.
 #
-# And in the experiment of 3.7.2?
+# And in the experiment with 200 inputs?
 # There both $\sigma^2$ and the mean square of the weights are $0.01^2$, so that (3.7.13) gives $\frac1{20}=0.05$.
 # The value 3 that worked well in 40 steps is 60 times as large, and it worked well because a stronger decay forgets the start faster.
 # The closed form, which has no start, prefers the small one:

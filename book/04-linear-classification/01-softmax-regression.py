@@ -61,7 +61,7 @@ train_size = 10_000  # images to which least squares is fitted
 val_size = 2_000  # test images on which it is judged
 
 # %% [markdown]
-# ## 4.1.1 Classification
+# ## Classification
 #
 # The running example is as small as an image can be: $2\times2$ grey values, so each example has four features $x_1,\dots,x_4$.
 # It shows one of three animals.
@@ -375,7 +375,7 @@ by_row = torch.stack([softmax(W.mT @ row + b[0]) for row in X])
 torch.testing.assert_close(Y_hat, by_row)
 
 # %% [markdown]
-# ## 4.1.2 Loss function
+# ## Loss function
 #
 # The model now gives probabilities, and the data give labels that happened.
 # Which loss connects them?
@@ -576,7 +576,7 @@ torch.testing.assert_close(loss.detach(), torch.special.entr(soft).sum())
 # It is about the cost of messages.
 
 # %% [markdown]
-# ## 4.1.3 Information theory
+# ## Information theory
 #
 # *Information theory* studies how information, or data, is encoded, decoded, transmitted and manipulated, and what the least effort is.
 #

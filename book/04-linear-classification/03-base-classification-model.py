@@ -54,7 +54,7 @@ d2l.use_style()
 num_orders = 1000  # random orders of the validation examples
 
 # %% [markdown]
-# ## 4.3.1 The `Classifier` class
+# ## The `Classifier` class
 #
 # For a regression model the loss was also the measure of success.
 # A classifier has two numbers: the cross-entropy, which training minimizes, and the *accuracy*, the share of examples that it answers correctly, which people ask for.
@@ -366,7 +366,7 @@ print(f"exact {L:.4f}, quick from {quick.min():.4f} to {quick.max():.4f}")
 # The curves of the board are plain means; they are for the eye.
 
 # %% [markdown]
-# ## 4.3.2 Why not train for accuracy?
+# ## Why not train for accuracy?
 #
 # If accuracy is what counts, why minimize something else?
 # Because accuracy gives no direction.
@@ -427,7 +427,7 @@ assert model.accuracy(O + noise, truth) == before
 # The last part of this section returns to them.
 
 # %% [markdown]
-# ## 4.3.3 Which classes are confused?
+# ## Which classes are confused?
 #
 # One number hides which errors are made.
 # The *confusion matrix* keeps them apart:
@@ -543,7 +543,7 @@ assert recalls(C2).mean() == 0.5
 # The balanced accuracy is 0.5, the value of any constant answer for two classes.
 
 # %% [markdown]
-# ## 4.3.4 The answer of least cost
+# ## The answer of least cost
 #
 # The classifier that declares everybody healthy shows a deeper problem: errors differ in what they cost.
 # To send a healthy person to a second test costs an hour, to send a patient home may cost a life.

@@ -95,7 +95,7 @@ assert right.sum(dim=1).tolist() == [1, 1]
 assert wrong.sum(dim=1).tolist() != [1, 1]
 
 # %% [markdown]
-# ## 4.4.1 The softmax
+# ## The softmax
 #
 # [Section 4.1](01-softmax-regression.ipynb) derived how scores become probabilities.
 # For a matrix of scores, one row for each example,
@@ -141,7 +141,7 @@ assert softmax(torch.tensor([[80.0, 0, 0]])).isfinite().all()
 # [Section 4.5](05-softmax-regression-concise.ipynb) removes the weakness for good, and Exercise 4.4-1 does half of it.
 
 # %% [markdown]
-# ## 4.4.2 The model
+# ## The model
 #
 # A picture has $28\times28=784$ pixels.
 # A linear model wants a vector, so each picture is flattened, row after row.
@@ -212,7 +212,7 @@ except RuntimeError as error:
     print("RuntimeError:", error)
 
 # %% [markdown]
-# ## 4.4.3 The cross-entropy loss
+# ## The cross-entropy loss
 #
 # With one-hot labels the cross-entropy of [Section 4.1](01-softmax-regression.ipynb) is a sum over classes in which all terms but one are zero.
 # What remains is minus the logarithm of the probability of the true class, averaged over the batch:
@@ -286,7 +286,7 @@ y_hat, _ = predict(model, data.val_dataloader())
 assert abs(cross_entropy(y_hat, y) - math.log(10)) < 0.1
 
 # %% [markdown]
-# ## 4.4.4 Training
+# ## Training
 #
 # Nothing new is needed: the same `Trainer` as for linear regression, the same stochastic gradient descent.
 # The number of epochs, the batch size and the learning rate are *hyperparameters*: they are not learned, and are chosen by looking at validation data.
@@ -533,7 +533,7 @@ if small_run:
     assert gap[0.1] < 1e-3 and gap[0.5] > 0.05
 
 # %% [markdown]
-# ## 4.4.5 Prediction
+# ## Prediction
 #
 # The answer for a picture is the class with the largest probability.
 # We take one validation batch and look at the pictures that are answered wrongly.

@@ -74,7 +74,7 @@ data = FashionMNIST(batch_size, train_size=train_size, val_size=val_size)
 X, y = next(iter(data.val_dataloader()))  # (64, 1, 28, 28), (64,)
 
 # %% [markdown]
-# ## 4.5.1 Defining the model
+# ## Defining the model
 #
 # The model has one layer with weights, a fully connected one with $q=10$ outputs.
 # It expects rows of numbers, so each image of shape $(1,28,28)$ must first become a row of 784 pixels.
@@ -142,7 +142,7 @@ print({name: tuple(p.shape) for name, p in model.named_parameters()})
 # The next part says why.
 
 # %% [markdown]
-# ## 4.5.2 Softmax revisited
+# ## Softmax revisited
 #
 # ### Where the exponential ends
 #
@@ -461,7 +461,7 @@ close(F.cross_entropy(log_softmax(scores), labels),
       F.cross_entropy(scores, labels))
 
 # %% [markdown]
-# ## 4.5.3 Training
+# ## Training
 #
 # Optimizer, trainer and number of epochs are those of [Section 4.4](04-softmax-regression-scratch.ipynb).
 # To save time we take 10 000 images, with smaller batches and a smaller learning rate; the profile `gpu` takes all 60 000, with the batches of 256 and the rate of 0.1 of the main run there.
@@ -575,7 +575,7 @@ for key in ("train_loss", "val_loss"):
 # The next part is about an error that is made precisely because the softmax is hidden so well.
 
 # %% [markdown]
-# ## 4.5.4 One softmax too many
+# ## One softmax too many
 #
 # A classifier predicts probabilities, so it seems natural to end the model with a softmax layer.
 # The loss then applies its own softmax to these probabilities.

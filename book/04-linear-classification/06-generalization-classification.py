@@ -123,7 +123,7 @@ test_error = wrong.mean().item()
 # And is there a reason, known before any test, why the linear model should do better than the memorizer?
 
 # %% [markdown]
-# ## 4.6.1 The test set
+# ## The test set
 #
 # Fix a classifier $f$.
 # Fixed means that the examples of the test set $\mathcal{D}$ had no influence on it.
@@ -523,7 +523,7 @@ print(f"{missed} of {len(seen)} normal intervals miss")
 # The book uses `exact` by default; with hundreds of errors all but Hoeffding agree.
 
 # %% [markdown]
-# ## 4.6.2 Using the test set again
+# ## Using the test set again
 #
 # Everything so far held for one classifier that was fixed before the test.
 # Two things go wrong when the same test set, or many test sets, are used many times, and they differ.
@@ -756,7 +756,7 @@ assert len(asked) == 65
 # That is an observation, not a guarantee.
 
 # %% [markdown]
-# ## 4.6.3 Statistical learning theory
+# ## Statistical learning theory
 #
 # A test certifies a model after the fact, *a posteriori*.
 # Why should we expect, *a priori*, that a small training error means anything?

@@ -60,7 +60,7 @@ num_seeds = 50  # repetitions of the covariate-shift experiment
 train_size = 10_000  # training images in Exercise 4.7-4
 
 # %% [markdown]
-# ## 4.7.1 Types of distribution shift
+# ## Types of distribution shift
 #
 # Training data come from a *source* distribution $p_S(\mathbf{x},y)$, the model is used on a *target* distribution $p_T(\mathbf{x},y)$; $\mathbf{x}$ are the features and $y$ is the label.
 # A *distribution shift* is any difference between the two.
@@ -126,7 +126,7 @@ d2l.describe(axes, "Four scatter plots of two classes. Source: circles on "
 # On the dashed line both classes are equally probable.
 
 # %% [markdown]
-# ## 4.7.2 Examples of distribution shift
+# ## Examples of distribution shift
 #
 # ### Medical diagnosis
 #
@@ -218,7 +218,7 @@ assert answer.double().mean() > 0.95  # nearly all older men count as ill
 # A model for advertisements knows nothing of a device that appeared last month.
 # A spam filter works until spammers adapt to it.
 # A shop recommends Santa hats until long after Christmas.
-# The usual answers are training again at intervals, or learning without pause (Section 4.7.4).
+# The usual answers are training again at intervals, or learning without pause (see the taxonomy below).
 #
 # Further cases need no motion at all.
 # A face detector that was trained on faces at a distance fails on close-ups, which fill the frame.
@@ -226,7 +226,7 @@ assert answer.double().mean() > 0.95  # nearly all older men count as ill
 # A classifier is trained on 1000 classes with equally many pictures each, and users photograph a few of them nearly always.
 
 # %% [markdown]
-# ## 4.7.3 Correction of distribution shift
+# ## Correction of distribution shift
 #
 # ### Empirical risk and risk
 #
@@ -716,7 +716,7 @@ assert abs(p_solved.sum() - 1) < 1e-6 and abs(w.sum() - 3) < 0.15
 # Continual learning and transfer learning (Section 14.2) elaborate this idea.
 
 # %% [markdown]
-# ## 4.7.4 A taxonomy of learning problems
+# ## A taxonomy of learning problems
 #
 # So far the world was indifferent to the model.
 # We now ask, in six settings, what the model gets to see and whether the world answers to it.
@@ -997,7 +997,7 @@ assert (Q[:4, 1] > Q[:4, 0]).all()
 # If it changes rarely and abruptly, the model must be allowed to jump.
 
 # %% [markdown]
-# ## 4.7.5 Fairness, accountability and feedback loops
+# ## Fairness, accountability and feedback loops
 #
 # A deployed model rarely just predicts; it decides who gets a loan, an interview, a second look.
 # Accuracy is then a poor description of success.

@@ -62,7 +62,7 @@ val_size = 2_000  # test images
 max_epochs = 5
 
 # %% [markdown]
-# ## 5.1.1 Hidden layers
+# ## Hidden layers
 #
 # ### Limitations of linear models
 #
@@ -700,7 +700,7 @@ d2l.describe(axes, """The tent map and its compositions: a sawtooth with one,
 # Later chapters keep the idea of stacked layers and refine their shape: convolutional networks for images (Chapter 7), recurrent networks for sequences (Chapter 9).
 
 # %% [markdown]
-# ## 5.1.2 Activation functions
+# ## Activation functions
 #
 # An activation function decides, from the weighted sum of a unit plus its bias, how strongly the unit responds.
 # Training needs its derivative, so it must be differentiable, except perhaps at single points.

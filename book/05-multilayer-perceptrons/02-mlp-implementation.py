@@ -86,7 +86,7 @@ small = FashionMNIST(batch_size=64, train_size=stable_size, val_size=2000)
 X, y = next(iter(data.val_dataloader()))  # (256, 1, 28, 28), (256,)
 
 # %% [markdown]
-# ## 5.2.1 Implementation from scratch
+# ## Implementation from scratch
 #
 # ### The activation function
 #
@@ -280,7 +280,7 @@ if full_run:
 # %% [markdown]
 # In training loss the MLP wins clearly.
 # In validation accuracy the gain is smaller, of the size of the jitter, and a single run of each model would be a weak basis for a claim.
-# Part 5.2.3 does better.
+# The comparison at the end of this section does better.
 #
 # Here is the count that was promised: among all sums that enter the ReLU for a batch, how many are exactly 0?
 
@@ -318,7 +318,7 @@ d2l.describe(axes, """Sixteen columns of the first weight matrix as images,
 # Others combine patches that have none, and no unit stands for a class.
 
 # %% [markdown]
-# ## 5.2.2 Concise implementation
+# ## Concise implementation
 #
 # ### The model
 #
@@ -420,7 +420,7 @@ assert (trainer.history["train_loss"][0] < history["train_loss"][0])
 # [Section 5.4](04-numerical-stability-and-initialization.ipynb) turns this observation into a theory.
 
 # %% [markdown]
-# ## 5.2.3 Comparing models
+# ## Comparing models
 #
 # ### What is fair
 #

@@ -57,7 +57,7 @@ d2l.use_style()
 f64 = torch.float64  # 16 digits: a wrong formula cannot hide in rounding
 
 # %% [markdown]
-# ## 5.3.1 Forward propagation
+# ## Forward propagation
 #
 # *Forward propagation*, or the forward pass, computes the intermediate results of a network in order, from the input to the output, and stores them.
 # We take a network with one hidden layer and weight decay, leave out the biases to keep the formulas short (Exercise 5.3-2 adds them), and start with a single example $\mathbf{x}$ with label $y$.
@@ -132,7 +132,7 @@ for name in ("z", "h", "o", "L", "s", "J"):
     print(name, "=", getattr(cache, name).numpy().round(4))
 
 # %% [markdown]
-# ## 5.3.2 Computational graph of forward propagation
+# ## Computational graph of forward propagation
 #
 # A *computational graph* shows which result was computed from which.
 # Its nodes are variables and operators; an arrow leads from each variable into the operators that use it, and from each operator to its result.
@@ -155,7 +155,7 @@ for name in ("z", "h", "o", "L", "s", "J"):
 # The operator in the figure need not know what the objective is, nor what lies beyond $\mathbf{c}$.
 # It needs one function, which we call `pull`, because it pulls a gradient back from the result to the parents.
 # So this is the class, with `@` as its first operator.
-# If $\mathbf{C}=\mathbf{A}\mathbf{B}$ and $\mathbf{G}$ is the gradient of the objective with respect to $\mathbf{C}$, then the parents receive $\mathbf{G}\mathbf{B}^\top$ and $\mathbf{A}^\top\mathbf{G}$, as 5.3.3 derives.
+# If $\mathbf{C}=\mathbf{A}\mathbf{B}$ and $\mathbf{G}$ is the gradient of the objective with respect to $\mathbf{C}$, then the parents receive $\mathbf{G}\mathbf{B}^\top$ and $\mathbf{A}^\top\mathbf{G}$, as the part on backpropagation derives.
 
 # %%
 class Var:
@@ -393,7 +393,7 @@ d2l.describe(ax, """Computational graph, drawn from the recorded tape. A
 # Both weight matrices have two arrows leaving them: they are used in the prediction and in the penalty.
 
 # %% [markdown]
-# ## 5.3.3 Backpropagation
+# ## Backpropagation
 #
 # *Backpropagation* computes the gradient of the objective with respect to all parameters by visiting the graph in reverse order and applying the chain rule at each operator.
 # For tensors $\mathsf{X}$, $\mathsf{Y}$, $\mathsf{Z}$ of any shape with $\mathsf{Y}=f(\mathsf{X})$ and $\mathsf{Z}=g(\mathsf{Y})$, the chain rule reads
@@ -806,7 +806,7 @@ assert flops(forward_mode) == 2 * ((k - 1) * width**3 + width**2)
 print(f"{flops(forward_mode) / flops(reverse_mode):.0f} times as much")
 
 # %% [markdown]
-# ## 5.3.4 Training neural networks
+# ## Training neural networks
 #
 # Training initializes the parameters and then alternates: a forward pass, a backward pass, a step against the gradient.
 # The two passes depend on each other.

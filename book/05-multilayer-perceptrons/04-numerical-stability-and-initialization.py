@@ -60,7 +60,7 @@ max_epochs = 5
 num_seeds = 5  # networks that are trained from each start
 
 # %% [markdown]
-# ## 5.4.1 Vanishing and exploding gradients
+# ## Vanishing and exploding gradients
 #
 # A network of $L$ layers applies one function after the other.
 # With $\mathbf{h}^{(0)}=\mathbf{x}$,
@@ -160,7 +160,7 @@ print(f"first layer / last layer: below 10^{worst:.0f}")
 
 # %% [markdown]
 # The rate can be predicted.
-# The default weights have variance $\frac1{3n}$, as 5.4.2 will show, so multiplication by $\mathbf{W}^\top$ changes the length of a gradient by about $\sqrt{n\cdot\frac1{3n}}=0.577$; together with the slope $\frac14$ that makes 0.144 for each layer.
+# The default weights have variance $\frac1{3n}$, as the part on initialization will show, so multiplication by $\mathbf{W}^\top$ changes the length of a gradient by about $\sqrt{n\cdot\frac1{3n}}=0.577$; together with the slope $\frac14$ that makes 0.144 for each layer.
 
 # %%
 _, ax = plt.subplots()
@@ -386,7 +386,7 @@ assert abs(wide.mean()) < 0.25 and 0.05 < wide.std() < 0.4
 # Stability in the mean needs width as well: the wide product has kept its size through 100 factors, while the narrow one has lost several powers of ten.
 #
 # What can be done against exploding gradients?
-# The start of the training is a matter of initialization, the subject of 5.4.2.
+# The start of the training is a matter of initialization, the subject of the second part.
 # Later chapters change the network itself: normalization layers and residual connections in Chapter 8.
 # And during training one can refuse steps that are too long: *gradient clipping* replaces the gradient by
 #
@@ -516,7 +516,7 @@ print(f"sigmoid from zero: largest weight {W1.abs().max().item():.3f}, "
 assert W1.abs().max() > 1e-3 and torch.linalg.matrix_rank(W1, rtol=1e-4) == 1
 
 # %% [markdown]
-# ## 5.4.2 Initialization
+# ## Initialization
 #
 # ### The default of the framework
 #
@@ -1076,7 +1076,7 @@ if full_run and data.source == "real":
 # Adam lifts the default start off the ground, but in the same time it stays far below He.
 
 # %% [markdown]
-# Finally the dead units of 5.4.1.
+# Finally the dead units of the first part.
 # A network with one hidden layer of 64 rectifiers and He initialization is trained for one epoch with four learning rates.
 # Then we count the hidden units that are 0 for all training images.
 

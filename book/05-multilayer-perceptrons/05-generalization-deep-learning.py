@@ -68,7 +68,7 @@ noise_epochs = 40  # epochs on partly wrong labels
 test_size = 1000  # test images
 
 # %% [markdown]
-# ## 5.5.1 Overfitting and regularization revisited
+# ## Overfitting and regularization revisited
 #
 # Optimization is a means.
 # We lower the training loss because we can compute it, and hope that the error on new examples follows.
@@ -552,7 +552,7 @@ print("moved farther for 500 random than for 1000 true labels:",
 assert not measured or farther.all()
 
 # %% [markdown]
-# ## 5.5.2 Inspiration from nonparametrics
+# ## Inspiration from nonparametrics
 #
 # A network has a fixed list of parameters, so it is parametric in form.
 # In behaviour it is often closer to *nonparametric* methods, whose complexity grows with the data.
@@ -902,7 +902,7 @@ assert not measured or distance["true labels"].min() > 1
 assert middle[1, 0] < 0.2
 
 # %% [markdown]
-# ## 5.5.3 Early stopping
+# ## Early stopping
 #
 # Networks can fit wrong labels, but they do not do so at once.
 # Rolnick and co-authors (2017) found that they first fit the right labels, which support each other, and only later the wrong ones, each of which must be learned by heart.
@@ -1115,7 +1115,7 @@ assert not measured or (excess > -0.05).all()
 # And a validation set that decided when to stop is no test set any more.
 
 # %% [markdown]
-# ## 5.5.4 Classical regularizers for deep networks
+# ## Classical regularizers for deep networks
 #
 # Penalties on the weights are as common in deep learning as in linear regression: *ridge*, the squared $\ell_2$ norm, which is what *weight decay* means for plain gradient descent, and the *lasso*, the $\ell_1$ norm.
 # (The name weight decay belongs to the first one only; gradient descent on an $\ell_1$ penalty subtracts a constant and does not multiply by a factor.)

@@ -143,7 +143,7 @@ torch.testing.assert_close(noisy, predicted, rtol=0.01, atol=0)
 # It is as large as the activation itself for $p=\frac12$, twice as large for $p=0.8$, and a third of it for $p=0.1$.
 
 # %% [markdown]
-# ## 5.6.1 Dropout in practice
+# ## Dropout in practice
 #
 # Take a network with five hidden units.
 # In one training pass the second and the fifth are dropped.
@@ -239,7 +239,7 @@ d2l.sliders(draw, """Left: the activations of 256 units as a grid of colours,
 # With the division the sums scatter around it, the more the larger $p$; without it they drift to zero.
 
 # %% [markdown]
-# ## 5.6.2 Implementation from scratch
+# ## Implementation from scratch
 #
 # For each entry draw a number $u$ from the uniform distribution on $[0,1)$ and keep the entry if $u\ge p$, which happens with probability $1-p$.
 # The case $p=1$, in which nothing is kept, is treated separately, since there (5.6.2) would divide by zero.
@@ -404,7 +404,7 @@ history = fit(scratch, display=True)
 # To know how well a network with dropout fits its training data, evaluate it on them in evaluation mode.
 
 # %% [markdown]
-# ## 5.6.3 Concise implementation
+# ## Concise implementation
 #
 # In PyTorch dropout is a layer, `nn.Dropout(p)`, which stands behind each activation.
 # It has no parameters, knows its mode, and is the identity in evaluation mode.

@@ -65,7 +65,7 @@ num_nets = 3  # networks that differ in their random start only
 num_splits = 1  # random splits beside the contiguous one
 
 # %% [markdown]
-# ## 5.7.1 The data
+# ## The data
 #
 # Between 2006 and 2010 about 2900 houses in Ames, Iowa, were sold, and the office of the assessor recorded 79 features of each.
 # Dean De Cock published the table in 2011 for his students, to replace the old Boston data set with its 506 districts and 13 features.
@@ -226,7 +226,7 @@ print("PoolQC is missing exactly where the pool area is 0:",
       f"{no_pool.sum()} houses")
 
 # %% [markdown]
-# ## 5.7.2 Which error counts
+# ## Which error counts
 #
 # To be wrong by 50 000 dollars is a disaster for a cottage worth 60 000, and a small matter for a mansion worth 700 000; this table has both.
 # What matters is the *relative* error, and the competition measures it on logarithms:
@@ -280,7 +280,7 @@ d2l.describe(axes, """Two histograms. Prices have a long tail to the right,
 # **Figure 5.7.2.** Left the prices, right their logarithms with the normal density of the same mean and variance.
 
 # %% [markdown]
-# ## 5.7.3 From words to numbers
+# ## From words to numbers
 #
 # A network takes numbers of similar size, and no gaps.
 # For *numeric* columns, we fill a gap by the mean $\mu$ of the column and *standardize*,
@@ -387,7 +387,7 @@ print("columns: own code", widths[0], " get_dummies", widths[1],
       " with default words for missing", widths[2])
 assert widths[0] == widths[1] == widths[2] + 1
 # %% [markdown]
-# ## 5.7.4 Leakage
+# ## Leakage
 #
 # Why did we not glue the tables together, since the features of the test houses are there for everyone?
 # Because we want to know how good the whole procedure is for houses that come later, and the procedure includes the preprocessing.
@@ -558,7 +558,7 @@ d2l.describe(axes, """Log price against the target-encoded lot area. Encoded
 # The honest score is that of a model which always says the mean.
 
 # %% [markdown]
-# ## 5.7.5 Baselines first
+# ## Baselines first
 #
 # Every error needs something to be compared with, and the first thing is the best *constant*.
 
@@ -894,7 +894,7 @@ assert rmsle(results["boosting"][1], y) < 0.5 * constant_mse**0.5
 # So all their scores are slightly too good, by a similar amount; Exercise 5.7-4 shows how that grows with the number of trials.
 
 # %% [markdown]
-# ## 5.7.6 A network
+# ## A network
 #
 # Now the multilayer perceptron: one hidden layer of 64 units, ReLU, dropout ([Section 5.6](06-dropout.ipynb)), weight decay, and the mean of the target added at the end, so that the network itself starts near 0 and has to explain the differences only.
 #
@@ -1131,7 +1131,7 @@ if real:
 # By contrast with ridge regression, the network gains little from the logarithms of the areas, because it can bend its inputs itself.
 
 # %% [markdown]
-# ## 5.7.7 Who wins
+# ## Who wins
 #
 # All contenders have been judged on the same five folds.
 # We add a blend, the mean of the log predictions of ridge regression, boosting and the networks, with equal weights so that nothing more is fitted.
@@ -1295,7 +1295,7 @@ d2l.describe(ax, """Out-of-fold prediction of the blend against the true
 # Thousands of settings, automatically searched, need a second, outer loop of cross-validation, or a test set like that of the competition, used once.
 
 # %% [markdown]
-# ## 5.7.8 The submission
+# ## The submission
 #
 # Which model predicts the test houses?
 # One could train a final one on all rows.
@@ -1576,7 +1576,7 @@ with tempfile.TemporaryDirectory() as folder:
 #
 # - D. De Cock (2011). Ames, Iowa: alternative to the Boston housing data as an end of semester regression project. Journal of Statistics Education 19(3). [doi:10.1080/10691898.2011.11889627](https://doi.org/10.1080/10691898.2011.11889627): the data, and the advice about the largest houses.
 # - A. Montoya and DataCanary (2016). [House Prices: Advanced Regression Techniques](https://www.kaggle.com/c/house-prices-advanced-regression-techniques). Kaggle: the competition and its error measure.
-# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the linear recipe that is examined in 5.7.5, and the plan of the experiment.
+# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the linear recipe that is examined under *Baselines first*, and the plan of the experiment.
 # - J. H. Friedman (2001). Greedy function approximation: a gradient boosting machine. Annals of Statistics 29(5). [doi:10.1214/aos/1013203451](https://doi.org/10.1214/aos/1013203451).
 # - F. Pedregosa et al. (2011). Scikit-learn: machine learning in Python. [arXiv:1201.0490](https://arxiv.org/abs/1201.0490).
 # - L. Grinsztajn, E. Oyallon, G. Varoquaux (2022). Why do tree-based models still outperform deep learning on tabular data? [arXiv:2207.08815](https://arxiv.org/abs/2207.08815).

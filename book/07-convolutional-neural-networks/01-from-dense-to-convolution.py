@@ -54,7 +54,7 @@ f64 = torch.float64  # lets us check identities to ten digits
 searches = 300  # noisy images in which a template is searched
 
 # %% [markdown]
-# ## 7.1.1 The price of a dense layer
+# ## The price of a dense layer
 #
 # The networks of [Chapter 5](../05-multilayer-perceptrons/00-overview.md) take a vector of features, and any feature may interact with any other.
 # For a table with a few dozen columns that is a sensible default: nobody knows beforehand which columns belong together.
@@ -69,7 +69,7 @@ searches = 300  # noisy images in which a template is searched
 # We now build this knowledge into the layer.
 
 # %% [markdown]
-# ## 7.1.2 Invariance
+# ## Invariance
 #
 # A pig at the top of a picture is as much a pig as one at the bottom.
 # What an object looks like does not depend on where it is, so a detector of it should not either.
@@ -210,7 +210,7 @@ d2l.sliders(draw, """Left a noisy image shifted cyclically, right the
 # The response is equivariant; its maximum, and the mean of the image, are invariant.
 
 # %% [markdown]
-# ## 7.1.3 Constraining the fully connected layer
+# ## Constraining the fully connected layer
 #
 # So far we designed the detector.
 # Now we start from the most general layer and see what the demands leave of it.
@@ -496,7 +496,7 @@ assert differs[[0, 1, 2, 15]].all() and differs[:, [0, 2, 3, 15]].all()
 # With every further layer the influence of the edge reaches $\Delta$ pixels deeper.
 
 # %% [markdown]
-# ## 7.1.4 What the constraint buys, and what it costs
+# ## What the constraint buys, and what it costs
 #
 # Fewer weights need fewer examples.
 # This can be measured without any training, since both layers are linear and least squares solves them.
@@ -601,7 +601,7 @@ assert errors[0][1] > 0.9 and errors[1][1] > 0.9  # more data does not help
 assert errors[1][0] < 1e-20
 
 # %% [markdown]
-# ## 7.1.5 Convolutions
+# ## Convolutions
 #
 # Why is (7.1.7) called a convolution?
 # In mathematics the convolution of two functions $f,g:\mathbb{R}^d\to\mathbb{R}$ is the function
@@ -751,7 +751,7 @@ d2l.describe(axes, """Left: the distribution of one die is flat, of the sum
 # Stacked in layers, they extract features of features.
 
 # %% [markdown]
-# ## 7.1.6 Channels
+# ## Channels
 #
 # One thing is still missing.
 # A colour photograph has three numbers per pixel, for red, green and blue; it is a tensor with three axes, such as $1024\times1024\times3$, whose first two axes are places and whose third holds different measurements at one place.
@@ -1046,8 +1046,8 @@ assert (text_score(pair[0], 2) - text_score(pair[1], 2)).abs().max() > 0.01
 # - K. Fukushima, Neocognitron, 1980, [doi:10.1007/BF00344251](https://doi.org/10.1007/BF00344251): local, shared detectors in layers.
 # - A. Waibel et al., Phoneme recognition using time-delay neural networks, 1989, [doi:10.1109/29.21701](https://doi.org/10.1109/29.21701): sharing along time.
 # - Y. LeCun et al., Backpropagation applied to handwritten zip code recognition, 1989, [doi:10.1162/neco.1989.1.4.541](https://doi.org/10.1162/neco.1989.1.4.541): learned kernels.
-# - T. Cohen and M. Welling, Group equivariant convolutional networks, 2016, [arXiv:1602.07576](https://arxiv.org/abs/1602.07576); R. Kondor and S. Trivedi, On the generalization of equivariance and convolution, 2018, [arXiv:1802.03690](https://arxiv.org/abs/1802.03690): the theorem of 7.1.3 for other symmetries.
-# - Z. Li, Y. Zhang and S. Arora, Why are convolutional nets more sample-efficient than fully-connected nets?, 2020, [arXiv:2010.08515](https://arxiv.org/abs/2010.08515): the gain of 7.1.4 in theory.
+# - T. Cohen and M. Welling, Group equivariant convolutional networks, 2016, [arXiv:1602.07576](https://arxiv.org/abs/1602.07576); R. Kondor and S. Trivedi, On the generalization of equivariance and convolution, 2018, [arXiv:1802.03690](https://arxiv.org/abs/1802.03690): the theorem on constrained layers for other symmetries.
+# - Z. Li, Y. Zhang and S. Arora, Why are convolutional nets more sample-efficient than fully-connected nets?, 2020, [arXiv:2010.08515](https://arxiv.org/abs/2010.08515): what the constraint buys, in theory.
 # - M. Zeiler and R. Fergus, Visualizing and understanding convolutional networks, 2013, [arXiv:1311.2901](https://arxiv.org/abs/1311.2901): what channels of different layers respond to.
 # - R. Liu et al., An intriguing failing of convolutional neural networks and the CoordConv solution, 2018, [arXiv:1807.03247](https://arxiv.org/abs/1807.03247): Exercise 7.1-4.
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the order of topics.

@@ -85,7 +85,7 @@ long_seeds = 1  # of the perceptron that trains longer
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
 # %% [markdown]
-# ## 7.6.1 The network that read cheques
+# ## The network that read cheques
 #
 # In 1989 Yann LeCun and his colleagues at Bell Labs trained a convolutional network by backpropagation, the first to work on real data: handwritten zip codes.
 # Nine years of improvements later, *LeNet-5* misread less than one digit in a hundred.
@@ -109,7 +109,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # **Figure 7.6.2.** The same network in compressed notation, with output shapes (channels, height, width) and parameters.
 
 # %% [markdown]
-# ## 7.6.2 The program
+# ## The program
 #
 # The weights start from Xavier's distribution ([Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb)), drawn by an initializer that [`apply_init`](../06-builders-guide/04-lazy-initialization.ipynb) calls for every layer.
 # We export a second one of He's kind, for the networks with ReLU in Chapter 8.
@@ -265,7 +265,7 @@ print(f"{size} x {size} pixels; neighbours are {jump} pixels apart")
 # Each of the $5\times5$ positions sees about a third of the area, the neighbouring one nearly the same third, and only the dense layers join the views.
 
 # %% [markdown]
-# ## 7.6.3 Why it waits
+# ## Why it waits
 #
 # We train as in 1998, with sigmoids and average pooling, by minibatch SGD with learning rate 0.1.
 # What counts for this story is the number of *steps*: three epochs over 16 000 images in batches of 16 make 3000 steps, a little more than six epochs over all 60 000 in batches of 128, and cost an eighth.
@@ -404,7 +404,7 @@ d2l.describe(ax, """Training loss against the step. With sigmoids it stays
 # Two remedies are in the figure, a third comes in Section 8.5: normalization keeps the inputs of every layer where the activations have slope.
 
 # %% [markdown]
-# ## 7.6.4 What it sees
+# ## What it sees
 #
 # After training, the six kernels of the first layer have become small detectors.
 # Some are edges of one direction, with weights of both signs side by side; others average.
@@ -474,7 +474,7 @@ for name, row in zip(("shirt", "sneaker", "noise"), p):
     print(f"{name:8s} the ten probabilities add up to {row.sum():.2f}")
 
 # %% [markdown]
-# ## 7.6.5 A fair comparison
+# ## A fair comparison
 #
 # Is the convolutional network better than a perceptron?
 # *Better* needs a budget that is the same for both, and there are several:
@@ -601,7 +601,7 @@ if full_run and real:
 # The next two experiments take some of the kindness away.
 
 # %% [markdown]
-# ## 7.6.6 Permuted pixels
+# ## Permuted pixels
 #
 # [Section 7.0](00-overview.md) claimed that a perceptron does not care about the order of the pixels.
 # That is exact.
@@ -666,7 +666,7 @@ if full_run and real:
 # The advantage was that neighbours belong together, and that is a property of images, not of the network.
 
 # %% [markdown]
-# ## 7.6.7 Shifted images
+# ## Shifted images
 #
 # The other promise was that objects may move.
 # All images in the data are centred.
@@ -831,7 +831,7 @@ if full_run and real:
 # %% [markdown]
 # ### Exercise 7.6-3
 #
-# Rebuild the network of 1998 for $32\times32$ images: scaled tanh $1.7159\tanh\frac{2z}{3}$; pooling as the sum of four values times a trained weight plus a trained bias, followed by the activation; second maps that see the subsets of first maps described in 7.6.2; an output of squared distances to fixed codes.
+# Rebuild the network of 1998 for $32\times32$ images: scaled tanh $1.7159\tanh\frac{2z}{3}$; pooling as the sum of four values times a trained weight plus a trained bias, followed by the activation; second maps that see the subsets of first maps that the solution lists; an output of squared distances to fixed codes.
 # Count its parameters.
 
 # %% [markdown]
@@ -964,7 +964,7 @@ if full_run:
 # %% [markdown]
 # ### Exercise 7.6-6
 #
-# Feed $32\times32$ images to LeNet and to the network with global pooling of 7.6.7.
+# Feed $32\times32$ images to LeNet and to the network with global pooling of the experiment with shifted images.
 # What happens, and why?
 
 # %% [markdown]
