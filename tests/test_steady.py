@@ -20,14 +20,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 OLD_ISA = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+TWO = {"BOOK_THREADS": "2", "BOOK_WORKERS": "1"}  # as many threads as cores: more of them wait for each other by spinning
 #: Name, environment, and whether another process keeps a core busy. Every run has another order.
 RUNS: list[tuple[str, dict[str, str], bool]] = [
     ("one thread", {"BOOK_THREADS": "1"}, False),
     ("one thread, under load", {"BOOK_THREADS": "1"}, True),
-    ("two threads", {"BOOK_THREADS": "2"}, False),
-    ("two threads, under load", {"BOOK_THREADS": "2"}, True),
+    ("two threads", TWO, False),
+    ("two threads, under load", TWO, True),
     ("instructions up to AVX2", AVX2, False),
-    ("instructions up to AVX2, two threads", {**AVX2, "BOOK_THREADS": "2"}, False),
+    ("instructions up to AVX2, two threads", {**AVX2, **TWO}, False),
     ("instructions up to SSE4", OLD_ISA, False),
     ("instructions up to SSE4, under load", OLD_ISA, True),
     ("no limit on returning memory, three notebooks at once", {"BOOK_MALLOC": "0", "BOOK_WORKERS": "3"}, False),
