@@ -19,5 +19,8 @@ def medians(repeats: int, **functions: Callable[[], object]) -> dict[str, float]
 def goal(name: str, value: float, limit: float, unit: str = "") -> bool:
     """Print a measured figure beside its goal; tells whether it holds."""
     good = value <= limit
-    print(f"  {'ok  ' if good else 'MISS'} {name}: {value:.2f}{unit} (goal: at most {limit:g}{unit})", flush=True)
+    print(
+        f"  {'ok  ' if good else 'MISS'} {name}: {value:.2f}{unit} (goal: at most {limit:g}{unit})",
+        flush=True,
+    )
     return good

@@ -40,9 +40,16 @@ def child_seconds(command: list[str]) -> float:
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        script, notebook, driver = Path(folder) / "plain.py", Path(folder) / "plain.ipynb", Path(folder) / "driver.py"
+        script, notebook, driver = (
+            Path(folder) / "plain.py",
+            Path(folder) / "plain.ipynb",
+            Path(folder) / "driver.py",
+        )
         script.write_text(SCRIPT)
-        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in (SCRIPT,)]), notebook)
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in (SCRIPT,)]),
+            notebook,
+        )
         driver.write_text(
             "import sys, pathlib\nfrom bookbuild.execute import Job, execute\n"
             f"text = pathlib.Path({str(notebook)!r}).read_text()\n"
@@ -55,13 +62,23 @@ def main() -> int:
         one = sorted(child_seconds([sys.executable, str(driver), "1"]) for _ in range(3))[1]
         three = sorted(child_seconds([sys.executable, str(driver), "3"]) for _ in range(3))[1]
     each = (three - one) / 2
-    print(f"plain script {plain:.2f} CPU s; a notebook {each:.2f} CPU s ({each / plain:.2f} times); start of the worker {one - each:.2f} CPU s")
+    print(
+        f"plain script {plain:.2f} CPU s; a notebook {each:.2f} CPU s ({each / plain:.2f} times); start of the worker {one - each:.2f} CPU s"
+    )
     good = goal("a notebook over its plain script, CPU seconds", each - plain, 6.5, " s")
     base = [sys.executable, "-c", "import torch"]
     helper = [sys.executable, "-c", "import torch, d2l_helpers"]
-    t = medians(7, torch=lambda: subprocess.run(base, env=ENVIRONMENT), helper=lambda: subprocess.run(helper, env=ENVIRONMENT))
+    t = medians(
+        7,
+        torch=lambda: subprocess.run(base, env=ENVIRONMENT),
+        helper=lambda: subprocess.run(helper, env=ENVIRONMENT),
+    )
     print(f"import torch {t['torch']:.2f} s; with d2l_helpers {t['helper']:.2f} s")
-    return 0 if goal("import of d2l_helpers over torch", t["helper"] - t["torch"], 0.1, " s") and good else 1
+    return (
+        0
+        if goal("import of d2l_helpers over torch", t["helper"] - t["torch"], 0.1, " s") and good
+        else 1
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ def main() -> int:
     for name in NAMES:
         print(f"== {name}", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}"]
-        if subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, env=environment).returncode:
+        if subprocess.run(
+            command, cwd=Path(__file__).resolve().parent.parent, env=environment
+        ).returncode:
             missed.append(name)
     print(f"goals missed in: {', '.join(missed)}" if missed else "all goals hold")
     return 1 if missed else 0

@@ -25,7 +25,11 @@ import nbformat
 from .common import goal
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADER = (ROOT / "book" / "03-linear-regression" / "01-linear-regression.py").read_text(encoding="utf-8").split("# %% [markdown]")[0]
+HEADER = (
+    (ROOT / "book" / "03-linear-regression" / "01-linear-regression.py")
+    .read_text(encoding="utf-8")
+    .split("# %% [markdown]")[0]
+)
 CHAPTER = 25  # sections in a chapter
 BODY = """# %% [markdown]
 # # {id} Section {n}
@@ -55,14 +59,24 @@ def generate(root: Path, count: int) -> None:
         rows = []
         for n in range(first, min(first + CHAPTER, count)):
             number = n - first + 1
-            rows.append(f'  {{ id = "{chapter}.{number}", title = "Section {n}", file = "{number:02}-section", checks = 1, exercises = 0 }}')
-            (folder / f"{number:02}-section.py").write_text(HEADER + BODY.format(id=f"{chapter}.{number}", n=n))
+            rows.append(
+                f'  {{ id = "{chapter}.{number}", title = "Section {n}", file = "{number:02}-section", checks = 1, exercises = 0 }}'
+            )
+            (folder / f"{number:02}-section.py").write_text(
+                HEADER + BODY.format(id=f"{chapter}.{number}", n=n)
+            )
         text += (
-            f'[[chapter]]\nnumber = {chapter}\ntitle = "Part {chapter}"\nfolder = "{folder.name}"\npart = "Basics"\nsections = [\n' + ",\n".join(rows) + "\n]\n"
+            f'[[chapter]]\nnumber = {chapter}\ntitle = "Part {chapter}"\nfolder = "{folder.name}"\npart = "Basics"\nsections = [\n'
+            + ",\n".join(rows)
+            + "\n]\n"
         )
     (root / "book" / "contents.toml").write_text(text)
     (root / "pyproject.toml").write_text("[tool.bookbuild]\n")
-    shutil.copytree(ROOT / "d2l_helpers", root / "d2l_helpers", ignore=shutil.ignore_patterns("__pycache__", "chapters"))
+    shutil.copytree(
+        ROOT / "d2l_helpers",
+        root / "d2l_helpers",
+        ignore=shutil.ignore_patterns("__pycache__", "chapters"),
+    )
     (root / "d2l_helpers" / "chapters").mkdir()
 
 
@@ -79,7 +93,11 @@ def fill_store(root: Path) -> None:
         n = int(section.title.split()[-1])
         for count, (_, cell) in enumerate(section.code_cells(), 1):
             cell["execution_count"] = count
-            cell["outputs"] = [nbformat.v4.new_output("stream", text=f"the total of section {n} is {n + 1}\n")] if "print" in cell.source else []
+            cell["outputs"] = (
+                [nbformat.v4.new_output("stream", text=f"the total of section {n} is {n + 1}\n")]
+                if "print" in cell.source
+                else []
+            )
         notebook.metadata["record"] = {
             "section": section.id,
             "status": "ok",
@@ -114,7 +132,11 @@ def measure(count: int, site: bool) -> dict[str, float]:
         step("outputs taken over", lambda: main([*verb, "accept"]))
         step("nothing changed", lambda: main([*verb, "run"]))
         path = root / "book" / "01-part" / "02-section.py"
-        path.write_text(path.read_text().replace("total = 1 + 1", "total = 1 + 1 + 0").replace("total == 1 + 1", "total == 2"))
+        path.write_text(
+            path.read_text()
+            .replace("total = 1 + 1", "total = 1 + 1 + 0")
+            .replace("total == 1 + 1", "total == 2")
+        )
         step("one file changed", lambda: main([*verb, "run"]))
         step("one file accepted", lambda: main([*verb, "accept", "1.2"]))
         result["MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -137,17 +159,39 @@ def main() -> int:
     count = 100 if args.quick else args.count
     sizes, rows = [count // 4, count], []
     for size in sizes:
-        command = [sys.executable, "-m", "benchmarks.scale", "--one", str(size), *(["--site"] if args.site else [])]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.scale",
+            "--one",
+            str(size),
+            *(["--site"] if args.site else []),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         if done.returncode:
             print(done.stdout[-3000:], done.stderr[-3000:])
             return 1
         rows.append(json.loads(done.stdout.splitlines()[-1]))
-        print(f"{size} notebooks: " + ", ".join(f"{k} {v:.0f}" if "MB" in k else f"{k} {v:.1f} s ({v / size * 1e3:.1f} ms each)" for k, v in rows[-1].items()))
+        print(
+            f"{size} notebooks: "
+            + ", ".join(
+                f"{k} {v:.0f}" if "MB" in k else f"{k} {v:.1f} s ({v / size * 1e3:.1f} ms each)"
+                for k, v in rows[-1].items()
+            )
+        )
     good, small, large = True, rows[0], rows[1]
     for name in [k for k in small if "MB" not in k and k != "one file changed"]:
-        good &= goal(f"{name}: cost of a notebook, {sizes[1]} over {sizes[0]}", (large[name] / sizes[1]) / (small[name] / sizes[0]), 1.5)
-    good &= goal("memory for each further notebook", (large["MB"] - small["MB"]) / (sizes[1] - sizes[0]), 0.5, " MB")
+        good &= goal(
+            f"{name}: cost of a notebook, {sizes[1]} over {sizes[0]}",
+            (large[name] / sizes[1]) / (small[name] / sizes[0]),
+            1.5,
+        )
+    good &= goal(
+        "memory for each further notebook",
+        (large["MB"] - small["MB"]) / (sizes[1] - sizes[0]),
+        0.5,
+        " MB",
+    )
     return 0 if good else 1
 
 

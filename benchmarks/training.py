@@ -45,7 +45,12 @@ class Data(DataModule):
         self.y = torch.randint(0, 10, (n,), generator=generator)
 
     def train_dataloader(self) -> d2l.BatchLoader:
-        return d2l.BatchLoader((self.X, self.y), self.batch_size, shuffle=True, transform=lambda X, y: (X.float().div_(255), y))
+        return d2l.BatchLoader(
+            (self.X, self.y),
+            self.batch_size,
+            shuffle=True,
+            transform=lambda X, y: (X.float().div_(255), y),
+        )
 
     def val_dataloader(self) -> None:
         return None
@@ -98,16 +103,30 @@ def main() -> int:
     os.environ["D2L_HEADLESS"] = "1"
     torch.set_num_threads(1)
     good = True
-    for name, make, n, limit in (("softmax regression", softmax_regression, 20000, 1.35), ("MLP", mlp, 20000, 1.25), ("LeNet", lenet, 10000, 1.10)):
+    for name, make, n, limit in (
+        ("softmax regression", softmax_regression, 20000, 1.35),
+        ("MLP", mlp, 20000, 1.25),
+        ("LeNet", lenet, 10000, 1.10),
+    ):
         data = Data(n)
         data.batches = list(data.train_dataloader())
         torch.manual_seed(0)
         model, net = Net(make()), make()
-        t = medians(repeats, trainer=lambda m=model, d=data: Trainer(max_epochs=1).fit(m, d), bare=lambda e=net, d=data: bare_epoch(e, d))
-        print(f"{name}: trainer {t['trainer']:.3f} s, bare steps on tensors in memory {t['bare']:.3f} s an epoch of {n}")
-        good &= goal(f"{name}, an epoch through Trainer over bare steps", t["trainer"] / t["bare"], limit)
+        t = medians(
+            repeats,
+            trainer=lambda m=model, d=data: Trainer(max_epochs=1).fit(m, d),
+            bare=lambda e=net, d=data: bare_epoch(e, d),
+        )
+        print(
+            f"{name}: trainer {t['trainer']:.3f} s, bare steps on tensors in memory {t['bare']:.3f} s an epoch of {n}"
+        )
+        good &= goal(
+            f"{name}, an epoch through Trainer over bare steps", t["trainer"] / t["bare"], limit
+        )
     early, late, ratio = draw_costs()
-    print(f"drawing: {early * 1e3:.1f} ms early, {late * 1e3:.1f} ms after 300 points; at most one a second in a live notebook")
+    print(
+        f"drawing: {early * 1e3:.1f} ms early, {late * 1e3:.1f} ms after 300 points; at most one a second in a live notebook"
+    )
     good &= goal("the 300th drawing over the 10th", ratio, 1.3)
     good &= goal("drawing once a second, share of the time in percent", late * 100, 5, " %")
     return 0 if good else 1

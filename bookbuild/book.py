@@ -66,8 +66,13 @@ class Section:
             metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
             if cell.cell_type == "markdown" and SOLUTION.match(cell.source):
                 metadata["jp-MarkdownHeadingCollapsed"] = True
-            make = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}.get(cell.cell_type, nbformat.v4.new_raw_cell)
-            clean.cells.append(make(cell.source, metadata=metadata, id=f"s{self.id.replace('.', '-')}-{i:03d}"))
+            make = {
+                "code": nbformat.v4.new_code_cell,
+                "markdown": nbformat.v4.new_markdown_cell,
+            }.get(cell.cell_type, nbformat.v4.new_raw_cell)
+            clean.cells.append(
+                make(cell.source, metadata=metadata, id=f"s{self.id.replace('.', '-')}-{i:03d}")
+            )
         return clean
 
     @cached_property
@@ -152,7 +157,11 @@ class Book:
         self.root = Path(root or Path(__file__).resolve().parent.parent).resolve()
         plan = tomllib.loads((self.root / "book" / "contents.toml").read_text(encoding="utf-8"))
         self.chapters = tuple(self._chapter(entry) for entry in plan["chapter"])
-        self.settings: dict[str, Any] = tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8")).get("tool", {}).get("bookbuild", {})
+        self.settings: dict[str, Any] = (
+            tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8"))
+            .get("tool", {})
+            .get("bookbuild", {})
+        )
 
     def _chapter(self, entry: dict[str, Any]) -> Chapter:
         sections = []
@@ -160,8 +169,20 @@ class Book:
             stem = self.root / "book" / entry["folder"] / s["file"]
             page = stem.with_suffix(".md")
             path = page if page.exists() else stem.with_suffix(".py")
-            sections.append(Section(s["id"], s["title"], entry["number"], path, s["checks"], s["exercises"], self.root))
-        return Chapter(entry["number"], entry["title"], entry["folder"], entry["part"], tuple(sections))
+            sections.append(
+                Section(
+                    s["id"],
+                    s["title"],
+                    entry["number"],
+                    path,
+                    s["checks"],
+                    s["exercises"],
+                    self.root,
+                )
+            )
+        return Chapter(
+            entry["number"], entry["title"], entry["folder"], entry["part"], tuple(sections)
+        )
 
     @property
     def planned(self) -> list[Section]:
@@ -183,7 +204,12 @@ class Book:
         chosen = []
         for want in wanted:
             plain = Path(want).with_suffix("").as_posix()
-            hits = [s for s in self.notebooks if want in (s.id, str(s.chapter)) or Path(s.name).with_suffix("").as_posix().endswith(plain)]
+            hits = [
+                s
+                for s in self.notebooks
+                if want in (s.id, str(s.chapter))
+                or Path(s.name).with_suffix("").as_posix().endswith(plain)
+            ]
             if not hits:
                 raise BookError(
                     f"No notebook matches {want!r}. Name a section (3.4), a chapter (3) or a path; there are: {', '.join(s.id for s in self.notebooks)}."
@@ -194,5 +220,7 @@ class Book:
     def stray(self) -> list[Path]:
         """Source files under book/ that the plan does not name."""
         known = {s.path for s in self.planned}
-        files = list((self.root / "book").glob("*/*.py")) + list((self.root / "book").glob("*/*.md"))
+        files = list((self.root / "book").glob("*/*.py")) + list(
+            (self.root / "book").glob("*/*.md")
+        )
         return sorted(p for p in files if p not in known)

@@ -22,19 +22,26 @@ def static_problems(book: Book) -> list[str]:
     return problems + pair.stale(book)
 
 
-def check(book: Book, sections: list[Section], profile: str, fresh: bool, scheduler: str | None = None) -> int:
+def check(
+    book: Book, sections: list[Section], profile: str, fresh: bool, scheduler: str | None = None
+) -> int:
     """Run what is not current (all with `fresh`), compare, report; returns the exit status."""
     problems = static_problems(book)
     results = run(book, sections, profile, fresh, scheduler)
     problems += [r.message for r in results if not r.ok]
     for result in results:
         if result.notebook is not None:
-            problems += lint.missing_alt(result.section, result.notebook) + lint.private_outputs(result.section, result.notebook, book.root)
+            problems += lint.missing_alt(result.section, result.notebook) + lint.private_outputs(
+                result.section, result.notebook, book.root
+            )
     status = compare(book, [r for r in results if r.ok]) if profile == "cpu" else 0
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     good = not problems and status == 0
-    print(f"check: {len(sections)} notebooks, profile {profile}: {'good' if good else 'FAILED'}", flush=True)
+    print(
+        f"check: {len(sections)} notebooks, profile {profile}: {'good' if good else 'FAILED'}",
+        flush=True,
+    )
     return 0 if good else 1
 
 
@@ -47,10 +54,14 @@ def compare(book: Book, results: list[Result]) -> int:
             continue  # reported as missing
         made_with = (stored.metadata.get("bookbuild") or {}).get("data")
         if made_with and made_with != result.source:
-            print(f"{result.section.id}: the stored outputs are of {made_with} data, this run had {result.source} data: checks ran, outputs are not compared.")
+            print(
+                f"{result.section.id}: the stored outputs are of {made_with} data, this run had {result.source} data: checks ran, outputs are not compared."
+            )
             continue
         assert result.notebook is not None
-        write_text(folder / result.section.ipynb.relative_to(book.root), nbformat.writes(result.notebook))
+        write_text(
+            folder / result.section.ipynb.relative_to(book.root), nbformat.writes(result.notebook)
+        )
         files.append(str(result.section.ipynb))
     if not files:
         return 0
@@ -59,8 +70,29 @@ def compare(book: Book, results: list[Result]) -> int:
 
 def replay(root: Path, files: list[str], executed: Path) -> int:
     """pytest with nbval on the committed notebooks, comparing executed copies."""
-    command = [sys.executable, "-m", "pytest", "-p", "bookbuild.nbval_plugin", "--nbval", "--nbval-executed", str(executed), "--book-root", str(root)]
-    options = ["-q", "--no-header", "--color=no", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", str(root)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "bookbuild.nbval_plugin",
+        "--nbval",
+        "--nbval-executed",
+        str(executed),
+        "--book-root",
+        str(root),
+    ]
+    options = [
+        "-q",
+        "--no-header",
+        "--color=no",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "addopts=",
+        "--rootdir",
+        str(root),
+    ]
     return subprocess.run([*command, *options, *files], cwd=root).returncode
 
 
@@ -69,12 +101,19 @@ def accept(book: Book, sections: list[Section], profile_results: list[Result]) -
     changed = []
     for result in profile_results:
         if result.notebook is None:
-            raise BookError(f"{result.message}\n{result.section.id} did not run; its stored outputs stay as they are.")
+            raise BookError(
+                f"{result.message}\n{result.section.id} did not run; its stored outputs stay as they are."
+            )
         existing = pair.committed(result.section)
         if existing is not None and pair.hand_edited(result.section, existing):
             pair.updated(result.section, existing)  # raises, and says what to do
-        text = pair.text_of(pair.reference(result.section, result.notebook, result.key, result.source))
-        if not result.section.ipynb.exists() or result.section.ipynb.read_text(encoding="utf-8") != text:
+        text = pair.text_of(
+            pair.reference(result.section, result.notebook, result.key, result.source)
+        )
+        if (
+            not result.section.ipynb.exists()
+            or result.section.ipynb.read_text(encoding="utf-8") != text
+        ):
             write_text(result.section.ipynb, text)
             changed.append(result.section.ipynb)
     return changed

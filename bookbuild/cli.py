@@ -16,7 +16,13 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         book = Book(args.root)
-        sweep(book.root / "book", book.root / export.PACKAGE, store_of(book).folder, book.root / "build" / "records", book.root / "build" / "failed")
+        sweep(
+            book.root / "book",
+            book.root / export.PACKAGE,
+            store_of(book).folder,
+            book.root / "build" / "records",
+            book.root / "build" / "failed",
+        )
         return int(args.function(book, args))
     except BookError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -40,10 +46,17 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, function: Any, text: str, *options: str) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=text)
         sub.set_defaults(function=function)
-        sub.add_argument("sections", nargs="*", help="3.4, a chapter (3), or a path; all without it")
+        sub.add_argument(
+            "sections", nargs="*", help="3.4, a chapter (3), or a path; all without it"
+        )
         if "run" in options:
             sub.add_argument("--profile", default="cpu", choices=("cpu", "gpu", "smoke"))
-            sub.add_argument("--fresh", action="store_true", default=os.environ.get("FRESH") == "1", help="run everything anew")
+            sub.add_argument(
+                "--fresh",
+                action="store_true",
+                default=os.environ.get("FRESH") == "1",
+                help="run everything anew",
+            )
             sub.add_argument("--scheduler", help="address of a Dask scheduler, tcp://host:port")
             sub.add_argument("--shard", help="i/n: the i-th of n parts of the list")
         return sub
@@ -105,15 +118,29 @@ def _build(book: Book, args: argparse.Namespace) -> int:
 
     _pair(book, args)
     wanted = {s.id for s in _selected(book, args)}
-    results = run(book, book.notebooks if not args.sections else [s for s in book.notebooks if s.id in wanted], "cpu", args.fresh, args.scheduler)
-    executed = {r.section.id: pair.merge(r.section, r.notebook) for r in results if r.notebook is not None}
+    results = run(
+        book,
+        book.notebooks if not args.sections else [s for s in book.notebooks if s.id in wanted],
+        "cpu",
+        args.fresh,
+        args.scheduler,
+    )
+    executed = {
+        r.section.id: pair.merge(r.section, r.notebook) for r in results if r.notebook is not None
+    }
     records = {r.section.id: r.record for r in results}
     for section in book.notebooks:  # pages that were not asked for keep the outputs they have
         notebook = pair.committed(section)
         if section.id not in executed and section.id not in records and notebook is not None:
             executed[section.id] = pair.updated(section, notebook)
-            records[section.id] = {"section": section.id, "status": "stored", "checks": section.marked_checks}
-    problems = [r.message for r in results if not r.ok] + site.build(book, executed, records, book.root / "build" / "html")
+            records[section.id] = {
+                "section": section.id,
+                "status": "stored",
+                "checks": section.marked_checks,
+            }
+    problems = [r.message for r in results if not r.ok] + site.build(
+        book, executed, records, book.root / "build" / "html"
+    )
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     if not problems:
@@ -123,7 +150,9 @@ def _build(book: Book, args: argparse.Namespace) -> int:
 
 def _from_notebook(book: Book, args: argparse.Namespace) -> int:
     if not args.sections:
-        raise BookError("from-notebook needs a section, for example: python -m bookbuild from-notebook 3.4")
+        raise BookError(
+            "from-notebook needs a section, for example: python -m bookbuild from-notebook 3.4"
+        )
     for section in book.select(args.sections):
         print(f"wrote {pair.from_notebook(section).relative_to(book.root).as_posix()}")
     return _pair(Book(book.root), args)
@@ -150,7 +179,13 @@ def _status(book: Book, args: argparse.Namespace) -> int:
 
     print(f"{'section':<8} {'there':<6} {'checks':>8} {'exercises':>10}  title")
     for section in book.planned:
-        asked = len({e for _, text in prose(section) for e in EXERCISE.findall(text)}) if section.exists else 0
+        asked = (
+            len({e for _, text in prose(section) for e in EXERCISE.findall(text)})
+            if section.exists
+            else 0
+        )
         marked = len(section.marked_checks) if section.exists else 0
-        print(f"{section.id:<8} {'yes' if section.exists else '-':<6} {marked:>4}/{section.checks:<3} {asked:>6}/{section.exercises:<3}  {section.title}")
+        print(
+            f"{section.id:<8} {'yes' if section.exists else '-':<6} {marked:>4}/{section.checks:<3} {asked:>6}/{section.exercises:<3}  {section.title}"
+        )
     return 0

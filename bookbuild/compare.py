@@ -12,16 +12,25 @@ from typing import Any
 import numpy as np
 
 RTOL, ATOL = 5e-3, 1e-6
-CHAOTIC = 1e9  # for figures of a cell with this tag: any number passes, but not another structure or text
+CHAOTIC = (
+    1e9  # for figures of a cell with this tag: any number passes, but not another structure or text
+)
 IMAGE_TOLERANCE = 0.02
 FIGURE_MIME = "application/vnd.d2l.figure+json"
-NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<![\w])[-+]?(?:nan|inf)(?![\w])")
+NUMBER = re.compile(
+    r"(?<![\w.])[-+−]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<![\w])[-+]?(?:nan|inf)(?![\w])"
+)
 MASKS = [
     (re.compile(r"\b0x[0-9a-fA-F]{6,}\b|0x…"), "0x"),
     (re.compile(r"\S*/ipykernel_\d+/\d+\.py"), "<cell>"),
     (re.compile(r"(?:/tmp|/var/folders|[A-Z]:\\Users)\S*"), "<temporary path>"),
     (re.compile(r"(['\"]?)(?:cuda|mps|xpu)(?::\d+)?\1"), "<device>"),
-    (re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+|data-frames=\"[^\"]*\"|id=\"d2l-[0-9a-f]+\""), ""),
+    (
+        re.compile(
+            r"data:image/png;base64,[A-Za-z0-9+/=]+|data-frames=\"[^\"]*\"|id=\"d2l-[0-9a-f]+\""
+        ),
+        "",
+    ),
 ]
 
 
@@ -59,7 +68,9 @@ def same_text(a: str, b: str, rtol: float = RTOL, timing: bool = False) -> bool:
         return True
     if NUMBER.sub("#", a) != NUMBER.sub("#", b):
         return False
-    return all(same_number(x, y, rtol) for x, y in zip(NUMBER.findall(a), NUMBER.findall(b), strict=True))
+    return all(
+        same_number(x, y, rtol) for x, y in zip(NUMBER.findall(a), NUMBER.findall(b), strict=True)
+    )
 
 
 class _Table(HTMLParser):
@@ -105,14 +116,27 @@ def _html_difference(a: str, b: str, rtol: float, timing: bool) -> str | None:
     for i, (left, right) in enumerate(zip(one.rows, two.rows, strict=True)):
         for j, (x, y) in enumerate(zip(left, right, strict=True)):
             if not same_text(x, y, rtol, timing):
-                return f"table row {i + 1}, column {j + 1}: expected {x.strip()!r}, got {y.strip()!r}"
-    return None if same_text(one.rest, two.rest, rtol, timing) else f"expected {_short(one.rest)}, got {_short(two.rest)}"
+                return (
+                    f"table row {i + 1}, column {j + 1}: expected {x.strip()!r}, got {y.strip()!r}"
+                )
+    return (
+        None
+        if same_text(one.rest, two.rest, rtol, timing)
+        else f"expected {_short(one.rest)}, got {_short(two.rest)}"
+    )
 
 
 def _largest(values: Any) -> float:
     """The largest size of a finite number in a list; 0 for anything else."""
     numbers = values if isinstance(values, list) else []
-    return max((abs(float(v)) for v in numbers if isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)), default=0.0)
+    return max(
+        (
+            abs(float(v))
+            for v in numbers
+            if isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+        ),
+        default=0.0,
+    )
 
 
 def _scales(figure: dict[str, Any]) -> dict[str, float]:
@@ -120,24 +144,39 @@ def _scales(figure: dict[str, Any]) -> dict[str, float]:
     if "lines" in figure:
         drawn = [row for part in ("lines", "points") for row in figure[part]]
         return {k: max((_largest(row.get(k)) for row in drawn), default=0.0) for k in "xy"}
-    if "mean" in figure and "values" in figure:  # the mean of positive and negative values may be anything near 0
+    if (
+        "mean" in figure and "values" in figure
+    ):  # the mean of positive and negative values may be anything near 0
         return {"mean": _largest(figure["values"])}
     return {}
 
 
-def _data_difference(a: Any, b: Any, rtol: float, path: str = "", scales: dict[str, float] | None = None, scale: float = 0.0) -> str | None:
+def _data_difference(
+    a: Any,
+    b: Any,
+    rtol: float,
+    path: str = "",
+    scales: dict[str, float] | None = None,
+    scale: float = 0.0,
+) -> str | None:
     """First place where two figures' data differ; `scales` has the size for the numbers under a key, `scale` that for a and b."""
     if isinstance(a, dict) and isinstance(b, dict):
         if set(a) != set(b):
             return f"{path or 'figure'}: expected {sorted(a)}, got {sorted(b)}"
         scales = (scales or {}) | _scales(a)
-        inside = (_data_difference(a[k], b[k], rtol, f"{path}.{k}".strip("."), scales, scales.get(k, 0.0)) for k in a)
+        inside = (
+            _data_difference(a[k], b[k], rtol, f"{path}.{k}".strip("."), scales, scales.get(k, 0.0))
+            for k in a
+        )
         return next((d for d in inside if d), None)
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             return f"{path}: expected {len(a)} entries, got {len(b)}"
         scale = max(_largest(a), scale)
-        inside = (_data_difference(x, y, rtol, f"{path}[{i}]", scales, scale) for i, (x, y) in enumerate(zip(a, b, strict=True)))
+        inside = (
+            _data_difference(x, y, rtol, f"{path}[{i}]", scales, scale)
+            for i, (x, y) in enumerate(zip(a, b, strict=True))
+        )
         return next((d for d in inside if d), None)
     if isinstance(a, float) and isinstance(b, (int, float)):
         allowed = max(rtol * max(abs(a), abs(b)), ATOL, 0.2 * rtol * scale)
@@ -151,7 +190,9 @@ def _data_difference(a: Any, b: Any, rtol: float, path: str = "", scales: dict[s
 def _pixels(data: str) -> np.ndarray[Any, Any]:
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"), dtype=float) / 255
+    return (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("L"), dtype=float) / 255
+    )
 
 
 def image_difference(a: str, b: str) -> float:
@@ -166,14 +207,23 @@ def image_difference(a: str, b: str) -> float:
     def blocks(z: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return z[:rows, :cols].reshape(rows // 8, 8, cols // 8, 8).mean((1, 3))
 
-    return float(np.abs(blocks(x) - blocks(y)).max() if max(rows, cols) < 64 else np.percentile(np.abs(blocks(x) - blocks(y)), 99))
+    return float(
+        np.abs(blocks(x) - blocks(y)).max()
+        if max(rows, cols) < 64
+        else np.percentile(np.abs(blocks(x) - blocks(y)), 99)
+    )
 
 
 def coalesce(outputs: list[Any]) -> list[Any]:
     """Join neighbouring pieces of one stream."""
     joined: list[Any] = []
     for output in outputs:
-        if joined and output["output_type"] == "stream" and joined[-1]["output_type"] == "stream" and joined[-1]["name"] == output["name"]:
+        if (
+            joined
+            and output["output_type"] == "stream"
+            and joined[-1]["output_type"] == "stream"
+            and joined[-1]["name"] == output["name"]
+        ):
             joined[-1] = {**joined[-1], "text": joined[-1]["text"] + output["text"]}
         else:
             joined.append(output)
@@ -192,7 +242,9 @@ def differences(expected: list[Any], got: list[Any], tags: list[str] | None = No
     drawn = CHAOTIC if "chaotic" in tags else rtol
     expected, got = coalesce(expected), coalesce(got)
     if len(expected) != len(got):
-        return [f"expected {len(expected)} outputs {_kinds(expected)}, got {len(got)} {_kinds(got)}"]
+        return [
+            f"expected {len(expected)} outputs {_kinds(expected)}, got {len(got)} {_kinds(got)}"
+        ]
     found = []
     for number, (a, b) in enumerate(zip(expected, got, strict=True), 1):
         what = _one(a, b, rtol, timing, drawn)
@@ -203,12 +255,18 @@ def differences(expected: list[Any], got: list[Any], tags: list[str] | None = No
 
 def _one(a: Any, b: Any, rtol: float, timing: bool, drawn: float) -> str | None:
     kinds = {"execute_result": "result", "display_data": "display"}
-    if kinds.get(a["output_type"], a["output_type"]) != kinds.get(b["output_type"], b["output_type"]):
+    if kinds.get(a["output_type"], a["output_type"]) != kinds.get(
+        b["output_type"], b["output_type"]
+    ):
         return f"expected {a['output_type']}, got {b['output_type']}"
     if a["output_type"] == "stream":
         if a["name"] != b["name"]:
             return f"expected {a['name']}, got {b['name']}"
-        return None if same_text(a["text"], b["text"], rtol, timing) else _text_difference(a["text"], b["text"], rtol, timing)
+        return (
+            None
+            if same_text(a["text"], b["text"], rtol, timing)
+            else _text_difference(a["text"], b["text"], rtol, timing)
+        )
     if a["output_type"] == "error":
         return (
             None
@@ -218,7 +276,9 @@ def _one(a: Any, b: Any, rtol: float, timing: bool, drawn: float) -> str | None:
     return _bundle_difference(a["data"], b["data"], rtol, timing, drawn)
 
 
-def _bundle_difference(a: dict[str, Any], b: dict[str, Any], rtol: float, timing: bool, drawn: float) -> str | None:
+def _bundle_difference(
+    a: dict[str, Any], b: dict[str, Any], rtol: float, timing: bool, drawn: float
+) -> str | None:
     if set(a) != set(b):
         return f"expected the types {sorted(a)}, got {sorted(b)}"
     if timing and FIGURE_MIME in a:
@@ -234,7 +294,11 @@ def _bundle_difference(a: dict[str, Any], b: dict[str, Any], rtol: float, timing
         elif kind == "text/html":
             if what := _html_difference(mask_html(_str(x)), mask_html(_str(y)), rtol, timing):
                 return what
-        elif kind in ("text/markdown", "text/plain") and "text/html" not in a and not same_text(_str(x), _str(y), rtol, timing):
+        elif (
+            kind in ("text/markdown", "text/plain")
+            and "text/html" not in a
+            and not same_text(_str(x), _str(y), rtol, timing)
+        ):
             return _text_difference(_str(x), _str(y), rtol, timing)
     return None
 

@@ -104,8 +104,17 @@ def kernel_spec(folder: Path, environment: dict[str, str]) -> None:
     """A kernel of this interpreter, quiet about its transport, found through JUPYTER_PATH."""
     spec = folder / "kernels" / "book"
     spec.mkdir(parents=True)
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
-    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "book", "language": "python", "env": environment}))
+    argv = [
+        sys.executable,
+        "-m",
+        "ipykernel_launcher",
+        "-f",
+        "{connection_file}",
+        "--log-level=ERROR",
+    ]
+    (spec / "kernel.json").write_text(
+        json.dumps({"argv": argv, "display_name": "book", "language": "python", "env": environment})
+    )
 
 
 def execute(job: Job) -> Outcome:
@@ -122,7 +131,11 @@ def execute(job: Job) -> Outcome:
             environment |= MALLOC
         kernel_spec(folder, environment)
         # Sockets in the scratch folder: two kernels never ask for the same port, and nobody else can connect.
-        transport = Config({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc", "ip": str(folder / "socket")}})
+        transport = Config(
+            {}
+            if sys.platform == "win32"
+            else {"KernelManager": {"transport": "ipc", "ip": str(folder / "socket")}}
+        )
         os.environ["JUPYTER_PATH"] = str(folder)
         watch, begin, problem = Watch(job.seconds, job.memory_mb), time.perf_counter(), None
         watch.start()
@@ -139,10 +152,27 @@ def execute(job: Job) -> Outcome:
         notebook = nbformat.read(target if target.exists() else source, as_version=4)
         data = [json.loads(line) for line in used.read_text().splitlines()] if used.exists() else []
         unique = list({(d["name"], d["source"]): d for d in data}.values())
-        error_info = _error(notebook, problem, watch.reason) if problem or watch.reason else _afterthoughts(notebook, unique, job)
+        error_info = (
+            _error(notebook, problem, watch.reason)
+            if problem or watch.reason
+            else _afterthoughts(notebook, unique, job)
+        )
         status = "failed" if error_info else "ok"
-        device = "cuda" if "device: cuda" in json.dumps(notebook) else job.environment.get("D2L_DEVICE", "cpu")
-        return Outcome(job.section, status, nbformat.writes(notebook), seconds, watch.peak_mb, unique, device, error_info)
+        device = (
+            "cuda"
+            if "device: cuda" in json.dumps(notebook)
+            else job.environment.get("D2L_DEVICE", "cpu")
+        )
+        return Outcome(
+            job.section,
+            status,
+            nbformat.writes(notebook),
+            seconds,
+            watch.peak_mb,
+            unique,
+            device,
+            error_info,
+        )
 
 
 def _own(notebook: Any) -> list[Any]:
@@ -153,7 +183,11 @@ def _own(notebook: Any) -> list[Any]:
 def _error(notebook: Any, problem: Exception | None, reason: str) -> dict[str, Any]:
     """Kind, message, cell and line of what stopped a notebook."""
     cells = _own(notebook)
-    begun = [i for i, c in enumerate(cells) if c.cell_type == "code" and c.metadata.get("papermill", {}).get("start_time")]
+    begun = [
+        i
+        for i, c in enumerate(cells)
+        if c.cell_type == "code" and c.metadata.get("papermill", {}).get("start_time")
+    ]
     index = begun[-1] if begun else 0  # papermill stops at the cell that failed
     raised = None
     for i, cell in enumerate(cells):
@@ -169,9 +203,19 @@ def _error(notebook: Any, problem: Exception | None, reason: str) -> dict[str, A
     if raised is not None:
         trace = ANSI.sub("", "\n".join(raised.traceback))
         line = CELL_LINE.search(trace)
-        return {"kind": raised.ename, "message": f"{raised.ename}: {raised.evalue}", "cell": index, "line": int(line[1]) if line else 1, "traceback": trace}
+        return {
+            "kind": raised.ename,
+            "message": f"{raised.ename}: {raised.evalue}",
+            "cell": index,
+            "line": int(line[1]) if line else 1,
+            "traceback": trace,
+        }
     kind, first = type(problem).__name__, next(iter(str(problem).strip().splitlines()), "")
-    text = "the kernel died (killed, or out of memory)" if kind == "DeadKernelError" else f"{kind}: {first}"
+    text = (
+        "the kernel died (killed, or out of memory)"
+        if kind == "DeadKernelError"
+        else f"{kind}: {first}"
+    )
     return {"kind": kind, "message": text, "cell": index, "line": 1}
 
 
@@ -179,7 +223,11 @@ def _afterthoughts(notebook: Any, data: list[dict[str, str]], job: Job) -> dict[
     """Faults of a notebook that ran: a warning that was not announced, a data set that was not declared."""
     for i, cell in enumerate(_own(notebook)):
         for output in cell.get("outputs", []):
-            if output.output_type == "stream" and output.name == "stderr" and "warns" not in cell.metadata.get("tags", []):
+            if (
+                output.output_type == "stream"
+                and output.name == "stderr"
+                and "warns" not in cell.metadata.get("tags", [])
+            ):
                 return {
                     "kind": "warning",
                     "message": f"the cell wrote to stderr: {output.text.strip().splitlines()[0]}",

@@ -48,7 +48,9 @@ def _parse(section: Section, index: int, source: str) -> ast.Module:
     try:
         return ast.parse(source)
     except SyntaxError as error:
-        raise BookError(f"{section.where(index, error.lineno or 1)}: {error.msg}; an export cell must be plain Python.") from error
+        raise BookError(
+            f"{section.where(index, error.lineno or 1)}: {error.msg}; an export cell must be plain Python."
+        ) from error
 
 
 def _imports(section: Section, own_module: str) -> dict[str, str]:
@@ -63,7 +65,9 @@ def _imports(section: Section, own_module: str) -> dict[str, str]:
             if isinstance(node, ast.ImportFrom) and node.module != own_module:
                 for alias in node.names:
                     one = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
-                    found[alias.asname or alias.name] = f"from {'.' * node.level}{node.module or ''} import {one}"
+                    found[alias.asname or alias.name] = (
+                        f"from {'.' * node.level}{node.module or ''} import {one}"
+                    )
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     one = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
@@ -88,7 +92,9 @@ def module_text(chapter: Chapter) -> str | None:
     for section, index, cell in _export_cells(chapter):
         for node in _parse(section, index, cell.source).body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
-                raise BookError(f"{section.where(index, node.lineno)}: import in a cell of its own, not in an export cell.")
+                raise BookError(
+                    f"{section.where(index, node.lineno)}: import in a cell of its own, not in an export cell."
+                )
             defined |= _top_names(node)
     available: dict[str, dict[str, str]] = {}
     for section, index, cell in _export_cells(chapter):
@@ -123,7 +129,11 @@ def _top_names(node: ast.stmt) -> set[str]:
 
 def modules(book: Book) -> dict[Path, str]:
     """Path -> text of every generated module."""
-    result = {book.root / PACKAGE / "__init__.py": '"""Generated: what the sections of each chapter teach and later ones import."""\n'}
+    result = {
+        book.root
+        / PACKAGE
+        / "__init__.py": '"""Generated: what the sections of each chapter teach and later ones import."""\n'
+    }
     for chapter in book.chapters:
         text = module_text(chapter)
         if text is not None:
@@ -140,7 +150,10 @@ def stale(book: Book) -> list[str]:
         for p, text in wanted.items()
         if not p.exists() or p.read_text(encoding="utf-8") != text
     ]
-    problems += [f"{p.relative_to(book.root).as_posix()}: no section exports it; run `make pair`." for p in sorted(there - set(wanted))]
+    problems += [
+        f"{p.relative_to(book.root).as_posix()}: no section exports it; run `make pair`."
+        for p in sorted(there - set(wanted))
+    ]
     return problems
 
 

@@ -16,7 +16,16 @@ from typing import Any
 
 from .book import BookError, Section
 
-VERSIONS = ("torch", "torchvision", "numpy", "matplotlib", "pandas", "scikit-learn", "ipykernel", "ipython")
+VERSIONS = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "matplotlib",
+    "pandas",
+    "scikit-learn",
+    "ipykernel",
+    "ipython",
+)
 PACKAGE = "d2l_helpers"
 #: Not followed: the stand-ins count through their version, and only where a notebook uses one.
 OUTSIDE = {"standins"}
@@ -36,7 +45,9 @@ def versions() -> dict[str, str]:
 
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
+    ).hexdigest()
 
 
 def data_state(section: Section, source: str) -> dict[str, Any]:
@@ -46,9 +57,15 @@ def data_state(section: Section, source: str) -> dict[str, Any]:
         from d2l_helpers import data, standins
 
         if name not in data.manifest():
-            raise BookError(f"{section.name}: its header names the data set {name!r}; the manifest has: {', '.join(sorted(data.manifest()))}.")
+            raise BookError(
+                f"{section.name}: its header names the data set {name!r}; the manifest has: {', '.join(sorted(data.manifest()))}."
+            )
         files = data.manifest()[name]["files"]
-        state[name] = {f: spec["sha256"] for f, spec in files.items()} if source == "real" else f"standin {standins.version(name)}"
+        state[name] = (
+            {f: spec["sha256"] for f, spec in files.items()}
+            if source == "real"
+            else f"standin {standins.version(name)}"
+        )
     return state
 
 
@@ -64,7 +81,9 @@ def key(section: Section, profile: str, source: str, sources: "Sources") -> str:
     sources
         The definitions of the helper package.
     """
-    code = [(cell.source, sorted(cell.metadata.get("tags", []))) for _, cell in section.code_cells()]
+    code = [
+        (cell.source, sorted(cell.metadata.get("tags", []))) for _, cell in section.code_cells()
+    ]
     return digest(
         {
             "code": code,
@@ -85,13 +104,19 @@ class Module:
         self.imports: list[ast.stmt] = []
         self.loose: list[ast.stmt] = []
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        own = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+        own = {
+            node.name
+            for node in tree.body
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        }
         for node in tree.body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 self.imports.append(node)
                 continue
             names = _names(node)
-            if not names or not own.issuperset(_owners(node)):  # a method added to a class of another module counts always
+            if not names or not own.issuperset(
+                _owners(node)
+            ):  # a method added to a class of another module counts always
                 self.loose.append(node)
             for name in names:
                 self.definitions.setdefault(name, []).append(ast.unparse(node))
@@ -194,11 +219,17 @@ class Sources:
             return node.module[len(PACKAGE) + 1 :]
         return None
 
-    def _used(self, tree: ast.AST, names: dict[str, tuple[str, str]], module: str) -> list[tuple[str, str]]:
+    def _used(
+        self, tree: ast.AST, names: dict[str, tuple[str, str]], module: str
+    ) -> list[tuple[str, str]]:
         """(module, name) pairs that the code mentions."""
         used = []
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and names.get(node.value.id) == ("", ""):
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and names.get(node.value.id) == ("", "")
+            ):
                 if node.attr in self.home:
                     used.append((self.home[node.attr], node.attr))
             elif isinstance(node, ast.Name):
@@ -211,7 +242,9 @@ class Sources:
 
 def _tolerant(cell: str) -> ast.AST | None:
     """Syntax tree of a cell, without its magics; None where it is no Python."""
-    lines = [line if not line.lstrip().startswith(("%", "!")) else "pass" for line in cell.splitlines()]
+    lines = [
+        line if not line.lstrip().startswith(("%", "!")) else "pass" for line in cell.splitlines()
+    ]
     try:
         return ast.parse("\n".join(lines))
     except SyntaxError:
@@ -223,6 +256,8 @@ def _home(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_HOME" for t in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == "_HOME" for t in node.targets
+        ):
             return dict(ast.literal_eval(node.value))
     return {}

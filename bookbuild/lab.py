@@ -15,7 +15,14 @@ def environment() -> dict[str, str]:
 
 
 def command(root: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", "--LabApp.default_url=/lab/tree/book", *options]
+    return [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={root}",
+        "--LabApp.default_url=/lab/tree/book",
+        *options,
+    ]
 
 
 def start(root: Path, *options: str) -> int:

@@ -29,12 +29,21 @@ LAYOUT = set(
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
 )
 #: Two spellings of one sign: other -> the book's.
-ALIASES = {r"\ldots": r"\dots", r"\neq": r"\ne", r"\leq": r"\le", r"\geq": r"\ge", r"\gets": r"\leftarrow"}
+ALIASES = {
+    r"\ldots": r"\dots",
+    r"\neq": r"\ne",
+    r"\leq": r"\le",
+    r"\geq": r"\ge",
+    r"\gets": r"\leftarrow",
+}
 
 
 def problems(book: Book) -> list[str]:
     """Every breach of form in the book, with file and line."""
-    found = [f"{p.relative_to(book.root).as_posix()}: book/contents.toml does not name it." for p in book.stray()]
+    found = [
+        f"{p.relative_to(book.root).as_posix()}: book/contents.toml does not name it."
+        for p in book.stray()
+    ]
     texts = {s: prose(s) for s in book.sections}
     tags = {t for pieces in texts.values() for _, text in pieces for t in TAG.findall(text)}
     figures = {f for pieces in texts.values() for _, text in pieces for f in FIGURE.findall(text)}
@@ -43,12 +52,21 @@ def problems(book: Book) -> list[str]:
     for section, pieces in texts.items():
         found += _numbering(section, pieces)
         for line, text in pieces:
-            found += _links(section, line, text) + (_symbols(section, line, text, symbols, variants) if symbols else [])
-            bare = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`", lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
+            found += _links(section, line, text) + (
+                _symbols(section, line, text, symbols, variants) if symbols else []
+            )
+            bare = re.sub(
+                r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`",
+                lambda m: re.sub(r"[^\n]", " ", m[0]),
+                text,
+                flags=re.S,
+            )
             for kind, pattern, known in (("equation", EQREF, tags), ("figure", FIGREF, figures)):
                 for match in pattern.finditer(bare):
                     if match[1] not in known and ".".join(match[1].split(".")[:2]) in written:
-                        found.append(f"{section.name}:{line + bare[: match.start()].count(chr(10))}: there is no {kind} {match[1]}.")
+                        found.append(
+                            f"{section.name}:{line + bare[: match.start()].count(chr(10))}: there is no {kind} {match[1]}."
+                        )
         if not section.is_page:
             found += _code(section) + _order(section)
     return found
@@ -58,7 +76,11 @@ def prose(section: Section) -> list[tuple[int, str]]:
     """(line, text) of every Markdown piece of a section."""
     if section.is_page:
         return [(1, section.text)]
-    return [(section.cell_lines[i], c.source) for i, c in enumerate(section.notebook.cells) if c.cell_type == "markdown"]
+    return [
+        (section.cell_lines[i], c.source)
+        for i, c in enumerate(section.notebook.cells)
+        if c.cell_type == "markdown"
+    ]
 
 
 def _numbering(section: Section, pieces: list[tuple[int, str]]) -> list[str]:
@@ -85,9 +107,13 @@ def _links(section: Section, line: int, text: str) -> list[str]:
         path = (section.path.parent / target).resolve()
         exists = path.exists() or (path.suffix == ".ipynb" and path.with_suffix(".py").exists())
         if not exists:
-            found.append(f"{section.name}:{line + text[: match.start()].count(chr(10))}: the link to {match[2]} leads nowhere.")
+            found.append(
+                f"{section.name}:{line + text[: match.start()].count(chr(10))}: the link to {match[2]} leads nowhere."
+            )
         if match[1] and match[0].startswith("![]"):
-            found.append(f"{section.name}:{line + text[: match.start()].count(chr(10))}: the image {match[2]} has no alternative text.")
+            found.append(
+                f"{section.name}:{line + text[: match.start()].count(chr(10))}: the image {match[2]} has no alternative text."
+            )
     return found
 
 
@@ -104,27 +130,44 @@ def notation(book: Book) -> tuple[set[str], dict[str, str]]:
             try:
                 rows = ast.literal_eval(ast.parse(cell.source).body[0].value)  # type: ignore[attr-defined]
                 for symbol, meaning, _, *others in rows:
-                    known.update(COMMAND.findall(symbol) + [c for piece in MATHS.findall(meaning) for c in COMMAND.findall(piece)])
+                    known.update(
+                        COMMAND.findall(symbol)
+                        + [c for piece in MATHS.findall(meaning) for c in COMMAND.findall(piece)]
+                    )
                     variants.update(dict.fromkeys(others, symbol))
             except (SyntaxError, ValueError, AttributeError, IndexError, TypeError) as error:
-                raise BookError(f"{section.where(index)}: not a list of rows (symbol, meaning, code, *other forms): {error}.") from None
+                raise BookError(
+                    f"{section.where(index)}: not a list of rows (symbol, meaning, code, *other forms): {error}."
+                ) from None
     return known, variants
 
 
-def _symbols(section: Section, line: int, text: str, known: set[str], variants: dict[str, str]) -> list[str]:
+def _symbols(
+    section: Section, line: int, text: str, known: set[str], variants: dict[str, str]
+) -> list[str]:
     """Symbols that the table of notation does not have, or writes in another way."""
     found = []
     bare = re.sub(r"```.*?```|`[^`\n]*`", lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
     for piece in MATHS.finditer(bare):
-        maths = re.sub(r"\\(?:text|tag|mathrm|operatorname\*?)\{[^{}]*\}", lambda m: m[0] if m[0] in variants else " " * len(m[0]), piece[0])
+        maths = re.sub(
+            r"\\(?:text|tag|mathrm|operatorname\*?)\{[^{}]*\}",
+            lambda m: m[0] if m[0] in variants else " " * len(m[0]),
+            piece[0],
+        )
         where = f"{section.name}:{line + bare[: piece.start()].count(chr(10))}"
         for other, symbol in variants.items():
-            letters = re.escape(other).replace(re.escape("{X}"), r"\{\w\}")  # any letter in place of the X
+            letters = re.escape(other).replace(
+                re.escape("{X}"), r"\{\w\}"
+            )  # any letter in place of the X
             if re.search(letters + (r"(?![A-Za-z])" if other[-1].isalpha() else ""), maths):
-                found.append(f"{where}: write ${symbol}$ rather than ${other}$ (notation of the book, in {piece[0].strip('$').strip()!r}).")
+                found.append(
+                    f"{where}: write ${symbol}$ rather than ${other}$ (notation of the book, in {piece[0].strip('$').strip()!r})."
+                )
         for command in sorted(set(COMMAND.findall(maths)) - known):
             if command[1:] not in LAYOUT and command not in variants:
-                found.append(f"{where}: {command} is not in the tables of notation; use a symbol from there or add a row.")
+                found.append(
+                    f"{where}: {command} is not in the tables of notation; use a symbol from there or add a row."
+                )
     return found
 
 
@@ -133,8 +176,14 @@ def _code(section: Section) -> list[str]:
     for index, cell in section.code_cells():
         lines = cell.source.splitlines()
         if len(lines) > MAX_LINES:
-            found.append(f"{section.where(index)}: {len(lines)} lines; split the cell ({MAX_LINES} at most).")
-        found += [f"{section.where(index, n)}: {len(text)} columns ({MAX_COLUMNS} at most)." for n, text in enumerate(lines, 1) if len(text) > MAX_COLUMNS]
+            found.append(
+                f"{section.where(index)}: {len(lines)} lines; split the cell ({MAX_LINES} at most)."
+            )
+        found += [
+            f"{section.where(index, n)}: {len(text)} columns ({MAX_COLUMNS} at most)."
+            for n, text in enumerate(lines, 1)
+            if len(text) > MAX_COLUMNS
+        ]
     return found
 
 
@@ -143,11 +192,17 @@ def _order(section: Section) -> list[str]:
     text = "\n".join(c.source for c in section.notebook.cells if c.cell_type == "markdown")
     found = []
     if not text.startswith(f"# {section.id} {section.title}"):
-        found.append(f"{section.name}: the title should be '# {section.id} {section.title}', as in book/contents.toml.")
+        found.append(
+            f"{section.name}: the title should be '# {section.id} {section.title}', as in book/contents.toml."
+        )
     asked, solved = EXERCISE.findall(text), SOLVED.findall(text)
     if asked != solved or asked != [f"{section.id}-{i}" for i in range(1, len(asked) + 1)]:
         found.append(f"{section.name}: exercises {asked} and solutions {solved} do not fit.")
-    heads = [h for h in ("## Summary", "## Exercises", "## Sources") if not re.search(rf"^{h}\b", text, re.M)]
+    heads = [
+        h
+        for h in ("## Summary", "## Exercises", "## Sources")
+        if not re.search(rf"^{h}\b", text, re.M)
+    ]
     if heads and section.exercises:
         found.append(f"{section.name}: there is no {', '.join(heads)}.")
     return found
@@ -158,8 +213,12 @@ def missing_alt(section: Section, notebook: object) -> list[str]:
     found = []
     for index, cell in enumerate(notebook.cells):  # type: ignore[attr-defined]
         for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}) and not output.get("metadata", {}).get("image/png", {}).get("alt"):
-                found.append(f"{section.where(index)}: the picture has no alternative text; end the cell with d2l.describe(...).")
+            if "image/png" in output.get("data", {}) and not output.get("metadata", {}).get(
+                "image/png", {}
+            ).get("alt"):
+                found.append(
+                    f"{section.where(index)}: the picture has no alternative text; end the cell with d2l.describe(...)."
+                )
     return found
 
 
@@ -173,13 +232,27 @@ def private_outputs(section: Section, notebook: object, root: Path) -> list[str]
     """Outputs that show a path of the machine that made them, or a secret: a known kind of key, or the value of a variable such as API_TOKEN."""
     home, found = str(Path.home()), []
     paths = [str(root), *([home] if len(home) > 1 else [])]
-    secrets = [v for k, v in os.environ.items() if len(v) >= 8 and re.search(r"TOKEN|SECRET|PASSW|API_?KEY|CREDENTIAL", k, re.I) and not Path(v).exists()]
+    secrets = [
+        v
+        for k, v in os.environ.items()
+        if len(v) >= 8
+        and re.search(r"TOKEN|SECRET|PASSW|API_?KEY|CREDENTIAL", k, re.I)
+        and not Path(v).exists()
+    ]
     for index, cell in enumerate(notebook.cells):  # type: ignore[attr-defined]
         for output in cell.get("outputs", []):
-            texts = [output.get("text", ""), *(v for k, v in output.get("data", {}).items() if not k.startswith("image/png")), *output.get("traceback", [])]
+            texts = [
+                output.get("text", ""),
+                *(v for k, v in output.get("data", {}).items() if not k.startswith("image/png")),
+                *output.get("traceback", []),
+            ]
             text = " ".join(str(t) for t in texts)
             if any(re.search(rf"{re.escape(path)}(?![\w-])", text) for path in paths):
-                found.append(f"{section.where(index)}: the output shows a path of this machine; print something else.")
+                found.append(
+                    f"{section.where(index)}: the output shows a path of this machine; print something else."
+                )
             if SECRET.search(text) or any(secret in text for secret in secrets):
-                found.append(f"{section.where(index)}: the output shows what looks like a password or key; remove it, and withdraw the key.")
+                found.append(
+                    f"{section.where(index)}: the output shows what looks like a password or key; remove it, and withdraw the key."
+                )
     return found

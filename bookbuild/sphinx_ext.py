@@ -29,9 +29,21 @@ logger = logging.getLogger(__name__)
 TAG = re.compile(r"\\tag\{(\d+\.\d+\.\d+)\}")
 CAPTION = re.compile(r"Figure (\d+\.\d+\.\d+)\.?$")
 HEADING = re.compile(r"(Exercise|Solution) (\d+\.\d+-\d+)\b")
-MENTION = re.compile(r"(?<![\w.])\((\d+\.\d+\.\d+)\)|\bFigure[ \xa0](\d+\.\d+\.\d+)(?![\w.]*\d)|\bExercise[ \xa0](\d+\.\d+-\d+)(?!\d)")
+MENTION = re.compile(
+    r"(?<![\w.])\((\d+\.\d+\.\d+)\)|\bFigure[ \xa0](\d+\.\d+\.\d+)(?![\w.]*\d)|\bExercise[ \xa0](\d+\.\d+-\d+)(?!\d)"
+)
 KINDS = ("equation", "figure", "exercise")
-NO_LINKS = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.reference, nodes.title, nodes.raw, pending_xref, download_reference)
+NO_LINKS = (
+    nodes.literal,
+    nodes.literal_block,
+    nodes.math,
+    nodes.math_block,
+    nodes.reference,
+    nodes.title,
+    nodes.raw,
+    pending_xref,
+    download_reference,
+)
 
 
 class Solution(nodes.General, nodes.Element):
@@ -48,7 +60,9 @@ class BookDomain(Domain):
     name = "book"
     label = "Book"
     initial_data: ClassVar[dict[str, Any]] = {"targets": {}}
-    dangling_warnings: ClassVar[dict[str, str]] = {kind: f"there is no {kind} %(target)s" for kind in KINDS}
+    dangling_warnings: ClassVar[dict[str, str]] = {
+        kind: f"there is no {kind} %(target)s" for kind in KINDS
+    }
 
     @property
     def targets(self) -> dict[tuple[str, str], tuple[str, str]]:
@@ -57,7 +71,9 @@ class BookDomain(Domain):
     def note(self, kind: str, number: str, anchor: str, location: nodes.Node) -> None:
         known = self.targets.get((kind, number))
         if known is not None:
-            logger.warning("%s %s stands twice, here and in %s", kind, number, known[0], location=location)
+            logger.warning(
+                "%s %s stands twice, here and in %s", kind, number, known[0], location=location
+            )
         self.targets[kind, number] = (self.env.docname, anchor)
 
     def clear_doc(self, docname: str) -> None:
@@ -65,10 +81,19 @@ class BookDomain(Domain):
             del self.targets[key]
 
     def merge_domaindata(self, docnames: AbstractSet[str], otherdata: dict[str, Any]) -> None:
-        self.targets.update({key: value for key, value in otherdata["targets"].items() if value[0] in docnames})
+        self.targets.update(
+            {key: value for key, value in otherdata["targets"].items() if value[0] in docnames}
+        )
 
     def resolve_xref(
-        self, env: BuildEnvironment, fromdocname: str, builder: Builder, typ: str, target: str, node: pending_xref, contnode: nodes.Element
+        self,
+        env: BuildEnvironment,
+        fromdocname: str,
+        builder: Builder,
+        typ: str,
+        target: str,
+        node: pending_xref,
+        contnode: nodes.Element,
     ) -> Any:
         found = self.targets.get((typ, target))
         if found is not None:
@@ -128,7 +153,14 @@ class FoldSolutions(SphinxTransform):
             if title is None or match is None or match[1] != "Solution":
                 continue
             summary = Summary(title.astext(), "", *[child.deepcopy() for child in title.children])
-            folded = Solution("", summary, *section.children[1:], ids=section["ids"], names=section["names"], classes=["solution"])
+            folded = Solution(
+                "",
+                summary,
+                *section.children[1:],
+                ids=section["ids"],
+                names=section["names"],
+                classes=["solution"],
+            )
             folded.source, folded.line = section.source, section.line
             section.replace_self(folded)
 
@@ -197,7 +229,10 @@ class DescribeImages(SphinxTransform):
             if image["uri"].endswith(".svg") and not image.get("classes"):
                 image["classes"] = ["diagram"]
             if not str(image.get("alt") or "").strip():
-                logger.warning("the picture has no alternative text", location=image if image.line else image.parent)
+                logger.warning(
+                    "the picture has no alternative text",
+                    location=image if image.line else image.parent,
+                )
 
 
 class English(SearchEnglish):
@@ -219,13 +254,21 @@ class Renderer:
     def render(cls, latex: str, display: bool) -> dict[str, str]:
         """`{"html": ...}`, or `{"error": ...}` if KaTeX does not understand it."""
         if cls.process is None:
-            cls.process = subprocess.Popen(cls.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+            cls.process = subprocess.Popen(
+                cls.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+            )
         assert cls.process.stdin is not None and cls.process.stdout is not None
         cls.process.stdin.write(json.dumps({"latex": latex, "display": display}) + "\n")
         cls.process.stdin.flush()
         answer = cls.process.stdout.readline()
         if not answer:
-            raise ExtensionError(f"node ended with status {cls.process.wait()} instead of rendering {latex!r}; it was started as: {' '.join(cls.command)}")
+            raise ExtensionError(
+                f"node ended with status {cls.process.wait()} instead of rendering {latex!r}; it was started as: {' '.join(cls.command)}"
+            )
         return dict(json.loads(answer))
 
     @classmethod
@@ -241,9 +284,17 @@ def _maths(translator: Any, node: nodes.Element, display: bool) -> None:
     answer = Renderer.render(latex, display)
     html = answer.get("html", f'<code class="bad-tex">{translator.encode(latex)}</code>')
     if "error" in answer:
-        logger.warning("bad TeX: %s", answer["error"].replace("KaTeX parse error: ", ""), location=node if node.line else node.parent)
+        logger.warning(
+            "bad TeX: %s",
+            answer["error"].replace("KaTeX parse error: ", ""),
+            location=node if node.line else node.parent,
+        )
     tag = "div" if display else "span"
-    translator.body.append(translator.starttag(node, tag, "", CLASS="math block" if display else "math") + html + f"</{tag}>")
+    translator.body.append(
+        translator.starttag(node, tag, "", CLASS="math block" if display else "math")
+        + html
+        + f"</{tag}>"
+    )
     raise nodes.SkipNode
 
 
@@ -272,20 +323,33 @@ def depart_summary(translator: Any, node: nodes.Element) -> None:
 
 
 def _prepare(app: Sphinx) -> None:
-    Renderer.command = [app.config.book_node, app.config.book_render, str(app.doctreedir)]  # the folder only says whose process it is
+    Renderer.command = [
+        app.config.book_node,
+        app.config.book_render,
+        str(app.doctreedir),
+    ]  # the folder only says whose process it is
 
 
-def _page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+def _page(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
     """What templates want to know of a page: its chapter."""
     context["book_chapter"] = next(
-        (chapter for part in app.config.html_context["book_parts"] for chapter in part["chapters"] if any(s["doc"] == pagename for s in chapter["sections"])),
+        (
+            chapter
+            for part in app.config.html_context["book_parts"]
+            for chapter in part["chapters"]
+            if any(s["doc"] == pagename for s in chapter["sections"])
+        ),
         None,
     )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("book_unwritten", [], "html")
-    app.add_config_value("book_tool", "", "env")  # digest of this code: a changed tool builds every page anew
+    app.add_config_value(
+        "book_tool", "", "env"
+    )  # digest of this code: a changed tool builds every page anew
     app.add_config_value("book_node", "node", "")
     app.add_config_value("book_render", "", "")
     app.add_search_language(English)
@@ -294,8 +358,15 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_transform(transform)
     app.add_node(Solution, html=(visit_solution, depart_solution))
     app.add_node(Summary, html=(visit_summary, depart_summary))
-    app.add_html_math_renderer("book", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None))
+    app.add_html_math_renderer(
+        "book", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None)
+    )
     app.connect("builder-inited", _prepare)
     app.connect("build-finished", Renderer.stop)
     app.connect("html-page-context", _page)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": False}
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": False,
+    }

@@ -15,7 +15,9 @@ from nbformat import NotebookNode
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_machine()}.{os.getpid()}.", suffix=".part")
+    handle, part = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.{_machine()}.{os.getpid()}.", suffix=".part"
+    )
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -36,7 +38,9 @@ def _machine() -> str:
 def sweep(*folders: Path) -> list[Path]:
     """Remove the parts of files whose writers on this machine were killed; returns them."""
     ours = re.compile(rf"\..+\.{re.escape(_machine())}\.(\d+)\.[^.]+\.part")
-    parts = [(left, ours.fullmatch(left.name)) for folder in folders for left in folder.rglob(".*.part")]
+    parts = [
+        (left, ours.fullmatch(left.name)) for folder in folders for left in folder.rglob(".*.part")
+    ]
     gone = [left for left, match in parts if match and not psutil.pid_exists(int(match[1]))]
     for left in gone:
         left.unlink(missing_ok=True)
@@ -71,7 +75,10 @@ class Store:
         if notebook is None:
             aside = path.with_suffix(".damaged")
             os.replace(path, aside)
-            print(f"store: {path.name} is damaged; moved to {aside.name}, the notebook runs again.", file=sys.stderr)
+            print(
+                f"store: {path.name} is damaged; moved to {aside.name}, the notebook runs again.",
+                file=sys.stderr,
+            )
         return notebook
 
     def put(self, key: str, notebook: NotebookNode) -> None:

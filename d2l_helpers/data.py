@@ -135,7 +135,9 @@ def fetch(name: str) -> Dataset:
     ('real', 't10k-images-idx3-ubyte')
     """
     if name not in manifest():
-        raise DataError(f"There is no data set {name!r}; the manifest has: {', '.join(sorted(manifest()))}.")
+        raise DataError(
+            f"There is no data set {name!r}; the manifest has: {', '.join(sorted(manifest()))}."
+        )
     data = _real_or_standin(name, mode())
     if not data.is_real and name not in _announced:
         _announced.add(name)
@@ -172,7 +174,9 @@ def _alone(folder: Path) -> Iterator[Path]:
         lock = FileLock(folder.with_name(f"{folder.name}.lock"))
         lock.acquire()
     except OSError as error:
-        raise DataError(f"{folder.parent} cannot be written ({error}); name another folder (for data sets in D2L_CACHE).") from error
+        raise DataError(
+            f"{folder.parent} cannot be written ({error}); name another folder (for data sets in D2L_CACHE)."
+        ) from error
     try:
         shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left
         scratch.mkdir()
@@ -180,7 +184,9 @@ def _alone(folder: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise DataError(f"{folder.parent} cannot be written ({error}); make room, or name another folder (for data sets in D2L_CACHE).") from error
+        raise DataError(
+            f"{folder.parent} cannot be written ({error}); make room, or name another folder (for data sets in D2L_CACHE)."
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         lock.release()
@@ -201,7 +207,9 @@ def _standin(name: str) -> Dataset:
 
     folder = cache_folder() / f"{name}-standin-{standins.version(name)}"
     _once(folder, standins.MAKERS[name])
-    return Dataset(name, "standin", folder, {file: folder / file for file in manifest()[name]["files"]})
+    return Dataset(
+        name, "standin", folder, {file: folder / file for file in manifest()[name]["files"]}
+    )
 
 
 def _real(name: str) -> Dataset:
@@ -223,17 +231,23 @@ def _digest(path: Path) -> str:
 
 
 def _matches(path: Path, spec: dict[str, Any]) -> bool:
-    return path.is_file() and path.stat().st_size == spec["bytes"] and _digest(path) == spec["sha256"]
+    return (
+        path.is_file() and path.stat().st_size == spec["bytes"] and _digest(path) == spec["sha256"]
+    )
 
 
 def _check(path: Path, spec: dict[str, Any]) -> None:
     """Raise `ValueError` with what was found and what was expected, unless the content is right."""
     if not _matches(path, spec):
         found = f"{path.stat().st_size} bytes, sha256 {_digest(path)[:12]}..."
-        raise ValueError(f"wrong content ({found}; expected {spec['bytes']} bytes, {spec['sha256'][:12]}...)")
+        raise ValueError(
+            f"wrong content ({found}; expected {spec['bytes']} bytes, {spec['sha256'][:12]}...)"
+        )
 
 
-def _obtain(name: str, file: str, spec: dict[str, Any], target: Path, scratch: Path, silent: set[str]) -> None:
+def _obtain(
+    name: str, file: str, spec: dict[str, Any], target: Path, scratch: Path, silent: set[str]
+) -> None:
     """Put one verified file into the cache, or raise an error that names every source tried.
 
     `silent` collects the hosts that did not answer, which are not asked again for the next file.
@@ -272,12 +286,18 @@ def _obtain(name: str, file: str, spec: dict[str, Any], target: Path, scratch: P
 def _sources(name: str, file: str, spec: dict[str, Any]) -> Iterator[str]:
     """Where a file may be, nearest first: mirrors of the user, folders of packages, the manifest's URLs."""
     suffix = ".gz" if spec.get("compression") == "gzip" else ""
-    mirrors = [part.strip() for part in os.environ.get("D2L_MIRRORS", "").split(";") if part.strip()]
+    mirrors = [
+        part.strip() for part in os.environ.get("D2L_MIRRORS", "").split(";") if part.strip()
+    ]
     for mirror in mirrors + manifest()[name].get("folders", []):
         if "://" in mirror:
             yield f"{mirror.rstrip('/')}/{name}/{file}{suffix}"
             continue
-        places = [folder / form for folder in (Path(mirror).expanduser() / name, Path(mirror).expanduser()) for form in (file, file + suffix)]
+        places = [
+            folder / form
+            for folder in (Path(mirror).expanduser() / name, Path(mirror).expanduser())
+            for form in (file, file + suffix)
+        ]
         yield str(next((place for place in places if place.is_file()), places[0]))
     if os.environ.get("D2L_OFFLINE") != "1":
         yield from spec["urls"]
@@ -305,7 +325,9 @@ def _copy(source: str, target: Path, spec: dict[str, Any]) -> None:
         import pooch
 
         raw = target.with_name("download")
-        with open(raw, "wb") as file:  # a gzip file is never more than slightly larger than its content
+        with open(
+            raw, "wb"
+        ) as file:  # a gzip file is never more than slightly larger than its content
             download = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=1 << 18)
             download(source, _Limited(file, spec["bytes"] + (1 << 16)), None)
     with open(raw, "rb") as file:
@@ -351,17 +373,31 @@ def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
         raise DataError(f"There is no archive {archive}.")
     try:
         (_unzip if zipfile.is_zipfile(archive) else _untar)(archive, folder, max_bytes)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError, RuntimeError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        OSError,
+        RuntimeError,
+    ) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{archive} is not a zip or tar archive that can be unpacked ({type(error).__name__}: {error}); fetch it again.") from error
+        raise DataError(
+            f"{archive} is not a zip or tar archive that can be unpacked ({type(error).__name__}: {error}); fetch it again."
+        ) from error
 
 
 def _unzip(archive: Path, folder: Path, max_bytes: int) -> None:
     with zipfile.ZipFile(archive) as zipped:
         members = zipped.infolist()
         for member in members:
-            _safe(archive, member.filename, stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR))
+            _safe(
+                archive,
+                member.filename,
+                stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR),
+            )
         _limit(archive, sum(member.file_size for member in members), max_bytes)
         zipped.extractall(folder)
 
@@ -378,12 +414,16 @@ def _untar(archive: Path, folder: Path, max_bytes: int) -> None:
 def _safe(archive: Path, name: str, special: bool) -> None:
     path = Path(name.replace("\\", "/"))
     if special or path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
-        raise DataError(f"{archive} holds {name!r}, a link, a device or a path outside its folder; it was not unpacked.")
+        raise DataError(
+            f"{archive} holds {name!r}, a link, a device or a path outside its folder; it was not unpacked."
+        )
 
 
 def _limit(archive: Path, size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise DataError(f"{archive} would unpack to {size} bytes, more than the allowed {max_bytes}; raise max_bytes if you trust it.")
+        raise DataError(
+            f"{archive} would unpack to {size} bytes, more than the allowed {max_bytes}; raise max_bytes if you trust it."
+        )
 
 
 class BatchLoader:
@@ -431,13 +471,19 @@ class BatchLoader:
         transform: Callable[..., Any] | None = None,
     ):
         if isinstance(tensors, Tensor) or not tensors:
-            raise ValueError("BatchLoader needs a tuple or list of at least one tensor, such as (X,).")
+            raise ValueError(
+                "BatchLoader needs a tuple or list of at least one tensor, such as (X,)."
+            )
         sizes = [len(tensor) for tensor in tensors]
         if len(set(sizes)) > 1:
-            raise ValueError(f"BatchLoader got tensors of different lengths {sizes}; the first dimension must agree.")
+            raise ValueError(
+                f"BatchLoader got tensors of different lengths {sizes}; the first dimension must agree."
+            )
         devices = sorted({str(tensor.device) for tensor in tensors})
         if len(devices) > 1:
-            raise ValueError(f"BatchLoader got tensors on {' and '.join(devices)}; move them to one device.")
+            raise ValueError(
+                f"BatchLoader got tensors on {' and '.join(devices)}; move them to one device."
+            )
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
         self.tensors, self.num_examples = tuple(tensors), sizes[0]

@@ -64,7 +64,11 @@ def try_device(request: str | None = None, *, quiet: bool = False) -> torch.devi
         )
     if not quiet and str(device) not in _announced:
         _announced.add(str(device))
-        print(f"device: {device.type}" if device.type == "cpu" else f"device: {device} ({_name(device)})")
+        print(
+            f"device: {device.type}"
+            if device.type == "cpu"
+            else f"device: {device} ({_name(device)})"
+        )
     return device
 
 

@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 
 MIN_PYTHON = (3, 11)
 SETTINGS = ("D2L_DEVICE", "D2L_DATA", "D2L_CACHE", "D2L_MIRRORS", "D2L_OFFLINE", "OMP_NUM_THREADS")
-INSTALL = "install it with: python -m pip install -e '.[book]' (in the folder of the book), or: make env"
+INSTALL = (
+    "install it with: python -m pip install -e '.[book]' (in the folder of the book), or: make env"
+)
 
 
 class Finding(NamedTuple):
@@ -37,7 +39,9 @@ def examine() -> list[Finding]:
     True
     """
     findings = [*_python(), *_packages(), *_settings()]
-    if all(importlib.util.find_spec(name) for name in ("torch", "numpy", "platformdirs")):  # else named among the packages
+    if all(
+        importlib.util.find_spec(name) for name in ("torch", "numpy", "platformdirs")
+    ):  # else named among the packages
         findings += [*_device(), *_cache(), *_data()]
     return findings
 
@@ -46,7 +50,12 @@ def _python() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     wanted = ".".join(map(str, MIN_PYTHON))
     old = sys.version_info < MIN_PYTHON
-    yield Finding("python", f"{version}, {sys.executable}", old, f"the book needs Python {wanted} or newer" if old else "")
+    yield Finding(
+        "python",
+        f"{version}, {sys.executable}",
+        old,
+        f"the book needs Python {wanted} or newer" if old else "",
+    )
 
 
 def _packages() -> Iterator[Finding]:
@@ -70,7 +79,12 @@ def _packages() -> Iterator[Finding]:
             yield Finding(need.name, f"missing (wanted {need.specifier})", True, INSTALL)
             continue
         good = need.specifier.contains(found, prereleases=True)
-        yield Finding(need.name, found if good else f"{found} (wanted {need.specifier})", not good, "" if good else INSTALL)
+        yield Finding(
+            need.name,
+            found if good else f"{found} (wanted {need.specifier})",
+            not good,
+            "" if good else INSTALL,
+        )
 
 
 def _device() -> Iterator[Finding]:
@@ -87,7 +101,9 @@ def _device() -> Iterator[Finding]:
     remedy = ""
     if device.type == "cpu" and shutil.which("nvidia-smi") and not torch.cuda.is_available():
         remedy = f"there is an NVIDIA driver, but this PyTorch ({torch.__version__}) {'cannot use it' if built else 'was built without CUDA'}; see pytorch.org"
-    yield Finding("device", f"{device} ({_name(device)}); available: {', '.join(_available())}", False, remedy)
+    yield Finding(
+        "device", f"{device} ({_name(device)}); available: {', '.join(_available())}", False, remedy
+    )
 
 
 def _settings() -> Iterator[Finding]:
@@ -102,11 +118,18 @@ def _cache() -> Iterator[Finding]:
     folder = cache_folder()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        yield Finding("cache", f"{folder} cannot be written", True, "name another folder in D2L_CACHE")
+        yield Finding(
+            "cache", f"{folder} cannot be written", True, "name another folder in D2L_CACHE"
+        )
         return
     free = shutil.disk_usage(there).free
     low = free < 500_000_000
-    yield Finding("cache", f"{folder}, {_size(free)} free", low, "free some space, or name a folder on another disk in D2L_CACHE" if low else "")
+    yield Finding(
+        "cache",
+        f"{folder}, {_size(free)} free",
+        low,
+        "free some space, or name a folder on another disk in D2L_CACHE" if low else "",
+    )
 
 
 def _data() -> Iterator[Finding]:
@@ -123,7 +146,12 @@ def _data() -> Iterator[Finding]:
         lacking = [file for file, spec in specs.items() if not data._matches(folder / file, spec)]
         damaged = [file for file in lacking if (folder / file).exists()]
         if damaged:
-            yield Finding(name, f"{', '.join(damaged)} in the cache: wrong size or checksum", False, "it will be fetched again and kept beside the new one")
+            yield Finding(
+                name,
+                f"{', '.join(damaged)} in the cache: wrong size or checksum",
+                False,
+                "it will be fetched again and kept beside the new one",
+            )
         elif wanted == "standin":
             yield Finding(name, "stand-in, because D2L_DATA=standin")
         elif not lacking:
@@ -139,14 +167,36 @@ def _source(name: str, lacking: list[str], wanted: str) -> Finding:
     specs = data.manifest()[name]["files"]
     size = _size(sum(specs[file]["bytes"] for file in lacking))
     sources = {file: list(data._sources(name, file, specs[file])) for file in lacking}
-    if all(any("://" not in source and Path(source).is_file() for source in found) for found in sources.values()):
+    if all(
+        any("://" not in source and Path(source).is_file() for source in found)
+        for found in sources.values()
+    ):
         return Finding(name, f"real, in a local folder; will be copied into the cache ({size})")
-    hosts = list(dict.fromkeys(urlsplit(source).netloc for found in sources.values() for source in found if "://" in source))
+    hosts = list(
+        dict.fromkeys(
+            urlsplit(source).netloc
+            for found in sources.values()
+            for source in found
+            if "://" in source
+        )
+    )
     if hosts:
-        return Finding(name, f"will be downloaded at first use: {size} unpacked, from {' or '.join(hosts)}")
+        return Finding(
+            name, f"will be downloaded at first use: {size} unpacked, from {' or '.join(hosts)}"
+        )
     if wanted == "real":
-        return Finding(name, "not there, and D2L_DATA=real allows no stand-in", True, "name a folder or URL that has it in D2L_MIRRORS, or unset D2L_OFFLINE")
-    return Finding(name, "stand-in, made by code (D2L_OFFLINE=1)", False, "unset D2L_OFFLINE, or name a folder that has it in D2L_MIRRORS, for the real data")
+        return Finding(
+            name,
+            "not there, and D2L_DATA=real allows no stand-in",
+            True,
+            "name a folder or URL that has it in D2L_MIRRORS, or unset D2L_OFFLINE",
+        )
+    return Finding(
+        name,
+        "stand-in, made by code (D2L_OFFLINE=1)",
+        False,
+        "unset D2L_OFFLINE, or name a folder that has it in D2L_MIRRORS, for the real data",
+    )
 
 
 def _size(count: float) -> str:
@@ -171,7 +221,9 @@ def main() -> int:
         if finding.remedy:
             print(f"  {'':{width}}-> {finding.remedy}")
     bad = sum(finding.bad for finding in findings)
-    print("All good." if not bad else f"{bad} thing{'s' if bad > 1 else ''} to mend, marked with '!'.")
+    print(
+        "All good." if not bad else f"{bad} thing{'s' if bad > 1 else ''} to mend, marked with '!'."
+    )
     return 1 if bad else 0
 
 

@@ -77,7 +77,9 @@ def _array(values: Any) -> NDArray[Any]:
     """Tensor (any device and type), array or nested list -> NumPy array."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
-        half = str(values.dtype).startswith(("torch.bfloat16", "torch.float8"))  # types that NumPy lacks
+        half = str(values.dtype).startswith(
+            ("torch.bfloat16", "torch.float8")
+        )  # types that NumPy lacks
         values = (values.float() if half else values).numpy()
     elif isinstance(values, (list, tuple)) and values and hasattr(values[0], "detach"):
         values = [_array(value) for value in values]
@@ -139,15 +141,21 @@ def plot(
     lines = list(ys) if _is_several(ys) else [ys]
     shared = not _is_several(x)
     if not shared and len(x) != len(lines):
-        raise ValueError(f"plot got {len(x)} abscissae for {len(lines)} lines; give one array, or one for each line.")
+        raise ValueError(
+            f"plot got {len(x)} abscissae for {len(lines)} lines; give one array, or one for each line."
+        )
     if labels and len(labels) != len(lines):
-        raise ValueError(f"plot got {len(labels)} labels for {len(lines)} lines; give one label for each line, or none.")
+        raise ValueError(
+            f"plot got {len(labels)} labels for {len(lines)} lines; give one label for each line, or none."
+        )
     if ax is None:
         _, ax = plt.subplots()
     for i, line in enumerate(lines):
         xs, values = _array(x if shared else x[i]), _array(line)
         if xs.shape != values.shape or values.ndim != 1:
-            raise ValueError(f"line {i} has shape {values.shape}, its abscissae {xs.shape}; both must be equal and 1-D.")
+            raise ValueError(
+                f"line {i} has shape {values.shape}, its abscissae {xs.shape}; both must be equal and 1-D."
+            )
         ax.plot(xs, values, fmts[i % len(fmts)], label=labels[i] if labels else None)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale=xscale, yscale=yscale)
     if xlim is not None:
@@ -159,7 +167,9 @@ def plot(
     return ax
 
 
-def show_images(imgs: Any, num_rows: int, num_cols: int, titles: Sequence[str] | None = None, scale: float = 1.5) -> NDArray[Any]:
+def show_images(
+    imgs: Any, num_rows: int, num_cols: int, titles: Sequence[str] | None = None, scale: float = 1.5
+) -> NDArray[Any]:
     """Draw images in a grid.
 
     Parameters
@@ -189,9 +199,13 @@ def show_images(imgs: Any, num_rows: int, num_cols: int, titles: Sequence[str] |
     (4,)
     """
     if len(imgs) > num_rows * num_cols:
-        raise ValueError(f"{len(imgs)} images do not fit {num_rows} x {num_cols} places; enlarge the grid or pass fewer.")
+        raise ValueError(
+            f"{len(imgs)} images do not fit {num_rows} x {num_cols} places; enlarge the grid or pass fewer."
+        )
     height = scale * (1.18 if titles else 1.0)
-    _, axes = plt.subplots(num_rows, num_cols, figsize=(num_cols * scale, num_rows * height), squeeze=False)
+    _, axes = plt.subplots(
+        num_rows, num_cols, figsize=(num_cols * scale, num_rows * height), squeeze=False
+    )
     for i, ax in enumerate(axes.flat):
         ax.axis("off")
         if i >= len(imgs):
@@ -202,7 +216,9 @@ def show_images(imgs: Any, num_rows: int, num_cols: int, titles: Sequence[str] |
         if img.ndim == 3 and img.shape[2] == 1:
             img = img[..., 0]
         if img.ndim != 2 and not (img.ndim == 3 and img.shape[2] == 3):
-            raise ValueError(f"image {i} has shape {_array(imgs[i]).shape}; expected (h, w), (1, h, w), (3, h, w) or (h, w, 3).")
+            raise ValueError(
+                f"image {i} has shape {_array(imgs[i]).shape}; expected (h, w), (1, h, w), (3, h, w) or (h, w, 3)."
+            )
         ax.imshow(img, cmap="gray", vmin=0, vmax=255 if img.dtype == np.uint8 else 1)
         if titles is not None and i < len(titles):
             ax.set_title(titles[i], fontsize=9)
@@ -245,7 +261,9 @@ def heatmap(
     """
     values = _array(matrix)
     if values.ndim != 2:
-        raise ValueError(f"heatmap needs a matrix, got shape {values.shape}; reshape it or choose one slice.")
+        raise ValueError(
+            f"heatmap needs a matrix, got shape {values.shape}; reshape it or choose one slice."
+        )
     for names, size, what in ((rows, values.shape[0], "rows"), (cols, values.shape[1], "cols")):
         if names and len(names) != size:
             raise ValueError(f"heatmap got {len(names)} names for {size} {what}.")
@@ -258,13 +276,23 @@ def heatmap(
     if rows:
         ax.set_yticks(range(len(rows)), labels=list(rows))
     if cols:
-        slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(cols) > 5 else {}
+        slanted: dict[str, Any] = (
+            {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(cols) > 5 else {}
+        )
         ax.set_xticks(range(len(cols)), labels=list(cols), **slanted)
     if annotate:
         for (i, j), value in np.ndenumerate(values):
             rgb = image.cmap(image.norm(value))[:3]
             dark = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] < 0.5
-            ax.text(j, i, format(value, annotate), ha="center", va="center", color="white" if dark else "black", fontsize=8)
+            ax.text(
+                j,
+                i,
+                format(value, annotate),
+                ha="center",
+                va="center",
+                color="white" if dark else "black",
+                fontsize=8,
+            )
     return ax
 
 
@@ -289,13 +317,21 @@ def describe(figure: Any, alt: str) -> None:
     >>> describe(ax, "A straight line from the origin to (1, 1).")
     """
     if not alt.strip():
-        raise ValueError("describe needs a text; say in one or two sentences what the figure shows.")
+        raise ValueError(
+            "describe needs a text; say in one or two sentences what the figure shows."
+        )
     target = _array(figure).ravel()[0] if isinstance(figure, (np.ndarray, list, tuple)) else figure
     owner = target if isinstance(target, Figure) else target.get_figure(root=True)
     owner.set_label(" ".join(alt.split()))
 
 
-def sliders(draw: Callable[..., None], alt: str, *, figsize: tuple[float, float] = (5.0, 3.0), **values: Sequence[float | str]) -> "Sliders":
+def sliders(
+    draw: Callable[..., None],
+    alt: str,
+    *,
+    figsize: tuple[float, float] = (5.0, 3.0),
+    **values: Sequence[float | str],
+) -> "Sliders":
     """An interactive figure that needs neither a server nor a network.
 
     Every combination of the slider values is drawn once; the page then only changes the picture. Where
@@ -325,28 +361,51 @@ def sliders(draw: Callable[..., None], alt: str, *, figsize: tuple[float, float]
     """
     count = math.prod(len(value) for value in values.values())
     if not values or count == 0 or count > 200:
-        raise ValueError(f"sliders got {count if values else 0} combinations; give 1 to 200, as name=[value, ...].")
+        raise ValueError(
+            f"sliders got {count if values else 0} combinations; give 1 to 200, as name=[value, ...]."
+        )
     if not alt.strip():
-        raise ValueError("sliders needs an alternative text; say in one or two sentences what the figure shows.")
-    return Sliders(draw, alt, figsize, {name: [v if isinstance(v, str) else float(v) for v in value] for name, value in values.items()})
+        raise ValueError(
+            "sliders needs an alternative text; say in one or two sentences what the figure shows."
+        )
+    return Sliders(
+        draw,
+        alt,
+        figsize,
+        {
+            name: [v if isinstance(v, str) else float(v) for v in value]
+            for name, value in values.items()
+        },
+    )
 
 
 class Sliders:
     """What :func:`sliders` returns: the frames, and how Jupyter shows them."""
 
-    def __init__(self, draw: Callable[..., None], alt: str, figsize: tuple[float, float], values: dict[str, list[float | str]]):
+    def __init__(
+        self,
+        draw: Callable[..., None],
+        alt: str,
+        figsize: tuple[float, float],
+        values: dict[str, list[float | str]],
+    ):
         self.alt, self.values = " ".join(alt.split()), values
         self.frames: list[bytes] = []
         middle = tuple(len(value) // 2 for value in values.values())
         for index in itertools.product(*(range(len(value)) for value in values.values())):
             fig = Figure(figsize=figsize, layout="constrained")
-            draw(fig, **{name: value[i] for (name, value), i in zip(values.items(), index, strict=True)})
+            draw(
+                fig,
+                **{name: value[i] for (name, value), i in zip(values.items(), index, strict=True)},
+            )
             self.frames.append(_png(fig))
             if index == middle:
                 self.middle, self.data = len(self.frames) - 1, figure_data(fig)
         self.start = middle
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         frames = [base64.b64encode(frame).decode() for frame in self.frames]
         uid = "d2l-" + hashlib.sha256("".join(frames).encode()).hexdigest()[:10]
         rows = []
@@ -363,7 +422,12 @@ class Sliders:
             f'<img alt="{html.escape(self.alt)}" style="max-width:100%" src="data:image/png;base64,{frames[self.middle]}">'
             f"{''.join(rows)}<script>{SLIDER_SCRIPT}</script></div>"
         )
-        bundle = {"text/html": page, "image/png": frames[self.middle], FIGURE_MIME: self.data, "text/plain": f"sliders: {', '.join(self.values)}"}
+        bundle = {
+            "text/html": page,
+            "image/png": frames[self.middle],
+            FIGURE_MIME: self.data,
+            "text/plain": f"sliders: {', '.join(self.values)}",
+        }
         return bundle, {"image/png": {"alt": self.alt}}
 
 
@@ -413,10 +477,19 @@ def figure_data(fig: Figure) -> dict[str, Any]:
 def _axes_data(ax: Axes) -> dict[str, Any]:
     lines = []
     for line in ax.lines:
-        x, y = np.asarray(line.get_xdata(orig=False)), np.asarray(line.get_ydata(orig=False))  # numbers, also for words and dates
+        x, y = (
+            np.asarray(line.get_xdata(orig=False)),
+            np.asarray(line.get_ydata(orig=False)),
+        )  # numbers, also for words and dates
         lines.append({"label": _label(line), "n": len(x), "x": _sample(x), "y": _sample(y)})
     bars = [
-        {"label": _label(group), "n": len(group.patches), "y": _sample([p.get_height() if hasattr(p, "get_height") else 0 for p in group.patches])}
+        {
+            "label": _label(group),
+            "n": len(group.patches),
+            "y": _sample(
+                [p.get_height() if hasattr(p, "get_height") else 0 for p in group.patches]
+            ),
+        }
         for group in ax.containers
         if hasattr(group, "patches")
     ]
@@ -424,13 +497,34 @@ def _axes_data(ax: Axes) -> dict[str, Any]:
     for group in ax.collections:
         offsets = _filled(group.get_offsets())
         if len(offsets) > 1:
-            points.append({"label": _label(group), "n": len(offsets), "x": _sample(offsets[:, 0]), "y": _sample(offsets[:, 1])})
+            points.append(
+                {
+                    "label": _label(group),
+                    "n": len(offsets),
+                    "x": _sample(offsets[:, 0]),
+                    "y": _sample(offsets[:, 1]),
+                }
+            )
     images = []
     for image in ax.images:
         values = _filled(image.get_array())
         known = values[np.isfinite(values)]
-        images.append({"shape": list(values.shape), "values": _sample(values), "mean": _round(float(known.mean())) if known.size else "nan"})
-    return {"title": ax.get_title(), "xlabel": ax.get_xlabel(), "ylabel": ax.get_ylabel(), "lines": lines, "bars": bars, "points": points, "images": images}
+        images.append(
+            {
+                "shape": list(values.shape),
+                "values": _sample(values),
+                "mean": _round(float(known.mean())) if known.size else "nan",
+            }
+        )
+    return {
+        "title": ax.get_title(),
+        "xlabel": ax.get_xlabel(),
+        "ylabel": ax.get_ylabel(),
+        "lines": lines,
+        "bars": bars,
+        "points": points,
+        "images": images,
+    }
 
 
 def _filled(values: Any) -> NDArray[np.float64]:

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 #: Names of the ten kinds of Fashion-MNIST, in the order of their labels.
-KINDS = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+KINDS = (
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 _SIZE, _CHUNK, _SEED = 28, 500, 20170825
 
 
@@ -50,7 +61,9 @@ class _Sketch:
         """Cover the inside of a shape with a tone, with soft edges."""
         self.image += np.clip(depth / self.soft + 0.5, 0, 1) * (tone - self.image)
 
-    def limb(self, x0: Array, y0: Array, x1: Array, y1: Array, r0: Array, r1: Array, side: bool = False) -> Array:
+    def limb(
+        self, x0: Array, y0: Array, x1: Array, y1: Array, r0: Array, r1: Array, side: bool = False
+    ) -> Array:
         """Depth of a tapered bar with round ends; `side` draws it left and right."""
         px, py, dx, dy = (self.side if side else self.x) - x0, self.y - y0, x1 - x0, y1 - y0
         t = np.clip((px * dx + py * dy) / (dx * dx + dy * dy), 0, 1)
@@ -82,7 +95,9 @@ class _Sketch:
 
     def finish(self) -> NDArray[np.uint8]:
         """Noise, occlusion and brightness; then bytes, shape ``(n, 28, 28)``."""
-        noise = self.rng.random(self.image.shape, dtype=np.float32) - self.rng.random(self.image.shape, dtype=np.float32)
+        noise = self.rng.random(self.image.shape, dtype=np.float32) - self.rng.random(
+            self.image.shape, dtype=np.float32
+        )
         self.image *= 1 + self.u(0.05, 0.35) * noise
         cx, cy, w, h = self.u(-0.8, 0.8), self.u(-0.8, 0.8), self.u(0.15, 0.45), self.u(0.15, 0.45)
         block = np.minimum(w - np.abs(self.x - cx), h - np.abs(self.y - cy))
@@ -91,31 +106,52 @@ class _Sketch:
         return scaled.astype(np.uint8)
 
 
-def _body(s: _Sketch, shoulder: Array, waist: Array, hem: Array, top: Array, bottom: Array) -> Array:
+def _body(
+    s: _Sketch, shoulder: Array, waist: Array, hem: Array, top: Array, bottom: Array
+) -> Array:
     """Depth of a torso: half widths at the shoulders, at the waist and at the hem."""
     middle = top + (bottom - top) * 0.5
-    half: Array = shoulder + (waist - shoulder) * s.ramp(top, middle) + (hem - waist) * s.ramp(middle, bottom)
+    half: Array = (
+        shoulder + (waist - shoulder) * s.ramp(top, middle) + (hem - waist) * s.ramp(middle, bottom)
+    )
     return s.between(top, bottom, half)
 
 
-def _sleeves(s: _Sketch, shoulder: Array, top: Array, length: Array, spread: Array, tone: Array) -> None:
+def _sleeves(
+    s: _Sketch, shoulder: Array, top: Array, length: Array, spread: Array, tone: Array
+) -> None:
     """Two sleeves from the shoulders; `spread` 0 hangs straight down."""
     radius = s.u(0.13, 0.19)
     norm = np.sqrt(1 + spread * spread)
     x0, y0 = shoulder - radius * 0.7, top + radius
-    s.paint(s.limb(x0, y0, x0 + length * spread / norm, y0 + length / norm, radius, radius * s.u(0.6, 0.95), side=True), tone)
+    s.paint(
+        s.limb(
+            x0,
+            y0,
+            x0 + length * spread / norm,
+            y0 + length / norm,
+            radius,
+            radius * s.u(0.6, 0.95),
+            side=True,
+        ),
+        tone,
+    )
 
 
 def _neck(s: _Sketch, top: Array, width: Array, depth: Array, tone: Array | float = 0.0) -> None:
     """An opening at the neck, between a V and a half circle."""
     drop = (s.y - top) / depth
     v_shape = width * (1 - drop) - s.side
-    u_shape = width - np.sqrt(s.side * s.side + (s.y - top) * (s.y - top) * (width / depth) * (width / depth))
+    u_shape = width - np.sqrt(
+        s.side * s.side + (s.y - top) * (s.y - top) * (width / depth) * (width / depth)
+    )
     opening = s.pick(0.4, 1, 0) * (v_shape - u_shape) + u_shape
     s.paint(opening if isinstance(tone, float) else np.minimum(opening, s.y - top), tone)
 
 
-def _line(s: _Sketch, x: Array, top: Array, bottom: Array, width: Array, tone: Array | float) -> None:
+def _line(
+    s: _Sketch, x: Array, top: Array, bottom: Array, width: Array, tone: Array | float
+) -> None:
     """A vertical line, such as a zip."""
     s.paint(np.minimum(width - np.abs(s.x - x), np.minimum(s.y - top, bottom - s.y)), tone)
 
@@ -129,7 +165,14 @@ def _contrast(s: _Sketch, least: float, most: float) -> Array:
 
 def _t_shirt(s: _Sketch) -> None:
     top, shoulder = s.u(-0.85, -0.7), s.u(0.46, 0.62)
-    _sleeves(s, shoulder, top, s.pick(0.1, s.u(0.5, 1.2), s.u(0.18, 0.55)), s.u(0.15, 1.2), s.tone * s.u(0.85, 1.0))
+    _sleeves(
+        s,
+        shoulder,
+        top,
+        s.pick(0.1, s.u(0.5, 1.2), s.u(0.18, 0.55)),
+        s.u(0.15, 1.2),
+        s.tone * s.u(0.85, 1.0),
+    )
     width = shoulder * s.u(0.82, 1.0)
     s.paint(_body(s, shoulder, width, width * s.u(0.95, 1.12), top, s.u(0.68, 0.9)), s.tone)
     s.weave()
@@ -160,9 +203,19 @@ def _pullover(s: _Sketch) -> None:
     s.paint(s.between(bottom - s.u(0.06, 0.16), bottom, width * 0.95), s.tone * s.u(0.6, 0.95))
     patch = np.minimum(s.u(0.1, 0.3) - np.abs(s.x), s.u(0.06, 0.2) - np.abs(s.y + s.u(0.0, 0.3)))
     s.paint(np.minimum(patch, s.pick(0.2, 1, -1)), _contrast(s, 0.15, 0.5))
-    _line(s, s.u(-0.03, 0.03), top, s.pick(0.6, top + s.u(0.2, 0.5), bottom), s.u(0.0, 0.04), s.pick(0.3, s.tone * s.u(0.4, 0.9), s.image))
+    _line(
+        s,
+        s.u(-0.03, 0.03),
+        top,
+        s.pick(0.6, top + s.u(0.2, 0.5), bottom),
+        s.u(0.0, 0.04),
+        s.pick(0.3, s.tone * s.u(0.4, 0.9), s.image),
+    )
     high = s.pick(0.3, 1, -1)  # a turtleneck instead of an opening
-    s.paint(np.minimum(s.between(top - s.u(0.08, 0.18), top + 0.1, s.u(0.16, 0.24)), high), s.tone * s.u(0.75, 0.95))
+    s.paint(
+        np.minimum(s.between(top - s.u(0.08, 0.18), top + 0.1, s.u(0.16, 0.24)), high),
+        s.tone * s.u(0.75, 0.95),
+    )
     _neck(s, top, s.u(0.14, 0.26), np.where(high > 0, 0.02, s.u(0.08, 0.2)))
 
 
@@ -174,7 +227,10 @@ def _dress(s: _Sketch) -> None:
     s.paint(_body(s, shoulder, waist, waist * s.u(1.1, 2.3), top, bottom), s.tone)
     s.weave()
     belt, belt_on = s.u(-0.15, 0.1), s.pick(0.4, 1, -1)
-    s.paint(np.minimum(s.between(belt, belt + s.u(0.06, 0.12), waist * 1.05), belt_on), _contrast(s, 0.1, 0.4))
+    s.paint(
+        np.minimum(s.between(belt, belt + s.u(0.06, 0.12), waist * 1.05), belt_on),
+        _contrast(s, 0.1, 0.4),
+    )
     _neck(s, top, shoulder * s.u(0.45, 0.75), s.u(0.12, 0.4))
 
 
@@ -187,9 +243,18 @@ def _coat(s: _Sketch) -> None:
     depth = s.u(0.2, 0.7)
     _neck(s, top, s.u(0.14, 0.28), depth, s.pick(0.3, s.image, _contrast(s, 0.08, 0.4)))  # lapels
     front = s.u(-0.06, 0.06)
-    _line(s, front, top + depth * s.u(0.2, 0.9), bottom, s.u(0.02, 0.06), s.pick(0.15, s.image, s.pick(0.7, 0.04, _contrast(s, 0.1, 0.45))))
+    _line(
+        s,
+        front,
+        top + depth * s.u(0.2, 0.9),
+        bottom,
+        s.u(0.02, 0.06),
+        s.pick(0.15, s.image, s.pick(0.7, 0.04, _contrast(s, 0.1, 0.45))),
+    )
     pocket, depth = s.u(0.15, 0.4), s.u(0.015, 0.04)
-    flap = np.minimum(depth - np.abs(s.y - pocket), s.u(0.07, 0.12) - np.abs(s.side - s.u(0.2, 0.3)))
+    flap = np.minimum(
+        depth - np.abs(s.y - pocket), s.u(0.07, 0.12) - np.abs(s.side - s.u(0.2, 0.3))
+    )
     s.paint(np.minimum(flap, s.pick(0.5, 1, -1)), s.tone * s.u(0.3, 0.8))
     belt = s.between(s.u(-0.05, 0.15), s.u(0.16, 0.22), width)
     s.paint(np.minimum(belt, s.pick(0.2, 1, -1)), s.tone * s.u(0.5, 0.9))
@@ -204,13 +269,22 @@ def _shirt(s: _Sketch) -> None:
     width = shoulder * s.u(0.8, 1.0)
     s.paint(_body(s, shoulder, width, width * s.u(0.95, 1.12), top, bottom), s.tone)
     s.weave()
-    _line(s, s.u(-0.03, 0.03), top, bottom, s.u(0.015, 0.045), s.pick(0.3, s.image, s.tone * s.u(0.4, 0.85)))
+    _line(
+        s,
+        s.u(-0.03, 0.03),
+        top,
+        bottom,
+        s.u(0.015, 0.045),
+        s.pick(0.3, s.image, s.tone * s.u(0.4, 0.85)),
+    )
     period = s.u(0.18, 0.26)
     row = s.y / period
     dots = s.u(0.03, 0.05) - np.abs(s.x) - period * np.abs(row - np.floor(row) - 0.5)
     s.paint(np.minimum(np.minimum(dots, bottom - s.y), s.pick(0.5, 1, -1)), _contrast(s, 0.15, 0.5))
     wing = s.u(0.16, 0.28)
-    collar = s.limb(s.u(0.1, 0.16), top, wing, top + s.u(0.12, 0.26), s.u(0.05, 0.1), s.u(0.02, 0.05), side=True)
+    collar = s.limb(
+        s.u(0.1, 0.16), top, wing, top + s.u(0.12, 0.26), s.u(0.05, 0.1), s.u(0.02, 0.05), side=True
+    )
     s.paint(np.minimum(collar, s.pick(0.7, 1, -1)), _contrast(s, 0.08, 0.4))
     _neck(s, top, s.u(0.08, 0.26), s.u(0.1, 0.3))
 
@@ -221,7 +295,9 @@ def _shoe(s: _Sketch, toe: Array, instep: Array, shaft: Array, floor: Array) -> 
     rise = np.clip((s.x - front) / (middle - front), 0, 1)
     leg = np.clip((s.x - middle) / s.u(0.12, 0.35), 0, 1)
     height = toe * np.clip(rise * 6, 0.4, 1) + (instep - toe) * rise * rise + (shaft - instep) * leg
-    depth: Array = np.minimum(np.minimum(floor - s.y, s.y - floor + height), np.minimum(s.x - front, back - s.x))
+    depth: Array = np.minimum(
+        np.minimum(floor - s.y, s.y - floor + height), np.minimum(s.x - front, back - s.x)
+    )
     return depth
 
 
@@ -236,8 +312,12 @@ def _sandal(s: _Sketch) -> None:
     toe, back, thick = s.u(-0.88, -0.75), s.u(0.7, 0.86), s.u(0.04, 0.1)
     tread = floor - heel * np.clip((s.x - toe - 0.25) / (back - toe - 0.25), 0, 1)
     wedge = np.where(s.u(0, 1) < 0.4, floor + s.u(0.04, 0.1), tread + thick)
-    s.paint(np.minimum(np.minimum(s.y - tread, wedge - s.y), np.minimum(s.x - toe, back - s.x)), s.tone)
-    stiletto = s.limb(back - 0.1, floor - heel, back - s.u(0, 0.12), floor, s.u(0.05, 0.09), s.u(0.03, 0.05))
+    s.paint(
+        np.minimum(np.minimum(s.y - tread, wedge - s.y), np.minimum(s.x - toe, back - s.x)), s.tone
+    )
+    stiletto = s.limb(
+        back - 0.1, floor - heel, back - s.u(0, 0.12), floor, s.u(0.05, 0.09), s.u(0.03, 0.05)
+    )
     s.paint(np.where(heel > 0.2, stiletto, -1), s.tone)
     strap, radius = s.tone * s.u(0.7, 1.1), s.u(0.03, 0.07)
     for low, high in ((-0.75, -0.5), (-0.45, -0.2), (-0.1, 0.25), (0.3, 0.6)):
@@ -246,10 +326,22 @@ def _sandal(s: _Sketch) -> None:
         bar = s.limb(x0, y0, x0 + reach, y0 - s.u(0.18, 0.5), radius, radius)
         s.paint(np.minimum(bar, s.pick(0.8, 1, -1)), strap)
     band = s.u(0.05, 0.35)  # height of the ankle strap above the heel
-    cuff = s.limb(s.u(0.1, 0.4), floor - heel - band, back - 0.06, floor - heel - band - s.u(0.0, 0.1), radius, radius)
-    cup = s.limb(back - 0.06, floor - heel, back - 0.06, floor - heel - band, radius, radius * s.u(0.8, 2.0))
+    cuff = s.limb(
+        s.u(0.1, 0.4),
+        floor - heel - band,
+        back - 0.06,
+        floor - heel - band - s.u(0.0, 0.1),
+        radius,
+        radius,
+    )
+    cup = s.limb(
+        back - 0.06, floor - heel, back - 0.06, floor - heel - band, radius, radius * s.u(0.8, 2.0)
+    )
     s.paint(np.minimum(np.maximum(cuff, cup), s.pick(0.7, 1, -1)), strap)
-    full = np.minimum(np.minimum(tread - s.y, s.y - tread + s.u(0.15, 0.45)), np.minimum(s.x - toe, s.u(-0.5, 0.3) - s.x))
+    full = np.minimum(
+        np.minimum(tread - s.y, s.y - tread + s.u(0.15, 0.45)),
+        np.minimum(s.x - toe, s.u(-0.5, 0.3) - s.x),
+    )
     s.paint(np.minimum(full, s.pick(0.25, 1, -1)), strap)  # a closed toe
     s.weave()
 
@@ -262,7 +354,14 @@ def _sneaker(s: _Sketch) -> None:
     trim = _contrast(s, 0.15, 0.55)
     for low, high in ((-0.3, -0.05), (0.0, 0.3)):
         x0 = s.u(low, high)
-        bar = s.limb(x0, floor - s.u(0.05, 0.12), x0 + s.u(0.08, 0.3), floor - s.u(0.25, 0.4), s.u(0.02, 0.05), s.u(0.02, 0.05))
+        bar = s.limb(
+            x0,
+            floor - s.u(0.05, 0.12),
+            x0 + s.u(0.08, 0.3),
+            floor - s.u(0.25, 0.4),
+            s.u(0.02, 0.05),
+            s.u(0.02, 0.05),
+        )
         s.paint(np.minimum(bar, s.pick(0.65, 1, -1)), trim)
     mouth = 0.2 - np.abs(s.x - s.u(0.4, 0.55)) - np.abs(s.y - floor + shaft) * 2.5
     s.paint(mouth, s.pick(0.5, 0, s.tone * s.u(0.2, 0.7)))
@@ -272,8 +371,12 @@ def _sneaker(s: _Sketch) -> None:
 def _bag(s: _Sketch) -> None:
     half, top, bottom = s.u(0.5, 0.88), s.u(-0.45, 0.05), s.u(0.55, 0.85)
     outer, rise = half * s.u(0.35, 0.8), s.u(0.25, 0.75)
-    ring = np.sqrt(s.x * s.x / (outer * outer) + (s.y - top) * (s.y - top) / (rise * rise))  # 1 on an ellipse
-    handle = np.minimum(s.u(0.035, 0.08) - np.abs(ring - 1) * np.minimum(outer, rise), top + 0.05 - s.y)
+    ring = np.sqrt(
+        s.x * s.x / (outer * outer) + (s.y - top) * (s.y - top) / (rise * rise)
+    )  # 1 on an ellipse
+    handle = np.minimum(
+        s.u(0.035, 0.08) - np.abs(ring - 1) * np.minimum(outer, rise), top + 0.05 - s.y
+    )
     s.paint(np.minimum(handle, s.pick(0.75, 1, -1)), s.tone * s.u(0.6, 1.0))
     s.paint(_body(s, half * s.u(0.75, 1.0), half, half * s.u(0.85, 1.05), top, bottom), s.tone)
     s.weave()
@@ -291,7 +394,10 @@ def _ankle_boot(s: _Sketch) -> None:
     s.weave()
     seam = s.u(0.2, 0.6)
     _line(s, seam, floor - shaft, floor - s.u(0.05, 0.4), s.u(0.0, 0.04), s.tone * s.u(0.3, 0.9))
-    strap = np.minimum(s.u(0.03, 0.08) - np.abs(s.y - floor + s.u(0.45, 0.75)), np.minimum(s.x - s.u(-0.1, 0.1), 0.8 - s.x))
+    strap = np.minimum(
+        s.u(0.03, 0.08) - np.abs(s.y - floor + s.u(0.45, 0.75)),
+        np.minimum(s.x - s.u(-0.1, 0.1), 0.8 - s.x),
+    )
     s.paint(np.minimum(strap, s.pick(0.3, 1, -1)), _contrast(s, 0.1, 0.4))
     _sole(s, floor, s.pick(0.6, s.u(0.08, 0.25), s.u(0, 0.03)), s.tone * s.u(0.3, 0.9))
 
@@ -321,7 +427,9 @@ def garments(per_kind: int, seed: int = _SEED) -> tuple[NDArray[np.uint8], NDArr
     >>> images.shape, np.bincount(labels).tolist()
     ((30, 28, 28), [3, 3, 3, 3, 3, 3, 3, 3, 3, 3])
     """
-    labels = np.random.default_rng([seed, len(KINDS)]).permutation(np.repeat(np.arange(len(KINDS), dtype=np.uint8), per_kind))
+    labels = np.random.default_rng([seed, len(KINDS)]).permutation(
+        np.repeat(np.arange(len(KINDS), dtype=np.uint8), per_kind)
+    )
     images = np.empty((len(labels), _SIZE, _SIZE), np.uint8)
     for kind, draw in enumerate(_DRAW):
         rng, places = np.random.default_rng([seed, kind]), np.flatnonzero(labels == kind)
@@ -346,7 +454,9 @@ def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
     ...     Path(folder, "labels").read_bytes().hex(" ", -4)
     '00000801 00000002 0709'
     """
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(
+        size.to_bytes(4, "big") for size in array.shape
+    )
     path.write_bytes(header + array.tobytes())
 
 
@@ -409,7 +519,9 @@ class _Street:
         drawn: NDArray[np.float64] = (self.u() + self.u() + self.u() - 1.5) * 2
         return drawn
 
-    def whole(self, name: str, values: NDArray[np.float64], low: float, high: float) -> NDArray[np.int64]:
+    def whole(
+        self, name: str, values: NDArray[np.float64], low: float, high: float
+    ) -> NDArray[np.int64]:
         column: NDArray[np.int64] = np.clip(np.round(values), low, high).astype(np.int64)
         self.columns[name] = column
         return column
@@ -440,33 +552,75 @@ def _houses(n: int, first_id: int, seed: int) -> dict[str, NDArray[Any]]:
         name, levels = spec.strip().split(": ")
         names, weights = zip(*(level.rsplit(" ", 1) for level in levels.split(", ")), strict=True)
         edges = np.cumsum([int(weight) for weight in weights])
-        columns[name] = np.array(names, dtype=object)[np.searchsorted(edges, street.u() * edges[-1], side="right")]
+        columns[name] = np.array(names, dtype=object)[
+            np.searchsorted(edges, street.u() * edges[-1], side="right")
+        ]
 
-    place = np.floor(25 * street.u() * street.u()).astype(int)  # the first neighbourhoods are the largest
+    place = np.floor(25 * street.u() * street.u()).astype(
+        int
+    )  # the first neighbourhoods are the largest
     wealth = ((place * 7) % 25 - 12) / 12.0  # -1 to 1, in no order
     columns["Neighborhood"] = np.array(_NEIGHBORHOODS, dtype=object)[place]
-    columns["MSZoning"] = np.array(_ZONES, dtype=object)[np.floor(street.u() * (8 + 3 * (wealth < -0.5))).astype(int)]
+    columns["MSZoning"] = np.array(_ZONES, dtype=object)[
+        np.floor(street.u() * (8 + 3 * (wealth < -0.5))).astype(int)
+    ]
     quality = whole("OverallQual", 6 + 1.0 * street.bell() + 0.9 * wealth, 1, 10)
     whole("OverallCond", 5.6 + 1.1 * street.bell(), 1, 9)
     sold = whole("YrSold", street.u(2005.5, 2010.5), 2006, 2010)
     whole("MoSold", 6.3 + 2.7 * street.bell(), 1, 12)
-    built = whole("YearBuilt", np.minimum(1971 + 22 * street.bell() + 9 * (quality - 6), sold), 1872, 2010)
-    whole("YearRemodAdd", np.where(street.u() < 0.5, built, np.minimum(built + 60 * street.u(), sold)), 1950, 2010)
+    built = whole(
+        "YearBuilt", np.minimum(1971 + 22 * street.bell() + 9 * (quality - 6), sold), 1872, 2010
+    )
+    whole(
+        "YearRemodAdd",
+        np.where(street.u() < 0.5, built, np.minimum(built + 60 * street.u(), sold)),
+        1950,
+        2010,
+    )
     size = 1.0 + 0.28 * street.bell() + 0.07 * (quality - 6)
     ground = whole("1stFlrSF", 1080 * np.maximum(size, 0.35) * street.u(0.8, 1.2), 334, 4700)
     upper = whole("2ndFlrSF", np.where(street.u() < 0.43, ground * street.u(0.5, 1.05), 0), 0, 2065)
     poor = street.sometimes("LowQualFinSF", 0.02, 80, 570)
     area = whole("GrLivArea", (ground + upper + poor).astype(float), 334, 6000)
     two = upper > 0
-    columns["HouseStyle"] = np.where(two, np.where(street.u() < 0.75, "2Story", "1.5Fin"), np.where(street.u() < 0.87, "1Story", "SLvl")).astype(object)
-    columns["MSSubClass"] = np.where(two, np.where(built > 1945, 60, 70), np.where(built > 1945, 20, 30))
-    columns["MSSubClass"] = np.where(street.u() < 0.2, np.array([50, 80, 85, 90, 120, 160, 190])[np.floor(7 * street.u()).astype(int)], columns["MSSubClass"])
-    lot = whole("LotArea", 9000 * np.maximum(size, 0.3) * np.where(street.u() < 0.03, street.u(2, 12), street.u(0.5, 1.7)), 1300, 216000)
+    columns["HouseStyle"] = np.where(
+        two,
+        np.where(street.u() < 0.75, "2Story", "1.5Fin"),
+        np.where(street.u() < 0.87, "1Story", "SLvl"),
+    ).astype(object)
+    columns["MSSubClass"] = np.where(
+        two, np.where(built > 1945, 60, 70), np.where(built > 1945, 20, 30)
+    )
+    columns["MSSubClass"] = np.where(
+        street.u() < 0.2,
+        np.array([50, 80, 85, 90, 120, 160, 190])[np.floor(7 * street.u()).astype(int)],
+        columns["MSSubClass"],
+    )
+    lot = whole(
+        "LotArea",
+        9000
+        * np.maximum(size, 0.3)
+        * np.where(street.u() < 0.03, street.u(2, 12), street.u(0.5, 1.7)),
+        1300,
+        216000,
+    )
     whole("LotFrontage", np.sqrt(lot * street.u(0.35, 0.75)), 21, 313)
 
-    bath = whole("TotalBsmtSF", np.where(street.u() < 0.025, 0, ground * street.u(0.85, 1.05)), 0, 6100)
-    finished = whole("BsmtFinSF1", np.where(columns["BsmtFinType1"] == "Unf", 0, bath * street.u(0.3, 0.95)), 0, 5700)
-    other = whole("BsmtFinSF2", np.where(columns["BsmtFinType2"] == "Unf", 0, (bath - finished) * street.u(0.2, 0.8)), 0, 1500)
+    bath = whole(
+        "TotalBsmtSF", np.where(street.u() < 0.025, 0, ground * street.u(0.85, 1.05)), 0, 6100
+    )
+    finished = whole(
+        "BsmtFinSF1",
+        np.where(columns["BsmtFinType1"] == "Unf", 0, bath * street.u(0.3, 0.95)),
+        0,
+        5700,
+    )
+    other = whole(
+        "BsmtFinSF2",
+        np.where(columns["BsmtFinType2"] == "Unf", 0, (bath - finished) * street.u(0.2, 0.8)),
+        0,
+        1500,
+    )
     whole("BsmtUnfSF", (bath - finished - other).astype(float), 0, 3000)
     whole("BsmtFullBath", np.where(finished > 500, street.u(0, 1.6), street.u(0, 0.6)), 0, 3)
     whole("BsmtHalfBath", street.u(0, 0.53), 0, 2)
@@ -477,12 +631,25 @@ def _houses(n: int, first_id: int, seed: int) -> dict[str, NDArray[Any]]:
     whole("TotRmsAbvGrd", 2.6 + area / 390 + 0.8 * street.bell(), 2, 14)
     cars = whole("GarageCars", 1.7 + 0.35 * (quality - 6) + 0.5 * street.bell(), 0, 4)
     whole("GarageArea", cars * street.u(210, 300), 0, 1420)
-    whole("GarageYrBlt", np.minimum(built + np.where(street.u() < 0.75, 0, 30 * street.u()), sold), 1900, 2010)
+    whole(
+        "GarageYrBlt",
+        np.minimum(built + np.where(street.u() < 0.75, 0, 30 * street.u()), sold),
+        1900,
+        2010,
+    )
     whole("Fireplaces", 0.1 * (quality - 2) + street.u(-0.5, 1.0), 0, 3)
-    for name, score in (("ExterQual", 0.0), ("BsmtQual", 0.2), ("HeatingQC", 0.7), ("KitchenQual", 0.2), ("FireplaceQu", 0.1)):
+    for name, score in (
+        ("ExterQual", 0.0),
+        ("BsmtQual", 0.2),
+        ("HeatingQC", 0.7),
+        ("KitchenQual", 0.2),
+        ("FireplaceQu", 0.1),
+    ):
         street.grade(name, 1.4 + score + 0.35 * (quality - 6))
     columns["CentralAir"] = np.where((built < 1935) & (street.u() < 0.6), "N", "Y").astype(object)
-    columns["Foundation"] = np.where(built > 1990, "PConc", np.where(built > 1940, "CBlock", "BrkTil")).astype(object)
+    columns["Foundation"] = np.where(
+        built > 1990, "PConc", np.where(built > 1940, "CBlock", "BrkTil")
+    ).astype(object)
     columns["Foundation"] = np.where(street.u() < 0.02, "Slab", columns["Foundation"])
     whole("MasVnrArea", np.where(columns["MasVnrType"] == "None", 0, street.u(20, 560)), 0, 1600)
     for name, chance, low, high in (
@@ -493,8 +660,18 @@ def _houses(n: int, first_id: int, seed: int) -> dict[str, NDArray[Any]]:
     whole("MiscVal", np.where(columns["MiscFeature"] == "NA", 0, street.u(300, 2500)), 0, 15500)
 
     age, ease = sold - built, np.where(columns["CentralAir"] == "Y", 1.0, 0.88)
-    per_foot = (42 + 5.2 * quality + 0.42 * quality * quality) * (1 + 0.16 * wealth) * (1 - 0.002 * np.minimum(age, 120)) * ease
-    worth = 1.2 * per_foot * (0.55 * area + 480 + 0.3 * bath + 0.12 * finished) * (1 + 0.05 * columns["Fireplaces"] + 0.045 * cars)
+    per_foot = (
+        (42 + 5.2 * quality + 0.42 * quality * quality)
+        * (1 + 0.16 * wealth)
+        * (1 - 0.002 * np.minimum(age, 120))
+        * ease
+    )
+    worth = (
+        1.2
+        * per_foot
+        * (0.55 * area + 480 + 0.3 * bath + 0.12 * finished)
+        * (1 + 0.05 * columns["Fireplaces"] + 0.045 * cars)
+    )
     worth = worth * (1 + 0.04 * (columns["OverallCond"] - 5.6)) * (1 + 0.09 * street.bell())
     whole("SalePrice", np.round(worth / 500) * 500, 34900, 755000)
 
@@ -519,11 +696,16 @@ def _kaggle_house(folder: Path) -> None:
         names = [name for name in _HOUSE_COLUMNS if name != "SalePrice" or file == "train"]
         rows = zip(*(columns[name] for name in names), strict=True)
         lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
-        (folder / f"kaggle_house_pred_{file}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+        (folder / f"kaggle_house_pred_{file}.csv").write_text(
+            "\n".join(lines) + "\n", encoding="utf-8", newline="\n"
+        )
 
 
 #: Data set -> function that writes its stand-in's files into a folder.
-MAKERS: dict[str, Callable[[Path], None]] = {"fashion-mnist": _fashion_mnist, "kaggle-house": _kaggle_house}
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "fashion-mnist": _fashion_mnist,
+    "kaggle-house": _kaggle_house,
+}
 #: Data set -> start of the SHA-256 over its stand-in's files in the order of their names.
 _VERSIONS = {"fashion-mnist": "e092ba4472ff", "kaggle-house": "bb4dc042b6fa"}
 

@@ -44,24 +44,32 @@ class MiniBook:
         (root / "book" / "01-start").mkdir(parents=True)
         (root / "pyproject.toml").write_text("[tool.bookbuild]\n")
         package = root / "d2l_helpers"
-        shutil.copytree(ROOT / "d2l_helpers", package, ignore=shutil.ignore_patterns("__pycache__", "chapters"))
+        shutil.copytree(
+            ROOT / "d2l_helpers", package, ignore=shutil.ignore_patterns("__pycache__", "chapters")
+        )
         (package / "chapters").mkdir()
         self._plan()
 
     def _plan(self) -> None:
         rows = ",\n".join(
-            f'  {{ id = "{i}", title = "{n}", file = "{i.split(".")[1].zfill(2)}-{n}", checks = 1, exercises = 0 }}' for i, n in self.names.items()
+            f'  {{ id = "{i}", title = "{n}", file = "{i.split(".")[1].zfill(2)}-{n}", checks = 1, exercises = 0 }}'
+            for i, n in self.names.items()
         )
         text = f'title = "Small book"\n[[chapter]]\nnumber = 1\ntitle = "Start"\nfolder = "01-start"\npart = "Basics"\nsections = [\n{rows}\n]\n'
         (self.root / "book" / "contents.toml").write_text(text)
 
-    def add(self, name: str, *cells: str, data: str = "", smoke: str = "{}", limits: str = "{}") -> Path:
+    def add(
+        self, name: str, *cells: str, data: str = "", smoke: str = "{}", limits: str = "{}"
+    ) -> Path:
         """A section whose cells are given as text; a cell may start with `tags=[...]` on a line of its own."""
         number = f"1.{len(self.names) + 1}"
         self.names[number] = name
         self._plan()
         path = self.root / "book" / "01-start" / f"{number.split('.')[1].zfill(2)}-{name}.py"
-        text = HEADER.format(data=data, smoke=smoke, limits=limits) + f"# %% [markdown]\n# # {number} {name}\n"
+        text = (
+            HEADER.format(data=data, smoke=smoke, limits=limits)
+            + f"# %% [markdown]\n# # {number} {name}\n"
+        )
         for cell in cells:
             first, _, rest = cell.partition("\n")
             if first.startswith("tags="):

@@ -53,7 +53,9 @@ def test_plain_nbval_runs_and_compares(accepted):
     path.write_text(path.read_text().replace("1.5001\\n", "1.9\\n"))
     result = subprocess.run(command, cwd=accepted.root, capture_output=True, text=True)
     assert (
-        result.returncode == 1 and "expected '1.9', got '1.5'" in result.stdout and f"01-only.py:{line_of(accepted, 'print(x)')} (cell 3)" in result.stdout
+        result.returncode == 1
+        and "expected '1.9', got '1.5'" in result.stdout
+        and f"01-only.py:{line_of(accepted, 'print(x)')} (cell 3)" in result.stdout
     ), result.stdout
 
 
@@ -87,18 +89,27 @@ def test_stand_ins_are_not_compared_with_real_outputs(mini, cli: Cli, monkeypatc
     notebook.metadata["bookbuild"]["data"] = "standin"
     one.ipynb.write_text(nbformat.writes(notebook) + "\n")
     status, text = cli("check")
-    assert status == 0 and "1.1: the stored outputs are of standin data, this run had real data" in text
+    assert (
+        status == 0
+        and "1.1: the stored outputs are of standin data, this run had real data" in text
+    )
     assert path.exists()
 
 
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("markdown\nSee [there](02-nowhere.ipynb).", "01-only.py:{}: the link to 02-nowhere.ipynb leads nowhere"),
+        (
+            "markdown\nSee [there](02-nowhere.ipynb).",
+            "01-only.py:{}: the link to 02-nowhere.ipynb leads nowhere",
+        ),
         ("markdown\n![](01-only.py)", "the image 01-only.py has no alternative text"),
         ("markdown\nBy equation (1.1.4), yes.", "01-only.py:{}: there is no equation 1.1.4"),
         ("markdown\nSee Figure 1.1.3.", "there is no figure 1.1.3"),
-        ("markdown\nText.\n\n### 1.1.2 A part", "01-only.py:{}: the heading '### 1.1.2 A part' has a number"),
+        (
+            "markdown\nText.\n\n### 1.1.2 A part",
+            "01-only.py:{}: the heading '### 1.1.2 A part' has a number",
+        ),
         ("markdown\n$$x \\tag{1.1.2}$$", "equation 1.1.2 should be 1.1.1"),
         ("markdown\n### Exercise 1.1-1\nDo it.", "do not fit"),
         ("x = '" + "a" * 90 + "'", "01-only.py:{} (cell 3): 96 columns (79 at most)"),
@@ -108,7 +119,9 @@ def test_stand_ins_are_not_compared_with_real_outputs(mini, cli: Cli, monkeypatc
 def test_form(mini, cell, message):
     path = mini.add("only", "x = 1", cell)
     last = len(path.read_text().splitlines())
-    assert any(message.format(last) in problem for problem in lint.problems(mini.book)), lint.problems(mini.book)
+    assert any(message.format(last) in problem for problem in lint.problems(mini.book)), (
+        lint.problems(mini.book)
+    )
 
 
 def test_wrong_title(mini):
@@ -148,9 +161,17 @@ def test_a_broken_table_of_notation_is_named(mini):
 
 
 def test_pictures_need_words_and_outputs_no_paths(mini, cli: Cli):
-    mini.add("only", "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()", "import os\nprint(os.getcwd())")
+    mini.add(
+        "only",
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()",
+        "import os\nprint(os.getcwd())",
+    )
     status, text = cli("check")
-    assert status == 1 and f"01-only.py:{line_of(mini, 'import matplotlib')} (cell 2): the picture has no alternative text" in text
+    assert (
+        status == 1
+        and f"01-only.py:{line_of(mini, 'import matplotlib')} (cell 2): the picture has no alternative text"
+        in text
+    )
     assert "the output shows a path of this machine" in text
 
 
@@ -159,7 +180,10 @@ def test_pictures_need_words_and_outputs_no_paths(mini, cli: Cli):
     [
         ("print('AKIA' + 'ABCDEFGHIJKLMNOP')", "password or key"),
         ("import os\nprint(os.environ['SOME_API_TOKEN'])", "password or key"),
-        ("import os\nfrom IPython.display import HTML\nHTML(f'<p>{os.getcwd()}</p>')", "path of this machine"),
+        (
+            "import os\nfrom IPython.display import HTML\nHTML(f'<p>{os.getcwd()}</p>')",
+            "path of this machine",
+        ),
         ("print('a token is a word; ' + 'ghp' + '_short')", None),
     ],
 )

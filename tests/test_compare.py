@@ -68,7 +68,9 @@ def test_the_line_that_differs_is_named():
 
 def test_tags_change_the_tolerance():
     assert differences([stream("0.9")], [stream("0.85")], ["rtol=0.1"]) == []
-    assert differences([stream("took 0.3 s for 10")], [stream("took 7.1 s for 10")], ["timing"]) == []
+    assert (
+        differences([stream("took 0.3 s for 10")], [stream("took 7.1 s for 10")], ["timing"]) == []
+    )
     assert differences([stream("took 0.3 s")], [stream("failed 7.1 s")], ["timing"])
 
 
@@ -83,20 +85,47 @@ def test_split_streams_are_one():
 
 def test_tables_cell_by_cell():
     table = "<table><tr><th>x</th></tr><tr><td>{}</td></tr></table>"
-    assert differences([shown(**{"text/html": table.format("0.5001")})], [shown(**{"text/html": table.format("0.5002")})]) == []
-    (message,) = differences([shown(**{"text/html": table.format("0.5")})], [shown(**{"text/html": table.format("0.9")})])
+    assert (
+        differences(
+            [shown(**{"text/html": table.format("0.5001")})],
+            [shown(**{"text/html": table.format("0.5002")})],
+        )
+        == []
+    )
+    (message,) = differences(
+        [shown(**{"text/html": table.format("0.5")})], [shown(**{"text/html": table.format("0.9")})]
+    )
     assert "table row 2, column 1: expected '0.5', got '0.9'" in message
     two = table.replace("</table>", "<tr><td>1</td></tr></table>")
-    assert "different shape" in differences([shown(**{"text/html": table})], [shown(**{"text/html": two})])[0]
+    assert (
+        "different shape"
+        in differences([shown(**{"text/html": table})], [shown(**{"text/html": two})])[0]
+    )
 
 
 def test_figures_by_their_data():
     def figure(y, label="loss"):
-        axes = {"title": "", "xlabel": "t", "ylabel": "", "lines": [{"label": label, "n": 2, "x": [0.0, 1.0], "y": y}], "bars": [], "points": [], "images": []}
-        return shown(**{FIGURE_MIME: {"alt": "", "axes": [axes]}, "image/png": png(np.full((64, 64), y[0] * 100)), "text/plain": "<Figure>"})
+        axes = {
+            "title": "",
+            "xlabel": "t",
+            "ylabel": "",
+            "lines": [{"label": label, "n": 2, "x": [0.0, 1.0], "y": y}],
+            "bars": [],
+            "points": [],
+            "images": [],
+        }
+        return shown(
+            **{
+                FIGURE_MIME: {"alt": "", "axes": [axes]},
+                "image/png": png(np.full((64, 64), y[0] * 100)),
+                "text/plain": "<Figure>",
+            }
+        )
 
     assert differences([figure([1.0, 0.5])], [figure([1.001, 0.5])]) == []
-    assert differences([figure([1.0, 0.5])], [figure([1.0, 0.6])]) == ["output 1: axes[0].lines[0].y[1]: expected 0.5, got 0.6"]
+    assert differences([figure([1.0, 0.5])], [figure([1.0, 0.6])]) == [
+        "output 1: axes[0].lines[0].y[1]: expected 0.5, got 0.6"
+    ]
     assert "'loss'" in differences([figure([1.0, 0.5])], [figure([1.0, 0.5], "error")])[0]
     assert differences([figure([1.0, 0.5])], [figure([1.0, 0.6])], ["timing"]) == []
 
@@ -106,19 +135,49 @@ def test_pictures_without_data():
     noise = rng.integers(0, 256, (96, 96))
     other = noise.copy()
     other[40:56, 40:56] = 255
-    assert differences([shown(**{"image/png": png(noise)})], [shown(**{"image/png": png(np.clip(noise + 1, 0, 255))})]) == []
-    assert "picture differs" in differences([shown(**{"image/png": png(noise)})], [shown(**{"image/png": png(other)})])[0]
-    assert "picture differs" in differences([shown(**{"image/png": png(noise)})], [shown(**{"image/png": png(noise[:80])})])[0]
+    assert (
+        differences(
+            [shown(**{"image/png": png(noise)})],
+            [shown(**{"image/png": png(np.clip(noise + 1, 0, 255))})],
+        )
+        == []
+    )
+    assert (
+        "picture differs"
+        in differences([shown(**{"image/png": png(noise)})], [shown(**{"image/png": png(other)})])[
+            0
+        ]
+    )
+    assert (
+        "picture differs"
+        in differences(
+            [shown(**{"image/png": png(noise)})], [shown(**{"image/png": png(noise[:80])})]
+        )[0]
+    )
 
 
 def test_slider_pages_without_their_frames():
     page = '<div data-frames="{}"><img src="data:image/png;base64,{}">w <output>{}</output></div>'
-    assert differences([shown(**{"text/html": page.format("AAAA", "BBBB", "1.5")})], [shown(**{"text/html": page.format("CCCC", "DDDD", "1.5")})]) == []
-    assert differences([shown(**{"text/html": page.format("AAAA", "BBBB", "1.5")})], [shown(**{"text/html": page.format("CCCC", "DDDD", "2.5")})])
+    assert (
+        differences(
+            [shown(**{"text/html": page.format("AAAA", "BBBB", "1.5")})],
+            [shown(**{"text/html": page.format("CCCC", "DDDD", "1.5")})],
+        )
+        == []
+    )
+    assert differences(
+        [shown(**{"text/html": page.format("AAAA", "BBBB", "1.5")})],
+        [shown(**{"text/html": page.format("CCCC", "DDDD", "2.5")})],
+    )
 
 
 def test_other_kinds_differ():
-    assert "expected the types" in differences([shown(**{"text/plain": "x"})], [shown(**{"image/png": png(np.zeros((8, 8)))})])[0]
+    assert (
+        "expected the types"
+        in differences(
+            [shown(**{"text/plain": "x"})], [shown(**{"image/png": png(np.zeros((8, 8)))})]
+        )[0]
+    )
     error = {"output_type": "error", "ename": "ValueError", "evalue": "bad 1", "traceback": []}
     assert "expected stream, got error" in differences([stream("x")], [error])[0]
     assert "ValueError" in differences([{**error, "ename": "TypeError"}], [error])[0]
@@ -129,9 +188,18 @@ def test_what_is_small_on_the_axis_is_small():
 
     def figure(y: float, mean: float) -> list[dict]:
         axis = {"title": "", "xlabel": "", "ylabel": "", "bars": [], "points": []}
-        axis["lines"] = [{"label": "a", "n": 1, "x": [0.0], "y": [y]}, {"label": "b", "n": 1, "x": [1.0], "y": [100.0]}]
+        axis["lines"] = [
+            {"label": "a", "n": 1, "x": [0.0], "y": [y]},
+            {"label": "b", "n": 1, "x": [1.0], "y": [100.0]},
+        ]
         axis["images"] = [{"shape": [1, 2], "values": [-0.5, 0.5], "mean": mean}]
-        return [{"output_type": "display_data", "metadata": {}, "data": {FIGURE_MIME: {"alt": "x", "axes": [axis]}, "image/png": ""}}]
+        return [
+            {
+                "output_type": "display_data",
+                "metadata": {},
+                "data": {FIGURE_MIME: {"alt": "x", "axes": [axis]}, "image/png": ""},
+            }
+        ]
 
     assert differences(figure(0.01, 0.0), figure(0.03, 0.0005)) == []
     assert "lines[0].y[0]" in differences(figure(0.01, 0.0), figure(0.5, 0.0))[0]
@@ -140,7 +208,9 @@ def test_what_is_small_on_the_axis_is_small():
     changed = figure(0.01, 0.0)
     changed[0]["data"][FIGURE_MIME]["axes"][0]["lines"].pop()
     assert "expected 2 entries" in differences(figure(0.01, 0.0), changed, ["chaotic"])[0]
-    assert "0.5" in differences([stream("loss 0.5")], [stream("loss 0.9")], ["chaotic"])[0]  # what is printed is told, and holds
+    assert (
+        "0.5" in differences([stream("loss 0.5")], [stream("loss 0.9")], ["chaotic"])[0]
+    )  # what is printed is told, and holds
     nan = math.nan
     assert "got nan" in differences(figure(0.01, 0.0), figure(nan, 0.0), ["chaotic"])[0]
     assert differences(figure(nan, 0.0), figure(nan, 0.0)) == []

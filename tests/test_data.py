@@ -94,14 +94,18 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.asked.append(self.path)
-                server.answers.get(Path(self.path).name, lambda handler: handler.send_error(404))(self)
+                server.answers.get(Path(self.path).name, lambda handler: handler.send_error(404))(
+                    self
+                )
 
             def log_message(self, *args: object) -> None:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
 
     def give(self, name: str, body: bytes, promised: int | None = None, status: int = 200) -> None:
         def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -128,7 +132,11 @@ def server() -> Iterator[Server]:
 
 def left_over(cache: Path) -> list[str]:
     """Everything in the cache that is neither a lock nor a complete file."""
-    return sorted(str(p.relative_to(cache)) for p in cache.rglob("*") if not p.name.endswith(".lock") and (".part" in str(p) or "download" in p.name))
+    return sorted(
+        str(p.relative_to(cache))
+        for p in cache.rglob("*")
+        if not p.name.endswith(".lock") and (".part" in str(p) or "download" in p.name)
+    )
 
 
 def refusal() -> str:
@@ -146,7 +154,9 @@ def check_real(found: data.Dataset) -> None:
 
 def check_standin(found: data.Dataset) -> None:
     assert not found.is_real
-    assert {name: path.read_bytes() for name, path in found.files.items()} == {name: b"made " + c for name, c in CONTENT.items()}
+    assert {name: path.read_bytes() for name, path in found.files.items()} == {
+        name: b"made " + c for name, c in CONTENT.items()
+    }
     assert left_over(data.cache_folder()) == []
 
 
@@ -206,7 +216,10 @@ def test_the_record_names_what_was_used(toy, mirror, monkeypatch, tmp_path):
 def test_standin_on_request(toy, mirror, monkeypatch, capsys):
     monkeypatch.setenv("D2L_DATA", "standin")
     check_standin(fetch("toy"))
-    assert capsys.readouterr().out == "toy: stand-in data, made by code; numbers differ from those of the real set.\n"
+    assert (
+        capsys.readouterr().out
+        == "toy: stand-in data, made by code; numbers differ from those of the real set.\n"
+    )
     monkeypatch.setitem(standins.MAKERS, "toy", lambda folder: pytest.fail("made twice"))
     check_standin(fetch("toy"))
     assert capsys.readouterr().out == ""  # told once a process
@@ -281,14 +294,30 @@ def faults(content: bytes) -> dict[str, tuple[str, bytes, str]]:
     digest = f"sha256 {hashlib.sha256(b'X' + content[1:]).hexdigest()[:12]}"
     spoilt = zipped[:10] + bytes([zipped[10] ^ 0xFF]) + zipped[11:]
     return {
-        "tampered": ("", b"X" + content[1:], f"ValueError: wrong content ({len(content)} bytes, {digest}...; expected {len(content)} bytes, "),
+        "tampered": (
+            "",
+            b"X" + content[1:],
+            f"ValueError: wrong content ({len(content)} bytes, {digest}...; expected {len(content)} bytes, ",
+        ),
         "truncated": ("", content[:100], "ValueError: wrong content (100 bytes, "),
         "empty": ("", b"", "ValueError: wrong content (0 bytes, "),
-        "too large": ("", content + b"more", f"ValueError: larger than the expected {len(content)} bytes"),
-        "bomb": (".gz", gzip.compress(bytes(50_000_000)), f"ValueError: larger than the expected {len(content)} bytes"),
+        "too large": (
+            "",
+            content + b"more",
+            f"ValueError: larger than the expected {len(content)} bytes",
+        ),
+        "bomb": (
+            ".gz",
+            gzip.compress(bytes(50_000_000)),
+            f"ValueError: larger than the expected {len(content)} bytes",
+        ),
         "truncated gzip": (".gz", zipped[:-20], "EOFError: "),
         "spoilt gzip": (".gz", spoilt, "error: Error -3"),
-        "wrong gzip sum": (".gz", zipped[:-8] + b"\0\0\0\0" + zipped[-4:], "BadGzipFile: CRC check failed"),
+        "wrong gzip sum": (
+            ".gz",
+            zipped[:-8] + b"\0\0\0\0" + zipped[-4:],
+            "BadGzipFile: CRC check failed",
+        ),
         "gzip of another": (".gz", gzip.compress(b"other"), "ValueError: wrong content (5 bytes, "),
     }
 
@@ -302,7 +331,9 @@ def test_a_damaged_source_is_an_error_in_every_mode(toy, mirror, monkeypatch, fa
     bad.write_bytes(content)
     monkeypatch.setenv("D2L_DATA", mode)
     text = refusal()
-    assert text.startswith(f"Data set 'toy': the file 'a.bin' could not be had.\n  {bad}: {message}")
+    assert text.startswith(
+        f"Data set 'toy': the file 'a.bin' could not be had.\n  {bad}: {message}"
+    )
     assert text.endswith(f"Put it into {data.cache_folder() / 'toy'}, {ADVICE}")
     assert sorted(p.name for p in data.cache_folder().rglob("*")) == ["toy", "toy.lock"]
 
@@ -403,7 +434,10 @@ def test_a_dropped_connection(toy, server, monkeypatch):
     whole = gzip.compress(CONTENT["a.bin"])
     server.give("a.bin.gz", whole[:30], promised=len(whole))
     monkeypatch.setenv("D2L_DATA", "real")
-    assert re.search(r"/a.bin.gz: (ChunkedEncodingError|ConnectionError|ProtocolError): .*(IncompleteRead|broken)", refusal())
+    assert re.search(
+        r"/a.bin.gz: (ChunkedEncodingError|ConnectionError|ProtocolError): .*(IncompleteRead|broken)",
+        refusal(),
+    )
     assert left_over(data.cache_folder()) == []
     monkeypatch.setenv("D2L_DATA", "auto")
     check_standin(fetch("toy"))
@@ -426,7 +460,10 @@ def test_an_endless_answer_is_cut_off(toy, server):
             pass
 
     server.answers["a.bin.gz"] = endless
-    assert f"/a.bin.gz: ValueError: larger than the expected {len(CONTENT['a.bin']) + 65536} bytes" in refusal()
+    assert (
+        f"/a.bin.gz: ValueError: larger than the expected {len(CONTENT['a.bin']) + 65536} bytes"
+        in refusal()
+    )
     assert len(sent) < 1000
 
 
@@ -489,8 +526,20 @@ print(found.source, found.files["b.txt"].read_bytes())
 
 def start(tmp_path: Path, *seconds: float) -> list[subprocess.Popen[str]]:
     """Processes that have imported everything and wait for a line; each makes a stand-in in so many seconds."""
-    commands = [[sys.executable, "-c", WORKER, str(data.MANIFEST), str(tmp_path / "log"), str(s)] for s in seconds]
-    workers = [subprocess.Popen(c, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(data.__file__).parents[1]) for c in commands]
+    commands = [
+        [sys.executable, "-c", WORKER, str(data.MANIFEST), str(tmp_path / "log"), str(s)]
+        for s in seconds
+    ]
+    workers = [
+        subprocess.Popen(
+            c,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(data.__file__).parents[1],
+        )
+        for c in commands
+    ]
     assert all(worker.stdout and worker.stdout.readline() == "ready\n" for worker in workers)
     return workers
 
@@ -539,7 +588,9 @@ def test_a_killed_process_leaves_nothing_that_counts(toy, tmp_path, monkeypatch)
     assert not (data.cache_folder() / "toy-standin-1").exists()
     results = [worker.communicate(timeout=20)[0] for worker in let_go(others)]
     assert all(result.endswith("standin b'whole'\n") for result in results)
-    assert (tmp_path / "log").read_text().splitlines() == ["made", "made"], "once by the killed process, once by one of the two"
+    assert (tmp_path / "log").read_text().splitlines() == ["made", "made"], (
+        "once by the killed process, once by one of the two"
+    )
     assert left_over(data.cache_folder()) == []
 
 
@@ -572,7 +623,11 @@ def tar_with(path: Path, *members: tuple[str, bytes, int, str], mode: str = "w")
     with tarfile.open(path, mode) as tar:
         for name, content, kind, link in members:
             info = tarfile.TarInfo(name)
-            info.size, info.type, info.linkname = len(content), bytes([kind]) if isinstance(kind, int) else kind, link
+            info.size, info.type, info.linkname = (
+                len(content),
+                bytes([kind]) if isinstance(kind, int) else kind,
+                link,
+            )
             tar.addfile(info, io.BytesIO(content))
     return path
 
@@ -591,7 +646,12 @@ REGULAR, HARD, SYMBOLIC, CHARACTER, BLOCK, FOLDER, FIFO = (ord(c) for c in "0123
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz"])
 def test_unpack_tar(tmp_path, suffix):
-    members = [(".", b"", FOLDER, ""), ("./in", b"", FOLDER, ""), ("./in/b.txt", b"bb", REGULAR, ""), ("a..b", b"a", REGULAR, "")]
+    members = [
+        (".", b"", FOLDER, ""),
+        ("./in", b"", FOLDER, ""),
+        ("./in/b.txt", b"bb", REGULAR, ""),
+        ("a..b", b"a", REGULAR, ""),
+    ]
     archive = tar_with(tmp_path / f"x.tar{suffix}", *members, mode=f"w:{suffix[1:]}")
     files = unpack(archive, tmp_path / "out")
     assert files == [tmp_path / "out" / "a..b", tmp_path / "out" / "in" / "b.txt"]
@@ -601,7 +661,10 @@ def test_unpack_tar(tmp_path, suffix):
 
 def test_unpack_zip_and_an_existing_folder(tmp_path):
     archive = zip_with(tmp_path / "x.zip", {"in/b.txt": b"bb", "a.txt": b"a"}, stat.S_IFREG | 0o644)
-    assert unpack(str(archive), str(tmp_path / "out")) == [tmp_path / "out" / "a.txt", tmp_path / "out" / "in" / "b.txt"]
+    assert unpack(str(archive), str(tmp_path / "out")) == [
+        tmp_path / "out" / "a.txt",
+        tmp_path / "out" / "in" / "b.txt",
+    ]
     (tmp_path / "out" / "a.txt").write_bytes(b"changed")
     archive.unlink()
     assert unpack(archive, tmp_path / "out")[0].read_bytes() == b"changed"
@@ -623,19 +686,28 @@ def refused(archive: Path, tmp_path: Path, **settings) -> str:
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_a_path_outside_is_refused(tmp_path, name, kind):
     if kind == "tar":
-        archive = tar_with(tmp_path / "x.tar", ("good", b"1", REGULAR, ""), (name, b"2", REGULAR, ""))
+        archive = tar_with(
+            tmp_path / "x.tar", ("good", b"1", REGULAR, ""), (name, b"2", REGULAR, "")
+        )
     else:
         archive = zip_with(tmp_path / "x.zip", {"good": b"1", name: b"2"})
-    assert refused(archive, tmp_path) == f"{archive} holds {name!r}, a link, a device or a path outside its folder; it was not unpacked."
+    assert (
+        refused(archive, tmp_path)
+        == f"{archive} holds {name!r}, a link, a device or a path outside its folder; it was not unpacked."
+    )
 
 
 @pytest.mark.parametrize("kind", [HARD, SYMBOLIC, CHARACTER, BLOCK, FIFO])
 def test_a_link_or_a_device_in_a_tar_is_refused(tmp_path, kind):
-    archive = tar_with(tmp_path / "x.tar", ("good", b"1", REGULAR, ""), ("odd", b"", kind, "/etc/passwd"))
+    archive = tar_with(
+        tmp_path / "x.tar", ("good", b"1", REGULAR, ""), ("odd", b"", kind, "/etc/passwd")
+    )
     assert "holds 'odd', a link, a device or a path outside" in refused(archive, tmp_path)
 
 
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+@pytest.mark.parametrize(
+    "kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK]
+)
 def test_a_link_or_a_device_in_a_zip_is_refused(tmp_path, kind):
     archive = zip_with(tmp_path / "x.zip", {"odd": b"/etc/passwd"}, kind | 0o777)
     assert "holds 'odd', a link, a device or a path outside" in refused(archive, tmp_path)
@@ -644,17 +716,27 @@ def test_a_link_or_a_device_in_a_zip_is_refused(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_an_archive_that_is_too_large_is_refused(tmp_path, kind):
     if kind == "tar":
-        archive = tar_with(tmp_path / "x.tar.gz", ("a", bytes(600), REGULAR, ""), ("b", bytes(600), REGULAR, ""), mode="w:gz")
+        archive = tar_with(
+            tmp_path / "x.tar.gz",
+            ("a", bytes(600), REGULAR, ""),
+            ("b", bytes(600), REGULAR, ""),
+            mode="w:gz",
+        )
     else:
         archive = zip_with(tmp_path / "x.zip", {"a": bytes(600), "b": bytes(600)})
     message = refused(archive, tmp_path, max_bytes=1000)
-    assert message == f"{archive} would unpack to 1200 bytes, more than the allowed 1000; raise max_bytes if you trust it."
+    assert (
+        message
+        == f"{archive} would unpack to 1200 bytes, more than the allowed 1000; raise max_bytes if you trust it."
+    )
     assert len(unpack(archive, tmp_path / "enough", max_bytes=1200)) == 2
 
 
 def test_a_zip_that_lies_about_its_sizes(tmp_path):
     archive = zip_with(tmp_path / "x.zip", {"a": bytes(100_000)})
-    archive.write_bytes(archive.read_bytes().replace((100_000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
+    archive.write_bytes(
+        archive.read_bytes().replace((100_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    )
     assert "can be unpacked (BadZipFile: Bad CRC-32" in refused(archive, tmp_path, max_bytes=100)
 
 
@@ -708,7 +790,10 @@ def test_fashion_standin_has_the_shape_of_the_real_set(fashion):
 
 def test_fashion_standin_is_balanced_shuffled_and_varied(fashion):
     for part, each in (("train", 6000), ("t10k", 1000)):
-        labels, images = read(fashion / f"{part}-labels-idx1-ubyte"), read(fashion / f"{part}-images-idx3-ubyte")
+        labels, images = (
+            read(fashion / f"{part}-labels-idx1-ubyte"),
+            read(fashion / f"{part}-images-idx3-ubyte"),
+        )
         assert np.bincount(labels).tolist() == [each] * 10
         assert 0.05 < np.mean(labels[1:] == labels[:-1]) < 0.15
         assert len({image.tobytes() for image in images[:2000]}) == 2000
@@ -720,15 +805,24 @@ def test_fashion_standin_is_balanced_shuffled_and_varied(fashion):
 
 def test_fashion_standin_has_the_bytes_that_its_version_names(fashion):
     """If this fails after a change of the drawing code, put the new start of the digest into `_VERSIONS`."""
-    digest = hashlib.sha256(b"".join((fashion / name).read_bytes() for name in sorted(FASHION))).hexdigest()
+    digest = hashlib.sha256(
+        b"".join((fashion / name).read_bytes() for name in sorted(FASHION))
+    ).hexdigest()
     assert digest.startswith(standins.version("fashion-mnist"))
 
 
 def test_fashion_standin_is_neither_trivial_nor_hopeless(fashion):
     """Nearest class mean on 10 000 training and 2000 test pictures; a linear classifier and a CNN lie above it."""
-    X, y = (read(fashion / f"train-{kind}")[:10_000] for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-    Z, u = (read(fashion / f"t10k-{kind}")[:2000] for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-    means = torch.stack([torch.tensor(X[y == kind]).float().mean(0).flatten() for kind in range(10)])
+    X, y = (
+        read(fashion / f"train-{kind}")[:10_000]
+        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    )
+    Z, u = (
+        read(fashion / f"t10k-{kind}")[:2000] for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    )
+    means = torch.stack(
+        [torch.tensor(X[y == kind]).float().mean(0).flatten() for kind in range(10)]
+    )
     nearest = torch.cdist(torch.tensor(Z).float().flatten(1), means).argmin(1).numpy()
     assert 0.6 < np.mean(nearest == u) < 0.75
 
@@ -747,7 +841,10 @@ def test_garments_depend_on_the_seed_alone():
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_batches_equal_those_of_dataloader(size, drop_last):
     X, y = torch.arange(20.0).reshape(10, 2), torch.arange(10)
-    ours, theirs = BatchLoader((X, y), size, drop_last=drop_last), DataLoader(TensorDataset(X, y), size, drop_last=drop_last)
+    ours, theirs = (
+        BatchLoader((X, y), size, drop_last=drop_last),
+        DataLoader(TensorDataset(X, y), size, drop_last=drop_last),
+    )
     assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, tuple(other), rtol=0, atol=0)
@@ -755,7 +852,9 @@ def test_batches_equal_those_of_dataloader(size, drop_last):
 
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_a_shuffled_epoch_visits_each_example_once(drop_last):
-    loader = BatchLoader([torch.arange(10), torch.arange(10) * 2], 4, shuffle=True, drop_last=drop_last)
+    loader = BatchLoader(
+        [torch.arange(10), torch.arange(10) * 2], 4, shuffle=True, drop_last=drop_last
+    )
     batches = list(loader)
     assert [len(x) for x, _ in batches] == [4, 4, 2][: len(loader)]
     assert all((twice == 2 * x).all() for x, twice in batches)
@@ -765,7 +864,9 @@ def test_a_shuffled_epoch_visits_each_example_once(drop_last):
 
 def test_the_generator_fixes_the_order():
     def epochs(seed: int) -> list[list[int]]:
-        loader = BatchLoader([torch.arange(100)], 7, shuffle=True, generator=torch.Generator().manual_seed(seed))
+        loader = BatchLoader(
+            [torch.arange(100)], 7, shuffle=True, generator=torch.Generator().manual_seed(seed)
+        )
         return [torch.cat([x for (x,) in loader]).tolist() for _ in range(2)]
 
     first, second = epochs(0)
@@ -793,10 +894,22 @@ def test_no_examples_no_batches():
     ("tensors", "size", "message"),
     [
         ([], 2, "BatchLoader needs a tuple or list of at least one tensor, such as (X,)."),
-        (torch.zeros(3), 2, "BatchLoader needs a tuple or list of at least one tensor, such as (X,)."),
-        ([torch.zeros(3), torch.zeros(4)], 2, "BatchLoader got tensors of different lengths [3, 4]; the first dimension must agree."),
+        (
+            torch.zeros(3),
+            2,
+            "BatchLoader needs a tuple or list of at least one tensor, such as (X,).",
+        ),
+        (
+            [torch.zeros(3), torch.zeros(4)],
+            2,
+            "BatchLoader got tensors of different lengths [3, 4]; the first dimension must agree.",
+        ),
         ([torch.zeros(3)], 0, "batch_size is 0; it must be at least 1."),
-        ([torch.zeros(3), torch.zeros(3, device="meta")], 2, "tensors on cpu and meta; move them to one device."),
+        (
+            [torch.zeros(3), torch.zeros(3, device="meta")],
+            2,
+            "tensors on cpu and meta; move them to one device.",
+        ),
     ],
 )
 def test_batch_loader_refuses(tensors, size, message):
@@ -812,7 +925,13 @@ def test_data_and_device_load_neither_torchvision_nor_dynamo_nor_matplotlib():
         "import sys, d2l_helpers as d2l; d2l.fetch, d2l.BatchLoader, d2l.try_device(quiet=True)\n"
         "print(sorted({'torchvision', 'torch._dynamo', 'matplotlib', 'pooch', 'requests'} & set(sys.modules)))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "D2L_DEVICE": "cpu"})
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "D2L_DEVICE": "cpu"},
+    )
     assert run.stdout == "[]\n"
 
 
@@ -824,10 +943,15 @@ def test_data_and_device_load_neither_torchvision_nor_dynamo_nor_matplotlib():
 def houses(tmp_path_factory) -> dict[str, list[list[str]]]:
     folder = tmp_path_factory.mktemp("houses")
     standins.MAKERS["kaggle-house"](folder)
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.iterdir()))).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+    ).hexdigest()
     assert digest.startswith(standins.version("kaggle-house"))
     assert {path.name for path in folder.iterdir()} == set(manifest()["kaggle-house"]["files"])
-    return {path.stem.rsplit("_", 1)[1]: [line.split(",") for line in path.read_text().splitlines()] for path in folder.iterdir()}
+    return {
+        path.stem.rsplit("_", 1)[1]: [line.split(",") for line in path.read_text().splitlines()]
+        for path in folder.iterdir()
+    }
 
 
 def test_house_standin_has_the_shape_of_the_real_tables(houses):
@@ -841,13 +965,26 @@ def test_house_standin_has_the_shape_of_the_real_tables(houses):
 
 def test_house_standin_has_the_traps_of_the_real_tables(houses):
     """Missing pools and garages, the word None as a level, a class of the test table that training lacks."""
-    train, test = ({name: column for name, *column in zip(*rows, strict=True)} for rows in (houses["train"], houses["test"]))
-    assert all((area == "0") == (grade == "NA") for area, grade in zip(train["PoolArea"], train["PoolQC"], strict=True))
-    assert all((cars == "0") == (kind == "NA") for cars, kind in zip(train["GarageCars"], train["GarageType"], strict=True))
+    train, test = (
+        {name: column for name, *column in zip(*rows, strict=True)}
+        for rows in (houses["train"], houses["test"])
+    )
+    assert all(
+        (area == "0") == (grade == "NA")
+        for area, grade in zip(train["PoolArea"], train["PoolQC"], strict=True)
+    )
+    assert all(
+        (cars == "0") == (kind == "NA")
+        for cars, kind in zip(train["GarageCars"], train["GarageType"], strict=True)
+    )
     assert 0.4 < train["MasVnrType"].count("None") / 1460 < 0.8
     assert "150" in test["MSSubClass"]
     assert "150" not in train["MSSubClass"]
-    numbers = [name for name, column in train.items() if all(value == "NA" or value.lstrip("-").isdigit() for value in column)]
+    numbers = [
+        name
+        for name, column in train.items()
+        if all(value == "NA" or value.lstrip("-").isdigit() for value in column)
+    ]
     assert len(numbers) == 38  # with Id and SalePrice, as in the real table
 
 
@@ -855,7 +992,9 @@ def test_house_standin_prices_follow_from_the_features(houses):
     """The logarithm of the price is mostly, not wholly, a linear function of four columns."""
     train = {name: column for name, *column in zip(*houses["train"], strict=True)}
     y = np.log(np.array(train["SalePrice"], float))
-    X = np.array([train[name] for name in ("OverallQual", "GrLivArea", "YearBuilt", "TotalBsmtSF")], float).T
+    X = np.array(
+        [train[name] for name in ("OverallQual", "GrLivArea", "YearBuilt", "TotalBsmtSF")], float
+    ).T
     X = np.column_stack([np.ones(len(y)), (X - X.mean(0)) / X.std(0)])
     rest = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
     assert 0.5 < 1 - rest.var() / y.var() < 0.95

@@ -41,7 +41,13 @@ def test_doctests():
 
 @pytest.mark.parametrize(
     ("kind", "line"),
-    [("cuda", "device: cuda (Card cuda)"), ("mps", "device: mps (Apple GPU)"), ("xpu", "device: xpu (Arc xpu)"), (None, "device: cpu"), ("npu", "device: cpu")],
+    [
+        ("cuda", "device: cuda (Card cuda)"),
+        ("mps", "device: mps (Apple GPU)"),
+        ("xpu", "device: xpu (Arc xpu)"),
+        (None, "device: cpu"),
+        ("npu", "device: cpu"),
+    ],
 )
 def test_the_best_device_is_taken_and_named_once(machine, capsys, kind, line):
     machine(kind)
@@ -87,7 +93,8 @@ def test_a_name_that_is_no_device(machine, monkeypatch):
     machine(None)
     monkeypatch.setenv("D2L_DEVICE", "gpu")
     with pytest.raises(
-        ValueError, match="'gpu' is not a device name. Use 'auto' or one of cpu .argument `request` or environment variable D2L_DEVICE."
+        ValueError,
+        match="'gpu' is not a device name. Use 'auto' or one of cpu .argument `request` or environment variable D2L_DEVICE.",
     ) as caught:
         try_device()
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -107,7 +114,13 @@ def test_to_device_keeps_the_structure():
     moved = to_device(batch, "meta")
     assert isinstance(moved["pair"], Pair)
     assert [type(v) for v in moved["pair"].y] == [torch.Tensor, str, type(None)]
-    assert moved["pair"].X.device == moved["pair"].y[0].device == moved["more"][0].device == moved["ordered"]["a"].device == torch.device("meta")
+    assert (
+        moved["pair"].X.device
+        == moved["pair"].y[0].device
+        == moved["more"][0].device
+        == moved["ordered"]["a"].device
+        == torch.device("meta")
+    )
     assert isinstance(moved["more"], tuple)
     assert moved["more"][1] == 1
 
@@ -118,10 +131,14 @@ def test_to_device_does_not_copy_what_is_there():
     assert to_device([X], torch.device("cpu"))[0] is X
 
 
-@pytest.mark.parametrize(("target", "blocks"), [("cpu", True), (torch.device("cpu"), True), ("cuda:0", False)])
+@pytest.mark.parametrize(
+    ("target", "blocks"), [("cpu", True), (torch.device("cpu"), True), ("cuda:0", False)]
+)
 def test_only_copies_to_an_accelerator_may_return_early(monkeypatch, target, blocks):
     calls = []
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, *args, **kwargs: calls.append(kwargs) or self)
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda self, *args, **kwargs: calls.append(kwargs) or self
+    )
     to_device(torch.zeros(1), target)
     assert calls == [{"non_blocking": not blocks}]
 
@@ -130,6 +147,9 @@ def test_package_names():
     assert set(d2l.__all__) <= set(dir(d2l))
     for name in d2l.__all__:
         assert getattr(d2l, name) is not None
-    with pytest.raises(AttributeError, match="module 'd2l_helpers' has no attribute 'Trainer'; it has BatchLoader, DataError, "):
+    with pytest.raises(
+        AttributeError,
+        match="module 'd2l_helpers' has no attribute 'Trainer'; it has BatchLoader, DataError, ",
+    ):
         d2l.Trainer  # noqa: B018
     assert doctest.testmod(d2l).failed == 0

@@ -34,7 +34,9 @@ def test_a_good_machine(capsys):
 
 
 def test_it_runs_as_a_command():
-    result = subprocess.run([sys.executable, "-m", "d2l_helpers.doctor"], capture_output=True, text=True, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-m", "d2l_helpers.doctor"], capture_output=True, text=True, cwd=ROOT
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "python" in result.stdout
 
@@ -67,7 +69,9 @@ def test_an_unknown_package_of_our_own(monkeypatch):
 
 def test_an_old_python(monkeypatch):
     monkeypatch.setattr(doctor, "MIN_PYTHON", (9, 9))
-    assert findings()["python"] == doctor.Finding("python", findings()["python"].text, True, "the book needs Python 9.9 or newer")
+    assert findings()["python"] == doctor.Finding(
+        "python", findings()["python"].text, True, "the book needs Python 9.9 or newer"
+    )
 
 
 def test_a_device_that_is_not_there(monkeypatch):
@@ -92,7 +96,9 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
 
 
 def test_a_full_disk(monkeypatch):
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: type("U", (), {"free": 1_000_000}))
+    monkeypatch.setattr(
+        doctor.shutil, "disk_usage", lambda path: type("U", (), {"free": 1_000_000})
+    )
     assert findings()["cache"].bad
     assert "1.0 MB free" in findings()["cache"].text
 
@@ -106,7 +112,10 @@ def test_where_data_come_from(monkeypatch, tmp_path):
     for file in spec:
         (tmp_path / file).touch()
     monkeypatch.setenv("D2L_MIRRORS", str(tmp_path))
-    assert "real, in a local folder; will be copied into the cache (0.9 MB)" in findings()["kaggle-house"].text
+    assert (
+        "real, in a local folder; will be copied into the cache (0.9 MB)"
+        in findings()["kaggle-house"].text
+    )
     monkeypatch.setenv("D2L_DATA", "standin")
     assert "because D2L_DATA=standin" in findings()["kaggle-house"].text
     folder = data.cache_folder() / "kaggle-house"

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FAULTS: list[dict[str, Any]] = tomllib.loads((ROOT / "tests" / "faults.toml").read_text(encoding="utf-8"))["fault"]
+FAULTS: list[dict[str, Any]] = tomllib.loads(
+    (ROOT / "tests" / "faults.toml").read_text(encoding="utf-8")
+)["fault"]
 WANTED = 0.93
 PARTS = ("book", "d2l_helpers", "pyproject.toml")
 
@@ -34,7 +36,9 @@ def test_there_are_many_different_faults():
 
 
 @pytest.mark.weekly
-@pytest.mark.skipif(not os.environ.get("BOOK_WEEKLY"), reason="takes ten minutes; BOOK_WEEKLY=1 runs it")
+@pytest.mark.skipif(
+    not os.environ.get("BOOK_WEEKLY"), reason="takes ten minutes; BOOK_WEEKLY=1 runs it"
+)
 def test_faults_turn_the_check_red():
     rows = plant_all(FAULTS)
     write_table(rows)
@@ -49,14 +53,23 @@ def plant_all(faults: list[dict[str, Any]]) -> list[tuple[str, bool, str]]:
         green, text = check(copy_of_the_book(Path(folder) / "unchanged"), sections)
         assert green, f"the unchanged book is red, so red would prove nothing:\n{text}"
         with ThreadPoolExecutor(2) as pool:
-            return list(pool.map(lambda numbered: plant(numbered[1], Path(folder) / str(numbered[0])), enumerate(faults)))
+            return list(
+                pool.map(
+                    lambda numbered: plant(numbered[1], Path(folder) / str(numbered[0])),
+                    enumerate(faults),
+                )
+            )
 
 
 def copy_of_the_book(target: Path) -> Path:
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
-            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+            shutil.copytree(
+                source,
+                target / part,
+                ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+            )
         else:
             shutil.copy2(source, target / part)
     return target
@@ -65,11 +78,15 @@ def copy_of_the_book(target: Path) -> Path:
 def plant(fault: dict[str, Any], target: Path) -> tuple[str, bool, str]:
     root = copy_of_the_book(target)
     path = root / fault["file"]
-    path.write_text(path.read_text(encoding="utf-8").replace(fault["old"], fault["new"]), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(fault["old"], fault["new"]), encoding="utf-8"
+    )
     bookbuild(root, "pair")  # so that the generated files are not what the check finds fault with
     green, text = check(root, fault["sections"])
     if not green and all("stale, not what" in line for line in re.findall(r"error: .*", text)):
-        bookbuild(root, "pair")  # the run was good, and its new key was not in the notebook yet: no fault was seen
+        bookbuild(
+            root, "pair"
+        )  # the run was good, and its new key was not in the notebook yet: no fault was seen
         green, text = check(root, fault["sections"])
     shutil.rmtree(root)
     by = "" if green else caught_by(text, root)
@@ -83,8 +100,18 @@ def check(root: Path, sections: list[str]) -> tuple[bool, str]:
 
 
 def bookbuild(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"BOOK_WORKERS": "1", "PYTHONPATH": str(ROOT), "BOOK_STORE": str(root / "store")}
-    return subprocess.run([sys.executable, "-m", "bookbuild", "--root", str(root), *words], capture_output=True, text=True, env=environment, cwd=root)
+    environment = os.environ | {
+        "BOOK_WORKERS": "1",
+        "PYTHONPATH": str(ROOT),
+        "BOOK_STORE": str(root / "store"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "bookbuild", "--root", str(root), *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=root,
+    )
 
 
 def caught_by(text: str, root: Path) -> str:
@@ -93,19 +120,35 @@ def caught_by(text: str, root: Path) -> str:
     for name, line in places:
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         start = max((i for i in range(int(line)) if lines[i].startswith("# %%")), default=0)
-        mark = next((re.match(r"# (check \d+\.\d+-C\d+)", row) for row in lines[start : start + 3] if row.startswith("# check ")), None)
+        mark = next(
+            (
+                re.match(r"# (check \d+\.\d+-C\d+)", row)
+                for row in lines[start : start + 3]
+                if row.startswith("# check ")
+            ),
+            None,
+        )
         if mark:
             return mark[1]
     if places:
         kind = re.search(r"\b(\w+Error)\b", text)
         return f"{kind[1] if kind else 'a cell that stops'} at {places[0][0].rsplit('/', 1)[1]}:{places[0][1]}"
     different = re.search(r"(\S+\.ipynb).{0,40}?[Cc]ell (\d+)", text)
-    return f"stored output: {different[1].rsplit('/', 1)[-1]} cell {different[2]}" if different else text.strip().splitlines()[-1]
+    return (
+        f"stored output: {different[1].rsplit('/', 1)[-1]} cell {different[2]}"
+        if different
+        else text.strip().splitlines()[-1]
+    )
 
 
 def write_table(rows: list[tuple[str, bool, str]]) -> None:
     caught = sum(row[1] for row in rows)
-    lines = [f"# Planted faults: {caught} of {len(rows)} caught", "", "| fault | caught by |", "| --- | --- |"]
+    lines = [
+        f"# Planted faults: {caught} of {len(rows)} caught",
+        "",
+        "| fault | caught by |",
+        "| --- | --- |",
+    ]
     lines += [f"| {name} | {by if found else '**nothing**'} |" for name, found, by in rows]
     path = ROOT / "build" / "faults.md"
     path.parent.mkdir(exist_ok=True)

@@ -18,11 +18,25 @@ def server(mini):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--no-browser", f"--port={port}", "--ServerApp.ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=t"]
-    process = subprocess.Popen(lab.command(mini.root, *options), env=lab.environment(), cwd=mini.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    options = [
+        "--no-browser",
+        f"--port={port}",
+        "--ServerApp.ip=127.0.0.1",
+        "--allow-root",
+        "--IdentityProvider.token=t",
+    ]
+    process = subprocess.Popen(
+        lab.command(mini.root, *options),
+        env=lab.environment(),
+        cwd=mini.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
     def get(path: str):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}{'&' if '?' in path else '?'}token=t", timeout=30) as reply:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}{path}{'&' if '?' in path else '?'}token=t", timeout=30
+        ) as reply:
             return json.load(reply)
 
     for _ in range(120):
@@ -40,7 +54,11 @@ def test_lab_opens_sources_as_notebooks(server):
     content = server("/api/contents/book/01-start/01-only.py?type=notebook&content=1")
     assert content["type"] == "notebook"
     assert [c["cell_type"] for c in content["content"]["cells"]] == ["markdown", "markdown", "code"]
-    viewers = server("/lab/api/settings/@jupyterlab/docmanager-extension:plugin")["schema"]["properties"]["defaultViewers"]["default"]
+    viewers = server("/lab/api/settings/@jupyterlab/docmanager-extension:plugin")["schema"][
+        "properties"
+    ]["defaultViewers"]["default"]
     assert viewers == {"python": "Jupytext Notebook", "notebook": "Notebook"}
-    news = server("/lab/api/settings/@jupyterlab/apputils-extension:notification")["schema"]["properties"]
+    news = server("/lab/api/settings/@jupyterlab/apputils-extension:notification")["schema"][
+        "properties"
+    ]
     assert news["fetchNews"]["default"] == "false"

@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NEEDED = [
     Requirement(r)
-    for r in PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["book"] + PROJECT["project"]["optional-dependencies"]["test"]
+    for r in PROJECT["project"]["dependencies"]
+    + PROJECT["project"]["optional-dependencies"]["book"]
+    + PROJECT["project"]["optional-dependencies"]["test"]
 ]
 
 
@@ -32,7 +34,9 @@ def locked() -> dict[str, list[str]]:
 def test_environment_yml_has_the_same_ranges():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
     (pip,) = [d["pip"] for d in conda["dependencies"] if isinstance(d, dict)]
-    assert sorted(str(Requirement(r)) for r in pip if not r.startswith("-e")) == sorted(str(r) for r in NEEDED)
+    assert sorted(str(Requirement(r)) for r in pip if not r.startswith("-e")) == sorted(
+        str(r) for r in NEEDED
+    )
     assert "-e ." in pip
     assert f"python{PROJECT['project']['requires-python']}" in conda["dependencies"]
 
@@ -42,14 +46,18 @@ def test_the_lock_lies_within_the_ranges():
     for requirement in NEEDED:
         found = versions.get(canonicalize_name(requirement.name))
         assert found, f"{requirement.name} is not in requirements.lock; run `make lock`"
-        assert all(requirement.specifier.contains(v) for v in found), f"{requirement} is locked at {found}; run `make lock`"
+        assert all(requirement.specifier.contains(v) for v in found), (
+            f"{requirement} is locked at {found}; run `make lock`"
+        )
 
 
 def test_the_lock_has_the_pins():
     versions = locked()
     for pin in map(Requirement, PROJECT["tool"]["uv"]["constraint-dependencies"]):
         name = canonicalize_name(pin.name)
-        assert name in versions and all(pin.specifier.contains(v) for v in versions[name]), f"{pin} is locked at {versions.get(name)}; run `make lock`"
+        assert name in versions and all(pin.specifier.contains(v) for v in versions[name]), (
+            f"{pin} is locked at {versions.get(name)}; run `make lock`"
+        )
 
 
 def test_the_lock_names_no_host():
@@ -67,21 +75,34 @@ def test_torchvision_operators_work():
 def test_import_is_light():
     """`import d2l_helpers` loads nothing heavy."""
     code = "import sys, d2l_helpers; print(sorted({'torch', 'torchvision', 'torch._dynamo', 'matplotlib', 'pandas'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_workflows_are_valid():
     files = [str(f) for f in (ROOT / ".github" / "workflows").glob("*.yml")]
     assert files
     scripts = Path(sys.executable).parent
-    subprocess.run([scripts / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files], check=True, capture_output=True)
-    result = subprocess.run([scripts / "zizmor", "--offline", "-q", *files], capture_output=True, text=True)
+    subprocess.run(
+        [scripts / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files],
+        check=True,
+        capture_output=True,
+    )
+    result = subprocess.run(
+        [scripts / "zizmor", "--offline", "-q", *files], capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout
 
 
 def test_make_help_lists_every_verb():
     if sys.platform == "win32":
         pytest.skip("no make")
-    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)
     assert phony and all(f"make {verb} " in listed for verb in phony[1].split() if verb != "help")

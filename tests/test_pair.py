@@ -35,7 +35,12 @@ def test_hand_edit_is_refused_and_brought_over(paired, cli: Cli):
     before = path.read_bytes()
     for verb in ("pair", "build", "accept"):
         status, text = cli(verb)
-        assert status == 1 and "01-only.ipynb" in text and "edited by hand" in text and "from-notebook 1.1" in text
+        assert (
+            status == 1
+            and "01-only.ipynb" in text
+            and "edited by hand" in text
+            and "from-notebook 1.1" in text
+        )
     assert path.read_bytes() == before
     assert "edited by hand" in cli("check")[1]
     status, text = cli("from-notebook", "1.1")
@@ -62,7 +67,9 @@ def test_prose_keeps_outputs(paired, cli: Cli):
     assert status == 1 and "01-only.ipynb: stale" in text and "01-only.py:" in text
     assert cli("pair")[0] == 0
     notebook = nbformat.read(one.ipynb, as_version=4)
-    assert notebook.cells[1].source == "Other words." and notebook.cells[2].outputs[0].text == "1.5\n"
+    assert (
+        notebook.cells[1].source == "Other words." and notebook.cells[2].outputs[0].text == "1.5\n"
+    )
     status, text = cli("check")
     assert status == 0 and "nothing to do" in text
 
@@ -120,14 +127,19 @@ def test_stray_files_are_named(paired, cli: Cli):
     (folder / "09-lost.py").write_text("")
     (folder / "08-lost.ipynb").write_text("{}")
     text = cli("check")[1]
-    assert "09-lost.py: book/contents.toml does not name it" in text and "08-lost.ipynb: no section of the plan" in text
+    assert (
+        "09-lost.py: book/contents.toml does not name it" in text
+        and "08-lost.ipynb: no section of the plan" in text
+    )
 
 
 def test_merge_asserts_equal_source(paired):
     one = section(paired)
     other = nbformat.read(one.ipynb, as_version=4)
     other.cells[2].source = "print(9)"
-    with pytest.raises(BookError, match=r"01-only.py:\d+ \(cell 3\): the executed copy has another source"):
+    with pytest.raises(
+        BookError, match=r"01-only.py:\d+ \(cell 3\): the executed copy has another source"
+    ):
         pair.merge(one, other)
     other.cells.pop()
     with pytest.raises(BookError, match="0 code cells, the source 1"):
@@ -138,19 +150,33 @@ EXPORTED = 'tags=["export"]\n@decorate\ndef double(x):\n    return np.multiply(2
 
 
 def test_export(mini):
-    mini.add("one", "import numpy as np\nimport math", 'tags=["export"]\ndef decorate(f):\n    return f', EXPORTED)
+    mini.add(
+        "one",
+        "import numpy as np\nimport math",
+        'tags=["export"]\ndef decorate(f):\n    return f',
+        EXPORTED,
+    )
     mini.add("two", 'tags=["export"]\nTWO = 2')
     book = mini.book
-    assert [p.name for p in export.write(book)] == ["__init__.py", "start.py"] and export.stale(book) == []
+    assert [p.name for p in export.write(book)] == ["__init__.py", "start.py"] and export.stale(
+        book
+    ) == []
     path = mini.root / "d2l_helpers" / "chapters" / "start.py"
     text = path.read_text()
-    assert "import numpy as np" in text and "import math" not in text and text.index("decorate") < text.index("double") < text.index("TWO")
+    assert (
+        "import numpy as np" in text
+        and "import math" not in text
+        and text.index("decorate") < text.index("double") < text.index("TWO")
+    )
     scope: dict = {}
     exec(text, scope)
     assert scope["double"](4) == 8
     path.write_text(text.replace("2, x", "3, x"))
     (path.parent / "old.py").write_text("")
-    assert [m.split(":")[0] for m in export.stale(book)] == ["d2l_helpers/chapters/start.py", "d2l_helpers/chapters/old.py"]
+    assert [m.split(":")[0] for m in export.stale(book)] == [
+        "d2l_helpers/chapters/start.py",
+        "d2l_helpers/chapters/old.py",
+    ]
     export.write(book)
     assert export.stale(book) == [] and not (path.parent / "old.py").exists()
 

@@ -19,7 +19,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from d2l_helpers import plotting
-from d2l_helpers.plotting import COLORS, FIGURE_MIME, describe, figure_data, heatmap, plot, show_images, sliders, use_style
+from d2l_helpers.plotting import (
+    COLORS,
+    FIGURE_MIME,
+    describe,
+    figure_data,
+    heatmap,
+    plot,
+    show_images,
+    sliders,
+    use_style,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +67,15 @@ def test_colours_differ_in_greyscale():
 
 
 @pytest.mark.parametrize(
-    "x", [[0, 1, 2], (0, 1, 2), np.arange(3), torch.arange(3), torch.arange(3.0, requires_grad=True), [torch.tensor(0), torch.tensor(1), torch.tensor(2)]]
+    "x",
+    [
+        [0, 1, 2],
+        (0, 1, 2),
+        np.arange(3),
+        torch.arange(3),
+        torch.arange(3.0, requires_grad=True),
+        [torch.tensor(0), torch.tensor(1), torch.tensor(2)],
+    ],
 )
 @pytest.mark.parametrize("many", [False, True])
 def test_plot_takes_lists_arrays_and_tensors(x, many):
@@ -67,7 +85,15 @@ def test_plot_takes_lists_arrays_and_tensors(x, many):
     assert lines(plot(x, ys)) == expected
 
 
-@pytest.mark.parametrize("ys", [np.ones((2, 3)), torch.ones(2, 3), [[1, 1, 1], [1, 1, 1]], torch.ones(2, 3, dtype=torch.bfloat16)])
+@pytest.mark.parametrize(
+    "ys",
+    [
+        np.ones((2, 3)),
+        torch.ones(2, 3),
+        [[1, 1, 1], [1, 1, 1]],
+        torch.ones(2, 3, dtype=torch.bfloat16),
+    ],
+)
 def test_plot_takes_a_matrix_as_lines(ys):
     ax = plot(range(3), ys, ["a", "b"])
     assert lines(ax) == [([0, 1, 2], [1, 1, 1])] * 2
@@ -76,16 +102,37 @@ def test_plot_takes_a_matrix_as_lines(ys):
 
 
 def test_plot_with_an_abscissa_for_each_line():
-    assert lines(plot([[0, 1], torch.arange(3)], [[5, 6], [7, 8, 9]])) == [([0, 1], [5, 6]), ([0, 1, 2], [7, 8, 9])]
+    assert lines(plot([[0, 1], torch.arange(3)], [[5, 6], [7, 8, 9]])) == [
+        ([0, 1], [5, 6]),
+        ([0, 1, 2], [7, 8, 9]),
+    ]
     assert len(plot(np.zeros((2, 3)), np.ones((2, 3))).lines) == 2
 
 
 def test_plot_labels_scales_limits_and_axes():
     _, ax = plt.subplots()
-    same = plot([1, 10], [1, 100], xlabel="x", ylabel="y", title="t", xscale="log", yscale="log", xlim=(1, 10), ylim=(1, 100), fmts=["r:"], ax=ax)
+    same = plot(
+        [1, 10],
+        [1, 100],
+        xlabel="x",
+        ylabel="y",
+        title="t",
+        xscale="log",
+        yscale="log",
+        xlim=(1, 10),
+        ylim=(1, 100),
+        fmts=["r:"],
+        ax=ax,
+    )
     assert same is ax
     assert ax.get_legend() is None
-    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title(), ax.get_xscale(), ax.get_yscale()) == ("x", "y", "t", "log", "log")
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title(), ax.get_xscale(), ax.get_yscale()) == (
+        "x",
+        "y",
+        "t",
+        "log",
+        "log",
+    )
     assert (ax.get_xlim(), ax.get_ylim()) == ((1, 10), (1, 100))
     assert ax.lines[0].get_linestyle() == ":"
 
@@ -93,11 +140,26 @@ def test_plot_labels_scales_limits_and_axes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([[0, 1]], [[1, 2], [3, 4]]), "plot got 1 abscissae for 2 lines; give one array, or one for each line."),
-        (([0, 1], [1, 2], ["a", "b"]), "plot got 2 labels for 1 lines; give one label for each line, or none."),
-        (([0, 1], [[1, 2], [1, 2, 3]]), "line 1 has shape (3,), its abscissae (2,); both must be equal and 1-D."),
-        (([np.zeros((2, 2))], [np.zeros((2, 2))]), "line 0 has shape (2, 2), its abscissae (2, 2); both must be equal and 1-D."),
-        (([[0], [0]], [[1]]), "plot got 2 abscissae for 1 lines; give one array, or one for each line."),
+        (
+            ([[0, 1]], [[1, 2], [3, 4]]),
+            "plot got 1 abscissae for 2 lines; give one array, or one for each line.",
+        ),
+        (
+            ([0, 1], [1, 2], ["a", "b"]),
+            "plot got 2 labels for 1 lines; give one label for each line, or none.",
+        ),
+        (
+            ([0, 1], [[1, 2], [1, 2, 3]]),
+            "line 1 has shape (3,), its abscissae (2,); both must be equal and 1-D.",
+        ),
+        (
+            ([np.zeros((2, 2))], [np.zeros((2, 2))]),
+            "line 0 has shape (2, 2), its abscissae (2, 2); both must be equal and 1-D.",
+        ),
+        (
+            ([[0], [0]], [[1]]),
+            "plot got 2 abscissae for 1 lines; give one array, or one for each line.",
+        ),
         (([1], 3), "line 0 has shape (), its abscissae (1,); both must be equal and 1-D."),
     ],
 )
@@ -135,9 +197,16 @@ def test_grey_images_share_one_scale(dtype, top):
 
 
 def test_show_images_refuses():
-    with pytest.raises(ValueError, match="5 images do not fit 2 x 2 places; enlarge the grid or pass fewer."):
+    with pytest.raises(
+        ValueError, match="5 images do not fit 2 x 2 places; enlarge the grid or pass fewer."
+    ):
         show_images(np.zeros((5, 2, 2)), 2, 2)
-    with pytest.raises(ValueError, match=re.escape("image 0 has shape (2, 5, 5); expected (h, w), (1, h, w), (3, h, w) or (h, w, 3).")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(
+            "image 0 has shape (2, 5, 5); expected (h, w), (1, h, w), (3, h, w) or (h, w, 3)."
+        ),
+    ):
         show_images(np.zeros((1, 2, 5, 5)), 1, 1)
 
 
@@ -145,10 +214,23 @@ def test_show_images_refuses():
 
 
 def test_heatmap_names_and_numbers():
-    ax = heatmap(torch.eye(2), rows=["a", "b"], cols=["c", "d"], annotate=".1f", xlabel="x", ylabel="y", title="t")
+    ax = heatmap(
+        torch.eye(2),
+        rows=["a", "b"],
+        cols=["c", "d"],
+        annotate=".1f",
+        xlabel="x",
+        ylabel="y",
+        title="t",
+    )
     assert [t.get_text() for t in ax.get_xticklabels()] == ["c", "d"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
-    assert [(t.get_text(), t.get_color()) for t in ax.texts] == [("1.0", "black"), ("0.0", "white"), ("0.0", "white"), ("1.0", "black")]
+    assert [(t.get_text(), t.get_color()) for t in ax.texts] == [
+        ("1.0", "black"),
+        ("0.0", "white"),
+        ("0.0", "white"),
+        ("1.0", "black"),
+    ]
     assert len(ax.figure.axes) == 2, "a colour scale stands beside it"
 
 
@@ -188,7 +270,10 @@ def test_describe():
     inner = plt.figure().subfigures(1, 2)[1].subplots()
     describe(inner, "inner")
     assert inner.get_figure(root=True).get_label() == "inner"
-    with pytest.raises(ValueError, match="describe needs a text; say in one or two sentences what the figure shows."):
+    with pytest.raises(
+        ValueError,
+        match="describe needs a text; say in one or two sentences what the figure shows.",
+    ):
         describe(ax, " \n")
 
 
@@ -209,7 +294,10 @@ def test_figure_data_of_every_kind():
     assert data["lines"][0] == {"label": "week", "n": 2, "x": [0.0, 1.0], "y": [1.23457, "nan"]}
     assert {"label": "bars", "n": 2, "y": [3.0, 4.0]} in data["bars"]
     assert {"label": "dots", "n": 2, "x": [0.0, "nan"], "y": [1.0, "nan"]} in data["points"]
-    assert data["images"] == [{"shape": [2, 2], "values": [0.0, 1.0, 2.0, "nan"], "mean": 1.0}, {"shape": [1, 1], "values": ["nan"], "mean": "nan"}]
+    assert data["images"] == [
+        {"shape": [2, 2], "values": [0.0, 1.0, 2.0, "nan"], "mean": 1.0},
+        {"shape": [1, 1], "values": ["nan"], "mean": "nan"},
+    ]
 
 
 def test_long_lines_are_sampled_with_both_ends():
@@ -229,7 +317,9 @@ def draw(fig: Figure, w: float, b: float) -> None:
 
 @pytest.fixture(scope="module")
 def widget() -> plotting.Sliders:
-    return sliders(draw, 'Line "w < b"\n& more.', figsize=(2, 1), w=[0, 1, 2], b=torch.tensor([0.0, 0.5]))
+    return sliders(
+        draw, 'Line "w < b"\n& more.', figsize=(2, 1), w=[0, 1, 2], b=torch.tensor([0.0, 0.5])
+    )
 
 
 def test_sliders_show_the_middle_and_hold_every_frame(widget):
@@ -248,7 +338,9 @@ def test_sliders_page_needs_no_network(widget):
     from html.parser import HTMLParser
 
     page = widget._repr_mimebundle_()[0]["text/html"]
-    assert not re.search(r"http|//|@import|url\(|<link|<iframe", re.sub(r"[A-Za-z0-9+/]{60,}={0,2}", "", page)), "nothing but the pictures"
+    assert not re.search(
+        r"http|//|@import|url\(|<link|<iframe", re.sub(r"[A-Za-z0-9+/]{60,}={0,2}", "", page)
+    ), "nothing but the pictures"
     tags: list[tuple[str, dict[str, str | None]]] = []
 
     class Reader(HTMLParser):
@@ -260,7 +352,10 @@ def test_sliders_page_needs_no_network(widget):
     assert img["alt"] == 'Line "w < b" & more.'
     assert all(a["src"].startswith("data:image/png;base64,") for _, a in tags if a.get("src"))
     ranges = [attrs for tag, attrs in tags if tag == "input"]
-    assert [(r["min"], r["max"], r["value"], json.loads(r["data-values"])) for r in ranges] == [("0", "2", "1", ["0", "1", "2"]), ("0", "1", "1", ["0", "0.5"])]
+    assert [(r["min"], r["max"], r["value"], json.loads(r["data-values"])) for r in ranges] == [
+        ("0", "2", "1", ["0", "1", "2"]),
+        ("0", "1", "1", ["0", "0.5"]),
+    ]
     frames = json.loads(tags[0][1]["data-frames"])
     assert [base64.b64decode(f) for f in frames] == widget.frames
 
@@ -273,21 +368,31 @@ def test_sliders_are_reproducible(widget):
 def test_slider_values_may_be_words():
     """The page shows the words as they are, escaped; `draw` gets them."""
     seen = []
-    widget = sliders(lambda fig, shape: seen.append(shape), "text", figsize=(1, 1), shape=["(3, 1)", "<b>"])
+    widget = sliders(
+        lambda fig, shape: seen.append(shape), "text", figsize=(1, 1), shape=["(3, 1)", "<b>"]
+    )
     assert seen == ["(3, 1)", "<b>"]
     page = widget._repr_mimebundle_()[0]["text/html"]
     assert "&lt;b&gt;</output>" in page
     assert "<b>" not in page
 
 
-@pytest.mark.parametrize(("values", "count"), [({}, 0), ({"w": []}, 0), ({"w": range(15), "b": range(14)}, 210)])
+@pytest.mark.parametrize(
+    ("values", "count"), [({}, 0), ({"w": []}, 0), ({"w": range(15), "b": range(14)}, 210)]
+)
 def test_sliders_refuse(values, count):
-    with pytest.raises(ValueError, match=re.escape(f"sliders got {count} combinations; give 1 to 200, as name=[value, ...].")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(f"sliders got {count} combinations; give 1 to 200, as name=[value, ...]."),
+    ):
         sliders(draw, "text", **values)
 
 
 def test_sliders_need_a_text():
-    with pytest.raises(ValueError, match="sliders needs an alternative text; say in one or two sentences what the figure shows."):
+    with pytest.raises(
+        ValueError,
+        match="sliders needs an alternative text; say in one or two sentences what the figure shows.",
+    ):
         sliders(draw, " ", w=[1], b=[1])
 
 
@@ -327,7 +432,11 @@ print("RESULT " + json.dumps([sorted(data), data["application/vnd.d2l.figure+jso
 def test_in_ipython_a_figure_carries_its_data_and_text(tmp_path):
     """In a process of its own, because a shell stays for good."""
     run = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:d2l_helpers", "-c", SHELL], capture_output=True, text=True, check=False, cwd=tmp_path
+        [sys.executable, "-W", "error::DeprecationWarning:d2l_helpers", "-c", SHELL],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert run.returncode == 0, run.stderr
     kinds, data, metadata, size, shown, described = json.loads(run.stdout.split("RESULT ")[1])

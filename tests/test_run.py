@@ -20,13 +20,23 @@ def line_of(path, text: str) -> int:
 def test_every_fault_is_named(mini, cli: Cli, monkeypatch):
     """A cell that raises, a killed kernel, an endless cell, the limits, a warning, data: one run, each named."""
     raises = mini.add("raises", "x = 1", "# check 1.1-C1\ny = 2\nassert x == y, 'they differ'")
-    killed = mini.add("killed", "import os, signal", "x = 1", "os.kill(os.getpid(), signal.SIGKILL)")
+    killed = mini.add(
+        "killed", "import os, signal", "x = 1", "os.kill(os.getpid(), signal.SIGKILL)"
+    )
     endless = mini.add("endless", "x = 1", "while True:\n    pass", limits="{cell_seconds: 3}")
     slow = mini.add("slow", "import time", "time.sleep(60)", limits="{seconds: 6}")
-    large = mini.add("large", "import time", "block = bytearray(700 << 20)\ntime.sleep(20)", limits="{memory_mb: 500}")
-    warns = mini.add("warns", "import warnings", "x = 1\nwarnings.warn('old call', DeprecationWarning)")
+    large = mini.add(
+        "large",
+        "import time",
+        "block = bytearray(700 << 20)\ntime.sleep(20)",
+        limits="{memory_mb: 500}",
+    )
+    warns = mini.add(
+        "warns", "import warnings", "x = 1\nwarnings.warn('old call', DeprecationWarning)"
+    )
     undeclared = mini.add(
-        "undeclared", "import json, os\nwith open(os.environ['D2L_RECORD'], 'a') as file:\n    file.write(json.dumps({'name': 'cats', 'source': 'real'}))"
+        "undeclared",
+        "import json, os\nwith open(os.environ['D2L_RECORD'], 'a') as file:\n    file.write(json.dumps({'name': 'cats', 'source': 'real'}))",
     )
     good = mini.add("good", "print(6 * 7)")
     status, text = cli("run")
@@ -58,7 +68,12 @@ def test_every_fault_is_named(mini, cli: Cli, monkeypatch):
 
 def test_what_reruns(mini, cli: Cli):
     """Prose: nothing. A helper function: the notebooks that reach it. An export cell: its users."""
-    first = mini.add("first", "import d2l_helpers as d2l", 'tags=["export"]\ndef double(x):\n    return 2 * x', "print(double(2), d2l.try_device())")
+    first = mini.add(
+        "first",
+        "import d2l_helpers as d2l",
+        'tags=["export"]\ndef double(x):\n    return 2 * x',
+        "print(double(2), d2l.try_device())",
+    )
     mini.add("second", "from d2l_helpers.chapters.start import double", "print(double(3))")
     third = mini.add("third", "print('nothing imported')")
     status, text = cli("run")
@@ -66,11 +81,17 @@ def test_what_reruns(mini, cli: Cli):
     assert "3 of 3 notebooks good" in text
     assert "nothing to do" in cli("run")[1]
 
-    third.write_text(third.read_text().replace("# # 1.3 third", "# # 1.3 third\n#\n# One more sentence."))
+    third.write_text(
+        third.read_text().replace("# # 1.3 third", "# # 1.3 third\n#\n# One more sentence.")
+    )
     assert "nothing to do" in cli("run")[1]
 
     device = mini.root / "d2l_helpers" / "device.py"
-    device.write_text(device.read_text().replace("def try_device(", "def unused():\n    return 1\n\n\ndef try_device("))
+    device.write_text(
+        device.read_text().replace(
+            "def try_device(", "def unused():\n    return 1\n\n\ndef try_device("
+        )
+    )
     assert "nothing to do" in cli("run")[1]  # a function that nobody reaches
     device.write_text(device.read_text().replace("count = torch", "count = 0 + torch"))
     assert _ran(cli("run")[1]) == ["1.1"]
@@ -81,7 +102,9 @@ def test_what_reruns(mini, cli: Cli):
 
 
 def _ran(text: str) -> list[str]:
-    return [line.split()[2] for line in text.splitlines() if line.startswith("[") and "] ok" in line]
+    return [
+        line.split()[2] for line in text.splitlines() if line.startswith("[") and "] ok" in line
+    ]
 
 
 def test_profiles(mini, cli: Cli):
@@ -112,7 +135,12 @@ def test_committed_notebook_is_a_store_entry(mini, cli: Cli):
     path = mini.book.select(["1.1"])[0].ipynb
     path.write_text(path.read_text().replace("1.5\\n", "1.7\\n"))
     status, text = cli("check")
-    assert status == 1 and "expected '1.7', got '1.5'" in text and "01-only.py:" in text and "(cell 2)" in text, text
+    assert (
+        status == 1
+        and "expected '1.7', got '1.5'" in text
+        and "01-only.py:" in text
+        and "(cell 2)" in text
+    ), text
 
 
 def test_damaged_store_entry(mini, cli: Cli):
@@ -150,7 +178,10 @@ def test_stores_unite(mini, tmp_path):
     store_of(book).folder.rename(other)
     run(book, shard(book.notebooks, "2/2"))
     assert store_of(book).merge(other) == 1
-    assert all(r.record["status"] == "ok" and r.record["seconds"] > 0 for r in run(book, book.notebooks, say=lambda text: None))
+    assert all(
+        r.record["status"] == "ok" and r.record["seconds"] > 0
+        for r in run(book, book.notebooks, say=lambda text: None)
+    )
 
 
 def test_shard_needs_sense(mini):
@@ -165,12 +196,16 @@ def test_dask_cluster_gives_the_same(mini):
     mini.add("a", "import torch", "print(torch.arange(3).sum() * 1.5)")
     mini.add("b", "print(2)")
     book: Book = mini.book
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
         there = run(book, book.notebooks, fresh=True, scheduler=cluster.scheduler_address)
     here = run(book, book.notebooks, fresh=True)
     for a, b in zip(there, here, strict=True):
         assert a.ok and b.ok
-        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(pair.reference(b.section, b.notebook, b.key, "real"))
+        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(
+            pair.reference(b.section, b.notebook, b.key, "real")
+        )
 
 
 @pytest.mark.slow
@@ -187,22 +222,37 @@ def test_a_lost_worker_loses_nothing(mini):
         mini.add(f"n{i}", "import time", "time.sleep(1.5)", f"print({i} + 1)")
     book: Book = mini.book
     done: list[list] = []
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, Client(cluster, set_as_default=False) as client:
-        thread = threading.Thread(target=lambda: done.append(run(book, book.notebooks, fresh=True, scheduler=cluster.scheduler_address)))
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        thread = threading.Thread(
+            target=lambda: done.append(
+                run(book, book.notebooks, fresh=True, scheduler=cluster.scheduler_address)
+            )
+        )
         thread.start()
         limit = time.monotonic() + 60
         while not any(client.processing().values()):
             assert time.monotonic() < limit
             time.sleep(0.05)
         time.sleep(2.0)  # into a notebook
-        victim = next(worker.pid for worker in cluster.workers.values() if worker.worker_address in client.processing())
+        victim = next(
+            worker.pid
+            for worker in cluster.workers.values()
+            if worker.worker_address in client.processing()
+        )
         os.kill(victim, signal.SIGKILL)
         thread.join(120)
     there = done[0]
     here = run(book, book.notebooks, fresh=True)
     for a, b in zip(there, here, strict=True):
         assert a.ok and b.ok
-        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(pair.reference(b.section, b.notebook, b.key, "real"))
+        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(
+            pair.reference(b.section, b.notebook, b.key, "real")
+        )
 
 
 def test_interrupted_store_write_leaves_nothing(mini, monkeypatch):
@@ -219,7 +269,12 @@ def test_interrupted_store_write_leaves_nothing(mini, monkeypatch):
 
 
 def test_missing_and_tampered_data_are_errors(mini, cli: Cli, tmp_path, monkeypatch):
-    path = mini.add("data", "import d2l_helpers as d2l", "print(d2l.fetch('fashion-mnist').source)", data="fashion-mnist")
+    path = mini.add(
+        "data",
+        "import d2l_helpers as d2l",
+        "print(d2l.fetch('fashion-mnist').source)",
+        data="fashion-mnist",
+    )
     where = f"error: {path.relative_to(mini.root).as_posix()}:4 (header): "
     monkeypatch.setenv("D2L_DATA", "real")
     status, text = cli("run")
@@ -230,7 +285,9 @@ def test_missing_and_tampered_data_are_errors(mini, cli: Cli, tmp_path, monkeypa
     monkeypatch.setenv("D2L_DATA", "auto")
     monkeypatch.setenv("D2L_MIRRORS", str(mirror))
     status, text = cli("run")
-    assert status == 1 and where in text and "15 bytes" in text and "expected 47040016 bytes" in text
+    assert (
+        status == 1 and where in text and "15 bytes" in text and "expected 47040016 bytes" in text
+    )
     monkeypatch.setenv("D2L_DATA", "sometimes")
     status, text = cli("run")
     assert status == 1 and "'sometimes'" in text

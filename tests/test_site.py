@@ -23,13 +23,20 @@ from bookbuild.site_source import Source, doc, shown
 from d2l_helpers.plotting import FIGURE_MIME, figure_data, heatmap, plot, sliders
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
 )
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 AXE = site.WEB / "node_modules" / "axe-core" / "axe.min.js"
-BUILT = Path(os.environ.get("BOOK_SITE", ROOT / "build" / "html")).resolve()  # the real book, looked at as well when it has been built
+BUILT = Path(
+    os.environ.get("BOOK_SITE", ROOT / "build" / "html")
+).resolve()  # the real book, looked at as well when it has been built
 
 
 # -- a small book with one of everything ----------------------------------------------------------------------------
@@ -49,7 +56,9 @@ def figure_output(ax: Any, alt: str) -> NotebookNode:
 
 def slider_output() -> NotebookNode:
     data, metadata = sliders(
-        lambda fig, slope: fig.subplots().plot([0, 1], [0, slope]), "A line through the origin.", slope=[1.0, 2.0, 3.0]
+        lambda fig, slope: fig.subplots().plot([0, 1], [0, slope]),
+        "A line through the origin.",
+        slope=[1.0, 2.0, 3.0],
     )._repr_mimebundle_()
     return new_output("display_data", data=data, metadata=metadata)
 
@@ -93,8 +102,17 @@ def full_book(root: Path) -> tuple[Book, dict[str, NotebookNode], dict[str, Any]
     )
     (first.parent / "img").mkdir()
     (first.parent / "img" / "net.svg").write_text(DIAGRAM)
-    mini.add("sliders", "markdown\nSee [lines](01-lines.ipynb) and (1.1.1).\n\n$$\n" + "a+" * 60 + "b \\tag{1.2.1}\n$$", "slide = 1", data="fashion-mnist")
-    (root / "book" / "01-start" / "03-words.md").write_text("# 1.3 words\n\nSee [the sliders](02-sliders.ipynb) and Figure 1.1.2.\n")
+    mini.add(
+        "sliders",
+        "markdown\nSee [lines](01-lines.ipynb) and (1.1.1).\n\n$$\n"
+        + "a+" * 60
+        + "b \\tag{1.2.1}\n$$",
+        "slide = 1",
+        data="fashion-mnist",
+    )
+    (root / "book" / "01-start" / "03-words.md").write_text(
+        "# 1.3 words\n\nSee [the sliders](02-sliders.ipynb) and Figure 1.1.2.\n"
+    )
     mini.names["1.3"], mini.names["1.4"] = "words", "later"
     mini._plan()
     book = mini.book
@@ -146,9 +164,16 @@ def test_builds_without_problems(built: Built) -> None:
 
 
 def test_numbers_are_anchors_and_mentions_are_links(built: Built) -> None:
-    lines, slide, words = (built.page(f"01-start/{name}.html") for name in ("01-lines", "02-sliders", "03-words"))
-    assert 'id="equation-1-1-1"' in lines and re.search(r'href="#equation-1-1-1"[^>]*><span class="mention">\(1\.1\.1\)', lines)
-    assert re.search(r'href="01-lines.html#equation-1-1-1"', slide) and 'href="01-lines.html#figure-1-1-2"' in words
+    lines, slide, words = (
+        built.page(f"01-start/{name}.html") for name in ("01-lines", "02-sliders", "03-words")
+    )
+    assert 'id="equation-1-1-1"' in lines and re.search(
+        r'href="#equation-1-1-1"[^>]*><span class="mention">\(1\.1\.1\)', lines
+    )
+    assert (
+        re.search(r'href="01-lines.html#equation-1-1-1"', slide)
+        and 'href="01-lines.html#figure-1-1-2"' in words
+    )
     assert 'href="#figure-1-1-1"' in lines and 'href="#exercise-1-1-1"' in lines
     assert '<p class="figure-caption" id="figure-1-1-1">' in lines
     assert "(9.9.9)" in lines, "a number in code stays as it is"
@@ -158,19 +183,45 @@ def test_numbers_are_anchors_and_mentions_are_links(built: Built) -> None:
 def test_pictures(built: Built) -> None:
     lines = built.page("01-start/01-lines.html")
     images = re.findall(r"<img[^>]*>", lines)
-    assert [re.search(r'class="([^"]*)"', image)[1] for image in images] == ["lines", "plate", "diagram"]  # type: ignore[index]
-    assert [re.search(r'alt="([^"]*)"', image)[1] for image in images] == ["A rising line.", "Four squares.", "A net."]  # type: ignore[index]
-    assert "vnd.d2l.figure" not in lines and 'class="d2l-sliders lines"' in built.page("01-start/02-sliders.html")
+    assert [re.search(r'class="([^"]*)"', image)[1] for image in images] == [
+        "lines",
+        "plate",
+        "diagram",
+    ]  # type: ignore[index]
+    assert [re.search(r'alt="([^"]*)"', image)[1] for image in images] == [
+        "A rising line.",
+        "Four squares.",
+        "A net.",
+    ]  # type: ignore[index]
+    assert "vnd.d2l.figure" not in lines and 'class="d2l-sliders lines"' in built.page(
+        "01-start/02-sliders.html"
+    )
 
 
 def test_pages_about_the_book(built: Built) -> None:
-    contents, status, slide = built.page("contents.html"), built.page("status.html"), built.page("01-start/02-sliders.html")
-    assert 'href="01-start/01-lines.html"' in contents and re.search(r'<span class="to-come">1\.4 later</span> <em class="later">to come</em>', contents)
-    assert "2 Jan 2026" in status and "600 MB" in status and "fashion-mnist (stand-in)" in status and "torch 2" in status
-    assert "Stand-in data." in slide and "Stand-in data." not in built.page("01-start/01-lines.html")
+    contents, status, slide = (
+        built.page("contents.html"),
+        built.page("status.html"),
+        built.page("01-start/02-sliders.html"),
+    )
+    assert 'href="01-start/01-lines.html"' in contents and re.search(
+        r'<span class="to-come">1\.4 later</span> <em class="later">to come</em>', contents
+    )
+    assert (
+        "2 Jan 2026" in status
+        and "600 MB" in status
+        and "fashion-mnist (stand-in)" in status
+        and "torch 2" in status
+    )
+    assert "Stand-in data." in slide and "Stand-in data." not in built.page(
+        "01-start/01-lines.html"
+    )
     assert "CC BY-SA 4.0" in slide and "Small book" in slide
     for kind in ("py", "ipynb"):
-        assert f'href="../downloads/01-start/02-sliders.{kind}"' in slide and (built.out / "downloads/01-start" / f"02-sliders.{kind}").is_file()
+        assert (
+            f'href="../downloads/01-start/02-sliders.{kind}"' in slide
+            and (built.out / "downloads/01-start" / f"02-sliders.{kind}").is_file()
+        )
     assert "colab" not in slide and "mybinder" not in slide
 
 
@@ -178,12 +229,24 @@ def test_launch_buttons_come_from_one_setting(built: Built) -> None:
     book = Book(built.book.root)
     book.settings["repository_url"] = "https://github.com/somebody/book"
     facts = Source(book, built.executed, built.records, "node").facts(book.sections[0])
-    assert "https://colab.research.google.com/github/somebody/book/blob/main/book/01-start/01-lines.ipynb" in facts
-    assert "https://mybinder.org/v2/gh/somebody/book/main?urlpath=lab/tree/book/01-start/01-lines.ipynb" in facts
+    assert (
+        "https://colab.research.google.com/github/somebody/book/blob/main/book/01-start/01-lines.ipynb"
+        in facts
+    )
+    assert (
+        "https://mybinder.org/v2/gh/somebody/book/main?urlpath=lab/tree/book/01-start/01-lines.ipynb"
+        in facts
+    )
 
 
 def test_one_form_of_each_output() -> None:
-    outputs = [new_output("display_data", data={"text/html": "<b>x</b>", "text/plain": "x", FIGURE_MIME: {"alt": "", "axes": []}}, metadata={})]
+    outputs = [
+        new_output(
+            "display_data",
+            data={"text/html": "<b>x</b>", "text/plain": "x", FIGURE_MIME: {"alt": "", "axes": []}},
+            metadata={},
+        )
+    ]
     kept, pictures = shown(outputs)
     assert list(kept[0].data) == ["text/html"] and pictures == []
 
@@ -193,7 +256,11 @@ def test_one_form_of_each_output() -> None:
 
 def stamps(folder: Path) -> dict[str, int]:
     """When each file was written; the search page aside, which gets checksums of style sheets in the second build."""
-    return {p.relative_to(folder).as_posix(): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != "search.html"}
+    return {
+        p.relative_to(folder).as_posix(): p.stat().st_mtime_ns
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != "search.html"
+    }
 
 
 def test_unchanged_is_fast_and_one_change_makes_one_page(built: Built, tmp_path: Path) -> None:
@@ -212,7 +279,10 @@ def test_unchanged_is_fast_and_one_change_makes_one_page(built: Built, tmp_path:
     assert site.build(book, executed, built.records, out) == []
     changed = {name for name, stamp in stamps(out).items() if before.get(name) != stamp}
     assert "01-start/02-sliders.html" in changed
-    assert {name for name in changed if name.endswith(".html")} <= {"01-start/02-sliders.html", "index.html"}
+    assert {name for name in changed if name.endswith(".html")} <= {
+        "01-start/02-sliders.html",
+        "index.html",
+    }
 
 
 # -- faults -------------------------------------------------------------------------------------------------------------
@@ -220,7 +290,11 @@ def test_unchanged_is_fast_and_one_change_makes_one_page(built: Built, tmp_path:
 
 def servers(folder: Path) -> list[int]:
     """Processes of node that a build in this folder left behind."""
-    return [p.info["pid"] for p in psutil.process_iter(["pid", "cmdline"]) if any(str(folder) in word for word in p.info["cmdline"] or [])]
+    return [
+        p.info["pid"]
+        for p in psutil.process_iter(["pid", "cmdline"])
+        if any(str(folder) in word for word in p.info["cmdline"] or [])
+    ]
 
 
 def line_of(path: Path, text: str) -> int:
@@ -233,7 +307,9 @@ def test_every_fault_names_its_place(tmp_path: Path) -> None:
         "equation": mini.add("equation", "markdown\nA first line.\nBy (1.1.7) it follows."),
         "figure": mini.add("figure", "x = 1", "markdown\nSee\nFigure 1.2.3 for it."),
         "link": mini.add("link", "markdown\nSee [there](07-nowhere.ipynb) for it."),
-        "anchor": mini.add("anchor", "markdown\nSee [there](01-equation.ipynb#no-such-part) for it."),
+        "anchor": mini.add(
+            "anchor", "markdown\nSee [there](01-equation.ipynb#no-such-part) for it."
+        ),
         "tex": mini.add("tex", "markdown\nThe macro $\\nosuchmacro{x}$ and\n\n$$\n\\frac{1}{\n$$"),
         "image": mini.add("image", "markdown\n![A picture.](img/missing.svg)"),
         "alt": mini.add("alt", "y = 2"),
@@ -241,7 +317,9 @@ def test_every_fault_names_its_place(tmp_path: Path) -> None:
         "good": mini.add("good", "markdown\nNothing wrong here."),
     }
     book, out = mini.book, tmp_path / "html"
-    executed = {s.id: fill(s, {"y = 2": [figure_output(plot([0, 1], [0, 1]), "")]}) for s in book.notebooks}
+    executed = {
+        s.id: fill(s, {"y = 2": [figure_output(plot([0, 1], [0, 1]), "")]}) for s in book.notebooks
+    }
     out.mkdir()
     (out / "index.html").write_text("the site as it was")
     problems = site.build(book, executed, {}, out)
@@ -260,12 +338,21 @@ def test_every_fault_names_its_place(tmp_path: Path) -> None:
         mine = [p for p in problems if p.startswith(place)]
         assert any(words in p for p in mine), f"{name}: {problems}"
         line = line_of(paths[name], text)
-        assert any(abs(int(m[1]) - line) <= 1 for p in mine if words in p and (m := re.match(rf"{re.escape(place)}:(\d+)", p))), f"{name}, line {line}: {mine}"
-    assert any("bad TeX" in p and "frac" in p for p in problems) or sum("bad TeX" in p for p in problems) == 2
+        assert any(
+            abs(int(m[1]) - line) <= 1
+            for p in mine
+            if words in p and (m := re.match(rf"{re.escape(place)}:(\d+)", p))
+        ), f"{name}, line {line}: {mine}"
+    assert (
+        any("bad TeX" in p and "frac" in p for p in problems)
+        or sum("bad TeX" in p for p in problems) == 2
+    )
     assert not any(p.startswith(paths["good"].relative_to(mini.root).as_posix()) for p in problems)
     assert (out / "index.html").read_text() == "the site as it was"
     assert servers(tmp_path) == [], "no node is left"
-    assert set(site.build(book, executed, {}, out)) == set(problems), "what was wrong and did not change is still wrong"
+    assert set(site.build(book, executed, {}, out)) == set(problems), (
+        "what was wrong and did not change is still wrong"
+    )
 
 
 def test_faults_of_built_pages(tmp_path: Path) -> None:
@@ -277,7 +364,11 @@ def test_faults_of_built_pages(tmp_path: Path) -> None:
     )
     (tmp_path / "b.html").write_text('<p id="part"></p>')
     (tmp_path / "x.png").write_bytes(b"")
-    found = [fault for page, fault, _ in site_check.check(tmp_path, tmp_path / "cache.json") if page == "a.html"]
+    found = [
+        fault
+        for page, fault, _ in site_check.check(tmp_path, tmp_path / "cache.json")
+        if page == "a.html"
+    ]
     for words in (
         "gone.html leads nowhere",
         "b.html#nothing has no target",
@@ -328,7 +419,9 @@ def browser() -> Iterator[Any]:
 
 
 def tab_in(browser: Any, mode: str = "light", width: int = 1280) -> Tab:
-    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode).new_page()
+    page = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=mode
+    ).new_page()
     tab = Tab(page)
 
     def route(handler: Any) -> None:
@@ -339,7 +432,12 @@ def tab_in(browser: Any, mode: str = "light", width: int = 1280) -> Tab:
             handler.abort()
 
     page.route("**/*", route)
-    page.on("console", lambda message: tab.errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on(
+        "console",
+        lambda message: (
+            tab.errors.append(message.text) if message.type in ("error", "warning") else None
+        ),
+    )
     page.on("pageerror", lambda error: tab.errors.append(str(error)))
     page.on("requestfailed", lambda request: tab.errors.append(f"failed: {request.url}"))
     return tab
@@ -347,14 +445,27 @@ def tab_in(browser: Any, mode: str = "light", width: int = 1280) -> Tab:
 
 def pages_of(built: Built) -> list[Path]:
     """Each kind of page of the small book; of the real one, if it was built, the home page, the smallest section and the largest."""
-    pages = [built.out / name for name in ("index.html", "contents.html", "status.html", "01-start/01-lines.html", "01-start/02-sliders.html")]
+    pages = [
+        built.out / name
+        for name in (
+            "index.html",
+            "contents.html",
+            "status.html",
+            "01-start/01-lines.html",
+            "01-start/02-sliders.html",
+        )
+    ]
     return pages + real_pages()
 
 
 def real_pages() -> list[Path]:
     sections = [BUILT / f"{doc(s)}.html" for s in Book(ROOT).notebooks]
-    by_size = sorted((page for page in sections if page.exists()), key=lambda page: page.stat().st_size)
-    return [page for page in (BUILT / "index.html", *by_size[:1], *by_size[1:][-1:]) if page.exists()]
+    by_size = sorted(
+        (page for page in sections if page.exists()), key=lambda page: page.stat().st_size
+    )
+    return [
+        page for page in (BUILT / "index.html", *by_size[:1], *by_size[1:][-1:]) if page.exists()
+    ]
 
 
 def test_nothing_leaves_and_nothing_fails(built: Built, browser: Any) -> None:
@@ -369,7 +480,9 @@ def test_the_policy_stops_what_was_not_there(built: Built, browser: Any, tmp_pat
     shutil.copytree(built.out, tmp_path / "site")
     path = tmp_path / "site" / "01-start" / "01-lines.html"
     text = path.read_text(encoding="utf-8")
-    assert text.index("Content-Security-Policy") < text.index("<script"), "the policy stands before what it governs"
+    assert text.index("Content-Security-Policy") < text.index("<script"), (
+        "the policy stands before what it governs"
+    )
     planted = '<script>document.title = "taken"</script><img src="https://example.org/x.png" alt="x" onerror="document.title = \'taken\'">'
     path.write_text(text.replace("</article>", planted + "</article>", 1), encoding="utf-8")
     tab = tab_in(browser)
@@ -389,7 +502,9 @@ def test_axe_finds_no_serious_fault(built: Built, browser: Any) -> None:
             page = tab.open(path)
             page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
             page.evaluate(AXE.read_text(encoding="utf-8"))
-            result = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'], resultTypes: ['violations']})")
+            result = page.evaluate(
+                "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'], resultTypes: ['violations']})"
+            )
             faults += [
                 f"{path.name} {mode}: {v['id']}: {v['nodes'][0]['html'][:150]} ({len(v['nodes'])})"
                 for v in result["violations"]
@@ -402,7 +517,11 @@ def test_search_finds_a_word_of_a_section(built: Built, browser: Any) -> None:
     tab = tab_in(browser)
     page = tab.open(built.out / "search.html", "?q=perpendiculars")
     page.wait_for_selector("ul.search li a")
-    assert page.locator("ul.search li a").first.get_attribute("href").startswith("01-start/01-lines.html")
+    assert (
+        page.locator("ul.search li a")
+        .first.get_attribute("href")
+        .startswith("01-start/01-lines.html")
+    )
     assert tab.errors == [] and tab.outside == []
 
 
@@ -425,11 +544,15 @@ def test_no_sideways_scroll_on_a_phone(built: Built, browser: Any) -> None:
     for path in pages_of(built):
         page = tab.open(path)
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        width, room = page.evaluate("[document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]")
+        width, room = page.evaluate(
+            "[document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]"
+        )
         assert width <= room, path
         for box in page.locator(".prev-next-area a").all():
             place = box.bounding_box()
-            assert place["x"] >= 0 and place["x"] + place["width"] <= 390, f"{path}: previous/next is cut"
+            assert place["x"] >= 0 and place["x"] + place["width"] <= 390, (
+                f"{path}: previous/next is cut"
+            )
 
 
 def test_slider_changes_the_picture(built: Built, browser: Any) -> None:
@@ -438,15 +561,23 @@ def test_slider_changes_the_picture(built: Built, browser: Any) -> None:
     before = image.get_attribute("src")
     page.locator(".d2l-sliders input").focus()
     page.keyboard.press("ArrowRight")
-    assert image.get_attribute("src") != before and page.locator(".d2l-sliders output").inner_text() == "3"
+    assert (
+        image.get_attribute("src") != before
+        and page.locator(".d2l-sliders output").inner_text() == "3"
+    )
 
 
 def test_dark_mode_inverts_lines_and_not_pictures(built: Built, browser: Any) -> None:
     page = tab_in(browser, "dark").open(built.out / "01-start/01-lines.html")
-    look = [page.locator(f"img.{kind}").evaluate("e => getComputedStyle(e).filter") for kind in ("lines", "diagram", "plate")]
+    look = [
+        page.locator(f"img.{kind}").evaluate("e => getComputedStyle(e).filter")
+        for kind in ("lines", "diagram", "plate")
+    ]
     assert "invert" in look[0] and "invert" in look[1] and "invert" not in look[2]
     sliders = tab_in(browser, "dark").open(built.out / "01-start/02-sliders.html")
-    behind = sliders.locator("div.cell_output .text_html").first.evaluate("e => getComputedStyle(e).backgroundColor")
+    behind = sliders.locator("div.cell_output .text_html").first.evaluate(
+        "e => getComputedStyle(e).backgroundColor"
+    )
     assert behind == "rgba(0, 0, 0, 0)", "an inverted picture on a light plate cannot be seen"
     light = tab_in(browser).open(built.out / "01-start/01-lines.html")
     assert light.locator("img.lines").evaluate("e => getComputedStyle(e).filter") == "none"

@@ -18,9 +18,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OLD_ISA = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
-AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
-TWO = {"BOOK_THREADS": "2", "BOOK_WORKERS": "1"}  # as many threads as cores: more of them wait for each other by spinning
+OLD_ISA = {
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+}
+AVX2 = {
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
+TWO = {
+    "BOOK_THREADS": "2",
+    "BOOK_WORKERS": "1",
+}  # as many threads as cores: more of them wait for each other by spinning
 #: Name, environment, and whether another process keeps a core busy. Every run has another order.
 RUNS: list[tuple[str, dict[str, str], bool]] = [
     ("one thread", {"BOOK_THREADS": "1"}, False),
@@ -31,7 +42,11 @@ RUNS: list[tuple[str, dict[str, str], bool]] = [
     ("instructions up to AVX2, two threads", {**AVX2, **TWO}, False),
     ("instructions up to SSE4", OLD_ISA, False),
     ("instructions up to SSE4, under load", OLD_ISA, True),
-    ("no limit on returning memory, three notebooks at once", {"BOOK_MALLOC": "0", "BOOK_WORKERS": "3"}, False),
+    (
+        "no limit on returning memory, three notebooks at once",
+        {"BOOK_MALLOC": "0", "BOOK_WORKERS": "3"},
+        False,
+    ),
     ("one notebook at a time", {"BOOK_WORKERS": "1"}, False),
 ]
 
@@ -65,24 +80,48 @@ def run(number: int) -> tuple[int, float, str]:
     _, environment, busy = RUNS[number - 1]
     python, begin = os.environ.get("BOOK_PYTHON", sys.executable), time.monotonic()
     with tempfile.TemporaryDirectory() as store, load(busy):
-        settings = os.environ | {"BOOK_STORE": store, "BOOK_ORDER": str(number), "BOOK_PATIENCE": "5", **environment}
-        done = subprocess.run([python, "-m", "bookbuild", "check", "--fresh"], cwd=ROOT, env=settings, capture_output=True, text=True)
+        settings = os.environ | {
+            "BOOK_STORE": store,
+            "BOOK_ORDER": str(number),
+            "BOOK_PATIENCE": "5",
+            **environment,
+        }
+        done = subprocess.run(
+            [python, "-m", "bookbuild", "check", "--fresh"],
+            cwd=ROOT,
+            env=settings,
+            capture_output=True,
+            text=True,
+        )
     return done.returncode, time.monotonic() - begin, done.stdout + done.stderr
 
 
 def main(numbers: list[int]) -> int:
     path = ROOT / "build" / "steady.md"
     path.parent.mkdir(exist_ok=True)
-    rows, failed = ["| run | result | notebooks | cells equal | seconds |", "| --- | --- | --- | --- | --- |"], 0
+    rows, failed = (
+        ["| run | result | notebooks | cells equal | seconds |", "| --- | --- | --- | --- | --- |"],
+        0,
+    )
     for number in numbers or range(1, len(RUNS) + 1):
         status, seconds, text = run(number)
         failed += status != 0
-        good, cells = re.search(r"(\d+ of \d+) notebooks good", text), re.search(r"(\d+) passed", text)
-        rows.append(f"| {RUNS[number - 1][0]} | {'red' if status else 'green'} | {good and good[1]} | {cells and cells[1]} | {seconds:.0f} |")
+        good, cells = (
+            re.search(r"(\d+ of \d+) notebooks good", text),
+            re.search(r"(\d+) passed", text),
+        )
+        rows.append(
+            f"| {RUNS[number - 1][0]} | {'red' if status else 'green'} | {good and good[1]} | {cells and cells[1]} | {seconds:.0f} |"
+        )
         path.write_text("\n".join(rows) + "\n", encoding="utf-8")
         print(rows[-1], flush=True)
         if status:
-            print("\n".join(line for line in text.splitlines() if re.match(r"error|FAILED|book/|    ", line)), flush=True)
+            print(
+                "\n".join(
+                    line for line in text.splitlines() if re.match(r"error|FAILED|book/|    ", line)
+                ),
+                flush=True,
+            )
     return 1 if failed else 0
 
 

@@ -20,7 +20,13 @@ from bookbuild.store import read_notebook, sweep
 from d2l_helpers.data import manifest
 
 ROOT = Path(__file__).resolve().parent.parent
-CELLS = ("import time\nimport torch", "time.sleep(0.3)", "print(torch.arange(4).sum())", "tags=['export']\ndef answer():\n    return 42", "print(answer())")
+CELLS = (
+    "import time\nimport torch",
+    "time.sleep(0.3)",
+    "print(torch.arange(4).sum())",
+    "tags=['export']\ndef answer():\n    return 42",
+    "print(answer())",
+)
 
 
 def build(mini, *words: str, **environment: str) -> "subprocess.Popen[str]":
@@ -61,7 +67,9 @@ def left_running(root: Path) -> list[str]:
     """Processes that still work on the book in this folder."""
     found = []
     for process in psutil.process_iter(["cmdline", "environ"]):
-        if str(root) in " ".join(process.info["cmdline"] or []) or (process.info["environ"] or {}).get("PYTHONPATH", "").startswith(str(root)):
+        if str(root) in " ".join(process.info["cmdline"] or []) or (
+            process.info["environ"] or {}
+        ).get("PYTHONPATH", "").startswith(str(root)):
             found.append(" ".join(process.info["cmdline"] or []))
     return found
 
@@ -113,7 +121,9 @@ def test_a_killed_build_is_finished_by_the_next(mini, clean):
 
 
 @pytest.mark.weekly
-@pytest.mark.skipif(not os.environ.get("BOOK_WEEKLY"), reason="takes minutes; BOOK_WEEKLY=1 runs it")
+@pytest.mark.skipif(
+    not os.environ.get("BOOK_WEEKLY"), reason="takes minutes; BOOK_WEEKLY=1 runs it"
+)
 def test_twenty_kills(mini, clean):
     kill_and_finish(mini, clean, 20, seed=1)
 
@@ -124,7 +134,13 @@ def test_only_parts_of_dead_writers_are_swept(tmp_path: Path):
     ended.wait()
     here = platform.node().replace(".", "-")
     dead, own, other, foreign = (
-        tmp_path / "deep" / f".a.b.ipynb.{rest}.part" for rest in (f"{here}.{ended.pid}.x1", f"{here}.{os.getpid()}.x2", f"elsewhere.{ended.pid}.x3", "x4")
+        tmp_path / "deep" / f".a.b.ipynb.{rest}.part"
+        for rest in (
+            f"{here}.{ended.pid}.x1",
+            f"{here}.{os.getpid()}.x2",
+            f"elsewhere.{ended.pid}.x3",
+            "x4",
+        )
     )
     dead.parent.mkdir()
     for path in (dead, own, other, foreign):
@@ -138,7 +154,11 @@ def small_disk(tmp_path: Path):
     """A disk of 1 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)],
+        capture_output=True,
+        text=True,
+    )
     if mounted.returncode:
         pytest.skip(f"no right to mount a small disk: {mounted.stderr.strip()}")
     yield disk
@@ -154,7 +174,9 @@ def test_a_full_disk(mini, small_disk: Path):
     assert process.returncode == 1 and "Traceback" not in text, text
     assert "No space left on device" in text and "BOOK_STORE" in text and str(small_disk) in text
     names = [p.name for p in (small_disk / "store").iterdir()]
-    assert all(not name.startswith(".") for name in names) and all(read_notebook(small_disk / "store" / name) for name in names)
+    assert all(not name.startswith(".") for name in names) and all(
+        read_notebook(small_disk / "store" / name) for name in names
+    )
     shutil.copytree(small_disk / "store", mini.root / "store", dirs_exist_ok=True)
     finish(build(mini, "run"))
     assert len(stored(mini)) == 2
@@ -171,10 +193,20 @@ def test_data_on_a_full_disk(tmp_path: Path, small_disk: Path, source: str):
             (mirror / name).write_bytes(bytes(spec["bytes"]))
         setting = {"D2L_DATA": "auto", "D2L_MIRRORS": str(mirror.parent)}
     code = "import d2l_helpers as d2l\ntry:\n    d2l.fetch('fashion-mnist')\nexcept d2l.DataError as error:\n    print(error)\n"
-    environment = os.environ | {"D2L_CACHE": str(small_disk / "data"), "D2L_OFFLINE": "1", "PYTHONPATH": str(ROOT)} | setting
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    environment = (
+        os.environ
+        | {"D2L_CACHE": str(small_disk / "data"), "D2L_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+        | setting
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
     assert result.returncode == 0, result.stderr
-    assert "No space left on device" in result.stdout and "D2L_CACHE" in result.stdout and "stand-in" not in result.stdout
+    assert (
+        "No space left on device" in result.stdout
+        and "D2L_CACHE" in result.stdout
+        and "stand-in" not in result.stdout
+    )
     assert not [p for p in (small_disk / "data").rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
@@ -183,7 +215,14 @@ def test_a_read_only_data_folder(small_disk: Path):
     code = "from d2l_helpers import standins; from pathlib import Path; import sys; standins.MAKERS['kaggle-house'](Path(sys.argv[1]))"
     with_path = os.environ | {"PYTHONPATH": str(ROOT)}
     name = subprocess.run(
-        [sys.executable, "-c", "from d2l_helpers import standins; print(standins.version('kaggle-house'))"], capture_output=True, text=True, env=with_path
+        [
+            sys.executable,
+            "-c",
+            "from d2l_helpers import standins; print(standins.version('kaggle-house'))",
+        ],
+        capture_output=True,
+        text=True,
+        env=with_path,
     )
     there = small_disk / f"kaggle-house-standin-{name.stdout.strip()}"
     there.mkdir()
@@ -191,11 +230,21 @@ def test_a_read_only_data_folder(small_disk: Path):
     subprocess.run([sys.executable, "-c", code, str(there)], check=True, env=with_path)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     code = "import d2l_helpers as d2l\nfor name in ('kaggle-house', 'fashion-mnist'):\n    try:\n        print(d2l.fetch(name).source)\n    except d2l.DataError as error:\n        print(error)\n"
-    environment = with_path | {"D2L_CACHE": str(small_disk), "D2L_DATA": "standin", "D2L_OFFLINE": "1"}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    environment = with_path | {
+        "D2L_CACHE": str(small_disk),
+        "D2L_DATA": "standin",
+        "D2L_OFFLINE": "1",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
     lines = result.stdout.splitlines()
     assert lines[1] == "standin", result.stdout + result.stderr
-    assert lines[2].startswith(f"{small_disk} cannot be written (") and "Read-only file system" in lines[2] and "D2L_CACHE" in lines[2]
+    assert (
+        lines[2].startswith(f"{small_disk} cannot be written (")
+        and "Read-only file system" in lines[2]
+        and "D2L_CACHE" in lines[2]
+    )
 
 
 if __name__ == "__main__":

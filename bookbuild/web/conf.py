@@ -49,7 +49,12 @@ html_use_index = False
 html_domain_indices = False
 html_permalinks_icon = "#"
 html_sidebars = {"**": ["book-brand.html", "book-search.html", "book-nav.html"]}
-html_context = {"default_mode": "auto", "book_parts": _book["parts"], "book_licences": _book["licences"], "author_line": _book["author"]}
+html_context = {
+    "default_mode": "auto",
+    "book_parts": _book["parts"],
+    "book_licences": _book["licences"],
+    "author_line": _book["author"],
+}
 html_theme_options = {
     "navbar_persistent": [],
     "article_header_start": ["toggle-primary-sidebar.html", "book-crumb.html"],
