@@ -2,118 +2,136 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
 
-from . import export, lint, pair
+from . import export, lint, outputs, pair
 from .book import Book, BookError, Section
-from .run import Result, run
+from .record import PROFILES
+from .run import Result, build_folder, run, write_record
 from .store import write_text
 
 
-def static_problems(book: Book) -> list[str]:
-    """Faults that need no run."""
-    problems = lint.problems(book)
+def static_problems(book: Book, sections: list[Section] | None = None) -> list[str]:
+    """Faults that need no run; of the whole book, or of some sections and what is generated from them."""
+    problems = lint.problems(book, sections)
     try:
         problems += export.stale(book)
     except BookError as error:
         problems.append(str(error))
-    return problems + pair.stale(book)
+    return problems + pair.stale(book, sections)
 
 
 def check(
-    book: Book, sections: list[Section], profile: str, fresh: bool, scheduler: str | None = None
+    book: Book,
+    sections: list[Section],
+    profile: str,
+    fresh: bool,
+    scheduler: str | None = None,
+    allow_standin: bool = False,
 ) -> int:
     """Run what is not current (all with `fresh`), compare, report; returns the exit status."""
-    problems = static_problems(book)
+    problems = static_problems(book, None if len(sections) == len(book.notebooks) else sections)
     results = run(book, sections, profile, fresh, scheduler)
     problems += [r.message for r in results if not r.ok]
     for result in results:
         if result.notebook is not None:
-            problems += lint.missing_alt(result.section, result.notebook) + lint.private_outputs(
-                result.section, result.notebook, book.root
-            )
-    status = compare(book, [r for r in results if r.ok]) if profile == "cpu" else 0
+            problems += outputs.problems(result.section, result.notebook, book.root)
+    status, skipped = 0, 0
+    if PROFILES[profile].stored:
+        good = [r for r in results if r.ok]
+        problems += lost_checks(good)
+        status, skipped = compare(book, good)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
-    good = not problems and status == 0
-    print(
-        f"check: {len(sections)} notebooks, profile {profile}: {'good' if good else 'FAILED'}",
-        flush=True,
-    )
-    return 0 if good else 1
+    if skipped:
+        what = f"{skipped} of {len(results)} notebooks not compared (stand-in data)"
+        print(f"check: {what}" if allow_standin else f"error: {what}; get the data (make doctor "
+              "says what is missing), or pass --allow-standin.")  # fmt: skip
+    passed = not problems and status == 0 and (allow_standin or not skipped)
+    verdict = "good" if passed else "FAILED"
+    print(f"check: {len(sections)} notebooks, profile {profile}: {verdict}", flush=True)
+    return 0 if passed else 1
 
 
-def compare(book: Book, results: list[Result]) -> int:
-    """Compare the executed copies with the committed notebooks, through nbval."""
-    folder, files = book.root / "build" / "executed", []
+def lost_checks(results: Iterable[Result]) -> list[str]:
+    """Checks that the stored run passed and this one did not reach; the data do not matter."""
+    found = []
+    for result in results:
+        accepted = pair.stored_run(result.section, pair.committed(result.section))
+        lost = [c for c in accepted.checks if c not in result.run.checks] if accepted else []
+        if lost:
+            names = ", ".join(f"{result.section.id}-{number}" for number in lost)
+            found.append(f"{result.section.name}: the stored run passed {names}, this one did not.")
+    return found
+
+
+def compare(book: Book, results: list[Result]) -> tuple[int, int]:
+    """Compare the executed copies with the committed notebooks, through nbval.
+
+    Returns the exit status, and how many notebooks were not compared because the data were stand-ins.
+    """
+    folder, files, skipped = build_folder(book) / "executed", [], 0
     for result in results:
         stored = pair.committed(result.section)
         if stored is None:
             continue  # reported as missing
-        made_with = (stored.metadata.get("bookbuild") or {}).get("data")
-        if made_with and made_with != result.source:
+        source = pair.stored_source(stored)
+        if source and source != result.run.source:
+            skipped += 1
+            cells = result.run.compared
+            reason = {**result.run.uncompared, "stand-in data": cells}
+            write_record(book, result.section, result.run.but(compared=0, uncompared=reason))
             print(
-                f"{result.section.id}: the stored outputs are of {made_with} data, this run had {result.source} data: checks ran, outputs are not compared."
+                f"{result.section.id}: the stored outputs are of {source} data, this run had "
+                f"{result.run.source} data: checks ran, outputs are not compared."
             )
             continue
         assert result.notebook is not None
-        write_text(
-            folder / result.section.ipynb.relative_to(book.root), nbformat.writes(result.notebook)
-        )
+        copy = folder / result.section.ipynb.relative_to(book.root)
+        write_text(copy, nbformat.writes(result.notebook))
         files.append(str(result.section.ipynb))
-    if not files:
-        return 0
-    return replay(book.root, files, folder)
+    return (replay(book.root, files, folder) if files else 0), skipped
 
 
 def replay(root: Path, files: list[str], executed: Path) -> int:
     """pytest with nbval on the committed notebooks, comparing executed copies."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "bookbuild.nbval_plugin",
-        "--nbval",
-        "--nbval-executed",
-        str(executed),
-        "--book-root",
-        str(root),
-    ]
-    options = [
-        "-q",
-        "--no-header",
-        "--color=no",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "addopts=",
-        "--rootdir",
-        str(root),
-    ]
-    return subprocess.run([*command, *options, *files], cwd=root).returncode
+    command = [sys.executable, "-m", "pytest", "-p", "bookbuild.nbval_plugin", "--nbval"]
+    command += ["--nbval-executed", str(executed), "--book-root", str(root)]
+    command += ["-q", "--no-header", "--color=no", "-p", "no:cacheprovider", "-o", "addopts="]
+    return subprocess.run([*command, "--rootdir", str(root), *files], cwd=root).returncode
 
 
-def accept(book: Book, sections: list[Section], profile_results: list[Result]) -> list[Path]:
-    """Take the outputs of these results as the new reference."""
-    changed = []
-    for result in profile_results:
+def accept(book: Book, results: list[Result]) -> tuple[list[Path], list[str]]:
+    """Take the outputs of these results as the new reference; returns what was written, and what was not and why.
+
+    What ran well is kept whatever happened to another section. Outputs of real data are never replaced by
+    those of a stand-in, and equal outputs of the same code keep their record.
+    """
+    written, refused = [], []
+    for result in results:
+        section = result.section
         if result.notebook is None:
-            raise BookError(
-                f"{result.message}\n{result.section.id} did not run; its stored outputs stay as they are."
+            refused.append(f"{result.message}\n  {section.id} did not run; its outputs stay.")
+            continue
+        try:
+            existing = pair.committed(section)
+            if existing is not None:
+                pair.updated(section, existing)  # raises where it was edited by hand
+        except BookError as error:
+            refused.append(str(error))
+            continue
+        if existing is not None and pair.stored_source(existing) == "real" != result.run.source:
+            refused.append(
+                f"{section.name}: the stored outputs are of real data, this run had stand-ins; they "
+                "stay. Get the data (make doctor says what is missing)."
             )
-        existing = pair.committed(result.section)
-        if existing is not None and pair.hand_edited(result.section, existing):
-            pair.updated(result.section, existing)  # raises, and says what to do
-        text = pair.text_of(
-            pair.reference(result.section, result.notebook, result.key, result.source)
-        )
-        if (
-            not result.section.ipynb.exists()
-            or result.section.ipynb.read_text(encoding="utf-8") != text
-        ):
-            write_text(result.section.ipynb, text)
-            changed.append(result.section.ipynb)
-    return changed
+            continue
+        text = pair.text_of(pair.reference(section, result.notebook, result.run))
+        old = section.ipynb.read_text(encoding="utf-8") if section.ipynb.exists() else ""
+        if old != text:
+            write_text(section.ipynb, text)
+            written.append(section.ipynb)
+    return written, refused

@@ -4,24 +4,30 @@ import argparse
 import errno
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 from . import check, export, pair
 from .book import Book, BookError, Section
-from .run import Result, run, shard, store_of
+from .pool import shard
+from .record import PROFILES
+from .run import Planner, Result, build_folder, run, store_of
 from .store import sweep
+
+STORE_MB = 2000  # of executed notebooks; BOOK_STORE_MB
 
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         book = Book(args.root)
+        build = build_folder(book)
         sweep(
             book.root / "book",
             book.root / export.PACKAGE,
             store_of(book).folder,
-            book.root / "build" / "records",
-            book.root / "build" / "failed",
+            build / "records",
+            build / "failed",
         )
         return int(args.function(book, args))
     except BookError as error:
@@ -30,12 +36,19 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
-        print(f"error: {error.filename or args.verb}: {error.strerror}. What had finished is kept; make room or name another folder for\n"
-              "  executed notebooks (BOOK_STORE), data (D2L_CACHE) or scratch files (TMPDIR), and start again.", file=sys.stderr)  # fmt: skip
+        print(
+            f"error: {error.filename or args.verb}: {error.strerror}. What had finished is kept; "
+            "make room or name another folder for\n  what is built (BOOK_BUILD), executed notebooks "
+            "(BOOK_STORE), data (D2L_CACHE) or scratch files (TMPDIR), and start again.",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("interrupted; what had finished is kept.", file=sys.stderr)
         return 130
+
+
+Verb = Callable[[Book, argparse.Namespace], int]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,35 +56,50 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", help="root of the book (default: the folder of this package)")
     verbs = parser.add_subparsers(dest="verb", required=True)
 
-    def verb(name: str, function: Any, text: str, *options: str) -> argparse.ArgumentParser:
+    def verb(name: str, function: Verb, text: str, options: str = "") -> argparse.ArgumentParser:
+        """A verb with just those options that it honours."""
         sub = verbs.add_parser(name, help=text, description=text)
         sub.set_defaults(function=function)
-        sub.add_argument(
-            "sections", nargs="*", help="3.4, a chapter (3), or a path; all without it"
-        )
-        if "run" in options:
-            sub.add_argument("--profile", default="cpu", choices=("cpu", "gpu", "smoke"))
+        offered = options.split()
+        if "sections" in offered:
             sub.add_argument(
-                "--fresh",
-                action="store_true",
-                default=os.environ.get("FRESH") == "1",
-                help="run everything anew",
+                "sections", nargs="*", help="3.4, a chapter (3), or a path; all without it"
             )
+        if "profile" in offered:
+            sub.add_argument("--profile", default="cpu", choices=tuple(PROFILES))
+        if "run" in offered:
+            fresh = os.environ.get("FRESH") == "1"
+            sub.add_argument("--fresh", action="store_true", default=fresh, help="run all anew")
             sub.add_argument("--scheduler", help="address of a Dask scheduler, tcp://host:port")
+        if "shard" in offered:
             sub.add_argument("--shard", help="i/n: the i-th of n parts of the list")
         return sub
 
-    verb("pair", _pair, "bring .ipynb files and exported modules up to their sources")
+    verb("pair", _pair, "bring .ipynb files and exported modules up to their sources", "sections")
     verb("export", _export, "write d2l_helpers/chapters from the export cells")
-    verb("run", _run, "execute what is out of date", "run")
-    verb("check", _check, "execute what is out of date and compare with the stored outputs", "run")
-    verb("accept", _accept, "take the outputs of the current code as the stored ones", "run")
-    verb("build", _build, "pair, run, and build the site", "run")
-    verb("site", _build, "the same as build", "run")
-    verb("from-notebook", _from_notebook, "bring an edit made in an .ipynb into its .py")
+    verb("run", _run, "execute what is out of date", "sections profile run shard")
+    checks = verb(
+        "check",
+        _check,
+        "execute what is out of date and compare with the stored outputs",
+        "sections profile run shard",
+    )
+    checks.add_argument(
+        "--allow-standin",
+        action="store_true",
+        help="pass although outputs of stand-in data could not be compared with those of real data",
+    )
+    text = "take the outputs of the current code as the stored ones"
+    verb("accept", _accept, text, "sections run")
+    verb("build", _build, "pair, run, and build the site", "sections run")
+    notebooks = verb("from-notebook", _from_notebook, "bring an edit of an .ipynb into its .py")
+    notebooks.add_argument("sections", nargs="+", help="3.4, a chapter (3), or a path")
     verb("lab", _lab, "open JupyterLab on the book")
-    verb("merge-store", _merge, "take over the entries of other store folders (given as arguments)")
-    verb("status", _status, "checks planned, marked and exercises for each section")
+    merge = verb("merge-store", _merge, "take over the entries of other store folders")
+    merge.add_argument("folders", nargs="+", type=Path)
+    verb("prune", _prune, "remove executed notebooks that belong to no current code")
+    text = "checks planned, marked and exercises for each section"
+    verb("status", _status, text, "sections")
     return parser
 
 
@@ -79,21 +107,30 @@ def _selected(book: Book, args: argparse.Namespace) -> list[Section]:
     return shard(book.select(args.sections), getattr(args, "shard", None))
 
 
+def _tell(book: Book, what: str, paths: list[Path]) -> None:
+    for path in paths:
+        print(f"{what} {path.relative_to(book.root).as_posix()}")
+
+
 def _export(book: Book, args: argparse.Namespace) -> int:
-    for path in export.write(book):
-        print(f"wrote {path.relative_to(book.root).as_posix()}")
+    _tell(book, "wrote", export.write(book))
     return 0
 
 
 def _pair(book: Book, args: argparse.Namespace) -> int:
-    for path in export.write(book) + pair.write(book):
-        print(f"wrote {path.relative_to(book.root).as_posix()}")
+    _tell(book, "wrote", export.write(book) + pair.write(book, book.select(args.sections)))
     return 0
 
 
 def _results(book: Book, args: argparse.Namespace) -> list[Result]:
     export.write(book)
-    return run(book, _selected(book, args), args.profile, args.fresh, args.scheduler)
+    results = run(
+        book, _selected(book, args), getattr(args, "profile", "cpu"), args.fresh, args.scheduler
+    )
+    limit = float(os.environ.get("BOOK_STORE_MB", STORE_MB))
+    keep = {r.run.key for r in results}
+    store_of(book).prune(keep, limit)
+    return results
 
 
 def _run(book: Book, args: argparse.Namespace) -> int:
@@ -101,70 +138,78 @@ def _run(book: Book, args: argparse.Namespace) -> int:
 
 
 def _check(book: Book, args: argparse.Namespace) -> int:
-    return check.check(book, _selected(book, args), args.profile, args.fresh, args.scheduler)
+    return check.check(
+        book,
+        _selected(book, args),
+        args.profile,
+        args.fresh,
+        args.scheduler,
+        args.allow_standin,
+    )
 
 
 def _accept(book: Book, args: argparse.Namespace) -> int:
-    if args.profile != "cpu":
-        raise BookError(f"--profile {args.profile}: stored outputs are those of the cpu profile.")
-    results = _results(book, args)
-    for path in check.accept(book, [r.section for r in results], results):
-        print(f"stored {path.relative_to(book.root).as_posix()}")
-    return 0
+    written, refused = check.accept(book, _results(book, args))
+    _tell(book, "stored", written)
+    for problem in refused:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if refused else 0
 
 
 def _build(book: Book, args: argparse.Namespace) -> int:
     from . import site
 
-    _pair(book, args)
-    wanted = {s.id for s in _selected(book, args)}
-    results = run(
-        book,
-        book.notebooks if not args.sections else [s for s in book.notebooks if s.id in wanted],
-        "cpu",
-        args.fresh,
-        args.scheduler,
-    )
+    wanted = book.select(args.sections)
+    _tell(book, "wrote", export.write(book) + pair.write(book, wanted))
+    results = {r.section.id: r for r in run(book, wanted, "cpu", args.fresh, args.scheduler)}
+    planner = Planner(book, "cpu")
+    for section in book.notebooks:  # pages that were not asked for show what there is of them
+        if section.id not in results:
+            result = planner.current(section)
+            results[section.id] = result if result.ok else _as_committed(section, result)
     executed = {
-        r.section.id: pair.merge(r.section, r.notebook) for r in results if r.notebook is not None
+        number: pair.merge(r.section, r.notebook)
+        for number, r in results.items()
+        if r.notebook is not None
     }
-    records = {r.section.id: r.record for r in results}
-    for section in book.notebooks:  # pages that were not asked for keep the outputs they have
-        notebook = pair.committed(section)
-        if section.id not in executed and section.id not in records and notebook is not None:
-            executed[section.id] = pair.updated(section, notebook)
-            records[section.id] = {
-                "section": section.id,
-                "status": "stored",
-                "checks": section.marked_checks,
-            }
-    problems = [r.message for r in results if not r.ok] + site.build(
-        book, executed, records, book.root / "build" / "html"
-    )
+    runs = {number: r.run for number, r in results.items() if r.run.status != "planned"}
+    problems = [r.message for r in results.values() if r.run.error]
+    problems += site.build(book, executed, runs, build_folder(book) / "html")
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     if not problems:
-        print(f"site: {(book.root / 'build' / 'html' / 'index.html').as_uri()}")
+        print(f"site: {(build_folder(book) / 'html' / 'index.html').as_uri()}")
     return 1 if problems else 0
 
 
+def _as_committed(section: Section, planned: Result) -> Result:
+    """The committed outputs of a section whose code has changed since; cells that changed have none."""
+    notebook = pair.committed(section)
+    accepted = pair.stored_run(section, notebook)
+    if notebook is None or accepted is None:
+        return planned
+    return Result(section, accepted, pair.updated(section, notebook))
+
+
 def _from_notebook(book: Book, args: argparse.Namespace) -> int:
-    if not args.sections:
-        raise BookError(
-            "from-notebook needs a section, for example: python -m bookbuild from-notebook 3.4"
-        )
     for section in book.select(args.sections):
-        print(f"wrote {pair.from_notebook(section).relative_to(book.root).as_posix()}")
+        _tell(book, "wrote", [pair.from_notebook(section)])
     return _pair(Book(book.root), args)
 
 
 def _merge(book: Book, args: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    for folder in args.sections:
-        if not Path(folder).is_dir():
+    for folder in args.folders:
+        if not folder.is_dir():
             raise BookError(f"{folder}: no such folder.")
-        print(f"{folder}: {store_of(book).merge(Path(folder))} entries taken over")
+        print(f"{folder}: {store_of(book).merge(folder)} entries taken over")
+    return 0
+
+
+def _prune(book: Book, args: argparse.Namespace) -> int:
+    planners = [Planner(book, profile) for profile in PROFILES]
+    keep = {planner.planned(s).key for planner in planners for s in book.notebooks}
+    gone, left = store_of(book).prune(keep, 0)
+    print(f"store: {gone} files removed, {left:.0f} MB of current outputs left")
     return 0
 
 
@@ -177,15 +222,16 @@ def _lab(book: Book, args: argparse.Namespace) -> int:
 def _status(book: Book, args: argparse.Namespace) -> int:
     from .lint import EXERCISE, prose
 
+    wanted = {s.id for s in book.select(args.sections)} if args.sections else None
     print(f"{'section':<8} {'there':<6} {'checks':>8} {'exercises':>10}  title")
     for section in book.planned:
-        asked = (
-            len({e for _, text in prose(section) for e in EXERCISE.findall(text)})
-            if section.exists
-            else 0
-        )
+        if wanted is not None and section.id not in wanted:
+            continue
+        texts = [text for _, text in prose(section)] if section.exists else []
+        asked = len({e for text in texts for e in EXERCISE.findall(text)})
         marked = len(section.marked_checks) if section.exists else 0
         print(
-            f"{section.id:<8} {'yes' if section.exists else '-':<6} {marked:>4}/{section.checks:<3} {asked:>6}/{section.exercises:<3}  {section.title}"
+            f"{section.id:<8} {'yes' if section.exists else '-':<6} {marked:>4}/{section.checks:<3} "
+            f"{asked:>6}/{section.exercises:<3}  {section.title}"
         )
     return 0

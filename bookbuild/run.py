@@ -1,57 +1,33 @@
 """Run what is out of date: two notebooks side by side, longest first, each result kept as soon as it is there."""
 
-import contextlib
-import io
 import json
 import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from multiprocessing import get_context
+from collections.abc import Callable
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
 from . import keys, pair
 from .book import Book, BookError, Section, checks_in
-from .execute import Job, Outcome, end_with, execute
+from .execute import Job, execute
+from .pool import Progress, executor, workers
+from .record import LIMITS, PROFILES, Fault, Run
 from .store import Store, write_text
 
-DEFAULTS: dict[str, dict[str, float]] = {
-    "cpu": {"seconds": 180, "cell_seconds": 120, "memory_mb": 2048},
-    "smoke": {"seconds": 90, "cell_seconds": 60, "memory_mb": 2048},
-    "gpu": {"seconds": 1800, "cell_seconds": 1200, "memory_mb": 32768},
-}
-WORKERS = 2
 
-
-@dataclass
-class Plan:
-    """What a run has to do for one section."""
-
-    section: Section
-    profile: str
-    source: str  # real | standin
-    key: str
-    stored: NotebookNode | None  # executed already, under this key
-
-
-@dataclass
+@dataclass(frozen=True)
 class Result:
-    """A section after a run: its executed notebook, or why there is none."""
+    """A section and its run; the notebook with outputs where the run was good."""
 
     section: Section
-    key: str
-    source: str
-    notebook: NotebookNode | None
-    record: dict[str, Any] = field(default_factory=dict)
+    run: Run
+    notebook: NotebookNode | None = None
 
     @property
     def ok(self) -> bool:
@@ -59,155 +35,137 @@ class Result:
 
     @property
     def message(self) -> str:
-        error = self.record.get("error")
-        if not error:
-            return ""
-        return f"{self.section.where(error['cell'], error['line'])}: {error['message']}"
+        """Where and why it failed, with the file; empty for a good run."""
+        fault = self.run.error
+        return f"{self.section.where(fault.cell, fault.line)}: {fault.message}" if fault else ""
+
+
+def build_folder(book: Book) -> Path:
+    """Folder for everything that can be made again: BOOK_BUILD, else `build/`."""
+    return Path(os.environ.get("BOOK_BUILD") or book.root / "build").resolve()
 
 
 def store_of(book: Book) -> Store:
     return Store(Path(os.environ.get("BOOK_STORE") or book.root / "store"))
 
 
-def data_source(section: Section) -> str:
-    """Fetch the data sets of a section once, before any notebook needs them: `real`, or `standin` if one is."""
-    from d2l_helpers import data
+class Planner:
+    """Knows what a run of each section would be; sources and data are read once."""
 
-    names = section.settings.get("data") or []
-    sources = set()
-    for name in names:
+    def __init__(self, book: Book, profile: str):
+        self.book, self.profile = book, profile
+        self.stamps = _stamps(book)
+        self.sources = keys.Sources(book.root)
+        self.data: dict[str, str] = {}
+
+    def planned(self, section: Section) -> Run:
+        source = self.source(section)
+        key = keys.key(section, self.profile, source, self.sources)
+        return Run(section.id, self.profile, key=key, source=source)
+
+    def source(self, section: Section) -> str:
+        """Fetch the data sets of a section before a notebook needs them: `real`, or `standin` if one is."""
+        from d2l_helpers import data
+
+        for name in section.settings.get("data") or []:
+            if name in self.data:
+                continue
+            try:
+                self.data[name] = data.fetch(name).source
+            except data.DataError as error:
+                lines = enumerate(section.text.splitlines(), 1)
+                line = next((i for i, text in lines if text.startswith("#     data:")), 1)
+                raise BookError(f"{section.name}:{line} (header): {error}") from error
+        used = {self.data[name] for name in section.settings.get("data") or []}
+        return "standin" if "standin" in used else "real"
+
+    def current(self, section: Section) -> Result:
+        """What the store or the committed notebook holds for a section as it is now, or only the plan."""
+        run = self.planned(section)
+        stored = store_of(self.book).get(run.key)
+        known = Run.from_json(stored.metadata.get("run")) if stored is not None else None
+        if known is not None:
+            return Result(section, known, stored)
+        if PROFILES[self.profile].stored:
+            notebook = pair.committed(section)
+            accepted = pair.stored_run(section, notebook)
+            if accepted is not None and accepted.key == run.key:
+                return Result(section, accepted, notebook)
+        return Result(section, run)
+
+    def moved(self, section: Section, run: Run) -> tuple[str, list[str]]:
+        """The key as the files are now, and the files of the package that changed since the plan."""
+        now = _stamps(self.book)
+        changed = {p for p in self.stamps | now if self.stamps.get(p) != now.get(p)}
+        if not changed:
+            return run.key, []
+        names = sorted(p.relative_to(self.book.root).as_posix() for p in changed)
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                sources.add(data.fetch(name).source)
-        except data.DataError as error:
-            line = next(
-                (
-                    i
-                    for i, text in enumerate(section.text.splitlines(), 1)
-                    if text.startswith("#     data:")
-                ),
-                1,
-            )
-            raise BookError(f"{section.name}:{line} (header): {error}") from error
-    return "standin" if "standin" in sources else "real"
+            fresh = next(s for s in Book(self.book.root).notebooks if s.id == section.id)
+            sources = keys.Sources(self.book.root)
+            key = keys.key(fresh, run.profile, run.source, sources)
+            cells = [cell.source for _, cell in section.code_cells()]
+            used = {label.split(":")[0] for label in self.sources.reached(cells)}
+        except (BookError, StopIteration, SyntaxError):
+            return "", names
+        package = self.book.root / keys.PACKAGE
+        files = {package / Path(*module.split(".")).with_suffix(".py") for module in used}
+        inside = [p for p in changed & files if p in self.stamps]
+        return key, sorted(p.relative_to(self.book.root).as_posix() for p in inside)
 
 
-def plan(book: Book, sections: list[Section], profile: str, fresh: bool) -> list[Plan]:
-    """Keys of the sections, and what the store or the committed notebook holds under them."""
-    sources, store, plans = keys.Sources(book.root), store_of(book), []
-    for section in sections:
-        source = data_source(section)
-        key = keys.key(section, profile, source, sources)
-        stored = None
-        if not fresh:
-            stored = store.get(key)
-            notebook = pair.committed(section) if stored is None and profile == "cpu" else None
-            if notebook is not None and pair.stored_key(notebook) == key:
-                stored = notebook
-        plans.append(Plan(section, profile, source, key, stored))
-    return plans
+def _stamps(book: Book) -> dict[Path, int]:
+    """When each file that outputs may depend on was written."""
+    files = [*(book.root / keys.PACKAGE).rglob("*.py"), *(s.path for s in book.notebooks)]
+    return {path: path.stat().st_mtime_ns for path in files}
 
 
-def job_of(book: Book, item: Plan) -> Job:
-    section = item.section
-    limits = {
-        **DEFAULTS[item.profile],
-        **book.settings.get("limits", {}),
-        **(section.settings.get("limits") or {}),
-    }
+def limits(book: Book, section: Section, profile: str) -> dict[str, float]:
+    """The limits of a profile, as pyproject.toml and the section's header change them."""
+    chosen = {name: float(getattr(PROFILES[profile], name)) for name in LIMITS}
+    for where, values in (
+        ("pyproject.toml: [tool.bookbuild]", book.settings.get("limits")),
+        (section.name, section.settings.get("limits")),
+    ):
+        for name, own in (values or {}).items():
+            if name not in PROFILES or not isinstance(own, dict) or set(own) - set(LIMITS):
+                raise BookError(
+                    f"{where}: limits: {name}: {own!r} is not understood; write for example "
+                    f"limits: {{gpu: {{seconds: 600}}}} with {', '.join(LIMITS)} for each of "
+                    f"{', '.join(PROFILES)}."
+                )
+            if name == profile:
+                chosen |= {key: float(value) for key, value in own.items()}
+    return chosen
+
+
+def job_of(book: Book, section: Section, run: Run) -> Job:
+    """The job that a planned run is for a worker."""
+    limit = limits(book, section, run.profile)
     patience = float(os.environ.get("BOOK_PATIENCE", "1"))  # a slow or busy machine
+    threads = os.environ.get("BOOK_THREADS", "1")
     environment = {
-        "OMP_NUM_THREADS": os.environ.get("BOOK_THREADS", "1"),
-        "MKL_NUM_THREADS": os.environ.get("BOOK_THREADS", "1"),
-        "D2L_DATA": item.source,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "D2L_DATA": run.source,
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": str(book.root),
+        "MPLCONFIGDIR": str(build_folder(book) / "matplotlib"),
     }
-    if item.profile != "gpu":
+    if not PROFILES[run.profile].any_device:
         environment["D2L_DEVICE"] = "cpu"
     return Job(
-        section.id, nbformat.writes(section.notebook), section.profile(item.profile), str(section.path.parent), environment,
-        patience * limits["seconds"], patience * limits["cell_seconds"], limits["memory_mb"], tuple(section.settings.get("data") or ()),
-    )  # fmt: skip
-
-
-@contextmanager
-def executor(scheduler: str | None, profile: str) -> Iterator[Executor]:
-    """A local pool, or the workers of a Dask cluster (`tcp://host:port`) behind the same interface."""
-    if scheduler:
-        from distributed import Client
-
-        with Client(scheduler, set_as_default=False) as client:
-            yield client.get_executor(
-                pure=False, retries=1, **({"resources": {"GPU": 1}} if profile == "gpu" else {})
-            )
-        return
-    workers = 1 if profile == "gpu" else int(os.environ.get("BOOK_WORKERS", WORKERS))
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)
-    ) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-class Progress:
-    """A line for each finished notebook; on a terminal a live line with what runs and what is left."""
-
-    def __init__(self, names: list[str], expected: dict[str, float], workers: int):
-        self.left, self.expected, self.workers = list(names), expected, workers
-        self.total, self.begin = len(names), time.monotonic()
-        self.live = None
-        if sys.stdout.isatty():
-            from rich.live import Live
-
-            self.live = Live(get_renderable=self.line, refresh_per_second=2, transient=True)
-
-    def remaining(self) -> float | None:
-        """Seconds that the notebooks left took last time, spread over the workers; None if unknown."""
-        known = [self.expected[name] for name in self.left if name in self.expected]
-        return sum(known) / self.workers if known or not self.left else None
-
-    def line(self) -> str:
-        left = self.remaining()
-        estimate = f", about {left:.0f} s left" if left else ""
-        running = ", ".join(self.left[: self.workers])
-        return f"{self.total - len(self.left)}/{self.total} done, running {running}, {time.monotonic() - self.begin:.0f} s{estimate}"
-
-    def finished(self, name: str, what: str) -> None:
-        self.left.remove(name)
-        left = self.remaining()
-        estimate = f", about {left:.0f} s left" if left and self.left else ""
-        print(
-            f"[{self.total - len(self.left)}/{self.total}] {what}, {time.monotonic() - self.begin:.0f} s elapsed{estimate}",
-            flush=True,
-        )
-
-    def __enter__(self) -> "Progress":
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
-
-
-def shard(sections: list[Section], which: str | None) -> list[Section]:
-    """Part `i/n` of the sorted list, for a CI matrix."""
-    if not which:
-        return sections
-    try:
-        part, count = (int(x) for x in which.split("/"))
-        if not 1 <= part <= count:
-            raise ValueError
-    except ValueError:
-        raise BookError(
-            f"--shard {which!r}: write i/n with 1 <= i <= n, for example 2/4."
-        ) from None
-    return sections[part - 1 :: count]
+        run,
+        nbformat.writes(section.notebook),
+        section.profile(run.profile),
+        str(section.path.parent),
+        environment,
+        patience * limit["seconds"],
+        patience * limit["cell_seconds"],
+        limit["memory_mb"],
+        keys.versions(),
+        tuple(section.settings.get("data") or ()),
+    )
 
 
 def run(
@@ -219,134 +177,118 @@ def run(
     say: Callable[[str], None] = print,
 ) -> list[Result]:
     """Execute the sections that have no current outputs; returns a result for every one, in order."""
-    plans = plan(book, sections, profile, fresh)
-    store = store_of(book)
-    results = {p.section.id: _stored(p) for p in plans if p.stored is not None}
-    todo = [p for p in plans if p.stored is None]
+    planner = Planner(book, profile)
+    results = {
+        s.id: Result(s, planner.planned(s)) if fresh else planner.current(s) for s in sections
+    }
+    todo = [result for result in results.values() if not result.ok]
     if not todo:
-        say(f"run: nothing to do, {len(plans)} notebooks are current.")
-        return [results[p.section.id] for p in plans]
-    past = {name: float(str(record.get("seconds", 0))) for name, record in store.records().items()}
-    todo.sort(key=lambda p: -past.get(p.section.id, float("inf")))
+        say(f"run: nothing to do, {len(results)} notebooks are current.")
+        return list(results.values())
+    past = past_seconds(book, profile)
+    todo.sort(key=lambda r: -past.get(r.section.id, float("inf")))
     if os.environ.get("BOOK_ORDER"):  # a seed: no notebook may rely on another one that ran before
         random.Random(os.environ["BOOK_ORDER"]).shuffle(todo)
-    workers = 1 if profile == "gpu" else int(os.environ.get("BOOK_WORKERS", WORKERS))
-    begin = time.monotonic()
+    names, begin = [r.section.id for r in todo], time.monotonic()
     with (
         executor(scheduler, profile) as pool,
-        Progress([p.section.id for p in todo], past, workers) as progress,
+        Progress(names, past, workers(profile)) as progress,
     ):
-        futures: dict[Future[Outcome], Plan] = {
-            pool.submit(execute, job_of(book, p)): p for p in todo
-        }
+        futures = {pool.submit(execute, job_of(book, r.section, r.run)): r for r in todo}
         for future in as_completed(futures):
-            item = futures[future]
-            result = _finish(book, item, future, store)
-            results[item.section.id] = result
+            result = _finish(planner, futures[future], future)
+            section, done = result.section, result.run
+            results[section.id] = result
             mark = "ok    " if result.ok else "FAILED"
-            seconds, peak = result.record.get("seconds", 0.0), result.record.get("peak_mb", 0.0)
-            progress.finished(
-                item.section.id,
-                f"{mark} {item.section.id} {item.section.title} {seconds:.1f} s, {peak:.0f} MB",
-            )
+            cost = f"{done.seconds:.1f} s, {done.peak_mb} MB"
+            progress.finished(section.id, f"{mark} {section.id} {section.title} {cost}")
             if not result.ok:
-                _report(book, result)
-    say(summary([results[p.section.id] for p in plans], time.monotonic() - begin))
-    return [results[p.section.id] for p in plans]
+                report(book, result)
+    say(summary(list(results.values()), time.monotonic() - begin))
+    return list(results.values())
 
 
-def _stored(item: Plan) -> Result:
-    assert item.stored is not None
-    record = dict(
-        item.stored.metadata.get("record")
-        or {
-            "section": item.section.id,
-            "status": "stored",
-            "profile": item.profile,
-            "device": "cpu",
-        }
-    )
-    record.setdefault("checks", item.section.marked_checks)
-    record.setdefault(
-        "data",
-        [{"name": n, "source": item.source} for n in item.section.settings.get("data") or []],
-    )
-    return Result(item.section, item.key, item.source, item.stored, record)
+def past_seconds(book: Book, profile: str) -> dict[str, float]:
+    """How long each section took last time: from the records here, else from the committed notebooks."""
+    past = {}
+    for section in book.notebooks:
+        path = record_path(book, profile, section)
+        try:
+            known = Run.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            known = pair.stored_run(section, pair.committed(section))
+        if known is not None and known.seconds:
+            past[section.id] = known.seconds
+    return past
 
 
-def _finish(book: Book, item: Plan, future: "Future[Outcome]", store: Store) -> Result:
+def record_path(book: Book, profile: str, section: Section) -> Path:
+    return build_folder(book) / "records" / profile / f"{section.id}.json"
+
+
+def _finish(planner: Planner, planned: Result, future: "Future[tuple[Run, str]]") -> Result:
+    """Check what a worker gave, keep it, and write its record."""
+    book, section = planner.book, planned.section
     try:
-        outcome = future.result()
+        run, text = future.result()
     except Exception as error:  # the worker itself ended
-        outcome = Outcome(item.section.id, "failed", nbformat.writes(item.section.notebook), 0.0, 0.0, error={
-            "kind": type(error).__name__, "message": f"the worker ended: {type(error).__name__}: {error}", "cell": 0, "line": 1})  # fmt: skip
-    notebook = nbformat.reads(outcome.notebook, as_version=4)
-    record = {k: v for k, v in asdict(outcome).items() if k not in ("notebook", "error")}
-    record |= {
-        "profile": item.profile,
-        "versions": keys.versions(),
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "key": item.key,
-    }
-    record["seconds"], record["peak_mb"] = round(outcome.seconds, 2), round(outcome.peak_mb)
-    done = notebook.cells[: outcome.error["cell"]] if outcome.error else notebook.cells
-    record["checks"] = checks_in(
-        "\n".join(c.source for c in done if c.cell_type == "code"), item.section.id
-    )
-    folder = book.root / "build"
-    if outcome.error:
-        record["error"] = outcome.error
-        write_text(folder / "failed" / f"{item.section.id}.ipynb", nbformat.writes(notebook))
-        _write_record(book, item, record)
-        return Result(item.section, item.key, item.source, None, record)
-    executed = pair.merge(item.section, notebook)
-    executed.metadata["record"] = record
-    store.put(item.key, executed)
-    (folder / "failed" / f"{item.section.id}.ipynb").unlink(missing_ok=True)
-    _write_record(book, item, record)
-    return Result(item.section, item.key, item.source, executed, record)
+        fault = Fault(type(error).__name__, f"the worker ended: {type(error).__name__}: {error}")
+        run, text = planned.run.but(status="failed", error=fault), nbformat.writes(section.notebook)
+    notebook = nbformat.reads(text, as_version=4)
+    key, changed = planner.moved(section, planned.run)
+    run = run.but(key_after=key)
+    if run.ok and (changed or key != run.key):
+        what = ", ".join(changed) or "a source"
+        text = f"{what} changed while it ran, so its outputs are not kept; run it again"
+        run = run.but(status="failed", error=Fault("moved", text))
+    done = notebook.cells[: run.error.cell] if run.error else notebook.cells
+    code = "\n".join(c.source for c in done if c.cell_type == "code")
+    run = run.but(checks=tuple(checks_in(code, section.id)))
+    failed = build_folder(book) / "failed" / f"{section.id}.ipynb"
+    if run.ok:
+        notebook = pair.merge(section, notebook)
+        notebook.metadata["run"] = run.to_json()
+        store_of(book).put(run.key, notebook)
+        failed.unlink(missing_ok=True)
+    else:
+        write_text(failed, nbformat.writes(notebook))
+    write_record(book, section, run)
+    return Result(section, run, notebook if run.ok else None)
 
 
-def _write_record(book: Book, item: Plan, record: dict[str, Any]) -> None:
-    write_text(
-        book.root / "build" / "records" / item.profile / f"{item.section.id}.json",
-        json.dumps(record, indent=1, ensure_ascii=False) + "\n",
-    )
+def write_record(book: Book, section: Section, run: Run) -> None:
+    text = json.dumps(run.to_json(), indent=1, ensure_ascii=False) + "\n"
+    write_text(record_path(book, run.profile, section), text)
 
 
-def _report(book: Book, result: Result) -> None:
-    error = result.record["error"]
-    source = result.section.notebook.cells[error["cell"]].source.splitlines()
-    shown = source[error["line"] - 1].strip() if 0 < error["line"] <= len(source) else ""
-    print(f"error: {result.message}", file=sys.stderr)
-    if shown:
-        print(f"    {shown}", file=sys.stderr)
-    if error.get("traceback"):
-        print(
-            "\n".join("    " + line for line in error["traceback"].splitlines()[-12:]),
-            file=sys.stderr,
-        )
-    print(
-        f"    the notebook as far as it ran: build/failed/{result.section.id}.ipynb",
-        file=sys.stderr,
-        flush=True,
-    )
+def report(book: Book, result: Result) -> None:
+    """Tell what stopped a notebook: place, line, the end of the trace, and where the rest is."""
+    fault = result.run.error
+    if fault is None:
+        return
+    cells = result.section.notebook.cells
+    source = cells[fault.cell].source.splitlines() if fault.cell < len(cells) else []
+    shown = source[fault.line - 1].strip() if 0 < fault.line <= len(source) else ""
+    lines = [f"error: {result.message}", f"    {shown}" if shown else ""]
+    lines += ["    " + line for line in fault.traceback.splitlines()[-12:]]
+    folder = build_folder(book)
+    name = folder.relative_to(book.root).as_posix() if folder.is_relative_to(book.root) else folder
+    lines += [f"    the notebook as far as it ran: {name}/failed/{result.section.id}.ipynb"]
+    print("\n".join(filter(None, lines)), file=sys.stderr, flush=True)
 
 
 def summary(results: list[Result], seconds: float) -> str:
     """A table of all results and a closing line."""
     rows = [f"{'section':<8} {'status':<7} {'seconds':>8} {'MB':>6} {'checks':>7}  data"]
     for result in results:
-        r = result.record
-        data = ", ".join(f"{d['name']} ({d['source']})" for d in r.get("data", []))
-        status = str(r.get("status", "ok"))
+        run = result.run
+        data = ", ".join(f"{used.name} ({used.source})" for used in run.data)
+        checks = f"{len(run.checks):>3}/{result.section.checks:<3}"
         rows.append(
-            f"{result.section.id:<8} {status:<7} {r.get('seconds', 0) or 0:>8.1f} {r.get('peak_mb', 0) or 0:>6.0f} "
-            f"{len(r.get('checks', [])):>3}/{result.section.checks:<3}  {data}"
+            f"{result.section.id:<8} {run.status:<7} {run.seconds:>8.1f} {run.peak_mb:>6} "
+            f"{checks}  {data}"
         )
     failed = [r.section.id for r in results if not r.ok]
-    rows.append(
-        f"{len(results) - len(failed)} of {len(results)} notebooks good, {seconds:.0f} s"
-        + (f"; failed: {', '.join(failed)}" if failed else "")
-    )
+    good = f"{len(results) - len(failed)} of {len(results)} notebooks good, {seconds:.0f} s"
+    rows.append(good + (f"; failed: {', '.join(failed)}" if failed else ""))
     return "\n".join(rows)

@@ -93,12 +93,22 @@ class Store:
                 count += 1
         return count
 
-    def records(self) -> dict[str, dict[str, object]]:
-        """Newest record of each section, for the estimate of times."""
-        newest: dict[str, dict[str, object]] = {}
-        for path in sorted(self.folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime):
-            notebook = read_notebook(path)
-            record = notebook.metadata.get("record") if notebook else None
-            if record:
-                newest[str(record["section"])] = dict(record)
-        return newest
+    def prune(self, keep: set[str], max_mb: float) -> tuple[int, float]:
+        """Remove damaged entries, and the oldest of those not in `keep` until the folder fits.
+
+        Returns how many files went and the megabytes that are left. Entries in `keep` stay in any case.
+        """
+        gone = 0
+        for path in self.folder.glob("*.damaged"):
+            path.unlink(missing_ok=True)
+            gone += 1
+        entries = sorted(self.folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime)
+        total = sum(path.stat().st_size for path in entries)
+        for path in entries:
+            if total <= max_mb * 2**20:
+                break
+            if path.stem not in keep:
+                total -= path.stat().st_size
+                path.unlink(missing_ok=True)
+                gone += 1
+        return gone, total / 2**20
