@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
+from nbformat import NotebookNode
 
 from . import export, lint, outputs, pair
 from .book import Book, BookError, Section
@@ -15,7 +16,7 @@ from .store import write_text
 
 
 def static_problems(book: Book, sections: list[Section] | None = None) -> list[str]:
-    """Faults that need no run; of the whole book, or of some sections and what is generated from them."""
+    """Faults that need no run, of the whole book or of some sections."""
     problems = lint.problems(book, sections)
     try:
         problems += export.stale(book)
@@ -71,7 +72,7 @@ def lost_checks(results: Iterable[Result]) -> list[str]:
 def compare(book: Book, results: list[Result]) -> tuple[int, int]:
     """Compare the executed copies with the committed notebooks, through nbval.
 
-    Returns the exit status, and how many notebooks were not compared because the data were stand-ins.
+    Returns the exit status, and how many notebooks were not compared for their stand-in data.
     """
     folder, files, skipped = build_folder(book) / "executed", [], 0
     for result in results:
@@ -105,10 +106,12 @@ def replay(root: Path, files: list[str], executed: Path) -> int:
 
 
 def accept(book: Book, results: list[Result]) -> tuple[list[Path], list[str]]:
-    """Take the outputs of these results as the new reference; returns what was written, and what was not and why.
+    """Take the outputs of these results as the new reference.
 
-    What ran well is kept whatever happened to another section. Outputs of real data are never replaced by
-    those of a stand-in, and equal outputs of the same code keep their record.
+    Returns what was written, and what was not with the reason.
+
+    What ran well is kept whatever happened to another section. Outputs of real data are never
+    replaced by those of a stand-in, and equal outputs of the same code keep their record.
     """
     written, refused = [], []
     for result in results:
@@ -125,13 +128,22 @@ def accept(book: Book, results: list[Result]) -> tuple[list[Path], list[str]]:
             continue
         if existing is not None and pair.stored_source(existing) == "real" != result.run.source:
             refused.append(
-                f"{section.name}: the stored outputs are of real data, this run had stand-ins; they "
-                "stay. Get the data (make doctor says what is missing)."
+                f"{section.name}: the stored outputs are of real data, this run had stand-ins; "
+                "they stay. Get the data (make doctor says what is missing)."
             )
             continue
-        text = pair.text_of(pair.reference(section, result.notebook, result.run))
+        new = pair.reference(section, result.notebook, result.run)
+        if existing is not None and _same(existing, new):
+            new.metadata["run"] = existing.metadata["run"]
+        text = pair.text_of(new)
         old = section.ipynb.read_text(encoding="utf-8") if section.ipynb.exists() else ""
         if old != text:
             write_text(section.ipynb, text)
             written.append(section.ipynb)
     return written, refused
+
+
+def _same(a: NotebookNode, b: NotebookNode) -> bool:
+    """Whether two notebooks hold the same outputs of the same code."""
+    keys = [(n.metadata.get("run") or {}).get("key") for n in (a, b)]
+    return keys[0] == keys[1] and pair.outputs_digest(a) == pair.outputs_digest(b)

@@ -1,4 +1,4 @@
-"""The verbs: `python -m bookbuild VERB [SECTION ...]`; a section is `3.4`, a chapter `3`, or a path."""
+"""The verbs: `python -m bookbuild VERB [SECTION ...]`; a section is `3.4`, `3` or a path."""
 
 import argparse
 import errno
@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(
             f"error: {error.filename or args.verb}: {error.strerror}. What had finished is kept; "
-            "make room or name another folder for\n  what is built (BOOK_BUILD), executed notebooks "
-            "(BOOK_STORE), data (D2L_CACHE) or scratch files (TMPDIR), and start again.",
+            "make room or name another folder for\n  what is built (BOOK_BUILD), executed "
+            "notebooks (BOOK_STORE), data (D2L_CACHE) or scratch files (TMPDIR), and start again.",
             file=sys.stderr,
         )
         return 1
@@ -183,7 +183,7 @@ def _build(book: Book, args: argparse.Namespace) -> int:
 
 
 def _as_committed(section: Section, planned: Result) -> Result:
-    """The committed outputs of a section whose code has changed since; cells that changed have none."""
+    """The committed outputs of a section whose code changed since; changed cells have none."""
     notebook = pair.committed(section)
     accepted = pair.stored_run(section, notebook)
     if notebook is None or accepted is None:
@@ -208,8 +208,12 @@ def _merge(book: Book, args: argparse.Namespace) -> int:
 def _prune(book: Book, args: argparse.Namespace) -> int:
     planners = [Planner(book, profile) for profile in PROFILES]
     keep = {planner.planned(s).key for planner in planners for s in book.notebooks}
-    gone, left = store_of(book).prune(keep, 0)
-    print(f"store: {gone} files removed, {left:.0f} MB of current outputs left")
+    store = store_of(book)
+    damaged = list(store.folder.glob("*.damaged"))
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    gone, left = store.prune(keep, 0)
+    print(f"store: {gone + len(damaged)} files removed, {left:.0f} MB of current outputs left")
     return 0
 
 
@@ -231,7 +235,7 @@ def _status(book: Book, args: argparse.Namespace) -> int:
         asked = len({e for text in texts for e in EXERCISE.findall(text)})
         marked = len(section.marked_checks) if section.exists else 0
         print(
-            f"{section.id:<8} {'yes' if section.exists else '-':<6} {marked:>4}/{section.checks:<3} "
-            f"{asked:>6}/{section.exercises:<3}  {section.title}"
+            f"{section.id:<8} {'yes' if section.exists else '-':<6} {marked:>4}/{section.checks:<3}"
+            f" {asked:>6}/{section.exercises:<3}  {section.title}"
         )
     return 0

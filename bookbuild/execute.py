@@ -1,4 +1,4 @@
-"""Run one notebook in its own kernel, within limits. Knows no book: it works the same in a pool and on a cluster."""
+"""Run one notebook in its own kernel, within limits. Knows no book, in a pool or on a cluster."""
 
 import contextlib
 import json
@@ -25,9 +25,9 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 CELL_LINE = re.compile(r"Cell In\[[^\]]*\], line (\d+)")
 LIMIT = re.compile(r"\d+ seconds")
 DESCRIBED = re.compile(r"^\s*(?:d2l\.)?describe\(", re.MULTILINE)
-#: glibc keeps freed pages: about half the time of a convolution on a CPU. BOOK_MALLOC=0 switches it off.
+#: glibc keeps freed pages: half the time of a convolution on a CPU. BOOK_MALLOC=0 switches it off.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
-#: What a reader's own environment must not do to outputs: another backend, silent checks, start-up code, colours.
+#: What a reader's own environment must not do to outputs: another backend, silent checks, colours.
 NEUTRAL = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYTHONOPTIMIZE": "",  # would drop every assert
@@ -58,7 +58,7 @@ class Job:
 
 
 class Watch(threading.Thread):
-    """Measures the memory of one kernel, known by a word of its command line, and ends it when it is over a limit."""
+    """Measures one kernel, known by a word of its command line, and ends it over a limit."""
 
     def __init__(self, mark: str, seconds: float, memory_mb: float):
         super().__init__(daemon=True)
@@ -98,7 +98,7 @@ class Watch(threading.Thread):
 
 
 def end_with(parent: int) -> None:
-    """In a worker of a pool: end it and its kernel when the process that started the pool is gone."""
+    """In a worker of a pool: end it and its kernel when the process that started it is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -133,6 +133,7 @@ def _environment(job: Job, scratch: Path) -> dict[str, str]:
     """What the kernel sees: nothing of a reader's own settings may reach outputs."""
     environment = {**NEUTRAL, **job.environment, "D2L_RECORD": str(scratch / "used.jsonl")}
     environment |= {"D2L_HEADLESS": "1", "IPYTHONDIR": str(scratch / "ipython")}
+    (scratch / "ipython").mkdir()
     if os.environ.get("BOOK_MALLOC") != "0":
         environment |= MALLOC
     fonts = Path(environment.get("MPLCONFIGDIR") or scratch / "matplotlib")
@@ -158,7 +159,7 @@ def _socket(scratch: Path) -> Path | None:
 
 
 def kernel_manager(folder: Path, environment: dict[str, str]) -> type:
-    """A kernel manager that knows one kernel: this interpreter, its own settings, quiet about its transport."""
+    """A kernel manager that knows one kernel: this interpreter, with settings of its own."""
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
@@ -177,7 +178,10 @@ def kernel_manager(folder: Path, environment: dict[str, str]) -> type:
 
 
 def execute(job: Job) -> tuple[Run, str]:
-    """Run a job; never raises for what the notebook does. Gives the run and the executed notebook as JSON."""
+    """Run a job; never raises for what the notebook does.
+
+    Gives the run and the executed notebook as JSON.
+    """
     import papermill
     from traitlets.config import Config
 
@@ -219,10 +223,11 @@ def execute(job: Job) -> tuple[Run, str]:
                 shutil.rmtree(socket.parent, ignore_errors=True)
         notebook = nbformat.read(target if target.exists() else source, as_version=4)
         devices, data = _used(scratch / "used.jsonl")
-        if problem or watch.reason:
-            fault = _fault(notebook, problem, watch.reason)
-        else:
-            fault = _afterthought(notebook, data, job)
+        bad = problem or watch.reason
+        fault: Fault | None
+        fault = (
+            _fault(notebook, problem, watch.reason) if bad else _afterthought(notebook, data, job)
+        )
         compared, uncompared = coverage(notebook)
         run = job.run.but(
             status="failed" if fault else "ok",
@@ -240,7 +245,7 @@ def execute(job: Job) -> tuple[Run, str]:
 
 
 def _other_versions(wanted: dict[str, str]) -> str:
-    """Packages of this interpreter that are not those of the key: a worker may be another machine."""
+    """Packages here that are not those of the key: a worker may be another machine."""
     other = []
     for name, expected in wanted.items():
         if name == "python":
@@ -302,7 +307,7 @@ def _fault(notebook: Any, problem: Exception | None, reason: str) -> Fault:
 
 
 def _afterthought(notebook: Any, data: tuple[Used, ...], job: Job) -> Fault | None:
-    """Faults of a notebook that ran: a warning that was not announced, a lost picture, undeclared data."""
+    """Faults of a notebook that ran: an unannounced warning, a lost picture, undeclared data."""
     for i, cell in enumerate(_own(notebook)):
         outputs = cell.get("outputs", [])
         for output in outputs:

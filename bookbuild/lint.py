@@ -38,7 +38,7 @@ ALIASES = {
 }
 
 
-def problems(book: Book) -> list[str]:
+def problems(book: Book, sections=None) -> list[str]:
     """Every breach of form in the book, with file and line."""
     found = [
         f"{p.relative_to(book.root).as_posix()}: book/contents.toml does not name it."

@@ -86,12 +86,31 @@ def merge(section: Section, executed: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def reference(section: Section, executed: NotebookNode, key: str, source: str) -> NotebookNode:
+def stored_run(section, notebook):  # STUB
+    from .record import Run
+
+    if notebook is None:
+        return None
+    info = notebook.metadata.get("bookbuild") or {}
+    if info.get("outputs") != outputs_digest(notebook):
+        return None
+    run = Run.from_json(notebook.metadata.get("run"))
+    if run is None and info.get("key"):
+        run = Run(section.id, "cpu", "ok", info["key"], source=info["data"])
+    return run
+
+
+def stored_source(notebook):  # STUB
+    return (notebook.metadata.get("run") or {}).get("source") or (
+        notebook.metadata.get("bookbuild") or {}
+    ).get("data")
+
+
+def reference(section, executed, run) -> NotebookNode:
     """The notebook to commit: merged, with the key of its outputs."""
     notebook = merge(section, executed)
+    notebook.metadata["run"] = run.to_json()
     notebook.metadata["bookbuild"] = {
-        "key": key,
-        "data": source,
         "source": content(notebook),
         "outputs": outputs_digest(notebook),
     }
@@ -153,6 +172,8 @@ def updated(section: Section, notebook: NotebookNode | None) -> NotebookNode:
             fresh.cells[index]["outputs"], position = old[match].outputs, match + 1
             fresh.cells[index]["execution_count"] = count
     info = dict(notebook.metadata.get("bookbuild") or {})
+    if "run" in notebook.metadata:
+        fresh.metadata["run"] = notebook.metadata["run"]
     fresh.metadata["bookbuild"] = info | {"source": content(fresh)}
     return fresh
 
@@ -161,10 +182,10 @@ def text_of(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
-def stale(book: Book) -> list[str]:
+def stale(book: Book, sections=None) -> list[str]:
     """Messages for each `.ipynb` that differs from what its source gives."""
     problems = []
-    for section in book.notebooks:
+    for section in sections or book.notebooks:
         name = section.ipynb.relative_to(book.root).as_posix()
         try:
             notebook = committed(section)

@@ -1,4 +1,4 @@
-"""Where notebooks run: a pool of this machine or the workers of a cluster, parts of the list, and the progress."""
+"""Where notebooks run, a pool of this machine or the workers of a cluster, and the progress."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ def workers(profile: str) -> int:
 
 @contextmanager
 def executor(scheduler: str | None, profile: str) -> Iterator[Executor]:
-    """A local pool, or the workers of a Dask cluster (`tcp://host:port`) behind the same interface."""
+    """A local pool, or the workers of a Dask cluster (`tcp://host:port`), in the same form."""
     if scheduler:
         from distributed import Client
 
@@ -59,7 +59,7 @@ def shard(sections: list[Section], which: str | None) -> list[Section]:
 
 
 class Progress:
-    """A line for each finished notebook; on a terminal a live line with what runs and what is left."""
+    """A line for each finished notebook; on a terminal a live line with what runs."""
 
     def __init__(self, names: list[str], expected: dict[str, float], workers: int):
         self.left, self.expected, self.workers = list(names), expected, workers
@@ -71,7 +71,7 @@ class Progress:
             self.live = Live(get_renderable=self.line, refresh_per_second=2, transient=True)
 
     def remaining(self) -> float | None:
-        """Seconds that the notebooks left took last time, spread over the workers; None if unknown."""
+        """Seconds that the notebooks left took last time, spread over the workers, or None."""
         known = [self.expected[name] for name in self.left if name in self.expected]
         return sum(known) / self.workers if known or not self.left else None
 

@@ -1,7 +1,8 @@
 """A run as one value, and the profiles: everything that is known of how outputs were made.
 
-The runner writes a `Run`; it travels with the outputs (metadata `run` of the executed and of the committed
-notebook) and into `build/records`; check, site and status page read it, and nothing else describes a run.
+The runner writes a `Run`; it travels with the outputs (metadata `run` of the executed and of the
+committed notebook) and into `build/records`; check, site and status page read it, and nothing else
+describes a run.
 """
 
 import json
@@ -114,7 +115,7 @@ class Run:
 
     @classmethod
     def from_json(cls, value: dict[str, Any] | None) -> "Run | None":
-        """The run that `to_json` wrote; None for something else, such as the record of another version."""
+        """The run that `to_json` wrote; None for something else, as of another version."""
         if not value or not {"section", "profile"} <= set(value):
             return None
         known = {f.name for f in fields(cls)}

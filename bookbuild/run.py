@@ -1,4 +1,4 @@
-"""Run what is out of date: two notebooks side by side, longest first, each result kept as soon as it is there."""
+"""Run what is out of date: two notebooks side by side, longest first, each result kept at once."""
 
 import json
 import os
@@ -64,7 +64,7 @@ class Planner:
         return Run(section.id, self.profile, key=key, source=source)
 
     def source(self, section: Section) -> str:
-        """Fetch the data sets of a section before a notebook needs them: `real`, or `standin` if one is."""
+        """Fetch the data sets of a section: `real`, or `standin` if one of them is."""
         from d2l_helpers import data
 
         for name in section.settings.get("data") or []:
@@ -80,7 +80,7 @@ class Planner:
         return "standin" if "standin" in used else "real"
 
     def current(self, section: Section) -> Result:
-        """What the store or the committed notebook holds for a section as it is now, or only the plan."""
+        """What the store or the committed notebook holds for a section now, or only the plan."""
         run = self.planned(section)
         stored = store_of(self.book).get(run.key)
         known = Run.from_json(stored.metadata.get("run")) if stored is not None else None
@@ -94,7 +94,7 @@ class Planner:
         return Result(section, run)
 
     def moved(self, section: Section, run: Run) -> tuple[str, list[str]]:
-        """The key as the files are now, and the files of the package that changed since the plan."""
+        """The key as the files are now, and the files of the package that changed meanwhile."""
         now = _stamps(self.book)
         changed = {p for p in self.stamps | now if self.stamps.get(p) != now.get(p)}
         if not changed:
@@ -176,7 +176,7 @@ def run(
     scheduler: str | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Result]:
-    """Execute the sections that have no current outputs; returns a result for every one, in order."""
+    """Execute the sections that have no current outputs; a result for every one, in order."""
     planner = Planner(book, profile)
     results = {
         s.id: Result(s, planner.planned(s)) if fresh else planner.current(s) for s in sections
@@ -209,7 +209,7 @@ def run(
 
 
 def past_seconds(book: Book, profile: str) -> dict[str, float]:
-    """How long each section took last time: from the records here, else from the committed notebooks."""
+    """How long each section took last time, by the records or the committed notebooks."""
     past = {}
     for section in book.notebooks:
         path = record_path(book, profile, section)

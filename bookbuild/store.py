@@ -94,14 +94,11 @@ class Store:
         return count
 
     def prune(self, keep: set[str], max_mb: float) -> tuple[int, float]:
-        """Remove damaged entries, and the oldest of those not in `keep` until the folder fits.
+        """Remove the oldest entries that are not in `keep` until the folder fits.
 
-        Returns how many files went and the megabytes that are left. Entries in `keep` stay in any case.
+        Returns how many files went and the megabytes that are left.
         """
         gone = 0
-        for path in self.folder.glob("*.damaged"):
-            path.unlink(missing_ok=True)
-            gone += 1
         entries = sorted(self.folder.glob("*.ipynb"), key=lambda p: p.stat().st_mtime)
         total = sum(path.stat().st_size for path in entries)
         for path in entries:

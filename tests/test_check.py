@@ -1,5 +1,6 @@
 """The check: nbval with our comparator, replayed or run; form; links."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,19 +82,50 @@ def test_stale_copy_is_told(accepted, cli: Cli, tmp_path):
     assert check.replay(accepted.root, [str(one.ipynb)], tmp_path / "executed") == 1
 
 
-def test_stand_ins_are_not_compared_with_real_outputs(mini, cli: Cli, monkeypatch):
-    path = mini.add("only", "print(1)")
+def test_stand_ins_are_never_counted_as_compared(mini, cli: Cli, monkeypatch):
+    """Real outputs are stored, the run has a stand-in: the check says so and fails unless that is allowed."""
+    mini.add("only", "x = 1", "# check 1.1-C1\nassert x == 1\nprint(x)")
+    mini.add("two", "print(2)")
     assert cli("accept")[0] == 0
-    one = section(mini)
-    notebook = nbformat.read(one.ipynb, as_version=4)
-    notebook.metadata["bookbuild"]["data"] = "standin"
-    one.ipynb.write_text(nbformat.writes(notebook) + "\n")
-    status, text = cli("check")
-    assert (
-        status == 0
-        and "1.1: the stored outputs are of standin data, this run had real data" in text
+    before = section(mini).ipynb.read_text()
+    monkeypatch.setattr(
+        "bookbuild.run.Planner.source", lambda _, s: "standin" if s.id == "1.1" else "real"
     )
-    assert path.exists()
+    status, text = cli("check", "--fresh")
+    assert status == 1 and "1 of 2 notebooks not compared (stand-in data)" in text
+    assert "1.1: the stored outputs are of real data, this run had standin data" in text
+    status, text = cli("check", "--fresh", "--allow-standin")
+    assert status == 0 and "1 of 2 notebooks not compared (stand-in data)" in text
+    record = json.loads((mini.root / "build" / "records" / "cpu" / "1.1.json").read_text())
+    assert record["uncompared"] == {"stand-in data": 1} and record["compared"] == 0
+    # accept refuses to put the stand-in's outputs in the place of the real ones
+    status, text = cli("accept", "--fresh")
+    assert status == 1 and "the stored outputs are of real data" in text
+    assert section(mini).ipynb.read_text() == before
+
+
+def test_a_stand_in_run_is_held_to_the_stored_checks(mini, cli: Cli, monkeypatch):
+    path = mini.add("only", "x = 1", "# check 1.1-C1\nassert x == 1", "print(x)")
+    assert cli("accept")[0] == 0
+    monkeypatch.setattr("bookbuild.run.Planner.source", lambda *_: "standin")
+    path.write_text(path.read_text().replace("# check 1.1-C1\n", ""))
+    assert cli("pair")[0] == 0
+    status, text = cli("check", "--fresh", "--allow-standin")
+    assert status == 1 and "the stored run passed 1.1-C1, this one did not" in text
+
+
+def test_accept_keeps_what_ran_well(mini, cli: Cli):
+    """The second of three fails: the two others are stored, the failure is told, the status is not zero."""
+    mini.add("one", "print(1)")
+    path = mini.add("two", "print(1 / 0)")
+    mini.add("three", "print(3)")
+    status, text = cli("accept")
+    assert status == 1 and "1.2 did not run; its outputs stay" in text
+    assert "stored book/01-start/01-one.ipynb" in text
+    assert "stored book/01-start/03-three.ipynb" in text
+    path.write_text(path.read_text().replace("1 / 0", "2"))
+    assert cli("accept")[0] == 0
+    assert cli("check")[0] == 0
 
 
 @pytest.mark.parametrize(

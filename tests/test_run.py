@@ -1,16 +1,27 @@
 """Running: faults are named with file, cell and line; what is current does not run; what ran is kept."""
 
+import dataclasses
 import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
+import nbformat
 import pytest
 
 from bookbuild import keys, pair
 from bookbuild.book import Book, BookError
-from bookbuild.run import run, shard, store_of
+from bookbuild.pool import shard
+from bookbuild.run import run, store_of
 from bookbuild.store import read_notebook
 
 Cli = Callable[..., tuple[int, str]]
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def line_of(path, text: str) -> int:
@@ -23,13 +34,15 @@ def test_every_fault_is_named(mini, cli: Cli, monkeypatch):
     killed = mini.add(
         "killed", "import os, signal", "x = 1", "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    endless = mini.add("endless", "x = 1", "while True:\n    pass", limits="{cell_seconds: 3}")
-    slow = mini.add("slow", "import time", "time.sleep(60)", limits="{seconds: 6}")
+    endless = mini.add(
+        "endless", "x = 1", "while True:\n    pass", limits="{cpu: {cell_seconds: 3}}"
+    )
+    slow = mini.add("slow", "import time", "time.sleep(60)", limits="{cpu: {seconds: 6}}")
     large = mini.add(
         "large",
         "import time",
         "block = bytearray(700 << 20)\ntime.sleep(20)",
-        limits="{memory_mb: 500}",
+        limits="{cpu: {memory_mb: 500}}",
     )
     warns = mini.add(
         "warns", "import warnings", "x = 1\nwarnings.warn('old call', DeprecationWarning)"
@@ -63,7 +76,7 @@ def test_every_fault_is_named(mini, cli: Cli, monkeypatch):
     assert store_of(mini.book).get(key).cells[1].outputs[0].text == "42\n"
     assert good.exists() and (mini.root / "build" / "failed" / "1.1.ipynb").exists()
     record = json.loads((mini.root / "build" / "records" / "cpu" / "1.1.json").read_text())
-    assert record["status"] == "failed" and record["checks"] == [] and record["peak_mb"] > 10
+    assert record["status"] == "failed" and "checks" not in record and record["peak_mb"] > 10
 
 
 def test_what_reruns(mini, cli: Cli):
@@ -99,6 +112,11 @@ def test_what_reruns(mini, cli: Cli):
     first.write_text(first.read_text().replace("return 2 * x", "return x + x"))
     assert sorted(_ran(cli("run")[1])) == ["1.1", "1.2"]
     assert "return x + x" in (mini.root / "d2l_helpers" / "chapters" / "start.py").read_text()
+
+
+def _outputs(result) -> list:
+    """What a result would store, without the record of its run."""
+    return pair.reference(result.section, result.notebook, result.run).cells
 
 
 def _ran(text: str) -> list[str]:
@@ -179,7 +197,7 @@ def test_stores_unite(mini, tmp_path):
     run(book, shard(book.notebooks, "2/2"))
     assert store_of(book).merge(other) == 1
     assert all(
-        r.record["status"] == "ok" and r.record["seconds"] > 0
+        r.run.status == "ok" and r.run.seconds > 0
         for r in run(book, book.notebooks, say=lambda text: None)
     )
 
@@ -203,9 +221,7 @@ def test_dask_cluster_gives_the_same(mini):
     here = run(book, book.notebooks, fresh=True)
     for a, b in zip(there, here, strict=True):
         assert a.ok and b.ok
-        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(
-            pair.reference(b.section, b.notebook, b.key, "real")
-        )
+        assert _outputs(a) == _outputs(b) and a.run.key == b.run.key == a.run.key_after
 
 
 @pytest.mark.slow
@@ -250,9 +266,7 @@ def test_a_lost_worker_loses_nothing(mini):
     here = run(book, book.notebooks, fresh=True)
     for a, b in zip(there, here, strict=True):
         assert a.ok and b.ok
-        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(
-            pair.reference(b.section, b.notebook, b.key, "real")
-        )
+        assert _outputs(a) == _outputs(b) and a.run.key == b.run.key == a.run.key_after
 
 
 def test_interrupted_store_write_leaves_nothing(mini, monkeypatch):
@@ -300,3 +314,231 @@ def test_stale_exported_module_fails_the_check(mini, cli: Cli):
     module.write_text(module.read_text().replace("return 1", "return 2"))
     status, text = cli("check")
     assert status == 1 and "d2l_helpers/chapters/start.py: not what the export cells give" in text
+
+
+def test_sources_that_change_while_a_notebook_runs(mini, cli: Cli):
+    """A helper is edited while a notebook sleeps, and put back: the outputs are not served under the old key."""
+    mini.add(
+        "sleeps",
+        "import d2l_helpers as d2l",
+        "import time\nopen('begun', 'w').close()\ntime.sleep(6)",
+        "import d2l_helpers.device as device\nprint(d2l.try_device('cpu'), device.MARK)",
+    )
+    device = mini.root / "d2l_helpers" / "device.py"
+    original = device.read_text()
+    device.write_text(original + "\n\nMARK = 'original'\n")
+    original = device.read_text()
+    begun = mini.root / "book" / "01-start" / "begun"
+
+    def edit() -> None:
+        while not begun.exists():
+            time.sleep(0.05)
+        device.write_text(original.replace("'original'", "'edited'"))
+
+    thread = threading.Thread(target=edit)
+    thread.start()
+    status, text = cli("run")
+    thread.join()
+    device.write_text(original)
+    assert status == 1 and "d2l_helpers/device.py changed while it ran" in text, text
+    assert not list(store_of(mini.book).folder.glob("*.ipynb"))
+    begun.unlink()
+    assert cli("run")[0] == 0
+    only = nbformat.read(next(store_of(mini.book).folder.glob("*.ipynb")), as_version=4)
+    assert only.cells[-1].outputs[0].text.endswith("original\n")
+
+
+def test_a_sentence_may_change_while_a_notebook_runs(mini, cli: Cli):
+    path = mini.add("sleeps", "import time\nopen('begun', 'w').close()\ntime.sleep(3)", "print(1)")
+    begun = mini.root / "book" / "01-start" / "begun"
+
+    def edit() -> None:
+        while not begun.exists():
+            time.sleep(0.05)
+        path.write_text(path.read_text() + "\n# %% [markdown]\n# One more sentence.\n")
+
+    thread = threading.Thread(target=edit)
+    thread.start()
+    status, text = cli("run")
+    thread.join()
+    assert status == 0, text
+
+
+def test_the_record_travels_with_the_outputs(mini, cli: Cli):
+    """A fresh clone knows of every section when it ran, how long, where, and with what."""
+    mini.add("only", "print(1.5)", "# check 1.1-C1\nassert 1 < 2", 'tags=["timing"]\nprint(0.3)')
+    assert cli("accept")[0] == 0
+    shutil.rmtree(mini.root / "build")
+    shutil.rmtree(mini.root / "store")
+    (result,) = run(mini.book, mini.book.notebooks)
+    known = result.run
+    assert known.when and known.seconds > 0 and known.peak_mb > 10 and known.device == "cpu"
+    assert known.checks == ("C1",) and known.versions["torch"]
+    assert (known.compared, known.uncompared) == (1, {"timing": 1})
+    assert not (mini.root / "store").exists()
+
+
+def test_limits_belong_to_a_profile(mini, cli: Cli):
+    from bookbuild.run import limits
+
+    mini.add("only", "print(1)", limits="{cpu: {seconds: 60}, gpu: {memory_mb: 500}}")
+    (section,) = mini.book.notebooks
+    assert limits(mini.book, section, "cpu") == {
+        "seconds": 60,
+        "cell_seconds": 120,
+        "memory_mb": 2048,
+    }
+    assert limits(mini.book, section, "gpu")["seconds"] == 1800
+    assert limits(mini.book, section, "gpu")["memory_mb"] == 500
+    mini.add("flat", "print(1)", limits="{seconds: 60}")
+    status, text = cli("run", "1.2")
+    assert status == 1 and "limits: seconds: 60 is not understood" in text
+    mini.add("typo", "print(1)", limits="{cpu: {second: 60}}")
+    status, text = cli("run", "1.3")
+    assert status == 1 and "second" in text and "cell_seconds" in text
+
+
+def test_two_jobs_in_one_process_leave_each_other_alone(mini):
+    """As in a Dask worker with two threads: the job over its limit ends, the other one does not."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from bookbuild.execute import execute
+    from bookbuild.run import Planner, job_of
+
+    mini.add("endless", "import time", "time.sleep(60)", limits="{cpu: {seconds: 6}}")
+    mini.add("innocent", "import time", "time.sleep(9)", "print('alive')")
+    planner = Planner(mini.book, "cpu")
+    jobs = [job_of(mini.book, s, planner.planned(s)) for s in mini.book.notebooks]
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            (first, _), (second, text) = pool.map(execute, jobs)
+        assert first.error is not None and "limit of 6 s" in first.error.message
+        assert second.ok and "alive" in text, second.error
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+    assert "JUPYTER_PATH" not in os.environ or "book-" not in os.environ["JUPYTER_PATH"]
+
+
+READERS = {
+    "MPLBACKEND": {"MPLBACKEND": "Agg"},
+    "ipython": {"IPYTHONDIR": "{tmp}/ipython"},
+    "matplotlib": {"MPLCONFIGDIR": "{tmp}/mpl", "MATPLOTLIBRC": "{tmp}/mpl"},
+    "startup": {"PYTHONSTARTUP": "{tmp}/startup.py"},
+    "no asserts": {"PYTHONOPTIMIZE": "1"},
+    "no home": {"HOME": "/dev/null/home", "MPLCONFIGDIR": "", "XDG_CACHE_HOME": ""},
+    "long TMPDIR": {"TMPDIR": "{tmp}/" + "x" * 120},
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_readers_own_settings_reach_no_output(mini, cli: Cli, tmp_path, monkeypatch, name):
+    """Another backend, IPython and Matplotlib settings, a start-up file, asserts off: the same outputs."""
+    mini.add(
+        "plot",
+        "import torch\nimport matplotlib.pyplot as plt\nimport d2l_helpers as d2l\n\nd2l.use_style()",
+        "ax = d2l.plot([0, 1], [0, 1])\nd2l.describe(ax, 'a line')",
+        "1\n2",
+        "print(torch.get_default_dtype(), plt.rcParams['lines.linestyle'])",
+        "try:\n    assert False\nexcept AssertionError:\n    print('checks work')",
+    )
+    assert cli("accept")[0] == 0
+    profile = tmp_path / "ipython" / "profile_default"
+    (profile / "startup").mkdir(parents=True)
+    settings = "c = get_config()\nc.InteractiveShell.ast_node_interactivity = 'all'\n"
+    (profile / "ipython_kernel_config.py").write_text(settings)
+    start = "import torch\ntorch.set_default_dtype(torch.float64)\n"
+    (profile / "startup" / "00.py").write_text(start)
+    (tmp_path / "startup.py").write_text(start)
+    (tmp_path / "mpl").mkdir()
+    (tmp_path / "mpl" / "matplotlibrc").write_text("lines.linestyle: --\n")
+    for variable, value in READERS[name].items():
+        value = value.format(tmp=tmp_path)
+        if variable == "TMPDIR":
+            os.makedirs(value)
+            monkeypatch.setattr("tempfile.tempdir", None)
+        monkeypatch.setenv(variable, value)
+    command = [sys.executable, "-m", "bookbuild", "--root", str(mini.root), "check", "--fresh"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_described_figure_needs_a_picture(mini, cli: Cli):
+    mini.add(
+        "plot",
+        "import matplotlib.pyplot as plt\nimport d2l_helpers as d2l",
+        "ax = d2l.plot([0, 1], [0, 1])\nd2l.describe(ax, 'a line')\nplt.close('all')",
+    )
+    status, text = cli("run")
+    assert status == 1 and "describes a figure, and no picture came of it" in text
+
+
+def test_the_device_is_what_the_notebook_said(mini):
+    mini.add(
+        "one",
+        "import json, os\nwith open(os.environ['D2L_RECORD'], 'a') as file:\n"
+        "    for device in ('cpu', 'mps:0'):\n"
+        "        file.write(json.dumps({'device': device}) + '\\n')",
+    )
+    mini.add("two", "print('device: cuda')")
+    assert [r.run.device for r in run(mini.book, mini.book.notebooks)] == ["mps:0", "cpu"]
+
+
+def test_a_worker_with_other_versions_is_refused(mini, monkeypatch):
+    from bookbuild.execute import execute
+    from bookbuild.run import Planner, job_of
+
+    mini.add("one", "print(1)")
+    (section,) = mini.book.notebooks
+    job = job_of(mini.book, section, Planner(mini.book, "cpu").planned(section))
+    other = dataclasses.replace(job, versions={**job.versions, "torch": "1.0"})
+    known, _ = execute(other)
+    assert known.error is not None and "instead of 1.0" in known.error.message
+
+
+def test_verbs_honour_their_arguments(mini, cli: Cli):
+    one, two = mini.add("one", "print(1)"), mini.add("two", "print(2)")
+    assert cli("pair", "1.2")[0] == 0
+    assert two.with_suffix(".ipynb").exists() and not one.with_suffix(".ipynb").exists()
+    for words in (
+        ("build", "--profile", "gpu"),
+        ("build", "--shard", "1/2"),
+        ("accept", "--profile", "gpu"),
+        ("export", "1.1"),
+        ("lab", "1.1"),
+        ("from-notebook",),
+        ("merge-store",),
+    ):
+        with pytest.raises(SystemExit):
+            cli(*words)
+    assert "1.1" not in cli("status", "1.2")[1]
+
+
+def test_prune(mini, cli: Cli, monkeypatch):
+    path = mini.add("one", "print(1)")
+    cli("run")
+    path.write_text(path.read_text().replace("print(1)", "print(2)"))
+    cli("run")
+    folder = store_of(mini.book).folder
+    (folder / "x.damaged").write_text("half")
+    assert len(list(folder.iterdir())) == 3
+    status, text = cli("prune")
+    assert status == 0 and "2 files removed" in text
+    assert "nothing to do" in cli("run")[1]
+    # a limit on its size: what is current stays
+    path.write_text(path.read_text().replace("print(2)", "print(3)"))
+    monkeypatch.setenv("BOOK_STORE_MB", "0")
+    cli("run")
+    assert len(list(folder.iterdir())) == 1 and "nothing to do" in cli("run")[1]
+
+
+def test_a_read_only_checkout_builds_elsewhere(mini, cli: Cli, monkeypatch, tmp_path):
+    mini.add("one", "print(1)")
+    assert cli("pair")[0] == 0
+    monkeypatch.setenv("BOOK_BUILD", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("BOOK_STORE", str(tmp_path / "store"))
+    assert cli("run")[0] == 0
+    assert (tmp_path / "elsewhere" / "records" / "cpu" / "1.1.json").exists()
+    assert not (mini.root / "build").exists()
