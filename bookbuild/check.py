@@ -8,6 +8,7 @@ import nbformat
 
 from . import export, lint, pair
 from .book import Book, BookError, Section
+from .record import Run
 from .run import Result, run
 from .store import write_text
 
@@ -52,7 +53,8 @@ def compare(book: Book, results: list[Result]) -> int:
         stored = pair.committed(result.section)
         if stored is None:
             continue  # reported as missing
-        made_with = (stored.metadata.get("bookbuild") or {}).get("data")
+        made_by = pair.recorded_run(stored)
+        made_with = made_by.source if made_by else None
         if made_with and made_with != result.source:
             print(
                 f"{result.section.id}: the stored outputs are of {made_with} data, this run had {result.source} data: checks ran, outputs are not compared."
@@ -108,7 +110,11 @@ def accept(book: Book, sections: list[Section], profile_results: list[Result]) -
         if existing is not None and pair.hand_edited(result.section, existing):
             pair.updated(result.section, existing)  # raises, and says what to do
         text = pair.text_of(
-            pair.reference(result.section, result.notebook, result.key, result.source)
+            pair.reference(
+                result.section,
+                result.notebook,
+                Run(result.section.id, "cpu", "ok", key=result.key, source=result.source),
+            )
         )
         if (
             not result.section.ipynb.exists()

@@ -86,7 +86,7 @@ def test_stand_ins_are_not_compared_with_real_outputs(mini, cli: Cli, monkeypatc
     assert cli("accept")[0] == 0
     one = section(mini)
     notebook = nbformat.read(one.ipynb, as_version=4)
-    notebook.metadata["bookbuild"]["data"] = "standin"
+    notebook.metadata["run"]["source"] = "standin"
     one.ipynb.write_text(nbformat.writes(notebook) + "\n")
     status, text = cli("check")
     assert (

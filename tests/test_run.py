@@ -7,6 +7,7 @@ import pytest
 
 from bookbuild import keys, pair
 from bookbuild.book import Book, BookError
+from bookbuild.record import Run
 from bookbuild.run import run, shard, store_of
 from bookbuild.store import read_notebook
 
@@ -203,8 +204,8 @@ def test_dask_cluster_gives_the_same(mini):
     here = run(book, book.notebooks, fresh=True)
     for a, b in zip(there, here, strict=True):
         assert a.ok and b.ok
-        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(
-            pair.reference(b.section, b.notebook, b.key, "real")
+        assert pair.text_of(pair.reference(a.section, a.notebook, Run(a.section.id, "cpu", key=a.key))) == pair.text_of(
+            pair.reference(b.section, b.notebook, Run(b.section.id, "cpu", key=b.key))
         )
 
 
@@ -250,8 +251,8 @@ def test_a_lost_worker_loses_nothing(mini):
     here = run(book, book.notebooks, fresh=True)
     for a, b in zip(there, here, strict=True):
         assert a.ok and b.ok
-        assert pair.text_of(pair.reference(a.section, a.notebook, a.key, "real")) == pair.text_of(
-            pair.reference(b.section, b.notebook, b.key, "real")
+        assert pair.text_of(pair.reference(a.section, a.notebook, Run(a.section.id, "cpu", key=a.key))) == pair.text_of(
+            pair.reference(b.section, b.notebook, Run(b.section.id, "cpu", key=b.key))
         )
 
 
