@@ -150,19 +150,18 @@ def execute(job: Job) -> Outcome:
         watch.done.set()
         watch.join()
         notebook = nbformat.read(target if target.exists() else source, as_version=4)
-        data = [json.loads(line) for line in used.read_text().splitlines()] if used.exists() else []
-        unique = list({(d["name"], d["source"]): d for d in data}.values())
+        noted = (
+            [json.loads(line) for line in used.read_text().splitlines()] if used.exists() else []
+        )
+        unique = list({(d["name"], d["source"]): d for d in noted if "name" in d}.values())
         error_info = (
             _error(notebook, problem, watch.reason)
             if problem or watch.reason
             else _afterthoughts(notebook, unique, job)
         )
         status = "failed" if error_info else "ok"
-        device = (
-            "cuda"
-            if "device: cuda" in json.dumps(notebook)
-            else job.environment.get("D2L_DEVICE", "cpu")
-        )
+        devices = [d["device"] for d in noted if "device" in d]
+        device = next((d for d in devices if d != "cpu"), "cpu")
         return Outcome(
             job.section,
             status,
