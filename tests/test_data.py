@@ -13,7 +13,6 @@ import stat
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import time
 import zipfile
@@ -255,35 +254,11 @@ def test_a_cache_that_cannot_be_written(toy, mirror, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def stranger() -> Iterator[Callable[[Path], None]]:
-    """A function that closes a file or folder to us, as another user's umask of 077 does."""
-    if sys.platform == "win32":
-        pytest.skip("permissions are another thing there")
-    root, closed = os.geteuid() == 0, []
-
-    def close(path: Path) -> None:
-        closed.append((path, path.stat().st_mode))
-        path.chmod(0)
-        if root:  # to whom nothing is closed
-            os.setresuid(65534, 65534, 0)
-
-    yield close
-    if root:
-        os.setresuid(0, 0, 0)
-    for path, mode in reversed(closed):
-        path.chmod(mode)
+def shared_cache(open_folder, monkeypatch) -> Path:
+    monkeypatch.setenv("D2L_CACHE", str(open_folder / "cache"))
+    return open_folder / "cache"
 
 
-@pytest.fixture
-def shared_cache(monkeypatch) -> Iterator[Path]:
-    """A cache in a folder that everybody may enter."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        monkeypatch.setenv("D2L_CACHE", f"{folder}/cache")
-        yield Path(folder) / "cache"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="permissions are another thing there")
 @pytest.mark.parametrize("closed", ["", "toy", "toy/a.bin", "toy-standin-1", "toy-standin-1/a.bin"])
 def test_a_cache_that_another_user_filled(toy, mirror, monkeypatch, shared_cache, stranger, closed):
     monkeypatch.setenv("D2L_DATA", "standin" if "standin" in closed else "real")

@@ -204,7 +204,9 @@ def test_dask_cluster_gives_the_same(mini):
     here = run(book, book.notebooks, fresh=True)
     for a, b in zip(there, here, strict=True):
         assert a.ok and b.ok
-        assert pair.text_of(pair.reference(a.section, a.notebook, Run(a.section.id, "cpu", key=a.key))) == pair.text_of(
+        assert pair.text_of(
+            pair.reference(a.section, a.notebook, Run(a.section.id, "cpu", key=a.key))
+        ) == pair.text_of(
             pair.reference(b.section, b.notebook, Run(b.section.id, "cpu", key=b.key))
         )
 
@@ -251,7 +253,9 @@ def test_a_lost_worker_loses_nothing(mini):
     here = run(book, book.notebooks, fresh=True)
     for a, b in zip(there, here, strict=True):
         assert a.ok and b.ok
-        assert pair.text_of(pair.reference(a.section, a.notebook, Run(a.section.id, "cpu", key=a.key))) == pair.text_of(
+        assert pair.text_of(
+            pair.reference(a.section, a.notebook, Run(a.section.id, "cpu", key=a.key))
+        ) == pair.text_of(
             pair.reference(b.section, b.notebook, Run(b.section.id, "cpu", key=b.key))
         )
 
