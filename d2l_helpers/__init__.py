@@ -4,6 +4,8 @@
 module on first access, so a notebook that draws nothing never loads Matplotlib.
 """
 
+from __future__ import annotations  # an old Python has to reach the doctor
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -5,6 +5,8 @@ where a notebook of the book could not run. A missing data set is no such case, 
 takes its place.
 """
 
+from __future__ import annotations  # an old Python has to read this far to be told that it is old
+
 import importlib.util
 import os
 import shutil
