@@ -21,8 +21,24 @@ BOOK := $(PY) -m bookbuild
 RUN := --profile $(PROFILE) $(if $(FRESH),--fresh)
 UV := 0.13.9
 
+# Ends with words where an interpreter is none of those that pyproject.toml allows; any Python can run it.
+define CHECK_PYTHON
+import io, re, sys
+text = io.open("pyproject.toml", encoding="utf-8").read()
+wanted = re.search('requires-python = ">=([0-9.]+),<([0-9.]+)"', text).groups()
+low, high = [tuple(map(int, v.split("."))) for v in wanted]
+if not low <= sys.version_info[:2] < high:
+    sys.exit("error: %s is Python %d.%d, and the book needs %s or newer, below %s. Install one, or name it: "
+             "make env PYTHON=python%s" % ((sys.executable,) + tuple(sys.version_info[:2]) + wanted + wanted[:1]))
+endef
+export CHECK_PYTHON
+TELL := import sys; print(sys.version_info[:2])
+# .venv is used as it is if its interpreter runs, has pip, and has the version asked for by PYTHON=.
+SAME := $(if $(filter command,$(origin PYTHON)),[ "$$($(PY) -c '$(TELL)')" = "$$($(PYTHON) -c '$(TELL)')" ],true)
+WHOLE := $(shell { $(PY) -c "import pip" && $(SAME); } >/dev/null 2>&1 && echo yes)
+
 # Works without an environment too, to say what it lacks.
-DOCTOR := $(if $(wildcard $(PY)),$(PY),$(PYTHON)) -m d2l_helpers.doctor
+DOCTOR := $(if $(WHOLE),$(PY),$(PYTHON)) -m d2l_helpers.doctor
 
 .PHONY: help doctor env book section lab run check accept pair test unit lint bench lock clean
 
@@ -32,12 +48,20 @@ help:  ## list the verbs
 doctor:  ## tell what is installed, which device and data there are, and what to do about what is wrong
 	@$(DOCTOR)
 
-$(VENV)/.ready: pyproject.toml requirements.lock bookbuild/web/package-lock.json
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q --disable-pip-version-check uv==$(UV)
+# Whatever a user's settings of pip say of places (PIP_USER, PIP_TARGET, pip.conf), packages go into .venv;
+# what they say of the network holds.
+$(VENV)/.ready: pyproject.toml requirements.lock bookbuild/web/package-lock.json $(if $(WHOLE),,again)
+	@rm -f $@
+	@{ $(PY) -c "$$CHECK_PYTHON" && { $(PY) -c "import pip" || $(PY) -m ensurepip; } && $(SAME); } >/dev/null 2>&1 || { \
+	  command -v $(PYTHON) >/dev/null || { echo "error: there is no $(PYTHON); install Python, or name one: make env PYTHON=…" >&2; exit 1; }; \
+	  $(PYTHON) -c "$$CHECK_PYTHON" && $(PYTHON) -m venv --clear $(VENV); }
+	$(PY) -m pip install -q --disable-pip-version-check --no-user --target "" --prefix $(VENV) uv==$(UV)
 	$(PY) -m uv pip install -q --compile-bytecode $(if $(TORCH),--torch-backend $(TORCH)) --python $(PY) -c requirements.lock -e '.[book,test]'
 	$(PY) -c "from bookbuild import site; site.assets('.')"
 	@touch $@
+
+.PHONY: again
+again:
 
 env: $(VENV)/.ready  ## make the environment in .venv (TORCH=cpu for the small CPU build of PyTorch)
 

@@ -61,7 +61,7 @@ def lost_checks(results: Iterable[Result]) -> list[str]:
     """Checks that the stored run passed and this one did not reach; the data do not matter."""
     found = []
     for result in results:
-        accepted = pair.stored_run(result.section, pair.committed(result.section))
+        accepted = pair.stored_run(pair.committed(result.section))
         lost = [c for c in accepted.checks if c not in result.run.checks] if accepted else []
         if lost:
             names = ", ".join(f"{result.section.id}-{number}" for number in lost)
@@ -79,14 +79,14 @@ def compare(book: Book, results: list[Result]) -> tuple[int, int]:
         stored = pair.committed(result.section)
         if stored is None:
             continue  # reported as missing
-        source = pair.stored_source(stored)
-        if source and source != result.run.source:
+        made_by = pair.recorded_run(stored)
+        if made_by is not None and made_by.source != result.run.source:
             skipped += 1
             cells = result.run.compared
             reason = {**result.run.uncompared, "stand-in data": cells}
             write_record(book, result.section, result.run.but(compared=0, uncompared=reason))
             print(
-                f"{result.section.id}: the stored outputs are of {source} data, this run had "
+                f"{result.section.id}: the stored outputs are of {made_by.source} data, this run had "
                 f"{result.run.source} data: checks ran, outputs are not compared."
             )
             continue
@@ -126,7 +126,8 @@ def accept(book: Book, results: list[Result]) -> tuple[list[Path], list[str]]:
         except BookError as error:
             refused.append(str(error))
             continue
-        if existing is not None and pair.stored_source(existing) == "real" != result.run.source:
+        made_by = pair.recorded_run(existing)
+        if made_by is not None and made_by.source == "real" != result.run.source:
             refused.append(
                 f"{section.name}: the stored outputs are of real data, this run had stand-ins; "
                 "they stay. Get the data (make doctor says what is missing)."
@@ -145,5 +146,7 @@ def accept(book: Book, results: list[Result]) -> tuple[list[Path], list[str]]:
 
 def _same(a: NotebookNode, b: NotebookNode) -> bool:
     """Whether two notebooks hold the same outputs of the same code."""
-    keys = [(n.metadata.get("run") or {}).get("key") for n in (a, b)]
-    return keys[0] == keys[1] and pair.outputs_digest(a) == pair.outputs_digest(b)
+    runs = [pair.recorded_run(n) for n in (a, b)]
+    same_key = None not in runs and runs[0].key == runs[1].key
+    complete = "run" in a.metadata and pair.stored_run(a) is not None
+    return same_key and complete and pair.outputs_digest(a) == pair.outputs_digest(b)

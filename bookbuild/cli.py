@@ -185,7 +185,7 @@ def _build(book: Book, args: argparse.Namespace) -> int:
 def _as_committed(section: Section, planned: Result) -> Result:
     """The committed outputs of a section whose code changed since; changed cells have none."""
     notebook = pair.committed(section)
-    accepted = pair.stored_run(section, notebook)
+    accepted = pair.stored_run(notebook)
     if notebook is None or accepted is None:
         return planned
     return Result(section, accepted, pair.updated(section, notebook))

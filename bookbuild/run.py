@@ -88,7 +88,7 @@ class Planner:
             return Result(section, known, stored)
         if PROFILES[self.profile].stored:
             notebook = pair.committed(section)
-            accepted = pair.stored_run(section, notebook)
+            accepted = pair.stored_run(notebook)
             if accepted is not None and accepted.key == run.key:
                 return Result(section, accepted, notebook)
         return Result(section, run)
@@ -216,7 +216,7 @@ def past_seconds(book: Book, profile: str) -> dict[str, float]:
         try:
             known = Run.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
-            known = pair.stored_run(section, pair.committed(section))
+            known = pair.stored_run(pair.committed(section))
         if known is not None and known.seconds:
             past[section.id] = known.seconds
     return past

@@ -1,8 +1,10 @@
 """What a notebook of the book imports: device, plotting and data, and nothing else.
 
-``import d2l_helpers as d2l`` costs nothing until a name is used: each name is looked up in its module
-on first access, so a notebook that draws nothing never loads Matplotlib.
+``import d2l_helpers as d2l`` costs nothing until a name is used: each name is looked up in its
+module on first access, so a notebook that draws nothing never loads Matplotlib.
 """
+
+from __future__ import annotations  # an old Python has to reach the doctor
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Name -> module that defines it. `bookbuild` reads this table to know which module a notebook reaches.
+# Name -> module that defines it. `bookbuild` reads this table to know which module a notebook
+# reaches.
 _HOME = {
     "try_device": "device",
     "to_device": "device",

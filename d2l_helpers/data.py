@@ -1,16 +1,16 @@
 """Data sets: fetched, verified and cached, or an offline stand-in; and batches from memory.
 
-``fetch(name)`` gives the folder of a data set of the manifest (``manifest.toml``). It looks in the cache,
-then in the mirrors named by ``D2L_MIRRORS`` (folders or URLs, separated by ``;``), then where the packages of
-an operating system put it, then at the URLs of the manifest (not with ``D2L_OFFLINE=1``), and checks size and
-SHA-256 before a file is used. Without the real data it makes a *stand-in* of the same shape and types and
-says so. ``D2L_DATA`` decides: ``auto`` (default), ``real`` or ``standin``; ``D2L_CACHE`` names the cache folder.
+``fetch(name)`` gives the folder of a data set of the manifest (``manifest.toml``). It looks in the
+cache, then in the mirrors named by ``D2L_MIRRORS`` (folders or URLs, separated by ``;``), then
+where the packages of an operating system put it, then at the URLs of the manifest (not with
+``D2L_OFFLINE=1``), and checks size and SHA-256 before a file is used. Without the real data it
+makes a *stand-in* of the same shape and types and says so. ``D2L_DATA`` decides: ``auto``
+(default), ``real`` or ``standin``; ``D2L_CACHE`` names the cache folder.
 """
 
 import errno
 import gzip
 import hashlib
-import json
 import lzma
 import os
 import re
@@ -22,7 +22,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -31,9 +31,10 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
+from .device import once, record
+
 MANIFEST = Path(__file__).with_name("manifest.toml")
 MODES = ("auto", "real", "standin")
-_announced: set[str] = set()  # stand-ins that this process has told of
 #: Seconds to wait for a connection, and for the next bytes of a download.
 TIMEOUT = (5, 15)
 #: Errors of a disk that takes no more.
@@ -45,7 +46,11 @@ class DataError(RuntimeError):
 
 
 class _Missing(DataError):
-    """No source has the files, so a stand-in may take their place."""
+    """No source has the files, so a stand-in may take their place; `reason` says briefly why."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -62,12 +67,15 @@ class Dataset:
         Holds the files.
     files
         File name -> path.
+    reason
+        Why these are a stand-in, in a few words; empty for real data.
     """
 
     name: str
     source: str
     folder: Path
     files: dict[str, Path]
+    reason: str = ""
 
     @property
     def is_real(self) -> bool:
@@ -81,7 +89,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def manifest() -> dict[str, Any]:
-    """The known data sets: name -> files with SHA-256, bytes and URLs; local folders; licence; citation.
+    """The known data sets: name -> files (SHA-256, bytes, URLs), folders, licence, citation.
 
     Examples
     --------
@@ -119,14 +127,17 @@ def fetch(name: str) -> Dataset:
     Returns
     -------
     Dataset
-        With ``source`` ``"real"`` or ``"standin"``. A stand-in announces itself in one line, once a process.
+        With ``source`` ``"real"`` or ``"standin"``. A stand-in says in one line what it is and why,
+        once a process; a download announces its size before it begins (not with
+        ``D2L_HEADLESS=1``).
 
     Raises
     ------
     DataError
-        If the name is unknown; if ``D2L_DATA=real`` and no source has the files; if the cache or a source has
-        them with a wrong checksum and no other source has the right ones. Nothing is deleted: when a damaged
-        file in the cache is replaced, it stays beside the new one as ``<file>.damaged``.
+        If the name is unknown; if ``D2L_DATA=real`` and no source has the files; if the cache or a
+        source has them with a wrong checksum and no other source has the right ones; if the cache
+        cannot be read or written. Nothing is deleted: when a damaged file in the cache is replaced,
+        it stays beside the new one as ``<file>.damaged``.
 
     Examples
     --------
@@ -138,34 +149,43 @@ def fetch(name: str) -> Dataset:
         raise DataError(
             f"There is no data set {name!r}; the manifest has: {', '.join(sorted(manifest()))}."
         )
-    data = _real_or_standin(name, mode())
-    if not data.is_real and name not in _announced:
-        _announced.add(name)
-        print(f"{name}: stand-in data, made by code; numbers differ from those of the real set.")
-    _note_use(data)
+    data = _readable(name, mode())
+    if not data.is_real:
+        once.say(
+            f"{name}: stand-in data: {data.reason}; numbers differ from those of the real set."
+        )
+    record({"name": data.name, "source": data.source})
+    return data
+
+
+def _readable(name: str, wanted: str) -> Dataset:
+    """A data set that we may read; a cache that somebody else filled may be closed to us."""
+    try:
+        data = _real_or_standin(name, wanted)
+        for path in data.files.values():
+            open(path, "rb").close()
+    except PermissionError as error:
+        raise DataError(
+            f"The cache of data sets {cache_folder()} is closed to you ({error}). Name a folder of "
+            f"your own in D2L_CACHE, or let its owner open it: chmod -R a+rX {cache_folder()}"
+        ) from error
     return data
 
 
 def _real_or_standin(name: str, wanted: str) -> Dataset:
-    if wanted != "standin":
-        try:
-            return _real(name)
-        except _Missing:
-            if wanted == "real":
-                raise
-    return _standin(name)
-
-
-def _note_use(data: Dataset) -> None:
-    """Append to the file named by D2L_RECORD, by which the book's runner learns what a notebook used."""
-    if os.environ.get("D2L_RECORD"):
-        with open(os.environ["D2L_RECORD"], "a", encoding="utf-8") as file:
-            file.write(json.dumps({"name": data.name, "source": data.source}) + "\n")
+    if wanted == "standin":
+        return _standin(name, "D2L_DATA=standin")
+    try:
+        return _real(name)
+    except _Missing as error:
+        if wanted == "real":
+            raise
+        return _standin(name, error.reason)
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[Path]:
-    """Hold the lock of a folder; gives an empty scratch folder beside it, so that a rename moves its content."""
+    """Hold the lock of a folder; gives an empty scratch folder on the same disk, to be renamed."""
     from filelock import FileLock
 
     scratch = folder.with_name(f".part-{folder.name}")
@@ -175,7 +195,8 @@ def _alone(folder: Path) -> Iterator[Path]:
         lock.acquire()
     except OSError as error:
         raise DataError(
-            f"{folder.parent} cannot be written ({error}); name another folder (for data sets in D2L_CACHE)."
+            f"{folder.parent} cannot be written ({error}); "
+            "name another folder (for data sets in D2L_CACHE)."
         ) from error
     try:
         shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left
@@ -185,7 +206,8 @@ def _alone(folder: Path) -> Iterator[Path]:
         if error.errno not in FULL:
             raise
         raise DataError(
-            f"{folder.parent} cannot be written ({error}); make room, or name another folder (for data sets in D2L_CACHE)."
+            f"{folder.parent} cannot be written ({error}); make room, "
+            "or name another folder (for data sets in D2L_CACHE)."
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -202,14 +224,13 @@ def _once(folder: Path, make: Callable[[Path], None]) -> None:
             os.replace(scratch, folder)
 
 
-def _standin(name: str) -> Dataset:
+def _standin(name: str, reason: str) -> Dataset:
     from . import standins
 
     folder = cache_folder() / f"{name}-standin-{standins.version(name)}"
     _once(folder, standins.MAKERS[name])
-    return Dataset(
-        name, "standin", folder, {file: folder / file for file in manifest()[name]["files"]}
-    )
+    files = {file: folder / file for file in manifest()[name]["files"]}
+    return Dataset(name, "standin", folder, files, reason)
 
 
 def _real(name: str) -> Dataset:
@@ -218,11 +239,34 @@ def _real(name: str) -> Dataset:
     if not all(_matches(paths[file], spec) for file, spec in specs.items()):
         with _alone(folder) as scratch:
             folder.mkdir(exist_ok=True)
-            silent: set[str] = set()
-            for file, spec in specs.items():
-                if not _matches(paths[file], spec):
-                    _obtain(name, file, spec, paths[file], scratch, silent)
+            lacking = [file for file, spec in specs.items() if not _matches(paths[file], spec)]
+            search = _Search(name, sum(specs[file]["bytes"] for file in lacking))
+            for file in lacking:
+                _obtain(file, specs[file], paths[file], scratch, search)
     return Dataset(name, "real", folder, paths)
+
+
+@dataclass
+class _Search:
+    """What is known while the files of one data set are looked for.
+
+    Attributes
+    ----------
+    bytes
+        Size of the files that the cache lacks, unpacked.
+    silent
+        Hosts that did not answer, which are not asked again for the next file.
+    """
+
+    name: str
+    bytes: int
+    silent: set[str] = field(default_factory=set)
+
+    def announce(self, host: str) -> None:
+        """Say before the first download how much it is; not to the runner, which stores outputs."""
+        if os.environ.get("D2L_HEADLESS") != "1":
+            size = f"{self.bytes / 1e6:.1f}" if self.bytes < 1e7 else f"{self.bytes / 1e6:.0f}"
+            once.say(f"{self.name}: downloading {size} MB (unpacked) from {host}")
 
 
 def _digest(path: Path) -> str:
@@ -245,51 +289,85 @@ def _check(path: Path, spec: dict[str, Any]) -> None:
         )
 
 
-def _obtain(
-    name: str, file: str, spec: dict[str, Any], target: Path, scratch: Path, silent: set[str]
-) -> None:
-    """Put one verified file into the cache, or raise an error that names every source tried.
-
-    `silent` collects the hosts that did not answer, which are not asked again for the next file.
-    """
-    tried, damaged = [], target.exists()
+def _obtain(file: str, spec: dict[str, Any], target: Path, scratch: Path, search: _Search) -> None:
+    """Put one verified file into the cache, or raise an error that names every source tried."""
+    tried, reasons, damaged = [], [], target.exists()
     if damaged:
         tried.append(f"{target}: damaged, its size or checksum is wrong")
-    for source in _sources(name, file, spec):
+    for source in _sources(search.name, file, spec):
         host = urlsplit(source).netloc if "://" in source else ""
-        if host in silent:
+        if host in search.silent:
             tried.append(f"{source}: {host} did not answer before")
             continue
         try:
+            if host:
+                search.announce(host)
             _copy(source, scratch / file, spec)
             _check(scratch / file, spec)
         except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise  # no fault of the source, and no other one would help
             tried.append(f"{source}: {type(error).__name__}: {error}")
+            reasons.append(_why(source, error))
             if not isinstance(error, OSError) or isinstance(error, gzip.BadGzipFile):
                 damaged = True
             elif host and getattr(error, "response", None) is None:
-                silent.add(host)
+                search.silent.add(host)
             continue
         if target.exists():
             os.replace(target, target.with_name(f"{target.name}.damaged"))
         os.replace(scratch / file, target)
         return
-    lines = "\n  ".join(tried) or "no source is configured"
-    raise (DataError if damaged else _Missing)(
-        f"Data set {name!r}: the file {file!r} could not be had.\n  {lines}\n"
-        f"Put it into {target.parent}, name a folder or URL that has it in D2L_MIRRORS, or set D2L_DATA=standin."
+    message = (
+        f"Data set {search.name!r}: the file {file!r} could not be had.\n  "
+        + ("\n  ".join(tried) or "no source is configured")
+        + f"\nPut it into {target.parent}, name a folder or URL that has it in D2L_MIRRORS, "
+        "or set D2L_DATA=standin."
     )
+    if damaged:
+        raise DataError(message)
+    if os.environ.get("D2L_OFFLINE") == "1":
+        reasons.append("D2L_OFFLINE=1")
+    reason = ", ".join(dict.fromkeys(filter(None, reasons)))
+    raise _Missing(message, reason or "no source is configured")
+
+
+def _why(source: str, error: Exception) -> str:
+    """In a few words, what was wrong with one source; nothing about a folder that nobody named."""
+    if "://" in source:
+        host, kind = urlsplit(source).netloc or source, type(error).__name__
+        answer = getattr(getattr(error, "response", None), "status_code", None)
+        if answer is not None:
+            return f"{host} answered {answer}"
+        silent = kind in ("ConnectionError", "ConnectTimeout", "ReadTimeout")
+        return f"{host} did not answer" if silent else f"{host}: {kind}"
+    if not isinstance(error, FileNotFoundError):
+        return f"{source}: {getattr(error, 'strerror', None) or error}"
+    for mirror in _mirrors():
+        if "://" not in mirror and Path(source).is_relative_to(Path(mirror).expanduser()):
+            there = Path(mirror).expanduser().is_dir()
+            return f"not in {mirror}" if there else f"there is no folder {mirror}"
+    return ""
+
+
+def _mirrors() -> list[str]:
+    """The folders and URLs of D2L_MIRRORS."""
+    parts = os.environ.get("D2L_MIRRORS", "").split(";")
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; in a folder that is closed to us it may be: opening it tells why."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
 
 
 def _sources(name: str, file: str, spec: dict[str, Any]) -> Iterator[str]:
-    """Where a file may be, nearest first: mirrors of the user, folders of packages, the manifest's URLs."""
+    """Where a file may be, nearest first: mirrors of the user, folders of packages, URLs."""
     suffix = ".gz" if spec.get("compression") == "gzip" else ""
-    mirrors = [
-        part.strip() for part in os.environ.get("D2L_MIRRORS", "").split(";") if part.strip()
-    ]
-    for mirror in mirrors + manifest()[name].get("folders", []):
+    for mirror in _mirrors() + manifest()[name].get("folders", []):
         if "://" in mirror:
             yield f"{mirror.rstrip('/')}/{name}/{file}{suffix}"
             continue
@@ -298,7 +376,7 @@ def _sources(name: str, file: str, spec: dict[str, Any]) -> Iterator[str]:
             for folder in (Path(mirror).expanduser() / name, Path(mirror).expanduser())
             for form in (file, file + suffix)
         ]
-        yield str(next((place for place in places if place.is_file()), places[0]))
+        yield str(next((place for place in places if _is_file(place)), places[0]))
     if os.environ.get("D2L_OFFLINE") != "1":
         yield from spec["urls"]
 
@@ -319,15 +397,14 @@ class _Limited:
 
 
 def _copy(source: str, target: Path, spec: dict[str, Any]) -> None:
-    """Copy or download one file, unpacked if it is a gzip file; refuses to write more than expected."""
+    """Copy or download one file, unpacked if it is gzipped; refuses to write more than expected."""
     raw = Path(source)
     if "://" in source:
         import pooch
 
         raw = target.with_name("download")
-        with open(
-            raw, "wb"
-        ) as file:  # a gzip file is never more than slightly larger than its content
+        # A gzip file is never more than slightly larger than its content.
+        with open(raw, "wb") as file:
             download = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=1 << 18)
             download(source, _Limited(file, spec["bytes"] + (1 << 16)), None)
     with open(raw, "rb") as file:
@@ -344,7 +421,8 @@ def unpack(archive: str | Path, folder: str | Path, *, max_bytes: int = 4 << 30)
     archive
         ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``, ``.tar.bz2`` or ``.tar.xz``.
     folder
-        Target; appears only when everything was unpacked. An existing folder is left alone and listed.
+        Target; appears only when everything was unpacked. An existing folder is left alone and
+        listed.
     max_bytes
         Largest sum of unpacked sizes.
 
@@ -355,8 +433,8 @@ def unpack(archive: str | Path, folder: str | Path, *, max_bytes: int = 4 << 30)
     Raises
     ------
     DataError
-        If the archive is missing or damaged, if a member is an absolute path, leaves the folder, is a link or
-        a device, or if the sum is too large.
+        If the archive is missing or damaged, if a member is an absolute path, leaves the folder, is
+        a link or a device, or if the sum is too large.
 
     Examples
     --------
@@ -385,7 +463,8 @@ def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            f"{archive} is not a zip or tar archive that can be unpacked ({type(error).__name__}: {error}); fetch it again."
+            f"{archive} is not a zip or tar archive that can be unpacked "
+            f"({type(error).__name__}: {error}); fetch it again."
         ) from error
 
 
@@ -415,22 +494,24 @@ def _safe(archive: Path, name: str, special: bool) -> None:
     path = Path(name.replace("\\", "/"))
     if special or path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
         raise DataError(
-            f"{archive} holds {name!r}, a link, a device or a path outside its folder; it was not unpacked."
+            f"{archive} holds {name!r}, a link, a device or a path outside its folder; "
+            "it was not unpacked."
         )
 
 
 def _limit(archive: Path, size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise DataError(
-            f"{archive} would unpack to {size} bytes, more than the allowed {max_bytes}; raise max_bytes if you trust it."
+            f"{archive} would unpack to {size} bytes, more than the allowed {max_bytes}; "
+            "raise max_bytes if you trust it."
         )
 
 
 class BatchLoader:
     """Minibatches as slices of tensors that already lie in memory or on the device.
 
-    Decoding happens once, before; an epoch then costs one permutation and one ``index_select`` a batch.
-    Without shuffling, a batch is a view of the data: do not change it in place.
+    Decoding happens once, before; an epoch then costs one permutation and one ``index_select`` a
+    batch. Without shuffling, a batch is a view of the data: do not change it in place.
 
     Parameters
     ----------
@@ -445,14 +526,14 @@ class BatchLoader:
     drop_last
         Leave out a smaller last batch.
     transform
-        Called with the tensors of a batch; returns what the loop receives. Converting bytes to floats here
-        keeps the stored set four times smaller.
+        Called with the tensors of a batch; returns what the loop receives. Converting bytes to
+        floats here keeps the stored set four times smaller.
 
     Raises
     ------
     ValueError
-        If no tuple or list of tensors is given, their lengths differ, they lie on different devices, or
-        `batch_size` is not positive.
+        If no tuple or list of tensors is given, their lengths differ, they lie on different
+        devices, or `batch_size` is not positive.
 
     Examples
     --------
@@ -477,7 +558,8 @@ class BatchLoader:
         sizes = [len(tensor) for tensor in tensors]
         if len(set(sizes)) > 1:
             raise ValueError(
-                f"BatchLoader got tensors of different lengths {sizes}; the first dimension must agree."
+                f"BatchLoader got tensors of different lengths {sizes}; "
+                "the first dimension must agree."
             )
         devices = sorted({str(tensor.device) for tensor in tensors})
         if len(devices) > 1:

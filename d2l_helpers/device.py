@@ -1,12 +1,50 @@
 """Where tensors live: one function chooses the device, one moves a batch to it."""
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-_announced: set[str] = set()
+
+class Once:
+    """Prints each line once a process.
+
+    Examples
+    --------
+    >>> once = Once()
+    >>> once.say("device: cpu"), once.say("device: cpu")
+    device: cpu
+    (None, None)
+    """
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def say(self, line: str) -> None:
+        """Print a line, unless it was printed before."""
+        if line not in self._said:
+            self._said.add(line)
+            print(line)
+
+    def forget(self) -> None:
+        """Begin anew, as a new process does."""
+        self._said.clear()
+
+
+once = Once()
+
+
+def record(entry: dict[str, str]) -> None:
+    """Append to the file named by D2L_RECORD, from which the book's runner learns what was used.
+
+    Each line is a JSON object: ``{"name": ..., "source": ...}`` for a data set,
+    ``{"device": "cuda:0"}`` for a device.
+    """
+    if os.environ.get("D2L_RECORD"):
+        with open(os.environ["D2L_RECORD"], "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
 
 def _available() -> list[str]:
@@ -33,8 +71,8 @@ def try_device(request: str | None = None, *, quiet: bool = False) -> torch.devi
     Parameters
     ----------
     request
-        A device such as ``"cpu"`` or ``"cuda:1"``. Without it the environment variable ``D2L_DEVICE``
-        is asked, and ``"auto"`` (the default) takes the best one.
+        A device such as ``"cpu"`` or ``"cuda:1"``. Without it the environment variable
+        ``D2L_DEVICE`` is asked, and ``"auto"`` (the default) takes the best one.
     quiet
         Do not print the one line that says which device was chosen (it is printed once a process).
 
@@ -54,21 +92,19 @@ def try_device(request: str | None = None, *, quiet: bool = False) -> torch.devi
         device = torch.device(kinds[0] if asked == "auto" else asked)
     except RuntimeError as error:
         raise ValueError(
-            f"{asked!r} is not a device name. Use 'auto' or one of {', '.join(kinds)} (argument `request` or environment variable D2L_DEVICE)."
+            f"{asked!r} is not a device name. Use 'auto' or one of {', '.join(kinds)} "
+            "(argument `request` or environment variable D2L_DEVICE)."
         ) from error
     count = torch.accelerator.device_count() if device.type != "cpu" else 1
     if device.type not in kinds or (device.index or 0) >= count:
         raise ValueError(
-            f"Device {asked!r} is not available on this machine, which has: {', '.join(kinds)}. "
-            "Set D2L_DEVICE=auto, or install a PyTorch build for that device."
+            f"Device {asked!r} is not available on this machine, which has: "
+            f"{', '.join(kinds)}. Set D2L_DEVICE=auto, or install a PyTorch build for that device."
         )
-    if not quiet and str(device) not in _announced:
-        _announced.add(str(device))
-        print(
-            f"device: {device.type}"
-            if device.type == "cpu"
-            else f"device: {device} ({_name(device)})"
-        )
+    record({"device": "cpu" if device.type == "cpu" else f"{device.type}:{device.index or 0}"})
+    if not quiet:
+        name = "cpu" if device.type == "cpu" else f"{device} ({_name(device)})"
+        once.say(f"device: {name}")
     return device
 
 
@@ -78,7 +114,8 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
     Parameters
     ----------
     batch
-        A tensor, or a tuple, list or mapping of batches. Named tuples keep their type; a mapping becomes a dict.
+        A tensor, or a tuple, list or mapping of batches. Named tuples keep their type; a mapping
+        becomes a dict.
     device
         Where the tensors go. A tensor that is there already is not copied.
 

@@ -1,13 +1,17 @@
 """What is installed, which device and which data there are, and what to do about what is wrong.
 
-``python -m d2l_helpers.doctor`` prints it, downloads nothing, changes nothing, and exits with 1 where a notebook
-of the book could not run. A missing data set is no such case, because a stand-in takes its place.
+``python -m d2l_helpers.doctor`` prints it, downloads nothing, changes nothing, and exits with 1
+where a notebook of the book could not run. A missing data set is no such case, because a stand-in
+takes its place.
 """
+
+from __future__ import annotations  # an old Python has to read this far to be told that it is old
 
 import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +20,9 @@ from urllib.parse import urlsplit
 
 MIN_PYTHON = (3, 11)
 SETTINGS = ("D2L_DEVICE", "D2L_DATA", "D2L_CACHE", "D2L_MIRRORS", "D2L_OFFLINE", "OMP_NUM_THREADS")
+#: Longest path of a folder for temporary files. The sockets of a kernel lie in it, 23 characters
+#: deeper, and a path of a socket has at most 103 on macOS and 107 on Linux.
+LONGEST = 80
 INSTALL = (
     "install it with: python -m pip install -e '.[book]' (in the folder of the book), or: make env"
 )
@@ -35,10 +42,10 @@ def examine() -> list[Finding]:
 
     Examples
     --------
-    >>> {finding.topic for finding in examine()} >= {"python", "torch", "device", "cache", "fashion-mnist"}
+    >>> {"python", "torch", "device", "cache"} <= {finding.topic for finding in examine()}
     True
     """
-    findings = [*_python(), *_packages(), *_settings()]
+    findings = [*_python(), *_packages(), *_settings(), *_folders()]
     if all(
         importlib.util.find_spec(name) for name in ("torch", "numpy", "platformdirs")
     ):  # else named among the packages
@@ -100,7 +107,11 @@ def _device() -> Iterator[Finding]:
     built = torch.version.cuda or torch.version.hip
     remedy = ""
     if device.type == "cpu" and shutil.which("nvidia-smi") and not torch.cuda.is_available():
-        remedy = f"there is an NVIDIA driver, but this PyTorch ({torch.__version__}) {'cannot use it' if built else 'was built without CUDA'}; see pytorch.org"
+        fault = "cannot use it" if built else "was built without CUDA"
+        remedy = (
+            f"there is an NVIDIA driver, but this PyTorch ({torch.__version__}) {fault}; "
+            "see pytorch.org"
+        )
     yield Finding(
         "device", f"{device} ({_name(device)}); available: {', '.join(_available())}", False, remedy
     )
@@ -111,17 +122,65 @@ def _settings() -> Iterator[Finding]:
         if os.environ.get(name):
             yield Finding(name, os.environ[name])
 
+    if os.environ.get("MPLBACKEND"):
+        yield Finding(
+            "MPLBACKEND",
+            os.environ["MPLBACKEND"],
+            remedy="it holds in JupyterLab and in scripts; the book's runner sets its own",
+        )
+
+
+def _folders() -> Iterator[Finding]:
+    """Folders that Jupyter, Matplotlib and kernels write to, where one of them will not do."""
+    home = Path.home()
+    for name, default in (("IPYTHONDIR", ".ipython"), ("MPLCONFIGDIR", ".config/matplotlib")):
+        folder = Path(os.environ.get(name) or home / default).expanduser()
+        if not _writable(folder):
+            yield Finding(
+                name if os.environ.get(name) else "HOME",
+                f"{folder} cannot be written",
+                remedy=f"warnings in notebooks will follow; set {name} to a folder that can be",
+            )
+    try:
+        temporary = tempfile.gettempdir()
+    except OSError as error:
+        yield Finding("TMPDIR", str(error), True, "set TMPDIR to a folder that can be written")
+        return
+    if sys.platform != "win32" and len(os.fsencode(temporary)) > LONGEST:
+        yield Finding(
+            "TMPDIR",
+            f"{temporary} is {len(os.fsencode(temporary))} bytes long",
+            True,
+            f"a kernel's sockets lie there, and their paths have a limit; set TMPDIR to a folder "
+            f"of at most {LONGEST} bytes, such as /tmp",
+        )
+
+
+def _there(path: Path) -> bool:
+    """Whether a path exists; one in a folder that is closed to us may."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
+    except OSError:  # such as a name that is too long
+        return False
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a folder can be written, or made."""
+    there = next(path for path in (folder, *folder.parents) if _there(path))
+    return os.access(there, os.R_OK | os.W_OK | os.X_OK) and there.is_dir()
+
 
 def _cache() -> Iterator[Finding]:
     from .data import cache_folder
 
     folder = cache_folder()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        yield Finding(
-            "cache", f"{folder} cannot be written", True, "name another folder in D2L_CACHE"
-        )
+    if not _writable(folder):
+        verb = "used (closed to you)" if _closed(folder) else "written"
+        yield Finding("cache", f"{folder} cannot be {verb}", True, _own_folder(folder))
         return
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     low = free < 500_000_000
     yield Finding(
@@ -130,6 +189,15 @@ def _cache() -> Iterator[Finding]:
         low,
         "free some space, or name a folder on another disk in D2L_CACHE" if low else "",
     )
+
+
+def _closed(path: Path) -> bool:
+    return _there(path) and not os.access(path, os.R_OK)
+
+
+def _own_folder(folder: Path) -> str:
+    remedy = "name another folder in D2L_CACHE"
+    return f"{remedy}, or let its owner: chmod -R a+rX {folder}" if _closed(folder) else remedy
 
 
 def _data() -> Iterator[Finding]:
@@ -143,6 +211,10 @@ def _data() -> Iterator[Finding]:
         return
     for name, entry in sorted(data.manifest().items()):
         specs, folder = entry["files"], data.cache_folder() / name
+        closed = [path for path in (folder, *(folder / file for file in specs)) if _closed(path)]
+        if closed:
+            yield Finding(name, f"{closed[0]} is closed to you", True, _own_folder(closed[0]))
+            continue
         lacking = [file for file, spec in specs.items() if not data._matches(folder / file, spec)]
         damaged = [file for file in lacking if (folder / file).exists()]
         if damaged:

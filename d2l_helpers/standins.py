@@ -1,7 +1,8 @@
-"""Offline stand-ins: data sets of the same shape and types as the real ones, drawn by code from a fixed seed.
+"""Offline stand-ins: data sets of the shape and types of the real ones, drawn from a fixed seed.
 
-Only arithmetic that IEEE 754 rounds exactly (add, multiply, divide, square root) and uniform random numbers are
-used, never ``exp`` or ``sin``, so a stand-in has the same bytes on every machine. `version` names these bytes.
+Only arithmetic that IEEE 754 rounds exactly (add, multiply, divide, square root) and uniform random
+numbers are used, never ``exp`` or ``sin``, so a stand-in has the same bytes on every machine.
+`version` names these bytes.
 """
 
 from collections.abc import Callable
@@ -29,10 +30,11 @@ _SIZE, _CHUNK, _SEED = 28, 500, 20170825
 
 
 class _Sketch:
-    """`n` pictures drawn at once, in coordinates from -1 to 1 with y downwards; background 0, white 1.
+    """`n` pictures drawn at once; coordinates from -1 to 1, y downwards; background 0, white 1.
 
-    Shapes are *depths*: arrays ``(n, 28, 28)``, positive inside, about the distance to the edge. Every parameter
-    of a shape has shape ``(n, 1, 1)``, so that each picture has its own pose, size and tone.
+    Shapes are *depths*: arrays ``(n, 28, 28)``, positive inside, about the distance to the edge.
+    Every parameter of a shape has shape ``(n, 1, 1)``, so that each picture has its own pose, size
+    and tone.
     """
 
     def __init__(self, n: int, rng: np.random.Generator):
@@ -290,7 +292,7 @@ def _shirt(s: _Sketch) -> None:
 
 
 def _shoe(s: _Sketch, toe: Array, instep: Array, shaft: Array, floor: Array) -> Array:
-    """Depth of the upper of a shoe that points left: heights of toe, instep and shaft above the floor."""
+    """Depth of the upper of a shoe that points left; heights are above the floor."""
     front, middle, back = s.u(-0.92, -0.8), s.u(-0.3, 0.05), s.u(0.72, 0.9)
     rise = np.clip((s.x - front) / (middle - front), 0, 1)
     leg = np.clip((s.x - middle) / s.u(0.12, 0.35), 0, 1)
@@ -419,7 +421,8 @@ def garments(per_kind: int, seed: int = _SEED) -> tuple[NDArray[np.uint8], NDArr
 
     Returns
     -------
-    Pictures ``(10 * per_kind, 28, 28)`` and labels ``(10 * per_kind,)``, both uint8; names in `KINDS`.
+    Pictures ``(10 * per_kind, 28, 28)`` and labels ``(10 * per_kind,)``, both uint8; names in
+    `KINDS`.
 
     Examples
     --------
@@ -442,7 +445,7 @@ def garments(per_kind: int, seed: int = _SEED) -> tuple[NDArray[np.uint8], NDArr
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
-    """Write bytes in the IDX format: two zeros, type 8, number of dimensions, big-endian sizes, data.
+    """Write bytes in the IDX format: two zeros, type 8, dimensions, big-endian sizes, data.
 
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database, "File formats".
 
@@ -468,43 +471,61 @@ def _fashion_mnist(folder: Path) -> None:
         write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
 
 
-#: Text columns of the house table: their levels with weights, the commonest first; NA is a missing value.
+#: Text columns of the house table: their levels with weights, the commonest first; NA is a missing
+#: value.
 _LEVELS = """
 Street: Pave 249, Grvl 1 | Alley: NA 94, Grvl 3, Pave 3 | LotShape: Reg 63, IR1 33, IR2 3, IR3 1
-LandContour: Lvl 90, Bnk 4, HLS 3, Low 3 | Utilities: AllPub 999, NoSeWa 1 | LotConfig: Inside 72, Corner 18, CulDSac 6, FR2 3, FR3 1
-LandSlope: Gtl 95, Mod 4, Sev 1 | Condition1: Norm 86, Feedr 6, Artery 3, RRAn 2, PosN 1, RRAe 1, PosA 1
-Condition2: Norm 990, Feedr 5, Artery 2, RRNn 1, PosN 1, PosA 1 | BldgType: 1Fam 84, TwnhsE 8, Duplex 4, Twnhs 3, 2fmCon 1
+LandContour: Lvl 90, Bnk 4, HLS 3, Low 3 | Utilities: AllPub 999, NoSeWa 1
+LotConfig: Inside 72, Corner 18, CulDSac 6, FR2 3, FR3 1
+LandSlope: Gtl 95, Mod 4, Sev 1
+Condition1: Norm 86, Feedr 6, Artery 3, RRAn 2, PosN 1, RRAe 1, PosA 1
+Condition2: Norm 990, Feedr 5, Artery 2, RRNn 1, PosN 1, PosA 1
+BldgType: 1Fam 84, TwnhsE 8, Duplex 4, Twnhs 3, 2fmCon 1
 RoofStyle: Gable 78, Hip 20, Flat 1, Gambrel 1 | RoofMatl: CompShg 98, Tar&Grv 1, WdShake 1
-Exterior1st: VinylSd 36, HdBoard 15, MetalSd 15, Wd Sdng 14, Plywood 8, CemntBd 5, BrkFace 3, WdShing 2, Stucco 1, AsbShng 1
-Exterior2nd: VinylSd 35, MetalSd 15, HdBoard 14, Wd Sdng 14, Plywood 10, CmentBd 5, Wd Shng 3, Stucco 2, BrkFace 1, AsbShng 1
-ExterCond: TA 88, Gd 9, Fa 2, Ex 1 | BsmtCond: TA 92, Gd 4, Fa 3, Po 1 | BsmtExposure: No 67, Av 16, Gd 9, Mn 8
-BsmtFinType1: Unf 30, GLQ 30, ALQ 15, BLQ 10, Rec 10, LwQ 5 | BsmtFinType2: Unf 88, Rec 4, LwQ 3, BLQ 3, ALQ 1, GLQ 1
-Heating: GasA 97, GasW 2, Grav 1 | Electrical: SBrkr 92, FuseA 6, FuseF 2 | Functional: Typ 93, Min2 3, Min1 2, Mod 1, Maj1 1
-GarageType: Attchd 63, Detchd 28, BuiltIn 6, Basment 2, CarPort 1 | GarageFinish: Unf 44, RFn 31, Fin 25
-GarageQual: TA 95, Fa 4, Gd 1 | GarageCond: TA 96, Fa 3, Gd 1 | PavedDrive: Y 92, N 6, P 2 | PoolQC: Gd 3, Ex 2, Fa 2
+Exterior1st: VinylSd 36, HdBoard 15, MetalSd 15, Wd Sdng 14, Plywood 8, CemntBd 5, BrkFace 3, \
+WdShing 2, Stucco 1, AsbShng 1
+Exterior2nd: VinylSd 35, MetalSd 15, HdBoard 14, Wd Sdng 14, Plywood 10, CmentBd 5, Wd Shng 3, \
+Stucco 2, BrkFace 1, AsbShng 1
+ExterCond: TA 88, Gd 9, Fa 2, Ex 1 | BsmtCond: TA 92, Gd 4, Fa 3, Po 1
+BsmtExposure: No 67, Av 16, Gd 9, Mn 8
+BsmtFinType1: Unf 30, GLQ 30, ALQ 15, BLQ 10, Rec 10, LwQ 5
+BsmtFinType2: Unf 88, Rec 4, LwQ 3, BLQ 3, ALQ 1, GLQ 1
+Heating: GasA 97, GasW 2, Grav 1 | Electrical: SBrkr 92, FuseA 6, FuseF 2
+Functional: Typ 93, Min2 3, Min1 2, Mod 1, Maj1 1
+GarageType: Attchd 63, Detchd 28, BuiltIn 6, Basment 2, CarPort 1
+GarageFinish: Unf 44, RFn 31, Fin 25
+GarageQual: TA 95, Fa 4, Gd 1 | GarageCond: TA 96, Fa 3, Gd 1 | PavedDrive: Y 92, N 6, P 2
+PoolQC: Gd 3, Ex 2, Fa 2
 Fence: NA 81, MnPrv 11, GdPrv 4, GdWo 3, MnWw 1 | MiscFeature: NA 963, Shed 33, Gar2 2, Othr 2
-SaleType: WD 87, New 8, COD 3, ConLD 1, CWD 1 | SaleCondition: Normal 82, Partial 9, Abnorml 7, Family 1, Alloca 1
+SaleType: WD 87, New 8, COD 3, ConLD 1, CWD 1
+SaleCondition: Normal 82, Partial 9, Abnorml 7, Family 1, Alloca 1
 MasVnrType: None 60, BrkFace 30, Stone 9, BrkCmn 1
 """
 _NEIGHBORHOODS = (
-    "NAmes CollgCr OldTown Edwards Somerst Gilbert NridgHt Sawyer NWAmes SawyerW BrkSide Crawfor Mitchel "
-    "NoRidge Timber IDOTRR ClearCr StoneBr SWISU MeadowV Blmngtn BrDale Veenker NPkVill Blueste"
+    "NAmes CollgCr OldTown Edwards Somerst Gilbert NridgHt Sawyer NWAmes SawyerW BrkSide Crawfor "
+    "Mitchel NoRidge Timber IDOTRR ClearCr StoneBr SWISU MeadowV Blmngtn BrDale Veenker NPkVill "
+    "Blueste"
 ).split()
 _ZONES = ("RL", "RL", "RL", "RL", "RL", "RL", "RL", "RM", "FV", "RH", "C (all)")
 _HOUSE_COLUMNS = (
-    "Id MSSubClass MSZoning LotFrontage LotArea Street Alley LotShape LandContour Utilities LotConfig LandSlope Neighborhood "
-    "Condition1 Condition2 BldgType HouseStyle OverallQual OverallCond YearBuilt YearRemodAdd RoofStyle RoofMatl Exterior1st "
-    "Exterior2nd MasVnrType MasVnrArea ExterQual ExterCond Foundation BsmtQual BsmtCond BsmtExposure BsmtFinType1 BsmtFinSF1 "
-    "BsmtFinType2 BsmtFinSF2 BsmtUnfSF TotalBsmtSF Heating HeatingQC CentralAir Electrical 1stFlrSF 2ndFlrSF LowQualFinSF "
-    "GrLivArea BsmtFullBath BsmtHalfBath FullBath HalfBath BedroomAbvGr KitchenAbvGr KitchenQual TotRmsAbvGrd Functional "
-    "Fireplaces FireplaceQu GarageType GarageYrBlt GarageFinish GarageCars GarageArea GarageQual GarageCond PavedDrive "
-    "WoodDeckSF OpenPorchSF EnclosedPorch 3SsnPorch ScreenPorch PoolArea PoolQC Fence MiscFeature MiscVal MoSold YrSold "
-    "SaleType SaleCondition SalePrice"
+    "Id MSSubClass MSZoning LotFrontage LotArea Street Alley LotShape LandContour Utilities "
+    "LotConfig LandSlope Neighborhood Condition1 Condition2 BldgType HouseStyle OverallQual "
+    "OverallCond YearBuilt YearRemodAdd RoofStyle RoofMatl Exterior1st Exterior2nd MasVnrType "
+    "MasVnrArea ExterQual ExterCond Foundation BsmtQual BsmtCond BsmtExposure BsmtFinType1 "
+    "BsmtFinSF1 BsmtFinType2 BsmtFinSF2 BsmtUnfSF TotalBsmtSF Heating HeatingQC CentralAir "
+    "Electrical 1stFlrSF 2ndFlrSF LowQualFinSF GrLivArea BsmtFullBath BsmtHalfBath FullBath "
+    "HalfBath BedroomAbvGr KitchenAbvGr KitchenQual TotRmsAbvGrd Functional Fireplaces "
+    "FireplaceQu GarageType GarageYrBlt GarageFinish GarageCars GarageArea GarageQual GarageCond "
+    "PavedDrive WoodDeckSF OpenPorchSF EnclosedPorch 3SsnPorch ScreenPorch PoolArea PoolQC Fence "
+    "MiscFeature MiscVal MoSold YrSold SaleType SaleCondition SalePrice"
 ).split()
 
 
 class _Street:
-    """`n` houses drawn at once: every column an array of shape ``(n,)``, integers or text, with "NA" where missing."""
+    """`n` houses drawn at once.
+
+    Every column is an array of shape ``(n,)``, integers or text, with "NA" where missing.
+    """
 
     def __init__(self, n: int, rng: np.random.Generator):
         self.n, self.rng = n, rng
@@ -515,7 +536,7 @@ class _Street:
         return drawn
 
     def bell(self) -> NDArray[np.float64]:
-        """About normal with mean 0 and standard deviation 1: the centred sum of three uniform numbers."""
+        """About normal, mean 0, standard deviation 1: the centred sum of three uniform numbers."""
         drawn: NDArray[np.float64] = (self.u() + self.u() + self.u() - 1.5) * 2
         return drawn
 
@@ -542,7 +563,10 @@ class _Street:
 
 
 def _houses(n: int, first_id: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Columns of `n` made-up houses in the format of the Ames table, with prices that follow from size, quality, age and place."""
+    """Columns of `n` made-up houses in the format of the Ames table.
+
+    Prices follow from size, quality, age and place.
+    """
     street = _Street(n, np.random.default_rng([_SEED, seed]))
     columns, whole = street.columns, street.whole
     columns["Id"] = np.arange(first_id, first_id + n)
@@ -653,9 +677,13 @@ def _houses(n: int, first_id: int, seed: int) -> dict[str, NDArray[Any]]:
     columns["Foundation"] = np.where(street.u() < 0.02, "Slab", columns["Foundation"])
     whole("MasVnrArea", np.where(columns["MasVnrType"] == "None", 0, street.u(20, 560)), 0, 1600)
     for name, chance, low, high in (
-        ("WoodDeckSF", 0.48, 40, 420), ("OpenPorchSF", 0.55, 12, 200), ("EnclosedPorch", 0.14, 30, 290), ("3SsnPorch", 0.02, 100, 320),
-        ("ScreenPorch", 0.08, 60, 320), ("PoolArea", 0.005, 450, 740),
-    ):  # fmt: skip
+        ("WoodDeckSF", 0.48, 40, 420),
+        ("OpenPorchSF", 0.55, 12, 200),
+        ("EnclosedPorch", 0.14, 30, 290),
+        ("3SsnPorch", 0.02, 100, 320),
+        ("ScreenPorch", 0.08, 60, 320),
+        ("PoolArea", 0.005, 450, 740),
+    ):
         street.sometimes(name, chance, low, high)
     whole("MiscVal", np.where(columns["MiscFeature"] == "NA", 0, street.u(300, 2500)), 0, 15500)
 

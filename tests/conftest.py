@@ -1,7 +1,10 @@
 """A small book in a temporary folder, made of the same parts as the real one."""
 
+import os
 import shutil
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,33 @@ def cli(mini: MiniBook, capfd: pytest.CaptureFixture[str]) -> Callable[..., tupl
         return status, out + err
 
     return call
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, which pytest's `tmp_path` is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def stranger(open_folder: Path) -> Iterator[Callable[[Path], None]]:
+    """A function that closes a file or folder to us, as another user's umask of 077 does."""
+    if sys.platform == "win32":
+        pytest.skip("permissions are another thing there")
+    root, closed = os.geteuid() == 0, []
+
+    def close(path: Path) -> None:
+        if root:
+            os.setresuid(0, 0, 0)
+        closed.append((path, path.stat().st_mode))
+        path.chmod(0)
+        if root:  # to whom nothing is closed
+            os.setresuid(65534, 65534, 0)
+
+    yield close
+    if root:
+        os.setresuid(0, 0, 0)
+    for path, mode in reversed(closed):
+        path.chmod(mode)

@@ -11,7 +11,7 @@ SECONDS, MEAN, MEMORY_MB = 60, 35, 2048
 
 def test_every_section_keeps_the_budget(capsys):
     book = Book(ROOT)
-    runs = {s.id: pair.stored_run(s, pair.committed(s)) for s in book.notebooks}
+    runs = {s.id: pair.stored_run(pair.committed(s)) for s in book.notebooks}
     unknown = [name for name, run in runs.items() if run is None or not run.seconds]
     assert not unknown, f"no record of a run: {', '.join(unknown)}; run `make accept`"
     total = sum(run.seconds for run in runs.values())

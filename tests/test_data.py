@@ -54,7 +54,8 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("D2L_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(data, "_announced", set())
+    monkeypatch.delenv("D2L_HEADLESS", raising=False)
+    data.once.forget()
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ def test_standin_on_request(toy, mirror, monkeypatch, capsys):
     check_standin(fetch("toy"))
     assert (
         capsys.readouterr().out
-        == "toy: stand-in data, made by code; numbers differ from those of the real set.\n"
+        == "toy: stand-in data: D2L_DATA=standin; numbers differ from those of the real set.\n"
     )
     monkeypatch.setitem(standins.MAKERS, "toy", lambda folder: pytest.fail("made twice"))
     check_standin(fetch("toy"))
@@ -250,6 +251,22 @@ def test_a_cache_that_cannot_be_written(toy, mirror, monkeypatch, tmp_path):
     message = refusal()
     assert message.startswith(f"{tmp_path / 'file' / 'below'} cannot be written (")
     assert message.endswith("name another folder (for data sets in D2L_CACHE).")
+
+
+@pytest.fixture
+def shared_cache(open_folder, monkeypatch) -> Path:
+    monkeypatch.setenv("D2L_CACHE", str(open_folder / "cache"))
+    return open_folder / "cache"
+
+
+@pytest.mark.parametrize("closed", ["", "toy", "toy/a.bin", "toy-standin-1", "toy-standin-1/a.bin"])
+def test_a_cache_that_another_user_filled(toy, mirror, monkeypatch, shared_cache, stranger, closed):
+    monkeypatch.setenv("D2L_DATA", "standin" if "standin" in closed else "real")
+    fetch("toy")
+    stranger(shared_cache / closed)
+    message = refusal()
+    assert message.startswith(f"The cache of data sets {shared_cache} is closed to you (")
+    assert "D2L_CACHE" in message and f"chmod -R a+rX {shared_cache}" in message
 
 
 # local sources
@@ -348,7 +365,10 @@ def test_a_damaged_source_is_passed_over_for_a_good_one(toy, mirror, tmp_path, m
 def test_missing_everywhere(toy, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("D2L_MIRRORS", str(tmp_path / "typo"))
     check_standin(fetch("toy"))
-    assert "stand-in" in capsys.readouterr().out
+    assert capsys.readouterr().out == (
+        f"toy: stand-in data: there is no folder {tmp_path / 'typo'}; "
+        "numbers differ from those of the real set.\n"
+    )
     monkeypatch.setenv("D2L_DATA", "real")
     text = refusal()
     assert f"  {tmp_path / 'typo' / 'toy' / 'a.bin'}: FileNotFoundError: " in text
@@ -394,6 +414,54 @@ def test_a_mirror_by_url_comes_first(toy, server, monkeypatch):
     assert server.asked == ["/data/toy/a.bin.gz", "/data/toy/b.txt.gz"]
 
 
+def test_a_download_says_how_much_it_is_before_it_begins(toy, server, monkeypatch, capsys):
+    toy(urls=server.url)
+    server.good()
+    monkeypatch.setenv("D2L_HEADLESS", "1")
+    fetch("toy")
+    assert capsys.readouterr().out == "", "the runner would store it"
+    shutil.rmtree(data.cache_folder())
+    monkeypatch.delenv("D2L_HEADLESS")
+    heard: list[str] = []
+    give = server.answers["a.bin.gz"]
+    server.answers["a.bin.gz"] = lambda handler: (
+        heard.append(capsys.readouterr().out),
+        give(handler),
+    )
+    fetch("toy")
+    assert heard == [f"toy: downloading 0.0 MB (unpacked) from {server.url[7:]}\n"]
+    fetch("toy")
+    assert capsys.readouterr().out == ""
+
+
+def test_why_there_is_a_standin(toy, server, mirror, monkeypatch, tmp_path):
+    """In a few words: what the reader set and what came of it; folders of packages are not named."""
+    toy(urls="http://127.0.0.1:1", folders=("/usr/share/no-such-package",))
+    (mirror / "a.bin").unlink()
+    monkeypatch.setenv("D2L_MIRRORS", f"{mirror.parent};{server.url};htp://typo/x")
+    assert fetch("toy").reason == (
+        f"not in {mirror.parent}, {server.url[7:]} answered 404, typo: InvalidSchema, "
+        "127.0.0.1:1 did not answer"
+    )
+    monkeypatch.setenv("D2L_OFFLINE", "1")
+    monkeypatch.delenv("D2L_MIRRORS")
+    assert fetch("toy").reason == "D2L_OFFLINE=1"
+    monkeypatch.delenv("D2L_OFFLINE")
+    toy()
+    assert fetch("toy").reason == "no source is configured"
+
+
+def test_a_mirror_that_is_closed_to_us(toy, shared_cache, stranger, monkeypatch):
+    mirror = shared_cache.parent / "mirror"
+    mirror.mkdir()
+    shared_cache.mkdir(mode=0o777)
+    shared_cache.chmod(0o777)
+    monkeypatch.setenv("D2L_MIRRORS", str(mirror))
+    data.manifest()  # read before we become a stranger
+    stranger(mirror)
+    assert fetch("toy").reason == f"{mirror / 'toy' / 'a.bin'}: Permission denied"
+
+
 def test_offline_asks_nobody(toy, server, monkeypatch):
     toy(urls=server.url)
     monkeypatch.setenv("D2L_OFFLINE", "1")
@@ -426,7 +494,9 @@ def test_a_server_error_gives_the_standin(toy, server, status):
     toy(urls=server.url)
     for name in CONTENT:
         server.give(f"{name}.gz", b"sorry", status=status)
-    check_standin(fetch("toy"))
+    found = fetch("toy")
+    check_standin(found)
+    assert found.reason == f"{server.url[7:]} answered {status}"
 
 
 def test_a_dropped_connection(toy, server, monkeypatch):
@@ -506,7 +576,7 @@ WORKER = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-sys.modules["torch"] = SimpleNamespace(Tensor=object, Generator=object)
+sys.modules["torch"] = SimpleNamespace(Tensor=object, Generator=object, device=object)
 from d2l_helpers import data, standins
 data.MANIFEST = Path(sys.argv[1])
 def make(folder):
@@ -559,8 +629,9 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_two_processes_do_the_work_once(toy, server, tmp_path):
+def test_two_processes_do_the_work_once(toy, server, tmp_path, monkeypatch):
     """Both ask at the same moment; one downloads, the other waits and finds the files."""
+    monkeypatch.setenv("D2L_HEADLESS", "1")
     toy(urls=server.url)
     workers = start(tmp_path, 0, 0)
 

@@ -1,6 +1,7 @@
 """Devices: which one is chosen, what is said about it, and moving batches."""
 
 import doctest
+import json
 from collections import OrderedDict, namedtuple
 from types import SimpleNamespace
 
@@ -15,7 +16,8 @@ from d2l_helpers.device import to_device, try_device
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("D2L_DEVICE", raising=False)
-    monkeypatch.setattr(device, "_announced", set())
+    monkeypatch.delenv("D2L_RECORD", raising=False)
+    device.once.forget()
 
 
 @pytest.fixture
@@ -61,6 +63,19 @@ def test_quiet(machine, capsys):
     machine("cuda")
     try_device(quiet=True)
     assert capsys.readouterr().out == ""
+
+
+def test_the_record_names_type_and_index(machine, monkeypatch, tmp_path):
+    """The book's runner learns from it where a notebook ran, whatever was printed."""
+    monkeypatch.setenv("D2L_RECORD", str(tmp_path / "record"))
+    for kind, request in (("cuda", None), ("cuda", "cuda:1"), ("mps", None), (None, None)):
+        machine(kind, 2)
+        try_device(request, quiet=True)
+    machine("xpu")
+    try_device()
+    lines = [json.loads(line) for line in (tmp_path / "record").read_text().splitlines()]
+    devices = ["cuda:0", "cuda:1", "mps:0", "cpu", "xpu:0"]
+    assert lines == [{"device": name} for name in devices]
 
 
 def test_an_accelerator_without_a_current_device_is_none(machine, monkeypatch):

@@ -1,5 +1,6 @@
 """The doctor: it says what is wrong and what to do, downloads nothing, and its exit status is the truth."""
 
+import os
 import re
 import subprocess
 import sys
@@ -93,6 +94,72 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     monkeypatch.setenv("D2L_CACHE", str(tmp_path / "file" / "cache"))
     assert findings()["cache"].bad
     assert "D2L_CACHE" in findings()["cache"].remedy
+
+
+def test_a_cache_that_another_user_filled(monkeypatch, tmp_path, capsys, stranger, open_folder):
+    """Lines, no traceback: of the whole cache, of a data set, and of a file."""
+    cache = open_folder / "cache"
+    monkeypatch.setenv("D2L_CACHE", str(cache))
+    (cache / "fashion-mnist").mkdir(parents=True)
+    file = next(iter(data.manifest()["kaggle-house"]["files"]))
+    (cache / "kaggle-house").mkdir()
+    (cache / "kaggle-house" / file).write_text("")
+    cache.chmod(0o777)
+    stranger(cache / "kaggle-house" / file)
+    found = findings()
+    assert found["kaggle-house"].bad and not found["cache"].bad
+    assert found["kaggle-house"].text == f"{cache / 'kaggle-house' / file} is closed to you"
+    assert f"chmod -R a+rX {cache / 'kaggle-house' / file}" in found["kaggle-house"].remedy
+    stranger(cache / "fashion-mnist")
+    assert findings()["fashion-mnist"].bad
+    stranger(cache)
+    assert findings()["cache"].bad and "closed to you" in findings()["cache"].text
+    assert doctor.main() == 1
+    assert f"chmod -R a+rX {cache}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "topic"),
+    [("HOME", "HOME"), ("IPYTHONDIR", "IPYTHONDIR"), ("MPLCONFIGDIR", "MPLCONFIGDIR")],
+)
+def test_a_folder_that_jupyter_cannot_write(monkeypatch, tmp_path, name, topic):
+    for variable in ("IPYTHONDIR", "MPLCONFIGDIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert not {"HOME", "IPYTHONDIR", "MPLCONFIGDIR"} & set(findings())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(name, str(tmp_path / "file" / "below"))
+    monkeypatch.setenv("USERPROFILE", os.environ["HOME"])
+    assert "cannot be written" in findings()[topic].text
+    assert "DIR to a folder" in findings()[topic].remedy
+    assert not findings()[topic].bad, "the runner has folders of its own"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sockets in files there")
+def test_a_long_folder_for_temporary_files(monkeypatch):
+    monkeypatch.setattr(doctor.tempfile, "tempdir", "/t" * 40)
+    assert "TMPDIR" not in findings()
+    monkeypatch.setattr(doctor.tempfile, "tempdir", "/t" * 40 + "x")
+    assert findings()["TMPDIR"].bad
+    assert findings()["TMPDIR"].text.endswith("is 81 bytes long")
+    assert "at most 80 bytes" in findings()["TMPDIR"].remedy
+
+
+def test_no_folder_for_temporary_files(monkeypatch):
+    def nothing():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(doctor.tempfile, "gettempdir", nothing)
+    assert findings()["TMPDIR"].bad
+
+
+def test_a_backend_of_the_reader(monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    assert "MPLBACKEND" not in findings()
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    assert findings()["MPLBACKEND"].text == "Agg" and not findings()["MPLBACKEND"].bad
+    assert "the book's runner sets its own" in findings()["MPLBACKEND"].remedy
 
 
 def test_a_full_disk(monkeypatch):
