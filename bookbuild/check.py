@@ -145,8 +145,8 @@ def accept(book: Book, results: list[Result]) -> tuple[list[Path], list[str]]:
 
 
 def _same(a: NotebookNode, b: NotebookNode) -> bool:
-    """Whether two notebooks hold the same outputs of the same code."""
-    runs = [pair.recorded_run(n) for n in (a, b)]
-    same_key = None not in runs and runs[0].key == runs[1].key
-    complete = "run" in a.metadata and pair.stored_run(a) is not None
-    return same_key and complete and pair.outputs_digest(a) == pair.outputs_digest(b)
+    """Whether a stored notebook and a new one hold the same outputs of the same code."""
+    old, new = pair.stored_run(a), pair.recorded_run(b)
+    if old is None or new is None or "run" not in a.metadata or old.key != new.key:
+        return False
+    return pair.outputs_digest(a) == pair.outputs_digest(b)
