@@ -23,6 +23,8 @@ FIGURE_MIME = "application/vnd.d2l.figure+json"
 MAX_TEXT = 20_000
 #: Megabytes that the committed outputs of a section may have; a header may allow more.
 MAX_MB = 1.0
+#: A picture of more colours is no drawing, and to look for a palette takes seconds.
+MANY = 16_384
 
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 #: Sequences with which a terminal sets colours, moves the cursor, names its window.
@@ -135,10 +137,12 @@ def small_png(data: bytes, drawing: bool) -> bytes:
         picture = opened.convert("RGB")
     if picture.getcolors(256) is not None:
         small = _exact_palette(picture)
+    elif picture.getcolors(MANY) is None:  # a photograph
+        small = picture
     else:
-        ways = [(64, Image.Quantize.MAXCOVERAGE), (256, Image.Quantize.MEDIANCUT)]
-        for colours, method in ways if drawing else ways[1:]:
-            small = picture.quantize(colours, method, kmeans=1, dither=Image.Dither.NONE)
+        method, no_dots = Image.Quantize.MEDIANCUT, Image.Dither.NONE
+        for colours in (64, 256) if drawing else (256,):
+            small = picture.quantize(colours, method, kmeans=1, dither=no_dots)
             if _looks_alike(picture, small.convert("RGB")):
                 break
         else:
@@ -152,7 +156,7 @@ def _looks_alike(before: Any, after: Any) -> bool:
     """Whether nobody sees the difference, in levels from 0 to 255 of red, green or blue.
 
     Colours of areas (one pixel in a thousand or more) change by 4 at most, of the other pixels 999
-    in a thousand by 16 at most, and the root of the mean square is 1.2 at most: smooth surfaces
+    in a thousand by 20 at most, and the root of the mean square is 1.2 at most: smooth surfaces
     get no bands.
     """
     import numpy as np
@@ -164,7 +168,7 @@ def _looks_alike(before: Any, after: Any) -> bool:
     areas = counts[index] * 1000 >= len(codes)
     return bool(
         change[areas].max(initial=0) <= 4
-        and np.percentile(change, 99.9) <= 16
+        and np.percentile(change, 99.9) <= 20
         and np.sqrt(np.mean(change**2)) <= 1.2
     )
 
