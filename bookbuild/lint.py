@@ -1,12 +1,11 @@
 """Rules of form that need no run: width, length, numbering, links, exercises with solutions."""
 
 import ast
-import os
 import re
 import urllib.parse
-from pathlib import Path
 
 from .book import Book, BookError, Section
+from .outputs import missing_alt, private_outputs  # noqa: F401  (they moved)
 
 LINK = re.compile(r"(!?)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
 TAG = re.compile(r"\\tag\{(\d+\.\d+\.\d+)\}")
@@ -205,54 +204,4 @@ def _order(section: Section) -> list[str]:
     ]
     if heads and section.exercises:
         found.append(f"{section.name}: there is no {', '.join(heads)}.")
-    return found
-
-
-def missing_alt(section: Section, notebook: object) -> list[str]:
-    """Pictures among the outputs that no text describes."""
-    found = []
-    for index, cell in enumerate(notebook.cells):  # type: ignore[attr-defined]
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}) and not output.get("metadata", {}).get(
-                "image/png", {}
-            ).get("alt"):
-                found.append(
-                    f"{section.where(index)}: the picture has no alternative text; end the cell with d2l.describe(...)."
-                )
-    return found
-
-
-#: Beginnings that keys of well-known services have.
-SECRET = re.compile(
-    r"\b(?:AKIA[0-9A-Z]{16}|gh[pousr]_\w{36,}|github_pat_\w{22,}|hf_\w{30,}|sk-[\w-]{20,}|xox[abpr]-[\w-]{10,})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
-
-
-def private_outputs(section: Section, notebook: object, root: Path) -> list[str]:
-    """Outputs that show a path of the machine that made them, or a secret: a known kind of key, or the value of a variable such as API_TOKEN."""
-    home, found = str(Path.home()), []
-    paths = [str(root), *([home] if len(home) > 1 else [])]
-    secrets = [
-        v
-        for k, v in os.environ.items()
-        if len(v) >= 8
-        and re.search(r"TOKEN|SECRET|PASSW|API_?KEY|CREDENTIAL", k, re.I)
-        and not Path(v).exists()
-    ]
-    for index, cell in enumerate(notebook.cells):  # type: ignore[attr-defined]
-        for output in cell.get("outputs", []):
-            texts = [
-                output.get("text", ""),
-                *(v for k, v in output.get("data", {}).items() if not k.startswith("image/png")),
-                *output.get("traceback", []),
-            ]
-            text = " ".join(str(t) for t in texts)
-            if any(re.search(rf"{re.escape(path)}(?![\w-])", text) for path in paths):
-                found.append(
-                    f"{section.where(index)}: the output shows a path of this machine; print something else."
-                )
-            if SECRET.search(text) or any(secret in text for secret in secrets):
-                found.append(
-                    f"{section.where(index)}: the output shows what looks like a password or key; remove it, and withdraw the key."
-                )
     return found

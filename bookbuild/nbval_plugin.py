@@ -1,7 +1,8 @@
-"""pytest plugin on nbval: our comparator, and *replay*, which compares an executed copy instead of running again.
+"""pytest plugin on nbval: our comparator, and *replay* of an executed copy instead of a new run.
 
-`pytest -p bookbuild.nbval_plugin --nbval FILE.ipynb` runs the notebook and compares every cell with its stored
-outputs; with `--nbval-executed FOLDER` the executed copy `FOLDER/<path below the root>.ipynb` is compared.
+`pytest -p bookbuild.nbval_plugin --nbval FILE.ipynb` runs the notebook and compares every cell with
+its stored outputs; with `--nbval-executed FOLDER` it compares the executed copy
+`FOLDER/<path below the root>.ipynb`.
 """
 
 from collections.abc import Iterator
@@ -75,7 +76,8 @@ class ReplayCell(Cell):
             or cells[self.cell_num].source.rstrip() != self.cell.source.rstrip()
         ):
             self.raise_cell_error(
-                "the stored notebook is stale: the cell that ran has another source; run `make pair`"
+                "the stored notebook is stale: the cell that ran has another source; "
+                "run `make pair`"
             )
         outputs = self.test_outputs = cells[self.cell_num].outputs
         errors = [o for o in outputs if o.output_type == "error"]
@@ -91,10 +93,12 @@ class NotVacuous(pytest.Item):
     """Fails for a notebook in which nothing is compared."""
 
     def runtest(self) -> None:
-        cells = [c for c in self.parent.nb.cells if c.cell_type == "code"]  # type: ignore[union-attr]
-        if not any(c.outputs and "timing" not in c.metadata.get("tags", []) for c in cells):
+        compared, others = compare.coverage(self.parent.nb)  # type: ignore[union-attr]
+        if not compared:
+            why = "".join(f", {count} tagged {tag}" for tag, count in others.items())
             raise AssertionError(
-                "no cell has an output to compare; run `make accept`, or let a cell show a result"
+                f"no cell has an output to compare{why}; run `make accept`, or let a cell show "
+                "a result"
             )
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> str:

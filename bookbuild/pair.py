@@ -23,12 +23,11 @@ import nbformat.reader
 from nbformat import NotebookNode
 
 from .book import CELL, Book, BookError, Section
-from .compare import FIGURE_MIME
 from .keys import digest
+from .outputs import clean_outputs
 from .record import Run
 from .store import write_text
 
-ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)")
 #: Metadata of a cell that programs write: how it was shown, when it ran, how its text was laid out.
 MACHINE = {
@@ -109,31 +108,6 @@ def _empty(value: Any) -> bool:
     if isinstance(value, dict):
         return all(_empty(v) for v in value.values())
     return value in (None, "", [], "-")  # JupyterLab's words for no kind of slide
-
-
-def clean_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Outputs as they are kept: streams joined, addresses masked, no transient metadata."""
-    kept: list[NotebookNode] = []
-    for output in copy.deepcopy(outputs):
-        output.pop("transient", None)
-        if output.output_type == "execute_result":
-            output["execution_count"] = None
-        if output.output_type == "stream":
-            output["text"] = ADDRESS.sub("0x…", output["text"])
-            if kept and kept[-1].output_type == "stream" and kept[-1].name == output.name:
-                kept[-1]["text"] += output["text"]
-                continue
-        elif "data" in output:
-            if "text/plain" in output["data"]:
-                output["data"]["text/plain"] = ADDRESS.sub("0x…", output["data"]["text/plain"])
-            alt = (output["data"].get(FIGURE_MIME) or {}).get("alt")
-            if alt and "image/png" in output["data"]:  # where nbconvert and JupyterLab look for it
-                output["metadata"]["image/png"] = {
-                    **output["metadata"].get("image/png", {}),
-                    "alt": alt,
-                }
-        kept.append(output)
-    return kept
 
 
 def own_cells(executed: NotebookNode) -> list[NotebookNode]:

@@ -1,8 +1,9 @@
 """Figures of the book: one style, line plots, image grids, heat maps, sliders, alt text.
 
-Every function takes plain tensors, arrays or lists, returns Matplotlib objects, and works the same in
-Jupyter, in a script and headless. In Jupyter, :func:`use_style` also stores beside every figure what was
-plotted (``application/vnd.d2l.figure+json``), so that a check can compare data rather than pixels.
+Every function takes plain tensors, arrays or lists, returns Matplotlib objects, and works the same
+in Jupyter, in a script and headless. In Jupyter, :func:`use_style` also stores beside every figure
+what was plotted (``application/vnd.d2l.figure+json``), so that a check can compare data rather than
+pixels.
 """
 
 import base64
@@ -14,14 +15,22 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.category import StrCategoryFormatter, StrCategoryLocator
+from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
+from matplotlib.lines import AxLine
+from matplotlib.patches import Ellipse, Rectangle
+from matplotlib.quiver import Quiver
+from matplotlib.text import Annotation
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 from numpy.typing import NDArray
 
 FIGURE_MIME = "application/vnd.d2l.figure+json"
@@ -87,7 +96,7 @@ def _array(values: Any) -> NDArray[Any]:
 
 
 def _is_several(values: Any) -> bool:
-    """Whether these are several lines: a list of arrays, or an array with more than one dimension."""
+    """Whether these are several lines: a list of arrays, or an array of two dimensions or more."""
     if isinstance(values, (list, tuple)):
         return len(values) > 0 and _array(values[0]).ndim > 0
     return _array(values).ndim > 1
@@ -113,7 +122,8 @@ def plot(
     Parameters
     ----------
     x
-        Shape ``(n,)``, common to all lines, or a list with one such array for each line (or shape ``(lines, n)``).
+        Shape ``(n,)``, common to all lines, or a list with one such array for each line (or shape
+        ``(lines, n)``).
     ys
         Shape ``(n,)`` for one line, else a list of arrays, or an array of shape ``(lines, n)``.
     labels
@@ -142,11 +152,13 @@ def plot(
     shared = not _is_several(x)
     if not shared and len(x) != len(lines):
         raise ValueError(
-            f"plot got {len(x)} abscissae for {len(lines)} lines; give one array, or one for each line."
+            f"plot got {len(x)} abscissae for {len(lines)} lines; "
+            "give one array, or one for each line."
         )
     if labels and len(labels) != len(lines):
         raise ValueError(
-            f"plot got {len(labels)} labels for {len(lines)} lines; give one label for each line, or none."
+            f"plot got {len(labels)} labels for {len(lines)} lines; "
+            "give one label for each line, or none."
         )
     if ax is None:
         _, ax = plt.subplots()
@@ -154,7 +166,8 @@ def plot(
         xs, values = _array(x if shared else x[i]), _array(line)
         if xs.shape != values.shape or values.ndim != 1:
             raise ValueError(
-                f"line {i} has shape {values.shape}, its abscissae {xs.shape}; both must be equal and 1-D."
+                f"line {i} has shape {values.shape}, its abscissae {xs.shape}; "
+                "both must be equal and 1-D."
             )
         ax.plot(xs, values, fmts[i % len(fmts)], label=labels[i] if labels else None)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xscale=xscale, yscale=yscale)
@@ -175,9 +188,9 @@ def show_images(
     Parameters
     ----------
     imgs
-        ``num_rows * num_cols`` images or fewer, each ``(h, w)`` or ``(1, h, w)`` grey, or ``(3, h, w)`` or
-        ``(h, w, 3)`` colour; floats in [0, 1] or unsigned bytes. Grey images share one scale from 0 to the
-        top of their type, so that brightness can be compared.
+        ``num_rows * num_cols`` images or fewer, each ``(h, w)`` or ``(1, h, w)`` grey, or
+        ``(3, h, w)`` or ``(h, w, 3)`` colour; floats in [0, 1] or unsigned bytes. Grey images share
+        one scale from 0 to the top of their type, so that brightness can be compared.
     titles
         A line above each image.
     scale
@@ -200,7 +213,8 @@ def show_images(
     """
     if len(imgs) > num_rows * num_cols:
         raise ValueError(
-            f"{len(imgs)} images do not fit {num_rows} x {num_cols} places; enlarge the grid or pass fewer."
+            f"{len(imgs)} images do not fit {num_rows} x {num_cols} places; "
+            "enlarge the grid or pass fewer."
         )
     height = scale * (1.18 if titles else 1.0)
     _, axes = plt.subplots(
@@ -217,7 +231,8 @@ def show_images(
             img = img[..., 0]
         if img.ndim != 2 and not (img.ndim == 3 and img.shape[2] == 3):
             raise ValueError(
-                f"image {i} has shape {_array(imgs[i]).shape}; expected (h, w), (1, h, w), (3, h, w) or (h, w, 3)."
+                f"image {i} has shape {_array(imgs[i]).shape}; "
+                "expected (h, w), (1, h, w), (3, h, w) or (h, w, 3)."
             )
         ax.imshow(img, cmap="gray", vmin=0, vmax=255 if img.dtype == np.uint8 else 1)
         if titles is not None and i < len(titles):
@@ -334,8 +349,9 @@ def sliders(
 ) -> "Sliders":
     """An interactive figure that needs neither a server nor a network.
 
-    Every combination of the slider values is drawn once; the page then only changes the picture. Where
-    scripts do not run (GitHub, print, stored outputs) the picture in the middle of the ranges stands.
+    Every combination of the slider values is drawn once; the page then only changes the picture.
+    Where scripts do not run (GitHub, print, stored outputs) the picture in the middle of the ranges
+    stands.
 
     Parameters
     ----------
@@ -344,7 +360,8 @@ def sliders(
     alt
         Alternative text of the picture.
     values
-        One range for each slider, of numbers or words, for example ``w=[0, 0.5, 1]``. At most 200 combinations.
+        One range for each slider, of numbers or words, for example ``w=[0, 0.5, 1]``. At most 200
+        combinations.
 
     Raises
     ------
@@ -362,7 +379,8 @@ def sliders(
     count = math.prod(len(value) for value in values.values())
     if not values or count == 0 or count > 200:
         raise ValueError(
-            f"sliders got {count if values else 0} combinations; give 1 to 200, as name=[value, ...]."
+            f"sliders got {count if values else 0} combinations; "
+            "give 1 to 200, as name=[value, ...]."
         )
     if not alt.strip():
         raise ValueError(
@@ -391,6 +409,7 @@ class Sliders:
     ):
         self.alt, self.values = " ".join(alt.split()), values
         self.frames: list[bytes] = []
+        briefs: list[dict[str, Any]] = []
         middle = tuple(len(value) // 2 for value in values.values())
         for index in itertools.product(*(range(len(value)) for value in values.values())):
             fig = Figure(figsize=figsize, layout="constrained")
@@ -399,9 +418,12 @@ class Sliders:
                 **{name: value[i] for (name, value), i in zip(values.items(), index, strict=True)},
             )
             self.frames.append(_png(fig))
+            record = figure_data(fig)
+            briefs.append(_brief(record["axes"]))
             if index == middle:
-                self.middle, self.data = len(self.frames) - 1, figure_data(fig)
+                self.middle, self.data = len(self.frames) - 1, record
         self.start = middle
+        self.data["frames"] = briefs
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None
@@ -414,12 +436,15 @@ class Sliders:
             shown = html.escape(json.dumps(words))
             rows.append(
                 f'<label style="display:flex;gap:.6em;align-items:center">{html.escape(name)} '
-                f'<input type="range" min="0" max="{len(value) - 1}" value="{start}" data-values="{shown}" style="flex:1"> '
+                f'<input type="range" min="0" max="{len(value) - 1}" value="{start}" '
+                f'data-values="{shown}" style="flex:1"> '
                 f'<output style="min-width:4em">{html.escape(words[start])}</output></label>'
             )
         page = (
-            f'<div class="d2l-sliders" id="{uid}" data-frames="{html.escape(json.dumps(frames))}" style="max-width:34em">'
-            f'<img alt="{html.escape(self.alt)}" style="max-width:100%" src="data:image/png;base64,{frames[self.middle]}">'
+            f'<div class="d2l-sliders" id="{uid}" '
+            f'data-frames="{html.escape(json.dumps(frames))}" style="max-width:34em">'
+            f'<img alt="{html.escape(self.alt)}" style="max-width:100%" '
+            f'src="data:image/png;base64,{frames[self.middle]}">'
             f"{''.join(rows)}<script>{SLIDER_SCRIPT}</script></div>"
         )
         bundle = {
@@ -453,17 +478,29 @@ def _png(fig: Figure) -> bytes:
 
 
 def _figure_bundle(fig: Figure, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-    """Mime bundle that Jupyter stores beside a figure's picture: the plotted data and the alt text."""
+    """What Jupyter stores beside a figure's picture: the plotted data and the alt text."""
     return {FIGURE_MIME: figure_data(fig)}
 
 
+#: How many numbers, words and grey levels of one thing drawn are recorded.
+SAMPLES, WORDS, GREYS = 24, 100, 64
+
+
 def figure_data(fig: Figure) -> dict[str, Any]:
-    """What was plotted, in numbers: up to 24 samples of every line, bar group, scatter and image.
+    """What was drawn, in numbers and words: a sample of everything that a figure shows.
+
+    Recorded of each axes, where there are any: ``lines``, ``bars``, ``points`` (scatters, arrows of
+    a field), ``images``, ``patches`` (rectangles, circles, arrows, polygons), ``shapes`` (filled
+    areas, bundles of lines, contours, surfaces), ``texts``, ``legend``; ticks and limits that were
+    set by hand (``xticks``, ``yticks``, ``xlim``, ``ylim``); and in ``others`` the classes of what
+    else there is, so that a check can fall back to the picture.
 
     Returns
     -------
-    ``{"alt": text, "axes": [{"title", "xlabel", "ylabel", "lines", "bars", "points", "images"}, ...]}`` with values
-    rounded to six significant digits.
+    ``{"alt": text, "axes": [{"title", "xlabel", "ylabel", "lines", ...}, ...]}``; beside them
+    ``texts``, ``legend`` and ``others`` of the figure itself. Of a long list there are 24 values,
+    the first and the last among them, and the mean of all. Numbers are rounded to six significant
+    digits; one that is not finite is a string such as ``"nan"``.
 
     Examples
     --------
@@ -471,60 +508,236 @@ def figure_data(fig: Figure) -> dict[str, Any]:
     >>> figure_data(ax.figure)["axes"][0]["lines"]
     [{'label': 'a', 'n': 2, 'x': [0.0, 1.0], 'y': [2.0, 3.0]}]
     """
-    return {"alt": str(fig.get_label()), "axes": [_axes_data(ax) for ax in fig.axes]}
+    parts: list[Any] = [fig]
+    for part in parts:  # grows: figures within figures
+        parts += part.subfigs
+    axes = [ax for ax in fig.axes if ax.get_visible()]
+    for ax in axes:  # grows: axes within axes
+        axes += [child for child in ax.child_axes if isinstance(child, Axes)]
+    texts = [text for part in parts for text in part.texts]
+    loose = [
+        a
+        for p in parts
+        for kind in ("lines", "patches", "artists", "images")
+        for a in getattr(p, kind)
+    ]
+    own: dict[str, Any] = {
+        "legend": [text for part in parts for legend in part.legends for text in _legend(legend)],
+        "texts": _texts(texts, None),
+        "others": sorted({type(artist).__name__ for artist in _shown(loose)}),
+    }
+    return {
+        "alt": str(fig.get_label()),
+        **{name: value for name, value in own.items() if value},
+        "axes": [_axes_data(ax) for ax in axes],
+    }
 
 
 def _axes_data(ax: Axes) -> dict[str, Any]:
-    lines = []
-    for line in ax.lines:
-        x, y = (
-            np.asarray(line.get_xdata(orig=False)),
-            np.asarray(line.get_ydata(orig=False)),
-        )  # numbers, also for words and dates
-        lines.append({"label": _label(line), "n": len(x), "x": _sample(x), "y": _sample(y)})
-    bars = [
-        {
-            "label": _label(group),
-            "n": len(group.patches),
-            "y": _sample(
-                [p.get_height() if hasattr(p, "get_height") else 0 for p in group.patches]
-            ),
-        }
-        for group in ax.containers
-        if hasattr(group, "patches")
-    ]
-    points = []
-    for group in ax.collections:
-        offsets = _filled(group.get_offsets())
-        if len(offsets) > 1:
-            points.append(
-                {
-                    "label": _label(group),
-                    "n": len(offsets),
-                    "x": _sample(offsets[:, 0]),
-                    "y": _sample(offsets[:, 1]),
-                }
-            )
-    images = []
-    for image in ax.images:
-        values = _filled(image.get_array())
-        known = values[np.isfinite(values)]
-        images.append(
-            {
-                "shape": list(values.shape),
-                "values": _sample(values),
-                "mean": _round(float(known.mean())) if known.size else "nan",
-            }
-        )
+    titles = (ax.get_title(loc) for loc in ("left", "center", "right"))
+    collections = [_collection(artist) for artist in _shown(ax.collections)]
+    groups = [group for group in ax.containers if hasattr(group, "patches")]
+    in_bars = {id(patch) for group in groups for patch in group.patches}
+    drawn: dict[str, Any] = {
+        "lines": [_line(line) for line in _shown(ax.lines)],
+        "bars": [_bars(group) for group in groups],
+        "points": [row for kind, row in collections if kind == "points"],
+        "images": [_image(image) for image in _shown(ax.images)],
+        "patches": _patches([p for p in _shown(ax.patches) if id(p) not in in_bars]),
+        "shapes": [row for kind, row in collections if kind == "shapes" and row["n"]],
+        "texts": _texts(ax.texts, ax),
+        "xticks": _ticks(ax, ax.xaxis),
+        "yticks": _ticks(ax, ax.yaxis),
+        "xlim": [] if ax.get_autoscalex_on() else _sample(ax.get_xlim()),
+        "ylim": [] if ax.get_autoscaley_on() else _sample(ax.get_ylim()),
+        "legend": _legend(ax.get_legend()),
+        "others": sorted(
+            {type(artist).__name__ for artist in _shown([*ax.artists, *ax.tables])}
+            | {row for kind, row in collections if kind == "others"}
+        ),
+    }
     return {
-        "title": ax.get_title(),
+        "title": " | ".join(title for title in titles if title),
         "xlabel": ax.get_xlabel(),
         "ylabel": ax.get_ylabel(),
-        "lines": lines,
-        "bars": bars,
-        "points": points,
-        "images": images,
+        **{name: value for name, value in drawn.items() if value},
     }
+
+
+def _shown(artists: Any) -> list[Any]:
+    return [artist for artist in artists if artist.get_visible()]
+
+
+def _line(line: Any) -> dict[str, Any]:
+    """Numbers, also for words and dates."""
+    if isinstance(line, AxLine):  # has no data: a point, and a second one or a slope
+        (a, b), slope = line.get_xy1() or (math.nan, math.nan), line.get_slope()
+        c, d = line.get_xy2() or (math.nan, math.nan)
+        x, y = [a, c], [b, d if slope is None else slope]
+    elif hasattr(line, "get_data_3d"):
+        x, y, z = line.get_data_3d()
+        return {"label": _label(line), "n": len(x)} | _numbers(x=x, y=y, z=z)
+    else:
+        x, y = line.get_xdata(orig=False), line.get_ydata(orig=False)
+    return {"label": _label(line), "n": len(x)} | _numbers(x=x, y=y)
+
+
+def _bars(group: Any) -> dict[str, Any]:
+    """Left edges, bottoms, widths and heights of the bars of one call."""
+    boxes = [p.get_bbox().bounds for p in group.patches if isinstance(p, Rectangle)]
+    x, y, w, h = np.reshape(np.asarray(boxes, dtype=float), (-1, 4)).T
+    return {"label": _label(group), "n": len(group.patches)} | _numbers(x=x, y=y, w=w, h=h)
+
+
+def _image(image: Any) -> dict[str, Any]:
+    values = _filled(image.get_array())
+    known = values[np.isfinite(values)]
+    row: dict[str, Any] = {
+        "shape": list(values.shape),
+        "values": _sample(values),
+        "mean": _round(float(known.mean())) if known.size else "nan",
+    }
+    if values.ndim == 2:
+        row |= {"cmap": image.get_cmap().name, "range": _range(image)}
+    return row
+
+
+def _collection(artist: Any) -> tuple[str, Any]:
+    """Where a collection is recorded (`points`, `shapes`, `others`), and its record or class."""
+    kind = type(artist).__name__
+    row: dict[str, Any] = {"label": _label(artist)}
+    if kind.endswith("3DCollection"):
+        # Matplotlib keeps the coordinates in space under private names; its paths are a projection.
+        corners = getattr(artist, "_faces", getattr(artist, "_segments3d", None))
+        places = getattr(artist, "_offsets3d", None)
+        if places is not None:
+            row |= {"n": len(places[0])} | _numbers(**dict(zip("xyz", places, strict=True)))
+            return "points", row | _colours(artist)
+        if corners is None:
+            return "others", kind
+        points = np.concatenate([np.zeros((0, 3)), *(_filled(part) for part in corners)])
+        row |= {"kind": kind, "n": len(corners)} | _numbers(
+            **dict(zip("xyz", points.T, strict=True))
+        )
+        return "shapes", row | _colours(artist)
+    if isinstance(artist, ContourSet):
+        # How many points a contour has may change with rounding, its extent and centre hardly do.
+        parts = [np.asarray(p.vertices) for p in artist.get_paths() if np.size(p.vertices)]
+        ends = [np.stack([p.min(0), p.mean(0), p.max(0)]) for p in parts]
+        points = np.concatenate([np.zeros((0, 2)), *ends])
+        row |= {"kind": kind, "n": len(parts), "levels": _sample(artist.levels)}
+        return "shapes", row | _numbers(x=points[:, 0], y=points[:, 1])
+    offsets = _filled(artist.get_offsets())
+    if isinstance(artist, PathCollection) or len(offsets) > 1:
+        row |= {"n": len(offsets)} | _numbers(x=offsets[:, 0], y=offsets[:, 1])
+        if isinstance(artist, Quiver):
+            row |= {"u": _sample(_filled(artist.U)), "v": _sample(_filled(artist.V))}
+        sizes = np.asarray(artist.get_sizes()) if hasattr(artist, "get_sizes") else np.zeros(0)
+        if len(sizes) > 1:
+            row["sizes"] = _sample(sizes)
+        return "points", row | _colours(artist)
+    if isinstance(artist, QuadMesh):
+        points = _filled(artist.get_coordinates()).reshape(-1, 2)
+        count = len(points)
+    else:
+        paths = artist.get_paths()
+        points = np.concatenate([np.zeros((0, 2)), *(path.vertices for path in paths)])
+        count = len(paths)
+    row |= {"kind": kind, "n": count} | _numbers(x=points[:, 0], y=points[:, 1])
+    return "shapes", row | _colours(artist)
+
+
+def _patches(patches: list[Any]) -> list[dict[str, Any]]:
+    """One entry for all patches of a class and label: corners and colours."""
+    groups: dict[tuple[str, str], list[Any]] = {}
+    for patch in patches:
+        groups.setdefault((type(patch).__name__, _label(patch)), []).append(patch)
+    rows = []
+    for (kind, label), group in groups.items():
+        points = np.concatenate([_corners(patch) for patch in group])
+        faces = [p.get_facecolor() if p.get_fill() else p.get_edgecolor() for p in group]
+        row = {"kind": kind, "label": label, "n": len(group)}
+        rows.append(row | _numbers(x=points[:, 0], y=points[:, 1]) | _colour(np.asarray(faces)))
+    return rows
+
+
+def _corners(patch: Any) -> NDArray[np.float64]:
+    """Opposite corners of a rectangle or circle, the ends of an arrow, all corners otherwise."""
+    ends = getattr(patch, "_posA_posB", None)  # the path of an arrow depends on the resolution
+    if ends is not None:
+        return np.asarray(ends, dtype=float)
+    path = patch.get_path().transformed(patch.get_patch_transform())
+    if isinstance(patch, (Rectangle, Ellipse)):
+        return np.asarray(path.get_extents().get_points())
+    return np.asarray(path.vertices)
+
+
+def _colours(artist: Any) -> dict[str, Any]:
+    """Values that colours stand for, or the colours themselves."""
+    values = artist.get_array()
+    if values is not None:
+        return _numbers(values=_filled(values)) | {"range": _range(artist)}
+    faces = np.asarray(artist.get_facecolor())
+    return _colour(faces if len(faces) else np.asarray(artist.get_edgecolor()))
+
+
+def _colour(rgba: NDArray[Any]) -> dict[str, Any]:
+    """Mean red, green, blue and opacity; where the colours differ, the grey levels of each."""
+    if not rgba.size:
+        return {}
+    colours = rgba.reshape(-1, 4).astype(float)
+    row = {"colour": [round(float(value), 3) for value in colours.mean(0)]}
+    if len(colours) > 1 and (colours != colours[0]).any():
+        greys = _sample(colours @ [0.3, 0.59, 0.11, 0.0], GREYS)
+        row["grey"] = [round(float(value), 2) for value in greys]
+    return row
+
+
+def _range(artist: Any) -> list[float | str]:
+    """Values at the two ends of the colour map."""
+    return [_round(float(value)) for value in artist.get_clim() if value is not None]
+
+
+def _texts(texts: Any, ax: Axes | None) -> dict[str, Any]:
+    """Words and places of texts, and what the arrows of annotations point at."""
+    found = [t for t in _shown(texts) if t.get_text() or isinstance(t, Annotation)]
+    if not found:
+        return {}
+
+    def place(text: Any) -> tuple[float, float]:
+        x, y = text.get_unitless_position() if ax else text.get_position()
+        return float(x), float(y)
+
+    pick = np.linspace(0, len(found) - 1, min(len(found), WORDS)).round().astype(int)
+    x, y = np.asarray([place(text) for text in found]).T
+    row = {"n": len(found), "words": [found[i].get_text() for i in pick]} | _numbers(x=x, y=y)
+    tips = [t.xy for t in found if isinstance(t, Annotation)]
+    if ax and tips:
+        convert_x, convert_y = cast(Any, ax).convert_xunits, cast(Any, ax).convert_yunits
+        row["tip_x"] = _sample([float(convert_x(x)) for x, _ in tips])
+        row["tip_y"] = _sample([float(convert_y(y)) for _, y in tips])
+    return row
+
+
+def _ticks(ax: Axes, axis: Any) -> dict[str, Any]:
+    """Places and labels of ticks that were set by hand or are words."""
+    where, form = axis.get_major_locator(), axis.get_major_formatter()
+    by_hand = isinstance(where, (FixedLocator, StrCategoryLocator))
+    if not (by_hand and ax.axison and axis.get_visible()):
+        return {}
+    places = [float(place) for place in axis.get_majorticklocs()]
+    named = isinstance(form, (FixedFormatter, FuncFormatter, StrCategoryFormatter))
+    words = form.format_ticks(places) if named else []
+    row: dict[str, Any] = {"at": _sample(places), "words": words[:WORDS]}
+    return {name: value for name, value in row.items() if value}
+
+
+def _legend(legend: Any) -> list[str]:
+    if legend is None or not legend.get_visible():
+        return []
+    return [
+        text.get_text() for text in (legend.get_title(), *legend.get_texts()) if text.get_text()
+    ]
 
 
 def _filled(values: Any) -> NDArray[np.float64]:
@@ -538,12 +751,53 @@ def _label(artist: Any) -> str:
     return "" if label.startswith("_") else label
 
 
-def _round(value: float) -> float | str:
-    return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+def _round(value: float, digits: int = 6) -> float | str:
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else str(value)
 
 
-def _sample(values: Any, count: int = 24) -> list[float | str]:
+def _sample(values: Any, count: int = SAMPLES) -> list[float | str]:
     array = np.asarray(values, dtype=float).ravel()
     if len(array) > count:
         array = array[np.linspace(0, len(array) - 1, count).round().astype(int)]
     return [_round(float(value)) for value in array]
+
+
+def _numbers(**columns: Any) -> dict[str, Any]:
+    """A sample of each column; of a longer one also the mean, so that all values count."""
+    row: dict[str, Any] = {}
+    for name, values in columns.items():
+        array = np.asarray(values, dtype=float).ravel()
+        row[name] = _sample(array)
+        known = array[np.isfinite(array)]
+        if len(array) > SAMPLES and known.size:
+            row[f"mean_{name}"] = _round(float(known.mean()))
+    return row
+
+
+def _brief(record: Any) -> dict[str, Any]:
+    """A figure's record in a few numbers, for one frame of many.
+
+    Its words, and of each list of numbers three, to four digits: the mean, the size (root of the
+    mean square) and the tilt, the mean with weights that rise from -1 to 1 along the list.
+    """
+    words: list[str] = []
+    lists: list[list[float | str]] = []
+
+    def visit(value: Any) -> None:
+        if isinstance(value, str) and value:
+            words.append(value)
+        elif isinstance(value, dict):
+            for inner in value.values():
+                visit(inner)
+        elif isinstance(value, list):
+            numbers = np.asarray([v for v in value if isinstance(v, float)])
+            if len(numbers):
+                weights = np.linspace(-1, 1, len(numbers))
+                size = math.sqrt(float(np.mean(numbers**2)))
+                three = (float(numbers.mean()), size, float(np.mean(numbers * weights)))
+                lists.append([_round(number, 4) for number in three])
+            for inner in value:
+                visit(inner)
+
+    visit(record)
+    return {"words": " | ".join(words), "numbers": lists}

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bookbuild.compare import FIGURE_MIME, differences
+from bookbuild.compare import (
+    FIGURE_MIME,
+    IMAGE_TOLERANCE,
+    coverage,
+    differences,
+    image_difference,
+    same_number,
+)
 
 
 def stream(text: str) -> dict:
@@ -36,6 +43,8 @@ def png(array: np.ndarray) -> str:
         ("<object at 0x7f3a12ab34cd>", "<object at 0x7f0000000000>"),
         ("tensor([1.0000, 2.0000], device='cuda:0')", "tensor([1.0000, 2.0000], device=<device>)"),
         ("nan inf", "nan inf"),
+        ("tensor([1., 0.])", "tensor([ 1.0000e+00, -2.9802e-08])"),  # a sum in another order
+        ("\x1b[31mred\x1b[0m", "red"),
     ],
 )
 def test_same(stored, new):
@@ -54,11 +63,47 @@ def test_same(stored, new):
         ("shape (3, 1)", "shape (1, 3)"),
         ("converged", "diverged"),
         ("1e-3", "1e-5"),
+        ("tensor([1., 0.])", "tensor([0., 1.])"),
+        ("tensor([3., -1.])", "tensor([4., 0.])"),
+        ("accuracy 0.9", "accuracy 0.8"),
+        ("rate 1e-7", "rate 9e-7"),
+        ("tensor([3, 1])", "tensor([3., 1.])"),
+        ("counts to 256.0", "counts to 257.0"),
     ],
 )
 def test_different(stored, new):
     (message,) = differences([stream(stored)], [stream(new)])
     assert repr(stored) in message and repr(new) in message
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("1.", "1.0000", True),  # the same value, written in two ways
+        ("1.", "0.9999", True),  # rounding
+        ("2.", "2.0001", True),
+        ("2.", "2.1", False),
+        ("2.00", "3.00", False),  # without decimals, whatever is printed
+        ("200.0", "201.0", False),  # 5 in 1000, but exact
+        ("-0.", "0.", True),
+        ("0.", "1.", False),
+        ("0.", "0.01", False),
+        ("0.00", "0.01", True),  # one unit of the last of two places
+        ("0.05", "0.06", True),
+        ("0.05", "0.07", False),
+        ("0.5", "0.6", False),  # one place only
+        ("9.5", "9.52", True),
+        ("1.5", "1.51", False),  # one of them shows one place
+        ("1.00e-07", "2.00e-07", False),
+        ("1.19e-07", "2.38e-07", True),  # rounding of 32 bits
+        ("3", "3.0", False),  # a count is no float
+        ("1", "0.99999", True),
+        ("inf", "-inf", False),
+        ("−3.", "-3.", True),
+    ],
+)
+def test_numbers(a, b, same):
+    assert same_number(a, b) is same_number(b, a) is same
 
 
 def test_the_line_that_differs_is_named():
@@ -72,6 +117,8 @@ def test_tags_change_the_tolerance():
         differences([stream("took 0.3 s for 10")], [stream("took 7.1 s for 10")], ["timing"]) == []
     )
     assert differences([stream("took 0.3 s")], [stream("failed 7.1 s")], ["timing"])
+    assert differences([stream("12.0")], [stream("13.0")], ["rtol=0.1"]) == []
+    assert differences([stream("12")], [stream("13")], ["rtol=0.1"]), "a count"
 
 
 def test_a_deleted_or_added_output():
@@ -156,19 +203,135 @@ def test_pictures_without_data():
     )
 
 
-def test_slider_pages_without_their_frames():
-    page = '<div data-frames="{}"><img src="data:image/png;base64,{}">w <output>{}</output></div>'
+def drawn(shift: int = 0, half: bool = False) -> np.ndarray:
+    """A curve four pixels wide on white, with a frame."""
+    picture = np.full((240, 400), 255)
+    x = np.arange(20, 380)
+    for width in range(4):
+        picture[(120 + 80 * np.sin(x / 40)).astype(int) + width + shift, x] = 0
+    picture[:, 18:20] = picture[220:222] = 0
+    if half:
+        picture[:, 200:] = 255
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        (np.zeros((96, 96)), np.full((96, 96), 255), False),
+        (drawn(), drawn(), True),
+        (drawn(), np.clip(drawn(), 8, 247), True),  # a palette
+        (drawn(), drawn(1), True),  # a pixel, as another version of the fonts makes
+        (drawn(), drawn(6), False),
+        (drawn(), drawn(half=True), False),
+        (drawn(), 255 - drawn(), False),
+        (np.zeros((4, 5)), np.full((4, 5), 200), False),
+        (drawn(), drawn()[:, :-1], False),
+    ],
+    ids="black-white same palette pixel shifted half inverted small size".split(),
+)
+def test_image_difference(a, b, same):
+    assert (image_difference(png(a), png(b)) <= IMAGE_TOLERANCE) is same
+    messages = differences([shown(**{"image/png": png(a)})], [shown(**{"image/png": png(b)})])
+    assert ("picture differs" in "".join(messages)) is not same
+
+
+def test_image_difference_sees_colours_and_transparency():
+    def colour(*rgba: int) -> str:
+        buffer = io.BytesIO()
+        Image.new("RGBA", (32, 32), rgba).save(buffer, "PNG")
+        return base64.b64encode(buffer.getvalue()).decode()
+
+    assert image_difference(colour(255, 0, 0, 255), colour(0, 130, 0, 255)) == 1.0
+    assert image_difference(colour(0, 0, 0, 0), colour(255, 255, 255, 255)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("axes", "looked_at"),
+    [
+        ([], True),
+        ([{"title": "t", "xlabel": "", "ylabel": ""}], True),
+        ([{"title": "", "xlabel": "", "ylabel": "", "others": ["AnnotationBbox"]}], True),
+        ([{"title": "", "xlabel": "", "ylabel": "", "patches": [{"x": [1.0]}]}], False),
+        (
+            [{"title": "", "xlabel": "", "ylabel": "", "patches": [{}], "others": ["Table"]}],
+            True,
+        ),
+    ],
+)
+def test_a_figure_without_a_full_record_is_compared_by_its_picture(axes, looked_at):
+    def figure(grey: int) -> dict:
+        record = {"alt": "x", "axes": axes}
+        return shown(**{FIGURE_MIME: record, "image/png": png(np.full((64, 64), grey))})
+
+    assert differences([figure(0)], [figure(0)]) == []
+    assert ("picture differs" in "".join(differences([figure(0)], [figure(255)]))) is looked_at
+
+
+def test_slider_pages_by_what_they_show():
+    """The frames in the page have no say, its words and values do."""
+    page = '<div data-frames="{}"><img src="data:image/png;base64,{}">w <input data-values="[1, 2]"><output>{}</output></div>'
+    record = {"alt": "", "axes": [{"xlabel": "", "lines": [{"x": [1.0]}]}]}
+
+    def slider(*words: str, frames: float = 1.0) -> list[dict]:
+        brief = {"words": "t", "numbers": [[frames, 2.0, 0.5], [0.0, 300.0, 1.0]]}
+        data = {
+            FIGURE_MIME: {**record, "frames": [brief, brief]},
+            "image/png": png(np.zeros((16, 16))),
+            "text/html": page.format(*words),
+            "text/plain": "sliders: w",
+        }
+        return [shown(**data)]
+
+    assert differences(slider("AAAA", "BBBB", "1.5"), slider("CCCC", "DDDD", "1.5")) == []
+    assert differences(slider("A", "B", "1.5"), slider("A", "B", "1.5", frames=1.001)) == []
     assert (
-        differences(
-            [shown(**{"text/html": page.format("AAAA", "BBBB", "1.5")})],
-            [shown(**{"text/html": page.format("CCCC", "DDDD", "1.5")})],
-        )
-        == []
+        "frames[0].numbers[0][0]"
+        in (differences(slider("A", "B", "1.5"), slider("A", "B", "1.5", frames=1.1))[0])
     )
-    assert differences(
-        [shown(**{"text/html": page.format("AAAA", "BBBB", "1.5")})],
-        [shown(**{"text/html": page.format("CCCC", "DDDD", "2.5")})],
-    )
+    assert "2.5" in differences(slider("A", "B", "1.5"), slider("A", "B", "2.5"))[0]
+    changed = slider("A", "B", "1.5")
+    changed[0]["data"]["text/html"] = changed[0]["data"]["text/html"].replace("[1, 2]", "[1, 3]")
+    assert differences(slider("A", "B", "1.5"), changed)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        ("<p>a &lt;b&gt;</p>", "<p>a </p>", False),  # text that looks like markup
+        ("<p>&lt;script&gt;1&lt;/script&gt;</p>", "<p>&lt;script&gt;2&lt;/script&gt;</p>", False),
+        ("<p>a &amp; b</p>", "<p>a & b</p>", True),
+        ("<p>x</p><style>p {}</style>", "<p>x</p>", True),
+        ('<svg><path d="M1 2"/></svg>', '<svg><path d="M1 3"/></svg>', False),
+        ("<table><td>1</table>", "<table><td>2</table>", False),
+        ("<table><caption>a</caption></table>", "<table><caption>b</caption></table>", False),
+        ('<a href="a.html">x</a>', '<a href="b.html">x</a>', False),
+    ],
+)
+def test_html(one, two, same):
+    assert (not differences([shown(**{"text/html": one})], [shown(**{"text/html": two})])) is same
+
+
+def test_pictures_within_html():
+    page = '<img alt="" src="data:image/png;base64,{}">'
+    black, white = (png(np.full((32, 32), grey)) for grey in (0, 255))
+    one, two = (shown(**{"text/html": page.format(picture)}) for picture in (black, white))
+    assert differences([one], [one]) == []
+    assert "picture differs" in differences([one], [two])[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "two"),
+    [
+        ("image/svg+xml", "<svg>1.0</svg>", "<svg>1.001</svg>"),
+        ("text/latex", "$x_1$", "$x_2$"),
+        ("application/json", {"a": [1.0]}, {"a": [1.001]}),
+        ("application/vnd.other", "0.90001", "0.90002"),
+    ],
+)
+def test_other_kinds_of_output_are_compared_exactly(kind, one, two):
+    assert differences([shown(**{kind: one})], [shown(**{kind: one})]) == []
+    assert kind in differences([shown(**{kind: one})], [shown(**{kind: two})])[0]
 
 
 def test_other_kinds_differ():
@@ -214,3 +377,48 @@ def test_what_is_small_on_the_axis_is_small():
     nan = math.nan
     assert "got nan" in differences(figure(0.01, 0.0), figure(nan, 0.0), ["chaotic"])[0]
     assert differences(figure(nan, 0.0), figure(nan, 0.0)) == []
+
+
+def test_words_and_counts_in_a_chaotic_figure():
+    """Every number passes, also in words; another word does not."""
+
+    def figure(words: str) -> list[dict]:
+        axis = {"title": words, "xlabel": "", "ylabel": "", "lines": [{"n": 1, "x": [0.0]}]}
+        return [shown(**{FIGURE_MIME: {"alt": "", "axes": [axis]}})]
+
+    assert differences(figure("12 errors"), figure("14 errors"), ["chaotic"]) == []
+    assert differences(figure("12 errors"), figure("12 hits"), ["chaotic"])
+    assert differences(figure("12 errors"), figure("14 errors"))
+
+
+def test_colours_differ_by_neighbours_of_a_colour_map():
+    def figure(grey: float) -> list[dict]:
+        patch = {"kind": "Rectangle", "n": 1, "x": [0.0, 1.0], "grey": [grey, 0.1]}
+        axis = {"title": "", "xlabel": "", "ylabel": "", "patches": [patch]}
+        return [shown(**{FIGURE_MIME: {"alt": "", "axes": [axis]}})]
+
+    assert differences(figure(0.12), figure(0.13)) == []
+    assert "patches[0].grey[0]" in differences(figure(0.12), figure(0.2))[0]
+
+
+def test_coverage():
+    def cell(*outputs: dict, tags: list[str] | None = None) -> dict:
+        return {"cell_type": "code", "metadata": {"tags": tags or []}, "outputs": list(outputs)}
+
+    figure = shown(**{FIGURE_MIME: {"alt": "", "axes": []}, "image/png": ""})
+    cells = [
+        {"cell_type": "markdown", "metadata": {}},
+        cell(),
+        cell(stream("1")),
+        cell(figure),
+        cell(stream("1"), tags=["timing"]),
+        cell(figure, tags=["timing", "chaotic"]),
+        cell(figure, tags=["chaotic"]),
+        cell(figure, stream("loss 1"), tags=["chaotic"]),
+        cell(stream("1"), tags=["nbval-ignore-output"]),
+        cell(stream("1"), tags=["injected-parameters"]),
+    ]
+    assert coverage({"cells": cells}) == (
+        3,
+        {"timing": 2, "chaotic": 1, "nbval-ignore-output": 1},
+    )
