@@ -175,15 +175,11 @@ def _lab(book: Book, args: argparse.Namespace) -> int:
 
 
 def _status(book: Book, args: argparse.Namespace) -> int:
-    from .lint import EXERCISE, prose
+    from .lint import exercises
 
     print(f"{'section':<8} {'there':<6} {'checks':>8} {'exercises':>10}  title")
     for section in book.planned:
-        asked = (
-            len({e for _, text in prose(section) for e in EXERCISE.findall(text)})
-            if section.exists
-            else 0
-        )
+        asked = len(set(exercises(section))) if section.exists else 0
         marked = len(section.marked_checks) if section.exists else 0
         print(
             f"{section.id:<8} {'yes' if section.exists else '-':<6} {marked:>4}/{section.checks:<3} {asked:>6}/{section.exercises:<3}  {section.title}"
