@@ -59,21 +59,16 @@ def problems(book: Book) -> list[str]:
         found += unread
         if not unread:
             readable.append(section)
-    try:
-        symbols, variants = notation(readable)
-    except BookError as error:
-        found.append(str(error))
-        symbols, variants = set(), {}
+    symbols, variants = notation(readable)
     texts = {s: prose(s) for s in readable}
     known = _targets(texts)
-    written = {s.id for s in book.sections}
-    unread_ids = written - {s.id for s in readable}
+    written = {s.id for s in readable}
     sources = Sources(book.root)
     for section, pieces in texts.items():
         found += _numbering(section, pieces) + _sources(section, pieces)
         for line, text in pieces:
             found += _links(section, line, text)
-            found += _mentions(section, line, text, known, written - unread_ids)
+            found += _mentions(section, line, text, known, written)
             if symbols:
                 found += _symbols(section, line, text, symbols, variants)
         if not section.is_page:
