@@ -224,15 +224,14 @@ def _lab(book: Book, args: argparse.Namespace) -> int:
 
 
 def _status(book: Book, args: argparse.Namespace) -> int:
-    from .lint import EXERCISE, prose
+    from .lint import exercises
 
     wanted = {s.id for s in book.select(args.sections)} if args.sections else None
     print(f"{'section':<8} {'there':<6} {'checks':>8} {'exercises':>10}  title")
     for section in book.planned:
         if wanted is not None and section.id not in wanted:
             continue
-        texts = [text for _, text in prose(section)] if section.exists else []
-        asked = len({e for text in texts for e in EXERCISE.findall(text)})
+        asked = len(set(exercises(section))) if section.exists else 0
         marked = len(section.marked_checks) if section.exists else 0
         print(
             f"{section.id:<8} {'yes' if section.exists else '-':<6} {marked:>4}/{section.checks:<3}"

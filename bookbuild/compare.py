@@ -36,7 +36,8 @@ from typing import Any
 
 import numpy as np
 
-from .outputs import FIGURE_MIME, coalesce, plain_text
+from .grammar import FIGURE_MIME, INJECTED
+from .outputs import coalesce, plain_text
 
 RTOL, ATOL = 5e-3, 1e-6
 #: For figures of a cell with this tag: any number passes, but not another structure or text.
@@ -294,7 +295,7 @@ def coverage(notebook: Any) -> tuple[int, dict[str, int]]:
     compared, others = 0, dict[str, int]()
     for cell in notebook["cells"]:
         tags, outputs = cell["metadata"].get("tags", []), cell.get("outputs")
-        if not outputs or {"injected-parameters", "papermill-error-cell-tag"} & set(tags):
+        if not outputs or INJECTED & set(tags):
             continue
         skipped = ("nbval-skip", "nbval-ignore-output", "timing")
         reason = next((tag for tag in skipped if tag in tags), None)
@@ -398,14 +399,3 @@ def _text_difference(a: str, b: str, rtol: float, timing: bool) -> str | None:
         if not same_text(x, y, rtol, timing):
             return f"expected {_short(x)}, got {_short(y)}"
     return f"expected {len(left)} lines, got {len(right)}: {_short(a)} / {_short(b)}"
-
-
-def coverage(notebook):  # STUB
-    n, why = 0, {}
-    for c in notebook.cells:
-        if c.cell_type == "code" and c.get("outputs"):
-            if "timing" in c.metadata.get("tags", []):
-                why["timing"] = why.get("timing", 0) + 1
-            else:
-                n += 1
-    return n, why

@@ -19,6 +19,7 @@ import nbformat
 import psutil
 
 from .compare import coverage
+from .grammar import INJECTED
 from .record import Fault, Run, Used
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -270,8 +271,7 @@ def _used(path: Path) -> tuple[list[str], tuple[Used, ...]]:
 
 
 def _own(notebook: Any) -> list[Any]:
-    added = {"injected-parameters", "papermill-error-cell-tag"}
-    return [c for c in notebook.cells if not added & set(c.metadata.get("tags", []))]
+    return [c for c in notebook.cells if not INJECTED & set(c.metadata.get("tags", []))]
 
 
 def _fault(notebook: Any, problem: Exception | None, reason: str) -> Fault:

@@ -3,28 +3,26 @@
 import ast
 import re
 import urllib.parse
+from collections.abc import Iterator
 
+from . import grammar
 from .book import Book, BookError, Section
-from .outputs import missing_alt, private_outputs  # noqa: F401  (they moved)
+from .grammar import KINDS, blank, line_of
+from .keys import PACKAGE, Sources, imports
+from .record import PROFILES
 
-LINK = re.compile(r"(!?)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
-TAG = re.compile(r"\\tag\{(\d+\.\d+\.\d+)\}")
-EQREF = re.compile(r"(?<![\w.$])\((\d+\.\d+\.\d+)\)")
-FIGURE = re.compile(r"^\*\*Figure (\d+\.\d+\.\d+)\.\*\*", re.M)
-FIGREF = re.compile(r"(?<!\*\*)Figure (\d+\.\d+\.\d+)")
-EXERCISE = re.compile(r"^#+ Exercise (\d+\.\d+-\d+)", re.M)
-SOLVED = re.compile(r"^#+ Solution (\d+\.\d+-\d+)", re.M)
-HEADING = re.compile(r"^##+ (\d+\.\d+\.\d+).*", re.M)
 MAX_COLUMNS, MAX_LINES = 79, 40
+Pieces = list[tuple[int, str]]
 
-MATHS = re.compile(r"\$\$.+?\$\$|(?<![\\$])\$(?!\s)[^$\n]+?\$", re.S)
-COMMAND = re.compile(r"\\(?:mathbb\{\w\}|[A-Za-z]+)")
-#: TeX that sets type and has no meaning of its own, and letters of the Greek alphabet, which a section may use as it likes.
+#: TeX that sets type and has no meaning of its own, and letters of the Greek alphabet, which a
+#: section may use as it likes.
 LAYOUT = set(
-    "frac tfrac dfrac left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr tag text textbf mathrm mathit mathbf "
-    "boldsymbol mathcal mathsf mathtt operatorname stackrel underset overset underbrace overbrace underline overline quad qquad hspace phantom "
-    "begin end hline limits nolimits displaystyle textstyle color vert Vert lvert rvert lVert rVert lbrace rbrace prime ell "
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi varphi chi psi omega "
+    "frac tfrac dfrac left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl "
+    "Biggr tag text textbf mathrm mathit mathbf boldsymbol mathcal mathsf mathtt operatorname "
+    "stackrel underset overset underbrace overbrace underline overline quad qquad hspace phantom "
+    "begin end hline limits nolimits displaystyle textstyle color vert Vert lvert rvert lVert "
+    "rVert lbrace rbrace prime ell alpha beta gamma delta epsilon varepsilon zeta eta theta "
+    "vartheta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi varphi chi psi omega "
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
 )
 #: Two spellings of one sign: other -> the book's.
@@ -35,61 +33,132 @@ ALIASES = {
     r"\geq": r"\ge",
     r"\gets": r"\leftarrow",
 }
+#: What imports or runs code by a way that `keys` cannot follow.
+_HIDDEN = re.compile(
+    r"\b(?:__import__|import_module|run_path|run_module)\s*\(|\bsys\.path\.\w+\s*\(|^\s*%(?:run|load|autoreload|load_ext)\b.*",
+    re.M,
+)
 
 
-def problems(book: Book, sections=None) -> list[str]:
-    """Every breach of form in the book, with file and line."""
+def problems(book: Book, sections: list[Section] | None = None) -> list[str]:
+    """Every breach of form, with file and line; in the whole book, or in some of its sections."""
     found = [
         f"{p.relative_to(book.root).as_posix()}: book/contents.toml does not name it."
-        for p in book.stray()
+        for p in (book.stray() if sections is None else [])
     ]
-    texts = {s: prose(s) for s in book.sections}
-    tags = {t for pieces in texts.values() for _, text in pieces for t in TAG.findall(text)}
-    figures = {f for pieces in texts.values() for _, text in pieces for f in FIGURE.findall(text)}
-    written = {".".join(t.split(".")[:2]) for t in (s.id for s in book.sections)}
-    symbols, variants = notation(book)
+    readable: list[Section] = []
+    for section in book.sections:
+        try:
+            unread = _conflicts(section) or _heads(section)
+            if not unread and not section.is_page:
+                _ = section.cells, section.header
+        except BookError as error:
+            unread = [str(error)]
+        if sections is None or section in sections:
+            found += unread
+        if not unread:
+            readable.append(section)
+    symbols, variants = notation(readable)
+    texts = {s: prose(s) for s in readable}
+    known = _targets(texts)
+    written = {s.id for s in readable}
+    sources = Sources(book.root)
     for section, pieces in texts.items():
-        found += _numbering(section, pieces)
+        if sections is not None and section not in sections:
+            continue
+        found += _numbering(section, pieces) + _sources(section, pieces)
         for line, text in pieces:
-            found += _links(section, line, text) + (
-                _symbols(section, line, text, symbols, variants) if symbols else []
-            )
-            bare = re.sub(
-                r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`",
-                lambda m: re.sub(r"[^\n]", " ", m[0]),
-                text,
-                flags=re.S,
-            )
-            for kind, pattern, known in (("equation", EQREF, tags), ("figure", FIGREF, figures)):
-                for match in pattern.finditer(bare):
-                    if match[1] not in known and ".".join(match[1].split(".")[:2]) in written:
-                        found.append(
-                            f"{section.name}:{line + bare[: match.start()].count(chr(10))}: there is no {kind} {match[1]}."
-                        )
+            found += _links(section, line, text)
+            found += _mentions(section, line, text, known, written)
+            if symbols:
+                found += _symbols(section, line, text, symbols, variants)
         if not section.is_page:
-            found += _code(section) + _order(section)
+            found += _header(section) + _code(section) + _order(section)
+            found += _unfollowed(section, sources)
     return found
 
 
-def prose(section: Section) -> list[tuple[int, str]]:
+def prose(section: Section) -> Pieces:
     """(line, text) of every Markdown piece of a section."""
     if section.is_page:
         return [(1, section.text)]
+    return [(cell.line, cell.source) for cell in section.cells if cell.kind == "markdown"]
+
+
+def exercises(section: Section) -> list[str]:
+    """Numbers of the exercises that a section asks, in order."""
+    return [number for kind, number in _tasks(section) if kind == "Exercise"]
+
+
+def _tasks(section: Section) -> list[tuple[str, str]]:
+    return [(m[1], m[2]) for _, text in prose(section) for m in grammar.TASK.finditer(text)]
+
+
+def _conflicts(section: Section) -> list[str]:
+    """Lines that a merge with a conflict left."""
     return [
-        (section.cell_lines[i], c.source)
-        for i, c in enumerate(section.notebook.cells)
-        if c.cell_type == "markdown"
+        f"{section.name}:{line_of(section.text, m.start()) + 1}: conflict marker {m[0]!r}; "
+        "choose what is to stay and remove the marks."
+        for m in grammar.CONFLICT.finditer(section.text)
     ]
 
 
-def _numbering(section: Section, pieces: list[tuple[int, str]]) -> list[str]:
+def _heads(section: Section) -> list[str]:
+    """Lines `# %%` that say something else than a kind of cell and tags."""
+    if section.is_page:
+        return []
+    return [
+        f"{section.name}:{n}: {line!r} does not begin a cell as the book has it; write "
+        '`# %%`, `# %% [markdown]` or `# %% tags=["timing"]`.'
+        for n, line in enumerate(section.text.split("\n"), 1)
+        if grammar.CELL.match(line) and not grammar.HEAD.match(line)
+    ]
+
+
+def _header(section: Section) -> list[str]:
+    """Profiles that set what they cannot."""
+    found: dict[str, None] = {}
+    for name in PROFILES:
+        try:
+            section.profile(name)
+        except BookError as error:
+            found[str(error)] = None
+    return list(found)
+
+
+def _targets(texts: dict[Section, Pieces]) -> dict[str, set[str]]:
+    """Kind -> numbers of the equations, figures and exercises of the book."""
+    every = [text for pieces in texts.values() for _, text in pieces]
+    return {
+        "equation": {n for text in every for n in grammar.EQUATION.findall(text)},
+        "figure": {m[1] for text in every for m in grammar.CAPTION.finditer(text)},
+        "exercise": {m[2] for t in every for m in grammar.TASK.finditer(t) if m[1] == "Exercise"},
+    }
+
+
+def _mentions(
+    section: Section, line: int, text: str, known: dict[str, set[str]], written: set[str]
+) -> list[str]:
+    """References to equations, figures and exercises that do not exist in a section that does."""
+    bare = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`", blank, text, flags=re.S)
+    found = []
+    for match in grammar.MENTION.finditer(bare):
+        kind, number = next((k, n) for k, n in zip(KINDS, match.groups(), strict=True) if n)
+        if number not in known[kind] and ".".join(re.split(r"[.-]", number)[:2]) in written:
+            where = f"{section.name}:{line + line_of(bare, match.start())}"
+            found.append(f"{where}: there is no {kind} {number}.")
+    return found
+
+
+def _numbering(section: Section, pieces: Pieces) -> list[str]:
     found = [
-        f"{section.name}:{line + text[: m.start()].count(chr(10))}: the heading {m[0]!r} has a number; {m[1]} is an equation or a figure."
+        f"{section.name}:{line + line_of(text, m.start())}: the heading {m[0]!r} has a number; "
+        f"{m[1]} is an equation or a figure."
         for line, text in pieces
-        for m in HEADING.finditer(text)
+        for m in grammar.NUMBERED_HEADING.finditer(text)
     ]
-    for kind, pattern in (("equation", TAG), ("figure", FIGURE)):
-        numbers = [n for _, text in pieces for n in pattern.findall(text)]
+    for kind, pattern in (("equation", grammar.EQUATION), ("figure", grammar.CAPTION)):
+        numbers = [m[1] for _, text in pieces for m in pattern.finditer(text)]
         wanted = [f"{section.id}.{i}" for i in range(1, len(numbers) + 1)]
         if numbers != wanted:
             at = next(i for i, (a, b) in enumerate(zip(numbers, wanted, strict=True)) if a != b)
@@ -97,46 +166,69 @@ def _numbering(section: Section, pieces: list[tuple[int, str]]) -> list[str]:
     return found
 
 
+def _inner_links(text: str) -> Iterator[re.Match[str]]:
+    """Links that stay within the book."""
+    for match in grammar.LINK.finditer(text):
+        target = match["target"].split("#")[0]
+        if target and "://" not in target and not target.startswith("mailto:"):
+            yield match
+
+
 def _links(section: Section, line: int, text: str) -> list[str]:
     found = []
-    for match in LINK.finditer(text):
-        target = urllib.parse.unquote(match[2].split("#")[0])
-        if not target or "://" in target or target.startswith("mailto:"):
-            continue
+    for match in _inner_links(text):
+        where = f"{section.name}:{line + line_of(text, match.start())}"
+        target = urllib.parse.unquote(match["target"].split("#")[0])
         path = (section.path.parent / target).resolve()
-        exists = path.exists() or (path.suffix == ".ipynb" and path.with_suffix(".py").exists())
-        if not exists:
-            found.append(
-                f"{section.name}:{line + text[: match.start()].count(chr(10))}: the link to {match[2]} leads nowhere."
-            )
-        if match[1] and match[0].startswith("![]"):
-            found.append(
-                f"{section.name}:{line + text[: match.start()].count(chr(10))}: the image {match[2]} has no alternative text."
-            )
+        if not (path.exists() or (path.suffix == ".ipynb" and path.with_suffix(".py").exists())):
+            found.append(f"{where}: the link to {match['target']} leads nowhere.")
+        if match["image"] and not match["text"]:
+            found.append(f"{where}: the image {match['target']} has no alternative text.")
     return found
 
 
-def notation(book: Book) -> tuple[set[str], dict[str, str]]:
-    """From the tables of the section with cells tagged `notation`: the known TeX commands, and unused form -> form of the book.
+def _sources(section: Section, pieces: Pieces) -> list[str]:
+    """Links into the book among the sources: the number is that of another book's section."""
+    found: list[str] = []
+    within = False
+    for line, text in pieces:
+        begin, spans = 0, []
+        for part in grammar.PART.finditer(grammar.CODE.sub(blank, text)):
+            if len(part[1]) <= 2:
+                spans.append((begin, part.start(), within))
+                begin, within = part.start(), part[2] == "Sources"
+        for start, end, inside in [*spans, (begin, len(text), within)]:
+            for match in _inner_links(text[start:end]) if inside else ():
+                found.append(
+                    f"{section.name}:{line + line_of(text, start + match.start())}: the link "
+                    f"{match[0]} leads into this book, but stands among the sources; write "
+                    f"{match['text']!r} without a link."
+                )
+    return found
 
-    Such a cell begins with an assignment of rows ``(symbol, meaning, code, *forms that the book does not use)``.
+
+def notation(sections: list[Section]) -> tuple[set[str], dict[str, str]]:
+    """From the cells tagged `notation`: the known TeX commands, and unused form -> the book's form.
+
+    Such a cell begins with an assignment of rows
+    ``(symbol, meaning, code, *forms that the book does not use)``.
     """
     known, variants = set(), dict(ALIASES)
-    for section in book.notebooks:
-        for index, cell in section.code_cells():
-            if "notation" not in cell.metadata.get("tags", []):
+    for section in sections:
+        for index, cell in [] if section.is_page else section.code:
+            if "notation" not in cell.tags:
                 continue
             try:
                 rows = ast.literal_eval(ast.parse(cell.source).body[0].value)  # type: ignore[attr-defined]
                 for symbol, meaning, _, *others in rows:
-                    known.update(
-                        COMMAND.findall(symbol)
-                        + [c for piece in MATHS.findall(meaning) for c in COMMAND.findall(piece)]
-                    )
+                    known.update(grammar.COMMAND.findall(symbol))
+                    for piece in grammar.MATHS.findall(meaning):
+                        known.update(grammar.COMMAND.findall(piece))
                     variants.update(dict.fromkeys(others, symbol))
             except (SyntaxError, ValueError, AttributeError, IndexError, TypeError) as error:
                 raise BookError(
-                    f"{section.where(index)}: not a list of rows (symbol, meaning, code, *other forms): {error}."
+                    f"{section.where(index)}: not a list of rows "
+                    f"(symbol, meaning, code, *other forms): {error}."
                 ) from None
     return known, variants
 
@@ -146,33 +238,43 @@ def _symbols(
 ) -> list[str]:
     """Symbols that the table of notation does not have, or writes in another way."""
     found = []
-    bare = re.sub(r"```.*?```|`[^`\n]*`", lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=re.S)
-    for piece in MATHS.finditer(bare):
+    bare = grammar.CODE.sub(blank, text)
+    patterns = {  # any letter in place of the X
+        other: re.escape(other).replace(re.escape("{X}"), r"\{\w\}")
+        + (r"(?![A-Za-z])" if other[-1].isalpha() else "")
+        for other in variants
+    }
+    for piece in grammar.MATHS.finditer(bare):
         maths = re.sub(
             r"\\(?:text|tag|mathrm|operatorname\*?)\{[^{}]*\}",
             lambda m: m[0] if m[0] in variants else " " * len(m[0]),
             piece[0],
         )
-        where = f"{section.name}:{line + bare[: piece.start()].count(chr(10))}"
+        where = f"{section.name}:{line + line_of(bare, piece.start())}"
         for other, symbol in variants.items():
-            letters = re.escape(other).replace(
-                re.escape("{X}"), r"\{\w\}"
-            )  # any letter in place of the X
-            if re.search(letters + (r"(?![A-Za-z])" if other[-1].isalpha() else ""), maths):
+            if re.search(patterns[other], maths):
                 found.append(
-                    f"{where}: write ${symbol}$ rather than ${other}$ (notation of the book, in {piece[0].strip('$').strip()!r})."
+                    f"{where}: write ${symbol}$ rather than ${other}$ "
+                    f"(notation of the book, in {piece[0].strip('$').strip()!r})."
                 )
-        for command in sorted(set(COMMAND.findall(maths)) - known):
+        for command in sorted(set(grammar.COMMAND.findall(maths)) - known):
             if command[1:] not in LAYOUT and command not in variants:
                 found.append(
-                    f"{where}: {command} is not in the tables of notation; use a symbol from there or add a row."
+                    f"{where}: {command} is not in the tables of notation; "
+                    "use a symbol from there or add a row."
                 )
     return found
 
 
 def _code(section: Section) -> list[str]:
-    found = []
-    for index, cell in section.code_cells():
+    """Tags without a meaning; code that is too wide or too long."""
+    found = [
+        f"{section.where(index)}: {fault}"
+        for index, cell in enumerate(section.cells)
+        for tag in cell.tags
+        if (fault := grammar.unknown_tag(tag))
+    ]
+    for index, cell in section.code:
         lines = cell.source.splitlines()
         if len(lines) > MAX_LINES:
             found.append(
@@ -186,22 +288,48 @@ def _code(section: Section) -> list[str]:
     return found
 
 
+def _unfollowed(section: Section, sources: Sources) -> list[str]:
+    """Imports that the key of the outputs cannot follow, so that a change would rerun nothing."""
+    found = []
+    for index, cell in section.code:
+        for match in _HIDDEN.finditer(cell.source):
+            found.append(
+                f"{section.where(index, line_of(cell.source, match.start()) + 1)}: "
+                f"{match[0].strip()!r} brings in code that the build does not see; "
+                "use an import statement."
+            )
+        if PACKAGE not in cell.source:
+            continue
+        for module, node in imports(cell.tree):
+            names = [f".{a.name}" for a in node.names] if isinstance(node, ast.ImportFrom) else [""]
+            for name in names if module.split(".")[0] == PACKAGE else []:
+                whole = f"{module}{name}".removesuffix(".*")
+                if not sources.has(whole[len(PACKAGE) + 1 :]):
+                    found.append(
+                        f"{section.where(index, node.lineno)}: {whole} is nothing that a section "
+                        "may import; there are the names of `d2l_helpers` and its modules."
+                    )
+    return found
+
+
 def _order(section: Section) -> list[str]:
     """Title, exercises with solutions, and the parts that every section has."""
-    text = "\n".join(c.source for c in section.notebook.cells if c.cell_type == "markdown")
+    text = "\n".join(source for _, source in prose(section))
     found = []
     if not text.startswith(f"# {section.id} {section.title}"):
         found.append(
-            f"{section.name}: the title should be '# {section.id} {section.title}', as in book/contents.toml."
+            f"{section.name}: the title should be '# {section.id} {section.title}', "
+            "as in book/contents.toml."
         )
-    asked, solved = EXERCISE.findall(text), SOLVED.findall(text)
+    tasks = _tasks(section)
+    asked = [number for kind, number in tasks if kind == "Exercise"]
+    solved = [number for kind, number in tasks if kind == "Solution"]
     if asked != solved or asked != [f"{section.id}-{i}" for i in range(1, len(asked) + 1)]:
         found.append(f"{section.name}: exercises {asked} and solutions {solved} do not fit.")
-    heads = [
-        h
-        for h in ("## Summary", "## Exercises", "## Sources")
-        if not re.search(rf"^{h}\b", text, re.M)
-    ]
+    parts = {
+        m[2].split(maxsplit=1)[0] for m in grammar.PART.finditer(text) if m[1] == "##" and m[2]
+    }
+    heads = [f"## {h}" for h in ("Summary", "Exercises", "Sources") if h not in parts]
     if heads and section.exercises:
         found.append(f"{section.name}: there is no {', '.join(heads)}.")
     return found

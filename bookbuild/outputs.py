@@ -17,8 +17,8 @@ from typing import Any
 from nbformat import NotebookNode
 
 from .book import Section
+from .grammar import FIGURE_MIME
 
-FIGURE_MIME = "application/vnd.d2l.figure+json"
 #: Characters of text that one output may have: some 300 lines, more than anybody reads.
 MAX_TEXT = 20_000
 #: Megabytes that the committed outputs of a section may have; a header may allow more.

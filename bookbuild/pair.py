@@ -22,7 +22,8 @@ import nbformat
 import nbformat.reader
 from nbformat import NotebookNode
 
-from .book import CELL, Book, BookError, Section
+from .book import Book, BookError, Section
+from .grammar import CELL, INJECTED
 from .keys import digest
 from .outputs import clean_outputs
 from .record import Run
@@ -112,8 +113,7 @@ def _empty(value: Any) -> bool:
 
 def own_cells(executed: NotebookNode) -> list[NotebookNode]:
     """Cells of an executed notebook without those that papermill put in."""
-    added = {"injected-parameters", "papermill-error-cell-tag"}
-    return [c for c in executed.cells if not added & set(c.metadata.get("tags", []))]
+    return [c for c in executed.cells if not INJECTED & set(c.metadata.get("tags", []))]
 
 
 def merge(section: Section, executed: NotebookNode) -> NotebookNode:

@@ -139,8 +139,9 @@ def limits(book: Book, section: Section, profile: str) -> dict[str, float]:
     return chosen
 
 
-def job_of(book: Book, section: Section, run: Run) -> Job:
+def job_of(planner: Planner, section: Section, run: Run) -> Job:
     """The job that a planned run is for a worker."""
+    book = planner.book
     limit = limits(book, section, run.profile)
     patience = float(os.environ.get("BOOK_PATIENCE", "1"))  # a slow or busy machine
     threads = os.environ.get("BOOK_THREADS", "1")
@@ -163,7 +164,7 @@ def job_of(book: Book, section: Section, run: Run) -> Job:
         patience * limit["seconds"],
         patience * limit["cell_seconds"],
         limit["memory_mb"],
-        keys.versions(),
+        keys.versions_of(section, planner.sources),
         tuple(section.settings.get("data") or ()),
     )
 
@@ -194,7 +195,7 @@ def run(
         executor(scheduler, profile) as pool,
         Progress(names, past, workers(profile)) as progress,
     ):
-        futures = {pool.submit(execute, job_of(book, r.section, r.run)): r for r in todo}
+        futures = {pool.submit(execute, job_of(planner, r.section, r.run)): r for r in todo}
         for future in as_completed(futures):
             result = _finish(planner, futures[future], future)
             section, done = result.section, result.run

@@ -1,5 +1,6 @@
 """The real book: its plan, its form, its links, its checks."""
 
+import ast
 import graphlib
 import itertools
 import os
@@ -9,10 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
+import nbformat
 import pytest
 
-from bookbuild import export, lint, pair
-from bookbuild.book import Book
+from bookbuild import export, keys, lint, pair
+from bookbuild.book import Book, BookError
+from bookbuild.record import PROFILES
 
 BOOK = Book()
 
@@ -99,7 +103,7 @@ def test_every_number_of_the_success_stories_has_a_source():
 
 def test_profiles_name_parameters():
     for section in BOOK.notebooks:
-        for name in ("cpu", "smoke", "gpu"):
+        for name in PROFILES:
             section.profile(name)
 
 
@@ -140,3 +144,177 @@ def test_without_a_network(mini):
     assert result.returncode == 0 and "fashion-mnist (standin)" in result.stdout, (
         result.stdout + result.stderr
     )
+
+
+# Reading: what Jupytext would make of a file, in a fraction of its time; and no traceback for any bytes.
+
+
+@pytest.mark.parametrize("section", BOOK.notebooks, ids=lambda s: s.id)
+def test_cells_are_those_of_jupytext(section):
+    cells = jupytext.reads(section.text, fmt="py:percent").cells
+    assert [(c.cell_type, c.source, list(c.metadata.get("tags", []))) for c in cells] == [
+        (c.kind, c.source, list(c.tags)) for c in section.cells
+    ]
+    nbformat.validate(section.notebook)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "# %% [markdown]\n# a\n#\n# b\n#\n\n\n# %%\nx = 1\n\n\n\ny = 2\n\n\n",
+        "# %%\n# %time f()\n# !ls\n# %%\n# cat = 1\ncat = 2\n# %%\n# a comment?\n",
+        "# %%\n\n\nx = 1\n# %%\n# %% [markdown]\n# %%\n",
+        "# %% [markdown]\nplain text\n# and a comment\n# %% [raw]\n# text\n",
+        '# %% [markdown]\n"""\ntext\n"""\n# %%\n"""\ntext\n"""\n',
+        '# %% A title\nx = 1\n# %% [markdown] tags=["a", "b"]\n# x\n',
+        '# %% tags=["a"] slideshow={"slide_type": "slide"}\nx = 1\n',
+        "# %%\ncopy = 1\nls\nx = !ls\n# %%time\nf?\n",
+        "# %%\n# + a\n# - b\n# comment\n# %% [markdown]\n#no space\n# # Title\n",
+        '# %% tags=["active-ipynb"]\n# x = 1\n',
+        "# %%\nif x:\n    # %matplotlib inline\n    pass\n# %%\n'''\n# not a cell\n'''\n",
+        "# %% [markdown]\n#  two spaces\n# trailing  \n# \n# x\n",
+    ],
+)
+def test_odd_cells_are_those_of_jupytext(mini, body):
+    path = mini.add("only", "x = 1")
+    path.write_text(path.read_text() + "\n" + body)
+    section = mini.book.notebooks[0]
+    cells = jupytext.reads(section.text, fmt="py:percent").cells
+    assert [(c.cell_type, c.source, list(c.metadata.get("tags", []))) for c in cells] == [
+        (c.kind, c.source, list(c.tags)) for c in section.cells
+    ]
+    lines = section.text.split("\n")
+    assert all(lines[cell.line - 2].startswith("# %%") for cell in section.cells)
+
+
+def test_a_mark_and_line_ends_of_other_systems_are_read(mini):
+    path = mini.add("only", "x = 1\ny = 'ä'")
+    plan = mini.root / "book" / "contents.toml"
+    wanted = mini.book.notebooks[0].notebook
+    text, contents = path.read_text(), plan.read_text()
+    where = f":{text.splitlines().index('x = 1') + 1} (cell 2)"
+    plan.write_bytes(b"\xef\xbb\xbf" + contents.encode())
+    for end in ("\r\n", "\r", "\n"):
+        path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", end).encode())
+        section = mini.book.notebooks[0]
+        assert section.notebook == wanted and section.where(1).endswith(where)
+        assert lint.problems(mini.book) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"x = 1", b"x = '\xe9'", "only.py:{}: the byte 0xe9 is not UTF-8; save the file"),
+        (b"x = 1", b"x = '\x00'", "only.py:{}: there is the invisible character U+0000; delete"),
+        (b"x = 1", "x = '\u2028'".encode(), "only.py:{}: there is the invisible character U+2028"),
+        (b"#   d2l:", b"#   d2l: {", "(header): "),
+        (b"# ---\n# jupyter", b"#---\n# jupyter", "only.py:1: there is text before the first cell"),
+    ],
+)
+def test_unreadable_sources_are_one_line(mini, cli, old, new, message):
+    path = mini.add("only", "x = 1")
+    data = path.read_bytes()
+    line = data[: data.index(old)].count(b"\n") + 1
+    path.write_bytes(data.replace(old, new, 1))
+    for verb in ("pair", "run", "check"):
+        status, text = cli(verb)
+        assert status == 1 and "Traceback" not in text
+        assert "error: book/01-start/01-" in text and message.format(line) in text, text
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"title = '\xe9'", "book/contents.toml:1: the byte 0xe9 is not UTF-8"),
+        (b"title = ", "book/contents.toml: "),
+        (b"[[chapter]]\nnumber = 1\n", "book/contents.toml: an entry has no 'sections'"),
+    ],
+)
+def test_an_unreadable_plan_is_one_line(mini, cli, data, message):
+    (mini.root / "book" / "contents.toml").write_bytes(data)
+    status, text = cli("status")
+    assert status == 1 and text.startswith("error: ") and message in text, text
+
+
+def test_a_folder_without_a_book_is_named(tmp_path):
+    with pytest.raises(BookError, match="no root of a book"):
+        Book(tmp_path)
+
+
+def rehearsal(mini, gpu: str, factors: str):
+    path = mini.add(
+        "knobs", 'tags=["parameters"]\nsteps = 7\nrate = 0.5\nsizes = [1, 2]\nname = ""'
+    )
+    text = path.read_text().replace("gpu: {}", f"gpu: {gpu}")
+    path.write_text(text.replace("#     limits", f"#     rehearsal: {factors}\n#     limits"))
+    return mini.book.notebooks[0]
+
+
+def test_the_rehearsal_is_the_gpu_profile_cut(mini):
+    section = rehearsal(
+        mini,
+        "{steps: 1000, rate: 0.5, sizes: [100, 3, 2.5]}",
+        "{steps: 0.01, sizes: 0.1}",
+    )
+    values = section.profile("rehearsal")
+    assert values == {"steps": 10, "rate": 0.5, "sizes": [10, 1, 0.25]}
+    assert [type(v) for v in (values["steps"], *values["sizes"])] == [int, int, int, float]
+    assert section.profile("gpu")["steps"] == 1000
+    assert section.profile("cpu") == section.profile("smoke") == {}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "factors", "message"),
+    [
+        ("{steps: 10}", "{rate: 0.1}", "rehearsal cuts 'rate', which the profile gpu does not set"),
+        ("{steps: 10}", "{stepz: 0.1}", r"does not set \(it sets: steps\)"),
+        ("{name: large}", "{name: 0.1}", "rehearsal multiplies 'name', which is 'large', by 0.1"),
+        ("{steps: 10}", "{steps: few}", "which is 10, by 'few'"),
+    ],
+)
+def test_a_rehearsal_that_does_not_fit(mini, gpu, factors, message):
+    with pytest.raises(BookError, match=message):
+        rehearsal(mini, gpu, factors).profile("rehearsal")
+
+
+def test_unknown_profiles_are_named(mini):
+    with pytest.raises(BookError, match="no profile 'gpuu'; use " + ", ".join(PROFILES)):
+        rehearsal(mini, "{}", "{}").profile("gpuu")
+    path = mini.book.notebooks[0].path
+    path.write_text(path.read_text().replace("smoke: {}", "smok: {}"))
+    with pytest.raises(BookError, match="no profile 'smok'; use " + ", ".join(PROFILES)):
+        mini.book.notebooks[0].profile("cpu")
+
+
+def test_a_source_is_read_and_parsed_once(mini, monkeypatch):
+    """Exports, keys and linter share the cells and their trees."""
+    mini.add("one", "import math", 'tags=["export"]\ndef f():\n    return math.pi')
+    mini.add("two", "from d2l_helpers.chapters.start import f\nprint(f())")
+    book, read, parsed = mini.book, [], []
+    real_read, real_parse = Path.read_bytes, ast.parse
+    monkeypatch.setattr(Path, "read_bytes", lambda p: read.append(p) or real_read(p))
+    monkeypatch.setattr(ast, "parse", lambda s, *a, **k: parsed.append(s) or real_parse(s, *a, **k))
+    export.write(book)
+    sources = keys.Sources(book.root)
+    for section in book.notebooks:
+        keys.key(section, "cpu", "real", sources)
+    lint.problems(book)
+    ours = [p for p in read if p.parent.parent == book.root / "book"]
+    assert sorted(ours) == [s.path for s in book.notebooks]
+    cells = [c.source for s in book.notebooks for c in s.cells]
+    assert all(parsed.count(source) <= 1 for source in cells)
+
+
+def test_nothing_heavy_is_loaded_to_read_the_book():
+    """Reading, exporting and keys need neither Jupytext nor torch."""
+    code = (
+        "import sys\nfrom bookbuild import export, keys, lint\nfrom bookbuild.book import Book\n"
+        "book = Book()\nexport.modules(book)\nsources = keys.Sources(book.root)\n"
+        "for s in book.notebooks:\n    sources.reached([c for _, c in s.code]), s.notebook\n"
+        "lint.problems(book)\n"
+        "print([m for m in ('torch', 'matplotlib', 'lark', 'IPython') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=BOOK.root
+    )
+    assert done.stdout == "[]\n", done.stdout + done.stderr

@@ -408,7 +408,7 @@ def test_two_jobs_in_one_process_leave_each_other_alone(mini):
     mini.add("endless", "import time", "time.sleep(60)", limits="{cpu: {seconds: 6}}")
     mini.add("innocent", "import time", "time.sleep(9)", "print('alive')")
     planner = Planner(mini.book, "cpu")
-    jobs = [job_of(mini.book, s, planner.planned(s)) for s in mini.book.notebooks]
+    jobs = [job_of(planner, s, planner.planned(s)) for s in mini.book.notebooks]
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         with ThreadPoolExecutor(2) as pool:
@@ -492,7 +492,8 @@ def test_a_worker_with_other_versions_is_refused(mini, monkeypatch):
 
     mini.add("one", "print(1)")
     (section,) = mini.book.notebooks
-    job = job_of(mini.book, section, Planner(mini.book, "cpu").planned(section))
+    planner = Planner(mini.book, "cpu")
+    job = job_of(planner, section, planner.planned(section))
     other = dataclasses.replace(job, versions={**job.versions, "torch": "1.0"})
     known, _ = execute(other)
     assert known.error is not None and "instead of 1.0" in known.error.message

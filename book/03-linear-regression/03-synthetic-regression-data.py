@@ -745,5 +745,5 @@ assert patient[0] < results[0, 0] and patient[0] > patient[1]
 # ## Sources
 #
 # - L. Bottou, F. E. Curtis, J. Nocedal (2018). Optimization methods for large-scale machine learning. SIAM Review 60(2). [doi:10.1137/16M1080173](https://doi.org/10.1137/16M1080173): stochastic gradients and the order of examples.
-# - T. Hastie, R. Tibshirani, J. Friedman (2009). The Elements of Statistical Learning, 2nd edition, [Section 3.2](02-object-oriented-design.ipynb). [doi:10.1007/978-0-387-84858-7](https://doi.org/10.1007/978-0-387-84858-7): the standard error of least squares.
+# - T. Hastie, R. Tibshirani, J. Friedman (2009). The Elements of Statistical Learning, 2nd edition, Section 3.2. [doi:10.1007/978-0-387-84858-7](https://doi.org/10.1007/978-0-387-84858-7): the standard error of least squares.
 # - PyTorch documentation, [torch.utils.data](https://docs.pytorch.org/docs/stable/data.html): datasets, samplers, loaders, workers.

@@ -1113,7 +1113,7 @@ assert abs(two[0] - 1 / (1 + math.exp(orange - apple))) < 1e-12
 # - C. I. Bliss, The method of probits, 1934, [doi:10.1126/science.79.2037.38](https://doi.org/10.1126/science.79.2037.38); R. D. Luce, *Individual Choice Behavior*, 1959, and D. McFadden, Conditional logit analysis of qualitative choice behavior, 1974: choice models and Gumbel noise.
 # - R. A. Bradley and M. E. Terry, Rank analysis of incomplete block designs, 1952, [doi:10.1093/biomet/39.3-4.324](https://doi.org/10.1093/biomet/39.3-4.324).
 # - G. Hinton, O. Vinyals and J. Dean, Distilling the knowledge in a neural network, 2015, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531); C. Szegedy et al., Rethinking the Inception architecture, 2016, [arXiv:1512.00567](https://arxiv.org/abs/1512.00567): label smoothing.
-# - T. Hastie, R. Tibshirani and J. Friedman, *The Elements of Statistical Learning*, 2009, [doi:10.1007/978-0-387-84858-7](https://doi.org/10.1007/978-0-387-84858-7), [Section 4.2](02-image-classification-dataset.ipynb): regression on an indicator matrix.
+# - T. Hastie, R. Tibshirani and J. Friedman, *The Elements of Statistical Learning*, 2009, [doi:10.1007/978-0-387-84858-7](https://doi.org/10.1007/978-0-387-84858-7), Section 4.2: regression on an indicator matrix.
 # - T. M. Cover and J. A. Thomas, *Elements of Information Theory*, 2006, [doi:10.1002/047174882X](https://doi.org/10.1002/047174882X): codes in blocks.
 # - H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, 2017, [arXiv:1708.07747](https://arxiv.org/abs/1708.07747).
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the order of topics.

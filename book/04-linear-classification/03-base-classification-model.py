@@ -74,12 +74,12 @@ class Classifier(Module):
         self.plot("loss", self.loss(Y_hat, batch[-1]), train=False)
         self.plot("acc", self.accuracy(Y_hat, batch[-1]), train=False)
 # %% [markdown]
-# A second addition concerns all models, so it goes into `Module` itself.
-# From here on, a model that has `nn` layers and a learning rate needs no optimizer of its own: the default is stochastic gradient descent on all registered parameters.
+# A second addition is a default for the optimizer.
+# From here on, a classifier that has `nn` layers and a learning rate needs no optimizer of its own: the default is stochastic gradient descent on all registered parameters.
 # A model that wants another one defines `configure_optimizers`, and its definition wins.
 
 # %% tags=["export"]
-@add_to_class(Module)
+@add_to_class(Classifier)
 def configure_optimizers(self):
     """Stochastic gradient descent, unless a subclass says otherwise."""
     return torch.optim.SGD(self.parameters(), lr=self.lr)
@@ -650,7 +650,7 @@ assert mean_cost(event, 1 / 11, 1, 10) < 0.8 * mean_cost(event, 0.5, 1, 10)
 # %% [markdown]
 # ## Summary
 #
-# - A `Classifier` is a `Module` whose validation step also reports accuracy; stochastic gradient descent is the default optimizer of every `Module`.
+# - A `Classifier` is a `Module` whose validation step also reports accuracy; stochastic gradient descent is its default optimizer.
 # - The mean of batch means overweights a smaller last batch; weighting by examples is exact, and (4.3.3) repairs a quick value.
 # - Labels of shape $(n,1)$ against answers of shape $(n,)$ compare all pairs, and every classifier then seems to guess.
 # - Accuracy is piecewise constant in the parameters, so training minimizes a smooth surrogate.

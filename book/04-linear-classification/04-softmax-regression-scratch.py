@@ -154,7 +154,7 @@ assert softmax(torch.tensor([[80.0, 0, 0]])).isfinite().all()
 # The weights start as draws from $\mathcal{N}(0,0.01^2)$, the biases at 0.
 #
 # [Section 3.4](../03-linear-regression/04-linear-regression-scratch.ipynb) ended with a trap: `nn.Module` does not know attributes that are plain tensors.
-# The optimizer of `Module` asks for `parameters()`, so we wrap both tensors in `nn.Parameter`, which registers them and sets `requires_grad`.
+# The default optimizer of `Classifier` asks for `parameters()`, so we wrap both tensors in `nn.Parameter`, which registers them and sets `requires_grad`.
 # (The other way is to override `parameters` so that it returns the plain tensors; then `state_dict` and `to(device)` still miss them.)
 
 # %%

@@ -44,7 +44,7 @@ from torch.nn.parameter import UninitializedParameter
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.builders_guide import count_params
-from d2l_helpers.chapters.linear_regression import Module, add_to_class
+from d2l_helpers.chapters.linear_regression import Module
 
 d2l.use_style()
 
@@ -253,37 +253,39 @@ for side, expected in ((28, 256), (96, 7056)):
 # %% [markdown]
 # ## Dry run, then initialize
 #
-# A model of this book is a `Module` ([Section 3.2](../03-linear-regression/02-object-oriented-design.ipynb)).
-# We give it one more method that does the first two steps of Figure 6.4.1 in the right order.
-# It takes the inputs of the model as a list, because some models have several, and an initializer as in [Section 6.3](03-initialization.ipynb).
+# The following function does the first two steps of Figure 6.4.1 in the right order.
+# It takes a model, its inputs as a list, because some models have several, and an initializer as in [Section 6.3](03-initialization.ipynb).
 
 # %% tags=["export"]
-@add_to_class(Module)
-def apply_init(self, inputs, init=None):
+def apply_init(model, inputs, init=None):
     """Give lazy layers their shapes, then initialize; returns the model.
 
-    `inputs` is a list or tuple of the arguments of `forward`, or one
-    tensor. The dry run is in evaluation mode and without gradients;
-    afterwards each part is in the mode that it had. `init(module)` is
-    then called for every module inside the model, children first.
+    `model` is any `nn.Module`; `inputs` is a list or tuple of the arguments
+    of its `forward`, or one tensor. The dry run is in evaluation mode and
+    without gradients; afterwards each part is in the mode that it had.
+    `init(module)` is then called for every module inside the model,
+    children first.
     """
     if isinstance(inputs, torch.Tensor):
         inputs = [inputs]
-    modes = {module: module.training for module in self.modules()}
+    modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
-            self.eval()(*inputs)
+            model.eval()(*inputs)
     finally:
         for module, training in modes.items():
             module.training = training
-    return self if init is None else self.apply(init)
+    return model if init is None else model.apply(init)
 
 # %% [markdown]
 # Three details are deliberate, and the next part says why.
 # The pass runs in evaluation mode and without gradients.
 # The mode is restored module by module, so that a part that you have put into evaluation mode stays there, and also if the pass fails.
 # And the initializer comes second.
-# Later chapters have the method as soon as they import something from `d2l_helpers.chapters.builders_guide`.
+#
+# It is a function rather than one more method of `Module` ([Section 3.2](../03-linear-regression/02-object-oriented-design.ipynb)), so it serves every `nn.Module`.
+# Later chapters import it from `d2l_helpers.chapters.builders_guide`.
+# Here we try it on a `Module` whose parts do not share one mode:
 
 # %%
 class LazyMLP(Module):
@@ -304,7 +306,7 @@ def init_xavier(module):
 model = LazyMLP()
 model.net[3].eval()  # a part with a mode of its own
 torch.manual_seed(0)
-model.apply_init([X], init_xavier)
+apply_init(model, [X], init_xavier)
 for name, p in model.named_parameters():
     print(f"{name:12s} {tuple(p.shape)}")
 
@@ -315,7 +317,7 @@ assert model.training and model.net[1].training
 assert not model.net[3].training  # as it was
 assert model.net[0].weight.grad is None and not is_lazy(model)
 try:  # a failing dry run restores the modes as well
-    model.apply_init(torch.zeros(2, 21))
+    apply_init(model, torch.zeros(2, 21))
 except RuntimeError:
     assert model.training and not model.net[3].training
 
@@ -411,7 +413,7 @@ count, mean = statistics(training=True)
 assert count == 1 and mean.abs().max() > 0.1
 count, mean = statistics(training=False)
 assert count == 0 and not mean.any()
-model = LazyMLP().apply_init(X)
+model = apply_init(LazyMLP(), X)
 assert model.net[1].num_batches_tracked == 0 and model.training
 
 # %% [markdown]
@@ -726,6 +728,6 @@ print(f"50 blocks of 256 channels: {large:,} parameters")
 #
 # - PyTorch documentation, [LazyModuleMixin](https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.lazy.LazyModuleMixin.html): placeholders, the change of class, and the order dry run before optimizer.
 # - PyTorch documentation, [meta device](https://docs.pytorch.org/docs/stable/meta.html): tensors without storage, `to_empty`.
-# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the running example and the method `apply_init`; its AlexNet is the example of the first trap.
+# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the running example and `apply_init`, there a method; its AlexNet is the example of the first trap.
 # - S. Ioffe, C. Szegedy (2015). Batch normalization. [arXiv:1502.03167](https://arxiv.org/abs/1502.03167): the running statistics of the second trap.
 # - Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998). Gradient-based learning applied to document recognition. [doi:10.1109/5.726791](https://doi.org/10.1109/5.726791): the network that `make_conv` resembles.

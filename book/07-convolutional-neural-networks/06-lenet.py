@@ -60,12 +60,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import d2l_helpers as d2l
-from d2l_helpers.chapters.builders_guide import count_params
+from d2l_helpers.chapters.builders_guide import apply_init, count_params
 from d2l_helpers.chapters.convolutional_neural_networks import (
     count_macs, receptive_field)
 from d2l_helpers.chapters.linear_classification import (
     Classifier, FashionMNIST)
-from d2l_helpers.chapters.linear_regression import Trainer, add_to_class
+from d2l_helpers.chapters.linear_regression import Trainer
 from d2l_helpers.chapters.multilayer_perceptrons import MLP
 
 d2l.use_style()
@@ -117,7 +117,7 @@ def init_cnn(module):
     """Xavier's uniform weights for dense and convolutional layers.
 
     Biases keep their default; other modules stay as they are. Pass it to
-    `Module.apply_init` or `nn.Module.apply`.
+    `apply_init` or `nn.Module.apply`.
     """
     if isinstance(module, (nn.Linear, nn.Conv2d)):
         nn.init.xavier_uniform_(module.weight)
@@ -158,23 +158,22 @@ class LeNet(Classifier):
 
 # %% [markdown]
 # To see the shapes we send zeros through the layers of `net` one after the other.
-# Chapter 8 will do so with larger networks, so this becomes a method of every classifier.
+# Chapter 8 will do so with larger networks, so this becomes a function.
 
 # %% tags=["export"]
-@add_to_class(Classifier)
-def layer_summary(self, X_shape):
-    """Name and output shape of each layer of `self.net`, in order.
+def layer_summary(net, X_shape):
+    """Name and output shape of each layer of an nn.Sequential, in order.
 
     `X_shape` is the shape of a batch, such as (1, 1, 28, 28). Returns
-    [(class name, shape), ...] and leaves the model as it found it, except
+    [(class name, shape), ...] and leaves `net` as it found it, except
     that lazy layers get their shapes.
     """
-    parameter = next(self.net.parameters(), torch.empty(0))
+    parameter = next(net.parameters(), torch.empty(0))
     X = torch.zeros(X_shape, device=parameter.device)
-    modes = {module: module.training for module in self.modules()}
+    modes = {module: module.training for module in net.modules()}
     rows = []
     with torch.no_grad():
-        for layer in self.eval().net:
+        for layer in net.eval():
             X = layer(X)
             rows.append((type(layer).__name__, tuple(X.shape)))
     for module, training in modes.items():
@@ -184,7 +183,7 @@ def layer_summary(self, X_shape):
 # %%
 torch.manual_seed(0)
 model = LeNet()
-summary = model.layer_summary((1, 1, 28, 28))
+summary = layer_summary(model.net, (1, 1, 28, 28))
 for name, shape in summary:
     print(f"{name:10s} {shape}")
 
@@ -194,7 +193,7 @@ shapes = [shape[1:] for name, shape in summary if name != "Sigmoid"]
 assert shapes == [(6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5),
                   (400,), (120,), (84,), (10,)]
 assert [name for name, _ in summary].count("Sigmoid") == 4
-assert model.training  # as it was before
+assert model.net.training  # as it was before
 
 # %% [markdown]
 # Parameters: a convolution from $c_{\mathrm{i}}$ to $c_{\mathrm{o}}$ channels has $c_{\mathrm{o}}(c_{\mathrm{i}}k^2+1)$ of them, a dense layer $n_{\mathrm{o}}(n_{\mathrm{i}}+1)$.
@@ -281,7 +280,7 @@ inputs = data.X_train[:1]  # an example for the lazy layers
 def make_lenet(seed, **options):
     """LeNet with Xavier's weights, drawn after `seed`."""
     torch.manual_seed(seed)
-    return LeNet(**options).apply_init(inputs, init_cnn)
+    return apply_init(LeNet(**options), inputs, init_cnn)
 
 # %%
 # check 7.6-C5: the initializer has reached the first kernel
@@ -537,7 +536,7 @@ def make_net(kind, seed):
     """A ReLU LeNet ("lenet"), or a perceptron with `kind` units."""
     torch.manual_seed(seed)
     model = LeNet(**modern) if kind == "lenet" else MLP(10, kind, lr=0.1)
-    net = model.apply_init(inputs, init_he).net
+    net = apply_init(model, inputs, init_he).net
     # kernels with their channels last in memory are a bit faster
     return net.to(device, memory_format=torch.channels_last)
 

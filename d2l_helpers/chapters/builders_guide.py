@@ -6,8 +6,6 @@ Generated from book/06-builders-guide/*.py by `python -m bookbuild export`; edit
 import os
 import pickle
 import torch
-from d2l_helpers.chapters.linear_regression import Module
-from d2l_helpers.chapters.linear_regression import add_to_class
 
 
 # 6.1 Layers and modules
@@ -29,25 +27,25 @@ def grad_norms(net):
 
 
 # 6.4 Lazy initialization
-@add_to_class(Module)
-def apply_init(self, inputs, init=None):
+def apply_init(model, inputs, init=None):
     """Give lazy layers their shapes, then initialize; returns the model.
 
-    `inputs` is a list or tuple of the arguments of `forward`, or one
-    tensor. The dry run is in evaluation mode and without gradients;
-    afterwards each part is in the mode that it had. `init(module)` is
-    then called for every module inside the model, children first.
+    `model` is any `nn.Module`; `inputs` is a list or tuple of the arguments
+    of its `forward`, or one tensor. The dry run is in evaluation mode and
+    without gradients; afterwards each part is in the mode that it had.
+    `init(module)` is then called for every module inside the model,
+    children first.
     """
     if isinstance(inputs, torch.Tensor):
         inputs = [inputs]
-    modes = {module: module.training for module in self.modules()}
+    modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
-            self.eval()(*inputs)
+            model.eval()(*inputs)
     finally:
         for module, training in modes.items():
             module.training = training
-    return self if init is None else self.apply(init)
+    return model if init is None else model.apply(init)
 
 
 # 6.6 File I/O

@@ -5,7 +5,6 @@ Generated from book/07-convolutional-neural-networks/*.py by `python -m bookbuil
 
 import torch
 from d2l_helpers.chapters.linear_classification import Classifier
-from d2l_helpers.chapters.linear_regression import add_to_class
 from torch import nn
 
 
@@ -147,7 +146,7 @@ def init_cnn(module):
     """Xavier's uniform weights for dense and convolutional layers.
 
     Biases keep their default; other modules stay as they are. Pass it to
-    `Module.apply_init` or `nn.Module.apply`.
+    `apply_init` or `nn.Module.apply`.
     """
     if isinstance(module, (nn.Linear, nn.Conv2d)):
         nn.init.xavier_uniform_(module.weight)
@@ -186,20 +185,19 @@ class LeNet(Classifier):
 
 
 # 7.6 LeNet
-@add_to_class(Classifier)
-def layer_summary(self, X_shape):
-    """Name and output shape of each layer of `self.net`, in order.
+def layer_summary(net, X_shape):
+    """Name and output shape of each layer of an nn.Sequential, in order.
 
     `X_shape` is the shape of a batch, such as (1, 1, 28, 28). Returns
-    [(class name, shape), ...] and leaves the model as it found it, except
+    [(class name, shape), ...] and leaves `net` as it found it, except
     that lazy layers get their shapes.
     """
-    parameter = next(self.net.parameters(), torch.empty(0))
+    parameter = next(net.parameters(), torch.empty(0))
     X = torch.zeros(X_shape, device=parameter.device)
-    modes = {module: module.training for module in self.modules()}
+    modes = {module: module.training for module in net.modules()}
     rows = []
     with torch.no_grad():
-        for layer in self.eval().net:
+        for layer in net.eval():
             X = layer(X)
             rows.append((type(layer).__name__, tuple(X.shape)))
     for module, training in modes.items():

@@ -274,7 +274,7 @@ class Classifier(Module):
 
 
 # 4.3 The base classification model
-@add_to_class(Module)
+@add_to_class(Classifier)
 def configure_optimizers(self):
     """Stochastic gradient descent, unless a subclass says otherwise."""
     return torch.optim.SGD(self.parameters(), lr=self.lr)
