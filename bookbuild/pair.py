@@ -37,6 +37,14 @@ MACHINE = {
     *("jp-MarkdownHeadingCollapsed", "lines_to_next_cell", "lines_to_end_of_cell_marker"),
     *("colab", "colab_type", "outputId", "executionInfo", "language"),
 }
+#: The same for the whole notebook, with what this module and the runner write there.
+MACHINE_NOTEBOOK = {
+    *("kernelspec", "language_info", "jupytext", "d2l", "bookbuild", "run", "record", "papermill"),
+    *("widgets", "vscode", "interpreter", "colab", "accelerator", "gpuClass", "kaggle", "nteract"),
+    *("orig_nbformat", "orig_nbformat_minor", "name", "signature", "varInspector", "celltoolbar"),
+    *("toc", "toc-autonumbering", "toc-showcode", "toc-showmarkdowntxt", "toc-showtags"),
+    *("anaconda-cloud", "hide_input", "latex_envs", "nbTranslate"),
+}
 #: Endings of the pictures that a section can show.
 PICTURES = {
     "image/png": ".png",
@@ -93,7 +101,11 @@ def extras(notebook: NotebookNode) -> list[str]:
     >>> extras(nbformat.v4.new_notebook(cells=[cell]))
     ["cell 1 has metadata 'slideshow'"]
     """
-    found = []
+    found = [
+        f"the notebook has metadata {name!r}"
+        for name, value in sorted(notebook.metadata.items())
+        if name not in MACHINE_NOTEBOOK and not _empty(value)
+    ]
     for number, cell in enumerate(notebook.cells, 1):
         for name, value in sorted(cell.metadata.items()):
             if name not in MACHINE | {"tags"} and not _empty(value):

@@ -1,7 +1,7 @@
 """`make lab`: both kinds of file open as notebooks, nothing is fetched, the reader's own settings stay."""
 
+import contextlib
 import json
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,41 +13,46 @@ from bookbuild import lab
 
 
 @pytest.fixture
-def server(mini):
+def server(mini, tmp_path):
+    """A server of `make lab`; gives a function that asks it."""
     mini.add("only", "markdown\nSome text.", "print(1)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = [
-        "--no-browser",
-        f"--port={port}",
-        "--ServerApp.ip=127.0.0.1",
-        "--allow-root",
-        "--IdentityProvider.token=t",
-    ]
+    options = ["--no-browser", "--ServerApp.ip=127.0.0.1", "--allow-root"]
     process = subprocess.Popen(
-        lab.command(mini.root, *options),
-        env=lab.environment(),
+        lab.command(mini.root, *options, "--IdentityProvider.token=t"),
+        env=lab.environment() | {"JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")},
         cwd=mini.root,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
 
+    def address() -> str:
+        """Where it listens: it takes a port that is free, and writes down which."""
+        for _ in range(600):
+            for file in (tmp_path / "runtime").glob("jpserver-*.json"):
+                with contextlib.suppress(ValueError, KeyError):  # not written to its end yet
+                    return str(json.loads(file.read_text())["url"]).rstrip("/")
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.1)
+        raise AssertionError("the server did not say where it listens")
+
     def get(path: str):
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{port}{path}{'&' if '?' in path else '?'}token=t", timeout=30
-        ) as reply:
+        mark = "&" if "?" in path else "?"
+        with urllib.request.urlopen(f"{base}{path}{mark}token=t", timeout=30) as reply:
             return json.load(reply)
 
-    for _ in range(120):
-        try:
-            get("/api")
-            break
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.5)
-    yield get
-    process.terminate()
-    process.wait(20)
+    try:
+        base = address()
+        for _ in range(600):
+            try:
+                get("/api")
+                break
+            except (urllib.error.URLError, ConnectionError):
+                assert process.poll() is None, "the server ended"
+                time.sleep(0.1)
+        yield get
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def test_lab_opens_sources_as_notebooks(server):

@@ -303,6 +303,31 @@ def test_what_the_source_cannot_hold_is_refused(mini, cli: Cli, changes, message
     assert message in " ".join(pair.stale(mini.book)) and one.ipynb.read_bytes() == before
 
 
+def test_metadata_of_the_notebook_is_refused_where_a_person_wrote_it(mini, cli: Cli):
+    one, _ = make(mini, "markdown\nSome text.")
+    notebook = json.loads(one.ipynb.read_text())
+    notebook["metadata"]["language_info"] = {"name": "python", "version": "3.12.1"}
+    one.ipynb.write_text(json.dumps(notebook))
+    assert pair.stale(mini.book) == []
+    notebook["metadata"]["authors"] = [{"name": "A. Reader"}]
+    one.ipynb.write_text(json.dumps(notebook))
+    assert "the notebook has metadata 'authors'" in cli("pair")[1]
+
+
+def test_cell_ids_are_nobodys_edit(mini):
+    """Other programs drop them or give new ones; the next pairing sets them again."""
+    one, _ = make(mini, "markdown\nSome text.", "a = 1")
+    before = one.ipynb.read_text()
+    notebook = json.loads(before)
+    for cell, name in zip(notebook["cells"], (None, "x", "x"), strict=True):
+        cell.pop("id")
+        cell |= {"id": name} if name else {}
+    one.ipynb.write_text(json.dumps(notebook))
+    assert pair.stale(mini.book) == []
+    pair.write(mini.book)
+    assert one.ipynb.read_text() == before
+
+
 def test_an_empty_kind_of_slide_is_nothing(mini):
     """JupyterLab leaves it behind when its panel was opened."""
     one, _ = make(mini, "markdown\nSome text.")

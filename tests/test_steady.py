@@ -51,8 +51,35 @@ RUNS: list[tuple[str, dict[str, str], bool]] = [
 ]
 
 
-def test_ten_different_runs():
-    assert len({name for name, _, _ in RUNS}) == len(RUNS) == 10
+def test_no_two_runs_are_the_same():
+    assert len({name for name, _, _ in RUNS}) == len(RUNS)
+    assert len({(*sorted(settings.items()), busy) for _, settings, busy in RUNS}) == len(RUNS)
+    read = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "bookbuild").glob("*.py"))
+    for name in {n for _, settings, _ in RUNS for n in settings if n.startswith("BOOK_")}:
+        assert f'"{name}"' in read, f"bookbuild does not know {name}, so that run is like another"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_a_run_has_its_conditions(tmp_path, monkeypatch):
+    """A check of everything, in a store of its own, with load where there is to be load."""
+    started = []
+    popen = subprocess.Popen
+
+    def watched(command, *args, **kwargs):
+        started.append(command)
+        return popen(command, *args, **kwargs)
+
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@"; env; ls "$BOOK_STORE"; exit 3\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("BOOK_PYTHON", str(python))
+    monkeypatch.setattr(subprocess, "Popen", watched)
+    status, _, text = run(4)
+    assert status == 3 and text.startswith("-m bookbuild check --fresh\n")
+    assert {"BOOK_THREADS=2", "BOOK_WORKERS=1", "BOOK_ORDER=4"} <= set(text.splitlines())
+    assert len(started) == 2 and "while True" in started[0][2]
+    run(1)
+    assert len(started) == 3, "no load"
 
 
 @pytest.mark.weekly
