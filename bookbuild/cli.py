@@ -8,6 +8,7 @@ from typing import Any
 
 from . import check, export, pair
 from .book import Book, BookError, Section
+from .record import Run
 from .run import Result, run, shard, store_of
 from .store import sweep
 
@@ -128,18 +129,15 @@ def _build(book: Book, args: argparse.Namespace) -> int:
     executed = {
         r.section.id: pair.merge(r.section, r.notebook) for r in results if r.notebook is not None
     }
-    records = {r.section.id: r.record for r in results}
+    records = {r.section.id: {"section": r.section.id, "profile": "cpu"} | r.record for r in results}
     for section in book.notebooks:  # pages that were not asked for keep the outputs they have
         notebook = pair.committed(section)
-        if section.id not in executed and section.id not in records and notebook is not None:
+        if section.id not in records and notebook is not None:
             executed[section.id] = pair.updated(section, notebook)
-            records[section.id] = {
-                "section": section.id,
-                "status": "stored",
-                "checks": section.marked_checks,
-            }
+            records[section.id] = dict(notebook.metadata.get("run") or {})
+    runs = {number: found for number, r in records.items() if (found := Run.from_json(r))}
     problems = [r.message for r in results if not r.ok] + site.build(
-        book, executed, records, book.root / "build" / "html"
+        book, executed, runs, book.root / "build" / "html"
     )
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
