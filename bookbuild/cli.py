@@ -129,7 +129,9 @@ def _build(book: Book, args: argparse.Namespace) -> int:
     executed = {
         r.section.id: pair.merge(r.section, r.notebook) for r in results if r.notebook is not None
     }
-    records = {r.section.id: {"section": r.section.id, "profile": "cpu"} | r.record for r in results}
+    records = {
+        r.section.id: {"section": r.section.id, "profile": "cpu"} | r.record for r in results
+    }
     for section in book.notebooks:  # pages that were not asked for keep the outputs they have
         notebook = pair.committed(section)
         if section.id not in records and notebook is not None:

@@ -31,6 +31,7 @@ STRING = re.compile(r"#.*|(?:'''|\"\"\")[\s\S]*?(?:'''|\"\"\")|'[^'\n]*'|\"[^\"\
 DECORATOR = re.compile(r"^\s*@.*", re.MULTILINE)
 OPERATOR = re.compile(r"\*\*=?|//=?|@=?|:=|->|%=?|<<|>>|[&|^~]|\.\.\.")
 ATTRIBUTE = re.compile(r"(?<=[\w)\]])\.([A-Za-z_]\w*)")
+SEARCH_INDEX = re.compile(r"Search\.setIndex\((.*)\)", re.DOTALL)
 SIGN = re.compile("[Ͱ-Ͽ∀-⋿←-⇿‖§×±√ℓ]")  # Greek letters, arrows, signs of mathematics
 
 #: Symbol -> how often a page has it, anchor of its first place, whether in prose or a formula.
@@ -172,11 +173,32 @@ def _symbol_places(pages: list[Places]) -> dict[str, list[list[Any]]]:
     }
 
 
+def tidy(index: str) -> str:
+    """Sphinx's searchindex.js without the words that no page has any more.
+
+    Sphinx keeps a word with an empty list of pages after the last page with it changed, so that
+    the file would depend on what was built before.
+    """
+    match = SEARCH_INDEX.fullmatch(index.strip())
+    if match is None:
+        return index
+    known = json.loads(match[1])
+    for name in ("terms", "titleterms"):
+        known[name] = {word: pages for word, pages in known[name].items() if pages != []}
+    return f"Search.setIndex({json.dumps(known, sort_keys=True, separators=(',', ':'))})"
+
+
 def _write(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
+    found = Path(app.outdir, "searchindex.js")
+    if found.exists():
+        _put(found, tidy(found.read_text(encoding="utf-8")))
     text = json.dumps(lookup(app), ensure_ascii=False, separators=(",", ":"))
-    path, content = Path(app.outdir, "lookup.js"), f"const bookLookup = {text};\n"
+    _put(Path(app.outdir, "lookup.js"), f"const bookLookup = {text};\n")
+
+
+def _put(path: Path, content: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8") != content:
         path.write_text(content, encoding="utf-8")
 

@@ -763,7 +763,7 @@ def test_paper_is_light_and_leaves_closed_solutions_out(built: Built, browser: A
         assert page.locator("html").get_attribute("data-theme") == mode
         page.emulate_media(media="print")
         looks[mode] = page.evaluate(
-            """[...document.querySelectorAll('article, article *')].map((e) => {
+            """[...document.querySelectorAll('article, article *')].filter((e) => e.checkVisibility()).map((e) => {
               const look = getComputedStyle(e);
               return [e.tagName, look.color, look.backgroundColor, look.filter, look.borderLeftColor].join(' ');
             })"""
