@@ -1,6 +1,7 @@
 """The book as files: chapters, sections, and how a section's text becomes a notebook."""
 
 import ast
+import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -397,6 +398,8 @@ class Book:
 
     def __init__(self, root: Path | str | None = None):
         self.root = Path(root or Path(__file__).resolve().parent.parent).resolve()
+        #: Everything that can be made again: BOOK_BUILD, else `build/`.
+        self.build = Path(os.environ.get("BOOK_BUILD") or self.root / "build").resolve()
         self.plan: dict[str, Any] = self._toml(self.root / "book" / "contents.toml")
         try:
             self.chapters = tuple(self._chapter(entry) for entry in self.plan["chapter"])

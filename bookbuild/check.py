@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 from . import export, lint, outputs, pair
 from .book import Book, BookError, Section
 from .record import PROFILES
-from .run import Result, build_folder, run, write_record
+from .run import Result, run, write_record
 from .store import write_text
 
 
@@ -74,7 +74,7 @@ def compare(book: Book, results: list[Result]) -> tuple[int, int]:
 
     Returns the exit status, and how many notebooks were not compared for their stand-in data.
     """
-    folder, files, skipped = build_folder(book) / "executed", [], 0
+    folder, files, skipped = book.build / "executed", [], 0
     for result in results:
         stored = pair.committed(result.section)
         if stored is None:

@@ -11,7 +11,7 @@ from . import check, export, pair
 from .book import Book, BookError, Section
 from .pool import shard
 from .record import PROFILES
-from .run import Planner, Result, build_folder, run, store_of
+from .run import Planner, Result, run, store_of
 from .store import sweep
 
 STORE_MB = 2000  # of executed notebooks; BOOK_STORE_MB
@@ -21,13 +21,12 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         book = Book(args.root)
-        build = build_folder(book)
         sweep(
             book.root / "book",
             book.root / export.PACKAGE,
             store_of(book).folder,
-            build / "records",
-            build / "failed",
+            book.build / "records",
+            book.build / "failed",
         )
         return int(args.function(book, args))
     except BookError as error:
@@ -174,11 +173,11 @@ def _build(book: Book, args: argparse.Namespace) -> int:
     }
     runs = {number: r.run for number, r in results.items() if r.run.status != "planned"}
     problems = [r.message for r in results.values() if r.run.error]
-    problems += site.build(book, executed, runs, build_folder(book) / "html")
+    problems += site.build(book, executed, runs, book.build / "html")
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     if not problems:
-        print(f"site: {(build_folder(book) / 'html' / 'index.html').as_uri()}")
+        print(f"site: {(book.build / 'html' / 'index.html').as_uri()}")
     return 1 if problems else 0
 
 

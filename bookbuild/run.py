@@ -40,11 +40,6 @@ class Result:
         return f"{self.section.where(fault.cell, fault.line)}: {fault.message}" if fault else ""
 
 
-def build_folder(book: Book) -> Path:
-    """Folder for everything that can be made again: BOOK_BUILD, else `build/`."""
-    return Path(os.environ.get("BOOK_BUILD") or book.root / "build").resolve()
-
-
 def store_of(book: Book) -> Store:
     return Store(Path(os.environ.get("BOOK_STORE") or book.root / "store"))
 
@@ -151,7 +146,7 @@ def job_of(planner: Planner, section: Section, run: Run) -> Job:
         "D2L_DATA": run.source,
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": str(book.root),
-        "MPLCONFIGDIR": str(build_folder(book) / "matplotlib"),
+        "MPLCONFIGDIR": str(book.build / "matplotlib"),
     }
     if not PROFILES[run.profile].any_device:
         environment["D2L_DEVICE"] = "cpu"
@@ -224,7 +219,7 @@ def past_seconds(book: Book, profile: str) -> dict[str, float]:
 
 
 def record_path(book: Book, profile: str, section: Section) -> Path:
-    return build_folder(book) / "records" / profile / f"{section.id}.json"
+    return book.build / "records" / profile / f"{section.id}.json"
 
 
 def _finish(planner: Planner, planned: Result, future: "Future[tuple[Run, str]]") -> Result:
@@ -245,7 +240,7 @@ def _finish(planner: Planner, planned: Result, future: "Future[tuple[Run, str]]"
     done = notebook.cells[: run.error.cell] if run.error else notebook.cells
     code = "\n".join(c.source for c in done if c.cell_type == "code")
     run = run.but(checks=tuple(checks_in(code, section.id)))
-    failed = build_folder(book) / "failed" / f"{section.id}.ipynb"
+    failed = book.build / "failed" / f"{section.id}.ipynb"
     if run.ok:
         notebook = pair.merge(section, notebook)
         notebook.metadata["run"] = run.to_json()
@@ -272,8 +267,8 @@ def report(book: Book, result: Result) -> None:
     shown = source[fault.line - 1].strip() if 0 < fault.line <= len(source) else ""
     lines = [f"error: {result.message}", f"    {shown}" if shown else ""]
     lines += ["    " + line for line in fault.traceback.splitlines()[-12:]]
-    folder = build_folder(book)
-    name = folder.relative_to(book.root).as_posix() if folder.is_relative_to(book.root) else folder
+    inside = book.build.is_relative_to(book.root)
+    name = book.build.relative_to(book.root).as_posix() if inside else book.build
     lines += [f"    the notebook as far as it ran: {name}/failed/{result.section.id}.ipynb"]
     print("\n".join(filter(None, lines)), file=sys.stderr, flush=True)
 

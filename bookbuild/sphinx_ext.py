@@ -1,15 +1,14 @@
-"""What the book needs from Sphinx beyond its parts: numbered targets, folded solutions, alt texts, checked maths.
+"""What the book needs from Sphinx: numbered targets, folded solutions, alt texts, checked maths.
 
-The numbers stand in the text (`\\tag{3.4.1}`, `**Figure 3.4.1.**`, `### Exercise 3.4-1`). Here they get
-anchors, and plain mentions of them in prose become links. A mention of a number that does not exist is a warning,
-and the build treats warnings as errors.
+The numbers stand in the text (`\\tag{3.4.1}`, `**Figure 3.4.1.**`, `### Exercise 3.4-1`). Here they
+get anchors, and plain mentions of them in prose become links. A mention of a number that does not
+exist is a warning, and the build treats warnings as errors.
 """
 
 import json
 import re
 import subprocess
 from collections.abc import Set as AbstractSet
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -24,15 +23,11 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
+from .grammar import CAPTION_LABEL, EQUATION, KINDS, MENTION, TASK_TITLE
+
 logger = logging.getLogger(__name__)
 
-TAG = re.compile(r"\\tag\{(\d+\.\d+\.\d+)\}")
-CAPTION = re.compile(r"Figure (\d+\.\d+\.\d+)\.?$")
-HEADING = re.compile(r"(Exercise|Solution) (\d+\.\d+-\d+)\b")
-MENTION = re.compile(
-    r"(?<![\w.])\((\d+\.\d+\.\d+)\)|\bFigure[ \xa0](\d+\.\d+\.\d+)(?![\w.]*\d)|\bExercise[ \xa0](\d+\.\d+-\d+)(?!\d)"
-)
-KINDS = ("equation", "figure", "exercise")
+TWICE_DIGESTED = re.compile(r"(mystnb\.[0-9a-f]+\.css)\?v=[0-9a-f]+")
 NO_LINKS = (
     nodes.literal,
     nodes.literal_block,
@@ -118,38 +113,43 @@ class NumberTargets(SphinxTransform):
 
     def apply(self, **_: Any) -> None:
         for block in self.document.findall(nodes.math_block):
-            for number in TAG.findall(block.astext()):
+            for number in EQUATION.findall(block.astext()):
                 self.add(block, "equation", number)
         for paragraph in self.document.findall(nodes.paragraph):
             first = next((child for child in paragraph.children if child.astext()), None)
-            match = CAPTION.match(first.astext()) if isinstance(first, nodes.strong) else None
+            match = CAPTION_LABEL.match(first.astext()) if isinstance(first, nodes.strong) else None
             if match:
                 paragraph["classes"].append("figure-caption")
                 self.add(paragraph, "figure", match[1])
         for section in self.document.findall(nodes.section):
-            match = HEADING.match(section.children[0].astext()) if section.children else None
+            match = TASK_TITLE.match(section.children[0].astext()) if section.children else None
             if match and match[1] == "Exercise":
                 section["classes"].append("exercise")
                 self.add(section, "exercise", match[2])
 
     def add(self, node: nodes.Element, kind: str, number: str) -> None:
-        domain = self.env.get_domain("book")
-        assert isinstance(domain, BookDomain)
         anchor = _anchor(kind, number)
         if anchor not in node["ids"]:
             node["ids"].append(anchor)
-        domain.note(kind, number, anchor, node)
+        note(self.env, kind, number, anchor, node)
+
+
+def note(env: BuildEnvironment, kind: str, number: str, anchor: str, node: nodes.Node) -> None:
+    """Tell the domain where something with a number stands."""
+    domain = env.get_domain("book")
+    assert isinstance(domain, BookDomain)
+    domain.note(kind, number, anchor, node)
 
 
 class FoldSolutions(SphinxTransform):
-    """Each section `Solution n.m-k` becomes a folded block; it so leaves the page's table of contents too."""
+    """Each section `Solution n.m-k` becomes a folded block, and so leaves the page's contents."""
 
     default_priority = 510
 
     def apply(self, **_: Any) -> None:
         for section in list(self.document.findall(nodes.section)):
             title = section.children[0] if section.children else None
-            match = HEADING.match(title.astext()) if isinstance(title, nodes.title) else None
+            match = TASK_TITLE.match(title.astext()) if isinstance(title, nodes.title) else None
             if title is None or match is None or match[1] != "Solution":
                 continue
             summary = Summary(title.astext(), "", *[child.deepcopy() for child in title.children])
@@ -161,6 +161,7 @@ class FoldSolutions(SphinxTransform):
                 names=section["names"],
                 classes=["solution"],
             )
+            note(self.env, "solution", match[2], section["ids"][0], section)
             folded.source, folded.line = section.source, section.line
             section.replace_self(folded)
 
@@ -180,7 +181,7 @@ class LinkMentions(SphinxTransform):
         while node is not None:
             if isinstance(node, (*NO_LINKS, Summary)):
                 return True
-            if isinstance(node, nodes.strong) and CAPTION.match(node.astext()):
+            if isinstance(node, nodes.strong) and CAPTION_LABEL.match(node.astext()):
                 return True
             node = node.parent
         return False
@@ -191,8 +192,15 @@ class LinkMentions(SphinxTransform):
             kind, number = next((k, n) for k, n in zip(KINDS, match.groups(), strict=True) if n)
             found.append(nodes.Text(content[end : match.start()]))
             xref = pending_xref(
-                "", nodes.inline("", match[0], classes=["mention"]), refdomain="book", reftype=kind, reftarget=number,
-                refexplicit=True, refwarn=True, refdoc=self.env.docname)  # fmt: skip
+                "",
+                nodes.inline("", match[0], classes=["mention"]),
+                refdomain="book",
+                reftype=kind,
+                reftarget=number,
+                refexplicit=True,
+                refwarn=True,
+                refdoc=self.env.docname,
+            )
             xref.source, xref.line = self.position(text, content[: match.start()])
             found.append(xref)
             end = match.end()
@@ -214,7 +222,7 @@ class LinkMentions(SphinxTransform):
 
 
 class DescribeImages(SphinxTransform):
-    """Alt texts and classes of output pictures, from the cell metadata `pictures`; diagrams get their class."""
+    """Alt texts and classes of pictures: of outputs from the cell metadata `pictures`."""
 
     default_priority = 530
 
@@ -236,74 +244,86 @@ class DescribeImages(SphinxTransform):
 
 
 class English(SearchEnglish):
-    """Sphinx's English search with a memory for stems: a word is reduced once, not once for each page."""
+    """Sphinx's English search with a memory for stems: a word is reduced once for all pages."""
 
-    @lru_cache(maxsize=200_000)  # noqa: B019  (one instance lives as long as the build)
+    def __init__(self, options: dict[str, str]) -> None:
+        super().__init__(options)
+        self.stems: dict[str, str] = {}
+
     def stem(self, word: str) -> str:
-        return super().stem(word)
+        if word not in self.stems:
+            self.stems[word] = super().stem(word)
+        return self.stems[word]
 
 
 class Renderer:
-    """TeX to HTML by KaTeX in node: one process for a build, asked line by line. It ends when this one does."""
+    """TeX to HTML by KaTeX in node: one process for a build, asked line by line.
 
-    process: ClassVar[subprocess.Popen[str] | None] = None
-    command: ClassVar[list[str]] = []
+    It starts with the first formula and ends with the build.
+    """
 
-    @classmethod
-    @lru_cache(maxsize=20_000)
-    def render(cls, latex: str, display: bool) -> dict[str, str]:
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+        self.command: list[str] = []
+        self.answers: dict[tuple[str, bool], dict[str, str]] = {}
+
+    def prepare(self, app: Sphinx) -> None:
+        """Take the command from the settings; the folder in it only says whose process it is."""
+        self.command = [app.config.book_node, app.config.book_render, str(app.doctreedir)]
+
+    def render(self, latex: str, display: bool) -> dict[str, str]:
         """`{"html": ...}`, or `{"error": ...}` if KaTeX does not understand it."""
-        if cls.process is None:
-            cls.process = subprocess.Popen(
-                cls.command,
+        if (latex, display) not in self.answers:
+            self.answers[latex, display] = self._ask(latex, display)
+        return self.answers[latex, display]
+
+    def _ask(self, latex: str, display: bool) -> dict[str, str]:
+        if self.process is None:
+            self.process = subprocess.Popen(
+                self.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
             )
-        assert cls.process.stdin is not None and cls.process.stdout is not None
-        cls.process.stdin.write(json.dumps({"latex": latex, "display": display}) + "\n")
-        cls.process.stdin.flush()
-        answer = cls.process.stdout.readline()
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps({"latex": latex, "display": display}) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
         if not answer:
+            status, command = self.process.wait(), " ".join(self.command)
             raise ExtensionError(
-                f"node ended with status {cls.process.wait()} instead of rendering {latex!r}; it was started as: {' '.join(cls.command)}"
+                f"node ended with status {status} instead of rendering {latex!r}; "
+                f"it was started as: {command}"
             )
         return dict(json.loads(answer))
 
-    @classmethod
-    def stop(cls, *_: Any) -> None:
-        if cls.process is not None and cls.process.stdin is not None:
-            cls.process.stdin.close()
-            cls.process.wait()
-            cls.process = None
+    def stop(self, *_: Any) -> None:
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+            self.process.wait()
+            self.process = None
 
+    def inline(self, translator: Any, node: nodes.Element) -> None:
+        self._visit(translator, node, False)
 
-def _maths(translator: Any, node: nodes.Element, display: bool) -> None:
-    latex = node.astext()
-    answer = Renderer.render(latex, display)
-    html = answer.get("html", f'<code class="bad-tex">{translator.encode(latex)}</code>')
-    if "error" in answer:
-        logger.warning(
-            "bad TeX: %s",
-            answer["error"].replace("KaTeX parse error: ", ""),
-            location=node if node.line else node.parent,
-        )
-    tag = "div" if display else "span"
-    translator.body.append(
-        translator.starttag(node, tag, "", CLASS="math block" if display else "math")
-        + html
-        + f"</{tag}>"
-    )
-    raise nodes.SkipNode
+    def block(self, translator: Any, node: nodes.Element) -> None:
+        self._visit(translator, node, True)
 
-
-def visit_math(translator: Any, node: nodes.Element) -> None:
-    _maths(translator, node, False)
-
-
-def visit_math_block(translator: Any, node: nodes.Element) -> None:
-    _maths(translator, node, True)
+    def _visit(self, translator: Any, node: nodes.Element, display: bool) -> None:
+        latex = node.astext()
+        answer = self.render(latex, display)
+        html = answer.get("html", f'<code class="bad-tex">{translator.encode(latex)}</code>')
+        if "error" in answer:
+            logger.warning(
+                "bad TeX: %s",
+                answer["error"].replace("KaTeX parse error: ", ""),
+                location=node if node.line else node.parent,
+            )
+        tag = "div" if display else "span"
+        start = translator.starttag(node, tag, "", CLASS="math block" if display else "math")
+        translator.body.append(f"{start}{html}</{tag}>")
+        raise nodes.SkipNode
 
 
 def visit_solution(translator: Any, node: nodes.Element) -> None:
@@ -322,18 +342,16 @@ def depart_summary(translator: Any, node: nodes.Element) -> None:
     translator.body.append('</summary>\n<div class="solution-body">\n')
 
 
-def _prepare(app: Sphinx) -> None:
-    Renderer.command = [
-        app.config.book_node,
-        app.config.book_render,
-        str(app.doctreedir),
-    ]  # the folder only says whose process it is
-
-
 def _page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """What templates want to know of a page: its chapter."""
+    """What templates want to know of a page: its chapter.
+
+    The style sheet of MyST-NB has its digest in its name. Sphinx would add a second one, but only
+    to pages built when the file is there already, so not in a first build.
+    """
+    tag = context["css_tag"]
+    context["css_tag"] = lambda css: TWICE_DIGESTED.sub(r"\1", tag(css))
     context["book_chapter"] = next(
         (
             chapter
@@ -358,15 +376,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_transform(transform)
     app.add_node(Solution, html=(visit_solution, depart_solution))
     app.add_node(Summary, html=(visit_summary, depart_summary))
+    maths = Renderer()
     app.add_html_math_renderer(
-        "book", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None)
+        "book", inline_renderers=(maths.inline, None), block_renderers=(maths.block, None)
     )
-    app.connect("builder-inited", _prepare)
-    app.connect("build-finished", Renderer.stop)
+    app.connect("builder-inited", maths.prepare)
+    app.connect("build-finished", maths.stop)
     app.connect("html-page-context", _page)
     return {
         "version": "1",
-        "env_version": 1,
+        "env_version": 2,
         "parallel_read_safe": True,
         "parallel_write_safe": False,
     }

@@ -5,21 +5,27 @@ import io
 import os
 import re
 import shutil
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
 from conftest import ROOT, MiniBook
+from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from bookbuild import site, site_check
-from bookbuild.book import Book, Section
-from bookbuild.site_source import Source, doc, shown
+from bookbuild import site
+from bookbuild.book import Book, BookError, Section
+from bookbuild.record import Run, Used
+from bookbuild.site import check as site_check
+from bookbuild.site import inputs, pages, status
+from bookbuild.site.outputs import plain, shown
+from bookbuild.site.places import doc
 from d2l_helpers.plotting import FIGURE_MIME, figure_data, heatmap, plot, sliders
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
@@ -81,7 +87,7 @@ def fill(section: Section, outputs: dict[str, list[NotebookNode]]) -> NotebookNo
     return notebook
 
 
-def full_book(root: Path) -> tuple[Book, dict[str, NotebookNode], dict[str, Any]]:
+def full_book(root: Path) -> tuple[Book, dict[str, NotebookNode], dict[str, Run]]:
     mini = MiniBook(root)
     first = mini.add(
         "lines",
@@ -108,10 +114,11 @@ def full_book(root: Path) -> tuple[Book, dict[str, NotebookNode], dict[str, Any]
         + "a+" * 60
         + "b \\tag{1.2.1}\n$$",
         "slide = 1",
+        "# y @ z is a comment\ny = X.mT @ x",
         data="fashion-mnist",
     )
     (root / "book" / "01-start" / "03-words.md").write_text(
-        "# 1.3 words\n\nSee [the sliders](02-sliders.ipynb) and Figure 1.1.2.\n"
+        "# 1.3 words\n\nSee [the sliders](02-sliders.ipynb) and Figure 1.1.2.\n\n## Penalties\n\nThe weight $\\lambda$.\n"
     )
     mini.names["1.3"], mini.names["1.4"] = "words", "later"
     mini._plan()
@@ -126,21 +133,27 @@ def full_book(root: Path) -> tuple[Book, dict[str, NotebookNode], dict[str, Any]
         }),
         "1.2": fill(slide, {"slide": [slider_output()]}),
     }  # fmt: skip
-    records = {
-        "1.1": {"status": "ok", "seconds": 3.2, "peak_mb": 600, "device": "cpu", "checks": ["C1"], "data": [], "when": "2026-01-02T03:04:05+00:00", "versions": {"torch": "2"}},
-        "1.2": {"status": "ok", "seconds": 200, "data": [{"name": "fashion-mnist", "source": "standin"}], "checks": []},
+    runs = {
+        "1.1": Run(
+            "1.1", "cpu", "ok", seconds=3.2, peak_mb=600, device="mps", checks=("C1",),
+            when="2026-01-02T03:04:05+00:00", versions={"torch": "2"}, compared=4,
+            uncompared={"timing": 1},
+        ),
+        "1.2": Run(
+            "1.2", "cpu", "ok", seconds=200, data=(Used("fashion-mnist", "standin"),),
+            versions={"torch": "3"},
+        ),
     }  # fmt: skip
-    return book, executed, records
+    return book, executed, runs
 
 
 @dataclass
 class Built:
     book: Book
     executed: dict[str, NotebookNode]
-    records: dict[str, Any]
+    runs: dict[str, Run]
     out: Path
     problems: list[str]
-    seconds: float
 
     def page(self, name: str) -> str:
         return (self.out / name).read_text(encoding="utf-8")
@@ -149,10 +162,13 @@ class Built:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     root = tmp_path_factory.mktemp("site") / "root"
-    book, executed, records = full_book(root)
-    begin = time.monotonic()
-    problems = site.build(book, executed, records, root / "html")
-    return Built(book, executed, records, root / "html", problems, time.monotonic() - begin)
+    book, executed, runs = full_book(root)
+    (root / "tests").mkdir()
+    (root / "tests" / "mutation.json").write_text(
+        '{"1.1": {"date": "2026-11-28", "seed": 7, "tried": 5, "killed": 4, "equivalent": 1, "survived": 0}}'
+    )
+    problems = site.build(book, executed, runs, root / "html")
+    return Built(book, executed, runs, root / "html", problems)
 
 
 # -- what the pages hold ----------------------------------------------------------------------------------------------
@@ -225,10 +241,51 @@ def test_pages_about_the_book(built: Built) -> None:
     assert "colab" not in slide and "mybinder" not in slide
 
 
+def test_status_says_what_a_run_was(built: Built) -> None:
+    """Of every section: run, device, data, versions, cells compared and not, checks, mutants."""
+    head, lines, slide, words = re.findall(r"<tr.*?</tr>", built.page("status.html"), re.S)
+    cells = [
+        [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)]
+        for row in (head, lines, slide, words)
+    ]
+    first, second, page = (dict(zip(cells[0], row, strict=True)) for row in cells[1:])
+    assert first == {
+        "Section": "1.1 lines", "Result": "good", "Run on": "2 Jan 2026", "Time": "3 s", "Memory": "600 MB",
+        "Device": "mps", "Data": "none", "Versions": "A", "Cells compared": "4", "Not compared": "1 (timing)",
+        "Checks passed": "1 of 1", "Mutants killed": "4 of 4, 28 Nov 2026",
+    }  # fmt: skip
+    assert second["Data"] == "fashion-mnist (stand-in)" and second["Versions"] == "B"
+    assert second["Mutants killed"] == "–" and second["Run on"] == "–"
+    assert page["Result"] == "page" and page["Device"] == "–"
+    assert re.search(
+        r'id="versions-b">Versions B</dt>\s*<dd>torch 3\.</dd>', built.page("status.html")
+    )
+    lines = built.page("01-start/01-lines.html")
+    assert "Ran in 3 s on an Apple GPU" in lines and "1 check passed" in lines
+
+
+def test_a_bad_file_of_mutants_is_named(mini: MiniBook) -> None:
+    (mini.root / "tests").mkdir()
+    (mini.root / "tests" / "mutation.json").write_text("[1]")
+    with pytest.raises(BookError, match=r"tests/mutation\.json: not an object of scores"):
+        status.mutation(mini.book)
+
+
+def test_what_is_not_known_of_a_run_is_not_said(built: Built) -> None:
+    """Outputs without a run: no facts, no stand-in; without outputs, a banner."""
+    section = built.book.sections[0]
+    assert "Ran in" not in pages.facts(built.book, section, None, True)
+    assert "Not run" not in pages.facts(built.book, section, None, True)
+    assert "has not run yet" in pages.facts(built.book, section, None, False)
+    failed = built.runs["1.1"].but(status="failed")
+    assert "did not finish" in pages.facts(built.book, section, failed, False)
+    assert "<b>" not in pages.facts(built.book, section, failed.but(device="<b>"), False)
+
+
 def test_launch_buttons_come_from_one_setting(built: Built) -> None:
     book = Book(built.book.root)
     book.settings["repository_url"] = "https://github.com/somebody/book"
-    facts = Source(book, built.executed, built.records, "node").facts(book.sections[0])
+    facts = pages.facts(book, book.sections[0], None, True)
     assert (
         "https://colab.research.google.com/github/somebody/book/blob/main/book/01-start/01-lines.ipynb"
         in facts
@@ -237,6 +294,23 @@ def test_launch_buttons_come_from_one_setting(built: Built) -> None:
         "https://mybinder.org/v2/gh/somebody/book/main?urlpath=lab/tree/book/01-start/01-lines.ipynb"
         in facts
     )
+
+
+def test_control_characters_stay_out_of_pages(tmp_path: Path) -> None:
+    outputs = [
+        text_output("\x1b[31mred\x1b[0m \x07\x08\x0c\n 9 %\r10 %\r\n"),
+        new_output("execute_result", data={"text/plain": "\x1b[1mbold\x1b[0m"}, metadata={}),
+        new_output("error", ename="E", evalue="e", traceback=["\x1b[31mline 1\x1b[0m"]),
+    ]
+    kept, _ = shown(outputs)
+    assert kept[0].text == "red \n10 %\n" and kept[1].data["text/plain"] == "bold"
+    assert kept[2].traceback == ["line 1"]
+    assert plain("a\tb\u00e9\n") == "a\tb\u00e9\n"
+    (tmp_path / "a.html").write_text("<p>the word <b>bell</b> \x07</p>")
+    found = site_check.check(tmp_path, tmp_path / "cache.json")
+    assert [fault for _, fault, _ in found] == [
+        "the control character '\\x07' stands in the page, after 'the word bell'"
+    ]
 
 
 def test_one_form_of_each_output() -> None:
@@ -254,35 +328,152 @@ def test_one_form_of_each_output() -> None:
 # -- rebuilding ---------------------------------------------------------------------------------------------------------
 
 
-def stamps(folder: Path) -> dict[str, int]:
-    """When each file was written; the search page aside, which gets checksums of style sheets in the second build."""
-    return {
-        p.relative_to(folder).as_posix(): p.stat().st_mtime_ns
-        for p in folder.rglob("*")
-        if p.is_file() and p.name != "search.html"
-    }
+@dataclass
+class Counted:
+    """A copy of the small book, and what its builds did."""
+
+    book: Book
+    executed: dict[str, NotebookNode]
+    runs: dict[str, Run]
+    out: Path
+    sphinx: int = 0
+    written: list[str] = field(default_factory=list)
+
+    def build(self) -> None:
+        self.sphinx, self.written = 0, []
+        assert site.build(Book(self.book.root), self.executed, self.runs, self.out) == []
+
+    def files(self) -> dict[str, bytes]:
+        return {
+            p.relative_to(self.out).as_posix(): p.read_bytes()
+            for p in self.out.rglob("*")
+            if p.is_file()
+        }
 
 
-def test_unchanged_is_fast_and_one_change_makes_one_page(built: Built, tmp_path: Path) -> None:
+@pytest.fixture
+def counted(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counted:
     root = tmp_path / "copy"
     shutil.copytree(built.book.root, root, symlinks=True)
     shutil.rmtree(root / "build"), shutil.rmtree(root / "html")
-    book, out = Book(root), root / "html"
-    assert site.build(book, built.executed, built.records, out) == []
-    before, begin = stamps(out), time.monotonic()
-    assert site.build(book, built.executed, built.records, out) == []
-    seconds = time.monotonic() - begin
-    assert stamps(out) == before, "an unchanged build writes nothing"
-    assert seconds < 15
-    executed = copy.deepcopy(built.executed)
-    executed["1.2"].cells[-1]["outputs"] = [text_output("changed\n")]
-    assert site.build(book, executed, built.records, out) == []
-    changed = {name for name, stamp in stamps(out).items() if before.get(name) != stamp}
-    assert "01-start/02-sliders.html" in changed
-    assert {name for name in changed if name.endswith(".html")} <= {
-        "01-start/02-sliders.html",
-        "index.html",
+    mine = Counted(Book(root), copy.deepcopy(built.executed), dict(built.runs), root / "html")
+    run, write = site.run_sphinx, site.Source.write
+
+    def counting(*args: Any) -> list[str]:
+        mine.sphinx += 1
+        return run(*args)
+
+    def noting(source: site.Source) -> list[str]:
+        mine.written = write(source)
+        return mine.written
+
+    monkeypatch.setattr(site, "run_sphinx", counting)
+    monkeypatch.setattr(site.Source, "write", noting)
+    return mine
+
+
+def test_the_site_is_a_function_of_its_inputs(counted: Counted) -> None:
+    """Byte for byte the same, made at once or by way of another state; an unchanged build does nothing."""
+    counted.build()
+    first = counted.files()
+    assert counted.sphinx == 1 and counted.written == ["1.1", "1.2", "1.3"]
+    counted.build()
+    assert counted.sphinx == 0 and counted.written == [] and counted.files() == first
+    kept = counted.executed["1.2"], counted.runs["1.2"]
+    changed = copy.deepcopy(kept[0])
+    changed.cells[-1]["outputs"] = [text_output("changed\n")]
+    counted.executed["1.2"], counted.runs["1.2"] = changed, kept[1].but(seconds=1.0)
+    counted.build()
+    second = counted.files()
+    assert counted.sphinx == 1 and counted.written == ["1.2"]
+    pages_changed = {n for n in second if n.endswith(".html") and second[n] != first.get(n)}
+    assert pages_changed == {"01-start/02-sliders.html", "status.html"}
+    counted.executed["1.2"], counted.runs["1.2"] = kept
+    counted.build()
+    assert {n for n, data in counted.files().items() if data != first.get(n)} == set()
+
+
+def test_every_input_counts(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of anything that pages show, or of a published page, is seen; Sphinx is not run here."""
+    monkeypatch.setattr(site, "run_sphinx", lambda *_: calls.append(1) or [])
+    calls: list[int] = []
+    root, section = counted.book.root, counted.book.root / "book" / "01-start"
+    (root / "build" / "site-stage").mkdir(parents=True)
+    (root / "build" / "site-stage" / "index.html").write_text("<head></head>")
+
+    def builds() -> int:
+        calls.clear()
+        site.build(Book(root), counted.executed, counted.runs, counted.out)
+        return len(calls)
+
+    assert (builds(), builds()) == (1, 0)
+
+    def append(path: Path, text: str) -> None:
+        path.write_text((path.read_text() if path.exists() else "") + text)
+
+    changes = {
+        "a picture": lambda: append(section / "img" / "net.svg", "<!-- -->"),
+        "a page": lambda: append(section / "03-words.md", "\nMore.\n"),
+        "the source to download": lambda: append(section / "02-sliders.py", "\n# more\n"),
+        "the home page": lambda: append(root / "book" / "index.md", "# Home\n"),
+        "the plan": lambda: append(root / "book" / "contents.toml", "\n# a word\n"),
+        "a setting": lambda: append(
+            root / "pyproject.toml", 'repository_url = "https://x.org/b"\n'
+        ),
+        "mutants": lambda: (root / "tests" / "mutation.json").unlink(),
+        "a run": lambda: counted.runs.update({"1.1": counted.runs["1.1"].but(seconds=9.0)}),
+        "an output": lambda: counted.executed["1.2"].cells[-1].update(outputs=[text_output("x")]),
+        "a published page": lambda: append(counted.out / "index.html", "x"),
+        "a page that is gone": lambda: (counted.out / "index.html").unlink(),
+        "a stray page": lambda: append(counted.out / "old.html", "x"),
+        "another version of Sphinx": lambda: monkeypatch.setattr(inputs, "version", lambda _: "0"),
     }
+    missed = []
+    for name, change in changes.items():
+        change()
+        missed += [name] if builds() != 1 else []
+        missed += [f"{name}, again"] if builds() != 0 else []
+    assert missed == []
+    assert (counted.out / "index.html").exists() and not (counted.out / "old.html").exists()
+
+
+def test_two_builds_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second says so, once, and goes on when the first has ended."""
+    said, order = threading.Event(), []
+    monkeypatch.setattr("builtins.print", lambda text, **_: said.set() or order.append(text))
+
+    def second() -> None:
+        with site.alone(tmp_path):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with site.alone(tmp_path):
+        thread.start()
+        assert said.wait(60)
+        order.append("first")
+    thread.join(60)
+    assert order == [
+        "site: another build of this book is running; waiting until it has ended",
+        "first",
+        "second",
+    ]
+
+
+def test_a_build_holds_the_lock(mini: MiniBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = []
+
+    def look(*_: Any) -> list[str]:
+        try:
+            with FileLock(mini.root / "build" / "site.lock").acquire(timeout=0):
+                free.append(True)
+        except Timeout:
+            free.append(False)
+        return ["stopped here"]
+
+    monkeypatch.setattr(site, "run_sphinx", look)
+    mini.add("words", "x = 1")
+    assert site.build(mini.book, {}, {}, mini.root / "html") == ["stopped here"]
+    assert free == [False]
 
 
 # -- faults -------------------------------------------------------------------------------------------------------------
@@ -385,7 +576,7 @@ def test_assets_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     web = tmp_path / "bookbuild" / "web"
     web.mkdir(parents=True)
     (web / "package.json").write_text('{"dependencies": {"katex": "9.9.9"}}')
-    with pytest.raises(site.BookError, match=r"npm could not fetch katex 9\.9\.9"):
+    with pytest.raises(BookError, match=r"npm could not fetch katex 9\.9\.9"):
         site.assets(tmp_path)
 
 
@@ -523,6 +714,75 @@ def test_search_finds_a_word_of_a_section(built: Built, browser: Any) -> None:
         .startswith("01-start/01-lines.html")
     )
     assert tab.errors == [] and tab.outside == []
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "address"),
+    [
+        ("1.1.1", "Go to Equation (1.1.1)", "01-start/01-lines.html#equation-1-1-1"),
+        ("Figure 1.1.2", "Go to Figure 1.1.2", "01-start/01-lines.html#figure-1-1-2"),
+        ("1.2", "Go to Section 1.2, sliders", "01-start/02-sliders.html"),
+        ("1.1-1", "Go to Exercise 1.1-1", "01-start/01-lines.html#exercise-1-1-1"),
+        ("exercise 1.1-1", "Go to Exercise 1.1-1", "01-start/01-lines.html#exercise-1-1-1"),
+        ("Solution 1.1-1", "Go to Solution 1.1-1", "01-start/01-lines.html#solution-1-1-1"),
+        ("(1.2.1)", "Go to Equation (1.2.1)", "01-start/02-sliders.html#equation-1-2-1"),
+        (".mT", ".mT in 1.2 sliders", "01-start/02-sliders.html"),
+        ("@", "@ in 1.2 sliders", "01-start/02-sliders.html"),
+        ("λ", "λ in 1.3 words", "01-start/03-words.html#penalties"),
+        ("\\lambda", "λ in 1.3 words", "01-start/03-words.html#penalties"),
+    ],
+)
+def test_search_goes_to_numbers_and_symbols(
+    built: Built, browser: Any, query: str, first: str, address: str
+) -> None:
+    tab = tab_in(browser)
+    page = tab.open(built.out / "search.html", f"?q={quote(query)}")
+    link = page.locator("#search-results, ul.lookup a").first
+    assert (link.inner_text(), link.get_attribute("href")) == (first, address)
+    link.click()
+    assert (
+        page.url
+        == (built.out / address.split("#")[0]).as_uri() + address[len(address.split("#")[0]) :]
+    )
+    assert tab.errors == []
+
+
+def test_search_says_when_there_is_nothing(built: Built, browser: Any) -> None:
+    page = tab_in(browser).open(built.out / "search.html", "?q=constructor")
+    page.wait_for_function(
+        "document.querySelector('.search-summary')?.innerText.includes('No page')"
+    )
+    assert page.locator("ul.lookup").count() == 0
+
+
+def test_paper_is_light_and_leaves_closed_solutions_out(built: Built, browser: Any) -> None:
+    """A page printed in dark mode has the colours and the figures of light mode."""
+    looks = {}
+    for mode in ("light", "dark"):
+        page = tab_in(browser, mode).open(built.out / "01-start/01-lines.html")
+        assert page.locator("html").get_attribute("data-theme") == mode
+        page.emulate_media(media="print")
+        looks[mode] = page.evaluate(
+            """[...document.querySelectorAll('article, article *')].filter((e) => e.checkVisibility()).map((e) => {
+              const look = getComputedStyle(e);
+              return [e.tagName, look.color, look.backgroundColor, look.filter, look.borderLeftColor].join(' ');
+            })"""
+        )
+        assert not page.get_by_text("hidden wisdom").is_visible()
+        page.evaluate("document.querySelector('details.solution').open = true")
+        assert page.get_by_text("hidden wisdom").is_visible()
+    assert looks["dark"] == looks["light"]
+
+
+def test_without_javascript_the_pages_are_in_reach(built: Built, browser: Any) -> None:
+    """On a phone the menu needs a script: without one its button is gone, and links stand there."""
+    context = browser.new_context(viewport={"width": 390, "height": 800}, java_script_enabled=False)
+    page = context.new_page()
+    page.goto((built.out / "01-start" / "01-lines.html").as_uri())
+    assert not page.locator(".primary-toggle").first.is_visible()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Contents").click()
+    page.get_by_role("main").get_by_role("link", name="1.2 sliders").click()
+    assert page.url == (built.out / "01-start" / "02-sliders.html").as_uri()
 
 
 def test_solution_is_folded_and_opens(built: Built, browser: Any) -> None:

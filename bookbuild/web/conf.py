@@ -11,7 +11,7 @@ project = _book["title"]
 author = _book["author"]
 language = "en"
 root_doc = "index"
-extensions = ["myst_nb", "sphinx_copybutton", "bookbuild.sphinx_ext"]
+extensions = ["myst_nb", "sphinx_copybutton", "bookbuild.sphinx_ext", "bookbuild.sphinx_index"]
 templates_path = ["templates"]
 
 # text and notebooks

@@ -17,7 +17,7 @@ addEventListener("load", reachable);
 addEventListener("resize", reachable);
 addEventListener("toggle", reachable, true);
 
-// A link to something inside a folded solution opens it; printing shows all solutions.
+// A link to something inside a folded solution opens it; printing shows the solutions that are open.
 function openTarget() {
   const target = location.hash.length > 1 ? document.getElementById(decodeURIComponent(location.hash.slice(1))) : null;
   const folded = target && target.closest("details.solution");
