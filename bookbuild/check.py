@@ -86,8 +86,8 @@ def compare(book: Book, results: list[Result]) -> tuple[int, int]:
             reason = {**result.run.uncompared, "stand-in data": cells}
             write_record(book, result.section, result.run.but(compared=0, uncompared=reason))
             print(
-                f"{result.section.id}: the stored outputs are of {made_by.source} data, this run had "
-                f"{result.run.source} data: checks ran, outputs are not compared."
+                f"{result.section.id}: the stored outputs are of {made_by.source} data, this run "
+                f"had {result.run.source} data: checks ran, outputs are not compared."
             )
             continue
         assert result.notebook is not None

@@ -9,7 +9,7 @@ CONFIG = Path(__file__).with_name("lab")
 
 
 def environment() -> dict[str, str]:
-    """The environment of the server: our settings stand before the reader's, nothing of theirs is changed."""
+    """The environment of the server: our settings before the reader's, which stay as they are."""
     paths = [str(CONFIG), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
 

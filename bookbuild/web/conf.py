@@ -1,4 +1,4 @@
-"""Sphinx settings of the site. `bookbuild.site` writes what depends on the book into site.json and names its folder."""
+"""Sphinx settings of the site; what depends on the book comes from site.json."""
 
 import json
 import os
