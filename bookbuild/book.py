@@ -12,6 +12,8 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from .record import PROFILES
+
 CELL = re.compile(r"^# %%")
 CHECK = re.compile(r"(?:#|<!--)\s*check (\d+\.\d+)-C(\d+)(?:\s*(?:\.\.|to)\s*C?(\d+))?")
 SOLUTION = re.compile(r"^#+ Solution \d+\.\d+-\d+")
@@ -113,17 +115,37 @@ class Section:
         return names
 
     def profile(self, name: str) -> dict[str, Any]:
-        """Values of a profile; `cpu` is what the parameters cell says. Unknown names are an error."""
+        """Values of a profile. `cpu` is what the parameters cell says; `rehearsal` is `gpu`, cut by factors.
+
+        The header's `rehearsal: {name: factor}` names what is cut; other values are those of `gpu`.
+        Raises `BookError` for a name that the parameters cell, or for a factor the gpu profile, does not have.
+        """
         profiles = self.settings.get("profiles") or {}
-        if name not in ("cpu", "gpu", "smoke"):
-            raise BookError(f"There is no profile {name!r}; use cpu, gpu or smoke.")
-        values = dict(profiles.get(name) or {})
+        if name not in PROFILES:
+            raise BookError(f"There is no profile {name!r}; use {', '.join(PROFILES)}.")
+        values = dict(profiles.get("gpu" if name == "rehearsal" else name) or {})
         unknown = sorted(set(values) - self.parameters)
         if unknown:
             raise BookError(
                 f"{self.name}: profile {name!r} sets {', '.join(unknown)}, which the parameters cell does not define (it has: {', '.join(sorted(self.parameters)) or 'none'})."
             )
+        if name == "rehearsal":
+            for key, factor in (self.settings.get("rehearsal") or {}).items():
+                if key not in values:
+                    raise BookError(
+                        f"{self.name}: rehearsal cuts {key}, which the gpu profile does not set (it sets: {', '.join(values) or 'nothing'})."
+                    )
+                values[key] = _cut(values[key], factor)
         return values
+
+
+def _cut(value: Any, factor: float) -> Any:
+    """A number times a factor, elementwise in a list; an integer stays one, and at least 1."""
+    if isinstance(value, list):
+        return [_cut(v, factor) for v in value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BookError(f"rehearsal multiplies numbers, not {value!r}.")
+    return max(1, round(value * factor)) if isinstance(value, int) else value * factor
 
 
 def checks_in(text: str, section: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import check, export, pair
 from .book import Book, BookError, Section
+from .record import PROFILES
 from .run import Result, run, shard, store_of
 from .store import sweep
 
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
             "sections", nargs="*", help="3.4, a chapter (3), or a path; all without it"
         )
         if "run" in options:
-            sub.add_argument("--profile", default="cpu", choices=("cpu", "gpu", "smoke"))
+            sub.add_argument("--profile", default="cpu", choices=tuple(PROFILES))
             sub.add_argument(
                 "--fresh",
                 action="store_true",

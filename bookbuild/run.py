@@ -28,6 +28,7 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "cpu": {"seconds": 180, "cell_seconds": 120, "memory_mb": 2048},
     "smoke": {"seconds": 90, "cell_seconds": 60, "memory_mb": 2048},
     "gpu": {"seconds": 1800, "cell_seconds": 1200, "memory_mb": 32768},
+    "rehearsal": {"seconds": 300, "cell_seconds": 240, "memory_mb": 4096},
 }
 WORKERS = 2
 

@@ -18,6 +18,7 @@
 #         max_epochs: 2
 #         few_epochs: 4
 #         num_seeds: 2
+#     rehearsal: {train_size: 0.2, val_size: 0.2, max_epochs: 0.5, num_seeds: 0.6}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent

@@ -7,6 +7,7 @@
 #         sizes: [256, 512, 1024, 2048, 4096, 8192]
 #       smoke:
 #         sizes: [32, 64, 128]
+#     rehearsal: {sizes: 0.125}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
