@@ -13,6 +13,7 @@ import pytest
 
 from bookbuild import export, lint, pair
 from bookbuild.book import Book
+from bookbuild.record import PROFILES
 
 BOOK = Book()
 
@@ -99,7 +100,7 @@ def test_every_number_of_the_success_stories_has_a_source():
 
 def test_profiles_name_parameters():
     for section in BOOK.notebooks:
-        for name in ("cpu", "smoke", "gpu"):
+        for name in PROFILES:
             section.profile(name)
 
 

@@ -9,7 +9,7 @@
 #         train_size: 500
 #         max_epochs: 1
 #         num_seeds: 2
-#     rehearsal: {num_seeds: 0.6}
+#     rehearsal: {num_seeds: 0.3}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent

@@ -395,7 +395,7 @@ def fetch_each():
     return sum((A @ A).norm().item() for _ in range(1000))
 
 def fetch_once():
-    total = torch.zeros((), device=device, dtype=torch.float64)
+    total = torch.zeros((), device=device)
     for _ in range(1000):
         total += (A @ A).norm()
     return total.item()

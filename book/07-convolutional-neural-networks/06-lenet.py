@@ -538,8 +538,8 @@ def train(net, X, y, epochs, seed, lr=0.15, size=32, momentum=0.0):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            step, total = step + 1, total + loss.item() * len(index)
-        losses.append(total / len(X))
+            step, total = step + 1, total + loss.detach() * len(index)
+        losses.append(total.item() / len(X))
     return losses
 
 # %%
