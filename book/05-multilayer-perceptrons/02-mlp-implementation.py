@@ -15,6 +15,7 @@
 #         stable_size: 2000
 #         stable_epochs: 1
 #         num_seeds: 2
+#     rehearsal: {concise_epochs: 0.2, num_seeds: 0.6, few_seeds: 0.34}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent

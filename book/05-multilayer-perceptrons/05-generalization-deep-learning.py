@@ -11,6 +11,7 @@
 #         num_hiddens: 64
 #         memo_epochs: 6
 #         noise_epochs: 8
+#     rehearsal: {num_seeds: 0.4, test_size: 0.1}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent

@@ -18,6 +18,7 @@
 #         max_epochs: 2
 #         few_epochs: 4
 #         num_seeds: 2
+#     rehearsal: {train_size: 0.2, val_size: 0.2, max_epochs: 0.5, num_seeds: 0.6}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -65,9 +66,11 @@ d2l.use_style()
 f64 = torch.float64  # for identities that hold to ten digits
 
 # %% tags=["parameters"]
-train_size, val_size = 10_000, 2_000  # images of the main run
+train_size = 10_000  # images of the main run
+val_size = 2_000
 batch_size = 64
-optimizer, lr = "Adam", 1e-3  # a class of torch.optim, and its step
+optimizer = "Adam"  # a class of torch.optim
+lr = 1e-3  # its step
 max_epochs = 5
 num_gpus = 0  # 1: train on an accelerator, if there is one
 few_epochs = 40  # epochs of the runs on 1000 images
@@ -816,6 +819,7 @@ def train_stack(settings, seeds, n=1000, epochs=few_epochs, every=5):
     K, S = len(settings), len(seeds)
     rates = torch.tensor(settings, device=device).T.reshape(3, K, 1, 1, 1)
     decay = rates[2].expand(K, S, 1, 1).reshape(K * S)
+    decays = decay.any().item()  # asked once, not in every step
     params = stack_parameters(seeds, K)
     adam = torch.optim.Adam(params, lr=1e-3, fused=True)
     generators = [torch.Generator(device).manual_seed(s) for s in seeds]
@@ -829,7 +833,7 @@ def train_stack(settings, seeds, n=1000, epochs=few_epochs, every=5):
             target = y[index].repeat(K, 1)  # (M, 50)
             loss = F.cross_entropy(scores.mT, target,
                                    reduction="none").mean(dim=1).sum()
-            if decay.any():
+            if decays:
                 loss = loss + sum((decay * (W**2).sum(dim=(1, 2)) / 2).sum()
                                   for W in params[::2])
             adam.zero_grad()

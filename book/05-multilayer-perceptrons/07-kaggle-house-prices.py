@@ -8,6 +8,7 @@
 #         num_splits: 5
 #       smoke:
 #         num_nets: 2
+#     rehearsal: {num_nets: 0.2, num_splits: 0.2}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent

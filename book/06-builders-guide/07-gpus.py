@@ -7,6 +7,7 @@
 #         sizes: [256, 512, 1024, 2048, 4096, 8192]
 #       smoke:
 #         sizes: [32, 64, 128]
+#     rehearsal: {sizes: 0.125}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -394,7 +395,7 @@ def fetch_each():
     return sum((A @ A).norm().item() for _ in range(1000))
 
 def fetch_once():
-    total = torch.zeros((), device=device, dtype=torch.float64)
+    total = torch.zeros((), device=device)
     for _ in range(1000):
         total += (A @ A).norm()
     return total.item()

@@ -20,6 +20,16 @@
 #         compare_size: 500
 #         compare_epochs: 1
 #         num_seeds: 2
+#     rehearsal:
+#       train_size: 0.25
+#       val_size: 0.1
+#       batch_size: 0.125
+#       max_epochs: 0.3
+#       relu_epochs: 0.1
+#       compare_size: 0.15
+#       compare_epochs: 0.3
+#       num_seeds: 0.6
+#       long_seeds: 0.34
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -527,8 +537,8 @@ def train(net, X, y, epochs, seed, lr=0.15, size=32, momentum=0.0):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            step, total = step + 1, total + loss.item() * len(index)
-        losses.append(total / len(X))
+            step, total = step + 1, total + loss.detach() * len(index)
+        losses.append(total.item() / len(X))
     return losses
 
 # %%

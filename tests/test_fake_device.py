@@ -1,0 +1,628 @@
+"""The exported code on a device before there is one.
+
+Fake tensors have a shape, a type and a device, here `meta`, and no numbers. An operation on tensors of two devices
+fails as on a GPU, backward and optimizer included, so a tensor that the code makes on the CPU by mistake is found
+without a driver. `Device` adds what fake tensors let pass, and it counts the read-backs: where the code asks for a
+number (`.item()`, `float`, `if`, `.cpu()`), a GPU would wait. Each recipe states how many its code may make.
+
+Every public definition of `d2l_helpers.chapters` and of `d2l` is run by a recipe (`MODELS`, `CALLS`) or stands in
+`HOST` with the reason why no tensor of it lies on a device.
+"""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
+
+import d2l_helpers as d2l
+import d2l_helpers.chapters
+from d2l_helpers.chapters import builders_guide as c6
+from d2l_helpers.chapters import convolutional_neural_networks as c7
+from d2l_helpers.chapters import linear_classification as c4
+from d2l_helpers.chapters import linear_regression as c3
+from d2l_helpers.chapters import multilayer_perceptrons as c5
+from d2l_helpers.chapters import preliminaries as c2
+
+META = torch.device("meta")
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+aten = torch.ops.aten
+
+#: Public definitions without tensors on a device -> why. A class stands for its methods.
+HOST = {
+    "front_matter.set_seed": "seeds the generators",
+    "preliminaries.Value": "numbers of Python",
+    "preliminaries.topological_order": "numbers of Python",
+    "linear_regression.Timer": "a clock",
+    "linear_regression.add_to_class": "a decorator",
+    "linear_regression.HyperParameters": "attributes",
+    "linear_regression.Module.loss": "a stub that subclasses replace",
+    "linear_regression.DataModule.get_dataloader": "a stub that subclasses replace",
+    "linear_regression.Trainer.clip_gradients": "a stub that Section 9.5 replaces",
+    "linear_regression.BatchIterator": "Section 3.3 shows it on the CPU; BatchLoader takes its place",
+    "linear_classification.huffman_lengths": "numbers of Python",
+    "linear_classification.expected_code_length": "numbers of Python",
+    "linear_classification.read_bytes": "reads a file",
+    "linear_classification.read_idx": "reads a file",
+    "linear_classification.fashion_mnist_files": "finds files",
+    "linear_classification.binomial_tail": "takes and gives numbers",
+    "linear_classification.required_n": "takes and gives numbers",
+    "linear_classification.error_interval": "takes and gives numbers",
+    "multilayer_perceptrons.signal_stats": "an experiment with a generator of the CPU",
+    "multilayer_perceptrons.distinct_elements": "counts memory of tensors that have some",
+    "multilayer_perceptrons.read_table": "reads a file",
+    "multilayer_perceptrons.KaggleHouse": "data frames; the Trainer moves its batches",
+    "multilayer_perceptrons.TabularPreprocessor": "data frames",
+    "multilayer_perceptrons.k_fold": "rows of data frames",
+    "builders_guide.save_checkpoint": "writes a file; Section 6.6 reads it to another device",
+    "builders_guide.load_checkpoint": "reads a file; Section 6.6 reads it to another device",
+    "builders_guide.cpu": "names of devices",
+    "builders_guide.gpu": "names of devices",
+    "builders_guide.num_gpus": "names of devices",
+    "builders_guide.try_gpu": "names of devices",
+    "builders_guide.try_all_gpus": "names of devices",
+    "convolutional_neural_networks.receptive_field": "takes and gives numbers",
+    "convolutional_neural_networks.conv_out": "takes and gives numbers",
+    "d2l.try_device": "names of devices; tests/test_device.py",
+    "linear_classification.FashionMNIST.visualize": "figures; test_figures_copy_to_the_cpu",
+    "d2l.plot": "figures; test_figures_copy_to_the_cpu",
+    "d2l.heatmap": "figures; test_figures_copy_to_the_cpu",
+    "d2l.show_images": "figures; test_figures_copy_to_the_cpu",
+    "d2l.use_style": "settings of Matplotlib",
+    "d2l.describe": "text",
+    "d2l.sliders": "figures",
+    "d2l.fetch": "files",
+    "d2l.Dataset": "files",
+    "d2l.DataError": "an exception",
+}
+
+
+class Device(TorchDispatchMode):
+    """Makes fake tensors on `meta` behave as on a GPU: stricter about devices, and numbers can be read back.
+
+    A number that is read back is 0, and counted in `reads`. With `float64=False` a tensor of that type on the
+    device is an error: Apple's GPUs have none.
+    """
+
+    #: Operations that take a tensor of the CPU beside one of the device; an index may lie there too.
+    MAY_MIX = (aten.copy_, aten._to_copy)
+    #: Operations that take not even a scalar of the CPU.
+    STRICT = (aten.cat, aten.stack)
+
+    def __init__(self, float64: bool = False):
+        super().__init__()
+        self.float64, self.reads = float64, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func.namespace == "aten" and func.has_kernel_for_dispatch_key(COMPOSITE):
+            with self:  # what it is made of, as inference mode leaves it whole
+                return func.decompose(*args, **kwargs)
+        packet, leaves = func.overloadpacket, tree_leaves((args, kwargs))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        here = any(t.device == META for t in tensors) or kwargs.get("device") == META
+        cpu = [t for t in tensors if t.device.type == "cpu"]
+        indexed = packet is aten.index and args[0].device == META
+        if here and not indexed and packet not in self.MAY_MIX:
+            changes_cpu = packet.__name__.endswith("_") and args[0].device != META
+            if changes_cpu or any(t.ndim or packet in self.STRICT for t in cpu):
+                raise RuntimeError(f"{func}: tensors on the device and on the CPU")
+            if any(isinstance(leaf, torch.Generator) for leaf in leaves):
+                raise RuntimeError(f"{func}: a generator of the CPU for a tensor on the device")
+        if packet is aten._local_scalar_dense:
+            self.reads += here
+            return _zero(args[0].dtype)
+        if packet is aten._to_copy and here and kwargs.get("device", META).type == "cpu":
+            self.reads += 1
+        if here and packet is aten.bincount:  # its size depends on the numbers
+            self.reads += 1
+            size = kwargs["minlength"] if "minlength" in kwargs else args[2]
+            return torch.zeros(size, dtype=torch.long, device=META)
+        if packet is aten.linalg_lstsq:  # the size of the residuals depends on the numbers
+            return torch.zeros_like(args[0].mT @ args[1]), *[args[0].new_zeros(0)] * 3
+        if here and packet is aten.index:
+            self.reads += sum(i is not None and i.dtype == torch.bool for i in args[1])
+            args = args[0], [i for index in args[1] for i in _all_rows(index)]
+        result = func(*args, **kwargs)
+        for leaf in tree_leaves(result):
+            wide = isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float64
+            assert self.float64 or not (wide and leaf.device == META), (
+                f"{func}: float64 on the device, which Apple's GPUs do not have"
+            )
+        return result
+
+
+def _zero(dtype: torch.dtype) -> Any:
+    return False if dtype == torch.bool else 0.0 if dtype.is_floating_point else 0
+
+
+def _all_rows(index: torch.Tensor | None) -> list[Any]:
+    """The numbers that stand for a mask that chooses everything; another index as it is."""
+    if index is None or index.dtype != torch.bool:
+        return [index]
+    return [torch.zeros(index.numel(), dtype=torch.long, device=index.device)] * index.ndim
+
+
+@contextmanager
+def fake_device(reads: int | None = 0, float64: bool = False) -> Iterator[set[Any]]:
+    """Inside, a GPU named `meta`; yields the code objects and the classes of models that run, filled as they do.
+
+    `reads` is how many numbers are read back, exactly; None where that is not the book's decision.
+    """
+    ran: set[Any] = set()
+
+    def note(frame: types.FrameType, event: str, arg: object) -> None:
+        if event == "call" and frame.f_globals.get("__name__", "").startswith("d2l_helpers"):
+            ran.add(frame.f_code)
+            ran.update(type(frame.f_locals.get("self")).__mro__)
+
+    device, before = Device(float64), sys.getprofile()
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        device,
+        mock.patch.object(d2l, "try_device", lambda *args, **kwargs: META),
+    ):
+        sys.setprofile(note)
+        try:
+            yield ran
+        finally:
+            sys.setprofile(before)
+    assert reads is None or device.reads == reads, (
+        f"{device.reads} numbers were read back from the device instead of {reads}; a step of training reads none."
+    )
+
+
+class Batches(c3.DataModule):
+    """24 examples for training in 6 batches, 4 for validation in one, on the CPU as all data modules serve them."""
+
+    def __init__(self, shape: tuple[int, ...], classes: bool):
+        super().__init__()
+        self.batch_size, self.generator = 4, torch.Generator()
+        self.X = torch.zeros(28, *shape)
+        self.y = torch.zeros(28, dtype=torch.long) if classes else torch.zeros(28, 1)
+
+    def get_dataloader(self, train: bool) -> d2l.BatchLoader:
+        return self.get_tensorloader(
+            (self.X, self.y), train, slice(0, 24) if train else slice(24, None)
+        )
+
+
+def fit(make: Callable[[], nn.Module], shape: tuple[int, ...], classes: bool = True) -> set[Any]:
+    """An epoch of the Trainer on the fake device.
+
+    Read back are the points of the board, `plot_train_per_epoch` = 2 and one for each value of validation, and at the
+    end of the epoch each mean for the history: 7 for loss and accuracy, 5 for the loss alone, whatever the number of
+    batches. A number read back in each step of training would make 6 more.
+    """
+    model = on_device(make, *shape)
+    with fake_device(reads=7 if classes else 5) as ran:
+        trainer = c3.Trainer(max_epochs=1, num_gpus=1)
+        trainer.fit(model, Batches(shape, classes))
+        parameters = list(model.parameters())
+        assert parameters
+        assert all(p.device == META and p.grad.device == META for p in parameters)
+    plt.close("all")
+    assert len(trainer.history["train_loss"]) == 1
+    return ran
+
+
+IMAGE = (1, 28, 28)
+#: Model -> how to build it, the shape of an example, and whether its labels are classes.
+MODELS: dict[str, tuple[Any, ...]] = {
+    "LinearRegression": (lambda: c3.LinearRegression(0.1, 2), (2,), False),
+    "WeightDecay": (lambda: c3.WeightDecay(1.0, 0.1, 2), (2,), False),
+    "SoftmaxRegressionScratch": (lambda: c4.SoftmaxRegressionScratch(784, 10, 0.1), IMAGE),
+    "SoftmaxRegression": (lambda: c4.SoftmaxRegression(10, 0.1), IMAGE),
+    "MLPScratch": (lambda: c5.MLPScratch(784, 10, 8, 0.1), IMAGE),
+    "MLP": (lambda: c5.MLP(10, 8, 0.1), IMAGE),
+    "DropoutMLPScratch": (lambda: c5.DropoutMLPScratch(10, 8, 8, 0.5, 0.5, 0.1), IMAGE),
+    "DropoutMLP": (lambda: c5.DropoutMLP(10, 8, 8, 0.5, 0.5, 0.1), IMAGE),
+    "LeNet": (lambda: c7.LeNet(), IMAGE),
+    "LeNet, ReLU": (lambda: c7.LeNet(activation=nn.ReLU, pool=nn.MaxPool2d), IMAGE),
+}
+
+
+def floats(*shape: int) -> torch.Tensor:
+    return torch.zeros(*shape, device=META)
+
+
+def numbers(*shape: int) -> torch.Tensor:
+    return torch.zeros(*shape, dtype=torch.long, device=META)
+
+
+def on_device(make: Callable[[], Any], *shape: int) -> Any:
+    """A model on the fake device, its lazy layers shaped before."""
+    with _disable_current_modes():
+        model = make()
+        model(torch.zeros(1, *shape))
+        return model.to(META)
+
+
+def scratch(model: Callable[[], c3.Module]) -> torch.Tensor:
+    """Plain tensors are not moved with the model (Section 3.4), so they are made on the device."""
+    net = model()
+    net.w, net.b = (d2l.to_device(t.detach(), META).requires_grad_() for t in (net.w, net.b))
+    loss = net.loss(net(floats(4, 2)), floats(4, 1))
+    optimizer = net.configure_optimizers()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def weight_decay_scratch() -> None:
+    net = c3.WeightDecayScratch(2, 1.0, 0.1)
+    scratch(lambda: net)
+    net.trainer, net.trainer.num_val_batches = c3.Trainer(1, num_gpus=1), 2
+    net.validation_step((floats(4, 2), floats(4, 1)))
+
+
+def data_module(data: c3.DataModule) -> torch.Tensor:
+    """Batches of a data module as the Trainer gets them; the first one, on the device."""
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        for batch in loader:
+            X, *_ = d2l.to_device(batch, META)
+    return X
+
+
+def fashion() -> torch.Tensor:
+    with _disable_current_modes():
+        data = c4.FashionMNIST(batch_size=32, train_size=64, val_size=32)
+    data.train_images, data.y_train = d2l.to_device((data.train_images, data.y_train), META)
+    data.val_images, data.y_val = d2l.to_device((data.val_images, data.y_val), META)
+    assert data.train[:8][0].device == data.val[:8][0].device == META
+    data.text_labels(data.y_train[:2])
+    X, y = data_module(data)[:1], data.y_train
+    c4.image_part(data.train_images[:, 0], y, 4, (14, 14), "train_size")
+    return X
+
+
+def lazy_init() -> torch.Tensor:
+    model = on_device(c7.LeNet, *IMAGE)
+    model.apply_init([floats(1, *IMAGE)], c7.init_cnn)
+    model.apply_init(floats(1, *IMAGE), c7.init_he)
+    assert c6.count_params(model) == 61_706
+    return model(floats(1, *IMAGE))
+
+
+def norms() -> list[str]:
+    model = on_device(lambda: c5.MLP(10, 8, 0.1), 5)
+    model(floats(3, 5)).sum().backward()
+    return list(c6.grad_norms(model))
+
+
+def stopping() -> None:
+    model, stopper = on_device(lambda: c5.MLP(10, 8, 0.1), 5), c5.EarlyStopping()
+    stopper.step(floats(1).sum(), model)
+    assert all(value.device == META for value in stopper.state.values())
+    stopper.restore(model)
+
+
+def initialize() -> nn.Module:
+    layer = on_device(lambda: nn.Linear(3, 2), 3)
+    for scheme in ("default", "xavier", "he", "orthogonal", 0.1):
+        c5.init_linear(layer, scheme)
+    return layer.weight
+
+
+def predicted() -> Any:
+    loader = d2l.BatchLoader((torch.zeros(8, 5), torch.zeros(8, dtype=torch.long)), 4)
+    return c4.predict(on_device(lambda: c5.MLP(10, 8, 0.1), 5), loader)
+
+
+def sgd() -> torch.Tensor:
+    w = floats(2, 1).requires_grad_()
+    optimizer = c3.SGD([w], 0.1)
+    (w * floats(2, 1)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return w
+
+
+def fit_lines(X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return c3.fit_normal_equations(X, y)
+
+
+def score(w: torch.Tensor, X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (X @ w[:-1] + w[-1] - y).square().mean()
+
+
+def loaders() -> Any:
+    """Batches of data that lie on the device already, in both orders."""
+    for shuffle in (False, True):
+        loader = d2l.BatchLoader((floats(8, 3), numbers(8)), 3, shuffle)
+        batches = list(loader)
+        assert len(batches) == len(loader) == 3
+    return batches
+
+
+#: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
+CALLS: dict[str, tuple[Any, ...]] = {
+    "difference quotient": (lambda: c2.numerical_derivative(torch.sin, floats(3), 1e-2),),
+    # a number for each of two sides of three partial derivatives
+    "gradient by differences": (lambda: c2.numerical_gradient(torch.sum, floats(3), 1e-2), 6),
+    "normal equations": (lambda: c3.fit_normal_equations(floats(5, 2), floats(5, 1)),),
+    "step": (lambda: c3.sgd_step(floats(2, 1), floats(1), floats(4, 2), floats(4, 1), 0.1),),
+    "optimizer": (sgd,),
+    "density": (lambda: c3.normal_pdf(floats(3), 0, 1),),
+    "scratch model": (lambda: scratch(lambda: c3.LinearRegressionScratch(2, 0.1)),),
+    "scratch model with decay": (weight_decay_scratch,),
+    "synthetic data": (
+        lambda: data_module(
+            c3.SyntheticRegressionData(torch.zeros(2), 1.0, generator=torch.Generator())
+        ),
+    ),
+    "high-dimensional data": (lambda: data_module(c3.HighDimData(20, 10, 5, 4)),),
+    "start of a linear model": (
+        lambda: [
+            (m := on_device(lambda: c3.LinearRegression(0.1, 2), 2)).initialize(),
+            *m.get_w_b(),
+        ],
+    ),
+    "Legendre polynomials": (lambda: c3.legendre_features(floats(3), 4),),
+    "cross-validation": (
+        lambda: c3.cross_validate(fit_lines, score, floats(9, 2), floats(9, 1), 3),
+    ),
+    "penalty": (lambda: c3.l2_penalty(floats(3)),),
+    "ridge": (lambda: c3.ridge(floats(5, 2), floats(5, 1), 0.1),),
+    "one-hot labels": (lambda: c4.one_hot(numbers(4), 10), 1),  # are all of them classes?
+    "softmax": (lambda: c4.softmax(floats(3, 4)),),
+    "cross-entropy from scores": (
+        lambda: c4.cross_entropy_from_logits(floats(3, 4), floats(3, 4)),
+    ),
+    "entropy": (lambda: c4.entropy(floats(3, 4)),),
+    "divergence": (lambda: c4.kl(floats(3, 4), floats(3, 4)),),
+    "images": (fashion, 2),
+    "predictions": (predicted, 4),  # outputs and labels of two batches
+    "confusion matrix": (lambda: c4.confusion_matrix(numbers(4), numbers(4), 3), 2, True),
+    "decision": (lambda: c4.bayes_decision(floats(4, 3), torch.zeros(3, 2)), 0, True),
+    "softmax regression by LBFGS": (lambda: c4.fit_logits(floats(9, 2), numbers(9), 3),),
+    "importance weights": (lambda: c4.importance_weights(floats(5, 2), floats(4, 2), lambda X: X),),
+    "weighted fit": (lambda: c4.weighted_fit(floats(5, 2), floats(5), floats(5)),),
+    # the rows of either sample, accuracy, AUC
+    "shift detector": (lambda: c4.shift_detector(floats(6, 2), floats(6, 2)), 4, True),
+    # a class without examples? and a count of unknown size
+    "label shift": (lambda: c4.estimate_label_shift(numbers(3, 3), numbers(7)), 2, True),
+    "adjusted scores": (lambda: c4.adjust_logits(floats(4, 3), torch.ones(3), torch.ones(3)),),
+    "saved tensors": (lambda: c5.saved_tensors(lambda: floats(3).requires_grad_().exp().sum()),),
+    "start of a layer": (initialize,),
+    "early stopping": (stopping, 2),
+    "dropout": (lambda: [c5.dropout_layer(floats(3, 4), p) for p in (0, 0.5, 1)],),
+    "error of log prices": (lambda: c5.rmsle(floats(3), floats(3)),),
+    "folds": (lambda: [floats(9)[v] for _, v in c5.fold_indices(9, 3) + c5.fold_indices(9, 3, 0)],),
+    "start of LeNet": (lazy_init,),
+    "norms of gradients": (norms, 4),  # one for each parameter
+    "cross-correlation": (lambda: c7.corr2d(floats(4, 4), floats(2, 2)),),
+    "operations": (lambda: c7.count_macs(on_device(c7.LeNet, *IMAGE), (1, *IMAGE)) and None,),
+    "summary of layers": (lambda: on_device(c7.LeNet, *IMAGE).layer_summary((1, *IMAGE)) and None,),
+    "batches on the device": (loaders,),
+}
+
+
+def call(what: Callable[[], Any], reads: int | None = 0, float64: bool = False) -> set[Any]:
+    with (
+        fake_device(reads, float64) as ran,
+        mock.patch.object(torch.optim.LBFGS, "step", lambda self, closure: closure()),
+    ):  # LBFGS would read numbers in each of its hundred steps, which are all alike
+        what()
+    plt.close("all")
+    return ran
+
+
+RECIPES: dict[str, Callable[[], set[Any]]] = {
+    **{name: functools.partial(fit, *how) for name, how in MODELS.items()},
+    **{name: functools.partial(call, *how) for name, how in CALLS.items()},
+}
+
+
+@functools.cache
+def ran(recipe: str) -> frozenset[Any]:
+    """Runs a recipe once; the code that it ran."""
+    return frozenset(RECIPES[recipe]())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_exported_code_stays_on_the_device(recipe: str):
+    assert ran(recipe)
+
+
+def plain(value: object) -> types.FunctionType | None:
+    """The function behind a method, a property or a cached property."""
+    for name in ("fget", "func", "__wrapped__"):
+        value = getattr(value, name, value)
+    return value if isinstance(value, types.FunctionType) else None
+
+
+def exported() -> dict[str, Any]:
+    """`module.name` or `module.Class.method` -> the class or the code; modules are those that export it."""
+    found: dict[str, Any] = {}
+    modules = [
+        importlib.import_module(f"{d2l_helpers.chapters.__name__}.{info.name}")
+        for info in pkgutil.iter_modules(d2l_helpers.chapters.__path__)
+    ]
+    own = [
+        (f"{module.__name__}.{name}", value)
+        for module in modules
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+    ]
+    own += [(f"d2l.{name}", getattr(d2l, name)) for name in d2l.__all__]
+    methods: dict[types.CodeType, str] = {}
+    for name, value in own:
+        if inspect.isclass(value):
+            found[name] = value
+            for method, attribute in vars(value).items():
+                function = plain(attribute)
+                if function and not method.startswith("_"):
+                    home = (
+                        function.__module__
+                        if name.startswith(d2l_helpers.chapters.__name__)
+                        else "d2l"
+                    )
+                    methods[function.__code__] = f"{home}.{value.__name__}.{method}"
+    for name, value in own:
+        if inspect.isfunction(value) and value.__code__ not in methods:
+            found[name] = value.__code__
+    found |= {name: code for code, name in methods.items()}
+    return {k.removeprefix(d2l_helpers.chapters.__name__ + "."): v for k, v in found.items()}
+
+
+def unexplained(found: dict[str, Any], exercised: set[Any], host: dict[str, str]) -> list[str]:
+    """What is wrong with the tables: exports that no recipe runs, reasons for what is not there or is run."""
+    explained = {name for name in found if name in host or name.rsplit(".", 1)[0] in host}
+    missing = [
+        f"{name} is exported, and no recipe runs it on the fake device. Add one to MODELS or CALLS of "
+        f"{__name__}.py, or say in HOST[{name!r}] why no tensor of it lies on a device."
+        for name, what in found.items()
+        if what not in exercised and name not in explained
+    ]
+    return missing + [
+        f"HOST[{name!r}]: there is no such export." for name in host if name not in found
+    ]
+
+
+def test_every_export_is_exercised_or_explained():
+    exercised = set().union(*(ran(recipe) for recipe in RECIPES))
+    assert "\n".join(unexplained(exported(), exercised, HOST)) == ""
+
+
+def test_a_new_export_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    exercised = set(exported().values())
+
+    def positions(X):
+        return X + torch.arange(len(X))
+
+    positions.__module__ = c5.__name__
+    monkeypatch.setattr(c5, "positions", positions, raising=False)
+    monkeypatch.setattr(c5.MLP, "late", c5.add_to_class(c5.MLP)(lambda self: self), raising=False)
+    c5.MLP.late.__module__ = c5.__name__
+    message, method = unexplained(exported(), exercised, HOST)
+    assert message.startswith("multilayer_perceptrons.positions is exported, and no recipe runs it")
+    assert "HOST['multilayer_perceptrons.positions']" in message
+    assert method.startswith("multilayer_perceptrons.MLP.late is exported")
+    gone = unexplained(exported(), {*exported().values()}, {"preliminaries.Gone": "a reason"})
+    assert gone == ["HOST['preliminaries.Gone']: there is no such export."]
+
+
+def test_modules_hold_no_tensors():
+    """A tensor made when a module is imported would lie on the CPU for good."""
+    for module in (c2, c3, c4, c5, c6, c7):
+        assert not [n for n, v in vars(module).items() if isinstance(v, torch.Tensor)]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda X: d2l.plot(X[0, 0, 0], [X[0, 0, 0]]),
+        lambda X: d2l.heatmap(X[0, 0]),
+        lambda X: d2l.show_images(X, 1, 4),
+        lambda X: c4.FashionMNIST.visualize(None, (X, X), ncols=4, labels="abcd"),
+    ],
+    ids=["plot", "heatmap", "show_images", "visualize"],
+)
+def test_figures_copy_to_the_cpu(draw: Callable[[torch.Tensor], Any]):
+    """What is drawn is copied to the CPU first: a tensor on `meta` has nothing to copy, which is the error seen."""
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        draw(torch.zeros(4, 1, 8, 8, device=META))
+    plt.close("all")
+
+
+class Planted(c5.MLP):
+    """An MLP with one fault."""
+
+    def __init__(self, fault: str):
+        super().__init__(10, 8, 0.1)
+        self.fault, self.weights = fault, torch.ones(10)
+        self.seen, self.total = torch.zeros(10), torch.zeros(())
+
+    def forward(self, X):
+        X = X.flatten(1)
+        if self.fault == "positions":
+            X = X + torch.arange(X.shape[1])
+        elif self.fault == "mask":
+            X = X.masked_fill(torch.ones(X.shape[1], dtype=torch.bool), 0)
+        elif self.fault == "generator":
+            X = X + torch.empty_like(X).normal_(generator=torch.Generator())
+        elif self.fault == "constant in a stack":
+            X = X * torch.stack([X.sum(), torch.tensor(1.0)]).mean()
+        return super().forward(X)
+
+    def loss(self, Y_hat, Y, averaged=True):
+        loss = F.cross_entropy(Y_hat, Y, self.weights if self.fault == "class weights" else None)
+        if self.fault == "accumulator":
+            self.seen += Y_hat.detach().sum(dim=0)
+        elif self.fault == "sum of losses":
+            self.total += loss.detach()
+        elif self.fault == "labels":
+            loss = loss + F.one_hot(Y, 10).float().mean() + torch.eye(10)[Y].mean()
+        return loss
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "positions",
+        "mask",
+        "generator",
+        "constant in a stack",
+        "class weights",
+        "accumulator",
+        "sum of losses",
+        "labels",
+    ],
+)
+def test_a_tensor_on_the_wrong_device_is_found(fault: str):
+    with pytest.raises(RuntimeError, match="on the device"):
+        fit(lambda: Planted(fault), IMAGE)
+    assert fit(lambda: Planted("none"), IMAGE)
+
+
+def test_parameters_that_nobody_registered_are_found():
+    with pytest.raises(
+        RuntimeError, match=r"aten.mm.default: tensors on the device and on the CPU"
+    ):
+        with fake_device(None):
+            c3.Trainer(1, num_gpus=1).fit(
+                c3.LinearRegressionScratch(2, 0.1), Batches((2,), classes=False)
+            )
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda loss: loss.item(),
+        lambda loss: float(loss),
+        lambda loss: loss > 1 or None,
+        lambda loss: loss.detach().cpu(),
+        lambda loss: loss.tolist(),
+    ],
+    ids=["item", "float", "if", "cpu", "tolist"],
+)
+def test_a_number_read_in_each_step_is_found(read: Callable[[torch.Tensor], Any]):
+    class Curious(c5.MLP):
+        def training_step(self, batch):
+            loss = super().training_step(batch)
+            read(loss.detach())
+            return loss
+
+    with pytest.raises(AssertionError, match="13 numbers were read back .* instead of 7"):
+        fit(lambda: Curious(10, 8, 0.1), IMAGE)
+
+
+def test_float64_on_the_device_is_found():
+    with pytest.raises(AssertionError, match="float64 on the device"):
+        call(lambda: floats(3).double())
