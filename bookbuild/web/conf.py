@@ -1,4 +1,4 @@
-"""Sphinx settings of the site. What depends on the book, `bookbuild.site` writes into site.json."""
+"""Sphinx settings of the site. `bookbuild.site` writes what depends on the book into site.json and names its folder."""
 
 import json
 import os
