@@ -96,7 +96,7 @@ def full_book(root: Path) -> tuple[Book, dict[str, NotebookNode], dict[str, Run]
         'tags=["export"]\ndef line(x):\n    return x  # ' + "long comment " * 5,
         "draw_lines = 1",
         "markdown\n**Figure 1.1.1.** A line.",
-        "draw_heat = 1",
+        "draw_heat = 1  # a @ b is a comment",
         "markdown\n**Figure 1.1.2.** A matrix.\n\n![A net.](img/net.svg)\n\n**Figure 1.1.3.** A net.",
         "show_table = 1",
         "print_wide = 1",
@@ -114,7 +114,7 @@ def full_book(root: Path) -> tuple[Book, dict[str, NotebookNode], dict[str, Run]
         + "a+" * 60
         + "b \\tag{1.2.1}\n$$",
         "slide = 1",
-        "# y @ z is a comment\ny = X.mT @ x",
+        "y = X.mT @ x",
         data="fashion-mnist",
     )
     (root / "book" / "01-start" / "03-words.md").write_text(
