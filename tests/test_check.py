@@ -61,10 +61,18 @@ def test_plain_nbval_runs_and_compares(accepted):
 
 def test_number_beyond_tolerance(accepted, cli: Cli):
     path = section(accepted).ipynb
-    path.write_text(path.read_text().replace("1.5\\n", "1.51\\n"))
-    assert cli("check")[0] == 0  # one unit of the last place, by the shorter number
-    path.write_text(path.read_text().replace("1.51\\n", "1.7\\n"))
-    assert cli("check")[0] == 1
+    path.write_text(path.read_text().replace("1.5\\n", "1.501\\n"))
+    assert cli("check")[0] == 0
+    path.write_text(path.read_text().replace("1.501\\n", "1.51\\n"))
+    status, text = cli("check")
+    assert status == 1 and "expected '1.51', got '1.5'" in text
+
+
+def test_a_notebook_in_which_nothing_is_compared(mini, cli: Cli):
+    mini.add("only", 'tags=["timing"]\nprint(1.5)')
+    assert cli("accept")[0] == 0
+    status, text = cli("check")
+    assert status == 1 and "no cell has an output to compare, 1 tagged timing" in text
 
 
 def test_stale_copy_is_told(accepted, cli: Cli, tmp_path):
@@ -82,18 +90,18 @@ def test_stale_copy_is_told(accepted, cli: Cli, tmp_path):
 
 
 def test_stand_ins_are_not_compared_with_real_outputs(mini, cli: Cli, monkeypatch):
-    path = mini.add("only", "print(1)")
+    mini.add("only", "print(1)")
     assert cli("accept")[0] == 0
     one = section(mini)
     notebook = nbformat.read(one.ipynb, as_version=4)
     notebook.metadata["bookbuild"]["data"] = "standin"
+    notebook.cells[1].outputs[0].text = "2\n"
     one.ipynb.write_text(nbformat.writes(notebook) + "\n")
     status, text = cli("check")
     assert (
         status == 0
         and "1.1: the stored outputs are of standin data, this run had real data" in text
     )
-    assert path.exists()
 
 
 @pytest.mark.parametrize(
