@@ -419,7 +419,7 @@ class Sliders:
             )
             self.frames.append(_png(fig))
             record = figure_data(fig)
-            briefs.append(_brief(record["axes"]))
+            briefs.append(_brief(record))
             if index == middle:
                 self.middle, self.data = len(self.frames) - 1, record
         self.start = middle
@@ -606,20 +606,8 @@ def _collection(artist: Any) -> tuple[str, Any]:
     """Where a collection is recorded (`points`, `shapes`, `others`), and its record or class."""
     kind = type(artist).__name__
     row: dict[str, Any] = {"label": _label(artist)}
-    if kind.endswith("3DCollection"):
-        # Matplotlib keeps the coordinates in space under private names; its paths are a projection.
-        corners = getattr(artist, "_faces", getattr(artist, "_segments3d", None))
-        places = getattr(artist, "_offsets3d", None)
-        if places is not None:
-            row |= {"n": len(places[0])} | _numbers(**dict(zip("xyz", places, strict=True)))
-            return "points", row | _colours(artist)
-        if corners is None:
-            return "others", kind
-        points = np.concatenate([np.zeros((0, 3)), *(_filled(part) for part in corners)])
-        row |= {"kind": kind, "n": len(corners)} | _numbers(
-            **dict(zip("xyz", points.T, strict=True))
-        )
-        return "shapes", row | _colours(artist)
+    if "3D" in kind:
+        return _in_space(artist, kind, row)
     if isinstance(artist, ContourSet):
         # How many points a contour has may change with rounding, its extent and centre hardly do.
         parts = [np.asarray(p.vertices) for p in artist.get_paths() if np.size(p.vertices)]
@@ -645,6 +633,32 @@ def _collection(artist: Any) -> tuple[str, Any]:
         count = len(paths)
     row |= {"kind": kind, "n": count} | _numbers(x=points[:, 0], y=points[:, 1])
     return "shapes", row | _colours(artist)
+
+
+def _in_space(artist: Any, kind: str, row: dict[str, Any]) -> tuple[str, Any]:
+    """The same for axes in space.
+
+    Matplotlib keeps the coordinates there under private names; paths and colours are a projection,
+    which depends on whether the figure has been drawn.
+    """
+    values = artist.get_array()
+    if values is not None:
+        row |= _numbers(values=_filled(values)) | {"range": _range(artist)}
+    places = getattr(artist, "_offsets3d", None)
+    if places is not None:
+        return "points", row | {"n": len(places[0])} | _numbers(
+            **dict(zip("xyz", places, strict=True))
+        )
+    parts = getattr(artist, "_segments3d", None)
+    faces = getattr(artist, "_faces", None)
+    if faces is not None:  # short ones are filled up with anything
+        invalid = np.broadcast_to(artist._invalid_vertices, faces.shape[:2])
+        parts = [face[~out] for face, out in zip(faces, invalid, strict=True)]
+    if parts is None:
+        return "others", kind
+    points = np.concatenate([np.zeros((0, 3)), *(_filled(part) for part in parts)])
+    row |= {"kind": kind, "n": len(parts)}
+    return "shapes", row | _numbers(x=points[:, 0], y=points[:, 1], z=points[:, 2])
 
 
 def _patches(patches: list[Any]) -> list[dict[str, Any]]:
@@ -757,6 +771,8 @@ def _round(value: float, digits: int = 6) -> float | str:
 
 def _sample(values: Any, count: int = SAMPLES) -> list[float | str]:
     array = np.asarray(values, dtype=float).ravel()
+    size = np.abs(array[np.isfinite(array)]).max(initial=0.0)
+    array = np.where(np.abs(array) <= 1e-15 * size, 0.0, array)  # what rounding leaves of a zero
     if len(array) > count:
         array = array[np.linspace(0, len(array) - 1, count).round().astype(int)]
     return [_round(float(value)) for value in array]
@@ -774,30 +790,36 @@ def _numbers(**columns: Any) -> dict[str, Any]:
     return row
 
 
-def _brief(record: Any) -> dict[str, Any]:
+def _brief(record: dict[str, Any]) -> dict[str, Any]:
     """A figure's record in a few numbers, for one frame of many.
 
-    Its words, and of each list of numbers three, to four digits: the mean, the size (root of the
-    mean square) and the tilt, the mean with weights that rise from -1 to 1 along the list.
+    All its words; and of each axes and each kind of number (all x, all y, ...) the mean, the size
+    (root of the mean square) and the tilt (mean with weights that rise from -1 to 1).
     """
     words: list[str] = []
-    lists: list[list[float | str]] = []
+    parts: list[dict[str, list[float]]] = []
 
-    def visit(value: Any) -> None:
+    def visit(value: Any, name: str, columns: dict[str, list[float]]) -> None:
         if isinstance(value, str) and value:
             words.append(value)
+        elif isinstance(value, float):
+            columns.setdefault(name, []).append(value)
         elif isinstance(value, dict):
-            for inner in value.values():
-                visit(inner)
+            for key, inner in value.items():
+                visit(inner, key, columns)
         elif isinstance(value, list):
-            numbers = np.asarray([v for v in value if isinstance(v, float)])
-            if len(numbers):
-                weights = np.linspace(-1, 1, len(numbers))
-                size = math.sqrt(float(np.mean(numbers**2)))
-                three = (float(numbers.mean()), size, float(np.mean(numbers * weights)))
-                lists.append([_round(number, 4) for number in three])
             for inner in value:
-                visit(inner)
+                visit(inner, name, columns)
 
-    visit(record)
-    return {"words": " | ".join(words), "numbers": lists}
+    for axes in record["axes"]:
+        parts.append({})
+        visit(axes, "", parts[-1])
+    numbers = [[_three(np.asarray(part[name])) for name in sorted(part)] for part in parts]
+    return {"words": " | ".join(words), "numbers": numbers}
+
+
+def _three(values: NDArray[np.float64]) -> list[float | str]:
+    """Mean, size and tilt of some numbers, to four digits."""
+    tilt = float(np.mean(values * np.linspace(-1, 1, len(values))))
+    size = math.sqrt(float(np.mean(values**2)))
+    return [_round(number, 4) for number in (float(values.mean()), size, tilt)]

@@ -62,10 +62,18 @@ def test_plain_nbval_runs_and_compares(accepted):
 
 def test_number_beyond_tolerance(accepted, cli: Cli):
     path = section(accepted).ipynb
-    path.write_text(path.read_text().replace("1.5\\n", "1.51\\n"))
-    assert cli("check")[0] == 0  # one unit of the last place, by the shorter number
-    path.write_text(path.read_text().replace("1.51\\n", "1.7\\n"))
-    assert cli("check")[0] == 1
+    path.write_text(path.read_text().replace("1.5\\n", "1.501\\n"))
+    assert cli("check")[0] == 0
+    path.write_text(path.read_text().replace("1.501\\n", "1.51\\n"))
+    status, text = cli("check")
+    assert status == 1 and "expected '1.51', got '1.5'" in text
+
+
+def test_a_notebook_in_which_nothing_is_compared(mini, cli: Cli):
+    mini.add("only", 'tags=["timing"]\nprint(1.5)')
+    assert cli("accept")[0] == 0
+    status, text = cli("check")
+    assert status == 1 and "no cell has an output to compare, 1 tagged timing" in text
 
 
 def test_stale_copy_is_told(accepted, cli: Cli, tmp_path):

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.offsetbox import AnnotationBbox, TextArea
+from matplotlib.patches import FancyArrowPatch
 from PIL import Image
 
 from d2l_helpers import plotting
@@ -292,12 +295,21 @@ def test_figure_data_of_every_kind():
     json.dumps(data, allow_nan=False)
     assert (data["title"], data["xlabel"], data["ylabel"]) == ("t", "x", "y")
     assert data["lines"][0] == {"label": "week", "n": 2, "x": [0.0, 1.0], "y": [1.23457, "nan"]}
-    assert {"label": "bars", "n": 2, "y": [3.0, 4.0]} in data["bars"]
-    assert {"label": "dots", "n": 2, "x": [0.0, "nan"], "y": [1.0, "nan"]} in data["points"]
-    assert data["images"] == [
-        {"shape": [2, 2], "values": [0.0, 1.0, 2.0, "nan"], "mean": 1.0},
-        {"shape": [1, 1], "values": ["nan"], "mean": "nan"},
+    assert data["bars"] == [
+        {"label": "bars", "n": 2}
+        | {"x": [-0.4, 0.6], "y": [0.0, 0.0], "w": [0.8, 0.8], "h": [3.0, 4.0]}
     ]
+    (dots,) = data["points"]
+    assert dots["label"] == "dots" and dots["x"] == [0.0, "nan"] and dots["y"] == [1.0, "nan"]
+    first, second = data["images"]
+    assert first["shape"] == [2, 2] and first["values"] == [0.0, 1.0, 2.0, "nan"]
+    assert first["mean"] == 1.0 and first["cmap"] == "viridis" and first["range"] == [0.0, 2.0]
+    assert second["shape"] == [1, 1] and second["values"] == ["nan"] and second["mean"] == "nan"
+    assert [shape["kind"] for shape in data["shapes"]] == [
+        "LineCollection",
+        "FillBetweenPolyCollection",
+    ]
+    assert [(patch["kind"], patch["n"]) for patch in data["patches"]] == [("Wedge", 2)]
 
 
 def test_long_lines_are_sampled_with_both_ends():
@@ -306,6 +318,139 @@ def test_long_lines_are_sampled_with_both_ends():
     assert len(record["x"]) == 24
     assert record["y"][0] == 0
     assert record["y"][-1] == 999
+
+
+def drawn(call) -> dict:
+    """Record of fresh axes after a call."""
+    fig = Figure()
+    call(fig.subplots())
+    record = figure_data(fig)
+    assert record == figure_data(fig)
+    fig.canvas.draw()
+    assert record == figure_data(fig), "the same before and after the figure is drawn"
+    return record["axes"][0]
+
+
+X, Y = np.meshgrid(np.linspace(0, 1, 7), np.linspace(0, 1, 5))
+#: Two calls that draw different things of one kind, and where the record shows it.
+KINDS = {
+    "rectangle": ("patches", lambda ax, k: ax.add_patch(plt.Rectangle((0, 0), 1 + k, 2))),
+    "colour": ("patches", lambda ax, k: ax.add_patch(plt.Circle((0, 0), 1, fc="wk"[k]))),
+    "edge": ("patches", lambda ax, k: ax.add_patch(plt.Circle((0, 0), 1, ec="rk"[k], fill=False))),
+    "polygon": ("patches", lambda ax, k: ax.fill([0, 1, 1], [0, 0, 1 + k])),
+    "arrow": ("patches", lambda ax, k: ax.arrow(0, 0, 1, k)),
+    "fancy arrow": ("patches", lambda ax, k: ax.add_patch(FancyArrowPatch((0, 0), (1, k)))),
+    "pie": ("patches", lambda ax, k: ax.pie([1, 2 + k])),
+    "stairs": ("patches", lambda ax, k: ax.stairs([1, 2 + k])),
+    "span": ("patches", lambda ax, k: ax.axvspan(0, 1 + k)),
+    "fill": ("shapes", lambda ax, k: ax.fill_between([0, 1], [0, 0], [1, 2 + k])),
+    "vlines": ("shapes", lambda ax, k: ax.vlines([0, 1], 0, [1, 2 + k])),
+    "error bars": ("shapes", lambda ax, k: ax.errorbar([0, 1], [1, 1], yerr=[1, 2 + k])),
+    "contour": ("shapes", lambda ax, k: ax.contour(X, Y, X * X + (1 + k) * Y * Y)),
+    "filled contour": ("shapes", lambda ax, k: ax.contourf(X, Y, X * X + (1 + k) * Y * Y)),
+    "levels": ("shapes", lambda ax, k: ax.contour(X, Y, X + Y, levels=[0.3 + k / 10, 0.7])),
+    "mesh": ("shapes", lambda ax, k: ax.pcolormesh(X + (X == 0.5) * k)),
+    "quiver": ("points", lambda ax, k: ax.quiver([0, 1], [0, 1], [1, 2], [1, 2 + k])),
+    "one point": ("points", lambda ax, k: ax.scatter([1], [2 + k])),
+    "point colours": (
+        "points",
+        lambda ax, k: ax.scatter([1, 2], [1, 2], c=[["r", "b"], ["b", "r"]][k]),
+    ),
+    "point values": ("points", lambda ax, k: ax.scatter([1, 2], [1, 2], c=[1, 2 + k])),
+    "point sizes": ("points", lambda ax, k: ax.scatter([1, 2], [1, 2], s=[9, 16 + k])),
+    "horizontal bars": ("bars", lambda ax, k: ax.barh([0, 1], [1, 2 + k])),
+    "bar edges": ("bars", lambda ax, k: ax.hist([1, 2, 3], bins=[0, 2, 4 + k])),
+    "sloping line": ("lines", lambda ax, k: ax.axline((0, 0), slope=1 + k)),
+    "two points": ("lines", lambda ax, k: ax.axline((0, 0), (1, 1 + k))),
+    "peak": ("lines", lambda ax, k: ax.plot(np.eye(1, 999, 500)[0] * (1 + k))),
+    "text": ("texts", lambda ax, k: ax.text(0, 0, f"word {k}")),
+    "place": ("texts", lambda ax, k: ax.text(0, k, "word")),
+    "annotation": ("texts", lambda ax, k: ax.annotate("", (1, k), (0, 0), arrowprops={})),
+    "category": ("xticks", lambda ax, k: ax.bar(["a", "bc"[k]], [1, 2])),
+    "labels": ("xticks", lambda ax, k: ax.set_xticks([0, 1], ["a", "bc"[k]])),
+    "places": ("yticks", lambda ax, k: ax.set_yticks([0, 1 + k])),
+    "limits": ("xlim", lambda ax, k: ax.set_xlim(0, 1 + k)),
+    "legend": ("legend", lambda ax, k: ax.legend([Line2D([], [])], [f"name {k}"])),
+    "left title": ("title", lambda ax, k: ax.set_title(f"name {k}", loc="left")),
+    "colour map": ("images", lambda ax, k: ax.imshow(X, cmap=["gray", "gray_r"][k])),
+    "colour range": ("images", lambda ax, k: ax.imshow(X, vmax=1 + k)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_drawn_is_recorded(kind):
+    where, call = KINDS[kind]
+    one, two = drawn(lambda ax: call(ax, 0)), drawn(lambda ax: call(ax, 1))
+    json.dumps(one, allow_nan=False)
+    assert one[where] != two[where]
+    assert set(drawn(lambda ax: None)) == {"title", "xlabel", "ylabel"}
+    assert "others" not in one
+
+
+def test_what_cannot_be_recorded_is_named():
+    def call(ax):
+        ax.add_artist(AnnotationBbox(TextArea("x"), (0, 0)))
+        ax.table([["1"]])
+        ax.plot([0], [0])[0].set_visible(False)
+
+    assert drawn(call)["others"] == ["AnnotationBbox", "Table"]
+    assert "lines" not in drawn(call)
+
+
+def test_figures_in_space():
+    """What is recorded does not depend on the view, and holds nothing of unfilled memory."""
+
+    def space(k: float, turn: float = 0) -> dict:
+        fig = Figure()
+        ax = fig.add_subplot(projection="3d")
+        ax.plot_surface(X, Y, X + k * Y, cmap="viridis", rstride=3, cstride=2)
+        ax.plot_wireframe(X, Y, X + k * Y)
+        ax.scatter([0, 1], [0, 1], [0, k])
+        ax.plot([0, 1], [0, 1], [0, k])
+        ax.text(0, 0, k, "x")
+        ax.view_init(azim=turn)
+        before = figure_data(fig)
+        fig.canvas.draw()
+        assert figure_data(fig) == before
+        return before["axes"][0]
+
+    one, turned, two = space(1), space(1, 40), space(2)
+    assert one == turned
+    for name in ("lines", "points", "shapes"):
+        assert one[name] != two[name], name
+    surface, wires = one["shapes"]
+    assert 0 <= min(surface["z"]) <= surface["mean_z"] <= max(surface["z"]) <= 2
+    assert wires["kind"] == "Line3DCollection"
+
+
+def test_parts_of_a_figure():
+    """Figures within figures, axes within axes, and words of the figure itself."""
+    fig = Figure()
+    left, right = fig.subfigures(1, 2)
+    left.suptitle("left")
+    fig.suptitle("all")
+    ax = right.subplots()
+    ax.inset_axes([0, 0, 0.3, 0.3]).plot([1, 2])
+    fig.legend([Line2D([], [])], ["name"])
+    record = figure_data(fig)
+    assert record["texts"]["words"] == ["all", "left"] and record["legend"] == ["name"]
+    assert len(record["axes"]) == 2 and record["axes"][1]["lines"][0]["y"] == [1.0, 2.0]
+
+
+def test_records_are_short_and_calm():
+    """Thousands of things drawn take a few kilobytes; what rounding leaves of zero is zero."""
+
+    def call(ax):
+        for i in range(300):
+            ax.add_patch(plt.Rectangle((i, i), 1, 1, fc=plt.cm.viridis(i / 300)))
+            ax.text(i, i, str(i))
+        ax.plot(np.sin(np.linspace(0, np.pi, 5)))
+
+    record = drawn(call)
+    assert record["patches"][0]["n"] == record["texts"]["n"] == 300
+    assert len(record["texts"]["words"]) == 100 and len(record["patches"][0]["grey"]) == 64
+    assert len(json.dumps(record)) < 5000
+    assert record["lines"][0]["y"][-1] == 0.0
 
 
 # sliders
@@ -330,6 +475,7 @@ def test_sliders_show_the_middle_and_hold_every_frame(widget):
     assert bundle[FIGURE_MIME]["axes"][0]["lines"][0]["y"] == [0.5, 1.5]
     assert bundle["text/plain"] == "sliders: w, b"
     assert metadata == {"image/png": {"alt": 'Line "w < b" & more.'}}
+    assert len(bundle[FIGURE_MIME]["frames"]) == 6
     assert Image.open(io.BytesIO(widget.frames[0])).size == (300, 150)
     assert plt.get_fignums() == [], "frames are not left open"
 
@@ -363,6 +509,28 @@ def test_sliders_page_needs_no_network(widget):
 def test_sliders_are_reproducible(widget):
     again = sliders(draw, widget.alt, figsize=(2, 1), w=[0, 1, 2], b=[0, 0.5])
     assert again._repr_mimebundle_() == widget._repr_mimebundle_()
+
+
+@pytest.mark.parametrize("change", ["level", "order", "title"])
+def test_hidden_frames_are_recorded(change):
+    """Another picture in a frame that is not the middle one shows in the record."""
+
+    def frames(changed: bool) -> list[dict]:
+        def draw(fig: Figure, k: float) -> None:
+            y, title = [1.0, 2.0, 4.0], "t"
+            if changed and k == 3:
+                y = {"level": [1.0, 2.0, 4.1], "order": [4.0, 2.0, 1.0]}.get(change, y)
+                title = "u" if change == "title" else title
+            ax = fig.subplots()
+            ax.plot(y)
+            ax.set_title(title)
+
+        bundle, _ = sliders(draw, "text", figsize=(1, 1), k=[1, 2, 3])._repr_mimebundle_()
+        return bundle[FIGURE_MIME]["frames"]
+
+    one, two = frames(False), frames(True)
+    assert one[:2] == two[:2] and one[2] != two[2]
+    assert len(json.dumps(one)) < 400
 
 
 def test_slider_values_may_be_words():
