@@ -2,12 +2,12 @@
 
 python -m benchmarks.scale [--count 200] [--site]
 
-The sections are as long as those of the book: about 900 lines, 70 cells and 0.4 MB of outputs, each
-with a definition that it exports and one that it imports. Each size runs in a process of its own, so
-that its peak memory is its own; the run without changes is `python -m bookbuild run`, measured with
-the start of the interpreter. The notebooks are not executed one by one, which would measure the start
-of a kernel for each (see benchmarks/notebook.py): their outputs are put into the store in the form in
-which a run leaves them, and are accepted as those of a run are.
+The sections are as long as those of the book: about 900 lines, 70 cells and 0.4 MB of outputs,
+each with a definition that it exports and one that it imports. Each size runs in a process of its
+own, so that its peak memory is its own; the run without changes is `python -m bookbuild run`,
+measured with the start of the interpreter. The notebooks are not executed one by one, which would
+measure the start of a kernel for each (see benchmarks/notebook.py): their outputs are put into the
+store in the form in which a run leaves them, and are accepted as those of a run are.
 """
 
 import argparse
@@ -66,7 +66,7 @@ TEXT = """
 # %% [markdown]
 # ## Part {k} of section {n}
 #
-# Some words about $x^2 + y_{{{k}}}$, a `name` and a link to [the first](../01-part1/01-section.ipynb).
+# Some words about $x^2 + y_{{{k}}}$, and a link to [the first](../01-part1/01-section.ipynb).
 # More words follow, a line for each sentence, as in the book; this one is longer than others.
 # Equation ({id}.{k}) says what the code below computes.
 #
@@ -263,9 +263,8 @@ def main() -> int:
         )
     good, small, large = True, rows[0], rows[1]
     idle = "CPU of a run without changes"
-    print(
-        f"  {idle}: {large[idle]:.2f} s, {large[idle] / small[idle]:.2f} times that of half the sections"
-    )
+    ratio = large[idle] / small[idle]
+    print(f"  {idle}: {large[idle]:.2f} s, {ratio:.2f} times that of half the sections")
     for name in [k for k in small if "MB" not in k and k != "one file changed"]:
         good &= goal(
             f"{name}: cost of a notebook, {sizes[1]} over {sizes[0]}",
