@@ -126,6 +126,9 @@ def accept(book: Book, results: list[Result]) -> tuple[list[Path], list[str]]:
         except BookError as error:
             refused.append(str(error))
             continue
+        if found := outputs.problems(section, result.notebook, book.root):
+            refused += [*found, f"{section.id}: its outputs stay as they are."]
+            continue
         made_by = pair.recorded_run(existing)
         if made_by is not None and made_by.source == "real" != result.run.source:
             refused.append(

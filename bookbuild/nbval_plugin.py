@@ -16,6 +16,8 @@ import pytest
 from . import compare
 from .book import Book, Section
 
+SECTIONS = pytest.StashKey[dict[Path, dict[Path, Section]]]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("book")
@@ -33,7 +35,10 @@ def _section(config: pytest.Config, path: Path) -> Section | None:
     root = Path(config.getoption("--book-root") or Path.cwd()).resolve()
     if not (root / "book" / "contents.toml").exists():
         return None
-    return next((s for s in Book(root).notebooks if s.ipynb == path.resolve()), None)
+    known = config.stash.setdefault(SECTIONS, {})
+    if root not in known:
+        known[root] = {s.ipynb: s for s in Book(root).notebooks}
+    return known[root].get(path.resolve())
 
 
 class Cell(nb.IPyNbCell):  # type: ignore[misc]

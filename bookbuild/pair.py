@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jupytext
 import nbformat
 import nbformat.reader
 from nbformat import NotebookNode
@@ -453,6 +452,8 @@ def _base_of(section: Section, notebook: NotebookNode) -> bool:
 
 def _percent(section: Section, cells: list[NotebookNode], settings: dict[str, Any]) -> str:
     """The source with other cells; its header stays as it is unless `d2l` changed."""
+    import jupytext  # slow to import, and seldom needed
+
     current = jupytext.reads(section.text, fmt="py:percent")
     changed = canonical(settings) != canonical(section.settings)
     if changed:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .data import BatchLoader as BatchLoader
+    from .batches import BatchLoader as BatchLoader
     from .data import DataError as DataError
     from .data import Dataset as Dataset
     from .data import fetch as fetch
@@ -39,7 +39,7 @@ _HOME = {
     "fetch": "data",
     "Dataset": "data",
     "DataError": "data",
-    "BatchLoader": "data",
+    "BatchLoader": "batches",
 }
 __all__ = sorted(_HOME)
 

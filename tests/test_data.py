@@ -26,7 +26,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from d2l_helpers import data, standins
-from d2l_helpers.data import BatchLoader, DataError, fetch, manifest, unpack
+from d2l_helpers.batches import BatchLoader
+from d2l_helpers.data import DataError, fetch, manifest, unpack
 
 CONTENT = {"a.bin": bytes(range(256)) * 40, "b.txt": b"second file\n"}
 ADVICE = "name a folder or URL that has it in D2L_MIRRORS, or set D2L_DATA=standin."

@@ -150,7 +150,9 @@ def test_rehearsal_is_the_gpu_profile_cut(mini, factors: str, values: dict[str, 
     path = mini.add("knobs", 'tags=["parameters"]\nsteps, rate, sizes, kind = 7, 1.0, [1], "Adam"')
     gpu = "gpu: {steps: 100, rate: 0.5, sizes: [8, 64], kind: SGD}"
     head = f"{gpu}\n#     rehearsal: {{{factors}}}"
-    path.write_text(path.read_text().replace("#       gpu: {}\n#       smoke: {}", "#       " + head))
+    path.write_text(
+        path.read_text().replace("#       gpu: {}\n#       smoke: {}", "#       " + head)
+    )
     section = mini.book.select(["1.1"])[0]
     if isinstance(values, str):
         with pytest.raises(BookError, match=values):
