@@ -14,7 +14,7 @@ import jupytext
 import nbformat
 import pytest
 
-from bookbuild import export, keys, lint, pair
+from bookbuild import export, keys, lint, outputs, pair
 from bookbuild.book import Book, BookError
 from bookbuild.record import PROFILES
 
@@ -39,13 +39,12 @@ def test_every_planned_check_is_marked(section):
 
 @pytest.mark.parametrize("section", BOOK.notebooks, ids=lambda s: s.id)
 def test_stored_outputs_vouch_for_themselves(section):
-    """The outputs are those of a run that recorded its key; pictures have words, nothing shows a path."""
+    """The outputs are those of a recorded run; pictures have words, nothing shows a path or is too large."""
     notebook = pair.committed(section)
-    assert pair.stored_key(notebook) is not None
-    assert (
-        lint.missing_alt(section, notebook) == []
-        and lint.private_outputs(section, notebook, BOOK.root) == []
-    )
+    run = pair.stored_run(notebook)
+    assert run is not None and run.ok and run.key == run.key_after
+    assert run.when and run.seconds > 0 and run.compared > 0 and run.versions
+    assert outputs.problems(section, notebook, BOOK.root) == []
 
 
 def test_the_preface_names_the_chapters_of_the_plan():
