@@ -841,3 +841,32 @@ def test_dark_mode_inverts_lines_and_not_pictures(built: Built, browser: Any) ->
     assert behind == "rgba(0, 0, 0, 0)", "an inverted picture on a light plate cannot be seen"
     light = tab_in(browser).open(built.out / "01-start/01-lines.html")
     assert light.locator("img.lines").evaluate("e => getComputedStyle(e).filter") == "none"
+
+
+def test_building_one_section_leaves_the_rest(mini, cli):
+    """`build 1.1` after a full build: every page and the status page byte for byte; also in a fresh clone."""
+    mini.add("one", "print(1)", "# check 1.1-C1\nassert 1 < 2")
+    mini.add("two", "print(2.5)", 'tags=["timing"]\nprint(0.1)')
+
+    def site() -> dict[str, bytes]:
+        folder = mini.root / "build" / "html"
+        files = (p for p in folder.rglob("*") if p.is_file())
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+
+    assert cli("accept")[0] == 0
+    assert cli("build")[0] == 0
+    full = site()
+    status = full["status.html"].decode()
+    assert status.count(" MB") == 2 and "torch" in status
+    assert cli("build", "1.1")[0] == 0
+    assert site() == full
+    # a fresh clone has neither store nor records; the committed notebooks say the same
+    shutil.rmtree(mini.root / "build")
+    shutil.rmtree(mini.root / "store")
+    assert cli("build", "1.2")[0] == 0
+    assert site() == full
+    # another code for one section changes its page and the status page, and no other section
+    path = mini.root / "book" / "01-start" / "02-two.py"
+    path.write_text(path.read_text().replace("2.5", "3.5"))
+    assert cli("build", "1.1")[0] == 0
+    assert site()["01-start/01-one.html"] == full["01-start/01-one.html"]
