@@ -51,11 +51,11 @@ def main() -> int:
             notebook,
         )
         driver.write_text(
-            "import sys, pathlib\nfrom bookbuild.execute import Job, execute\n"
+            "import sys, pathlib\nfrom bookbuild.execute import Job, execute\nfrom bookbuild.record import Run\n"
             f"text = pathlib.Path({str(notebook)!r}).read_text()\n"
             "for _ in range(int(sys.argv[1])):\n"
-            f"    out = execute(Job('x', text, {{}}, {folder!r}, {{'OMP_NUM_THREADS': '1'}}, 100, 100, 4000))\n"
-            "    assert out.status == 'ok', out.error\n"
+            f"    run, _ = execute(Job(Run('x', 'cpu'), text, {{}}, {folder!r}, {{'OMP_NUM_THREADS': '1'}}, 100, 100, 4000, {{}}))\n"
+            "    assert run.ok, run.error\n"
         )
         plain = sorted(child_seconds([sys.executable, str(script)]) for _ in range(5))[2]
         # The worker starts once for many notebooks: the difference between three and one is two notebooks.
