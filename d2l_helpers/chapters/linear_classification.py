@@ -37,8 +37,8 @@ def one_hot(y, q):
 def softmax(o):
     """Probabilities from scores (..., q), along the last axis.
 
-    The formula as it stands: for scores beyond about 88 the exponential
-    overflows, which Section 4.5 repairs.
+    The formula as it stands; it overflows for scores beyond about 88,
+    which Section 4.5 repairs.
     """
     weights = torch.exp(o)
     return weights / weights.sum(dim=-1, keepdim=True)
@@ -97,22 +97,10 @@ def kl(p, q):
 # 4.2 The image classification dataset
 FASHION_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte",
                  "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FASHION_CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat",
+                   "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 
-# 4.2 The image classification dataset
-def read_bytes(path):
-    """Content of a file as a bytearray, unpacked if it is gzip."""
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    try:
-        with (gzip.open if zipped else open)(path, "rb") as file:
-            return bytearray(file.read())
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is a damaged gzip file ({error}); "
-                         "fetch it again.") from error
-
-
-# 4.2 The image classification dataset
 def fashion_mnist_files(root="data"):
     """Where Fashion-MNIST is: its source and a dict name -> path.
 
@@ -142,6 +130,18 @@ def fashion_mnist_files(root="data"):
 
 
 # 4.2 The image classification dataset
+def read_bytes(path):
+    """Content of a file as a bytearray, unpacked if it is gzip."""
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    try:
+        with (gzip.open if zipped else open)(path, "rb") as file:
+            return bytearray(file.read())
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is a damaged gzip file ({error}); "
+                         "fetch it again.") from error
+
+
 def read_idx(path):
     """Read an IDX file of unsigned bytes, plain or gzip, as a tensor.
 
@@ -172,6 +172,12 @@ def read_idx(path):
 
 
 # 4.2 The image classification dataset
+def scale_bytes(X):
+    """Bytes 0 to 255 as floats in [0, 1], of the same shape."""
+    return X.float().div_(255)  # `float` copies, `div_` needs no second copy
+
+
+# 4.2 The image classification dataset
 def image_part(images, labels, size, resize, name):
     """The first `size` pictures as bytes (n, 1, h, w), and labels (n,)."""
     n = len(images) if size is None else size
@@ -183,12 +189,6 @@ def image_part(images, labels, size, resize, name):
         X = F.interpolate(X, size=tuple(resize), mode="bilinear",
                           antialias=True)  # (n, 1, h, w), still bytes
     return X, labels[:n].long()
-
-
-# 4.2 The image classification dataset
-def scale_bytes(X):
-    """Bytes 0 to 255 as floats in [0, 1], of the same shape."""
-    return X.float().div_(255)  # `float` copies, `div_` needs no second copy
 
 
 # 4.2 The image classification dataset
@@ -246,9 +246,7 @@ def get_dataloader(self, train):
 @add_to_class(FashionMNIST)
 def text_labels(self, indices):
     """Names of the classes with these numbers."""
-    names = ("t-shirt", "trouser", "pullover", "dress", "coat",
-             "sandal", "shirt", "sneaker", "bag", "ankle boot")
-    return [names[int(i)] for i in indices]
+    return [FASHION_CLASSES[int(i)] for i in indices]
 
 
 # 4.2 The image classification dataset
@@ -265,7 +263,7 @@ def visualize(self, batch, nrows=1, ncols=8, labels=()):
 
 # 4.3 The base classification model
 class Classifier(Module):
-    """A model whose output holds a score for each class, (n, ..., q)."""
+    """A model whose output holds one score per class, (n, ..., q)."""
 
     def validation_step(self, batch):
         Y_hat = self(*batch[:-1])
@@ -286,7 +284,7 @@ def accuracy(self, Y_hat, Y, averaged=True):
     """Share of scores Y_hat (n, ..., q) whose argmax is the label.
 
     Labels Y have shape (n, ...). With `averaged=False` one float, 0 or 1,
-    for each label: a vector of length Y.numel().
+    per label: a vector of length Y.numel().
     """
     if Y.shape != Y_hat.shape[:-1]:
         raise ValueError(f"scores of shape {tuple(Y_hat.shape)} need labels "
@@ -377,6 +375,31 @@ def loss(self, y_hat, y):
     return cross_entropy(y_hat, y)
 
 
+# 4.4 Softmax regression from scratch
+def reliability(Y_hat, Y, bins=15):
+    """Counts, mean confidences and accuracies of the bins in use.
+
+    Probabilities Y_hat (n, q), labels Y (n,); the bins cut [0, 1] into
+    equal parts by the largest probability of each row.
+    """
+    confidence, answer = Y_hat.max(dim=1)  # (n,), (n,)
+    hits = (answer == Y).double()
+    index = (confidence * bins).long().clamp(max=bins - 1)  # (n,)
+    count = torch.bincount(index, minlength=bins)  # (bins,)
+    conf = torch.bincount(index, confidence.double(), minlength=bins)
+    acc = torch.bincount(index, hits, minlength=bins)
+    used = count > 0
+    count = count[used]
+    return count, conf[used] / count, acc[used] / count
+
+
+# 4.4 Softmax regression from scratch
+def calibration_error(Y_hat, Y, bins=15):
+    """Expected calibration error of probabilities Y_hat (n, q)."""
+    count, conf, acc = reliability(Y_hat, Y, bins)
+    return (count / count.sum() * (acc - conf).abs()).sum().item()
+
+
 # 4.5 Concise implementation of softmax regression
 class SoftmaxRegression(Classifier):
     """Linear scores (n, num_outputs) of examples (n, ...), no softmax."""
@@ -392,7 +415,7 @@ class SoftmaxRegression(Classifier):
 def loss(self, Y_hat, Y, averaged=True):
     """Cross-entropy of logits Y_hat (n, ..., q) for labels Y (n, ...).
 
-    The mean over all labels, or with `averaged=False` one loss for each:
+    The mean over all labels, or with `averaged=False` one loss per label:
     a vector of length Y.numel(). Logits are scores, not probabilities.
     """
     if Y.shape != Y_hat.shape[:-1]:
