@@ -3,6 +3,7 @@
 Generated from book/05-multilayer-perceptrons/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
+import copy
 import d2l_helpers as d2l
 import math
 import numpy as np
@@ -14,6 +15,54 @@ from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.chapters.linear_regression import kfold_indices
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
+
+
+# 5.1 Multilayer perceptrons
+class Stack(nn.Module):
+    """Networks of one architecture, evaluated together in one call.
+
+    `X` of shape (n, ...) goes to every network; with `each=True`, network
+    i gets X[i] of an X with shape (nets, n, ...). Returns (nets, n, ...).
+    The networks themselves stay as they are: their parameters are copied.
+    Dropout draws its own mask for each of them.
+    """
+
+    def __init__(self, nets):
+        super().__init__()
+        params, _ = torch.func.stack_module_state(nets)  # (nets, ...) each
+        self.names = list(params)
+        self.params = nn.ParameterList(
+            nn.Parameter(p, p.requires_grad) for p in params.values())
+        # the form of one network without numbers; in a list, since a
+        # module as an attribute would be registered
+        self.form = [copy.deepcopy(nets[0]).to("meta")]
+
+    def forward(self, X, each=False):
+        net = self.form[0].train(self.training)
+
+        def call(params, X):  # of one network
+            return torch.func.functional_call(net, params, X)
+
+        return torch.vmap(call, in_dims=(0, 0 if each else None),
+                          randomness="different")(
+            dict(zip(self.names, self.params)), X)
+
+
+# 5.1 Multilayer perceptrons
+def train_stack(stack, X, y, batches, loss, optim):
+    """One step of every network per batch; the last losses (nets,).
+
+    A batch holds row numbers of X and y: (b,) for all networks, or
+    (nets, b), for each its own. `loss(y_hat, y)` is that of one network.
+    """
+    for rows in batches:
+        each = rows.dim() == 2
+        losses = torch.vmap(loss, in_dims=(0, 0 if each else None))(
+            stack(X[rows], each), y[rows])  # (nets,)
+        optim.zero_grad()
+        losses.sum().backward()
+        optim.step()
+    return losses.detach()
 
 
 # 5.2 Implementation of multilayer perceptrons
