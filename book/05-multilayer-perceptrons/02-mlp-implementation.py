@@ -119,7 +119,7 @@ def relu(X):
 #
 # $\mathbf{X}$ of shape $(n,784)$ holds the flattened images of a minibatch, $\mathbf{H}$ of shape $(n,256)$ the hidden activations and $\mathbf{O}$ of shape $(n,10)$ the logits; the parameters have the shapes $(784,256)$, $(256,)$, $(256,10)$ and $(10,)$.
 # The weights start as draws from $\mathcal{N}(0,0.01^2)$, the biases at 0.
-# `nn.Parameter` registers all four, so that `parameters()` finds them and nothing in `Module` or the optimizer has to change.
+# `nn.Parameter` registers all four, so `parameters()` finds them and nothing in `Module` or the optimizer has to change.
 #
 # The output has no softmax: it is part of the loss of every `Classifier` since [Section 4.5](../04-linear-classification/05-softmax-regression-concise.ipynb).
 # A common way to flatten is `X.reshape(-1, num_inputs)`.

@@ -128,7 +128,7 @@ torch.testing.assert_close(noisy, predicted, rtol=0.01, atol=0)
 # %% [markdown]
 # ## Noise that changes no mean
 #
-# We want a random activation $h'$ whose expectation is the original activation $h$, so that the next layer receives, on average, what it would have received without noise.
+# We want a random activation $h'$ whose expectation is the original activation $h$; the next layer then receives, on average, what it would have received without noise.
 # Setting $h$ to zero with probability $p$ and leaving it alone otherwise would give $E[h']=(1-p)h$.
 # So the activations that survive are divided by $1-p$:
 #
@@ -666,7 +666,7 @@ assert (average - 2 / 3).abs().max() < 0.08
 # ### Softmax: a geometric mean
 #
 # A network of $d$ units with dropout is a mixture of $2^d$ networks, and a natural prediction would be the average of theirs.
-# For softmax regression the network without noise does compute an average, but another one: the *geometric* mean of the predicted probabilities over all masks, divided by its sum so that it is a distribution again.
+# For softmax regression the network without noise does compute an average, but another one: the *geometric* mean of the predicted probabilities over all masks, divided by its sum to make it a distribution again.
 # The geometric mean is an average of logarithms,
 #
 # $$\sum_{\mathbf{m}}P(\mathbf{m})\log\hat y_k(\mathbf{m}) = \sum_{\mathbf{m}}P(\mathbf{m})\left(o_k(\mathbf{m})-\log\sum_l\exp o_l(\mathbf{m})\right) = o_k-C, \tag{5.6.6}$$
@@ -896,7 +896,7 @@ if measured and n == 4000 and long_epochs >= 20:
 # So a comparison that trains the larger set for fewer epochs measures its own stopping time.
 #
 # In practice the same thing has happened on a larger scale.
-# Large language models see most of their data once or a few times, and are trained with little or no dropout; in convolutional networks batch normalization has largely taken its place; where a network goes through a limited data set many times, dropout is still common.
+# Large language models see most of their data once or a few times, and many are pretrained without dropout (PaLM, for example: Chowdhery and co-authors, 2022); in convolutional networks batch normalization has largely taken its place; where a network goes through a limited data set many times, dropout is still common.
 
 # %% [markdown]
 # ## Monte Carlo dropout
@@ -1262,5 +1262,6 @@ assert (grid == grid.round()).all()
 # - P. Baldi, P. Sadowski (2013). Understanding dropout. [NeurIPS proceedings](https://papers.nips.cc/paper/2013/hash/71f6278d140af599e06ad9bf1ba03cb0-Abstract.html): geometric means.
 # - L. Wan, M. Zeiler, S. Zhang, Y. LeCun, R. Fergus (2013). Regularization of neural networks using DropConnect. [PMLR 28(3)](https://proceedings.mlr.press/v28/wan13.html).
 # - Y. Gal, Z. Ghahramani (2016). Dropout as a Bayesian approximation: representing model uncertainty in deep learning. [arXiv:1506.02142](https://arxiv.org/abs/1506.02142).
+# - A. Chowdhery et al. (2022). PaLM: scaling language modeling with pathways. [arXiv:2204.02311](https://arxiv.org/abs/2204.02311).
 # - C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017). On calibration of modern neural networks. [arXiv:1706.04599](https://arxiv.org/abs/1706.04599).
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the experiment with two hidden layers of 256 units.
