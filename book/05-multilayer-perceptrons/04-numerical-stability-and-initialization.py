@@ -347,7 +347,7 @@ torch.testing.assert_close(torch.cat([w.grad for w in weights]), g)
 # Then all hidden units compute the same value and receive the same gradient, so both kinds of weights are still equal after the step.
 # By induction they stay equal, and the layer of $h$ units is worth one.
 #
-# Equal incoming weights alone are not enough, as is often said: the gradient of unit $j$ is $\sum_kW^{(2)}_{kj}\frac{\partial L}{\partial o_k}$ times its slope, so units with equal incoming but different outgoing weights receive different gradients and separate in the first step.
+# It is often said that equal incoming weights suffice for the trap, but the gradient of unit $j$ is $\sum_kW^{(2)}_{kj}\frac{\partial L}{\partial o_k}$ times its slope, so units with equal incoming but different outgoing weights receive different gradients and separate in the first step.
 #
 # We test both with 8 inputs, 6 hidden units and 3 classes.
 
