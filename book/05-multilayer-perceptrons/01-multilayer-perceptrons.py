@@ -477,10 +477,14 @@ class Stack(nn.Module):
 
     def __init__(self, nets):
         super().__init__()
-        params, _ = torch.func.stack_module_state(nets)  # (nets, ...) each
+        params, buffers = torch.func.stack_module_state(nets)
+        if buffers:
+            raise ValueError(f"the networks have buffers {list(buffers)}; "
+                             "only parameters can be stacked.")
         self.names = list(params)
         self.params = nn.ParameterList(
-            nn.Parameter(p, p.requires_grad) for p in params.values())
+            nn.Parameter(p, p.requires_grad) for p in params.values()
+        )  # (nets, ...) each
         # the form of one network without numbers; in a list, since a
         # module as an attribute would be registered
         self.form = [copy.deepcopy(nets[0]).to("meta")]
@@ -539,6 +543,12 @@ for alone, stacked in zip(nets[1].parameters(), stack.params):
     close(stacked[1], alone, rtol=0, atol=1e-12)
 assert (stack.params[0][1] - start[0]).abs().max() > 0.01
 close(stack(A)[1], nets[1](A))  # the same X for all
+try:
+    Stack([nn.BatchNorm1d(3)])  # keeps statistics, Section 8.5
+except ValueError as error:
+    assert "running_mean" in str(error)
+else:
+    raise AssertionError("buffers were dropped in silence")
 
 # %%
 def train_xor(h, steps=300, lr=0.05, models=50, seed=0):

@@ -265,7 +265,7 @@ assert torch.linalg.matrix_power(A @ B, 50)[0, 0] == 4.0**50
 
 # %% [markdown]
 # In single precision the largest number is $3.4\cdot10^{38}$.
-# At the measured rate the product should exceed it near factor 156.
+# From the measured rate we predict the factor at which a product exceeds it.
 
 # %%
 def overflow_step(seed):

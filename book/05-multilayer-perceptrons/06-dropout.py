@@ -825,7 +825,7 @@ axes[0].get_legend().remove()
 d2l.describe(axes, """Loss against the epoch for four dropout probabilities.
     On the training images it falls everywhere, the slower the larger p. On
     new images it falls and then rises steeply for p = 0, later and less for
-    0.2, hardly for 0.5, and falls to the end for 0.8.""")
+    0.2, a little for 0.5, and falls to the end for 0.8.""")
 
 # %% [markdown]
 # **Figure 5.6.6.** Mean of all seeds, evaluated without dropout.
@@ -892,10 +892,9 @@ if measured and n == 4000 and long_epochs >= 20:
 # After equal *steps*, nothing is left of the gain with four times the data, and one could conclude that dropout is for small data sets only.
 # After equal *epochs* the gain is there again.
 # It appears when the network begins to overfit, and on more images that takes more steps.
-# In accuracy the two lie within two points of each other from epoch 20 on; Srivastava and co-authors (2014), who trained larger networks for longer, report fewer errors too.
 # So a comparison that trains the larger set for fewer epochs measures its own stopping time.
+# In accuracy the two lie within two points of each other from epoch 20 on; Srivastava and co-authors (2014), who trained larger networks for longer, report fewer errors too.
 #
-# In practice the same thing has happened on a larger scale.
 # Large language models see most of their data once or a few times, and many are pretrained without dropout (PaLM, for example: Chowdhery and co-authors, 2022); in convolutional networks batch normalization has largely taken its place; where a network goes through a limited data set many times, dropout is still common.
 
 # %% [markdown]

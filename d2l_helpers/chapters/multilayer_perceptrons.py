@@ -29,10 +29,14 @@ class Stack(nn.Module):
 
     def __init__(self, nets):
         super().__init__()
-        params, _ = torch.func.stack_module_state(nets)  # (nets, ...) each
+        params, buffers = torch.func.stack_module_state(nets)
+        if buffers:
+            raise ValueError(f"the networks have buffers {list(buffers)}; "
+                             "only parameters can be stacked.")
         self.names = list(params)
         self.params = nn.ParameterList(
-            nn.Parameter(p, p.requires_grad) for p in params.values())
+            nn.Parameter(p, p.requires_grad) for p in params.values()
+        )  # (nets, ...) each
         # the form of one network without numbers; in a list, since a
         # module as an attribute would be registered
         self.form = [copy.deepcopy(nets[0]).to("meta")]
@@ -193,7 +197,7 @@ def signal_stats(act, scheme, depth=50, width=256, batch=100, seed=0,
 class EarlyStopping:
     """Stop when a value has not fallen for `patience` epochs in a row.
 
-    Call `step` once an epoch with a value to be minimized, such as the
+    Call `step` once per epoch with a value to be minimized, such as the
     validation loss. An improvement must exceed `min_delta`. `best` and
     `best_epoch` (counted from 1) say what was best and when; a model
     given to `step` is remembered at that epoch for `restore`.
@@ -227,8 +231,8 @@ class EarlyStopping:
 def dropout_layer(X, p):
     """Set each entry of X to 0 with probability p, rescale the others.
 
-    X has any shape; the kept entries are divided by 1 - p, so that the
-    expectation of every entry stays what it is. For training only.
+    X has any shape; dividing the kept entries by 1 - p leaves the
+    expectation of every entry as it is. For training only.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"the dropout probability is {p}; "
@@ -380,7 +384,7 @@ def fold_indices(n, k, seed=None):
     """k pairs (train_idx, val_idx) that cover range(n).
 
     Contiguous parts, or random ones if there is a seed; sizes differ by
-    at most one, so that no row is left out.
+    at most one, and no row is left out.
     """
     if seed is not None:
         rng = torch.Generator().manual_seed(seed)
