@@ -350,7 +350,6 @@ d2l.describe(axes, """Left: training accuracy against epochs, one line for
 #
 # There is one visible difference between the labels.
 # True ones are learned faster, also at equal numbers of steps (Exercise 5.5-1).
-# Early stopping lives on this observation.
 
 # %% [markdown]
 # Memorization is not a privilege of deep networks.
@@ -523,7 +522,6 @@ d2l.describe(axes, """Error on new inputs and norm of the solution against
 #
 # In this task, interpolating the noise did little harm far beyond the peak.
 # Such *benign overfitting* has conditions: for the smallest norm in linear regression Bartlett and co-authors (2020) find that the inputs must have many directions of small variance, more than there are examples, in which the noise can be hidden.
-# Near the peak interpolation is harmful.
 
 # %% [markdown]
 # ### The bias of gradient descent
@@ -690,7 +688,6 @@ d2l.describe(ax, """Error against the number of examples at twenty per cent
 
 # %% [markdown]
 # **Figure 5.5.5.** Learning curves with their limits at $\eta=0.2$; mean and the range from the 10th to the 90th percentile of 30 data sets.
-# The memorizer settles at the upper limit.
 
 # %% [markdown]
 # ### The metric is the inductive bias
@@ -802,7 +799,7 @@ assert not measured or changes["SGD"][0] < changes["Adam"][0]
 # %% [markdown]
 # ## Early stopping
 #
-# Networks can fit wrong labels, but they do not do so at once: with noisy labels they tend to fit the right ones first (Rolnick and co-authors, 2017).
+# Networks can fit wrong labels, but they do not do so at once: simple patterns, which many examples share, tend to be learned first (Arpit and co-authors, 2017).
 # So instead of restricting the weights one can restrict the number of epochs.
 # This is *early stopping*: watch the error on validation data, and stop when it no longer improves.
 #
@@ -1376,7 +1373,7 @@ d2l.describe(axes, """On logarithmic axes against the width from 64 to 4096.
 # - D. Soudry et al., The implicit bias of gradient descent on separable data, 2018, [arXiv:1710.10345](https://arxiv.org/abs/1710.10345).
 # - T. M. Cover and P. E. Hart, Nearest neighbor pattern classification, 1967, [doi:10.1109/TIT.1967.1053964](https://doi.org/10.1109/TIT.1967.1053964); C. J. Stone, Consistent nonparametric regression, 1977, [doi:10.1214/aos/1176343886](https://doi.org/10.1214/aos/1176343886).
 # - A. Jacot, F. Gabriel and C. Hongler, Neural tangent kernel, 2018, [arXiv:1806.07572](https://arxiv.org/abs/1806.07572); L. Chizat, E. Oyallon and F. Bach, On lazy training in differentiable programming, 2019, [arXiv:1812.07956](https://arxiv.org/abs/1812.07956): what the tangent regime leaves out.
-# - D. Rolnick, A. Veit, S. Belongie and N. Shavit, Deep learning is robust to massive label noise, 2017, [arXiv:1705.10694](https://arxiv.org/abs/1705.10694); S. Garg et al., RATT: leveraging unlabeled data to guarantee generalization, 2021, [arXiv:2105.00303](https://arxiv.org/abs/2105.00303).
+# - D. Arpit et al., A closer look at memorization in deep networks, 2017, [arXiv:1706.05394](https://arxiv.org/abs/1706.05394); D. Rolnick, A. Veit, S. Belongie and N. Shavit, Deep learning is robust to massive label noise, 2017, [arXiv:1705.10694](https://arxiv.org/abs/1705.10694); S. Garg et al., RATT: leveraging unlabeled data to guarantee generalization, 2021, [arXiv:2105.00303](https://arxiv.org/abs/2105.00303).
 # - L. Prechelt, Early stopping, but when?, 1998, [doi:10.1007/3-540-49430-8_3](https://doi.org/10.1007/3-540-49430-8_3); A. Ali, J. Z. Kolter and R. J. Tibshirani, A continuous-time view of early stopping for least squares, 2019, [arXiv:1810.10082](https://arxiv.org/abs/1810.10082): stopping and ridge.
 # - H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, 2017, [arXiv:1708.07747](https://arxiv.org/abs/1708.07747).
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the order of topics.

@@ -1044,7 +1044,6 @@ if real:
 # %% [markdown]
 # The mean of several networks is better than one of them: the parts of their errors that come from the random start average out.
 # The mean of networks and ridge regression is better than both, since they err on different houses.
-# Unlike ridge regression, the network gains little from the logarithms of the areas.
 
 # %% [markdown]
 # ## Who wins
@@ -1237,7 +1236,6 @@ assert not real or outer.mean().abs() < min(outer.std().item(), 0.002)
 # The numbers $\hat y_k$ are the predictions of the $K$ models for one house.
 # Predictions of 100 000 and 225 000 dollars give 150 000.
 # For the blend, $K=15$: five folds of three kinds of model.
-# The file has two columns, `Id` and `SalePrice`, and a row for each test house.
 
 # %%
 def make_submission(models, test, path):
