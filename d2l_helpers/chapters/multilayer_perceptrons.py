@@ -3,6 +3,7 @@
 Generated from book/05-multilayer-perceptrons/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
+import copy
 import d2l_helpers as d2l
 import math
 import numpy as np
@@ -14,6 +15,58 @@ from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.chapters.linear_regression import kfold_indices
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
+
+
+# 5.1 Multilayer perceptrons
+class Stack(nn.Module):
+    """Networks of one architecture, evaluated together in one call.
+
+    `X` of shape (n, ...) goes to every network; with `each=True`, network
+    i gets X[i] of an X with shape (nets, n, ...). Returns (nets, n, ...).
+    The networks themselves stay as they are: their parameters are copied.
+    Dropout draws its own mask for each of them.
+    """
+
+    def __init__(self, nets):
+        super().__init__()
+        params, buffers = torch.func.stack_module_state(nets)
+        if buffers:
+            raise ValueError(f"the networks have buffers {list(buffers)}; "
+                             "only parameters can be stacked.")
+        self.names = list(params)
+        self.params = nn.ParameterList(
+            nn.Parameter(p, p.requires_grad) for p in params.values()
+        )  # (nets, ...) each
+        # the form of one network without numbers; in a list, since a
+        # module as an attribute would be registered
+        self.form = [copy.deepcopy(nets[0]).to("meta")]
+
+    def forward(self, X, each=False):
+        net = self.form[0].train(self.training)
+
+        def call(params, X):  # of one network
+            return torch.func.functional_call(net, params, X)
+
+        return torch.vmap(call, in_dims=(0, 0 if each else None),
+                          randomness="different")(
+            dict(zip(self.names, self.params)), X)
+
+
+# 5.1 Multilayer perceptrons
+def train_stack(stack, X, y, batches, loss, optim):
+    """One step of every network per batch; the last losses (nets,).
+
+    A batch holds row numbers of X and y: (b,) for all networks, or
+    (nets, b), for each its own. `loss(y_hat, y)` is that of one network.
+    """
+    for rows in batches:
+        each = rows.dim() == 2
+        losses = torch.vmap(loss, in_dims=(0, 0 if each else None))(
+            stack(X[rows], each), y[rows])  # (nets,)
+        optim.zero_grad()
+        losses.sum().backward()
+        optim.step()
+    return losses.detach()
 
 
 # 5.2 Implementation of multilayer perceptrons
@@ -144,7 +197,7 @@ def signal_stats(act, scheme, depth=50, width=256, batch=100, seed=0,
 class EarlyStopping:
     """Stop when a value has not fallen for `patience` epochs in a row.
 
-    Call `step` once an epoch with a value to be minimized, such as the
+    Call `step` once per epoch with a value to be minimized, such as the
     validation loss. An improvement must exceed `min_delta`. `best` and
     `best_epoch` (counted from 1) say what was best and when; a model
     given to `step` is remembered at that epoch for `restore`.
@@ -178,8 +231,8 @@ class EarlyStopping:
 def dropout_layer(X, p):
     """Set each entry of X to 0 with probability p, rescale the others.
 
-    X has any shape; the kept entries are divided by 1 - p, so that the
-    expectation of every entry stays what it is. For training only.
+    X has any shape; dividing the kept entries by 1 - p leaves the
+    expectation of every entry as it is. For training only.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"the dropout probability is {p}; "
@@ -331,7 +384,7 @@ def fold_indices(n, k, seed=None):
     """k pairs (train_idx, val_idx) that cover range(n).
 
     Contiguous parts, or random ones if there is a seed; sizes differ by
-    at most one, so that no row is left out.
+    at most one, and no row is left out.
     """
     if seed is not None:
         rng = torch.Generator().manual_seed(seed)
