@@ -605,7 +605,7 @@ def cross_validate(fit, score, X, y, k, generator=None):
     """Validation scores of k-fold cross-validation, shape (k, ...).
 
     `fit(X, y)` returns a model, and `score(model, X, y)` a number or a
-    tensor. Everything that is estimated from data belongs into `fit`,
+    tensor. Everything that is estimated from data belongs in `fit`,
     preprocessing included. The mean over dimension 0 is the estimate.
     """
     folds = kfold_indices(len(X), k, generator)
