@@ -31,11 +31,12 @@
 # - split a training program into data, model and loop, and say which class owns which decision;
 # - add a method to a class that already has instances;
 # - read the source of the `Trainer` and say what it calls, and in which order;
-# - recognize six mistakes of Python and PyTorch that training code invites.
+# - recognize six mistakes of Python and PyTorch that are common in training code.
 #
 # **Cost**: a few seconds on a CPU, no download, no use of a GPU.
 
 # %%
+import copy
 import csv
 import inspect
 import io
@@ -57,7 +58,7 @@ d2l.use_style()
 # ## Why classes
 #
 # Suppose that a project has 3 data sets, 4 models and 2 ways of training.
-# Written as scripts these are $3 \cdot 4 \cdot 2 = 24$ programs, which share most of their lines, and a mistake found in one has to be mended in all.
+# Written as scripts these are $3 \cdot 4 \cdot 2 = 24$ programs, which share most of their lines, and a mistake found in one has to be corrected in all.
 # Written as parts that fit together they are $3 + 4 + 2 = 9$ classes.
 #
 # The parts fit together if each keeps to its own questions:
@@ -79,9 +80,9 @@ d2l.use_style()
 # ## Methods that are added later
 #
 # A class in a notebook has a practical problem: its definition must stand in one cell, and a cell of two hundred lines explains nothing.
-# This book therefore defines a class with its first methods and adds the others when their time has come, sometimes a section later.
+# This book therefore defines a class with its first methods and adds the others where they are explained, sometimes a section later.
 # Python allows it, because a method is an attribute of the class, and instances look their methods up at the moment of the call.
-# A *decorator* is a function that receives the function defined below it and returns what the name shall refer to:
+# A *decorator* is a function that receives the function defined below it and returns what the name will refer to:
 
 # %% tags=["export"]
 def add_to_class(cls):
@@ -122,7 +123,7 @@ assert Robot.greet is greet
 # %% [markdown]
 # The line `return function` is easy to forget, and nothing complains.
 # But the name below a decorator is bound to what the decorator returns.
-# Without the line that is `None`, and whatever the name meant before is erased:
+# Without the line that is `None`, and what the name meant before is lost:
 
 # %%
 def forgetful(cls):
@@ -206,230 +207,10 @@ print(remember(2), remember_safely(2))
 assert remember(3) == [1, 2, 3] and remember_safely(3) == [3]
 
 # %% [markdown]
-# ## Curves that grow during training
-#
-# While a model trains we want to see its loss.
-# The loss of a minibatch is a noisy number, because each minibatch is a random draw.
-# A `ProgressBoard` therefore smooths: it averages $m$ consecutive points into one.
-# From the raw values $y_0, y_1, \dots$ of a curve it draws
-#
-# $$
-# \bar y_j = \frac{1}{m} \sum_{i=0}^{m-1} y_{jm+i}, \qquad j = 0, 1, \dots \tag{3.2.1}
-# $$
-#
-# Here $y_i$ is the $i$-th raw value, a number; $m \ge 1$ is the number of points that are averaged, `every_n` in the code; $\bar y_j$ is the $j$-th value drawn.
-# The abscissae are averaged in the same way.
-# If the raw values have independent noise of standard deviation $\sigma$, then $\bar y_j$ has noise $\sigma/\sqrt m$: with $m = 100$ it is ten times smaller.
-#
-# Drawing is slow: a picture takes far longer than a training step of a small model.
-# So `draw` only stores a point.
-# In a live notebook the picture is renewed at most once a second; where no one is watching it is drawn once, at the end.
-
-# %% tags=["export"]
-class ProgressBoard(HyperParameters):
-    """Curves that grow while a model trains.
-
-    `draw` collects points; `data` maps each label to its list of points
-    `(x, y)`. A live notebook redraws at most once a second. With the
-    environment variable D2L_HEADLESS=1, and in a script, only `show`
-    draws, once. With `display=False` nothing is ever drawn.
-    """
-
-    def __init__(self, xlabel=None, ylabel=None, xlim=None, ylim=None,
-                 xscale="linear", yscale="linear",
-                 ls=("-", "--", "-.", ":"),
-                 colors=("C0", "C1", "C2", "C3"), fig=None, axes=None,
-                 figsize=(3.5, 2.5), display=True):
-        self.save_hyperparameters()
-        self.lines = {}
-        self.clear()
-
-    def clear(self):
-        """Forget all points; the next picture is a new one."""
-        if self.hparams["fig"] or self.hparams["axes"]:
-            for line in self.lines.values():
-                line.remove()
-        else:
-            self.fig = self.axes = None
-        self.raw, self.data, self.lines = {}, {}, {}
-        self.handle, self.last_drawn = None, time.monotonic()
-
-    def draw(self, x, y, label, every_n=1):
-        """Add a point; every `every_n` points are averaged into one."""
-        waiting = self.raw.setdefault(label, [])
-        waiting.append((_value(x), _value(y)))
-        if len(waiting) < every_n:
-            return
-        xs, ys = zip(*waiting)
-        waiting.clear()
-        self.data.setdefault(label, []).append((_mean(xs), _mean(ys)))
-        if self.is_live() and time.monotonic() - self.last_drawn > 1:
-            self.render()
-
-# %% [markdown]
-# Two details matter for speed and memory.
-# A loss is a tensor that holds on to the graph which computed it; `_value` detaches it, so that the graph can be freed.
-# And a tensor on a GPU is fetched only when its group is complete: `_mean` computes the mean of the group first, and `.item()` then waits for the device once in $m$ steps rather than at each.
-
-# %% tags=["export"]
-def _value(number):
-    """A number, or a scalar tensor without its graph."""
-    return number.detach() if isinstance(number, torch.Tensor) else number
-
-def _mean(values):
-    """Mean of numbers or of scalar tensors, as a float."""
-    if isinstance(values[0], torch.Tensor):
-        return torch.stack(values).cpu().double().mean().item()
-    return float(sum(values) / len(values))
-
-# %% [markdown]
-# Whether someone is watching is a question of where the code runs: in a Jupyter kernel, and not by a program that executes the book.
-
-# %% tags=["export"]
-@add_to_class(ProgressBoard)
-def is_live(self):
-    """Whether pictures shall appear while points arrive."""
-    return (self.display and _in_notebook()
-            and os.environ.get("D2L_HEADLESS") != "1")
-
-def _in_notebook():
-    """True in a Jupyter kernel, False in a script or a terminal."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return getattr(shell, "kernel", None) is not None
-
-# %%
-# check 3.2-C4: groups of two are averaged; 0 behaves like 1
-board = ProgressBoard(display=False)
-for i in range(10):
-    board.draw(i, i, "pairs", every_n=2)
-    board.draw(i, torch.tensor(i), "single", every_n=0)
-assert board.data["pairs"] == [(k, k) for k in (0.5, 2.5, 4.5, 6.5, 8.5)]
-assert board.data["single"] == [(i, i) for i in range(10)]
-
-# %% [markdown]
-# The value 0 is not far-fetched.
-# Two points per epoch mean `every_n = num_batches // 2`, and an epoch of a single batch makes that 0.
-# A board that waits until it has *exactly* `every_n` points then waits for ever: the first point already makes one.
-# That is why `draw` asks whether there are *fewer*, so that an interval of 0 means 1.
-#
-# The rest is the picture itself.
-# `render` brings the figure up to date and displays it.
-# In a script there is nothing to display it in; there, `board.fig` holds the finished figure, and `board.fig.savefig("curves.png")` stores it.
-# `update_lines` creates a line for each new label once; later it only hands the line its new points with `set_data`, so that the 300th picture takes no more work than the 10th.
-# The object `handle` that Jupyter returned for the first picture lets us replace it in place.
-
-# %% tags=["export"]
-@add_to_class(ProgressBoard)
-def render(self, alt=None):
-    """Bring the figure up to date and, in a notebook, display it."""
-    if self.axes is None:
-        if self.fig is None:
-            self.fig = plt.figure(figsize=self.figsize)
-            plt.close(self.fig)  # pyplot need not remember it
-        self.axes = self.fig.add_subplot()
-    self.fig = self.axes.figure
-    self.update_lines()
-    d2l.describe(self.fig, alt or self.summary())
-    if _in_notebook():
-        plt.close(self.fig)  # or it appears again below the cell
-        if self.handle is None:
-            show = sys.modules["IPython.display"].display
-            self.handle = show(self.fig, display_id=True)
-        else:
-            self.handle.update(self.fig)
-    self.last_drawn = time.monotonic()
-
-# %% tags=["export"]
-@add_to_class(ProgressBoard)
-def update_lines(self):
-    """Hand each line its points; create those that are new."""
-    ax = self.axes
-    for label, points in self.data.items():
-        if label not in self.lines:
-            i = len(self.lines)
-            self.lines[label], = ax.plot(
-                [], [], ls=self.ls[i % len(self.ls)], label=label,
-                color=self.colors[i % len(self.colors)])
-            ax.legend()
-        line = self.lines[label]
-        line.set_data(*zip(*points))
-        line.set_marker("o" if len(points) == 1 else "")
-    ax.set(xlabel=self.xlabel, ylabel=self.ylabel,
-           xscale=self.xscale, yscale=self.yscale)
-    ax.relim()
-    ax.autoscale_view()
-    if self.xlim is not None:
-        ax.set_xlim(self.xlim)
-    if self.ylim is not None:
-        ax.set_ylim(self.ylim)
-
-# %% [markdown]
-# A picture needs words for readers who cannot see it.
-# `summary` writes them from the points, unless `show` is given better ones.
-
-# %% tags=["export"]
-@add_to_class(ProgressBoard)
-def summary(self):
-    """Alternative text: each curve with its first and last value."""
-    curves = [f"{label} goes from {points[0][1]:.3g} at {points[0][0]:.3g}"
-              f" to {points[-1][1]:.3g} at {points[-1][0]:.3g}"
-              for label, points in self.data.items()]
-    return f"Curves over {self.xlabel or 'x'}: {'; '.join(curves)}."
-
-@add_to_class(ProgressBoard)
-def show(self, alt=None):
-    """Draw the final state, with an alternative text for the image."""
-    if self.display and self.data:
-        self.render(alt)
-        self.handle = None  # whatever is drawn next is a new picture
-
-# %% [markdown]
-# We try it with a sine and a cosine that carry the same amount of noise, the first averaged over 2 points, the second over 10.
-
-# %%
-generator = torch.Generator().manual_seed(0)
-xs = [0.1 * i for i in range(200)]
-noise = 0.3 * torch.randn(2, len(xs), generator=generator)
-
-board = ProgressBoard(xlabel="x", ylabel="value", figsize=(5.0, 2.8))
-for i, x in enumerate(xs):
-    board.draw(x, math.sin(x) + noise[0, i].item(), "sin", every_n=2)
-    board.draw(x, math.cos(x) + noise[1, i].item(), "cos", every_n=10)
-board.show("A noisy sine curve, jagged because only 2 points are averaged, "
-           "and a cosine curve, much smoother because 10 points are "
-           "averaged, with visible corners.")
-
-# %% [markdown]
-# **Figure 3.2.2.** The same noise under different smoothing: averaging 2 points leaves a jagged line, averaging 10 a smooth one with fewer points.
-
-# %% [markdown]
-# Smoothing is not free: the average over a stretch of a curve cuts its peaks.
-# For a cosine sampled at distance $\delta$ the loss of height is known exactly.
-# The mean of $m$ neighbouring values, at the centre $\bar x$ of their abscissae, is
-#
-# $$
-# \frac1m \sum_{i=0}^{m-1} \cos(x_0 + i\delta) = \frac{\sin(m\delta/2)}{m \sin(\delta/2)}\, \cos \bar x \tag{3.2.2}
-# $$
-#
-# where $x_0$ is the first abscissa, $\bar x = x_0 + (m-1)\delta/2$, and all quantities are numbers.
-# For $m = 10$ and $\delta = 0.1$ the factor is $\sin 0.5 / (10 \sin 0.05) = 0.959$: four per cent of the height is gone, while the noise fell to less than a third.
-# A board without noise confirms it:
-
-# %%
-board = ProgressBoard(display=False)
-for x in xs:
-    board.draw(x, math.cos(x), "cos", every_n=10)
-factor = math.sin(0.5) / (10 * math.sin(0.05))
-assert all(abs(y - factor * math.cos(x)) < 1e-12
-           for x, y in board.data["cos"])
-print(f"height that is left: {factor:.3f}")
-
-# %% [markdown]
 # ## Module: a model with its loss
 #
 # `Module` is a subclass of `nn.Module`, PyTorch's class for everything that has parameters.
-# From there come `parameters()`, `to(device)`, `state_dict()`, and the switch between training and evaluation.
+# It brings `parameters()`, `to(device)`, `state_dict()`, and the switch between training and evaluation.
 # We add what the loop needs to know: the loss, what happens with a training batch and with a validation batch, and the optimizer.
 # A batch is a tuple whose last entry holds the labels; everything before it goes into the model.
 
@@ -471,7 +252,7 @@ class Module(nn.Module, HyperParameters):
 
 # %% [markdown]
 # The steps report their loss through `plot`.
-# It sends each value to two places: to the board, which smooths it for the eye, and to the trainer, which keeps exact means for the record.
+# It sends each value to two places: to the *board*, which draws smoothed curves while the model trains (its source follows the trainer's), and to the trainer, which keeps means for the record.
 # The horizontal axis counts epochs; a training batch lies at a fraction of one.
 
 # %% tags=["export"]
@@ -495,7 +276,7 @@ def plot(self, key, value, train):
 
 # %% [markdown]
 # The steps call the model itself, `self(X)`, and not `self.forward(X)`.
-# Both compute the same numbers, but the call of the object also runs the *hooks*: functions that someone attached in order to watch a layer, without changing its code.
+# Both compute the same numbers, but the call of the object also runs the *hooks*: functions attached to watch a layer without changing its code.
 
 # %%
 calls = []
@@ -512,7 +293,7 @@ assert calls == [(5, 1)]
 # %% [markdown]
 # `nn.Module` keeps a register of its submodules, and that register is created by its constructor.
 # So `super().__init__()` must run before the first layer is stored.
-# Here PyTorch is helpful and refuses the wrong order:
+# PyTorch rejects the wrong order:
 
 # %%
 # check 3.2-C8: a submodule cannot be stored before super().__init__()
@@ -607,7 +388,7 @@ class Trainer(HyperParameters):
 # ![Sequence diagram. You call fit on the Trainer. The Trainer asks DataModule for both loaders, sets itself as the trainer of Module and moves it to the device, and asks Module for the optimizer. Then, for each epoch, fit_epoch runs training steps and validation steps of Module, which report their losses back by record, and close_epoch appends the means to the history. At the end the board is shown.](img/fit-sequence.svg)
 
 # %% [markdown]
-# **Figure 3.2.3.** What `fit` calls, from top to bottom.
+# **Figure 3.2.2.** What `fit` calls, from top to bottom.
 # Only the part in the inner frame, `fit_epoch`, is missing in this section.
 
 # %% [markdown]
@@ -619,13 +400,16 @@ class Trainer(HyperParameters):
 # The mean over all examples is
 #
 # $$
-# \bar\ell = \frac{\sum_k n_k \ell_k}{\sum_k n_k} \tag{3.2.3}
+# \bar\ell = \frac{\sum_k n_k \ell_k}{\sum_k n_k} \tag{3.2.1}
 # $$
 #
 # where $\ell_k$ is the mean loss of batch $k$ and $n_k$ the number of its examples, both numbers.
 # Two batches with 3 examples and 1 example and the mean losses 2 and 6 have $\bar\ell = (3 \cdot 2 + 1 \cdot 6)/4 = 3$, while the mean of the means is 4.
 # The loop stores $n_k$ in `num_examples` before each step.
-# The sums stay tensors, so that a step on a GPU need not wait for them; they become floats once an epoch.
+# The sums stay tensors, and a step on a GPU need not wait for them; they become floats once per epoch.
+#
+# For the training loss, one caution: its batches are measured while the parameters move, so its mean over an epoch belongs to no single state of the model.
+# The validation loss is measured at the end of the epoch, and early in training it can be far lower ([Section 3.4](04-linear-regression-scratch.ipynb)).
 
 # %% tags=["export"]
 @add_to_class(Trainer)
@@ -651,6 +435,196 @@ def close_epoch(self):
     self.sums, self.counts = {}, {}
 
 # %% [markdown]
+# ## Curves that grow during training
+#
+# The board is a convenience of notebooks and no part of the loop; readers in a hurry can skip its folded source.
+# The loss of a minibatch is a noisy number, because each minibatch is a random draw.
+# A `ProgressBoard` therefore averages $m$ consecutive points into one.
+# From the raw values $y_0, y_1, \dots$ of a curve it draws
+#
+# $$
+# \bar y_j = \frac{1}{m} \sum_{i=0}^{m-1} y_{jm+i}, \qquad j = 0, 1, \dots \tag{3.2.2}
+# $$
+#
+# Here $y_i$ is the $i$-th raw value, a number; $m \ge 1$ is the number of points that are averaged, `every_n` in the code; $\bar y_j$ is the $j$-th value drawn.
+# The abscissae are averaged in the same way.
+# If the raw values have independent noise of standard deviation $\sigma$, then $\bar y_j$ has noise $\sigma/\sqrt m$: with $m = 100$ it is ten times smaller.
+#
+# Drawing takes far longer than a training step of a small model, so `draw` only stores a point.
+# In a live notebook the picture is renewed at most once a second; where no one is watching it is drawn once, at the end.
+
+# %% tags=["export", "hide-input"]
+class ProgressBoard(HyperParameters):
+    """Curves that grow while a model trains.
+
+    `draw` collects points; `data` maps each label to its list of points
+    `(x, y)`. A live notebook redraws at most once a second. With the
+    environment variable D2L_HEADLESS=1, and in a script, only `show`
+    draws, once. With `display=False` nothing is ever drawn.
+    """
+
+    def __init__(self, xlabel=None, ylabel=None, xlim=None, ylim=None,
+                 xscale="linear", yscale="linear",
+                 ls=("-", "--", "-.", ":"),
+                 colors=("C0", "C1", "C2", "C3"), fig=None, axes=None,
+                 figsize=(3.5, 2.5), display=True):
+        self.save_hyperparameters()
+        self.lines = {}
+        self.clear()
+
+    def clear(self):
+        """Forget all points; the next picture is a new one."""
+        if self.hparams["fig"] or self.hparams["axes"]:
+            for line in self.lines.values():
+                line.remove()
+        else:
+            self.fig = self.axes = None
+        self.raw, self.data, self.lines = {}, {}, {}
+        self.handle, self.last_drawn = None, time.monotonic()
+
+    def draw(self, x, y, label, every_n=1):
+        """Add a point; every `every_n` points are averaged into one."""
+        waiting = self.raw.setdefault(label, [])
+        waiting.append((_value(x), _value(y)))
+        if len(waiting) < every_n:
+            return
+        xs, ys = zip(*waiting)
+        waiting.clear()
+        self.data.setdefault(label, []).append((_mean(xs), _mean(ys)))
+        if self.is_live() and time.monotonic() - self.last_drawn > 1:
+            self.render()
+
+# %% [markdown]
+# Two details matter for speed and memory.
+# A loss is a tensor that holds on to the graph that computed it; `_value` detaches it, and the graph can be freed.
+# And a tensor on a GPU is fetched only when its group is complete: `_mean` computes the mean of the group first, and `.item()` then waits for the device once in $m$ steps rather than at each.
+
+# %% tags=["export", "hide-input"]
+def _value(number):
+    """A number, or a scalar tensor without its graph."""
+    return number.detach() if isinstance(number, torch.Tensor) else number
+
+def _mean(values):
+    """Mean of numbers or of scalar tensors, as a float."""
+    if isinstance(values[0], torch.Tensor):
+        return torch.stack(values).cpu().double().mean().item()
+    return float(sum(values) / len(values))
+
+# %% [markdown]
+# %% tags=["export", "hide-input"]
+@add_to_class(ProgressBoard)
+def is_live(self):
+    """Whether pictures appear while points arrive."""
+    return (self.display and _in_notebook()
+            and os.environ.get("D2L_HEADLESS") != "1")
+
+def _in_notebook():
+    """True in a Jupyter kernel, False in a script or a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
+
+# %%
+# check 3.2-C4: groups of two are averaged; 0 behaves like 1
+board = ProgressBoard(display=False)
+for i in range(10):
+    board.draw(i, i, "pairs", every_n=2)
+    board.draw(i, torch.tensor(i), "single", every_n=0)
+assert board.data["pairs"] == [(k, k) for k in (0.5, 2.5, 4.5, 6.5, 8.5)]
+assert board.data["single"] == [(i, i) for i in range(10)]
+
+# %% [markdown]
+# The value 0 is not far-fetched.
+# Two points per epoch mean `every_n = num_batches // 2`, and an epoch of a single batch makes that 0.
+# A board that waits until it has *exactly* `every_n` points then waits forever.
+# That is why `draw` asks whether there are *fewer*: an interval of 0 means 1.
+#
+# The rest is the picture itself, with an alternative text for readers who cannot see it.
+# In a script, `board.fig` holds the finished figure, and `board.fig.savefig("curves.png")` stores it.
+
+# %% tags=["export", "hide-input"]
+@add_to_class(ProgressBoard)
+def render(self, alt=None):
+    """Bring the figure up to date and, in a notebook, display it."""
+    if self.axes is None:
+        if self.fig is None:
+            self.fig = plt.figure(figsize=self.figsize)
+            plt.close(self.fig)  # pyplot need not remember it
+        self.axes = self.fig.add_subplot()
+    self.fig = self.axes.figure
+    self.update_lines()
+    d2l.describe(self.fig, alt or self.summary())
+    if _in_notebook():
+        plt.close(self.fig)  # or it appears again below the cell
+        if self.handle is None:
+            show = sys.modules["IPython.display"].display
+            self.handle = show(self.fig, display_id=True)
+        else:
+            self.handle.update(self.fig)
+    self.last_drawn = time.monotonic()
+
+# %% tags=["export", "hide-input"]
+@add_to_class(ProgressBoard)
+def update_lines(self):
+    """Hand each line its points; create those that are new."""
+    ax = self.axes
+    for label, points in self.data.items():
+        if label not in self.lines:
+            i = len(self.lines)
+            self.lines[label], = ax.plot(
+                [], [], ls=self.ls[i % len(self.ls)], label=label,
+                color=self.colors[i % len(self.colors)])
+            ax.legend()
+        line = self.lines[label]
+        line.set_data(*zip(*points))
+        line.set_marker("o" if len(points) == 1 else "")
+    ax.set(xlabel=self.xlabel, ylabel=self.ylabel,
+           xscale=self.xscale, yscale=self.yscale)
+    ax.relim()
+    ax.autoscale_view()
+    if self.xlim is not None:
+        ax.set_xlim(self.xlim)
+    if self.ylim is not None:
+        ax.set_ylim(self.ylim)
+
+# %% tags=["export", "hide-input"]
+@add_to_class(ProgressBoard)
+def summary(self):
+    """Alternative text: each curve with its first and last value."""
+    curves = [f"{label} goes from {points[0][1]:.3g} at {points[0][0]:.3g}"
+              f" to {points[-1][1]:.3g} at {points[-1][0]:.3g}"
+              for label, points in self.data.items()]
+    return f"Curves over {self.xlabel or 'x'}: {'; '.join(curves)}."
+
+@add_to_class(ProgressBoard)
+def show(self, alt=None):
+    """Draw the final state, with an alternative text for the image."""
+    if self.display and self.data:
+        self.render(alt)
+        self.handle = None  # whatever is drawn next is a new picture
+
+# %% [markdown]
+# We try it with a sine and a cosine that carry the same amount of noise, the first averaged over 2 points, the second over 10.
+
+# %%
+generator = torch.Generator().manual_seed(0)
+xs = [0.1 * i for i in range(200)]
+noise = 0.3 * torch.randn(2, len(xs), generator=generator)
+
+board = ProgressBoard(xlabel="x", ylabel="value", figsize=(5.0, 2.8))
+for i, x in enumerate(xs):
+    board.draw(x, math.sin(x) + noise[0, i].item(), "sin", every_n=2)
+    board.draw(x, math.cos(x) + noise[1, i].item(), "cos", every_n=10)
+board.show("A noisy sine curve, jagged because only 2 points are averaged, "
+           "and a cosine curve, much smoother because 10 points are "
+           "averaged, with visible corners.")
+
+# %% [markdown]
+# **Figure 3.2.3.** The same noise under different smoothing: averaging 2 points leaves a jagged line, averaging 10 a smooth one with fewer points, at the price of cut peaks (Exercise 3.2-5).
+
+# %% [markdown]
+# ## What the classes refuse
+#
 # All methods that wait for a subclass raise `NotImplementedError`, and each says what to define:
 
 # %%
@@ -673,7 +647,7 @@ assert isinstance(Module(), nn.Module)
 
 # %% [markdown]
 # Python also has a constant `NotImplemented`, which operators such as `__eq__` *return* in order to let the other operand try.
-# It is no exception, and raising it gives an error that speaks of something else:
+# It is not an exception, and raising it gives an unrelated error:
 
 # %%
 # check 3.2-C6: NotImplemented is not an exception
@@ -687,7 +661,7 @@ assert type(error) is TypeError
 # %% [markdown]
 # ## A rehearsal
 #
-# Before anything learns, we can rehearse the play with stand-ins: data that are a list of batches, a model whose loss is a script, and a `fit_epoch` that walks through the batches without changing a parameter.
+# Before anything learns, we can rehearse with stand-ins: data that are a list of batches, a model whose loss is a script, and a `fit_epoch` that walks through the batches without changing a parameter.
 # The scripted loss of a batch is the mean of its labels, halved in each epoch.
 
 # %%
@@ -732,7 +706,7 @@ trainer.fit(model, StubData())
 # Both are scripted to halve in each epoch; the second point of an epoch is the higher one because its two batches include the small one with the large labels.
 
 # %% [markdown]
-# The history holds (3.2.3) for each epoch: $(9 \cdot 2 + 1 \cdot 6)/10 = 2.4$ for training and 3 for validation, then halves of them.
+# The history holds (3.2.1) for each epoch: $(9 \cdot 2 + 1 \cdot 6)/10 = 2.4$ for training and 3 for validation, then halves of them.
 # The board has averaged the two validation batches without weights and shows 4: its curves are for the eye, `history` is the value to rely on.
 
 # %%
@@ -767,8 +741,8 @@ assert len(trainer.history["val_loss"]) == trainer.max_epochs == 3
 assert model.board.data["val_loss"] == [(1, 4), (2, 2), (3, 1)]
 
 # %% [markdown]
-# One warning about saving.
-# After `fit` the model refers to its trainer, the trainer to the loaders and the optimizer, and the board to a figure.
+# A warning about saving:
+# after `fit` the model refers to its trainer, the trainer to the loaders and the optimizer, and the board to a figure.
 # Pickling the model drags all of them along, and fails as soon as one of them cannot be pickled.
 # A trained model is saved by its `state_dict`, which holds the parameters and nothing else:
 
@@ -788,7 +762,7 @@ torch.testing.assert_close(twin(X), model(X), rtol=0, atol=0)
 # ## Relation to PyTorch Lightning
 #
 # The library PyTorch Lightning organizes training by the same division of labour and partly by the same names.
-# Whoever knows the classes of this section can read its programs.
+# A reader who knows the classes of this section can read its programs.
 #
 # | here | in Lightning | main difference |
 # | --- | --- | --- |
@@ -798,7 +772,7 @@ torch.testing.assert_close(twin(X), model(X), rtol=0, atol=0)
 # | `HyperParameters` | `save_hyperparameters` | also written into checkpoints |
 # | `ProgressBoard` | loggers | write to files or servers rather than into the notebook |
 #
-# A book needs the opposite of such a library: a loop short enough to read, that hides nothing from the reader.
+# This book prefers a loop that is short enough to read.
 
 # %% [markdown]
 # ## Summary
@@ -806,7 +780,7 @@ torch.testing.assert_close(twin(X), model(X), rtol=0, atol=0)
 # - Data, model with loss, and loop change independently, so each is a class: `DataModule`, `Module`, `Trainer`.
 # - Methods are looked up when they are called; `add_to_class` uses this to extend a class cell by cell, and must return the function.
 # - `fit` fixes the order of all steps and leaves the epoch open.
-# - The board smooths for the eye, at the price of cut peaks; `history` holds exact means over the examples, which can be asserted.
+# - The board smooths for the eye, at the price of cut peaks; `history` holds means weighted by examples, which can be asserted; for the training loss they are means over moving parameters.
 # - First `super().__init__()`, then layers; no mutable defaults; `NotImplementedError`, not `NotImplemented`; intervals of at least 1; save `state_dict`, not objects.
 
 # %% [markdown]
@@ -843,7 +817,7 @@ assert forgotten.trainer is trainer and trainer.train_batch_idx == 0
 # %% [markdown]
 # ### Exercise 3.2-2
 #
-# `save_hyperparameters` reaches into the frame of its caller, which is convenient and a little indecent.
+# `save_hyperparameters` reaches into the frame of its caller, which is convenient and a little intrusive.
 # Write a variant that is handed `locals()` explicitly and uses `inspect.signature` to find out which of the values are arguments.
 # Base class and subclass may both call it.
 # Which mistake can be made with it that the frame version does not allow, and the other way round?
@@ -882,7 +856,7 @@ assert explicit.hparams == LongRecipe(d=4).hparams
 assert explicit.d == 4 and not hasattr(explicit, "helper")
 
 # %% [markdown]
-# The explicit variant stores a local variable of the base class by mistake if it happens to bear the name of an argument of the subclass; calling it in the first line excludes that.
+# The explicit variant stores a local variable of the base class by mistake if it happens to have the name of an argument of the subclass; calling it in the first line excludes that.
 # The frame version stores the wrong arguments if it is called from a helper function instead of from `__init__`, because then the helper is its caller.
 
 # %% [markdown]
@@ -890,23 +864,23 @@ assert explicit.d == 4 and not hasattr(explicit, "helper")
 #
 # *Early stopping* ends the training when the validation loss has not improved for some epochs.
 # Add it to `Trainer` with `add_to_class`: an attribute `patience`, the number of epochs without a new minimum after which `fit` stops.
-# Test it with a scripted loss, so that you know the right epoch.
+# When it stops, the model has already trained past its best epoch; make sure that it ends with the weights of that epoch.
+# Test it with a scripted loss, for which you know the right epoch.
 
 # %% [markdown]
 # #### Solution 3.2-3
 #
-# `should_stop` reads everything that it needs from the history, and `fit` gains one condition.
+# `epochs_since_best` reads what it needs from the history, and `fit` gains two conditions: at a new minimum it keeps a copy of the state, and at the end it restores it.
+# The copy must be a real one: `state_dict` returns the parameters themselves, which go on changing.
+# (A state holds registered parameters only; the plain tensors of [Section 3.4](04-linear-regression-scratch.ipynb) would not be restored.)
 # All trainers, including the subclasses above, have it from then on; without `patience` they behave as before.
 
 # %%
 @add_to_class(Trainer)
-def should_stop(self):
-    """Whether the last `patience` epochs brought no new minimum."""
-    losses = self.history.get("val_loss", [])
-    patience = getattr(self, "patience", math.inf)
-    if not losses:
-        return False
-    return len(losses) - 1 - losses.index(min(losses)) >= patience
+def epochs_since_best(self):
+    """Epochs since the lowest validation loss; 0 without one."""
+    losses = self.history.get("val_loss", [0.0])
+    return len(losses) - 1 - losses.index(min(losses))
 
 @add_to_class(Trainer)
 def fit(self, model, data):
@@ -915,16 +889,23 @@ def fit(self, model, data):
     self.optim = model.configure_optimizers()
     self.reset()
     model.board.clear()
+    patience = getattr(self, "patience", None)
     for self.epoch in range(self.max_epochs):
         self.fit_epoch()
         self.close_epoch()
-        if self.should_stop():
-            break
+        if patience is not None:
+            if self.epochs_since_best() == 0:
+                best = copy.deepcopy(model.state_dict())
+            elif self.epochs_since_best() >= patience:
+                break
+    if patience is not None:
+        model.load_state_dict(best)
     model.board.show()
 
 # %% [markdown]
 # The script below has its minimum in the fourth epoch.
-# With a patience of 2 the training must end after the sixth; the small improvement in the second half of the script is never seen.
+# With a patience of 2 the training must end after the sixth, and the better values in the second half of the script are not seen.
+# To see which weights the model ends with, its trainer writes the number of the epoch into them.
 
 # %%
 class Scripted(StubModel):
@@ -933,18 +914,25 @@ class Scripted(StubModel):
     def loss(self, y_hat, y):
         return torch.tensor(self.script[self.trainer.epoch])
 
-for patience, epochs in ((1, 3), (2, 6), (3, 8), (None, 8)):
-    trainer, model = Rehearsal(max_epochs=8), Scripted()
+class Marking(Rehearsal):
+    def fit_epoch(self):
+        nn.init.constant_(self.model.net.weight, self.epoch)
+        super().fit_epoch()
+
+for patience, epochs, best in ((1, 3, 1), (2, 6, 3), (3, 8, 7),
+                               (None, 8, 7)):
+    trainer, model = Marking(max_epochs=8), Scripted()
     model.board.display = False
     if patience is not None:
         trainer.patience = patience
     trainer.fit(model, StubData())
     assert trainer.history["val_loss"] == Scripted.script[:epochs]
+    assert model.net.weight.item() == best
 
 # %% [markdown]
 # ### Exercise 3.2-4
 #
-# On a cluster nobody looks at pictures.
+# On a cluster a log file is more useful than a picture.
 # Write a class `CSVLogger` with the interface of the board that writes each point, when it is complete, as a row `label,x,y` into a file.
 # Train with it without changing `Module` or `Trainer`.
 
@@ -980,6 +968,34 @@ points = {label: [(float(row["x"]), float(row["y"])) for row in rows
                   if row["label"] == label] for label in model.board.data}
 assert points == model.board.data
 assert len(rows) == 3 * (2 + 1)
+
+# %% [markdown]
+# ### Exercise 3.2-5
+#
+# Smoothing cuts peaks.
+# Compute which fraction of the height of a cosine, sampled at distance $\delta$, is left when $m$ neighbouring values are averaged into one.
+# Check it with a board for $m=10$ and $\delta=0.1$.
+
+# %% [markdown]
+# #### Solution 3.2-5
+#
+# The mean of $m$ neighbouring values, at the centre $\bar x$ of their abscissae, is
+#
+# $$
+# \frac1m \sum_{i=0}^{m-1} \cos(x_0 + i\delta) = \frac{\sin(m\delta/2)}{m \sin(\delta/2)}\, \cos \bar x \tag{3.2.3}
+# $$
+#
+# where $x_0$ is the first abscissa, $\bar x = x_0 + (m-1)\delta/2$, and all quantities are numbers.
+# For $m = 10$ and $\delta = 0.1$ the factor is $\sin 0.5 / (10 \sin 0.05) = 0.959$: four per cent of the height is gone, while independent noise falls to less than a third.
+
+# %%
+board = ProgressBoard(display=False)
+for x in xs:
+    board.draw(x, math.cos(x), "cos", every_n=10)
+factor = math.sin(0.5) / (10 * math.sin(0.05))
+assert all(abs(y - factor * math.cos(x)) < 1e-12
+           for x, y in board.data["cos"])
+print(f"height that is left: {factor:.3f}")
 
 # %% [markdown]
 # ## Sources

@@ -25,14 +25,13 @@
 #
 # A model is trained on examples whose labels we know, and it is wanted for examples whose labels we do not know.
 # When does success on the first say anything about the second?
-# For least squares the question has exact answers, and this section derives them, measures them, and then turns to the practical task: how to choose between models without fooling yourself.
-
-# %% [markdown]
+# For least squares the question has exact answers; this section measures them and then turns to choosing between models without fooling yourself.
+#
 # **You will**
 #
 # - separate the training error from the generalization error, and say for which of the two an average over examples is an unbiased estimate;
 # - predict by a formula how far the training error of least squares lies below the error on new data;
-# - recognize underfitting and overfitting, and see the error rise and fall again as a model grows past the point where it fits everything;
+# - recognize underfitting and overfitting, and see when the error falls again as a model grows past the point where it fits everything;
 # - choose a model by cross-validation, and measure what happens if the test set takes part in the choice or the data change their distribution.
 #
 # **Cost**: about half a minute on a CPU; nothing to download, no use for a GPU.
@@ -60,8 +59,8 @@ test_size = 2000  # examples in the test set of the polynomial experiments
 # $$y = \sin(\pi x)+\epsilon,\qquad \epsilon\sim\mathcal{N}(0,\sigma^2),\quad\sigma=0.2. \tag{3.6.1}$$
 #
 # Here $x$ and $y$ are numbers and $\epsilon$ is noise that is independent of $x$.
-# Nobody who only knows $x$ can predict $\epsilon$, so no model can have a mean squared error below the *noise floor* $\sigma^2=0.04$ on new examples.
-# In this section a loss is the squared error *without* the factor $\frac12$ of [Section 3.1](01-linear-regression.ipynb), so that errors and $\sigma^2$ can be compared directly.
+# Nobody who only knows $x$ can predict $\epsilon$, so no model has an expected squared error below the *noise floor* $\sigma^2=0.04$ on new examples.
+# In this section a loss is the squared error *without* the factor $\frac12$ of [Section 3.1](01-linear-regression.ipynb), which makes errors and $\sigma^2$ comparable.
 
 # %%
 sigma = 0.2
@@ -96,16 +95,28 @@ test_error = ((memorizer(x_test) - y_test) ** 2).mean().item()
 print(f"training error {train_error:.3f}, new examples {test_error:.3f}")
 assert train_error == 0 and abs(test_error - 0.54) < 0.08
 
+# %% tags=["hide-input"]
+_, ax = plt.subplots(figsize=(5.4, 2.6))
+wave = torch.linspace(-1, 1, 201, dtype=f64)
+ax.plot(wave, torch.sin(math.pi * wave), color="black", ls=":")
+ax.plot(wave, memorizer(wave), color="C1")
+ax.vlines(x, 0, y, color="C1", lw=1)
+ax.plot(x, y, "o", ms=4, color="C0")
+ax.set(xlabel="x", ylabel="y")
+d2l.describe(ax, """Twenty noisy points along one period of a sine. The
+    answer of the table is a horizontal line at 0 with a vertical spike to
+    each of the points.""")
+
 # %% [markdown]
+# **Figure 3.6.1.** Twenty examples (dots), the true function (dotted) and the answers of the table: right at the examples, 0 everywhere else.
+#
 # The table has training error 0 and has learned nothing: on a new input it answers 0, which costs $E[y^2]=\frac12+0.04$ on average.
-# It *memorized* the examples where we wanted it to find the *pattern* behind them.
-# The two cannot be told apart by looking at the training examples, since the table is perfect there.
+# It *memorized* the examples where we wanted it to find the *pattern* behind them, and the training examples alone do not show the difference.
 #
 # ### Two errors
 #
 # To speak about new examples we need an assumption about where they come from.
-# The usual one is that all examples, old and new, are *independent and identically distributed* (IID): each is drawn from the same distribution $P$, and none influences another.
-# Without some link between old and new nothing can be learned; IID is the strongest and most convenient link, and the rules of thumb at the end show what happens when it breaks.
+# The usual one is that all examples, old and new, are *independent and identically distributed* (IID): drawn from the same distribution $P$, and none influences another.
 #
 # Let $l(\mathbf{x},y,f(\mathbf{x}))$ be the loss of the model $f$ on one example.
 # The *training error* or *empirical risk* is the mean loss over the $n$ training examples:
@@ -113,18 +124,14 @@ assert train_error == 0 and abs(test_error - 0.54) < 0.08
 # $$R_{\mathrm{emp}}[\mathbf{X},\mathbf{y},f] = \frac1n\sum_{i=1}^n l\left(\mathbf{x}^{(i)},y^{(i)},f(\mathbf{x}^{(i)})\right). \tag{3.6.2}$$
 #
 # Here $\mathbf{X}\in\mathbb{R}^{n\times d}$ holds the features and $\mathbf{y}\in\mathbb{R}^n$ the labels.
-# It is a *statistic*: a number computed from the data that we have.
 # The *generalization error* or *risk* is the mean loss over all examples that could come:
 #
 # $$R[p,f] = E_{(\mathbf{x},y)\sim P}\left[l(\mathbf{x},y,f(\mathbf{x}))\right] = \iint l(\mathbf{x},y,f(\mathbf{x}))\,p(\mathbf{x},y)\,d\mathbf{x}\,dy, \tag{3.6.3}$$
 #
-# with $p$ the density of $P$.
-# It is an *expectation*: the limit of the mean loss over an unlimited stream of further examples of the same distribution.
+# with $p$ the density of $P$: an *expectation*, the limit of the mean loss over an unlimited stream of further examples.
 #
-# The risk is what we want to be small, and we can never compute it, because $p$ is unknown and data are finite.
-# We can only estimate it.
-# In (3.6.1) we know $p$, since we made it, so here the integral can be done.
-# For the line $f(x)=x$,
+# In practice $p$ is unknown and the risk can only be estimated.
+# In (3.6.1) we know $p$, and for the line $f(x)=x$
 #
 # $$R = \sigma^2+\frac12\int_{-1}^1\left(x-\sin\pi x\right)^2dx = \sigma^2+\frac13-\frac2\pi+\frac12. \tag{3.6.4}$$
 #
@@ -141,68 +148,35 @@ print(f"risk {risk_line:.4f}, mean of the estimates "
 assert abs(estimates.mean() - risk_line) < 4 * standard_error
 
 # %% [markdown]
-# For a *fixed* model the mean loss over a *test set* $\mathbf{X}',\mathbf{y}'$ of independent examples, the same formula (3.6.2), is an unbiased estimate of the risk.
-# Nothing but the estimation of a mean happens: one set of 20 examples may miss by a lot, but not in a preferred direction, and the scatter falls like $1/\sqrt n$.
+# For a *fixed* model the mean loss over a *test set* of independent examples, the same formula (3.6.2), is an unbiased estimate of the risk: one set of 20 examples may miss by a lot, but not in a preferred direction, and the scatter falls like $1/\sqrt n$.
 #
 # The training error has the same formula and a different meaning, because the model was chosen with these very examples.
 # A fit bends towards the noise of its own examples, and no other example has that noise.
+# We fit a cubic to each of the 2000 sets.
 
 # %%
-def fit_cubic(x, y):
-    """Least squares with 1, x, x^2, x^3; (..., n) -> (..., 4)."""
-    A = torch.stack((torch.ones_like(x), x, x**2, x**3), dim=-1)
-    return torch.linalg.lstsq(A, y[..., None]).solution[..., 0]
-
-
-def cubic(w, x):
-    """Values of cubics `w` (..., 4) at x of shape (..., n)."""
-    w = w[..., None]  # (..., 4, 1)
-    return w[..., 0, :] + x * (
-        w[..., 1, :] + x * (w[..., 2, :] + x * w[..., 3, :]))
-
-
-w = fit_cubic(x_sets, y_sets)  # (2000, 4): one cubic for each set
-train = ((cubic(w, x_sets) - y_sets) ** 2).mean(dim=1)  # (2000,)
+powers = torch.arange(4)
+A = x_sets[..., None] ** powers  # (2000, 20, 4)
+w = torch.linalg.lstsq(A, y_sets[..., None]).solution  # (2000, 4, 1)
+train = ((A @ w)[..., 0] - y_sets).square().mean(dim=1)  # (2000,)
 grid = torch.linspace(-1, 1, 401, dtype=f64)
-risk_cubic = sigma**2 + (
-    (cubic(w, grid) - torch.sin(math.pi * grid)) ** 2).mean(dim=1)
-assert (train < risk_cubic).double().mean() > 0.9
-
-# %%
-_, axes = plt.subplots(1, 2, figsize=(7, 2.8))
-axes[0].hist(estimates, bins=torch.linspace(0, 0.6, 41), color="#56B4E9")
-axes[0].axvline(risk_line, color="C1", label="risk")
-axes[0].axvline(estimates.mean(), color="black", ls=":", label="mean")
-axes[0].set(title="fixed model: error on 20 new examples", xlim=(0, 0.5))
-axes[1].hist(train, bins=torch.linspace(0, 0.12, 41), color="#56B4E9")
-axes[1].axvline(risk_cubic.mean(), color="C1", label="mean risk")
-axes[1].axvline(train.mean(), color="black", ls=":", label="mean")
-axes[1].set(title="fitted cubic: error on its own 20", xlim=(0, 0.12))
-for ax in axes:
-    ax.set(xlabel="mean squared error", ylabel="number of sets")
-    ax.legend()
-d2l.describe(axes, """Two histograms over 2000 data sets of 20 examples.
-    For a fixed model the mean of the estimates coincides with the risk.
-    For a cubic fitted to each set nearly all training errors lie below
-    the mean risk.""")
+fitted = (grid[:, None] ** powers @ w)[..., 0]  # (2000, 401)
+risk = sigma**2 + (fitted - torch.sin(math.pi * grid)).square().mean(dim=1)
+below = (train < risk).double().mean().item()
+print(f"training error below the risk in {100 * below:.0f} % of the sets; "
+      f"means {train.mean():.3f} and {risk.mean():.3f}")
+assert below > 0.9 and train.mean() < sigma**2 < risk.mean()
 
 # %% [markdown]
-# **Figure 3.6.1.** Left: for a fixed model the error on independent examples scatters around the risk.
-# Right: the training error of a fitted model is biased; here it is nearly always too small.
-
-# %% [markdown]
-# So the central question of learning theory is: *when is the training error close to the risk?*
-# Closeness alone is not the aim.
-# A model that always answers 0 has no gap at all, and it is useless.
-# We want a small risk; a small gap matters because it lets us see from the training data whether we have one.
+# The aim is a small risk and not a small gap: a model that always answers 0 has nearly no gap, and it is useless.
+# A small gap lets us see from the training data whether the risk is small.
 
 # %% [markdown]
 # ### Model complexity
 #
-# The memorizer shows what makes the training error meaningless: it would have reached 0 for *any* labels.
-# A model that can agree with every possible outcome predicts none.
-# The philosopher Karl Popper asked the same of a scientific theory: it counts for something only if an observation could have refuted it, if it is *falsifiable*.
-# Linear models do this too, once they have as many parameters as there are examples.
+# The memorizer would have reached training error 0 for *any* labels.
+# A model that can agree with every possible outcome predicts none; Karl Popper asked of a scientific theory that an observation could refute it, that it be *falsifiable*.
+# Linear models fit any labels too, once they have as many parameters as there are examples.
 
 # %%
 rng = torch.Generator().manual_seed(3)
@@ -215,12 +189,10 @@ assert miss < 1e-9
 
 # %% [markdown]
 # *Complexity* is the name for this ability to fit many different labelings, and there is no single number for it.
-# More parameters make a model more complex, and so does a larger range of values that they may take: a million weights that must all lie within $10^{-9}$ of zero cannot express much.
-# Both will return, the number at once and the range below Figure 3.6.5 and in [Section 3.7](07-weight-decay.ipynb).
+# More parameters make a model more complex, and so does a larger range of values that they may take.
 #
 # A low training error of a model that could have failed is evidence for it.
-# A low training error of a model that fits everything says nothing: the risk may be large, as for the memorizer, or small, as we shall see in Figure 3.6.5.
-# It neither certifies a low generalization error nor excludes one.
+# That of a model that fits everything neither certifies a low risk nor excludes one, as Figure 3.6.5 will show.
 
 # %% [markdown]
 # ### How much too low is the training error?
@@ -233,17 +205,12 @@ assert miss < 1e-9
 # $$E[R_{\mathrm{emp}}] = \sigma^2\left(1-\frac pn\right),\qquad E[R] = \sigma^2\left(1+\frac p{n-p-1}\right), \tag{3.6.5}$$
 #
 # the first for $p\le n$ and the second for $p<n-1$.
-# Both start at the noise floor $\sigma^2$ and move apart as $p$ grows: each coefficient lets the fit remove another share $\sigma^2/n$ from the training error, by fitting noise, and each adds at least as much to the risk.
+# Each coefficient removes another share $\sigma^2/n$ from the training error, by fitting noise, and adds at least as much to the risk.
 # With $n=50$, $p=25$ and $\sigma=1$ the training error is 0.5 and the risk $1+\frac{25}{24}\approx2.04$: the true function has risk 1, and the fit looks twice as good as that and is twice as bad.
 #
-# The first formula counts dimensions.
-# The fit projects $\mathbf{y}$ onto the $p$-dimensional space of the columns of $\mathbf{X}$, and what is left of the noise lies in the other $n-p$ dimensions; Exercise 3.6-6 turns this into a proof.
-# The second comes from the error of the coefficients.
-# From $\hat{\mathbf{w}}-\mathbf{w}=(\mathbf{X}^\top\mathbf{X})^{-1}\mathbf{X}^\top\boldsymbol\epsilon$ their covariance for given $\mathbf{X}$ is $\sigma^2(\mathbf{X}^\top\mathbf{X})^{-1}$.
-# A new $\mathbf{x}$ with independent standard normal entries turns an error of the coefficients into the squared error $\|\hat{\mathbf{w}}-\mathbf{w}\|^2$ on average, so the risk exceeds $\sigma^2$ by $\sigma^2\operatorname{tr}E[(\mathbf{X}^\top\mathbf{X})^{-1}]$.
-# For normal features that matrix is inverse Wishart distributed with mean $\mathbf{I}/(n-p-1)$, and its trace is $p/(n-p-1)$.
-# The gap between the two errors is called *optimism*.
-# It is about $2\sigma^2p/n$ for $p\ll n$ and grows without limit as $p$ approaches $n$.
+# The first formula counts dimensions: the fit projects $\mathbf{y}$ onto the $p$-dimensional space of the columns of $\mathbf{X}$, and what is left of the noise lies in the other $n-p$ dimensions.
+# The second adds the error of the coefficients; Exercise 3.6-6 derives both.
+# The gap between the two errors, called *optimism*, is about $2\sigma^2p/n$ for $p\ll n$.
 
 # %%
 def ols_errors(n, p, runs, generator):
@@ -301,32 +268,27 @@ d2l.describe(ax, """Training error and risk of least squares against the
 # Two patterns call for opposite measures.
 #
 # If both errors are high and close to each other, the model is too simple to express the pattern: it is *underfitting*.
-# The small gap $R-R_{\mathrm{emp}}$ says that more data will not help; a richer model may.
+# The small gap $R-R_{\mathrm{emp}}$ says that more data will help little; a richer model may.
+# (Some texts write the gap with the opposite sign.)
 #
 # If the training error is far below the validation error, the model is *overfitting*: part of what it learned is the noise of its examples.
-# That is not always bad.
-# A model with a large gap may still be the one with the smallest risk, and the risk is what counts.
-# (Some texts write the gap as $R_{\mathrm{emp}}-R$; with that sign it is almost always negative.)
 #
 # ### Polynomials
 #
-# A family of models with one dial for complexity are the polynomials of degree $d$,
+# Polynomials of degree $d$ are a family of models with one dial for complexity:
 #
 # $$\hat y = \sum_{i=0}^d x^iw_i. \tag{3.6.6}$$
 #
 # The input $x$ is one number, the features are its powers $1,x,\dots,x^d$, and $\mathbf{w}\in\mathbb{R}^{d+1}$ are the weights; this is linear regression with $p=d+1$ coefficients.
-# Each degree contains all lower ones, so the training error cannot rise with the degree.
-# It reaches 0 at degree $n-1$ for $n$ distinct inputs, since then there are as many coefficients as equations (Exercise 3.6-1).
+# Each degree contains all lower ones, so the training error does not rise with the degree; at degree $n-1$ it reaches 0 for $n$ distinct inputs (Exercise 3.6-1).
 #
-# Powers are bad features for a computer: on $[-1,1]$ the powers $x^{18}$ and $x^{20}$ are nearly the same column.
-# The *Legendre polynomials* $P_0,\dots,P_d$ span the same functions and are orthogonal on $[-1,1]$.
-# They follow from $P_0=1$, $P_1=x$ by the recurrence
+# On a computer, powers are ill-conditioned features: on $[-1,1]$, $x^{18}$ and $x^{20}$ are nearly the same column.
+# The *Legendre polynomials* $P_0,\dots,P_d$ span the same functions, are orthogonal on $[-1,1]$ and follow from $P_0=1$, $P_1=x$ by the recurrence
 #
 # $$(k+1)\,P_{k+1}(x) = (2k+1)\,x\,P_k(x)-k\,P_{k-1}(x), \tag{3.6.7}$$
 #
-# where $k\ge1$ is the degree and $x$ a number.
-# For example $2P_2=3x\cdot x-1$, so $P_2(x)=\frac32x^2-\frac12$.
-# All values stay in $[-1,1]$, whatever the degree.
+# where $k\ge1$ is the degree and $x$ a number; for example $2P_2=3x\cdot x-1$.
+# All values stay in $[-1,1]$.
 
 # %% tags=["export"]
 def legendre_features(x, degree):
@@ -341,7 +303,7 @@ def legendre_features(x, degree):
                         - k * columns[k - 1]) / (k + 1))
     return torch.stack(columns[:degree + 1], dim=-1)
 
-# %%
+# %% tags=["hide-input"]
 A = legendre_features(x, 9)  # (20, 10)
 torch.testing.assert_close(A[:, 2], 1.5 * x**2 - 0.5)
 torch.testing.assert_close(
@@ -359,15 +321,18 @@ assert by_legendre < 10 and by_powers > 1e6
 
 # %% [markdown]
 # Now fit.
-# `lstsq` with the driver `gelsd` works through the singular values; where the data leave coefficients undetermined, it returns the solution with the smallest norm.
+# Where the data leave coefficients undetermined, `lstsq` with the driver `gelsd` returns the solution with the smallest norm; the argument `scale` multiplies the features and will matter only there.
 # The functions take many data sets at once, one for each row.
 
 # %%
-def fit_polynomial(x, y, degree):
-    """Least squares, of minimum norm; (..., n) -> (..., degree + 1)."""
-    A = legendre_features(x, degree)  # (..., n, degree + 1)
+def fit_polynomial(x, y, degree, scale=1.0):
+    """Least squares; (..., n) -> coefficients of P_k, (..., degree + 1).
+
+    Beyond interpolation: of minimum norm for the features scale * P_k.
+    """
+    A = legendre_features(x, degree) * scale  # (..., n, degree + 1)
     solution = torch.linalg.lstsq(A, y[..., None], driver="gelsd").solution
-    return solution[..., 0]
+    return solution[..., 0] * scale
 
 
 def polynomial(w, x):
@@ -381,7 +346,7 @@ def error(w, x, y):
     return ((polynomial(w, x) - y) ** 2).mean(dim=-1)
 
 
-# %%
+# %% tags=["hide-input"]
 fine = torch.linspace(-1, 1, 1001, dtype=f64)
 _, axes = plt.subplots(1, 3, figsize=(7.2, 2.6), sharey=True)
 for ax, degree in zip(axes, (1, 3, 15)):
@@ -399,21 +364,22 @@ d2l.describe(axes, """Twenty noisy points along one period of a sine with
 # %% [markdown]
 # **Figure 3.6.3.** The same 20 examples (dots) fitted with three degrees; the dotted curve is the true function.
 # Degree 1 underfits, degree 3 is about right, degree 15 overfits: it pays for closeness to the dots by wild swings between them.
-
-# %% [markdown]
-# One data set may be lucky, so we take 40 and report medians.
-# A median is the right summary here: the errors of an overfitting model range over many powers of ten, and a mean would only show the worst of them.
+#
+# One data set may be lucky, so we take 40 and report medians: the errors of an overfitting model range over many powers of ten, and a mean would only show the worst of them.
 
 # %%
 rng = torch.Generator().manual_seed(6)
 x40, y40 = sample(40, 20, generator=rng)  # 40 data sets of 20
 degrees = [*range(31), 35, 40, 50, 70, 100, 200, 400, 700, 1000]
-train, test, norms = {}, {}, {}
+train, test, norms, test_on = {}, {}, {}, {}
 for degree in degrees:
     w = fit_polynomial(x40, y40, degree)  # (40, degree + 1)
     train[degree] = error(w, x40, y40)  # (40,)
     test[degree] = error(w, x_test, y_test)  # (40,)
     norms[degree] = w.norm(dim=-1)  # (40,)
+    orthonormal = (2 * torch.arange(degree + 1, dtype=f64) + 1).sqrt()
+    w = fit_polynomial(x40, y40, degree, orthonormal)  # for later
+    test_on[degree] = error(w, x_test, y_test)  # (40,)
 for degree in (0, 1, 2, 3, 4, 5, 9):
     print(f"degree {degree}: training {train[degree].median().item():.3f}"
           f"  test {test[degree].median().item():.2f}")
@@ -436,14 +402,11 @@ assert min(median.values()) > 0.9 * sigma**2
 
 # %% [markdown]
 # At degrees 1 and 3 both errors drop: the models become able to express the sine.
-# Degrees 2 and 4 lower the training error only.
-# Even powers cannot help with a function that satisfies $f(-x)=-f(x)$, so all that they fit is noise.
 # After degree 3 the training error goes on falling, and the test error rises.
-# At degree 19 every data set is matched, and the error on new examples is astronomical.
-# Bad luck does not explain it: in nearly every one of the 40 sets the degree that looks best in training is the worst of all from 0 to 19.
-# (Check C2 asks for less than $10^{-3}$ rather than for 0 there because the 20 equations can be so badly conditioned that 16 digits do not suffice.)
+# At degree 19 every data set is matched (up to $10^{-3}$, because the equations can be very badly conditioned), and the error on new examples is astronomical.
+# In nearly every one of the 40 sets the degree that looks best in training is the worst of all from 0 to 19.
 
-# %%
+# %% tags=["hide-input"]
 shown = [*range(14), 15, 17, 19, 20, 22, 25, 30, 50, 100, 300, 1000]
 fits = {d: fit_polynomial(x, y, d) for d in shown}
 curve = torch.tensor([[error(fits[d], x, y), error(fits[d], x_test, y_test)]
@@ -460,7 +423,7 @@ def degree_axis(ax):
     ax.minorticks_off()
 
 
-# %%
+# %% tags=["hide-input"]
 def draw(fig, degree):
     left, right = fig.subplots(1, 2)
     left.plot(wide, torch.sin(math.pi * wide), color="black", ls=":")
@@ -486,20 +449,19 @@ d2l.sliders(draw, """Left: 20 points and a polynomial fit whose degree the
 
 # %% [markdown]
 # **Figure 3.6.4.** The data set of Figure 3.6.3 with the degree on a slider; values off the scale are drawn at its edge.
-# Go to 19, and then on to 1000.
 
 # %% [markdown]
 # ### Beyond interpolation
 #
 # Classical accounts end here, with a curve like a U and the advice to stay on its left side.
-# The slider shows that the story goes on.
 # For $d\ge n$ there are infinitely many polynomials through all points, and `lstsq` picks the one with the smallest coefficients:
 #
 # $$\hat{\mathbf{w}} = \operatorname*{argmin}_{\mathbf{w}}\|\mathbf{w}\|\quad\text{subject to}\quad\mathbf{A}\mathbf{w}=\mathbf{y}. \tag{3.6.8}$$
 #
 # Here $\mathbf{A}\in\mathbb{R}^{n\times(d+1)}$ holds the Legendre features of the $n$ inputs and $\mathbf{y}\in\mathbb{R}^n$ their labels.
-# At $d=n-1$ there is exactly one solution, and it is terrible.
-# With each further feature the old solution stays available, with a zero for the new coefficient, so the smallest norm can only fall.
+# With each further feature the old solution stays available, so the smallest norm can only fall.
+# But the norm belongs to the features, and these can be scaled.
+# We compare $P_k$ with the *orthonormal* features $\sqrt{2k+1}\,P_k$, which span the same polynomials.
 
 # %%
 # check 3.6-C4: beyond interpolation the test error falls again
@@ -509,14 +471,21 @@ for degree in (200, 1000):
 assert median[3] < median[1000] < median[1]
 for low, high in zip((20, 30, 50, 100, 200), (30, 50, 100, 200, 1000)):
     assert (norms[high] <= norms[low] * (1 + 1e-6)).all()
-print(f"degree 1000: test error {median[1000]:.3f}; norm of the weights "
-      f"{norms[1000].median().item():.2f}")
+on = {degree: test_on[degree].median().item() for degree in degrees}
+for degree in (1, 3, 100, 1000):
+    print(f"degree {degree:4}: test error {median[degree]:.3g} with P_k, "
+          f"{on[degree]:.3g} with orthonormal features")
+for degree in range(18):  # no freedom, no difference
+    assert abs(on[degree] / median[degree] - 1) < 1e-3
+assert median[1] < on[100] < on[1000] and abs(on[1000] - 0.53) < 0.05
 
-# %% tags=["rtol=0.2"]
+# %% tags=["hide-input", "rtol=0.2"]
 _, axes = plt.subplots(1, 2, figsize=(7.2, 3))
-for errors, fmt, name in ((train, "o-", "training"), (test, "s--", "test")):
+for errors, fmt, name in ((train, "o-", "training"), (test, "s--", "test"),
+                          (test_on, "^-.", "test, orthonormal")):
     line = torch.stack([errors[d].median() for d in degrees])
-    axes[0].plot(degrees[:11], line[:11], fmt, ms=4, label=name)
+    if errors is not test_on:
+        axes[0].plot(degrees[:11], line[:11], fmt, ms=4, label=name)
     axes[1].plot(degrees, line.clamp(min=1e-6), fmt, ms=3, label=name)
 axes[0].set(title="up to degree 10", ylim=(0.01, 2))
 axes[0].set_yticks([0.01, 0.1, 1], labels=["0.01", "0.1", "1"])
@@ -528,41 +497,67 @@ for ax in axes:
     ax.axhline(sigma**2, color="black", ls=":", label="noise floor")
     ax.set(xlabel="degree", ylabel="mean squared error", yscale="log")
 axes[0].legend()
+axes[1].legend(loc="upper left", fontsize="small")
 d2l.describe(axes, """Median training and test error of 40 data sets
     against the degree. Left, to degree 10: the training error falls, the
     test error is smallest at degree 3. Right, to degree 1000: the test
     error climbs to a peak of many powers of ten at degree 19 and falls
-    back below 1.""")
+    back below 1, to about 0.1 with the polynomials P_k and to about 0.5
+    with orthonormal features.""")
 
 # %% [markdown]
 # **Figure 3.6.5.** Left, the classical picture: the test error has the form of a U.
-# Right, the whole picture: a peak where the model can just fit everything, and a second descent behind it.
+# Right, a peak where the model can just fit everything, and a second descent behind it, to two different levels.
 # From degree 19 on the training errors are rounding and lie below the picture.
 
 # %% [markdown]
 # This is *double descent*.
-# At the peak the one available interpolant has to swing wildly to hit noisy points that lie close together.
-# A degree of 1000 leaves room to reach each point by a narrow spike and to stay calm elsewhere, as the last position of the slider shows; the spikes take up so little of the interval that they cost little.
-# So *a model with fifty times as many parameters as examples and training error 0 is better than a line.*
-# It is still not as good as the cubic: small weights also pull the curve towards 0 between the points.
-# A penalty on the weights, the subject of [Section 3.7](07-weight-decay.ipynb), can remove the peak.
-# Deep networks live on the right of such a peak; [Section 5.5](../05-multilayer-perceptrons/05-generalization-deep-learning.ipynb) follows this up.
+# With $P_k$, a model with fifty times as many parameters as examples and training error 0 is better than a line, though not as good as the cubic.
+# With orthonormal features it ends where it would have been had it always answered 0.
+# Both models contain the same functions and have equally many parameters; only the norm differs.
+# For orthonormal features it is the mean square of the function itself,
 #
-# That the norm does the work, and not the number of coefficients, can be tested.
-# Add to the solution of degree 200 a vector that $\mathbf{A}$ maps to zero: the number of coefficients and the training error stay as they are.
+# $$\|\mathbf{w}\|^2 = \frac12\int_{-1}^1f(x)^2\,dx,\qquad f(x) = \sum_{k=0}^dw_k\sqrt{2k+1}\,P_k(x), \tag{3.6.9}$$
+#
+# with $\mathbf{w}\in\mathbb{R}^{d+1}$, because $\frac12\int P_jP_k\,dx$ is $\frac1{2k+1}$ for $j=k$ and 0 otherwise.
+# The function through 20 points with the smallest mean square is nearly 0 everywhere and has a narrow spike at each point: the memorizer of Figure 3.6.1.
+# With the features $P_k$ the same function has the squared norm $\sum_k(2k+1)\,w_k^2$, in which high degrees are expensive, so the fit keeps to low degrees as far as it can and is smoother.
+
+# %% tags=["hide-input"]
+_, axes = plt.subplots(1, 2, figsize=(7.2, 2.6), sharey=True)
+dense = torch.linspace(-1, 1, 4001, dtype=f64)
+orthonormal = (2 * torch.arange(1001, dtype=f64) + 1).sqrt()
+for ax, scale, name in zip(axes, (1.0, orthonormal), (
+        "features $P_k$", r"features $\sqrt{2k+1}\,P_k$")):
+    ax.plot(dense, torch.sin(math.pi * dense), color="black", ls=":")
+    ax.plot(dense, polynomial(fit_polynomial(x, y, 1000, scale), dense),
+            color="C1", lw=0.9)
+    ax.plot(x, y, "o", ms=4, color="C0")
+    ax.set(xlabel="x", title=name, ylim=(-1.6, 1.6))
+axes[0].set_ylabel("y")
+d2l.describe(axes, """Two interpolating polynomials of degree 1000 through
+    the same 20 points. Left, smallest coefficients of P_k: a curve that
+    roughly follows the sine between the points and has small spikes to
+    some of them. Right, smallest coefficients of the orthonormal features:
+    a line at 0 with a spike to every point.""")
+
+# %% [markdown]
+# **Figure 3.6.6.** Two polynomials of degree 1000 through the same points, each of smallest norm for its features.
 
 # %%
-w = fit_polynomial(x, y, 200)  # (201,)
-A = legendre_features(x, 200)  # (20, 201)
-rng = torch.Generator().manual_seed(7)
-v = torch.randn(201, generator=rng, dtype=f64)
-v = v - torch.linalg.pinv(A) @ (A @ v)  # in the null space of A
-other = w + 20 * v / v.norm()
-for name, u in (("smallest norm", w), ("other solution", other)):
-    assert error(u, x, y) < 1e-20
-    print(f"{name}: norm {u.norm().item():4.1f}, "
-          f"test error {error(u, x_test, y_test).item():.2f}")
-assert error(other, x_test, y_test) > 10 * error(w, x_test, y_test)
+# check: (3.6.9), and the spikes of the orthonormal fit
+k = 2 * torch.arange(51, dtype=f64) + 1
+w = fit_polynomial(x, y, 50, k.sqrt()) / k.sqrt()  # of the features
+square = polynomial(w * k.sqrt(), dense) ** 2
+mean_square = torch.trapezoid(square, dense) / 2
+torch.testing.assert_close(mean_square, (w ** 2).sum(), rtol=1e-2, atol=0)
+flat = polynomial(fit_polynomial(x, y, 1000, orthonormal), x_test)
+away = (x_test[:, None] - x).abs().amin(dim=1) > 0.01  # from the points
+assert flat[away].abs().median() < 0.05
+
+# %% [markdown]
+# So neither the number of parameters decides nor "the smallest norm": what counts is whether a small norm, for the features at hand, means a function like the true one.
+# [Section 5.5](../05-multilayer-perceptrons/05-generalization-deep-learning.ipynb) follows double descent into networks.
 
 # %% [markdown]
 # ### Bias and variance
@@ -571,17 +566,16 @@ assert error(other, x_test, y_test) > 10 * error(w, x_test, y_test)
 # Keep the inputs and draw the noise anew, many times.
 # At an input $x$ the prediction $\hat f(x)$ then varies, and its squared distance to the true value $f(x)=\sin\pi x$ splits into two parts:
 #
-# $$E\left[\left(\hat f(x)-f(x)\right)^2\right] = \underbrace{\left(E[\hat f(x)]-f(x)\right)^2}_{\text{squared bias}}+\underbrace{E\left[\left(\hat f(x)-E[\hat f(x)]\right)^2\right]}_{\text{variance}}. \tag{3.6.9}$$
+# $$E\left[\left(\hat f(x)-f(x)\right)^2\right] = \underbrace{\left(E[\hat f(x)]-f(x)\right)^2}_{\text{squared bias}}+\underbrace{E\left[\left(\hat f(x)-E[\hat f(x)]\right)^2\right]}_{\text{variance}}. \tag{3.6.10}$$
 #
 # All terms are numbers, and the expectations run over the noise; the cross term is zero because $\hat f(x)-E[\hat f(x)]$ has mean 0.
 # *Bias* is what the model family misses on average, *variance* is how much a fit depends on the noise of its examples.
-# A rigid family has bias, a flexible one variance.
 #
 # Least squares predicts $\hat{\mathbf{y}}=\mathbf{H}\mathbf{y}$ at its own inputs, with the *hat matrix*
 #
-# $$\mathbf{H} = \mathbf{A}(\mathbf{A}^\top\mathbf{A})^{-1}\mathbf{A}^\top\in\mathbb{R}^{n\times n}, \tag{3.6.10}$$
+# $$\mathbf{H} = \mathbf{A}(\mathbf{A}^\top\mathbf{A})^{-1}\mathbf{A}^\top\in\mathbb{R}^{n\times n}, \tag{3.6.11}$$
 #
-# the projection onto the columns of $\mathbf{A}\in\mathbb{R}^{n\times(d+1)}$; it puts the hat on $\mathbf{y}$.
+# the projection onto the columns of $\mathbf{A}\in\mathbb{R}^{n\times(d+1)}$.
 # The mean prediction is $\mathbf{H}\mathbf{f}$, with $\mathbf{f}\in\mathbb{R}^n$ the true values at the inputs, and the covariance is $\sigma^2\mathbf{H}\mathbf{H}^\top=\sigma^2\mathbf{H}$.
 # So the variance, averaged over the inputs, is $\sigma^2\operatorname{tr}(\mathbf{H})/n=\sigma^2(d+1)/n$, whatever the inputs are.
 
@@ -608,7 +602,7 @@ for degree in (1, 3, 9):
 assert abs(bias2[1] - 0.231) < 0.001 and abs(bias2[3] - 0.006) < 2e-4
 assert bias2[5] < 1e-4
 
-# %%
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 3, figsize=(7.2, 2.6), sharey=True)
 w_axis = torch.linspace(-1, 1, 201, dtype=f64)
 for ax, degree in zip(axes, (1, 3, 12)):
@@ -625,20 +619,29 @@ d2l.describe(axes, """Fits to 25 draws of the noise for degrees 1, 3 and
     right on average and scatter widely, most at the ends.""")
 
 # %% [markdown]
-# **Figure 3.6.6.** Fits to 25 draws of the noise (thin), the mean fit (orange) and the truth (dotted).
+# **Figure 3.6.7.** Fits to 25 draws of the noise (thin), the mean fit (orange) and the truth (dotted).
 # Degree 1 has a large bias and a small variance, degree 12 no visible bias and a large variance.
 
 # %% [markdown]
-# From degree 3 on there is hardly any bias left to remove, and each further degree adds $\sigma^2/n$ of variance at the inputs, and far more near the ends of the interval and outside of them.
-# Two caveats.
-# The decomposition is an identity, but the *trade-off* is not a law: beyond the peak of Figure 3.6.5 the variance falls again as the model grows.
-# And it is not visible in a single fit, because it is about fits to data that we do not have.
+# From degree 3 on there is hardly any bias left to remove, and each further degree adds $\sigma^2/n$ of variance at the inputs, and more near the ends of the interval.
+# The decomposition is an identity, but the *trade-off* is not a law about the number of parameters: beyond the peak of Figure 3.6.5 the variance falls as the degree grows, and the bias rises.
+
+# %%
+beyond = {}
+for degree in (30, 1000):
+    w = fit_polynomial(x_grid.expand(100, 20), y_draws[:100], degree)
+    curves = polynomial(w, w_axis)  # (100, 201)
+    miss = curves.mean(dim=0) - torch.sin(math.pi * w_axis)
+    beyond[degree] = (miss ** 2).mean(), curves.var(dim=0).mean()
+    print(f"degree {degree:4}: squared bias {beyond[degree][0]:.4f}, "
+          f"variance {beyond[degree][1]:.4f}")
+assert beyond[1000][0] > 2 * beyond[30][0]
+assert beyond[1000][1] < beyond[30][1] / 2
 
 # %% [markdown]
 # ### Dataset size
 #
-# The other cure for overfitting is more data.
-# By (3.6.5) what matters is $p/n$: the fewer the examples, the more severe the overfitting.
+# Another cure for overfitting is more data.
 # Take a degree that is too large for 20 examples, 9, and let $n$ grow.
 
 # %%
@@ -662,7 +665,7 @@ assert test_n[rows[0]] > 0.5 and abs(test_n[rows[1]] - 0.07) < 0.02
 for last in (test_n[rows[-1]], train_n[rows[-1]]):
     assert abs(last - sigma**2) < 0.003
 
-# %%
+# %% tags=["hide-input"]
 ax = d2l.plot(sizes, [train_n, test_n], ["training", "test"],
               fmts=("o-", "s--"), xlabel="number of training examples n",
               ylabel="mean squared error", xscale="log", yscale="log",
@@ -679,14 +682,13 @@ d2l.describe(ax, """Median training and test error of degree 9 against the
     floor of 0.04.""")
 
 # %% [markdown]
-# **Figure 3.6.7.** A *learning curve*: the model stays the same, the data grow.
+# **Figure 3.6.8.** A *learning curve*: the model stays the same, the data grow.
 # The training error *rises* to the noise floor, since more examples are harder to fit by accident, and the test error falls to it.
 
 # %% [markdown]
-# The same model overfits 15 examples and is just right for 1000.
-# So there is no such thing as the right complexity for a problem; there is one for a problem and an amount of data.
+# The right complexity depends on the amount of data.
 #
-# More data rarely hurt, but they can.
+# More data can hurt.
 # With minimum-norm fits of degree 9, going from 5 to 10 examples means walking up the peak of Figure 3.6.5 from its other side.
 
 # %%
@@ -703,14 +705,12 @@ assert hurt[10] > 100 * hurt[5]
 # %% [markdown]
 # ## Model selection
 #
-# *Model selection* is choosing among candidates, and a candidate is everything that was decided before the training: the architecture, the objective, the features, the preprocessing, the learning rate and the other hyperparameters.
-# The training error cannot choose, since it prefers the largest model.
-# So the candidates must be compared on other data.
+# *Model selection* chooses among candidates; a candidate is all that was decided before the training, from the architecture and the features to the learning rate.
+# The training error prefers the largest model, so the candidates must be compared on other data.
 #
 # ### Never on the test set
 #
-# The test error of a fixed model is an unbiased estimate of its risk.
-# The smallest of a thousand test errors is not: the winner was chosen *because* its error on this set was small, and part of that was luck.
+# The smallest of a thousand test errors is not an unbiased estimate of a risk: the winner was chosen *because* its error on this set was small, and part of that was luck.
 # Here are candidates that have nothing but luck.
 # The labels are 100 coin tosses, and every candidate tosses its own 100 coins.
 
@@ -739,7 +739,7 @@ print(f"best of 1000 guessers: {best.min().item():.2f} to "
       f"{best.max().item():.2f} on the test set; the winner on fresh "
       f"labels: {fresh.mean().item():.2f} on average")
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots()
 for k, (fmt, name) in enumerate((("s--", "on the test set that chose it"),
                                  ("o-", "on fresh labels"))):
@@ -758,32 +758,27 @@ d2l.describe(ax, """Accuracy of the best of 1, 10, 100 and 1000 random
     about two thirds; on fresh labels it stays at one half.""")
 
 # %% [markdown]
-# **Figure 3.6.8.** Mean and standard deviation over 20 repetitions.
+# **Figure 3.6.9.** Mean and standard deviation over 20 repetitions.
 # The more candidates are tried, the better the best one looks, although none of them knows anything.
-
-# %% [markdown]
-# So split the data in three: the *training set* fits the parameters, the *validation set* chooses among the candidates, and the *test set* is used once, at the very end, to say how good the chosen model is.
-# Selection spoils the validation error in the same way as it spoils the test error above; that is why it is not the number to report.
-# In practice the border is blurred: benchmarks are reused for years, and many published "test errors" are validation errors.
-# In this book too, most errors called validation errors serve both purposes; where it matters, we say so.
-# [Section 4.6](../04-linear-classification/06-generalization-classification.ipynb) quantifies the damage.
+#
+# So split the data in three: the *training set* fits the parameters, the *validation set* chooses among the candidates, and the *test set* is used once, at the end, to say how good the chosen model is.
+# In practice the border is blurred: benchmarks are reused for years, and in this book too most validation errors serve both purposes.
+# [Section 4.6](../04-linear-classification/06-generalization-classification.ipynb) measures the damage.
 
 # %% [markdown]
 # ### K-fold cross-validation
 #
-# With 20 examples a validation set of 5 leaves 15 to train on, and 5 examples estimate an error badly.
-# *K-fold cross-validation* uses every example for both purposes, though never at the same time.
+# Of 20 examples, a validation set of 5 leaves 15 to train on and estimates an error badly.
+# *K-fold cross-validation* uses every example for both purposes, though not at the same time.
 # It cuts the data into $K$ disjoint parts, trains $K$ times on $K-1$ of them, validates each time on the one that was left out, and averages the $K$ errors.
 
 # %% [markdown]
 # ![Layout of five-fold cross-validation. A bar of all data is divided into a long part for training and selection and a short part for the test. The long part is cut into five; in each of five rounds another part validates and the other four train. The five errors are averaged to the estimate for one candidate.](img/k-fold.svg)
 #
-# **Figure 3.6.9.** Five rounds, five errors, one mean; the test set stays closed until the choice is made.
-
-# %% [markdown]
-# The folds must be drawn at random: data often arrive sorted, by date or by label, and then contiguous parts differ in kind.
+# **Figure 3.6.10.** Five rounds, five errors, one mean; the test set stays closed until the choice is made.
+#
+# The folds are drawn at random, because data often arrive sorted, by date or by label.
 # If $K$ does not divide $n$, some parts get one example more.
-# (The frequent shortcut of `n // K` examples for each part silently drops the remainder.)
 
 # %% tags=["export"]
 def kfold_indices(n, k, generator=None):
@@ -805,7 +800,7 @@ def cross_validate(fit, score, X, y, k, generator=None):
     """Validation scores of k-fold cross-validation, shape (k, ...).
 
     `fit(X, y)` returns a model, and `score(model, X, y)` a number or a
-    tensor. Everything that is estimated from data belongs into `fit`,
+    tensor. Everything that is estimated from data belongs in `fit`,
     preprocessing included. The mean over dimension 0 is the estimate.
     """
     folds = kfold_indices(len(X), k, generator)
@@ -830,8 +825,7 @@ for n, k in ((7, 3), (20, 5), (10, 10), (101, 7)):
 
 # %% [markdown]
 # Now let five folds choose the degree of the polynomial from 0 to 12.
-# The folds are the same for all candidates, so that they are compared on equal terms.
-# `fit` returns the polynomials of all 13 degrees, and `score` a vector of 13 errors.
+# All candidates get the same folds: `fit` returns the polynomials of all 13 degrees, and `score` a vector of 13 errors.
 
 # %%
 def fit_all(x, y):
@@ -857,7 +851,7 @@ sensible = sum(3 <= pick <= 7 for pick in picks)
 print(f"{sensible} of 60 choices lie in 3..7")
 assert sensible >= 54
 
-# %%
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(7.2, 2.9))
 d2l.plot(range(13), [torch.stack(v).median(dim=0).values
                      for v in (estimates, truths)],
@@ -875,7 +869,7 @@ d2l.describe(axes, """Left: the median five-fold estimate and the median
     degrees, most often 3, sometimes 4 to 7.""")
 
 # %% [markdown]
-# **Figure 3.6.10.** Left: cross-validation follows the test error without having seen a test example.
+# **Figure 3.6.11.** Left: cross-validation follows the test error without having seen a test example.
 # Right: its choices on 60 data sets of 20 examples.
 
 # %%
@@ -888,68 +882,23 @@ print(f"median test error: of the chosen degree {chosen.median():.3f}, "
 assert chosen.median() < 0.09 and greedy.median() > 1
 
 # %% [markdown]
-# The estimate lies above the test error, because each round trains on 16 examples only and not on 20 (Exercise 3.6-3).
-# For selection that matters little: all candidates suffer, and the order counts.
+# The estimate lies above the test error: each round trains on 16 examples and not on 20 (Exercise 3.6-3).
 # Once the choice is made, train the chosen candidate on all $n$ examples.
 #
-# Three cautions.
-# Cross-validation costs $K$ trainings for each candidate, which is why deep learning mostly uses a single validation set.
-# Whatever is computed from data, such as means for standardizing or a selection of features, must be computed within each round from its training part; doing it once on all data lets the validation part leak into training.
-# And the smallest of many cross-validation errors is optimistic, like the best guesser above; an honest number for the final model needs a test set or a second, outer cross-validation around the whole selection.
+# Cross-validation costs $K$ trainings per candidate, and deep learning mostly uses a single validation set.
+# Whatever is computed from data, such as means for standardizing, must be computed within each round from its training part; otherwise the validation part leaks into training.
+# And the smallest of many cross-validation errors is optimistic, like the best guesser above: the final model still needs a test set.
 
 # %% [markdown]
-# ### Leave one out
+# ## Rules of thumb, and what they rest on
 #
-# The extreme is $K=n$: each round leaves out one example.
-# For least squares these $n$ trainings cost no more than one.
-# Let $e_i=y^{(i)}-\hat y^{(i)}$ be the residual of the fit to all examples and $h_{ii}$ the diagonal entry of the hat matrix (3.6.10).
-# The error on example $i$ of the fit *without* it is
+# Choose a model by a validation set, or by K-fold cross-validation where data are scarce, and keep a test set that no decision has seen.
+# Large models that fit the training data perfectly can be good; judge them by validation, not by counting parameters.
 #
-# $$y^{(i)}-\hat y^{(i)}_{-i} = \frac{e_i}{1-h_{ii}}. \tag{3.6.11}$$
-#
-# All four symbols are numbers; $\hat y^{(i)}_{-i}$ is the prediction at $\mathbf{x}^{(i)}$ of the fit to the other $n-1$ examples.
-# The proof is a trick worth knowing.
-# Replace the label $y^{(i)}$ by $\hat y^{(i)}_{-i}$ and fit all $n$ examples.
-# The fit without example $i$ already has the least squared error on the others, and it hits the replaced label exactly, so it is also the fit to all $n$.
-# It is $\mathbf{H}$ times the changed labels, so its value at example $i$ is that of the original fit plus $h_{ii}$ times the change:
-# $\hat y^{(i)}_{-i}=\hat y^{(i)}+h_{ii}(\hat y^{(i)}_{-i}-y^{(i)})$.
-# Subtract both sides from $y^{(i)}$ and solve for $y^{(i)}-\hat y^{(i)}_{-i}$.
-#
-# An example with $h_{ii}$ near 1 pulls the fit onto itself: its residual is small and its true error is not.
-# The $h_{ii}$, called *leverages*, lie between 0 and 1, and their sum is the trace of $\mathbf{H}$, the number of coefficients.
-
-# %%
-A = legendre_features(x, 5)  # (20, 6)
-H = A @ torch.linalg.pinv(A)  # (20, 20)
-h = H.diagonal()  # (20,) leverages
-shortcut = (y - H @ y) / (1 - h)  # (20,) all from one fit
-refits = []
-for i in range(20):
-    keep = torch.arange(20) != i
-    w = fit_polynomial(x[keep], y[keep], 5)
-    refits.append(y[i] - polynomial(w, x[i:i + 1])[0])
-print(f"training error {((y - H @ y) ** 2).mean().item():.3f}, "
-      f"leave-one-out error {(shortcut**2).mean().item():.3f}")
-
-# %%
-# check 3.6-C7: the shortcut equals 20 refits; trace H = coefficients
-torch.testing.assert_close(shortcut, torch.stack(refits),
-                           rtol=0, atol=1e-10)
-assert abs(h.sum() - 6) < 1e-10
-assert (h > 0).all() and (h < 1).all()
-
-# %% [markdown]
-# ## Rules of thumb
-#
-# - Use a validation set, or K-fold cross-validation where data are scarce, to choose a model; keep a test set that no decision has seen.
-# - More complex models need more data, and complexity is not only the number of parameters but also the range of values that they may take.
-# - More data almost always help.
-# - Large models that fit the training data perfectly can be good; judge them by validation, not by counting parameters.
-#
-# All of them rest on the IID assumption: the new examples have the *same distribution* as the old ones, and the draws are *independent*.
-# Neither a test set nor cross-validation notices if that fails, because the held-out examples come from the old distribution as well.
+# Both rules rest on the IID assumption.
+# No held-out set notices if the new examples have another distribution, because its examples come from the old.
 # Here a cubic is fitted to examples from $[-1,0]$, validated on $[-1,0]$, and then used on $[0,1]$.
-# Nothing about the law (3.6.1) changes, only where it is asked for.
+# The law (3.6.1) stays the same, only the inputs change.
 
 # %%
 rng = torch.Generator().manual_seed(13)
@@ -967,7 +916,7 @@ print(f"median error on [-1, 0]: {inside.median().item():.3f}, "
 assert 0.04 < inside.median() < 0.06
 assert outside.median() > 1
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 3))
 ax.axvspan(-1, 0, color="#dddddd", lw=0)
 ax.plot(w_axis, polynomial(w[:15], w_axis).mT, color="C1", lw=0.8)
@@ -981,10 +930,9 @@ d2l.describe(ax, """Fifteen cubics fitted to examples on the left half of
     they fan out in all directions.""")
 
 # %% [markdown]
-# **Figure 3.6.11.** Cubics fitted to 15 data sets on the shaded half (the dots are one of them) agree with the truth (dotted) there and with nothing, not even each other, on the other half.
-
-# %% [markdown]
-# When the distribution shifts, nothing follows from an old error without further assumptions about what stays the same.
+# **Figure 3.6.12.** Cubics fitted to 15 data sets on the shaded half (the dots are one of them) agree with the truth (dotted) there and fan out on the other half.
+#
+# When the distribution shifts, an old error says nothing without further assumptions about what stays the same.
 # [Section 4.7](../04-linear-classification/07-environment-and-distribution-shift.ipynb) lists useful ones.
 
 # %% [markdown]
@@ -992,10 +940,10 @@ d2l.describe(ax, """Fifteen cubics fitted to examples on the left half of
 #
 # - The mean loss over independent examples is an unbiased estimate of the risk of a fixed model; the training error is biased, because the model was chosen on the same examples.
 # - For least squares the expected training error is $\sigma^2(1-p/n)$ and the expected risk $\sigma^2(1+p/(n-p-1))$: the gap grows with $p/n$.
-# - Both errors high: underfitting. Training error far below validation error: overfitting. Neither the gap nor the training error is the goal, the risk is.
-# - Where a model can just interpolate, the test error peaks; beyond it the minimum-norm solution becomes good again, so counting parameters does not measure complexity.
+# - Both errors high: underfitting. Training error far below validation error: overfitting. Neither the gap nor the training error is the goal; the risk is.
+# - Where these models can just interpolate, the test error peaks; how far the minimum-norm solution recovers beyond the peak depends on the features whose norm is kept small.
 # - Choose by validation or cross-validation and test once: the best of many candidates looks better than it is, even if all of them guess.
-# - No held-out error is valid beyond the distribution that it was drawn from.
+# - A held-out error speaks for the distribution that its examples were drawn from.
 
 # %% [markdown]
 # ## Exercises
@@ -1189,6 +1137,7 @@ assert b > 0 and abs(bought / (a + b / 1000) - 1) < 0.15
 #
 # Derive $E[R_{\mathrm{emp}}]=\sigma^2(1-p/n)$ with the help of the hat matrix.
 # Which of the assumptions of (3.6.5) do you need: normal features, normal noise, independence of the noise?
+# Then derive the second formula; the mean of $(\mathbf{X}^\top\mathbf{X})^{-1}$ for independent standard normal features, $\mathbf{I}/(n-p-1)$, may be looked up.
 
 # %% [markdown]
 # #### Solution 3.6-6
@@ -1203,6 +1152,10 @@ assert b > 0 and abs(bought / (a + b / 1000) - 1) < 0.15
 # Neither the features nor the noise need be normal.
 # We used that the noise has mean 0, the same variance everywhere and no correlation between examples, that the true function is linear in the features, and that their columns are independent.
 # As a by-product, $\|\mathbf{e}\|^2/(n-p)$ is an unbiased estimate of $\sigma^2$.
+#
+# For the risk, $\hat{\mathbf{w}}-\mathbf{w}=(\mathbf{X}^\top\mathbf{X})^{-1}\mathbf{X}^\top\boldsymbol\epsilon$ has the covariance $\sigma^2(\mathbf{X}^\top\mathbf{X})^{-1}$ for given $\mathbf{X}$.
+# A new $\mathbf{x}$ with independent standard normal entries turns an error of the coefficients into the squared error $\|\hat{\mathbf{w}}-\mathbf{w}\|^2$ on average, so the risk exceeds $\sigma^2$ by $\sigma^2\operatorname{tr}E[(\mathbf{X}^\top\mathbf{X})^{-1}]=\sigma^2p/(n-p-1)$, the mean of an inverse Wishart distribution.
+# Here normal features are needed.
 
 # %%
 rng = torch.Generator().manual_seed(18)
@@ -1220,12 +1173,57 @@ assert abs(training.mean() / theory - 1) < 0.01
 assert abs(training.mean() * n / (n - p) / variance - 1) < 0.01
 
 # %% [markdown]
+# ### Exercise 3.6-7
+#
+# The extreme of cross-validation is $K=n$: each round leaves out one example.
+# Show that for least squares these $n$ trainings cost no more than one, because the error on each example of the fit without it follows from the fit to all of them.
+# Check it against $n$ refits.
+
+# %% [markdown]
+# #### Solution 3.6-7
+#
+# Let $e_i=y^{(i)}-\hat y^{(i)}$ be the residual of the fit to all examples and $h_{ii}$ the diagonal entry of the hat matrix (3.6.11).
+# The error on example $i$ of the fit *without* it is
+#
+# $$y^{(i)}-\hat y^{(i)}_{-i} = \frac{e_i}{1-h_{ii}}. \tag{3.6.12}$$
+#
+# All four symbols are numbers; $\hat y^{(i)}_{-i}$ is the prediction at $\mathbf{x}^{(i)}$ of the fit to the other $n-1$ examples.
+# For the proof, replace the label $y^{(i)}$ by $\hat y^{(i)}_{-i}$ and fit all $n$ examples.
+# The fit without example $i$ already has the least squared error on the others, and it hits the replaced label exactly, so it is also the fit to all $n$.
+# It is $\mathbf{H}$ times the changed labels, so its value at example $i$ is that of the original fit plus $h_{ii}$ times the change:
+# $\hat y^{(i)}_{-i}=\hat y^{(i)}+h_{ii}(\hat y^{(i)}_{-i}-y^{(i)})$.
+# Subtract both sides from $y^{(i)}$ and solve for $y^{(i)}-\hat y^{(i)}_{-i}$.
+#
+# An example with $h_{ii}$ near 1 pulls the fit onto itself: its residual is small and its true error is not.
+# The $h_{ii}$, called *leverages*, lie between 0 and 1, and their sum is the trace of $\mathbf{H}$, the number of coefficients.
+
+# %%
+A = legendre_features(x, 5)  # (20, 6)
+H = A @ torch.linalg.pinv(A)  # (20, 20)
+h = H.diagonal()  # (20,) leverages
+shortcut = (y - H @ y) / (1 - h)  # (20,) all from one fit
+refits = []
+for i in range(20):
+    keep = torch.arange(20) != i
+    w = fit_polynomial(x[keep], y[keep], 5)
+    refits.append(y[i] - polynomial(w, x[i:i + 1])[0])
+print(f"training error {((y - H @ y) ** 2).mean().item():.3f}, "
+      f"leave-one-out error {(shortcut**2).mean().item():.3f}")
+
+# %%
+# check 3.6-C7: the shortcut equals 20 refits; trace H = coefficients
+torch.testing.assert_close(shortcut, torch.stack(refits),
+                           rtol=0, atol=1e-10)
+assert abs(h.sum() - 6) < 1e-10
+assert (h > 0).all() and (h < 1).all()
+
+# %% [markdown]
 # ## Sources
 #
 # - V. N. Vapnik, *The Nature of Statistical Learning Theory*, 1995, [doi:10.1007/978-1-4757-3264-1](https://doi.org/10.1007/978-1-4757-3264-1): risk, empirical risk and the question when they are close; K. Popper, *Logik der Forschung*, 1934: falsifiability.
 # - L. Breiman and D. Freedman, How many variables should be entered in a regression equation?, 1983, [doi:10.1080/01621459.1983.10477941](https://doi.org/10.1080/01621459.1983.10477941): the risk in (3.6.5); B. Efron, The estimation of prediction error, 2004, [doi:10.1198/016214504000000692](https://doi.org/10.1198/016214504000000692): optimism.
 # - S. Geman, E. Bienenstock and R. Doursat, Neural networks and the bias/variance dilemma, 1992, [doi:10.1162/neco.1992.4.1.1](https://doi.org/10.1162/neco.1992.4.1.1).
-# - M. Belkin, D. Hsu, S. Ma and S. Mandal, Reconciling modern machine-learning practice and the classical bias-variance trade-off, 2019, [arXiv:1812.11118](https://arxiv.org/abs/1812.11118): double descent; T. Hastie, A. Montanari, S. Rosset and R. Tibshirani, Surprises in high-dimensional ridgeless least squares interpolation, 2022, [arXiv:1903.08560](https://arxiv.org/abs/1903.08560); M. Loog et al., A brief prehistory of double descent, 2020, [arXiv:2004.04328](https://arxiv.org/abs/2004.04328).
-# - M. Stone, Cross-validatory choice and assessment of statistical predictions, 1974, [doi:10.1111/j.2517-6161.1974.tb00994.x](https://doi.org/10.1111/j.2517-6161.1974.tb00994.x); D. M. Allen, The relationship between variable selection and data augmentation and a method for prediction, 1974, [doi:10.1080/00401706.1974.10489157](https://doi.org/10.1080/00401706.1974.10489157): the shortcut (3.6.11).
+# - M. Belkin, D. Hsu, S. Ma and S. Mandal, Reconciling modern machine-learning practice and the classical bias-variance trade-off, 2019, [arXiv:1812.11118](https://arxiv.org/abs/1812.11118): double descent; T. Hastie, A. Montanari, S. Rosset and R. Tibshirani, Surprises in high-dimensional ridgeless least squares interpolation, 2022, [arXiv:1903.08560](https://arxiv.org/abs/1903.08560); V. Muthukumar, K. Vodrahalli, V. Subramanian and A. Sahai, Harmless interpolation of noisy data in regression, 2020, [arXiv:1903.09139](https://arxiv.org/abs/1903.09139): how a minimum norm loses the signal to high-degree features; M. Loog et al., A brief prehistory of double descent, 2020, [arXiv:2004.04328](https://arxiv.org/abs/2004.04328).
+# - M. Stone, Cross-validatory choice and assessment of statistical predictions, 1974, [doi:10.1111/j.2517-6161.1974.tb00994.x](https://doi.org/10.1111/j.2517-6161.1974.tb00994.x); D. M. Allen, The relationship between variable selection and data augmentation and a method for prediction, 1974, [doi:10.1080/00401706.1974.10489157](https://doi.org/10.1080/00401706.1974.10489157): the shortcut (3.6.12).
 # - C. Dwork et al., The reusable holdout, 2015, [doi:10.1126/science.aaa9375](https://doi.org/10.1126/science.aaa9375): what repeated use does to a test set.
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the order of topics.

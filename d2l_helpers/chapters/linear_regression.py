@@ -114,138 +114,6 @@ class HyperParameters:
 
 
 # 3.2 Object-oriented design for implementation
-class ProgressBoard(HyperParameters):
-    """Curves that grow while a model trains.
-
-    `draw` collects points; `data` maps each label to its list of points
-    `(x, y)`. A live notebook redraws at most once a second. With the
-    environment variable D2L_HEADLESS=1, and in a script, only `show`
-    draws, once. With `display=False` nothing is ever drawn.
-    """
-
-    def __init__(self, xlabel=None, ylabel=None, xlim=None, ylim=None,
-                 xscale="linear", yscale="linear",
-                 ls=("-", "--", "-.", ":"),
-                 colors=("C0", "C1", "C2", "C3"), fig=None, axes=None,
-                 figsize=(3.5, 2.5), display=True):
-        self.save_hyperparameters()
-        self.lines = {}
-        self.clear()
-
-    def clear(self):
-        """Forget all points; the next picture is a new one."""
-        if self.hparams["fig"] or self.hparams["axes"]:
-            for line in self.lines.values():
-                line.remove()
-        else:
-            self.fig = self.axes = None
-        self.raw, self.data, self.lines = {}, {}, {}
-        self.handle, self.last_drawn = None, time.monotonic()
-
-    def draw(self, x, y, label, every_n=1):
-        """Add a point; every `every_n` points are averaged into one."""
-        waiting = self.raw.setdefault(label, [])
-        waiting.append((_value(x), _value(y)))
-        if len(waiting) < every_n:
-            return
-        xs, ys = zip(*waiting)
-        waiting.clear()
-        self.data.setdefault(label, []).append((_mean(xs), _mean(ys)))
-        if self.is_live() and time.monotonic() - self.last_drawn > 1:
-            self.render()
-
-
-# 3.2 Object-oriented design for implementation
-def _value(number):
-    """A number, or a scalar tensor without its graph."""
-    return number.detach() if isinstance(number, torch.Tensor) else number
-
-def _mean(values):
-    """Mean of numbers or of scalar tensors, as a float."""
-    if isinstance(values[0], torch.Tensor):
-        return torch.stack(values).cpu().double().mean().item()
-    return float(sum(values) / len(values))
-
-
-# 3.2 Object-oriented design for implementation
-@add_to_class(ProgressBoard)
-def is_live(self):
-    """Whether pictures shall appear while points arrive."""
-    return (self.display and _in_notebook()
-            and os.environ.get("D2L_HEADLESS") != "1")
-
-def _in_notebook():
-    """True in a Jupyter kernel, False in a script or a terminal."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return getattr(shell, "kernel", None) is not None
-
-
-# 3.2 Object-oriented design for implementation
-@add_to_class(ProgressBoard)
-def render(self, alt=None):
-    """Bring the figure up to date and, in a notebook, display it."""
-    if self.axes is None:
-        if self.fig is None:
-            self.fig = plt.figure(figsize=self.figsize)
-            plt.close(self.fig)  # pyplot need not remember it
-        self.axes = self.fig.add_subplot()
-    self.fig = self.axes.figure
-    self.update_lines()
-    d2l.describe(self.fig, alt or self.summary())
-    if _in_notebook():
-        plt.close(self.fig)  # or it appears again below the cell
-        if self.handle is None:
-            show = sys.modules["IPython.display"].display
-            self.handle = show(self.fig, display_id=True)
-        else:
-            self.handle.update(self.fig)
-    self.last_drawn = time.monotonic()
-
-
-# 3.2 Object-oriented design for implementation
-@add_to_class(ProgressBoard)
-def update_lines(self):
-    """Hand each line its points; create those that are new."""
-    ax = self.axes
-    for label, points in self.data.items():
-        if label not in self.lines:
-            i = len(self.lines)
-            self.lines[label], = ax.plot(
-                [], [], ls=self.ls[i % len(self.ls)], label=label,
-                color=self.colors[i % len(self.colors)])
-            ax.legend()
-        line = self.lines[label]
-        line.set_data(*zip(*points))
-        line.set_marker("o" if len(points) == 1 else "")
-    ax.set(xlabel=self.xlabel, ylabel=self.ylabel,
-           xscale=self.xscale, yscale=self.yscale)
-    ax.relim()
-    ax.autoscale_view()
-    if self.xlim is not None:
-        ax.set_xlim(self.xlim)
-    if self.ylim is not None:
-        ax.set_ylim(self.ylim)
-
-
-# 3.2 Object-oriented design for implementation
-@add_to_class(ProgressBoard)
-def summary(self):
-    """Alternative text: each curve with its first and last value."""
-    curves = [f"{label} goes from {points[0][1]:.3g} at {points[0][0]:.3g}"
-              f" to {points[-1][1]:.3g} at {points[-1][0]:.3g}"
-              for label, points in self.data.items()]
-    return f"Curves over {self.xlabel or 'x'}: {'; '.join(curves)}."
-
-@add_to_class(ProgressBoard)
-def show(self, alt=None):
-    """Draw the final state, with an alternative text for the image."""
-    if self.display and self.data:
-        self.render(alt)
-        self.handle = None  # whatever is drawn next is a new picture
-
-
-# 3.2 Object-oriented design for implementation
 class Module(nn.Module, HyperParameters):
     """A model with its loss, its steps and its optimizer.
 
@@ -386,6 +254,138 @@ def close_epoch(self):
         mean = float(total) / self.counts[label]
         self.history.setdefault(label, []).append(mean)
     self.sums, self.counts = {}, {}
+
+
+# 3.2 Object-oriented design for implementation
+class ProgressBoard(HyperParameters):
+    """Curves that grow while a model trains.
+
+    `draw` collects points; `data` maps each label to its list of points
+    `(x, y)`. A live notebook redraws at most once a second. With the
+    environment variable D2L_HEADLESS=1, and in a script, only `show`
+    draws, once. With `display=False` nothing is ever drawn.
+    """
+
+    def __init__(self, xlabel=None, ylabel=None, xlim=None, ylim=None,
+                 xscale="linear", yscale="linear",
+                 ls=("-", "--", "-.", ":"),
+                 colors=("C0", "C1", "C2", "C3"), fig=None, axes=None,
+                 figsize=(3.5, 2.5), display=True):
+        self.save_hyperparameters()
+        self.lines = {}
+        self.clear()
+
+    def clear(self):
+        """Forget all points; the next picture is a new one."""
+        if self.hparams["fig"] or self.hparams["axes"]:
+            for line in self.lines.values():
+                line.remove()
+        else:
+            self.fig = self.axes = None
+        self.raw, self.data, self.lines = {}, {}, {}
+        self.handle, self.last_drawn = None, time.monotonic()
+
+    def draw(self, x, y, label, every_n=1):
+        """Add a point; every `every_n` points are averaged into one."""
+        waiting = self.raw.setdefault(label, [])
+        waiting.append((_value(x), _value(y)))
+        if len(waiting) < every_n:
+            return
+        xs, ys = zip(*waiting)
+        waiting.clear()
+        self.data.setdefault(label, []).append((_mean(xs), _mean(ys)))
+        if self.is_live() and time.monotonic() - self.last_drawn > 1:
+            self.render()
+
+
+# 3.2 Object-oriented design for implementation
+def _value(number):
+    """A number, or a scalar tensor without its graph."""
+    return number.detach() if isinstance(number, torch.Tensor) else number
+
+def _mean(values):
+    """Mean of numbers or of scalar tensors, as a float."""
+    if isinstance(values[0], torch.Tensor):
+        return torch.stack(values).cpu().double().mean().item()
+    return float(sum(values) / len(values))
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(ProgressBoard)
+def is_live(self):
+    """Whether pictures appear while points arrive."""
+    return (self.display and _in_notebook()
+            and os.environ.get("D2L_HEADLESS") != "1")
+
+def _in_notebook():
+    """True in a Jupyter kernel, False in a script or a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(ProgressBoard)
+def render(self, alt=None):
+    """Bring the figure up to date and, in a notebook, display it."""
+    if self.axes is None:
+        if self.fig is None:
+            self.fig = plt.figure(figsize=self.figsize)
+            plt.close(self.fig)  # pyplot need not remember it
+        self.axes = self.fig.add_subplot()
+    self.fig = self.axes.figure
+    self.update_lines()
+    d2l.describe(self.fig, alt or self.summary())
+    if _in_notebook():
+        plt.close(self.fig)  # or it appears again below the cell
+        if self.handle is None:
+            show = sys.modules["IPython.display"].display
+            self.handle = show(self.fig, display_id=True)
+        else:
+            self.handle.update(self.fig)
+    self.last_drawn = time.monotonic()
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(ProgressBoard)
+def update_lines(self):
+    """Hand each line its points; create those that are new."""
+    ax = self.axes
+    for label, points in self.data.items():
+        if label not in self.lines:
+            i = len(self.lines)
+            self.lines[label], = ax.plot(
+                [], [], ls=self.ls[i % len(self.ls)], label=label,
+                color=self.colors[i % len(self.colors)])
+            ax.legend()
+        line = self.lines[label]
+        line.set_data(*zip(*points))
+        line.set_marker("o" if len(points) == 1 else "")
+    ax.set(xlabel=self.xlabel, ylabel=self.ylabel,
+           xscale=self.xscale, yscale=self.yscale)
+    ax.relim()
+    ax.autoscale_view()
+    if self.xlim is not None:
+        ax.set_xlim(self.xlim)
+    if self.ylim is not None:
+        ax.set_ylim(self.ylim)
+
+
+# 3.2 Object-oriented design for implementation
+@add_to_class(ProgressBoard)
+def summary(self):
+    """Alternative text: each curve with its first and last value."""
+    curves = [f"{label} goes from {points[0][1]:.3g} at {points[0][0]:.3g}"
+              f" to {points[-1][1]:.3g} at {points[-1][0]:.3g}"
+              for label, points in self.data.items()]
+    return f"Curves over {self.xlabel or 'x'}: {'; '.join(curves)}."
+
+@add_to_class(ProgressBoard)
+def show(self, alt=None):
+    """Draw the final state, with an alternative text for the image."""
+    if self.display and self.data:
+        self.render(alt)
+        self.handle = None  # whatever is drawn next is a new picture
 
 
 # 3.3 Synthetic regression data
@@ -605,7 +605,7 @@ def cross_validate(fit, score, X, y, k, generator=None):
     """Validation scores of k-fold cross-validation, shape (k, ...).
 
     `fit(X, y)` returns a model, and `score(model, X, y)` a number or a
-    tensor. Everything that is estimated from data belongs into `fit`,
+    tensor. Everything that is estimated from data belongs in `fit`,
     preprocessing included. The mean over dimension 0 is the estimate.
     """
     folds = kfold_indices(len(X), k, generator)
