@@ -501,8 +501,9 @@ d2l.describe(axes, """Price against the encoded street for validation
 # ## A preprocessor with fit and transform
 #
 # The following class puts the section together.
-# For a numerical column it stores the mean, and emits the filled column and an indicator.
-# For a categorical column it stores the categories that it has seen, and emits one column for each, one for gaps, and one for everything else.
+# Every column gets an indicator of its gaps.
+# For a numerical column the class stores the mean and emits the filled column.
+# For a categorical column it stores the categories that it has seen, and emits one column for each and one for everything else.
 # The last one answers a question that `get_dummies` cannot: what to do with a category that appears for the first time when the model is in use.
 # Called on new rows, `get_dummies` would return other columns, and the network would receive a tensor of another width.
 #
