@@ -94,6 +94,7 @@
 # All notebooks start like this one: the imports, then the style of the figures.
 
 # %%
+import os
 import platform
 import random
 
@@ -124,7 +125,7 @@ assert int(torch.__version__.split(".")[0]) >= 2
 
 # %% [markdown]
 # Numbers in deep learning are usually stored in 32 bits, about seven decimal digits.
-# Half the memory of Python's own floats, twice the speed, and precise enough, since the data are noisy anyway.
+# They take half the memory of Python's own floats, and seven digits are usually enough, since the data are noisy anyway.
 
 # %%
 # check 0.3-C1: the default type of a real number has 32 bits
@@ -152,10 +153,10 @@ assert squares.tolist() == [0, 1, 4, 9, 16]
 # ## Random numbers that can be repeated
 #
 # Training uses random numbers everywhere, yet an experiment should give the same result twice.
-# A *generator* resolves this: it computes a sequence of numbers that look random from a *seed*, and from the same seed always the same sequence.
+# A *generator* makes both possible: from a *seed* it computes a sequence of numbers that look random, and from the same seed the same sequence again.
 #
 # Python, NumPy and PyTorch each have a global generator, and three calls set their seeds.
-# The following function makes all three, and returns a generator of its own.
+# The following function makes these calls, and returns a generator of its own.
 
 # %% tags=["export"]
 def set_seed(seed):
@@ -186,7 +187,7 @@ assert not torch.equal(first, other)
 # %% [markdown]
 # ## A program that learns
 #
-# Now the proof.
+# Now the test of the installation.
 # We take 20 points on the line $y=2x+1$, hide the numbers 2 and 1 from the program, and let it find them.
 # It starts with the line $\hat y=wx+b$ with $w=b=0$ and measures how wrong it is by
 #
@@ -202,7 +203,7 @@ assert not torch.equal(first, other)
 # $$
 #
 # where $\eta$ is the *learning rate*, the size of the step.
-# PyTorch computes the two derivatives; how it does that, and why the step is a good one, is the matter of Chapters 2 and 3.
+# PyTorch computes the two derivatives; how it does that, and why the step is a good one, is the subject of Chapters 2 and 3.
 # Read the code for its shape: forward, loss, gradient, update.
 
 # %%
@@ -229,8 +230,8 @@ print(f"w = {w:.4f}, b = {b:.4f}")
 assert abs(w - 2) < 1e-4 and abs(b - 1) < 1e-4
 
 # %% [markdown]
-# Nobody told the program the rule; it found it in the points.
-# The figure shows how: on a logarithmic axis the loss falls along a straight line, so each step removes the same *fraction* of what is left.
+# Nobody told the program the two numbers; it found them from the points.
+# The figure shows how: on a logarithmic axis the loss soon falls along a straight line, so each step removes the same *fraction* of what is left.
 
 # %%
 ax = d2l.plot(range(1, 41), losses[:40], xlabel="step", ylabel="loss",
@@ -258,7 +259,7 @@ assert abs(curvature - 0.368) < 5e-4
 assert abs(ratio - (1 - 0.5 * curvature) ** 2) < 1e-3
 
 # %% [markdown]
-# If all cells above ran, your environment works: it can draw, it can differentiate, and it can learn.
+# If all cells above ran, your environment can draw, differentiate and learn.
 
 # %% [markdown]
 # ## Summary
@@ -325,23 +326,25 @@ assert torch.equal(private, private_now)
 # #### Solution 0.3-3
 #
 # Two things stand in the way.
-# Waking threads and waiting for the last one costs some microseconds, more than the whole addition of a short vector; PyTorch therefore does not even try below about 30 000 entries.
-# And an addition does one operation for three numbers that pass between memory and processor, so that for long vectors the cores wait for the memory they share, and more of them help only until its bandwidth is used up.
-# A product of matrices, which does many operations on each number, profits much more.
+# Waking threads and waiting for the last one costs some microseconds, more than the whole addition of a short vector; PyTorch therefore does not even try below [32 768 entries](https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/TensorIterator.h).
+# And an addition does one operation for three numbers that pass between memory and processor, so for long vectors the cores wait for the memory they share, and more of them help only until its bandwidth is used up.
+# A product of matrices does many operations on each number and is less limited by this.
+#
+# The notebook may have been started with fewer threads than there are cores, so the cell sets their number itself, two at least.
 
 # %% tags=["timing"]
-every = torch.get_num_threads()
+before, cores = torch.get_num_threads(), max(2, os.cpu_count() or 2)
 for length in (1000, vector_length):
     u, v = torch.ones(length), torch.ones(length)
-    for name, threads in (("one thread", 1), ("all threads", every)):
+    for threads in (1, cores):
         torch.set_num_threads(threads)
         u + v  # warm up
         timer = Timer()
         for _ in range(20):
             u + v
         each = timer.stop() / 20
-        print(f"length {length}, {name}: {each * 1e6:.0f} us")
-torch.set_num_threads(every)
+        print(f"length {length}, threads {threads}: {each * 1e6:.0f} us")
+torch.set_num_threads(before)
 
 # %% [markdown]
 # ## Sources

@@ -227,9 +227,12 @@ algebra = [
     (r"\mathbf{X}\star\mathbf{K}", "the cross-correlation with a kernel",
      "F.conv2d(X[None], torch.ones(1, 1, 1, 1))[0]"),
     (r"[\mathbf{x},\mathbf{y}]", "the concatenation", "torch.cat([x, y])"),
-    (r"\|\mathbf{x}\|_p", r"the $\ell_p$ norm", "x.norm(p=1)"),
-    (r"\|\mathbf{x}\|", r"the $\ell_2$ norm, the length", "x.norm()"),
-    (r"\|\mathbf{X}\|_F", "the Frobenius norm", "X.norm()"),
+    (r"\|\mathbf{x}\|_p", r"the $\ell_p$ norm",
+     "torch.linalg.vector_norm(x, 1)"),
+    (r"\|\mathbf{x}\|", r"the $\ell_2$ norm, the length",
+     "torch.linalg.vector_norm(x)"),
+    (r"\|\mathbf{X}\|_F", "the Frobenius norm",
+     "torch.linalg.matrix_norm(X)"),
     (r"\operatorname{tr}\mathbf{A}", "the trace", "A.trace()"),
     (r"\det\mathbf{A}", "the determinant", "A.det()"),
     (r"\operatorname{diag}(\mathbf{x})", "the diagonal matrix of a vector",
@@ -304,10 +307,11 @@ table(calculus)
 # %% [markdown]
 # ## Probability and information
 #
-# The examples are two distributions on two outcomes, $P$ fair and $Q$ lopsided, and ten thousand draws of two related variables.
+# The examples are two distributions on two outcomes, $P$ fair and $Q$ lopsided, a table of joint probabilities, and ten thousand draws of two related variables.
 
 # %%
 p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.9, 0.1])
+joint = torch.tensor([[0.45, 0.05], [0.45, 0.05]])  # P(X=x, Y=y), (2, 2)
 rng = torch.Generator().manual_seed(4)
 u = torch.randn(10_000, generator=rng)            # (10000,)
 v = u + 0.5 * torch.randn(10_000, generator=rng)  # (10000,)
@@ -334,7 +338,7 @@ probability = [
     (r"E[X]", "the expectation of $X$", "p @ torch.tensor([1.0, 6.0])",
      r"\mathbb{E}", r"\mathrm{E}", r"\operatorname{E}"),
     (r"X\perp Y", r"$X$ and $Y$ are independent; $X\perp Y\mid Z$ given $Z$",
-     "bool((p.outer(q).sum(1) == p).all())"),
+     "torch.allclose(joint, joint.sum(1).outer(joint.sum(0)))"),
     (r"\operatorname{Var}(X)", r"the variance, also $\sigma_X^2$", "u.var()",
      r"\mathrm{Var}", r"\mathbb{V}"),
     (r"\sigma_X", "the standard deviation", "u.std()"),
@@ -342,6 +346,12 @@ probability = [
      "torch.cov(torch.stack([u, v]))[0, 1]", r"\mathrm{Cov}"),
 ]
 table(probability)
+
+# %%
+# the row on independence: false as soon as one entry moves
+moved = joint + torch.tensor([[0.05, -0.05], [-0.05, 0.05]])
+assert torch.allclose(joint, joint.sum(1).outer(joint.sum(0)))
+assert not torch.allclose(moved, moved.sum(1).outer(moved.sum(0)))
 
 # %% tags=["notation", "hide-input"]
 information = [

@@ -24,9 +24,9 @@
 # # 1.1 A motivating example: recognizing a wake word
 #
 # A voice assistant sleeps until somebody says its name.
-# Something in it listens all the time and answers one question, several times a second: was that the name, yes or no?
-# Nobody knows how to write that program.
-# In this section we make one all the same: we write a program that can be adjusted, and let examples adjust it.
+# Part of it listens all the time and answers one question, several times a second: was that the name, yes or no?
+# Nobody can write down the rule by which it answers.
+# In this section we get such a program all the same: we write one that can be adjusted, and let examples adjust it.
 
 # %% [markdown]
 # **You will**
@@ -42,10 +42,7 @@
 # Read each cell, run it, and change a number if you are curious; one sentence before or after a cell says what it does.
 
 # %%
-import base64
-import io
 import math
-import wave
 
 import matplotlib.pyplot as plt
 import torch
@@ -61,21 +58,25 @@ repeats = 10  # training sets of each size in Figure 1.1.6
 # %% [markdown]
 # ## A rule that nobody can write
 #
-# A microphone measures the pressure of the air, at compact-disc quality 44 100 times a second.
+# A microphone measures the air pressure, at compact-disc quality 44 100 times a second.
 # So one second of sound is a list of roughly 44 000 numbers, the *amplitudes* of the wave.
 # A program that detects a wake word has to turn such a list into *yes* or *no*.
 #
 # Try to state the rule.
-# No single amplitude decides anything, since the same word spoken a moment later, louder, or by someone else gives other numbers everywhere.
-# You would need conditions on all of them together, and no one can name these conditions.
+# A single amplitude says next to nothing, since the same word spoken a moment later, louder, or by someone else gives other numbers.
+# You would need conditions on all of them together, and nobody can name these conditions.
 #
 # Yet the task itself is easy for you.
 # Listen to the two recordings below: a second of noise each, and in one of them a rising tone plays the part of the word.
-# The cell mixes the sounds and wraps them for the players; at 8000 amplitudes a second they stay small.
+# The first cell wraps a list of amplitudes as a file for a player; the second mixes the sounds.
 
-# %%
+# %% tags=["hide-input"]
 def player(name, sound, rate=8000):
     """An audio player for a list of amplitudes, as a line of HTML."""
+    import base64
+    import io
+    import wave
+
     file = io.BytesIO()
     with wave.open(file, "wb") as wav:
         wav.setparams((1, 1, rate, 0, "NONE", ""))  # one channel, 8 bits
@@ -85,7 +86,7 @@ def player(name, sound, rate=8000):
     return (f'<p>{name} <audio controls aria-label="{name}" '
             f'src="data:audio/wav;base64,{data}"></audio></p>')
 
-
+# %%
 rng = torch.Generator().manual_seed(1)
 time = torch.arange(8000) / 8000  # one second
 tone = torch.sin(math.pi * time) ** 2  # swells and fades
@@ -122,7 +123,7 @@ HTML(player("Recording 1", noise[0])
 # %%
 def unit(v):
     """The same shape, scaled to length 1."""
-    return v / v.norm()
+    return v / torch.linalg.vector_norm(v)
 
 
 t = torch.arange(64) / 64
@@ -144,7 +145,7 @@ X_test, y_test = make_signals(10_000, rng)  # to judge with, later
 print("signals", tuple(X.shape), "labels", tuple(y.shape),
       "first labels", y[:8].int().tolist())
 
-# %%
+# %% tags=["hide-input"]
 yes, no = X[y == 1][0], X[y == 0][0]  # the first of each kind
 _, axes = plt.subplots(1, 2, figsize=(7, 2.7), sharey=True)
 for ax, signal, title in zip(axes, (yes, no),
@@ -162,12 +163,12 @@ d2l.describe(axes, """Two noisy signals of 64 amplitudes. In the left one
 
 # %% [markdown]
 # **Figure 1.1.1.** A signal with the word (left, the word itself dashed) and one without.
-# Without the dashed line the eye would find no difference: the noise hides the word.
+# Cover the dashed line, and the two look alike: the noise hides the word.
 
 # %% [markdown]
 # ## A rule written by hand
 #
-# Before we learn a rule, let us write the best we can think of.
+# Before we learn a rule, let us write one by hand.
 # A word adds energy, so a signal with a large sum of squares is more likely to contain one:
 #
 # $$\text{say yes if}\quad x_1^2+x_2^2+\dots+x_{64}^2 > c. \tag{1.1.2}$$
@@ -199,7 +200,7 @@ print(f"threshold {c:.1f}, accuracy of the hand rule {hand_accuracy:.1%}")
 assert 0.68 <= hand_accuracy <= 0.80
 
 # %% [markdown]
-# Better than a coin, and useless on a kitchen shelf: at about one wrong answer in four the assistant would wake up all day.
+# Better than a coin, and useless on a kitchen shelf: with about one wrong answer in four the assistant would wake up all day.
 # The rule ignores *when* the energy arrives, which is all that distinguishes a word from a rattling spoon.
 
 # %% [markdown]
@@ -297,6 +298,8 @@ assert (model(X_test, zeros, 0.0) == 0.5).all()
 # If it heard a word where there was none ($p=0.8$, $y=0$), they move away from that signal.
 # Where it is right and sure, the error is nearly 0 and nothing moves.
 #
+# (The code computes (1.1.4) as it is written, and that breaks down for sums beyond about 17: in 32 bits $p$ then rounds to 1, $\log(1-p)$ is $-\infty$, and its product with 0 is not a number. [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb) has the remedy.)
+#
 # That is the whole learning algorithm.
 # In each step it uses all $n=2000$ examples; larger problems take a few at a time.
 
@@ -344,7 +347,7 @@ d2l.describe(ax, """The hidden template, a sweep of rising pitch, and the
 # The program discovered the word from labels alone.
 
 # %% [markdown]
-# One picture can be luck, so we repeat everything with ten other data sets, of which the next cells hold the worst result against a bound.
+# One picture can be luck, so we repeat everything with ten data sets, and the next cells compare the worst result with a bound.
 
 # %%
 results = []  # one row for each data set: accuracy, cosine similarity
@@ -357,8 +360,8 @@ for seed in range(10):
 accuracies, cosines = zip(*results)
 
 # %%
-# check 1.1-C1: on ten data sets the learned rule is right 95 % or more
-assert min(accuracies) >= 0.95
+# check 1.1-C1: on ten data sets the learned rule is right 96 % or more
+assert min(accuracies) >= 0.96
 
 # %% [markdown]
 # How similar two shapes are, whatever their size, is measured by their *cosine similarity* $\mathbf{w}^\top\mathbf{s}/(\|\mathbf{w}\|\,\|\mathbf{s}\|)$: 1 for equal shapes, 0 for shapes that have nothing to do with each other.
@@ -372,7 +375,7 @@ print(f"worst of ten: accuracy {min(accuracies):.1%}, "
 # %% [markdown]
 # Why does (1.1.5) find the word?
 # In the first step all errors are $+\frac12$ or $-\frac12$, so the weights become a multiple of (sum of the signals with the word) minus (sum of those without).
-# The noise has no preference and cancels out over 2000 signals; the word is in every signal of the first sum and in none of the second, and remains.
+# The noise has no preference and nearly cancels out over 2000 signals; the word is in every signal of the first sum and in none of the second, and remains.
 
 # %% [markdown]
 # ## How good can any rule be?
@@ -402,11 +405,13 @@ print(f"worst of ten: accuracy {min(accuracies):.1%}, "
 
 # %%
 # check 1.1-C2: no rule beats Phi(2) by more than the luck of the test set
-ceiling = torch.special.ndtr(s.norm() / 2).item()
+ceiling = torch.special.ndtr(torch.linalg.vector_norm(s) / 2).item()
+luck = math.sqrt(ceiling * (1 - ceiling) / 10_000)  # of one test set
 best_accuracy = accuracy(s, -8.0, X_test, y_test)
 assert abs(ceiling - 0.9772) < 1e-4
-assert abs(best_accuracy - ceiling) < 0.006
-assert max(accuracies) <= 0.99
+assert abs(best_accuracy - ceiling) < 4 * luck
+assert max(accuracies) < ceiling + 4 * luck
+assert sum(accuracies) / 10 < ceiling  # the mean of ten has less luck
 learned_accuracy = accuracy(w, b, X_test, y_test)
 assert 0 <= best_accuracy - learned_accuracy < 0.02
 print(f"hand rule {hand_accuracy:.1%}, learned {learned_accuracy:.1%}, "
@@ -416,7 +421,7 @@ print(f"hand rule {hand_accuracy:.1%}, learned {learned_accuracy:.1%}, "
 # The learned detector comes within two percentage points of the best rule there is, and what is left to gain is not a matter of cleverness: in the remaining signals the noise happens to look like the word.
 # The next figure shows what the two rules see.
 
-# %%
+# %% tags=["hide-input"]
 sums = X_test @ w + b  # (10000,)
 _, axes = plt.subplots(1, 2, figsize=(7, 2.7))
 for ax, score, cut in zip(axes, (energy(X_test), sums), (c, 0.0)):
@@ -470,7 +475,7 @@ for size in sizes:
 table = torch.tensor(rows).reshape(len(sizes), repeats, 2)
 train_curve, test_curve = table.mean(dim=1).mT  # each (8,)
 
-# %%
+# %% tags=["hide-input"]
 ax = d2l.plot(sizes, [train_curve, test_curve],
               ["training signals", "test signals"], xscale="log",
               xlabel="number of training signals", ylabel="accuracy")
@@ -502,9 +507,9 @@ assert test_curve[-1] - test_curve[0] > 0.15
 
 # %% [markdown]
 # Move the sliders and look at the knobs themselves.
-# The first chooses how many signals the detector learns from, the second how many steps it takes.
+# The first sets how many signals the detector learns from, the second how many steps it takes.
 
-# %%
+# %% tags=["hide-input"]
 def draw(fig, examples, steps):
     n = int(examples)
     w_n, b_n = train(X[:n], y[:n], steps=int(steps))
@@ -527,8 +532,8 @@ d2l.sliders(draw, """Hidden template and learned weights for a number of
 # More steps do not replace more examples.
 
 # %% [markdown]
-# Two things are worth finding there.
-# With 10 examples the weights never take the shape of the word, however many steps you allow.
+# Two things can be found there.
+# With 10 examples the weights do not take the shape of the word, at any number of steps up to 200.
 # With 2000 examples the shape is there after the first step; what takes the other steps is the bias, without which the detector says yes far too often.
 # Afterwards the shape even gets a little worse, because the detector begins to fit the noise of its training signals.
 
@@ -542,7 +547,7 @@ assert accuracy(*train(X, y, steps=1), X_test, y_test) < 0.85
 # ### Hear it
 #
 # To end, `train` gets signals that are 125 times as long: one second of sound with 8000 amplitudes.
-# In about half of the 2000 recordings hides the rising tone from the beginning, so soft this time that you will hardly hear it in any single one.
+# About half of the 2000 recordings contain the rising tone of the first recordings, so soft this time that you will hardly hear it in any single one.
 # The detector now has 8001 knobs; the program stays as it is.
 # We train on the first 20, the first 200 and all 2000 recordings, and play what was learned: the weights, as sound.
 
@@ -565,21 +570,21 @@ HTML(player("One recording with the tone", first_yes)
                for n, v in zip((20, 200, 2000), learned)))
 
 # %% [markdown]
-# The tone rises out of the noise as the recordings become more, although no one ever told the program that it should listen for a tone.
+# The tone rises out of the noise as recordings are added, although nothing in the program says that it should listen for a tone.
 #
 # Real wake words are harder than our sweep in one respect above all: they start at any moment, and everyone speaks them differently.
-# Exercise 1.1-4 shows that our family then contains no good model at all, and that looking for a better family is half of deep learning.
+# Exercise 1.1-4 shows that our family then contains no good model, and that looking for a better family is half of deep learning.
 # The vocabulary and the loop of Figure 1.1.3 stay the same; [Section 3.4](../03-linear-regression/04-linear-regression-scratch.ipynb) writes the loop again, with all tools explained.
 
 # %% [markdown]
 # ## Summary
 #
-# - Some rules cannot be stated although everyone can label examples; there a program can be learned instead of written.
+# - Some rules nobody can state although everyone can label examples; there a program can be learned instead of written.
 # - Parameters are the knobs of a program; fixed knobs give a model, all settings together the family, and the learning algorithm sets the knobs from data.
 # - Training repeats two actions: look at labelled data, turn the knobs so that the model does better on them.
 # - Two lines of arithmetic found a word hidden in noise: their weights have its shape, and their accuracy is close to the best that any rule can reach.
 # - The data determine the behaviour: swapped labels give the opposite detector, and with few examples it learns the noise by heart.
-# - A family that is perfect for one task can be hopeless for the next.
+# - A family that contains the best rule for one task can be hopeless for the next.
 
 # %% [markdown]
 # ## Exercises
@@ -616,7 +621,7 @@ assert cosine >= 0.93 and abs(old) < 0.3
 # #### Solution 1.1-2
 #
 # By (1.1.7) the ceiling falls to $\Phi(2/2)=\Phi(1)\approx0.841$.
-# No amount of training lifts a detector above it, because the information is not in the signal.
+# By (1.1.6) no rule is right more often, and training does not change that: the information is not in the signal.
 
 # %%
 rng = torch.Generator().manual_seed(12)
@@ -657,14 +662,28 @@ assert flipped[2000] >= 0.90 and flipped[200] < flipped[2000] - 0.05
 #
 # A speaker does not wait for our window.
 # Shift the template in each signal by a random number of samples, so that what leaves the window at the end comes in again at its beginning, and train on 2000 such signals.
-# What happens to the learned rule and to the hand rule, and why?
+# What happens to the learned rule and to the hand rule?
+# Is the training at fault, or the family?
 # Which rule would you try instead?
 
 # %% [markdown]
 # #### Solution 1.1-4
 #
-# The learned rule falls to the level of a coin.
-# The reason is not the training but the family: averaged over all shifts, the word adds $\frac1{64}\sum_jw_j\cdot\sum_js_j$ to the sum, and since the amplitudes of a sound add up to nearly 0, that is nearly 0 for *every* choice of weights.
+# The learned rule falls to the level of a coin, and both are at fault, the family more than the training.
+#
+# Averaged over all shifts, the word adds $\frac1{64}\sum_jw_j\cdot\sum_js_j$ to the sum, and since the amplitudes of a sound add up to nearly 0, that is nearly 0 for *every* choice of weights.
+# It is tempting to conclude that every linear rule is a coin, and that is wrong: the *mean* of the sum stays, but its spread grows.
+# If $\mathbf{w}$ has length 1, the rule $\mathbf{w}^\top\mathbf{x}>c$ is right with probability
+#
+# $$\tfrac12\Phi(c)+\tfrac1{2\cdot64}\sum_k\Phi(\mathbf{w}^\top\mathbf{s}_k-c), \tag{1.1.8}$$
+#
+# where $\mathbf{s}_k\in\mathbb{R}^{64}$ is the template shifted by $k$ samples.
+# A wave of seven periods with the cut $c=1.25$ reaches 58 %: a word at a suitable place pushes the sum far up, noise seldom does.
+# A search over (1.1.8) from several random starts found nothing better, so the family contains no good rule.
+#
+# Training misses even these 58 %, for a reason of its own: it minimizes the cross-entropy, not the errors.
+# At $\mathbf{w}=\mathbf{0}$, $b=0$ the slope of the expected cross-entropy is proportional to the mean of the shifted words, nearly 0, and the function is convex, so knobs at zero are as good as its minimum.
+#
 # The energy does not care where the word is, so the hand rule works as before and is now the better one.
 #
 # A better family slides one short template over the signal, takes the weighted sum at each place, and keeps the largest.
@@ -694,8 +713,39 @@ for name, score in scores.items():
     right = (score(X_new) > cut) == (y_new == 1)
     moved[name] = right.float().mean().item()
 print({name: f"{value:.1%}" for name, value in moved.items()})
-assert 0.45 < moved["linear"] < 0.55 < 0.68 < moved["energy"] < 0.80
+assert 0.45 < moved["linear"] < 0.53 < 0.68 < moved["energy"] < 0.80
 assert moved["sliding"] > 0.85 and s.sum().abs() < 0.2
+
+# %% [markdown]
+# The wave, by the formula and on the test signals, and the search:
+
+# %%
+def chance_right(w, c):
+    """(1.1.8) for weights of any length; c is the cut for length 1."""
+    pushes = all_places @ unit(w)  # (64,)
+    below, above = torch.special.ndtr(c), torch.special.ndtr(pushes - c)
+    return (below + above.mean()) / 2
+
+
+wave, cut = torch.cos(2 * math.pi * 7 * t), torch.tensor(1.25)
+measured = accuracy(unit(wave), -cut, X_new, y_new)
+print(f"wave: {chance_right(wave, cut):.1%}, measured {measured:.1%}")
+assert abs(chance_right(wave, cut) - 0.582) < 0.001
+assert abs(measured - chance_right(wave, cut)) < 0.015  # 3 deviations
+
+# %%
+found, rng = [], torch.Generator().manual_seed(15)
+for _ in range(3):
+    w_any = torch.randn(64, generator=rng).requires_grad_()
+    c_any = torch.tensor(1.0, requires_grad=True)
+    climber = torch.optim.Adam([w_any, c_any], lr=0.03, maximize=True)
+    for _ in range(1500):
+        climber.zero_grad()
+        chance_right(w_any, c_any).backward()
+        climber.step()
+    found.append(chance_right(w_any, c_any).item())
+print("found by searching:", [f"{value:.1%}" for value in found])
+assert 0.56 < max(found) < 0.59
 
 # %% [markdown]
 # ## Sources

@@ -23,7 +23,7 @@
 # # 1.4 Kinds of problems II: unsupervised and self-supervised learning
 #
 # Labels are expensive: somebody has to look at every example.
-# Data without labels lie around in any amount.
+# Data without labels are plentiful.
 # What can be learned from them?
 # There are two answers.
 # One asks about the structure of the data themselves.
@@ -35,7 +35,7 @@
 # - find groups with k-means, and see why its answer depends on where it starts;
 # - find the directions in which data vary, by principal component analysis;
 # - fill a gap in a sentence with nothing but counts;
-# - manufacture labelled examples from unlabelled pictures.
+# - manufacture labelled examples from unlabelled pictures, and find out whether they teach what you meant.
 #
 # **Cost**: a few seconds on a CPU; nothing to download, no use for a GPU.
 # Read the code for its gist; Chapter 2 explains the tools.
@@ -56,7 +56,7 @@ d2l.use_style()
 #
 # Imagine that your boss hands you a table without a column to predict and says: tell me something about our customers.
 # There is no right answer to compare with; there are only better and worse questions.
-# These are the ones that have names.
+# Several have names.
 #
 # - Can *few prototypes* describe the data? That is *clustering*: photographs into landscapes, dogs and cats, without being told that there are such things.
 # - Can *few numbers* describe each example? The path of a ball is described by its position, speed and spin, however many pixels filmed it. That is *subspace estimation*, and in the linear case *principal component analysis*.
@@ -70,8 +70,8 @@ d2l.use_style()
 # ### Few prototypes: k-means
 #
 # Let $\mathbf{x}_1,\dots,\mathbf{x}_n\in\mathbb{R}^d$ be points, and suppose that $k$ prototypes should stand for all of them, the *centres* $\mathbf{c}_1,\dots,\mathbf{c}_k\in\mathbb{R}^d$.
-# Each point is represented by the centre that is nearest.
-# How good the centres are is measured by the sum of the squared distances, the *inertia*:
+# Each point is represented by the nearest centre.
+# The quality of the centres is measured by the sum of the squared distances, the *inertia*:
 #
 # $$
 # J = \sum_{i=1}^{n} \min_{j} \|\mathbf{x}_i-\mathbf{c}_j\|^2 . \tag{1.4.1}
@@ -88,13 +88,14 @@ def kmeans(X, k, iters, generator):
     """
     start = torch.randperm(len(X), generator=generator)[:k]
     centers, inertia = X[start].clone(), []
+    labels = torch.full((len(X),), -1)  # no point has a centre yet
     for _ in range(iters):
-        distances = torch.cdist(X, centers)  # (n, k)
-        labels = distances.argmin(dim=1)     # (n,)
-        inertia.append(distances.amin(dim=1).square().sum().item())
         for j in range(k):
             if (labels == j).any():
                 centers[j] = X[labels == j].mean(dim=0)
+        distances = torch.cdist(X, centers)  # (n, k)
+        labels = distances.argmin(dim=1)     # (n,)
+        inertia.append(distances.amin(dim=1).square().sum().item())
     return centers, labels, inertia
 
 # %%
@@ -103,14 +104,16 @@ rng = torch.Generator().manual_seed(2)
 true = torch.tensor([[0.0, 0.0], [4.0, 0.5], [2.0, 3.0]])
 X = true.repeat_interleave(80, 0) + 0.7 * torch.randn(240, 2, generator=rng)
 for seed in range(20):
-    *_, inertia = kmeans(X, 3, 15, torch.Generator().manual_seed(seed))
+    C, labels, inertia = kmeans(X, 3, 15, torch.Generator().manual_seed(seed))
     assert all(b <= a * (1 + 1e-6) for a, b in zip(inertia, inertia[1:]))
+    assert math.isclose((X - C[labels]).square().sum(), inertia[-1],
+                        rel_tol=1e-4)  # centres, labels, inertia: one state
 print(f"first {inertia[0]:.0f}, last {inertia[-1]:.0f}")
 
 # %% [markdown]
 # To watch it work, we take a bad start: three centres, two of which lie in the same cloud.
 
-# %%
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 4, figsize=(7.2, 2.1), sharex=True, sharey=True)
 colors = ["#0072B2", "#D55E00", "#009E73"]
 bad = torch.Generator()
@@ -127,12 +130,12 @@ d2l.describe(axes, "Four states of k-means with three centres, drawn as "
              "stands in the middle of a cloud, and the inertia falls.")
 
 # %% [markdown]
-# **Figure 1.4.1.** k-means at work: points in the colour of their centre, centres as stars.
+# **Figure 1.4.1.** k-means at work: points in the colour of their nearest centre, centres as stars, and the inertia of both.
 # Nobody said what the groups are.
 
 # %% [markdown]
 # It does not always end so well.
-# Each step improves the inertia, and yet the end depends on the start, because there may be several arrangements that no single step improves.
+# No step makes the inertia worse, and yet the end depends on the start, because there can be several arrangements that no single step improves.
 # Exercise 1.4-1 shows how bad it can get, and the usual remedy.
 
 # %% [markdown]
@@ -166,7 +169,7 @@ torch.testing.assert_close(variances.sum(), Z.var(dim=0).sum())
 covariance = coordinates.T.cov()
 assert abs(covariance[0, 1]) < 1e-5 * covariance[0, 0]
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5, 2.8))
 ax.plot(*Z.T, ".", ms=4, color="#56B4E9")
 for axis, variance, name in zip(axes, variances, ("first", "second")):
@@ -189,21 +192,24 @@ d2l.describe(ax, "An elongated cloud of points with two arrows from its "
 #
 # Labels are answers.
 # If nobody gives answers, take a part of the data for the question and the rest for the answer.
-# The task is invented, a *pretext*; what is wanted is what a program has to understand in order to solve it.
+# The task is invented, a *pretext*; what we want is what a program has to learn in order to solve it.
 #
-# In a text, hide some words and predict them from their surroundings.
-# Every page ever written becomes an exercise with a solution.
+# In a text, hide some words and predict them from their surroundings, or predict each word from those before it.
+# Any page of text becomes an exercise with a solution.
 # To fill in "The capital of France is ___" one needs grammar and a fact.
 #
-# In a picture, hide a region and paint it from the rest; cut out two pieces and ask how they lay to each other; or change the colours and the crop and ask whether two pictures are versions of one.
+# In a picture, hide a region and paint it from the rest; cut out two pieces and ask how they lie relative to each other; or change the colours and the crop and ask whether two pictures are versions of the same one.
 #
+# This first training is called *pretraining*.
 # The *representation* that is learned on the way, the numbers inside the model, is then *fine-tuned*: trained a little further on the task that one cares about, with few labels.
-# This has become the usual way to large models, above all for language (Chapters 11 and 15).
+# Large models are made this way today, above all for language (Chapters 11 and 15).
+# A large language model is pretrained to predict the next word, and many tasks then need no fine-tuning at all, only a description in words ([Brown et al., 2020](https://arxiv.org/abs/2005.14165)).
+# How it becomes an assistant is told in [Section 1.5](05-environment-and-reinforcement-learning.ipynb).
 
 # %% [markdown]
 # ### A masked word
 #
-# Large models use billions of parameters for it; the idea needs a dozen lines.
+# Large models use billions of parameters for this; the idea needs a dozen lines.
 # For each word we count which words stand between a left and a right neighbour.
 # Then we hide a word and look up its neighbours.
 
@@ -226,7 +232,7 @@ print("the ___ sat:", table["the", "sat"])
 assert table["sat", "the"] == {"on": 1.0}
 assert table["the", "sat"] == {"cat": 0.5, "dog": 0.5}
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(7, 1.9), sharey=True)
 for ax, (left, right) in zip(axes, (("sat", "the"), ("the", "sat"),
                                     ("the", "."))):
@@ -242,38 +248,42 @@ d2l.describe(axes, "Three bar charts for a hidden word. Between sat and the "
 
 # %% [markdown]
 # **Figure 1.4.3.** What may stand in the gap, by counts.
-# The program never saw a label, and has found out that cats and dogs do similar things, and so do mats and rugs.
+# Without a label the table puts cat beside dog, and mat beside rug.
 
 # %% [markdown]
-# The table has discovered something like a part of speech.
-# Its weakness is just as plain: a context that never occurred has no row, and with five words on either side almost no context ever occurs twice.
+# The table groups words that can stand in the same place, a little like a part of speech.
+# Its weakness is just as plain: a context that did not occur has no row, and with five words on either side hardly any context occurs twice.
 # Networks replace the table by a function that treats *similar* contexts alike.
 
 # %% [markdown]
 # ### Where does this piece belong?
 #
-# The second pretext is for pictures.
-# Cut out two pieces that touch, the second to the right, to the left, above or below the first, and ask: where was it?
-# We need no human, since we know the answer, having used the scissors ourselves.
+# The second pretext, *context prediction*, is for pictures.
+# Cut out two neighbouring pieces, the second to the right, to the left, above or below the first, and ask: where was it?
+# We need no human for the answer, having used the scissors ourselves.
 
 # %%
 RELATIONS = ("right", "left", "below", "above")
 STEPS = ((0, 1), (0, -1), (1, 0), (-1, 0))  # rows, columns
 
 
-def jigsaw_pairs(images, n, generator, size=4):
+def crop_pairs(images, n, generator, size=4, gap=0, margin=0):
     """`n` pairs of neighbouring crops and where the second one lay.
 
-    `images` has shape (m, h, w). Returns crops (n, 2, size, size), the
-    number of the relation (n,), and image, row, column (n, 3).
+    `images` has shape (m, h, w). `gap` pixels are left between the crops;
+    the first keeps `margin` pixels from the border. Returns crops
+    (n, 2, size, size), relation (n,), and image, row, column (n, 3).
     """
     crops, relations, places = [], [], []
     m, h, w = images.shape
+    ranges = ((0, m), (margin, h - size - margin + 1),
+              (margin, w - size - margin + 1), (0, 4))
     while len(crops) < n:
         i, row, col, r = (
-            int(torch.randint(0, high, (), generator=generator))
-            for high in (m, h - size + 1, w - size + 1, 4))
-        row2, col2 = row + size * STEPS[r][0], col + size * STEPS[r][1]
+            int(torch.randint(low, high, (), generator=generator))
+            for low, high in ranges)
+        row2 = row + (size + gap) * STEPS[r][0]
+        col2 = col + (size + gap) * STEPS[r][1]
         if not (0 <= row2 <= h - size and 0 <= col2 <= w - size):
             continue  # the neighbour would leave the picture
         pair = [images[i, a:a + size, b:b + size]
@@ -284,7 +294,7 @@ def jigsaw_pairs(images, n, generator, size=4):
     return torch.stack(crops), torch.tensor(relations), torch.tensor(places)
 
 # %% [markdown]
-# Our pictures have $8\times8$ pixels and show a bright disc on a dark ground that gets lighter towards the bottom.
+# Our first pictures have $8\times8$ pixels and show a bright disc on a dark ground that gets lighter towards the bottom.
 
 # %%
 # check 1.4-C4: as many labelled pairs as asked for, from no labels
@@ -293,7 +303,7 @@ grid = torch.arange(8.0)
 cx, cy = 2 + 4 * torch.rand(2, 40, 1, 1, generator=rng)  # (40, 1, 1) each
 distance = ((grid - cx) ** 2 + (grid[:, None] - cy) ** 2).sqrt()
 images = 0.05 * grid[:, None] + (2.6 - distance).clamp(0, 1) * 0.6
-crops, relation, places = jigsaw_pairs(images, 500, rng)
+crops, relation, places = crop_pairs(images, 500, rng)
 assert crops.shape == (500, 2, 4, 4) and relation.shape == (500,)
 assert set(relation.tolist()) == {0, 1, 2, 3}
 for pair, r, (i, row, col) in zip(crops, relation.tolist(), places.tolist()):
@@ -301,7 +311,7 @@ for pair, r, (i, row, col) in zip(crops, relation.tolist(), places.tolist()):
     assert torch.equal(pair[0], images[i, row:row + 4, col:col + 4])
     assert torch.equal(pair[1], images[i, row2:row2 + 4, col2:col2 + 4])
 
-# %%
+# %% tags=["hide-input"]
 k = 40
 i, row, col = places[k].tolist()
 _, axes = plt.subplots(1, 3, figsize=(5.6, 2.1), width_ratios=(2, 1, 1))
@@ -323,29 +333,85 @@ d2l.describe(axes, "A small picture of a bright disc with two square frames "
 
 # %% [markdown]
 # **Figure 1.4.4.** A question and its answer, both made from an unlabelled picture.
-# To answer it in general, one has to know how discs continue, and that it gets lighter towards the bottom.
 
 # %% [markdown]
-# Can the question be answered at all?
-# A linear classifier that looks at the $2\times16$ pixels is right far more often than the one time in four that guessing achieves.
+# Can the question be answered?
+# The next function trains a linear classifier on half of the pairs and returns its share of right answers on the other half, which comes from other pictures.
 # (How it is trained is the subject of [Section 4.4](../04-linear-classification/04-softmax-regression-scratch.ipynb).)
+# Guessing is right one time in four.
 
 # %%
-train, y = jigsaw_pairs(images[:30], 2000, rng)[:2]
-test, z = jigsaw_pairs(images[30:], 500, rng)[:2]  # other pictures
-W = torch.zeros(33, 4, requires_grad=True)
+def score(inputs, relation):
+    """Share of right answers of a linear rule on the second half."""
+    inputs = inputs.flatten(1)  # (n, features)
+    inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+    train, test = inputs.chunk(2)
+    y, z = relation.chunk(2)
+    W = torch.zeros(inputs.shape[1], 4, requires_grad=True)
+    for _ in range(400):
+        loss = torch.nn.functional.cross_entropy(train @ W, y)
+        grad, = torch.autograd.grad(loss, W)
+        with torch.no_grad():
+            W -= 1.0 * grad
+    return (test @ W).argmax(dim=1).eq(z).float().mean().item()
 
-def with_one(pairs):
-    return torch.cat([pairs.flatten(1), torch.ones(len(pairs), 1)], dim=1)
 
-for _ in range(400):
-    loss = torch.nn.functional.cross_entropy(with_one(train) @ W, y)
-    grad, = torch.autograd.grad(loss, W)
-    with torch.no_grad():
-        W -= 1.0 * grad
-accuracy = (with_one(test) @ W).argmax(dim=1).eq(z).float().mean()
-print(f"share of right answers on new pictures: {accuracy:.2f}")
-assert accuracy > 0.5
+def halves(images, n, **options):
+    """`n` pairs from the first half of the images, n from the second."""
+    parts = [crop_pairs(half, n, rng, **options)[:2]
+             for half in images.chunk(2)]
+    return [torch.cat(both) for both in zip(*parts)]
+
+
+crops, relation = halves(images, 2000)
+easy = {"both pieces": score(crops, relation),
+        "first only": score(crops[:, 0], relation),
+        "second only": score(crops[:, 1], relation)}
+print({name: f"{value:.2f}" for name, value in easy.items()})
+
+# %%
+# the classifier answers without seeing both pieces: a shortcut
+assert easy["both pieces"] > 0.75
+assert min(easy["first only"], easy["second only"]) > 0.4
+
+# %% [markdown]
+# Both pieces together: excellent.
+# But the same classifier is far better than guessing with the *first piece alone*, which cannot know where the second was.
+# It does not have to: from a piece of the upper edge, no neighbour can lie above, and a piece of this little picture shows where it was cut.
+# The classifier takes a *shortcut*, and may have learned nothing about how the two pieces fit.
+# The control took two lines; without it the result looks like understanding.
+#
+# So we make the task harder to cheat at.
+# The first piece keeps so far from the border that all four neighbours exist; then it says nothing about the answer.
+# The pictures get larger and show several discs anywhere, also cut by the border; then every place looks alike, and the second piece alone says nothing either.
+# A gap of one pixel between the pieces removes edges that continue directly from one into the other; the authors of the method left gaps for the same reason, and still found a network that used the colour fringes of camera lenses ([Doersch et al., 2015](https://arxiv.org/abs/1505.05192)).
+
+# %%
+rng = torch.Generator().manual_seed(6)
+grid, images = torch.arange(16.0), torch.zeros(600, 16, 16)
+for _ in range(3):
+    cx, cy = 23 * torch.rand(2, 600, 1, 1, generator=rng) - 3.5
+    distance = ((grid - cx) ** 2 + (grid[:, None] - cy) ** 2).sqrt()
+    images = torch.maximum(images, (3.5 - distance).clamp(0, 1))
+crops, relation = halves(images, 4000, gap=1, margin=5)
+first, second = (crops - crops.mean()).flatten(2).unbind(1)  # (n, 16) each
+products = first[:, :, None] * second[:, None, :]  # (n, 16, 16)
+fair = {"first only": score(first, relation),
+        "second only": score(second, relation),
+        "both pieces": score(crops, relation),
+        "products": score(products, relation)}
+print({name: f"{value:.2f}" for name, value in fair.items()})
+
+# %%
+# now only a rule that compares the pieces is better than guessing
+alone = [fair[name] for name in ("first only", "second only", "both pieces")]
+assert max(abs(value - 0.25) for value in alone) < 0.06
+assert fair["products"] > 0.35
+
+# %% [markdown]
+# One piece alone is a coin with four sides, and so are both for a linear rule, which adds up pixels but cannot compare them.
+# The last rule gets the products of each pixel of the first piece with each pixel of the second, and is clearly better than guessing, though far from perfect: many pairs are all dark or all bright and have no answer.
+# To be right it has to use which sides of the two pieces agree, and that was the purpose of the task.
 
 # %% [markdown]
 # ## The difference
@@ -353,17 +419,17 @@ assert accuracy > 0.5
 # Unsupervised and self-supervised learning start from the same data.
 # What differs is the objective.
 # The inertia (1.4.1) has no targets: it compares the data with prototypes of their own.
-# The masked word and the jigsaw have targets, manufactured from the data, and with them the whole machinery of supervised learning applies: losses, test sets, probabilities.
-# That is the reason for their success.
+# The masked word and the pair of pieces have targets, manufactured from the data, and with them the whole machinery of supervised learning applies: losses, test sets, probabilities, and also its controls.
 
 # %% [markdown]
 # ## Summary
 #
 # - Without labels one can ask for prototypes, directions, representations, causes or densities.
-# - k-means lowers its inertia in every step, and may still end in a poor arrangement; start it several times.
+# - k-means never raises its inertia, and may still end in a poor arrangement; start it several times.
 # - Principal axes are perpendicular directions of largest variance, and the coordinates along them are uncorrelated.
-# - Self-supervision hides a part of the data and predicts it: labels in any number, at no cost.
-# - The pretext task is a means; what is kept is the representation, which is fine-tuned with few labels.
+# - Self-supervision hides a part of the data and predicts it: as many labels as there are data, at no cost.
+# - A pretext task teaches what it should only if no shortcut solves it; test it with an input that must not suffice.
+# - The pretext task is a means; what is kept is the representation, which is fine-tuned with few labels or used as it is.
 
 # %% [markdown]
 # ## Exercises
@@ -377,8 +443,8 @@ assert accuracy > 0.5
 # #### Solution 1.4-1
 #
 # No.
-# When two of the first centres fall into one cluster, two others may have to share a centre, and no single step repairs that, since moving a centre across the gap would first make things worse.
-# Run it often and keep the best; better still, choose starting points that are far from each other.
+# When two of the first centres fall into one cluster, two other clusters may have to share a centre, and no single step repairs that, since moving a centre across the gap would first make things worse.
+# Run it several times and keep the best; or choose starting points that are far from each other, as *k-means++* does.
 
 # %%
 rng = torch.Generator().manual_seed(0)
@@ -408,7 +474,7 @@ line = torch.stack([t, 2 * t], dim=1) + noise
 axis = pca(line)[0][0]
 axis = axis if axis[0] > 0 else -axis
 expected = torch.tensor([1.0, 2.0], dtype=torch.float64) / math.sqrt(5)
-assert (axis - expected).norm() < 0.05
+assert torch.linalg.vector_norm(axis - expected) < 0.05
 
 # %% [markdown]
 # ### Exercise 1.4-3
@@ -419,7 +485,7 @@ assert (axis - expected).norm() < 0.05
 # %% [markdown]
 # #### Solution 1.4-3
 #
-# Only the left neighbour is known, so that the prediction is less certain: after "the" there are four candidates.
+# Only the left neighbour is known, so the prediction is less certain: after "the" there are four candidates.
 # In exchange, the table can write: predict a word, append it, and go on.
 # A language model does this with a much longer past.
 
@@ -448,7 +514,7 @@ assert len(following["the"]) == 4 and following["sat"] == {"on": 1.0}
 # #### Solution 1.4-4
 #
 # Some that are used: predict the next hundredth of a second from the last second, which asks for pitch and rhythm; fill a gap of half a second in speech, which asks for words; decide whether two pieces come from the same recording, which asks for the voice and the room; decide whether a piece runs backwards, which asks for how sounds begin and fade.
-# A task is bad if it has a shortcut: if recordings differ in their hum, the third is solved by the hum alone, and nothing is learned about voices.
+# A task is bad if it has a shortcut: if recordings differ in their hum, the third is solved by the hum alone, and the program need not learn anything about voices.
 
 # %% [markdown]
 # ## Sources

@@ -22,15 +22,15 @@
 # %% [markdown]
 # # 1.6 Roots
 #
-# Deep learning looks young, and its ideas are old.
-# To estimate from samples, to fit by least squares, to adjust a connection when it erred: each of these was invented long before there was a computer to run it.
-# We run some of them here, because an algorithm tells more about its time than a portrait.
+# Deep learning looks young, but many of its ideas are old.
+# Estimating from samples and fitting by least squares are older than any computer; adjusting a connection after an error is about as old as the first ones.
+# We run some of these old algorithms here.
 
 # %% [markdown]
 # **You will**
 #
 # - place the ideas of this book in three centuries of statistics, computing and neuroscience;
-# - protect a mean against a wrong entry, as surveyors did in the 16th century;
+# - protect a mean against a wrong entry;
 # - train a perceptron, and prove that it stops;
 # - see why Hebb's rule explodes, and how a small change turns it into principal component analysis.
 #
@@ -50,7 +50,7 @@ d2l.use_style()
 #
 # The figure lists the steps that this section talks about.
 
-# %%
+# %% tags=["hide-input"]
 statistics = {
     1535: "Köbel: the mean of 16 feet", 1713: "Bernoulli: frequencies settle",
     1733: "de Moivre: the bell curve", 1805: "Legendre: least squares",
@@ -88,20 +88,18 @@ d2l.describe(ax, "A timeline read from top to bottom. On the side of "
 
 # %% [markdown]
 # **Figure 1.6.1.** Five centuries of ideas, from top to bottom.
-# The two sides met in 1958, and again in 1986.
 
 # %% [markdown]
 # ## Estimating
 #
 # Jakob Bernoulli (1655-1705) proved that the frequency of an event settles at its probability, and gave his name to the distribution of a single coin toss.
 # Carl Friedrich Gauss (1777-1855) connected errors with the bell curve, which Abraham de Moivre had found in 1733, and with the method of *least squares*, which Adrien-Marie Legendre published in 1805, four years before him.
-# (The name *least mean squares*, often attached to Gauss, belongs to a rule by Widrow and Hoff of 1960, in which a machine corrects itself after each example.)
+# (The name *least mean squares* belongs to a rule by Widrow and Hoff of 1960, in which a machine corrects itself after each example.)
 #
 # The idea of averaging is older.
 # A book on surveying by Jakob Köbel (about 1460-1533), printed in 1535, defines the length of a foot: let 16 men leaving church, tall ones and short ones, put one foot behind another, and divide by 16.
-# A practical reader may drop the longest and the shortest before dividing.
-# That is a *trimmed mean*, and it has a purpose.
-# Suppose that somebody wrote 60 centimetres for one of the feet.
+# Drop the longest and the shortest before dividing, and you have a *trimmed mean*.
+# To see its use, suppose that somebody wrote 60 centimetres for one of the feet.
 
 # %%
 def trimmed_mean(x, k):
@@ -117,18 +115,19 @@ print(f"mean {mean:.2f} cm, trimmed mean {trimmed:.2f} cm")
 assert abs(mean - 31.94) < 0.005 and abs(trimmed - 30.16) < 0.005
 
 # %% [markdown]
-# One slip of the pen moves the mean by almost 2 centimetres and leaves the trimmed mean where it was.
+# One slip of the pen moves the mean by almost 2 centimetres and the trimmed mean hardly at all.
 #
-# Ronald Fisher (1890-1962) made statistics a science of design and inference.
-# Linear discriminant analysis and Fisher information are his, and his Iris flowers of 1936 are still every student's first data set.
+# Ronald Fisher (1890-1962) shaped the design of experiments and the theory of inference.
+# Linear discriminant analysis and Fisher information are his, and the Iris flowers that he analysed in 1936, measured by Edgar Anderson, are still a first data set for many students.
 # He was also a lifelong advocate of eugenics.
-# That belongs in the account, not as a footnote to the mathematics, but because the use of statistics to rank people did not begin with computers, and the questions about it are the same today.
+# That belongs in the account: the use of statistics to rank people did not begin with computers, and many questions about it are the same today.
 
 # %% [markdown]
 # ## Computing and information
 #
-# Alan Turing (1912-1954) asked in 1936 what can be computed at all, and in 1950 whether a machine can think, a question that he replaced by a game: can you tell it from a person by talking to it?
-# Claude Shannon (1916-2001) measured information in bits; the entropy and the cross-entropy of [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb) are his.
+# Alan Turing (1912-1954) asked in 1936 what can be computed at all, and in 1950 whether a machine can think, a question that he replaced by a game: can you tell it from a person by exchanging written messages?
+# Claude Shannon (1916-2001) measured information in bits; the entropy of [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb) is his.
+# The comparison of two distributions that the same section builds on it came later: the divergence from Kullback and Leibler (1951), the cross-entropy, as *inaccuracy*, from Kerridge (1961).
 
 # %% [markdown]
 # ## Neurons
@@ -143,7 +142,7 @@ assert abs(mean - 31.94) < 0.005 and abs(trimmed - 30.16) < 0.005
 # $$
 #
 # where $\eta$ is a small positive number and $\Delta\mathbf{w}$ the change.
-# The rule has a flaw: nothing ever makes a weight smaller in proportion to its size, and larger weights make larger outputs, which make larger changes.
+# The rule has a flaw: nothing in it limits the weights, and larger weights make larger outputs, which make larger changes.
 # Erkki Oja added in 1982 the term that was missing,
 #
 # $$
@@ -172,29 +171,31 @@ hebb, oja = neuron(X[:500], 0.01, False), neuron(X, 0.01, True)
 
 # %%
 # check 1.6-C3: Hebb's weights explode
-print(f"length after 500 steps: {hebb[-1].norm():.3g}")
-assert hebb[-1].norm() > 1e3
+hebb_lengths = torch.linalg.vector_norm(hebb, dim=1)  # (501,)
+oja_lengths = torch.linalg.vector_norm(oja, dim=1)    # (5001,)
+print(f"length after 500 steps: {hebb_lengths[-1]:.3g}")
+assert hebb_lengths[-1] > 1e3
 
 # %%
 # check 1.6-C4: Oja's weights have length 1 and the principal direction
 _, vectors = torch.linalg.eigh(C)
 top = vectors[:, -1]  # eigenvector of the largest eigenvalue
-length = oja[-1].norm().item()
+length = oja_lengths[-1].item()
 cosine = (oja[-1] @ top).abs().item() / length
 print(f"length {length:.2f}, cosine with the principal axis {cosine:.3f}")
 assert 0.95 < length < 1.05 and cosine > 0.99
 
-# %%
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(6.8, 2.8))
 axes[0].plot(X[:500, 0], X[:500, 1], ".", ms=3, color="#bbbbbb")
 axes[0].plot(*oja[:1500].T, color="#0072B2", label="Oja")
-keep = hebb.norm(dim=1) < 5
+keep = hebb_lengths < 5
 axes[0].plot(*hebb[keep].T, "--", color="#D55E00", label="Hebb")
 axes[0].plot(*(top * top[0].sign()), "k*", ms=11, label="principal axis")
 axes[0].set(xlim=(-4, 4), ylim=(-2.7, 2.7), xlabel="$w_1$", ylabel="$w_2$")
 axes[0].legend(fontsize=8, loc="lower right")
 d2l.plot([torch.arange(501.0), torch.arange(5001.0)],
-         [hebb.norm(dim=1), oja.norm(dim=1)], ["Hebb", "Oja"],
+         [hebb_lengths, oja_lengths], ["Hebb", "Oja"],
          fmts=["--", "-"], xlabel="examples", ylabel="length of $w$",
          yscale="log", ax=axes[1])
 for line, color in zip(axes[1].lines, ("#D55E00", "#0072B2")):
@@ -211,29 +212,30 @@ d2l.describe(axes, "Left, a grey elongated cloud with two paths of the "
 # Only Oja's arrives.
 
 # %% [markdown]
-# So a single neuron with a local rule computes the first principal component of [Section 1.4](04-unsupervised-self-supervised.ipynb), without ever storing an example.
+# So a single neuron with a local rule approximates the first principal axis of [Section 1.4](04-unsupervised-self-supervised.ipynb) without storing an example.
 
 # %% [markdown]
 # ## The perceptron
 #
 # Hebb's rule has no teacher.
-# Frank Rosenblatt's perceptron of 1958 has one: strengthen what led to a right answer, weaken what led to a wrong one.
+# Frank Rosenblatt's perceptron of 1958 has one, and learns from mistakes only.
 # Its neuron answers with the sign of $\mathbf{w}^\top\mathbf{x}$, the labels $y$ are $1$ or $-1$, and after each mistake
 #
 # $$
 # \mathbf{w} \leftarrow \mathbf{w} + y\,\mathbf{x}. \tag{1.6.3}
 # $$
 #
-# Stochastic gradient methods, which train every network of this book, follow the same pattern: look at an example, find the direction in which the answer would have been better, take a step.
+# After a right answer nothing changes.
+# Stochastic gradient methods, which train most networks of this book, follow a similar pattern: look at an example, find the direction in which the answer would have been better, take a step.
 
 # %%
-def perceptron(X, y, epochs=1000):
+def perceptron(X, y, epochs=1000, w=None):
     """Weights (d,) and the list of them after each mistake.
 
-    X (n, d) and labels y (n,), 1 or -1. Ends after a round without a
-    mistake, or after `epochs` rounds.
+    X (n, d) and labels y (n,), 1 or -1. Starts at `w`, or at zero. Ends
+    after a round without a mistake, or after `epochs` rounds.
     """
-    w, history = torch.zeros(X.shape[1], dtype=X.dtype), []
+    w, history = X.new_zeros(X.shape[1]) if w is None else w, []
     for _ in range(epochs):
         before = len(history)
         for x, target in zip(X, y):
@@ -247,9 +249,10 @@ def perceptron(X, y, epochs=1000):
 # %% [markdown]
 # The perceptron came with a theorem, and the theorem with a short proof.
 # Let all examples satisfy $\|\mathbf{x}\|\le R$, and suppose that some unit vector $\mathbf{u}$ separates the classes with the *margin* $\gamma>0$, that is, $y\,\mathbf{u}^\top\mathbf{x}\ge\gamma$ for all examples.
-# Then the perceptron makes at most $(R/\gamma)^2$ mistakes, in whatever order the examples come.
+# Then the perceptron, started at $\mathbf{w}=\mathbf{0}$, makes at most $(R/\gamma)^2$ mistakes, in whatever order the examples come.
 #
 # Proof.
+# At the start, $\mathbf{u}^\top\mathbf{w}=0$ and $\|\mathbf{w}\|=0$.
 # Each mistake raises $\mathbf{u}^\top\mathbf{w}$ by at least $\gamma$, so after $m$ mistakes it is at least $m\gamma$.
 # Each mistake changes $\|\mathbf{w}\|^2$ by $2y\,\mathbf{w}^\top\mathbf{x}+\|\mathbf{x}\|^2\le R^2$, since the first term is not positive at a mistake; so $\|\mathbf{w}\|\le\sqrt m R$.
 # And since $\mathbf{u}^\top\mathbf{w}\le\|\mathbf{w}\|$, we have $m\gamma\le\sqrt m R$, which is the claim.
@@ -258,7 +261,7 @@ def perceptron(X, y, epochs=1000):
 def separable(generator, n=60, margin=0.2):
     """Points in [-1, 1]^2 at least `margin` from a random line."""
     u = torch.randn(2, generator=generator, dtype=torch.float64)
-    u = u / u.norm()
+    u = u / torch.linalg.vector_norm(u)
     X = 2 * torch.rand(20 * n, 2, generator=generator,
                        dtype=torch.float64) - 1
     X = X[(X @ u).abs() >= margin][:n]
@@ -269,19 +272,21 @@ def separable(generator, n=60, margin=0.2):
 rng = torch.Generator().manual_seed(10)
 X, y, u = separable(rng)
 w, history = perceptron(X, y)
-R, gamma = X.norm(dim=1).max().item(), (y * (X @ u)).min().item()
+lengths = torch.linalg.vector_norm(X, dim=1)
+R, gamma = lengths.max().item(), (y * (X @ u)).min().item()
 print(f"{len(history)} mistakes, bound {(R / gamma) ** 2:.0f}")
 assert len(X) == 60 and (y * (X @ w) > 0).all()
 assert 1 <= len(history) <= (R / gamma) ** 2 <= 2 / 0.2**2 + 1e-9
+assert torch.equal(history[0], y[0] * X[0])  # it started at zero
 
-# %%
+# %% tags=["hide-input"]
 shown = history[:6]
 fig, axes = plt.subplots(1, len(shown), figsize=(1.7 * len(shown), 2.0),
                          sharex=True, sharey=True, squeeze=False)
 for k, (ax, v) in enumerate(zip(axes[0], shown), start=1):
     ax.plot(*X[y > 0].T, "o", ms=3, color="#0072B2")
     ax.plot(*X[y < 0].T, "x", ms=4, color="#D55E00")
-    along = torch.stack([-v[1], v[0]]) / v.norm() * 3
+    along = 3 * torch.stack([-v[1], v[0]]) / torch.linalg.vector_norm(v)
     ax.plot([-along[0], along[0]], [-along[1], along[1]], "k-", lw=1.2)
     ax.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal",
            title=f"mistake {k}")
@@ -294,25 +299,25 @@ d2l.describe(fig, "The boundary of the perceptron after each of its "
 
 # %% [markdown]
 # **Figure 1.6.3.** The boundary after each mistake.
-# A handful of corrections suffices for 60 points.
+# A few corrections suffice for these 60 points.
 
 # %% [markdown]
 # ## What stayed, and the quiet years
 #
-# Two principles survived all changes of fashion: alternate linear maps with simple nonlinear functions, in *layers*; and adjust all parameters at once by the chain rule, which is called *backpropagation*.
+# Two principles have lasted: alternate linear maps with simple nonlinear functions, in *layers*; and adjust all parameters at once by the chain rule, which is called *backpropagation*.
 #
 # Between about 1995 and 2005 networks were nevertheless out of fashion.
 # Computation was scarce, and data sets were small: Iris has 150 flowers, and MNIST with 60 000 digits counted as huge.
-# On such data kernel methods, decision trees and graphical models won, they were easier to train, and they had better theory.
+# On such data kernel methods, decision trees and graphical models often won: they were easier to train and better understood.
 # What changed is the subject of [Section 1.7](07-road-to-deep-learning.ipynb).
 
 # %% [markdown]
 # ## Summary
 #
 # - Averaging, least squares, entropy, computability and learning connections are between 75 and 500 years old.
-# - A trimmed mean survives wrong entries that would move a mean anywhere.
-# - Hebb's rule finds the principal direction and explodes; Oja's term keeps the length at 1.
-# - The perceptron makes at most $(R/\gamma)^2$ mistakes on separable data, by a proof of three lines.
+# - A trimmed mean survives a wrong entry that would move a mean anywhere.
+# - Hebb's rule turns towards the principal direction and explodes; Oja's term keeps the length near 1.
+# - The perceptron, started at zero, makes at most $(R/\gamma)^2$ mistakes on separable data, by a proof of three lines.
 # - Layers and the chain rule stayed; networks had to wait for data and computation.
 
 # %% [markdown]
@@ -321,7 +326,7 @@ d2l.describe(fig, "The boundary of the perceptron after each of its "
 # ### Exercise 1.6-1
 #
 # Write the proof of the perceptron bound in your own words, and check the bound on 50 random sets.
-# Why does the order of the examples not matter?
+# Why does the order of the examples not matter, and why does the start?
 
 # %% [markdown]
 # #### Solution 1.6-1
@@ -330,7 +335,8 @@ d2l.describe(fig, "The boundary of the perceptron after each of its "
 # The projection on the separating direction grows at least linearly with the number of mistakes, because each update has a component of at least $\gamma$ along $\mathbf{u}$.
 # The length grows at most like a square root, because an update after a mistake points away from $\mathbf{w}$ or sideways.
 # A projection cannot exceed the length, so the race must end.
-# The argument counts mistakes only; which example caused them was never used.
+# The argument counts mistakes only; it does not use which example caused them.
+# It does use the start: from $\mathbf{w}=-c\,\mathbf{u}$ the projection has to make up for $c$ first, which takes about $c/R$ mistakes or more, and with $c$ large enough the bound fails.
 
 # %%
 rng = torch.Generator().manual_seed(1)
@@ -338,11 +344,15 @@ most = 0.0
 for _ in range(50):
     X, y, u = separable(rng)
     w, history = perceptron(X, y)
-    R, gamma = X.norm(dim=1).max(), (y * (X @ u)).min()
-    assert len(history) <= (R / gamma) ** 2
+    R = torch.linalg.vector_norm(X, dim=1).max()
+    bound = (R / (y * (X @ u)).min()) ** 2
+    assert len(history) <= bound
     assert (y * (X @ w) > 0).all()
-    most = max(most, float(len(history) / (R / gamma) ** 2))
+    most = max(most, float(len(history) / bound))
 print(f"at most {most:.0%} of the bound was used")
+w, history = perceptron(X, y, w=-100 * u)
+print(f"from a bad start: {len(history)} mistakes, bound {bound:.0f}")
+assert len(history) > 1.5 * bound and (y * (X @ w) > 0).all()
 
 # %% [markdown]
 # ### Exercise 1.6-2
@@ -378,11 +388,11 @@ for wrong in (1, 2):
 # Average (1.6.2) over the inputs, with $y=\mathbf{x}^\top\mathbf{w}$ and $E[\mathbf{x}\mathbf{x}^\top]=\mathbf{C}$:
 # $E[\Delta\mathbf{w}]=\eta\left(\mathbf{C}\mathbf{w}-(\mathbf{w}^\top\mathbf{C}\mathbf{w})\,\mathbf{w}\right)$.
 # If it is zero, $\mathbf{C}\mathbf{w}$ is a multiple of $\mathbf{w}$, so $\mathbf{w}$ is zero or an eigenvector, with eigenvalue $\lambda=\mathbf{w}^\top\mathbf{C}\mathbf{w}=\lambda\|\mathbf{w}\|^2$; hence its length is 1.
-# The residual after 5000 steps is small compared with the eigenvalue of 2.8; it does not vanish, because every example still pushes.
+# The residual after 5000 steps is small compared with the eigenvalue of 2.8; it does not vanish, because the examples keep pushing at a constant rate.
 
 # %%
 w = oja[-1]
-residual = (C @ w - (w @ C @ w) * w).norm().item()
+residual = torch.linalg.vector_norm(C @ w - (w @ C @ w) * w).item()
 largest = torch.linalg.eigvalsh(C)[-1].item()
 print(f"residual {residual:.2f}, largest eigenvalue {largest:.1f}")
 assert residual < 0.3 and 2.7 < largest < 2.9
@@ -396,9 +406,9 @@ assert residual < 0.3 and 2.7 < largest < 2.9
 # %% [markdown]
 # #### Solution 1.6-4
 #
-# No line separates them, so the theorem does not apply, and the perceptron goes on making mistakes for ever.
+# No line separates them, so each round has at least one mistake, and the perceptron does not stop.
 # A constant input for a threshold does not help.
-# This example, made famous by Minsky and Papert in 1969, needs a hidden layer ([Section 5.1](../05-multilayer-perceptrons/01-multilayer-perceptrons.ipynb)).
+# Minsky and Papert made the limits of such units widely known in 1969; a hidden layer lifts this one ([Section 5.1](../05-multilayer-perceptrons/01-multilayer-perceptrons.ipynb)).
 
 # %%
 points = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
@@ -410,9 +420,10 @@ assert counts[1] > counts[0] > 100
 # %% [markdown]
 # ## Sources
 #
-# - S. M. Stigler (1986). The History of Statistics. Harvard University Press: Bernoulli, de Moivre, Legendre, Gauss, and Köbel's feet.
+# - S. M. Stigler (1986). The History of Statistics. Harvard University Press: Bernoulli, de Moivre, Legendre, Gauss; and (2016) The Seven Pillars of Statistical Wisdom, the same publisher: Köbel's feet.
 # - R. A. Fisher (1936). The use of multiple measurements in taxonomic problems. [doi:10.1111/j.1469-1809.1936.tb02137.x](https://doi.org/10.1111/j.1469-1809.1936.tb02137.x): the Iris data, in a journal that was then called Annals of Eugenics.
 # - C. E. Shannon (1948). A mathematical theory of communication. [doi:10.1002/j.1538-7305.1948.tb01338.x](https://doi.org/10.1002/j.1538-7305.1948.tb01338.x).
+# - S. Kullback, R. A. Leibler (1951). On information and sufficiency. [doi:10.1214/aoms/1177729694](https://doi.org/10.1214/aoms/1177729694); D. F. Kerridge (1961). Inaccuracy and inference. Journal of the Royal Statistical Society B 23, 184-194.
 # - A. M. Turing (1950). Computing machinery and intelligence. [doi:10.1093/mind/LIX.236.433](https://doi.org/10.1093/mind/LIX.236.433).
 # - D. O. Hebb (1949). The Organization of Behavior. Wiley.
 # - E. Oja (1982). A simplified neuron model as a principal component analyzer. [doi:10.1007/BF00275687](https://doi.org/10.1007/BF00275687).

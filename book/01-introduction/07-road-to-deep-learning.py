@@ -24,16 +24,15 @@
 #
 # If the ideas are old, why did networks return around 2010?
 # "Because of more data and more computing power" is the usual answer.
-# It is half of the truth.
-# We look at the numbers for both, and at the ideas that were not just more of the same.
+# We look at the numbers behind it, at what they can and cannot tell, and at the ideas that were not just more of the same.
 
 # %% [markdown]
 # **You will**
 #
-# - compute from six decades of numbers how fast data, memory and computation grew, and in which order;
-# - correct a popular reading of these numbers;
+# - compute from six decades of numbers how fast data, memory and computation grew;
+# - find out which conclusions survive when such numbers are known to an order of magnitude only;
 # - list the ideas that changed what can be computed with them;
-# - see in one cell what attention has and what it does not need.
+# - see in one cell what attention does with a fixed number of parameters.
 #
 # **Cost**: a few seconds on a CPU; nothing to download, no use for a GPU.
 # Read the code for its gist; Chapter 2 explains the tools.
@@ -53,7 +52,7 @@ d2l.use_style()
 # ## Six decades in a table
 #
 # For each decade the table names the size of a typical data set, the memory of a typical computer, and its speed in floating-point operations per second.
-# These are orders of magnitude, nothing more: Iris has 150 rows rather than a hundred, and the 8080 appeared in 1974.
+# These are orders of magnitude, nothing more: Iris has 150 rows rather than a hundred, the 8080 appeared in 1974, and the machines are a single processor in one row and a server with 16 graphics cards in another.
 #
 # | decade | data set | memory | operations per second |
 # | --- | --- | --- | --- |
@@ -107,25 +106,41 @@ expected = torch.tensor([1.51, 1.88, 1.51]).double()
 assert (doubling - expected).abs().max() < 5e-3
 
 # %% [markdown]
-# Two readings follow, and one of them is usually told wrong.
+# Two readings suggest themselves.
 #
 # *Memory lags behind data.*
-# Fifty years ago a computer could hold its data set many times over; today it cannot.
+# In 1970 a computer could hold its data set several times over; in 2020 it could not.
 # So methods must be economical with memory, and look at data piece by piece.
 #
-# *Computation outran data*, it is often said, and so models may spend more operations on each example.
-# Over the whole table this is false: both grew by the same factor of $10^{10}$.
-# It is true of the end only.
+# *Computation outran data*, so models may spend more operations on each example.
+# Over the whole table both grew by the same factor of $10^{10}$; over the last twenty years the factors are $10^6$ and $10^5$.
+#
+# How much can the table bear?
+# Suppose that each of its entries may be wrong by a factor of up to ten in either direction, since the machines and data sets were picked as examples.
+# We draw ten thousand tables in this range and count in how many of them each reading holds.
 
 # %%
-# check 1.7-C2: computation outran data in the last two decades only
-late, early = growth[5] / growth[3], growth[3] / growth[0]
-print("2000 to 2020: data x", f"{late[0]:.0e}", " operations x",
-      f"{late[2]:.0e}")
-print("1970 to 2000: data x", f"{early[0]:.0e}", " operations x",
-      f"{early[2]:.0e}")
-assert late[0] == 1e5 and late[2] == 1e6
-assert early[0] > early[2]
+# check 1.7-C2: one reading survives a factor of ten, the other does not
+rng = torch.Generator().manual_seed(0)
+noise = 2 * torch.rand(10_000, 6, 3, generator=rng) - 1  # powers of ten
+tables = growth.log10() + noise                          # (10000, 6, 3)
+since_1970 = tables[:, 5] - tables[:, 0]                 # (10000, 3)
+since_2000 = tables[:, 5] - tables[:, 3]
+holds = {
+    "memory lags behind data": since_1970[:, 1] < since_1970[:, 0],
+    "computation outran data since 1970": since_1970[:, 2] > since_1970[:, 0],
+    "computation outran data since 2000": since_2000[:, 2] > since_2000[:, 0]}
+holds = {claim: h.float().mean().item() for claim, h in holds.items()}
+for claim, share in holds.items():
+    print(f"{claim}: in {share:.0%} of the tables")
+memory, since_start, lately = holds.values()
+assert memory > 0.93 and abs(since_start - 0.5) < 0.02
+assert 0.75 < lately < 0.87
+
+# %% [markdown]
+# That memory lags holds in nearly all of them.
+# About computation the table cannot tell: a coin over fifty years, and a hint over the last twenty.
+# A single factor of ten among numbers that are good to a factor of ten is no finding.
 
 # %%
 # check 1.7-C3: bytes and operations per second for each item
@@ -147,27 +162,28 @@ d2l.describe(ax, "Memory and operations per second for each item, on a "
 
 # %% [markdown]
 # **Figure 1.7.2.** What a computer had for each item of its data.
-# In 1990 a thousand bytes, today a tenth of a byte; the operations have hardly changed.
+# In 1990 a thousand bytes, in 2020 a tenth of a byte; the operations return to where they were.
 
 # %% [markdown]
-# So the balance shifted from memory to operations, by a factor of ten thousand between 1990 and 2020.
-# In 1990 the best use of a computer was to keep the whole data set and to compute with all pairs of examples, as kernel methods do.
-# Today it is a model of fixed size that sees each example once or a few times and spends many operations on it.
-# That is what a deep network is.
+# So memory became scarce compared with operations, by a factor of about ten thousand between 1990 and 2020.
+# In 1990 a computer could keep its whole data set and compare each new example with all of it, as *nearest neighbours* do.
+# A model of fixed size that sees each example once or a few times, and spends many operations on it, needs little memory for each example.
+# A deep network is such a model.
 #
-# Behind the numbers stand the web and cheap sensors, storage (Kryder's law) and transistors (Moore's law), and a piece of luck: graphics processors, built for games, turned out to be right for products of matrices.
+# Behind the numbers stand the web and cheap sensors, storage (Kryder's law) and transistors (Moore's law), and a piece of luck: graphics processors, built for games, turned out to be well suited to products of matrices.
 
 # %% [markdown]
 # ## Old ideas, revived
 #
-# Much of what was switched on around 2010 had been waiting.
-# Warren McCulloch and Walter Pitts described neurons as logical threshold units in 1943.
-# (They are sometimes credited with the multilayer perceptron; but their units were fixed and learned nothing. Trained layers came with Rosenblatt around 1960, and backpropagation was made popular by Rumelhart, Hinton and Williams in 1986.)
-# Convolutional networks (LeCun and others, 1998), long short-term memory (Hochreiter and Schmidhuber, 1997) and Q-learning (Watkins and Dayan, 1992) had been invented and were hardly used.
+# Much of what came into wide use around 2010 had been there for years.
+# Warren McCulloch and Walter Pitts described neurons as logical threshold units in 1943; their units were fixed and did not learn.
+# Trained units came with Rosenblatt around 1960, and backpropagation was made popular by Rumelhart, Hinton and Williams in 1986.
+# Convolutional networks, with a forerunner in Fukushima's neocognitron of 1980, were trained on handwritten digits by 1989 (LeCun and others) and read cheques in the 1990s ([Section 1.8](08-success-and-essence.md)); Q-learning (Watkins and Dayan, 1992) and long short-term memory (Hochreiter and Schmidhuber, 1997) followed.
+# Outside such special uses, other methods were preferred.
 #
-# How much easier the work became is hard to overstate.
-# Around 2014, training a classifier with gradients computed by hand was an exercise for a week of a semester.
-# Here it is today: logistic regression on points in the plane.
+# The work also became easier.
+# In 2014 a logistic regression with gradients derived by hand was still given to new doctoral students as homework, the authors of *Dive into Deep Learning* recall.
+# Here it is today, on points in the plane.
 
 # %%
 rng = torch.Generator().manual_seed(1)
@@ -192,23 +208,35 @@ assert accuracy > 0.97
 #
 # **Capacity control by noise.**
 # A network with more parameters than examples can memorize.
-# *Dropout* (Srivastava and others, 2014) injects noise everywhere in the network during training, so that quantities that were fixed become random variables; that noise regularizes had been shown by Bishop in 1995 ([Section 5.6](../05-multilayer-perceptrons/06-dropout.ipynb)).
+# *Dropout* (Hinton and others, 2012; Srivastava and others, 2014) injects noise everywhere in the network during training, and turns fixed quantities into random variables; that noise on the inputs regularizes had been shown by Bishop in 1995 ([Section 5.6](../05-multilayer-perceptrons/06-dropout.ipynb)).
 #
 # **Attention.**
 # How can a system's memory and complexity grow without more learnable parameters?
 # Bahdanau, Cho and Bengio (2014) let a translator look back at every word of the source, with weights that it computes: in effect a *learnable pointer*.
-# A layer of this kind has a fixed number of parameters, whatever the length of the text.
+# A layer of this kind connects every position with every other, and has a fixed number of parameters, whatever the length of the text.
+# A dense layer that connects all positions needs a weight for each pair of numbers, and serves one length only.
 
 # %%
-# check 1.7-C4: as many parameters for 10 positions as for 200
+# check 1.7-C4: one attention layer for 10 positions and for 200
+def parameters(layer):
+    return sum(p.numel() for p in layer.parameters())
+
+
 torch.manual_seed(0)
 attention = nn.MultiheadAttention(64, 4, batch_first=True)
-count = sum(p.numel() for p in attention.parameters())
+dense = nn.Linear(10 * 64, 10 * 64)  # all positions of 10, flattened
 texts = [torch.randn(2, length, 64) for length in (10, 200)]
 with torch.no_grad():
     outputs = [attention(text, text, text)[0] for text in texts]
-print("parameters:", count)
-assert count == 4 * 64 * 64 + 4 * 64 == 16_640
+    dense(texts[0].flatten(1))
+    try:
+        dense(texts[1].flatten(1))
+        refused = False
+    except RuntimeError:
+        refused = True
+print(f"attention {parameters(attention):,}, dense {parameters(dense):,}")
+assert refused and parameters(attention) == 16_640
+assert parameters(dense) == 640 * 640 + 640
 
 # %%
 # check 1.7-C5: one output for each position
@@ -216,32 +244,34 @@ for text, output in zip(texts, outputs):
     assert output.shape == text.shape
 
 # %% [markdown]
-# *Transformers* (Vaswani and others, 2017) are built of such layers, and language models are built of Transformers.
-# Their losses fall with size in such a regular way that one speaks of *scaling laws*.
+# For 200 positions the dense layer would need 164 million weights.
+# *Transformers* (Vaswani and others, 2017) are built of such layers, and most language models of today are Transformers.
+# Over the sizes that were tried, their losses fall so regularly with size that one speaks of *scaling laws*.
 #
 # **Many steps instead of one.**
-# *Memory networks* (Sukhbaatar and others, 2015) and the *neural programmer-interpreter* (Reed and de Freitas, 2015) change an internal state again and again before they answer, as one reasons in steps.
+# *Memory networks* (Sukhbaatar and others, 2015) and the *neural programmer-interpreter* (Reed and de Freitas, 2015) change an internal state again and again before they answer.
+# The *reasoning models* of today do something similar in words: they write down intermediate steps before the answer, and are trained by rewards for right answers ([Section 1.5](05-environment-and-reinforcement-learning.ipynb)).
 #
 # **Learning to draw.**
 # To model a density used to mean: choose a family of distributions, then find a way to draw from it.
 # *Generative adversarial networks* (Goodfellow and others, 2014) turned this around.
 # Take any differentiable program that turns noise into pictures, and adjust it until a second network cannot tell its pictures from real ones; the second network is in effect a statistical test of two samples.
-# *Diffusion models*, which learn to remove noise in small steps, have taken over since.
+# *Diffusion models* (Sohl-Dickstein and others, 2015), which learn to remove noise in small steps, have since produced better pictures (Dhariwal and Nichol, 2021).
 #
 # **Computing together.**
-# With a thousand devices that handle 32 pictures each, a batch has about 32 000 pictures, and making training converge with so large a batch was a piece of research of its own.
+# With a thousand devices that handle 32 pictures each, a batch has about 32 000 pictures, and making training converge with so large a batch took research of its own.
 # In reinforcement learning, simulators supply experience as fast as hardware allows.
 #
 # **Tools.**
-# Three generations of frameworks followed each other: Caffe, Torch and Theano; TensorFlow and its peers; and those in which one simply writes a program, begun by Chainer, with PyTorch and JAX today.
+# Three generations of frameworks followed each other: Caffe, Torch and Theano; TensorFlow and its peers; and those in which one writes an ordinary program, with Chainer among the first, and PyTorch and JAX today.
 
-# %%
+# %% tags=["hide-input"]
 ideas = {
     1943: "threshold units", 1958: "perceptron", 1986: "backpropagation",
-    1992: "Q-learning", 1997: "LSTM", 1998: "convolutional networks",
-    2012: "ImageNet on GPUs", 2014: "dropout, attention, GANs",
-    2015: "residual networks", 2017: "Transformers",
-    2020: "scaling laws, diffusion", 2022: "assistants"}
+    1989: "convolutional networks", 1992: "Q-learning", 1997: "LSTM",
+    2012: "ImageNet on GPUs, dropout", 2014: "attention, GANs",
+    2015: "residual networks, diffusion", 2017: "Transformers",
+    2020: "scaling laws", 2022: "assistants", 2024: "reasoning models"}
 _, ax = plt.subplots(figsize=(5.4, 3.6))
 for row, (year, words) in enumerate(ideas.items()):
     revived = year < 2000
@@ -254,24 +284,25 @@ for row, (year, words) in enumerate(ideas.items()):
 ax.set(xlim=(1938, 2026), xlabel="year")
 ax.set_yticks([])
 ax.spines["left"].set_visible(False)
-d2l.describe(ax, "Twelve ideas at their years. Six before 2000, as orange "
-             "discs: threshold units, perceptron, backpropagation, "
-             "Q-learning, LSTM, convolutional networks. Six since 2012, as "
-             "blue squares: ImageNet on GPUs, dropout with attention and "
-             "GANs, residual networks, Transformers, scaling laws with "
-             "diffusion, assistants.")
+d2l.describe(ax, "Ideas at their years. Six before 2000, as orange discs: "
+             "threshold units, perceptron, backpropagation, convolutional "
+             "networks, Q-learning, LSTM. Seven since 2012, as blue "
+             "squares: ImageNet on GPUs with dropout, attention with GANs, "
+             "residual networks with diffusion, Transformers, scaling "
+             "laws, assistants, reasoning models.")
 
 # %% [markdown]
-# **Figure 1.7.3.** Half of the ideas (discs) were there before 2000, and the others (squares) came within ten years.
+# **Figure 1.7.3.** Ideas from before 2000 (discs) and from the years since 2012 (squares).
+# The gap between them is the quiet time of networks.
 
 # %% [markdown]
 # ## Summary
 #
-# - Since 1970 data and computation have grown by the same factor of $10^{10}$, memory by $10^8$.
-# - Computation outran data in the last two decades, not over the whole time.
-# - The balance shifted from bytes to operations, and with it from kernel methods to networks of fixed size.
+# - From 1970 to 2020 data and computation grew by about $10^{10}$, memory by about $10^8$.
+# - That memory lags behind data holds in nearly all tables whose entries are off by up to a factor of ten; that computation outran data does not.
+# - With memory scarce, models of fixed size that look at data piece by piece have an advantage over methods that keep all examples.
 # - Old ideas waited for data and hardware; attention, dropout and adversarial training were new.
-# - An attention layer serves any length with the same parameters.
+# - An attention layer connects all positions of a text of any length with the same parameters.
 
 # %% [markdown]
 # ## Exercises
@@ -284,7 +315,9 @@ d2l.describe(ax, "Twelve ideas at their years. Six before 2000, as orange "
 # %% [markdown]
 # #### Solution 1.7-1
 #
-# In 1990, with a thousand bytes for each item: the time of kernel methods and nearest neighbours, which keep the whole data set.
+# In 1990, with a thousand bytes for each item.
+# Nearest neighbours keep the whole data set, and so do the kernel methods that spread from 1992 on (support vector machines, Boser, Guyon and Vapnik).
+# They keep their support vectors; the matrix of all pairs of $10^4$ examples, 400 MB, would not have fitted into the 10 MB of the table.
 
 # %%
 assert years[per_item[:, 0].argmax()] == 1990
@@ -315,21 +348,27 @@ assert math.isclose(predictions[1], 1e18, rel_tol=1e-9)
 # ### Exercise 1.7-3
 #
 # Show that an output of attention depends on all positions, although the parameters do not grow with their number.
+# `nn.Linear(64, 64)`, applied to each position, and the recurrent `nn.GRU(64, 64)` take texts of any length too: what do they lack?
 
 # %% [markdown]
 # #### Solution 1.7-3
 #
 # Change the last input and look at the first output.
-# The dependence comes from weights that are computed from the inputs; only the matrices that compute them are learned.
+# That of attention moves, by weights that are computed from the inputs; only the matrices that compute them are learned.
+# The linear layer treats each position by itself, and the recurrent one reads from left to right, so their first outputs do not see the last input.
 
 # %%
 text = texts[1]
 changed = text.clone()
 changed[:, -1] += 1
+torch.manual_seed(1)
+linear, gru = nn.Linear(64, 64), nn.GRU(64, 64, batch_first=True)
+layers = {"attention": lambda x: attention(x, x, x)[0],
+          "linear": linear, "GRU": lambda x: gru(x)[0]}
 with torch.no_grad():
-    other = attention(changed, changed, changed)[0]
-difference = (other[:, 0] - outputs[1][:, 0]).abs().max()
-assert difference > 1e-5
+    moved = {name: (layer(changed) - layer(text))[:, 0].abs().max().item()
+             for name, layer in layers.items()}
+assert moved["attention"] > 1e-5 and moved["linear"] == moved["GRU"] == 0
 
 # %% [markdown]
 # ### Exercise 1.7-4
@@ -339,8 +378,8 @@ assert difference > 1e-5
 # %% [markdown]
 # #### Solution 1.7-4
 #
-# The items take $10^{12}\cdot10^3=10^{15}$ bytes, and one computer holds $10^{11}$, so that $10^4$ are needed.
-# This is why data on this scale are read from disks and seen once.
+# The items take $10^{12}\cdot10^3=10^{15}$ bytes, and one computer holds $10^{11}$, so $10^4$ are needed.
+# Data on this scale are usually read from disks, piece by piece.
 
 # %%
 assert 1e12 * 1e3 / growth[5, 1].item() == 1e4
@@ -352,8 +391,9 @@ assert 1e12 * 1e3 / growth[5, 1].item() == 1e4
 # - W. S. McCulloch, W. Pitts (1943). A logical calculus of the ideas immanent in nervous activity. [doi:10.1007/BF02478259](https://doi.org/10.1007/BF02478259).
 # - D. E. Rumelhart, G. E. Hinton, R. J. Williams (1986). Learning representations by back-propagating errors. [doi:10.1038/323533a0](https://doi.org/10.1038/323533a0).
 # - S. Hochreiter, J. Schmidhuber (1997). Long short-term memory. [doi:10.1162/neco.1997.9.8.1735](https://doi.org/10.1162/neco.1997.9.8.1735); Y. LeCun et al. (1998), [doi:10.1109/5.726791](https://doi.org/10.1109/5.726791); C. Watkins, P. Dayan (1992), [doi:10.1007/BF00992698](https://doi.org/10.1007/BF00992698).
-# - N. Srivastava et al. (2014). Dropout. [jmlr.org/papers/v15/srivastava14a.html](https://jmlr.org/papers/v15/srivastava14a.html); C. M. Bishop (1995), [doi:10.1162/neco.1995.7.1.108](https://doi.org/10.1162/neco.1995.7.1.108).
+# - K. Fukushima (1980). Neocognitron. [doi:10.1007/BF00344251](https://doi.org/10.1007/BF00344251); Y. LeCun et al. (1989). Backpropagation applied to handwritten zip code recognition. [doi:10.1162/neco.1989.1.4.541](https://doi.org/10.1162/neco.1989.1.4.541); B. E. Boser, I. M. Guyon, V. N. Vapnik (1992), [doi:10.1145/130385.130401](https://doi.org/10.1145/130385.130401).
+# - G. E. Hinton et al. (2012). Improving neural networks by preventing co-adaptation of feature detectors. [arXiv:1207.0580](https://arxiv.org/abs/1207.0580); N. Srivastava et al. (2014). Dropout. [jmlr.org/papers/v15/srivastava14a.html](https://jmlr.org/papers/v15/srivastava14a.html); C. M. Bishop (1995), [doi:10.1162/neco.1995.7.1.108](https://doi.org/10.1162/neco.1995.7.1.108).
 # - D. Bahdanau, K. Cho, Y. Bengio (2014). [arXiv:1409.0473](https://arxiv.org/abs/1409.0473); A. Vaswani et al. (2017), [arXiv:1706.03762](https://arxiv.org/abs/1706.03762); J. Kaplan et al. (2020), [arXiv:2001.08361](https://arxiv.org/abs/2001.08361).
-# - S. Sukhbaatar et al. (2015). [arXiv:1503.08895](https://arxiv.org/abs/1503.08895); S. Reed, N. de Freitas (2015), [arXiv:1511.06279](https://arxiv.org/abs/1511.06279); I. Goodfellow et al. (2014), [arXiv:1406.2661](https://arxiv.org/abs/1406.2661); J. Ho, A. Jain, P. Abbeel (2020), [arXiv:2006.11239](https://arxiv.org/abs/2006.11239).
+# - S. Sukhbaatar et al. (2015). [arXiv:1503.08895](https://arxiv.org/abs/1503.08895); S. Reed, N. de Freitas (2015), [arXiv:1511.06279](https://arxiv.org/abs/1511.06279); I. Goodfellow et al. (2014), [arXiv:1406.2661](https://arxiv.org/abs/1406.2661); J. Sohl-Dickstein et al. (2015), [arXiv:1503.03585](https://arxiv.org/abs/1503.03585); P. Dhariwal, A. Nichol (2021), Diffusion models beat GANs on image synthesis, [arXiv:2105.05233](https://arxiv.org/abs/2105.05233).
 # - P. Goyal et al. (2017). Accurate, large minibatch SGD. [arXiv:1706.02677](https://arxiv.org/abs/1706.02677): large batches.
 # - A. Grattafiori et al. (2024). The Llama 3 herd of models. [arXiv:2407.21783](https://arxiv.org/abs/2407.21783): about $1.5\cdot10^{13}$ tokens; NVIDIA, H100 data sheet, [nvidia.com](https://www.nvidia.com/en-us/data-center/h100/): nearly $10^{15}$ operations per second in 16 bits.

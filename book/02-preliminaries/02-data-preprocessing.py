@@ -22,16 +22,16 @@
 # %% [markdown]
 # # 2.2 Data preprocessing
 #
-# Data come as tables with words, gaps and slips of the keyboard; a network wants a tensor of floats with a fixed number of columns.
-# The way from one to the other looks like clerical work.
-# It is also where a model can be handed the answers by accident, so that it looks excellent until it is used.
-# This section shows both the way and the accident.
+# Data come as tables with words, gaps and typing errors; a network wants a tensor of floats with a fixed number of columns.
+# Getting from one to the other looks like clerical work.
+# It is also where a model can be handed the answers by accident, and then it looks excellent until it is used.
+# This section shows the work and the accident.
 #
 # **You will**
 #
 # - read a table with pandas, count and draw its gaps, and look for faults before modelling;
-# - turn words and gaps into numbers, and say what each way of doing it claims about the data;
-# - convert a table to a `float32` tensor, past three traps of types and shapes;
+# - turn words and gaps into numbers, and say what each way of doing so assumes about the data;
+# - convert a table to a `float32` tensor and avoid three traps of types and shapes;
 # - write a preprocessor that learns from the training rows only, and measure what happens otherwise.
 #
 # **Cost**: a few seconds on a CPU; nothing to download, no use for a GPU.
@@ -72,7 +72,7 @@ with tempfile.TemporaryDirectory() as folder:
 houses
 
 # %% [markdown]
-# The result is a `DataFrame`, a table whose columns have names and each a type of its own.
+# The result is a `DataFrame`, a table whose columns each have a name and a type.
 # pandas shows a gap as `NaN`.
 # It has guessed the types: the room numbers have become floats, because the integers of NumPy have no value for "missing", while floats have `nan`.
 # The first thing to ask of any table is where the gaps are.
@@ -84,11 +84,40 @@ print(missing.to_dict())
 assert houses.shape == (4, 3)
 assert missing.tolist() == [2, 3, 0]
 
+# %% tags=["hide-input"]
+def show_cells(ax, frame, colored):
+    """A table as a picture; cells where `colored` is true stand out."""
+    ax.imshow(colored.to_numpy(dtype=float), cmap="coolwarm", vmin=-1,
+              vmax=2, alpha=0.55, aspect="auto")
+    for (i, j), value in np.ndenumerate(frame.astype(object).to_numpy()):
+        words = "NA" if pd.isna(value) else str(value)
+        ax.text(j, i, words.removesuffix(".0"), ha="center", va="center")
+    ax.set_xticks(range(frame.shape[1]), labels=list(frame), fontsize=9)
+    ax.set_yticks(range(len(frame)))
+    ax.set(ylabel="house")
+    ax.grid(False)
+    for edge in range(1, len(frame)):
+        ax.axhline(edge - 0.5, color="white", lw=2)
+    for edge in range(1, frame.shape[1]):
+        ax.axvline(edge - 0.5, color="white", lw=2)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+
+_, ax = plt.subplots(figsize=(3.6, 2.3))
+show_cells(ax, houses, houses.isna())
+d2l.describe(ax, """The table as read: five of the twelve cells are gaps,
+    two in NumRooms and three in RoofType.""")
+
+# %% [markdown]
+# **Figure 2.2.1.** The table as read, with its five gaps in orange.
+
 # %% [markdown]
 # One more guess deserves attention.
 # `read_csv` takes a whole list of strings for missing: the empty string, `NA`, `None`, `null`, `nan` and others.
 # In some tables such a string is a value: `NA` is the country code of Namibia, and `None` may mean that a house has no garage.
-# Then say yourself what counts as missing:
+# In such a case say yourself what counts as missing:
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +144,7 @@ assert inputs.equals(houses.iloc[:, 0:2])
 # %% [markdown]
 # What to do about the gaps?
 # *Deletion* drops every row that has one.
-# Little is left, since a row is lost for a gap in any of its columns:
+# Little is left here, since a row is lost for a gap in any of its columns:
 
 # %%
 # check 2.2-C6: deletion leaves one house of four
@@ -147,40 +176,19 @@ inputs = inputs.fillna(inputs.mean())
 print("NumRooms:", inputs["NumRooms"].tolist())
 assert inputs["NumRooms"].tolist() == [3, 2, 4, 3]
 
-# %%
-def show_cells(ax, frame, colored, title):
-    """A table as a picture; cells where `colored` is true stand out."""
-    ax.imshow(colored.to_numpy(dtype=float), cmap="coolwarm", vmin=-1,
-              vmax=2, alpha=0.55, aspect="auto")
-    for (i, j), value in np.ndenumerate(frame.astype(object).to_numpy()):
-        words = "NA" if pd.isna(value) else str(value)
-        ax.text(j, i, words.removesuffix(".0"), ha="center", va="center")
-    ax.set_xticks(range(frame.shape[1]), labels=list(frame), fontsize=9)
-    ax.set_yticks(range(len(frame)))
-    ax.set(title=title, ylabel="house")
-    ax.grid(False)
-    for edge in range(1, len(frame)):
-        ax.axhline(edge - 0.5, color="white", lw=2)
-    for edge in range(1, frame.shape[1]):
-        ax.axvline(edge - 0.5, color="white", lw=2)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-
-
-fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.3), width_ratios=(1, 1.7))
-show_cells(axes[0], houses, houses.isna(), "as read")
+# %% tags=["hide-input"]
+_, ax = plt.subplots(figsize=(5.2, 2.3))
 after = inputs.astype({"RoofType_Slate": int, "RoofType_nan": int})
 after["Price"] = target
 was_gap = after.isna().assign(NumRooms=houses["NumRooms"].isna(),
                               RoofType_nan=houses["RoofType"].isna())
-show_cells(axes[1], after, was_gap, "after encoding and imputation")
-d2l.describe(axes, """Left, the table as read: five of the twelve cells
-    are gaps, two in NumRooms and three in RoofType. Right, the encoded
-    table without gaps; the two filled room numbers, both 3, and the three
-    ones in the column RoofType_nan are marked.""")
+show_cells(ax, after, was_gap)
+d2l.describe(ax, """The encoded table, without gaps. The two filled room
+    numbers, both 3, and the three ones in the column RoofType_nan are
+    marked.""")
 
 # %% [markdown]
-# **Figure 2.2.1.** The missing cells before and after, in orange.
+# **Figure 2.2.2.** The same cells after encoding and imputation, still in orange.
 # A gap among the roofs has become information, a 1 in `RoofType_nan`; a gap among the rooms has become a 3 that nobody ever counted.
 
 # %% [markdown]
@@ -200,7 +208,8 @@ assert target.mean() == 137_900 and target.median() == 133_750
 # There are three traps on the way.
 #
 # *The first*: `get_dummies` returns booleans.
-# In a table of floats and booleans the only type that NumPy finds for both is `object`, a mere pointer to something in Python, and PyTorch refuses it.
+# For a table of floats and booleans pandas chooses the type `object`, a mere pointer to something in Python, and PyTorch refuses it.
+# (NumPy by itself would have chosen floats.)
 # So ask for floats:
 
 # %%
@@ -210,11 +219,12 @@ try:
     refused = False
 except TypeError:
     refused = True
-print("type without being asked:", inputs.to_numpy().dtype)
+print("pandas chooses:", inputs.to_numpy().dtype, " NumPy would choose:",
+      np.result_type(bool, np.float64))
 X = torch.tensor(inputs.to_numpy(dtype=float))
 y = torch.tensor(target.to_numpy(dtype=float))
 print(X)
-assert refused
+assert refused and inputs.to_numpy().dtype == object
 assert X.tolist() == [[3, 0, 1], [2, 0, 1], [4, 1, 0], [3, 0, 1]]
 assert y.tolist() == [127_500, 106_000, 178_100, 140_000]
 
@@ -250,7 +260,7 @@ assert (layer(X) - y).shape == (4, 1)
 # ## Look before you model
 #
 # Four rows can be read.
-# With 200 rows one looks at the statistics, which say little, and at pictures, which say a lot.
+# With 200 rows one looks at statistics and at pictures; here the pictures say more.
 # We simulate a table of areas and prices in which three offices made three different mistakes.
 
 # %%
@@ -266,7 +276,7 @@ sales = pd.DataFrame({"Area": area.numpy(), "Price": price.numpy()})
 print("gaps:", sales.isna().sum().sum(),
       " mean area:", round(sales["Area"].mean()))
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 3.2))
 ax.plot(sales["Area"], sales["Price"], "o", ms=3.5, alpha=0.7)
 ax.set(xscale="log", yscale="log", xlabel="area as entered",
@@ -283,7 +293,7 @@ d2l.describe(ax, """Price against area on logarithmic axes. Most points
     three points lie ten times above the band.""")
 
 # %% [markdown]
-# **Figure 2.2.2.** Three faults that a picture shows at once: a shifted parallel band, a vertical line, and points one decade too high.
+# **Figure 2.2.3.** Three faults that a picture shows at once: a shifted parallel band, a vertical line, and points one decade too high.
 # On logarithmic axes a factor is a shift.
 
 # %% [markdown]
@@ -291,11 +301,11 @@ d2l.describe(ax, """Price against area on logarithmic axes. Most points
 # The gaps are there all the same: 999 is a gap in disguise, and should become `nan` before any mean is taken.
 #
 # An *outlier* is a value far from the others.
-# It can be a mistake, a faulty sensor or a true rarity such as a castle, and no formula can tell which; someone has to ask where the value came from.
+# It can be a mistake, a faulty sensor or a true rarity such as a castle, and the value alone does not tell which; someone has to ask where it came from.
 #
 # Data also come in several tables that must be joined, customers here and orders there.
 # A *left join* keeps the rows of the first table and looks up each key in the second.
-# Two things go wrong quietly: a key without partner leaves gaps, and a key that occurs twice in the second table doubles rows of the first.
+# Two things go wrong quietly: a key without a partner leaves gaps, and a key that occurs twice in the second table doubles rows of the first.
 # `validate` turns the doubling into an error:
 
 # %%
@@ -314,7 +324,7 @@ except pd.errors.MergeError:
 assert len(joined) == 4 and noticed
 
 # %% [markdown]
-# Other kinds of data have ways of their own into a tensor: images are arrays of pixels already ([Section 4.2](../04-linear-classification/02-image-classification-dataset.ipynb)), text is cut into pieces that are numbered (chapter 9), and a date becomes numbers that mean something, such as the age of a house at its sale or the day of the week.
+# Other kinds of data become tensors in other ways: images are arrays of pixels already ([Section 4.2](../04-linear-classification/02-image-classification-dataset.ipynb)), text is cut into pieces that are numbered (chapter 9), and a date becomes numbers that mean something, such as the age of a house at its sale or the day of the week.
 # The rest of this section applies to all of them.
 
 # %% [markdown]
@@ -333,7 +343,7 @@ assert len(joined) == 4 and noticed
 # The filled entries add nothing to the sum of squared deviations, but they count in the number of values by which it is divided.
 # With half of the values missing, the column keeps 71% of the spread.
 #
-# The second is worse: values are rarely missing by chance.
+# The second is worse: values are often not missing by chance.
 # In the following simulated survey, the number of rooms tends to be unknown for small houses.
 
 # %%
@@ -358,7 +368,7 @@ assert abs(spread - np.sqrt(1 - gap.mean())) < 1e-12
 gap_price = survey.loc[gap, "Price"].mean()
 assert survey.loc[known, "Price"].mean() > gap_price + 40
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 3.0))
 ax.plot(filled[known], survey.loc[known, "Price"], "o", ms=3, alpha=0.5,
         label="rooms known")
@@ -371,11 +381,11 @@ d2l.describe(ax, """Price against rooms. Known houses rise in vertical
     near 6 rooms, most of them far below the other houses of that size.""")
 
 # %% [markdown]
-# **Figure 2.2.3.** Houses with a filled gap stand at the mean number of rooms, and most are far cheaper than real houses of that size.
+# **Figure 2.2.4.** Houses with a filled gap stand at the mean number of rooms, and most are far cheaper than real houses of that size.
 # That a value is missing says something about the house.
 
 # %% [markdown]
-# The cure costs one column.
+# The remedy costs one column.
 # An *indicator* is 1 where the value was missing and 0 elsewhere.
 # With it, a model can give the filled houses a level of their own.
 # It is a good default for tables: put the mean into the gap, and say that there was one.
@@ -410,9 +420,9 @@ assert errors[True] < 0.85 * errors[False]
 #
 # We judge a model on *validation* rows that were kept out of its training, because there it has to predict what it has not seen.
 # *Leakage* is any path by which information from the validation rows reaches the training all the same.
-# Preprocessing is the path that is overlooked most easily, because it happens before the model.
+# Preprocessing is a path that is easily overlooked, because it happens before the model.
 #
-# Here is a drastic example, and a popular one.
+# Here is a drastic example.
 # A column holds the street of each house.
 # With a thousand streets, one-hot encoding would need a thousand columns, so each street is replaced by a number: the mean price of its houses.
 # This is called *target encoding*.
@@ -454,7 +464,7 @@ for way in ("leaky", "honest"):
 assert abs(correlation["leaky"] - np.sqrt(1 / 2)) < 0.06
 assert abs(correlation["honest"]) < 0.12
 
-# %%
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(6.4, 2.8), sharey=True)
 titles = {"leaky": "means of all rows", "honest": "means of training rows"}
 for ax, (way, title) in zip(axes, titles.items()):
@@ -467,19 +477,19 @@ d2l.describe(axes, """Price against the encoded street for validation
     vertical line of unseen streets.""")
 
 # %% [markdown]
-# **Figure 2.2.4.** The same random prices, encoded with a leak and without.
+# **Figure 2.2.5.** The same random prices, encoded with a leak and without.
 # The rising cloud on the left contains no knowledge about streets; each point contains half of its own answer.
 
 # %% [markdown]
 # The leak is obvious once it is drawn, and yet one line decides it: whether `groupby` sees all rows or the training rows.
 # (A good target encoder goes one step further and leaves each training row out of its own mean, lest the model learn to trust the column too much.)
 # The mean that fills a gap, the list of categories, and the scale of a column are statistics as well.
-# They leak less than a target does, often so little that nothing is measurable.
-# But there is one habit that prevents all of these at once, and it costs nothing:
+# They contain no target, and often leak so little that nothing can be measured.
+# One habit prevents all of these leaks at once, and it costs nothing:
 #
 # ![Flow diagram. A table is split into training rows and validation rows. fit takes the training rows only and stores means and categories. transform applies the stored statistics to the training rows, giving X train, and to the validation rows, giving X validation. No arrow leads from the validation rows to fit.](img/fit-and-transform.svg)
 #
-# **Figure 2.2.5.** Split first.
+# **Figure 2.2.6.** Split first.
 # `fit` computes statistics and sees training rows only; `transform` uses them on any rows, now and later when the model is in use.
 
 # %% [markdown]
@@ -491,13 +501,19 @@ d2l.describe(axes, """Price against the encoded street for validation
 # ## A preprocessor with fit and transform
 #
 # The following class puts the section together.
-# For a numerical column it stores the mean, and emits the filled column and an indicator.
-# For a categorical column it stores the categories that it has seen, and emits one column for each, one for gaps, and one for everything else.
+# Every column gets an indicator of its gaps.
+# For a numerical column the class stores the mean and emits the filled column.
+# For a categorical column it stores the categories that it has seen, and emits one column for each and one for everything else.
 # The last one answers a question that `get_dummies` cannot: what to do with a category that appears for the first time when the model is in use.
 # Called on new rows, `get_dummies` would return other columns, and the network would receive a tensor of another width.
 #
 # The class asks pandas which columns are numbers, and takes the rest for categories.
 # To ask for text instead would be a trap: its type is called `object` in pandas 2 and `str` in pandas 3.
+#
+# The names of the new columns need care as well.
+# If the category "Slate" made a column `Roof_Slate`, a roof called "other" would make a column `Roof_other`, the very name of the column for everything else.
+# In a dictionary the second column replaces the first without a word, and the rows of that category are left with zeros everywhere.
+# So a category gets an equals sign, `Roof=other`, and should two names collide all the same, the class refuses the table.
 
 # %%
 class Preprocessor:
@@ -517,23 +533,24 @@ class Preprocessor:
         self.categories = {}
         for name in df.columns.drop(numeric.columns):
             counts = df[name].value_counts()
-            frequent = counts.index[counts >= self.min_count]
-            self.categories[name] = sorted(frequent)
+            self.categories[name] = sorted(
+                counts.index[counts >= self.min_count], key=str)
         return self
 
     def encode(self, df):
         """The encoded rows as a table, the same columns for any `df`."""
-        columns = {}
-        for name, mean in self.means.items():
-            columns[name] = df[name].fillna(mean)
-            columns[f"{name}_missing"] = df[name].isna()
+        columns = [(f"{name}_missing", df[name].isna()) for name in df]
+        columns += [(name, df[name].fillna(mean))
+                    for name, mean in self.means.items()]
         for name, known in self.categories.items():
-            for category in known:
-                columns[f"{name}_{category}"] = df[name].isin([category])
+            columns += [(f"{name}={category}", df[name].isin([category]))
+                        for category in known]
             other = df[name].notna() & ~df[name].isin(known)
-            columns[f"{name}_other"] = other
-            columns[f"{name}_missing"] = df[name].isna()
-        return pd.DataFrame(columns, index=df.index).astype("float32")
+            columns += [(f"{name}_other", other)]
+        if len(dict(columns)) < len(columns):
+            raise ValueError(f"rename one of {[n for n, _ in columns]}: "
+                             "two have the same name")
+        return pd.DataFrame(dict(columns), index=df.index).astype("float32")
 
     def transform(self, df):
         """float32 tensor of shape (rows, encoded columns)."""
@@ -555,16 +572,35 @@ X_train, X_new = preprocessor.transform(inputs), preprocessor.transform(new)
 assert list(preprocessor.encode(new)) == list(preprocessor.encode(inputs))
 assert X_train.shape == (4, 5) and X_new.shape == (2, 5)
 assert X_new.dtype == torch.float32 and not X_new.isnan().any()
-assert X_new[0].tolist() == [3, 1, 0, 1, 0]  # mean, gap, not slate, other
+assert X_new[0].tolist() == [1, 0, 3, 0, 1]  # gap, no gap, mean, other
 assert pd.get_dummies(new).shape[1] != pd.get_dummies(inputs).shape[1]
 
 # %% [markdown]
-# Honesty requires a remark on the column "other".
+# Now the names that could collide: categories called "other" and "missing", and a column in which numbers and words are mixed.
+# Each row must have exactly one 1, in a column of its own category.
+
+# %%
+odd = pd.DataFrame({"Roof": ["other", "missing", None, 3, "Slate"]})
+encoded = Preprocessor().fit(odd).encode(odd)
+print(encoded.idxmax(axis=1).tolist())
+assert encoded.idxmax(axis=1).tolist() == [
+    "Roof=other", "Roof=missing", "Roof_missing", "Roof=3", "Roof=Slate"]
+assert (encoded.sum(axis=1) == 1).all()
+try:
+    clash = odd.assign(Roof_missing=1.0)
+    Preprocessor().fit(clash).transform(clash)
+    refusal = ""
+except ValueError as error:
+    refusal = str(error)
+assert "Roof_missing" in refusal and "rename" in refusal
+
+# %% [markdown]
+# A remark on the column "other".
 # In the training rows it is 0 everywhere, so a model cannot learn what it means.
 # With `min_count=2` or more, rare categories fall into "other" already in training, and the model meets the case that it will have to handle.
 # It also keeps the number of columns small.
 #
-# The promise of the class is that validation rows cannot influence it.
+# The class promises that validation rows do not influence it.
 # That can be tested: change them wildly, and nothing that was learned may move.
 
 # %%
@@ -601,7 +637,7 @@ assert everything.means["NumRooms"] > 1000  # what fitting on all would do
 # %% [markdown]
 # One kind of column should never go in: an identifier, a number or name that is different in every row.
 # As a category it makes one column for each row (Exercise 2.2-4).
-# As a number it pretends to have an order and a size, and may not even survive the conversion: a `float32` has 24 bits, so that neighbouring identifiers above $2^{24}$ become equal.
+# As a number it pretends to have an order and a size, and may not even survive the conversion: a `float32` has 24 significant bits, so neighbouring identifiers above $2^{24}$ can become equal.
 
 # %%
 identifiers = pd.Series([16_777_216, 16_777_217])
@@ -617,7 +653,7 @@ assert identifiers.astype("float32").nunique() == 1
 # ## Summary
 #
 # - Count and draw the gaps first, and plot the columns; some gaps are disguised as 999 or as an ordinary word.
-# - Deletion loses rows and cannot be used at prediction time. Imputation keeps them, shrinks the spread by $\sqrt{1-m}$, and needs an indicator column, since that a value is missing is itself information.
+# - Deletion loses rows and is of no use at prediction time. Imputation by the mean keeps them, shrinks the spread by the factor $\sqrt{1-m}$, and needs an indicator column where missing values are not ordinary ones.
 # - One-hot encoding makes a column for each category; keep one for gaps and one for categories that are new or rare.
 # - On the way to a tensor ask for `float32`, and give the targets shape $(n,1)$.
 # - Every statistic is fitted on training rows and only applied to others. A target encoding of all rows finds a correlation of $1/\sqrt k$ in pure noise.
@@ -717,7 +753,7 @@ assert encoded.shape[1] == 1000 and (encoded.sum() == 1).all()
 assert Preprocessor(1).fit(ids).transform(ids).shape == (1000, 1002)
 assert Preprocessor(2).fit(ids).transform(ids).shape == (1000, 2)
 next_house = pd.DataFrame({"Id": ["house1000"]})
-assert Preprocessor(1).fit(ids).transform(next_house)[0, :1000].sum() == 0
+assert Preprocessor(1).fit(ids).transform(next_house)[0, :-1].sum() == 0
 
 # %% [markdown]
 # ### Exercise 2.2-5
@@ -731,7 +767,7 @@ assert Preprocessor(1).fit(ids).transform(next_house)[0, :1000].sum() == 0
 #
 # The training rows have mean 0 and standard deviation 1 up to rounding.
 # The validation rows come close but do not reach it, and that is right: they are other rows.
-# Whoever finds exactly 0 and 1 in the validation rows has found a leak.
+# Exactly 0 and 1 in the validation rows would be the sign of a leak.
 # We divide by the standard deviation of the *filled* column, because this is the column that the model gets, and replace a deviation of 0 by 1.
 
 # %%

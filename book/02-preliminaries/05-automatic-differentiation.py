@@ -23,14 +23,14 @@
 # # 2.5 Automatic differentiation
 #
 # Training needs derivatives, and a network has millions of parameters.
-# Nobody differentiates by hand any more: PyTorch records what a program computes, and then runs the chain rule backwards through the record.
-# This section shows how to ask for a gradient, builds a complete engine in forty lines so that nothing about it is magic, and collects the errors that everybody makes once.
+# They are not derived by hand: PyTorch records what a program computes, and then runs the chain rule backwards through the record.
+# This section shows how to ask for a gradient, builds a small engine that does the same, and collects the errors that most people make once.
 
 # %% [markdown]
 # **You will**
 #
 # - get the gradient of any tensor program, with one call;
-# - build a small engine that does the same, and follow it step by step;
+# - build an engine for single numbers, and follow it step by step;
 # - say what `backward` computes when the result is not a single number;
 # - recognize the usual errors, and know the cause of each.
 #
@@ -54,7 +54,7 @@ d2l.use_style()
 #
 # Take the function $y=2\mathbf{x}^\top\mathbf{x}$ of a vector $\mathbf{x}\in\mathbb{R}^4$.
 # By the rules of [Section 2.4](04-calculus.ipynb) its gradient is $4\mathbf{x}$.
-# PyTorch must know that we want derivatives with respect to `x`, so that it can record what happens to it:
+# PyTorch must know that we want derivatives with respect to `x`, so it can record what happens to it:
 
 # %%
 x = torch.arange(4.0, requires_grad=True)  # or x.requires_grad_(True)
@@ -69,8 +69,8 @@ y = 2 * torch.dot(x, x)
 print(y)
 
 # %% [markdown]
-# The value is 28, and it carries a `grad_fn`, a note of how it came about.
-# The call `y.backward()` follows the notes back to `x`:
+# The value is 28, and it carries a `grad_fn`, a record of how it came about.
+# The call `y.backward()` follows these records back to `x`:
 
 # %%
 # check 2.5-C1: the value and the gradient 4x
@@ -95,9 +95,9 @@ print("with reset:   ", x.grad)
 assert x.grad.tolist() == [1, 1, 1, 1]
 
 # %% [markdown]
-# It looks like a trap, and often it is one.
+# This looks like a trap, and often it is one.
 # It is also useful: a batch that is too large for the memory can be processed in parts whose gradients add up ([Section 5.3](../05-multilayer-perceptrons/03-backpropagation.ipynb)).
-# Every training loop of this book therefore has the line that resets, and the same three steps: reset, `backward`, update.
+# So a training loop has the same three steps again and again: reset, `backward`, update.
 
 # %% [markdown]
 # ## How it works
@@ -111,11 +111,17 @@ assert x.grad.tolist() == [1, 1, 1, 1]
 # $$
 #
 # where $y$ is the result and $u$, $v$ are values computed on the way, all numbers here.
-# The sum runs over all nodes that use $v$, and this is the only subtle point: a value that is used twice receives two contributions, which are added.
-# That is why gradients accumulate.
+# The sum runs over all nodes that use $v$, and this is the subtle point: a value that is used twice receives two contributions, which are added.
+# That addition is the chain rule.
+# That `grad` also adds up from one call of `backward` to the next is something else, a decision of those who designed PyTorch.
+#
+# ![The graph of y = 2 x·x for x = (0, 1, 2, 3). On the left x; two arrows lead to the node dot, with the value 14; from there an arrow to the node times 2, with the value 28. Backwards, in orange: 1 at y, 2 at the dot product, and two contributions of 2x each at x, together 4x.](img/graph-dot.svg)
+#
+# **Figure 2.5.1.** Forward values in blue above the arrows, backward gradients in orange below.
+# Two contributions of $2\mathbf{x}$ add up to $4\mathbf{x}$.
 #
 # The graph is not drawn in advance.
-# It is rebuilt at each run, so that loops and branches of Python need no special treatment.
+# It is rebuilt at each run, so loops and branches of Python need no special treatment.
 # We can look at it through the attribute `next_functions`:
 
 # %%
@@ -131,17 +137,12 @@ show_graph((2 * torch.dot(x, x)).grad_fn)
 
 # %% [markdown]
 # Read it from the top: a multiplication, fed by a dot product, fed twice by the same `x`, a *leaf* of the graph, in which gradients are accumulated.
-#
-# ![The graph of y = 2 x·x for x = (0, 1, 2, 3). On the left x; two arrows lead to the node dot, with the value 14; from there an arrow to the node times 2, with the value 28. Backwards, in orange: 1 at y, 2 at the dot product, and two contributions of 2x each at x, together 4x.](img/graph-dot.svg)
-#
-# **Figure 2.5.1.** Forward values in blue above the arrows, backward gradients in orange below.
-# Two contributions of $2\mathbf{x}$ add up to $4\mathbf{x}$.
 
 # %% [markdown]
-# ### An engine in forty lines
+# ### An engine of our own
 #
-# The best way to trust a machine is to build one.
-# Ours works on single numbers.
+# To trust a machine, build one.
+# Ours takes two cells and works on single numbers.
 # A `Value` holds its number, its gradient, the values that it was computed from, and for each of them the derivative of the operation, a number that is known as soon as the operation is done.
 
 # %% tags=["export"]
@@ -220,6 +221,8 @@ def backpropagate(self):
 Value.backward = backpropagate
 
 # %% [markdown]
+# The two additions are kept apart here: `upstream` adds the contributions within one walk, `grad` adds up over the calls.
+#
 # That is all.
 # We try it on $y=(a+b)\,b+\tanh(a)$ at $a=0.5$, $b=2$, where by hand $\partial y/\partial a=b+1-\tanh^2a$ and $\partial y/\partial b=a+2b$.
 
@@ -235,7 +238,7 @@ assert math.isclose(b.grad, 0.5 + 2 * 2)
 # Watch it at work.
 # Each position of the slider is one step of the walk: the node in orange has a complete gradient and hands it on to its inputs.
 
-# %%
+# %% tags=["hide-input"]
 spots = {"a": (0, 0), "b": (0, 2), "+": (1.2, 1.5), "*": (2.4, 1.5),
          "tanh": (1.2, 0), "+ ": (3.6, 0.8)}
 chosen = ["a", "b", "+", "*", "tanh", "+ "]
@@ -313,13 +316,15 @@ for seed in range(20):
 
 # %% [markdown]
 # What PyTorch adds is speed, tensors in place of numbers, some hundreds of operations, and care for memory.
-# The idea is older than PyTorch, and older than deep learning: derivatives of programs were propagated forwards by Wengert in 1964 and backwards by Speelpenning in 1980, and Griewank wrote the theory in the 1980s.
+# The idea is older than PyTorch.
+# Wengert propagated derivatives of programs forwards in 1964.
+# Linnainmaa, in a thesis of 1970 on rounding errors, was among the first to propagate them backwards; Speelpenning built a general compiler for it in 1980, and Griewank developed the theory in the 1980s.
 
 # %% [markdown]
 # ### Checking a gradient
 #
-# A derivative can always be compared with a difference quotient ([Section 2.4](04-calculus.ipynb)).
-# It is slow and not exact, but it knows nothing about the program, and so it finds every mistake.
+# A derivative can be compared with a difference quotient ([Section 2.4](04-calculus.ipynb)).
+# It is slow and not exact, but it needs nothing except the values of the function, so it does not share the mistakes of the backward pass.
 
 # %%
 def gradcheck(f, x, eps=1e-5, tol=1e-6):
@@ -346,11 +351,33 @@ for at, expected in ((1.0, 2 * math.sin(1) - 1), (2.0, 0.0823954)):
 assert abs(2 * math.sin(1) - 1 - 0.68294) < 1e-5
 
 # %% [markdown]
+# A test is worth something only if it can fail.
+# In the next function a product has lost half of its derivative, because one factor counts as a constant (`detach` is explained below), and only for $x<-100$.
+# `torch.autograd.gradcheck` is PyTorch's own test of this kind, for functions of several tensors with results of any shape.
+
+# %%
+# check 2.5-C11b: a wrong gradient is found, but only where it is wrong
+def half_lost(x):
+    return torch.where(x < -100, x * x.detach(), x * x)
+
+for at in (2.0, -101.0):
+    point = torch.tensor(at, dtype=torch.float64)
+    ours = gradcheck(half_lost, point)
+    theirs = torch.autograd.gradcheck(
+        half_lost, point.clone().requires_grad_(), raise_exception=False)
+    print(f"at {at:g}: ours {ours}, PyTorch's {theirs}")
+    assert ours is theirs is (at > -100)
+
+# %% [markdown]
+# At 2 both tests are content with a function that is wrong.
+# A comparison says something about the points that were tried, so try several, on every branch.
+
+# %% [markdown]
 # ## When the result is not a single number
 #
-# The derivative of a vector by a vector is a matrix, the *Jacobian*, with an entry for each pair; that of a matrix by a matrix has four axes.
-# These objects are large, and hardly ever wanted.
-# What one wants is the gradient of a *single* number, such as a loss, that depends on them.
+# The derivative of a vector with respect to a vector is a matrix, the *Jacobian*, with an entry for each pair; that of a matrix with respect to a matrix has four axes.
+# These objects are large, and training does not need them.
+# It needs the gradient of a *single* number, the loss, that depends on them.
 # So `backward` insists on one:
 
 # %%
@@ -373,7 +400,7 @@ assert "grad can be implicitly created only for scalar outputs" in message
 #
 # where $\mathbf{J}\in\mathbb{R}^{m\times n}$ is the Jacobian of $\mathbf{y}\in\mathbb{R}^m$ with respect to $\mathbf{x}\in\mathbb{R}^n$ and $\mathbf{v}\in\mathbb{R}^m$.
 # The result has the shape of $\mathbf{x}$, and the matrix is never formed.
-# It is called a *vector-Jacobian product*, and it is the only thing that the walk backwards ever computes.
+# It is called a *vector-Jacobian product*, and each step of the walk backwards is one.
 
 # %%
 # check 2.5-C3: sum, mean, and weights of our own
@@ -408,7 +435,8 @@ assert x.grad.tolist() == [0, 3, 12, 27] == (3 * x**2).tolist()
 
 # %% [markdown]
 # Whole blocks are left out by `with torch.no_grad():`, for example the update of parameters, which is not part of the model.
-# `torch.inference_mode()` goes further: its tensors can never take part in a gradient later, which saves some bookkeeping.
+# `torch.inference_mode()` goes further and saves some bookkeeping.
+# The price is that its tensors cannot be *saved* for a backward pass later: they may be added to something that needs a gradient, since a sum saves nothing, but not multiplied with it.
 # Use the first inside training and the second for prediction.
 
 # %%
@@ -421,6 +449,9 @@ print(inside.requires_grad, faster.requires_grad, faster.is_inference())
 late = (inside * w).sum()  # allowed: inside is a constant here
 late.backward()
 assert w.grad.tolist() == [2, 2, 2]
+w.grad = None
+(faster + w).sum().backward()  # allowed too: a sum saves nothing
+assert w.grad.tolist() == [1, 1, 1]
 try:
     (faster * w).sum()  # would have to save an inference tensor
     allowed = True
@@ -438,7 +469,7 @@ assert not allowed
 # %%
 def f(a):
     b = a * 2
-    while b.norm() < 1000:
+    while torch.linalg.vector_norm(b) < 1000:
         b = b * 2
     return b if b.sum() > 0 else 100 * b
 
@@ -464,7 +495,7 @@ f(a).sum().backward()
 assert a.grad.tolist() == [512, 512, 512]
 
 # %% [markdown]
-# That slope and quotient are *equal* is often claimed, and is nearly true.
+# That slope and quotient are *equal* is nearly true.
 # For positive $a$ they are, since multiplying by powers of two is exact.
 # For negative $a$ the factor 100 is not a power of two, so $f(a)$ is rounded, and the quotient is off in the last digit for about one number in ten.
 # Compare floats with a tolerance:
@@ -521,7 +552,7 @@ assert first == 12 and second == 12  # 3 x**2 and 6 x
 # The walk backwards is called *reverse mode*.
 # One pass gives the derivatives of one output with respect to all inputs, and it has to keep the values of the forward pass in memory.
 # *Forward mode* carries the derivatives along with the values: one pass gives the derivatives of all outputs with respect to one input, and nothing needs to be kept.
-# A loss is one output of millions of inputs, so that training uses reverse mode.
+# A loss is a single output of millions of inputs, so training uses reverse mode.
 #
 # The module `torch.func` has both, as functions that take a function and return its derivative: `grad` for a single number, `jacrev` and `jacfwd` for Jacobians by reverse and forward mode, and `vmap`, which applies a function of one example to a batch.
 
@@ -553,7 +584,11 @@ d2l.describe(ax, "The sine and its derivative found by automatic "
 #
 # $|x|$ and $\max(x,0)$, the ReLU, have a corner at 0.
 # PyTorch returns 0 there, which is one of the slopes that lie between the two sides, a *subgradient*.
-# For training that is good enough, since hardly any number is exactly 0.
+#
+# The rule is applied to each operation, not to the whole function, and that can give a slope of neither side.
+# $\max(x,0)-\max(-x,0)$ is the function $x$, without any corner and with slope 1; autograd adds up two zeros.
+# Exact zeros are rarer than other numbers, but they do occur: a black patch of an image in a layer without bias gives one.
+# The choice of slope then matters: on networks for images it changed the gradients in about half of the runs in 32 bits and in nearly none in 64, and for plain gradient descent the choice 0 did best ([Bertoin et al., 2021](https://arxiv.org/abs/2106.12915)).
 
 # %%
 # check 2.5-C13: slopes at a corner are reported as 0
@@ -562,11 +597,15 @@ for corner in (torch.abs, torch.relu):
     corner(x).backward()
     assert x.grad == 0
 
+x = torch.tensor(0.0, requires_grad=True)
+(torch.relu(x) - torch.relu(-x)).backward()
+assert x.grad == 0  # although the function is x, with slope 1
+
 # %% [markdown]
-# ## Six errors that everybody makes
+# ## Six errors that most people make
 #
-# Each of these will meet you.
-# We provoke them now, so that you will recognize the message.
+# You will meet these.
+# We provoke them now, so you will recognize the message.
 
 # %%
 def message_of(action):
@@ -580,7 +619,7 @@ def message_of(action):
 # %% [markdown]
 # **1. Twice through the same graph.**
 # After `backward` the saved values are thrown away, to free memory.
-# (For `sum` nothing was saved, and a second call works, by luck.)
+# (For `sum` nothing was saved, and a second call works.)
 #
 # **2. A leaf changed in place.**
 # If you want the derivative at `w`, PyTorch does not let you overwrite `w` while it records.
@@ -600,7 +639,7 @@ print("2:", message_of(leaf_in_place))
 
 # %% [markdown]
 # **3. A saved value changed in place.**
-# The derivative of $e^x$ is $e^x$, so the result is saved; whoever then changes it makes the gradient wrong, and PyTorch counts versions to notice.
+# The derivative of $e^x$ is $e^x$, so the result is saved; changing it would make the gradient wrong, and PyTorch counts versions to notice.
 #
 # **4. Integers.**
 # A derivative with respect to something that moves in steps makes no sense.
@@ -640,7 +679,7 @@ assert missing is None and len(caught) == 1
 assert kept.grad.tolist() == [1, 1, 1]
 
 # %% [markdown]
-# A seventh makes no message at all.
+# A seventh gives no message at all.
 # To avoid the infinite slope of $\sqrt x$ at 0, one writes `torch.where(x > 0, x.sqrt(), 0)`.
 # The value is right, and the gradient is `nan`: the walk backwards multiplies the slope of the branch that was not taken, infinity, by 0.
 
@@ -655,12 +694,12 @@ assert x.grad[0].isnan() and x.grad[1] == 0.25
 # %% [markdown]
 # ## Summary
 #
-# - PyTorch records what a program does and walks the record backwards, adding up contributions; so gradients accumulate until they are reset.
-# - The walk computes vector-Jacobian products, one for each `backward`, however many inputs there are.
-# - An engine needs forty lines: a slope for each operation, a topological order, and a sum.
+# - PyTorch records what a program does and walks the record backwards; where a value is used several times, the chain rule adds the contributions. Separately, `grad` adds up over calls until it is reset.
+# - One `backward` computes a vector-Jacobian product, the gradient of one number with respect to all inputs.
+# - An engine needs a slope for each operation, a topological order, and a sum.
 # - `detach` makes a constant, `no_grad` and `inference_mode` switch the recording off.
-# - Branches and loops are recorded as they ran. At corners a slope between the two sides is reported.
-# - A gradient can be checked by difference quotients, which know nothing of the program.
+# - Branches and loops are recorded as they ran. At the corner of $|x|$ or ReLU the slope 0 is reported; composed corners can give a slope of neither side.
+# - Difference quotients find a wrong gradient at the points that are tried.
 
 # %% [markdown]
 # ## Exercises
@@ -710,7 +749,7 @@ for name, f in (("first", torch.func.grad(lambda x: (x**3).sum())),
 # #### Solution 2.5-2
 #
 # `retain_graph=True` in the first call keeps the saved values.
-# The gradients add up, so that it is twice the gradient.
+# The gradients add up, so `grad` is twice the gradient.
 
 # %%
 x = torch.arange(3.0, requires_grad=True)
@@ -738,25 +777,37 @@ assert len(t) == 101
 # %% [markdown]
 # ### Exercise 2.5-4
 #
-# Extend `Value` by division, and compare with PyTorch.
+# Extend `Value` by division and subtraction, also with plain numbers on either side, and compare with PyTorch.
 
 # %% [markdown]
 # #### Solution 2.5-4
 #
-# A quotient is a product with a power: $u/v=u\,v^{-1}$.
-# Nothing else has to be known, and this is the charm of the method.
+# A quotient is a product with a power, $u/v=u\,v^{-1}$, and a difference a sum with a product, $u-v=u+(-1)\,v$.
+# No new derivative is needed.
+# A plain number on the right becomes a `Value`; for one on the left, as in `2 / u`, Python calls `__rtruediv__` of the right operand.
+# The methods go into `Value` itself: a subclass would not do, since `u + v` returns a `Value`, and `(u + v) / w` would fail.
 
 # %%
-class Divisible(Value):
-    def __truediv__(self, other):
-        return self * Value.__pow__(other, -1)
+def as_value(x):
+    return x if isinstance(x, Value) else Value(x)
 
-u, v = Divisible(3.0), Divisible(-1.5)
-(u / v).backward()
-p = torch.tensor([3.0, -1.5], dtype=torch.float64, requires_grad=True)
-(p[0] / p[1]).backward()
-assert math.isclose(u.grad, p.grad[0].item())
-assert math.isclose(v.grad, p.grad[1].item())
+
+Value.__truediv__ = lambda u, v: u * as_value(v) ** -1
+Value.__rtruediv__ = lambda v, u: as_value(u) * v**-1
+Value.__sub__ = lambda u, v: u + as_value(v) * -1
+Value.__rsub__ = lambda v, u: as_value(u) + v * -1
+
+expressions = (lambda a, b, c: a / b / c, lambda a, b, c: (a + b) / c - a,
+               lambda a, b, c: a / 2 - 1, lambda a, b, c: 2 / b - c * b,
+               lambda a, b, c: 1 - (a - b) / (1 - c).exp())
+for expression in expressions:
+    ours = [Value(v) for v in (3.0, -1.5, 0.5)]
+    theirs = torch.tensor([3.0, -1.5, 0.5], dtype=torch.float64,
+                          requires_grad=True)
+    expression(*ours).backward()
+    expression(*theirs).backward()
+    for v, expected in zip(ours, theirs.grad.tolist()):
+        assert math.isclose(v.grad, expected, abs_tol=1e-12)
 
 # %% [markdown]
 # ### Exercise 2.5-5
@@ -798,8 +849,10 @@ assert y.tolist() == [0, 2] and x.grad.tolist() == [0, 0.25]
 # ## Sources
 #
 # - R. E. Wengert (1964). A simple automatic derivative evaluation program. [doi:10.1145/355586.364791](https://doi.org/10.1145/355586.364791).
-# - B. Speelpenning (1980). Compiling fast partial derivatives of functions given by algorithms. [doi:10.2172/5254402](https://doi.org/10.2172/5254402): reverse mode.
+# - S. Linnainmaa (1976). Taylor expansion of the accumulated rounding error. [doi:10.1007/BF01931367](https://doi.org/10.1007/BF01931367): reverse mode, from his thesis of 1970.
+# - B. Speelpenning (1980). Compiling fast partial derivatives of functions given by algorithms. [doi:10.2172/5254402](https://doi.org/10.2172/5254402).
 # - A. Griewank (1989). On automatic differentiation. In Mathematical Programming: Recent Developments and Applications. Kluwer.
 # - A. G. Baydin, B. A. Pearlmutter, A. A. Radul, J. M. Siskind (2018). Automatic differentiation in machine learning: a survey. [arXiv:1502.05767](https://arxiv.org/abs/1502.05767).
+# - D. Bertoin, J. Bolte, S. Gerchinovitz, E. Pauwels (2021). Numerical influence of ReLU'(0) on backpropagation. [arXiv:2106.12915](https://arxiv.org/abs/2106.12915).
 # - A. Karpathy (2020). micrograd. [github.com/karpathy/micrograd](https://github.com/karpathy/micrograd): an engine for single numbers as a way to teach.
 # - PyTorch documentation, [autograd mechanics](https://docs.pytorch.org/docs/stable/notes/autograd.html) and [torch.func](https://docs.pytorch.org/docs/stable/func.html).
