@@ -122,7 +122,7 @@ assert count_params(net, trainable=True) == count_params(net) - 256
 # 4. It owns its parameters, so that others can find, train, save and move them.
 # 5. It gives the parameters their first values; the built-in layers do so when they are made.
 #
-# For us remain two methods: `__init__`, which creates the parts, and `forward`, which uses them.
+# That leaves us two methods to write: `__init__`, which creates the parts, and `forward`, which uses them.
 
 # %%
 class MLP(nn.Module):

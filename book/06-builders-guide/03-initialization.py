@@ -29,11 +29,11 @@
 # **You will**
 #
 # - state the distribution that PyTorch draws from if you say nothing, for linear and convolutional layers, and derive it;
-# - set chosen parts of a model with built-in and own initializers;
+# - set chosen parts of a model with built-in initializers and with your own;
 # - predict the effect of a scheme on the signal of a deep network, and measure it;
 # - avoid the constant start and a few initializers that do less than their names say.
 #
-# **Cost**: a few seconds on a CPU, no download, no use of a GPU.
+# **Cost**: about ten seconds on a CPU, no download, no use of a GPU.
 
 # %%
 import math
@@ -174,7 +174,8 @@ print(visits)
 assert visits == ["0.0", "0.1", "0", "1", "net"]
 
 # %% [markdown]
-# Since `fn` meets every module, also those without weights, it has to look at what it was given.
+# Since `fn` meets every module, including those without weights, it has to look at what it was given.
+# It asks with `isinstance`, which also recognizes subclasses of `nn.Linear`; a comparison of types would pass over them in silence, and [Section 6.4](04-lazy-initialization.ipynb) shows where that hurts.
 # Our running example is the network of [Section 6.2](02-parameters.ipynb), 4 inputs, 8 hidden units, 1 output.
 # The first initializer draws the weights from $\mathcal{N}(0, 0.01^2)$ and sets the biases to 0.
 
@@ -185,7 +186,7 @@ def make_net():
 
 def init_normal(module):
     """Weights from N(0, 0.01^2), biases 0, for linear layers."""
-    if type(module) == nn.Linear:
+    if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, mean=0, std=0.01)
         nn.init.zeros_(module.bias)
 
@@ -211,7 +212,7 @@ assert abs(large.weight.std().item() / 0.01 - 1) < 0.02
 # %%
 def init_constant(module):
     """All weights 1, biases 0. For demonstrations only."""
-    if type(module) == nn.Linear:
+    if isinstance(module, nn.Linear):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
 
@@ -220,7 +221,9 @@ net = make_net().apply(init_constant)
 print("row 0:", net[0].weight[0].tolist(), "bias:", net[0].bias[0].item())
 
 # %% [markdown]
-# [Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb) gives the reason not to: hidden units with equal weights receive equal gradients, so they stay equal, and eight units are worth one.
+# [Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb) gives the reason not to.
+# The gradient of a hidden unit's weights is its output weight times something that depends on its own input weights and bias only.
+# So two hidden units with equal weights, *into and out of them*, receive equal gradients and stay equal, and eight such units are worth one.
 # We watch it happen.
 # The target $y = |x_1| - x_2$ needs several hidden units; 50 steps of gradient descent start from constants in one network and from the default in the other.
 
@@ -258,18 +261,42 @@ assert torch.linalg.matrix_rank(W, rtol=1e-4) == 1
 assert torch.linalg.matrix_rank(usual[0].weight, rtol=1e-4) == 4
 
 # %% [markdown]
-# More steps do not help, as the following losses show: what one unit can express is reached soon, and then nothing is left to learn.
+# Both halves of the condition count, although many texts name only the first.
+# As a control we make only the first layer constant and leave the output weights at their random default.
+# Now the gradients of the units differ in size and sign, and the units part.
 
 # %%
-torch.manual_seed(0)
-constant, usual = make_net().apply(init_constant), make_net()
-losses = train(constant, steps=1000), train(usual, steps=1000)
-print("loss after 1000 steps, constant above three times default:",
-      losses[0] > 3 * losses[1])
-assert losses[0] > 3 * losses[1]
+def three_starts(seed, steps):
+    """All layers constant, only the first one, none: nets and losses."""
+    torch.manual_seed(seed)
+    first, usual = make_net(), make_net()
+    first[0].apply(init_constant)  # the output weights stay random
+    nets = make_net().apply(init_constant), first, usual
+    return nets, [train(net, steps) for net in nets]
+
+
+caught_up = 0
+for seed in range(3):
+    nets, losses = three_starts(seed, 1000)
+    apart = [(W - W.mean(dim=0)).norm() / W.norm()
+             for W in (net[0].weight.detach() for net in nets)]
+    later = [train(net, 3000) for net in nets]
+    print("spread of the rows:", " ".join(f"{s:.2f}" for s in apart),
+          "  loss:", " ".join(f"{x:.2f}" for x in losses), "and later",
+          " ".join(f"{x:.2f}" for x in later))
+    assert apart[0] < 1e-4 and apart[1] > 0.1
+    assert losses[0] > 1.5 * losses[1] > 6 * losses[2]
+    assert later[0] > 1.3 * later[1] and later[0] > 20 * later[2]
+    caught_up += later[1] < 0.05
+assert caught_up >= 2
 
 # %% [markdown]
-# Constants have a use in the tests of a program, where one wants to compute the output by hand, and a harmless one in biases: these may all start at 0, because the weights already tell the units apart.
+# Each line belongs to a seed and has numbers for three starts: all layers constant, the first layer constant, default.
+# After 1000 steps the rows of the constant network are still equal, and its loss is the highest.
+# With random output weights the same first layer comes apart; it is slower than the random start, and 3000 steps later it has caught up for most of the seeds.
+
+# %% [markdown]
+# Constants are useful in the tests of a program, where one wants to compute the output by hand, and harmless in biases: these may all start at 0, because the weights already tell the units apart.
 #
 # ### Different parts, different schemes
 #
@@ -286,12 +313,12 @@ assert losses[0] > 3 * losses[1]
 
 # %%
 def init_xavier(module):
-    if type(module) == nn.Linear:
+    if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
 
 
 def init_42(module):
-    if type(module) == nn.Linear:
+    if isinstance(module, nn.Linear):
         nn.init.constant_(module.weight, 42)
 
 
@@ -339,7 +366,7 @@ images = torch.randn(2, 3, 8, 8)
 assert torch.equal(conv(images), images)
 
 # %% [markdown]
-# Two of the functions do something else than many users think.
+# Two of the functions do something other than many users think.
 # `trunc_normal_(w, std=0.02)` sounds as if it cut the distribution off at two standard deviations.
 # Its bounds `a=-2` and `b=2` are *values*, not multiples of `std`: with `std=0.02` they lie a hundred standard deviations away and never act.
 # Worse, the formula behind it loses precision so far from the centre: in several versions of PyTorch it returned, once in millions of draws, a value *at* the bound, a weight of a hundred standard deviations.
@@ -363,7 +390,7 @@ assert abs(cut.std() / 0.02 - 0.88) < 0.01
 # ## An initializer of our own
 #
 # A scheme that is not in the library is written like the others.
-# Suppose the weights shall follow
+# Suppose the weights are to follow
 #
 # $$
 # w \sim \begin{cases} U(5, 10) & \text{with probability } \tfrac14, \\ 0 & \text{with probability } \tfrac12, \\ U(-10, -5) & \text{with probability } \tfrac14. \end{cases} \tag{6.3.5}
@@ -383,7 +410,7 @@ def init_uniform_gap(weight, low=5.0, high=10.0):
 
 
 def my_init(module):
-    if type(module) == nn.Linear:
+    if isinstance(module, nn.Linear):
         init_uniform_gap(module.weight)
 
 
@@ -475,7 +502,7 @@ assert net[0].weight.abs().max() <= 0.5  # the default bound for 4 inputs
 # $$
 #
 # Here $q_l$ is the mean of the squared activations behind layer $l$, a positive number, $q_0$ that of the inputs, $L$ the number of layers, and $r$ the factor of one layer.
-# Whoever knows the variance of an initializer knows $r$.
+# The variance of an initializer determines $r$.
 # The following table holds for square layers, $n_\mathrm{in} = n_\mathrm{out} = n$:
 #
 # | scheme | $\operatorname{Var}(w)$ | $r$ | $r^{L/2}$ for $L=20$, $n=256$ |
@@ -487,7 +514,7 @@ assert net[0].weight.abs().max() <= 0.5  # the default bound for 4 inputs
 # | `my_init` | $29.17$ | $3733$ | $3733^{10} \approx 5 \cdot 10^{35}$ |
 #
 # The function below measures: a deep network, initialized by `apply` with any function, a batch of standard normal inputs, and the root mean square of the activations behind each layer.
-# It serves for any initializer of the form `(module) -> None`, while `signal_stats` of [Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb) knows the schemes that it was given.
+# It works for any initializer of the form `(module) -> None`, while `signal_stats` of [Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb) knows the schemes that it was given.
 
 # %%
 def signal_std(init_fn, depth=20, width=256, seed=0):
@@ -515,7 +542,7 @@ def signal_std(init_fn, depth=20, width=256, seed=0):
 def with_zero_bias(fill):
     """An initializer: `fill(weight)` for linear layers, biases 0."""
     def init(module):
-        if type(module) == nn.Linear:
+        if isinstance(module, nn.Linear):
             fill(module.weight)
             nn.init.zeros_(module.bias)
     return init
@@ -589,8 +616,8 @@ assert spread[-1] < 1e-6 * size[-1]
 #
 # - PyTorch draws weights and biases of linear and convolutional layers uniformly between $\pm1/\sqrt{n_\mathrm{in}}$; the call with `a=math.sqrt(5)` says the same, and the number of outputs plays no role.
 # - `net.apply(fn)` hands every module to `fn`, children before parents; `net[0].apply(fn)` restricts it to a part.
-# - Functions of `torch.nn.init` work in place and without gradients; own code does the same under `torch.no_grad()`.
-# - A constant start leaves the rows of a weight matrix equal for ever.
+# - Functions of `torch.nn.init` work in place and without gradients; your own code does the same under `torch.no_grad()`.
+# - Hidden units that start with equal weights, into and out of them, stay equal under gradient descent.
 # - Half of fan-in times variance is the factor of a ReLU layer; to the power $L/2$ it predicts the signal of a deep network before the first draw.
 # - The bounds of `trunc_normal_` are values, not standard deviations.
 
@@ -685,7 +712,6 @@ draws = torch.stack([
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu").clone()
     for _ in range(50)])  # (50, 16, 8, 3, 3)
 print(f"predicted {math.sqrt(2 / 72):.4f}, measured {draws.std():.4f}")
-assert math.isclose(math.sqrt(2 / 72), 0.1667, abs_tol=1e-4)
 assert abs(draws.std() * 6 - 1) < 0.02
 
 # %% [markdown]
@@ -711,9 +737,9 @@ low, high = 0.01, 1.0
 for _ in range(9):
     sigma = math.sqrt(low * high)  # the middle on a logarithmic axis
     low, high = (low, sigma) if final_scale(sigma) > 0 else (sigma, high)
-print(f"predicted {math.sqrt(2 / 256):.4f}, found {sigma:.3f}")
-assert math.isclose(math.sqrt(2 / 256), 0.0884, abs_tol=1e-4)
-assert abs(sigma / 0.0884 - 1) < 0.05
+predicted = math.sqrt(2 / 256)
+print(f"predicted {predicted:.4f}, found {sigma:.3f}")
+assert abs(sigma / predicted - 1) < 0.05
 
 # %% [markdown]
 # ### Exercise 6.3-5
@@ -743,7 +769,7 @@ shifted = seeded_net(lambda: nn.Linear(2, 2))
 assert not torch.equal(a[0].weight, shifted[0].weight)
 
 # %% [markdown]
-# Whoever needs reproducible weights whatever else a program draws passes a `torch.Generator` to the initializer: all random functions of `nn.init` accept one.
+# If the weights must be reproducible whatever else a program draws, pass a `torch.Generator` to the initializer: all random functions of `nn.init` accept one.
 
 # %% [markdown]
 # ## Sources

@@ -299,7 +299,7 @@ class LazyMLP(Module):
 
 
 def init_xavier(module):
-    if type(module) == nn.Linear:
+    if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
 
 
@@ -316,6 +316,12 @@ assert 0.95 * bound < model.net[0].weight.abs().max() <= bound
 assert model.training and model.net[1].training
 assert not model.net[3].training  # as it was
 assert model.net[0].weight.grad is None and not is_lazy(model)
+recorded = []  # does the dry run record the way to a gradient?
+hook = model.register_forward_hook(
+    lambda module, inputs, output: recorded.append(output.requires_grad))
+apply_init(model, X)
+hook.remove()
+assert recorded == [False] and model(X).requires_grad
 try:  # a failing dry run restores the modes as well
     apply_init(model, torch.zeros(2, 21))
 except RuntimeError:
@@ -441,7 +447,7 @@ for question in (lambda: net[0].weight.shape, lambda: count_params(net)):
 # %% [markdown]
 # ### The first batch decides
 #
-# Laziness is for once.
+# A layer is lazy only once.
 # The width of the first batch becomes the width of the layer, and another width fails, like with a layer whose size was given.
 # If the dry run had the wrong shape, the mistake is thus discovered only at the first correct batch.
 #

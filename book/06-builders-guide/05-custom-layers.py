@@ -87,7 +87,7 @@ assert Y.shape == (4, 128) and Y.mean().abs() < 1e-6
 #
 # The layers of PyTorch follow a convention: the last axis holds the features, and all axes before it are only counted through.
 # A linear layer accepts $(d,)$, $(n, d)$ and $(n, t, d)$ and treats each vector of length $d$ alone.
-# Layers that keep to it can be combined freely and give the same answer for one example as for thousand.
+# Layers that keep to it can be combined freely and give the same answer for one example as for a thousand.
 # The remedy is an axis: `dim=-1`, counted from the end, and `keepdim=True`, so that the mean can be subtracted.
 
 # %%
@@ -338,6 +338,7 @@ class RunningMean(nn.Module):
 # %% [markdown]
 # The update runs under `no_grad` and on detached inputs.
 # Otherwise the mean would carry the history of all earlier minibatches, and the memory would grow from step to step.
+# The check feeds an input that requires gradients, as the layers below would.
 # In evaluation mode the state stays as it is, so the output for an example no longer depends on what else is evaluated.
 
 # %%
@@ -354,6 +355,14 @@ for batch in X.split([7, 50, 13, 30]):
 torch.testing.assert_close(layer.mean, X.mean(dim=0))
 layer.eval()
 assert treats_examples_alone(layer, X) and layer.count == 100
+
+layer = RunningMean(10)
+deep = X.clone().requires_grad_()
+for _ in range(2):  # the history must not grow from step to step
+    out = layer(deep)
+assert layer.mean.grad_fn is None and not layer.mean.requires_grad
+out.sum().backward()  # and the mean counts as a constant
+assert torch.equal(deep.grad, torch.ones_like(deep))
 
 # %%
 # check 6.5-C4: the buffer is saved and moved, and is no parameter
@@ -522,23 +531,29 @@ assert X.grad.shape == X.shape and X.grad.abs().min() > 0
 # $$
 #
 # where $L$ is the loss, a number, and both derivatives have the shape of the input.
-# A subclass of `torch.autograd.Function` holds the two directions as static methods.
-# `ctx` carries what the way back needs from the way forth.
+# A subclass of `torch.autograd.Function` holds the two directions as static methods, and a third one, `setup_context`, stores in `ctx` what the way back needs.
+# It saves the *input* `x`, and not the intermediate result $\max(0,x)$, although that is all that (6.5.7) asks for.
+# Autograd knows how an input came about, but what is computed inside `forward` is hidden from it: for a derivative of the derivative it would take a saved intermediate for a constant.
+# With this division into methods the function also works under the transforms of `torch.func`; `generate_vmap_rule` lets PyTorch derive the batched version.
 
 # %%
 class SquaredReLU(torch.autograd.Function):
     """max(0, x) ** 2, entry by entry; call it by SquaredReLU.apply."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, x):
-        positive = x.clamp(min=0)
-        ctx.save_for_backward(positive)
-        return positive * positive
+    def forward(x):
+        return x.clamp(min=0).square()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, grad_output):
-        positive, = ctx.saved_tensors
-        return grad_output * 2 * positive
+        x, = ctx.saved_tensors
+        return grad_output * 2 * x.clamp(min=0)
 
 # %%
 x = torch.tensor([-1.0, 0.0, 0.5, 3.0], requires_grad=True)
@@ -591,12 +606,28 @@ assert difference_error(torch.float32, 1e-6) > 0.1
 assert difference_error(torch.float64, 1e-6) < 1e-8
 
 # %%
-# check 6.5-C7: gradcheck accepts ours and finds a wrong factor
+# check 6.5-C7: gradcheck accepts ours and finds two mistakes
 class WrongFactor(SquaredReLU):
     @staticmethod
     def backward(ctx, grad_output):
+        x, = ctx.saved_tensors
+        return grad_output * x.clamp(min=0)  # the factor 2 is missing
+
+
+class SavesResult(torch.autograd.Function):
+    """Like SquaredReLU, but it saves max(0, x) instead of x."""
+
+    @staticmethod
+    def forward(ctx, x):
+        positive = x.clamp(min=0)
+        ctx.save_for_backward(positive)
+        return positive.square()
+
+    @staticmethod
+    def backward(ctx, grad_output):
         positive, = ctx.saved_tensors
-        return grad_output * positive  # the factor 2 is missing
+        return grad_output * 2 * positive
+
 
 generator = torch.Generator().manual_seed(0)
 x = torch.randn(3, 4, dtype=torch.float64, generator=generator)
@@ -606,12 +637,35 @@ wrong_accepted = torch.autograd.gradcheck(WrongFactor.apply, (x,),
                                           raise_exception=False)
 print("right:", accepted, " wrong factor:", wrong_accepted)
 assert accepted and not wrong_accepted
+assert torch.autograd.gradcheck(SavesResult.apply, (x,))  # so far so good
+second = [torch.autograd.gradgradcheck(f.apply, (x,), raise_exception=False)
+          for f in (SquaredReLU, SavesResult)]
+print("second derivatives, x saved:", second[0], " result saved:", second[1])
+assert second == [True, False]
+
+# %% [markdown]
+# `gradgradcheck` does the same for the derivative of the derivative, and it finds what `gradcheck` cannot see: `SavesResult` has the right first and a wrong second derivative, without any error.
+# Take $f(x^2)$, which is $x^4$ for every $x$: its second derivative is $12x^2$.
+
+# %%
+def second_derivative(f, x):
+    first, = torch.autograd.grad(f(x * x).sum(), x, create_graph=True)
+    return torch.autograd.grad(first.sum(), x)[0]
+
+
+z = torch.tensor([0.5, 3.0], requires_grad=True)  # 12 z^2 is 3 and 108
+for f in (SquaredReLU, SavesResult):
+    print(f"{f.__name__:12s}", second_derivative(f.apply, z).tolist())
+assert second_derivative(SquaredReLU.apply, z).tolist() == [3, 108]
+assert second_derivative(SavesResult.apply, z).tolist() != [3, 108]
+per_entry = torch.func.vmap(torch.func.grad(SquaredReLU.apply))
+assert per_entry(z.detach()).tolist() == [1, 6]  # f' of each entry
 
 # %% [markdown]
 # Stay away from corners in such a test.
 # At $x = 0$ the ordinary ReLU has no derivative, and the difference quotient gives one half, whatever `backward` says; random inputs hit such a point with probability 0.
 # `gradcheck` is the fourth test for a new layer.
-# It also works for whole modules, and then checks that what looks differentiable is.
+# It also works for whole modules.
 
 # %%
 layer = QuadraticLayer(3, 2).to(torch.float64)

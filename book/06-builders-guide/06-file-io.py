@@ -353,7 +353,7 @@ print("command has run after saving:", flag.exists())
 assert not flag.exists()
 
 # %% [markdown]
-# To the outside this is a model file like others.
+# From the outside it looks like any other model file.
 # With `weights_only=True` PyTorch does not use Python's reader but its own, which calls nothing except a short list of functions that build tensors and containers.
 # Everything else is refused before it happens.
 

@@ -279,6 +279,9 @@ for value, n in zip(values, counts.tolist()):
     meter.add(value, n)
 expected = (values.cpu() * counts).sum() / counts.sum()
 assert abs(meter.value() - expected.item()) < 1e-5
+# the sum has stayed a tensor where the values are: nothing was fetched
+assert isinstance(meter.total, torch.Tensor)
+assert meter.total.device == values.device
 
 # %% [markdown]
 # The same effect spoils measurements.
@@ -321,9 +324,8 @@ d2l.describe(ax, "Operations per second of a product of square matrices "
 # Small matrices do not keep any device busy.
 #
 # On a processor the curve flattens early.
-# On a GPU it would start lower, because for small matrices only the fixed cost of each call counts, and end far higher; where the curves cross, a GPU begins to pay.
-# This edition was made on a machine without a GPU, and no record of a GPU run is stored with it; so there is one curve here, and we do not invent the other.
-# Run the notebook on a machine that has one, and it appears.
+# This edition was made on a machine without a GPU, and no record of a GPU run is stored with it; so there is one curve here, and we do not guess the other.
+# Run the notebook on a machine that has a GPU, and it appears; if the two cross, it is there that the GPU begins to pay on your machine.
 
 # %% [markdown]
 # ## Three modern switches
@@ -384,7 +386,8 @@ assert pictures.stride() == (48, 1, 12, 3)
 # #### Solution 6.7-1
 #
 # The results agree up to rounding.
-# On a processor nothing is asynchronous and the times are alike; on a GPU the second is several times faster, since the first waits a thousand times.
+# On a processor nothing is asynchronous, and the times are alike.
+# On a GPU the first program waits a thousand times and the second once; by how much that differs, the cell prints for your machine.
 
 # %% tags=["timing"]
 device = try_gpu()

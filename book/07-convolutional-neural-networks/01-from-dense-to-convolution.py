@@ -284,7 +284,8 @@ torch.testing.assert_close(offset_layer(X5, V5, U5),
 # with one number $u$ for the whole layer and one matrix $\mathbf{V}\in\mathbb{R}^{(2n-1)\times(2n-1)}$, an entry for each offset.
 # This is a *convolution*: the pixels around $(i,j)$ are weighted by $\mathbf{V}$ and added up, with the same weights everywhere.
 # For $n=1000$ the weights have fallen from $10^{12}$ to $1999^2$, about four million.
-# The idea entered neural networks with time-delay networks for speech, where it was applied along the time axis.
+# The idea is older than its training by gradients: the Neocognitron (1980) had local detectors, equal at every place of an image.
+# Time-delay networks (1987) shared weights along the time axis of speech and learned them by backpropagation.
 #
 # Is (7.1.5) only one way to meet the demand, or the only one?
 # With cyclic shifts the answer is a short theorem.

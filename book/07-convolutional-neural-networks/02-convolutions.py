@@ -206,7 +206,7 @@ print(f"loops {loops * 1e3:.1f} ms, library {library_time * 1e3:.3f} ms")
 # with the kernel $\mathbf{K}\in\mathbb{R}^{k_h\times k_w}$ and the bias $b\in\mathbb{R}$ as its two parameters; $\mathbf{H}$ has the shape (7.2.2).
 # Like the weights of a dense layer, the kernel starts at random and is learned.
 # A layer with such a kernel is called a $k_h\times k_w$ convolution, height first.
-# Despite the name it computes a cross-correlation; we shall see why nobody minds.
+# Despite the name it computes a cross-correlation; we will see why that does no harm.
 
 # %%
 class Conv2D(nn.Module):
@@ -350,7 +350,7 @@ torch.testing.assert_close(k_star, torch.tensor([[1.0], [-1]], dtype=f64))
 
 # %% [markdown]
 # With $\eta=0.03$ the factors are $1-0.03\cdot12=0.64$ and $1-0.03\cdot60=-0.8$: both errors shrink, the second one with alternating sign.
-# The loss is quadratic in the error, so its parts shrink by $0.64^2$ and $0.8^2$ a step.
+# The loss is quadratic in the error, so its parts shrink by the factors $0.64^2$ and $0.8^2$ per step.
 # Above $\eta=2/60=1/30$ the second factor is below $-1$ and the error grows: 0.03 is close to the limit.
 # The best rate makes both factors equally large, $1-12\eta=60\eta-1$, so $\eta=1/36$ with the factor $2/3$.
 #
@@ -406,7 +406,7 @@ d2l.describe(ax, """Loss against step on a logarithmic axis for four
 # The rate 0.03 is a little slower than the best, $1/36$; a rate above $1/30$ diverges.
 
 # %% [markdown]
-# The same matrix $2\mathbf{A}^\top\mathbf{A}$ belongs to every image and kernel shape.
+# Every image and kernel shape has such a matrix $2\mathbf{A}^\top\mathbf{A}$.
 # Its entries are sums of products of pixels a fixed offset apart, so it says how alike neighbours are.
 # In photographs they are very alike, the eigenvalues lie far apart, and plain gradient descent is slow.
 
@@ -425,12 +425,34 @@ assert condition["garment"] > 10 * condition["noise"]
 # %% [markdown]
 # ## Cross-correlation and convolution
 #
-# In one dimension, with sequences $f$ and $g$, the two operations are
+# In one dimension, with a signal $f$ and a kernel $g$, the two operations are
 #
-# $$(f\star g)(t)=\sum_x f(x)\,g(x+t),\qquad (f*g)(t)=\sum_x f(x)\,g(t-x), \tag{7.2.7}$$
+# $$(f\star g)(t)=\sum_x g(x)\,f(t+x),\qquad (f*g)(t)=\sum_x g(x)\,f(t-x), \tag{7.2.7}$$
 #
-# where $t$ is the shift and $x$ runs over all integers.
-# The only difference is the sign of $x$, which flips $f$.
+# where $t$ is the position in the output and $x$ runs over all integers; both sequences are zero outside their range.
+# The left formula is (7.2.1) with $t$ for $(i,j)$ and $x$ for $(a,b)$: the kernel keeps its place and the signal is shifted.
+# (Texts on signal processing often write $f\star g$ for the sum with $f$ in place and $g$ shifted, which is our $g\star f$, the same sequence read backwards.)
+# The right formula differs from the left one only in the sign of $x$, which flips the kernel.
+# Convolution is symmetric, $f*g=g*f$, as one sees by substituting $t-x$ for $x$; cross-correlation is not.
+
+# %%
+def correlate1d(f, g):
+    """(7.2.7), left, where the kernel g lies inside the signal f."""
+    positions = range(len(f) - len(g) + 1)
+    return torch.stack([sum(g[x] * f[t + x] for x in range(len(g)))
+                        for t in positions])
+
+
+f1, g1 = torch.tensor([1.0, 2, 4, 8, 16]), torch.tensor([1.0, 0, -1])
+print("f star g:", correlate1d(f1, g1).tolist())
+assert torch.equal(correlate1d(f1, g1), corr2d(f1[None], g1[None])[0])
+full = F.pad(f1, (2, 2)), F.pad(g1, (4, 4))  # every overlap
+assert torch.equal(correlate1d(full[1], f1),  # g star f is f star g,
+                   correlate1d(full[0], g1).flip(0))  # read backwards
+strict = [correlate1d(full[0], g1.flip(0)), correlate1d(full[1], f1.flip(0))]
+assert torch.equal(*strict)  # f * g = g * f
+
+# %% [markdown]
 # In two dimensions a strict convolution therefore flips the kernel along both axes and then cross-correlates.
 # An *impulse*, an image with a single 1, makes the difference visible.
 
@@ -484,7 +506,7 @@ torch.testing.assert_close(convolve2d(image, K_strict), target,
 # The *receptive field* of an element is the set of all elements of earlier layers that can influence it, usually counted in pixels of the input.
 # One $2\times2$ convolution has a receptive field of $2\times2$.
 # A second one on top sees a $2\times2$ block of outputs whose fields overlap, together $3\times3$.
-# So depth lets small kernels see far.
+# In this way depth lets small kernels see far.
 #
 # ![Side view of three layers with three taps each. With stride 1 one element of layer 3 sees 3 elements of layer 2, 5 of layer 1 and 7 inputs. With stride 2 it sees 3, 7 and 15.](img/corr-receptive-field.svg)
 #

@@ -812,7 +812,7 @@ assert len(seen((1, 1, 1, 1))) == 9
 #
 # with the stride $s$, the kernel size $k$ and the `padding` of the convolution that is transposed.
 # For $k=s=2$ without padding this is $2n$, so that 8 becomes 16.
-# It is nothing foreign: backpropagation through a convolution computes exactly this.
+# It is an old acquaintance: backpropagation through a convolution computes exactly this.
 
 # %%
 # check 7.3-C9: the adjoint, also as computed by autograd; 8 becomes 16
@@ -825,7 +825,9 @@ back = F.conv_transpose2d(y, kernel, stride=2)     # (1, 1, 16, 16)
 assert forward.shape == y.shape and back.shape == x.shape
 torch.testing.assert_close((forward * y).sum(), (x * back).sum())
 torch.testing.assert_close(torch.autograd.grad(forward, x, y)[0], back)
-assert (8 - 1) * 2 - 2 * 0 + 2 == 16
+for k, p, s in ((2, 0, 2), (3, 1, 2), (5, 2, 3), (4, 1, 1)):  # (7.3.8)
+    up = nn.ConvTranspose2d(1, 1, k, stride=s, padding=p, dtype=f64)
+    assert up(y).shape[-1] == (8 - 1) * s - 2 * p + k
 
 # %% [markdown]
 # The rounding in (7.3.6) makes the way back ambiguous: with kernel 3, padding 1 and stride 2 both 7 and 8 pixels become 4, and (7.3.8) returns 7.
@@ -990,7 +992,7 @@ for shift in (1, 2, 3):
 # Putting a zero between all neighbours turns $n$ into $2n-1$ entries, over which an ordinary convolution with stride 1 moves.
 # By (7.3.8), $2(n-1)-2\,\mathtt{padding}+k=2n$ if $k=2+2\,\mathtt{padding}$: kernel 2 with padding 0, or kernel 4 with padding 1.
 # In the transposed operation every input *writes* the kernel, starting at its own place; an output that *reads* meets the kernel in reverse order.
-# So the kernel has to be flipped on both axes, and padded is by $k-1-\mathtt{padding}$ on each side.
+# So the kernel has to be flipped on both axes, and the padding is $k-1-\mathtt{padding}$ on each side.
 
 # %%
 y = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(5))

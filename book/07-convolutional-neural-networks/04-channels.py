@@ -504,6 +504,12 @@ with FlopCounterMode(display=False) as counter:
 assert counter.get_total_flops() == 2 * sum(macs.values())
 assert all(p.requires_grad and p.grad is None for p in medley.parameters())
 assert not any(m._forward_hooks for m in medley.modules())
+recorded = []  # does the pass record the way to a gradient?
+hook = medley.head.register_forward_hook(
+    lambda layer, inputs, output: recorded.append(output.requires_grad))
+count_macs(medley, (2, 3, 16, 16))
+hook.remove()
+assert recorded == [False]
 medley(torch.zeros(2, 3, 16, 16)).sum().backward()  # it can still learn
 
 # %%

@@ -195,8 +195,9 @@ d2l.sliders(draw, """Left a 4x4 matrix with the pooling window outlined, right
 # %% [markdown]
 # ### Which of the two
 #
-# Maximum pooling comes from models of the visual cortex: Riesenhuber and Poggio let a cell respond like the strongest of its inputs, so that it keeps its preferred pattern and gains tolerance for its place.
-# Speech recognizers had used the maximum over time before.
+# Maximum pooling has several origins.
+# A speech recognizer of 1990 took the maximum over time (Yamaguchi and others), and the Cresceptron of 1992 was among the first networks to take it over patches of an image (Weng, Ahuja and Huang).
+# In 1999 Riesenhuber and Poggio proposed it as a model of the visual cortex: a cell that responds like the strongest of its inputs keeps its preferred pattern and gains tolerance for its place.
 # Average pooling is the older habit of image processing: to halve a picture, average, because the mean of several noisy pixels has less noise than any of them.
 #
 # Which one helps depends on how much of the window the feature fills.
@@ -1003,6 +1004,7 @@ assert (3 * x.grad).round().tolist() == [1, 1, 2, 1, 2, 1, 1]
 # ## Sources
 #
 # - M. Riesenhuber and T. Poggio, *Hierarchical models of object recognition in cortex*, Nature Neuroscience 2 (1999), [doi:10.1038/14819](https://doi.org/10.1038/14819).
+# - J. Weng, N. Ahuja and T. S. Huang, *Cresceptron: a self-organizing neural network which grows adaptively*, IJCNN 1992, [PDF](https://www.cse.msu.edu/~weng/research/CresceptronIJCNN1992.pdf): the maximum over patches of an image.
 # - K. Yamaguchi et al., *A neural network for speaker-independent isolated word recognition*, ICSLP 1990: the maximum over time in speech recognition.
 # - Y.-L. Boureau, J. Ponce and Y. LeCun, *A theoretical analysis of feature pooling in visual recognition*, ICML 2010: when the maximum and when the mean separates better.
 # - M. D. Zeiler and R. Fergus, *Stochastic pooling for regularization of deep convolutional neural networks* (2013), [arXiv:1301.3557](https://arxiv.org/abs/1301.3557).

@@ -95,7 +95,8 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # %% [markdown]
 # ## The network that read cheques
 #
-# In 1989 Yann LeCun and his colleagues at Bell Labs trained a convolutional network by backpropagation, the first to work on real data: handwritten zip codes.
+# In 1989 Yann LeCun and his colleagues at Bell Labs trained a convolutional network by backpropagation to read handwritten zip codes.
+# It was among the first of its kind on real images; time-delay networks had done the same with recorded speech since 1987 ([Section 7.1](01-from-dense-to-convolution.ipynb)).
 # Nine years of improvements later, *LeNet-5* misread less than one digit in a hundred.
 # That was on a par with the best support vector machines, the leading method of the time, and good enough for banks: networks of this family read the amounts on cheques in cash machines for many years.
 #
@@ -1003,7 +1004,7 @@ if full_run and real:
 # ## Sources
 #
 # - Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, Gradient-based learning applied to document recognition, 1998, [doi:10.1109/5.726791](https://doi.org/10.1109/5.726791): LeNet-5, its table of connections, its 60 000 parameters, and the comparison with other methods.
-# - Y. LeCun et al., Backpropagation applied to handwritten zip code recognition, 1989, [doi:10.1162/neco.1989.1.4.541](https://doi.org/10.1162/neco.1989.1.4.541): the first convolutional network trained by backpropagation.
+# - Y. LeCun et al., Backpropagation applied to handwritten zip code recognition, 1989, [doi:10.1162/neco.1989.1.4.541](https://doi.org/10.1162/neco.1989.1.4.541): one of the first convolutional networks trained by backpropagation on images.
 # - M. Lin, Q. Chen and S. Yan, Network in network, 2013, [arXiv:1312.4400](https://arxiv.org/abs/1312.4400): global average pooling.
 # - S. Ioffe and C. Szegedy, Batch normalization, 2015, [arXiv:1502.03167](https://arxiv.org/abs/1502.03167).
 # - H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, 2017, [arXiv:1708.07747](https://arxiv.org/abs/1708.07747).
