@@ -374,7 +374,7 @@ if small_run:
 # Each step adds noise of variance $\eta^2s^2/B$ and multiplies the old variance $v$ by $(1-\eta\lambda)^2$.
 # The two balance at
 #
-# $$v = (1-\eta\lambda)^2\,v+\frac{\eta^2s^2}B \quad\Longrightarrow\quad v = \frac{\eta\,s^2}{B\,\lambda\,(2-\eta\lambda)}, \tag{4.4.4}$$
+# $$v = (1-\eta\lambda)^2\,v+\frac{\eta^2s^2}B \quad\text{or}\quad v = \frac{\eta\,s^2}{B\,\lambda\,(2-\eta\lambda)}, \tag{4.4.4}$$
 #
 # where $v$ is the variance of the distance, $\eta$ the learning rate and $B$ the batch size; all are numbers.
 # The jitter should therefore grow with the rate, fall with the batch size, and vanish for the full batch.
@@ -790,9 +790,9 @@ axes[1].bar(conf, count, width=0.05, color="C0")
 axes[1].set(xlabel="confidence", ylabel="answers", xlim=(0, 1.02))
 d2l.describe(axes, "Above, the share of right answers over the confidence: "
              "the dots of the model follow the diagonal, those of a model "
-             "trained on 500 pictures lie below it. Below, the number of answers in "
-             "each bin: the last bin, with confidence near 1, holds the "
-             "most by far.")
+             "trained on 500 pictures lie below it. Below, the number of "
+             "answers in each bin: the last bin, with confidence near 1, "
+             "holds the most by far.")
 
 # %% [markdown]
 # **Figure 4.4.8.** The *reliability diagram*: the probabilities of the main model (blue; its counts below) can nearly be taken at their word, those of the same model after 600 epochs on 500 pictures (orange) promise too much.
