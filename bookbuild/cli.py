@@ -68,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     verb("accept", _accept, "take the outputs of the current code as the stored ones", "run")
     verb("build", _build, "pair, run, and build the site", "run")
     verb("site", _build, "the same as build", "run")
+    sub = verb("mutate", _mutate, "change the code a little: do the checks and outputs notice?")
+    sub.add_argument("--seed", default="0", help="which changes are tried")
+    sub.add_argument("--count", type=int, default=5, help="how many for each section")
+    sub.add_argument("--shard", help="i/n: the i-th of n parts of the list")
+    sub.add_argument("--record", action="store_true", help="write tests/mutation.json")
+    sub.add_argument("--floor", type=float, default=0.0, help="fail below this share of killed ones")
     verb("from-notebook", _from_notebook, "bring an edit made in an .ipynb into its .py")
     verb("lab", _lab, "open JupyterLab on the book")
     verb("merge-store", _merge, "take over the entries of other store folders (given as arguments)")
@@ -156,6 +162,12 @@ def _from_notebook(book: Book, args: argparse.Namespace) -> int:
     for section in book.select(args.sections):
         print(f"wrote {pair.from_notebook(section).relative_to(book.root).as_posix()}")
     return _pair(Book(book.root), args)
+
+
+def _mutate(book: Book, args: argparse.Namespace) -> int:
+    from .mutate import mutate
+
+    return mutate(book, _selected(book, args), args.seed, args.count, args.record, args.floor)
 
 
 def _merge(book: Book, args: argparse.Namespace) -> int:
