@@ -9,7 +9,7 @@ import difflib
 import random
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -126,8 +126,9 @@ class Piece:
 
     nodes: tuple[ast.AST, ...]  # the parts that count, such as the test of an `if`
     statement: ast.stmt
-    block: tuple[ast.stmt, ...] = ()  # the statements around it; none for a head
+    plain: bool = False  # a statement, not a head
     weight: float = 1.0
+    following: ast.stmt | None = None  # the next statement, if it is plain and may be changed too
 
 
 class Regions:
@@ -146,10 +147,13 @@ class Regions:
         return list(self._block(code.tree.body))
 
     def _block(self, body: list[ast.stmt]) -> Iterator[Piece]:
-        for statement in body:
-            yield from self._statement(statement, tuple(body))
+        groups = [list(self._statement(statement)) for statement in body]
+        for group, after in zip(groups, [*groups[1:], []], strict=False):
+            for piece in group:
+                follows = piece.plain and piece is group[0] and after and after[0].plain
+                yield replace(piece, following=after[0].statement) if follows else piece
 
-    def _statement(self, node: ast.stmt, block: tuple[ast.stmt, ...]) -> Iterator[Piece]:
+    def _statement(self, node: ast.stmt) -> Iterator[Piece]:
         if self._skipped(node):
             return
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -162,7 +166,7 @@ class Regions:
         elif isinstance(node, (ast.For, ast.While, ast.If, ast.With, ast.Try)):
             yield from self._compound(node)
         else:
-            yield Piece((node,), node, block, 0.2 if _shown(node) else 1.0)
+            yield Piece((node,), node, True, 0.2 if _shown(node) else 1.0)
 
     def _compound(self, node: Any) -> Iterator[Piece]:
         if isinstance(node, ast.For):
@@ -449,6 +453,7 @@ def _flipped(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
             yield Edit(stop, stop, f"{comma}correction=0")
 
 
+MODULES = {"torch", "F", "math", "np", "nn", "copy"}
 MODES = {"eval", "train", "requires_grad_"}
 STATE = {
     "detach",
@@ -473,7 +478,7 @@ def _drop_operator(names: set[str]) -> Operator:
             if name not in names:
                 continue
             method = isinstance(call.func, ast.Attribute)
-            if method and _chain(call.func)[0] not in ("torch", "F", "math", "np", "nn"):
+            if method and _chain(call.func)[0] not in MODULES:
                 yield _without(code, call)
             elif call.args and not isinstance(call.args[0], ast.Starred):
                 yield code.replace(call, f"({code.text(call.args[0])})")
@@ -489,7 +494,7 @@ OWN["function dropped"] = _drop_operator(MAPS)
 @operator("context dropped")
 def _context(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
     node = piece.statement
-    if isinstance(node, ast.With) and not piece.block and len(node.items) == 1:
+    if isinstance(node, ast.With) and not piece.plain and len(node.items) == 1:
         item = node.items[0]
         if re.search(r"no_grad|inference_mode|enable_grad|set_grad", code.text(item.context_expr)):
             start = code.span(node)[0]
@@ -506,19 +511,23 @@ def _arguments(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
                 yield from _exchange(code, one, two)
 
 
+#: What takes the sign from a difference: the order of its operands does not count.
+EVEN = re.compile(r"\s*\)?\s*(?:\*\*\s*2\b|\.square\(|\.abs\(|\.norm\(|\.pow\(2)")
+
+
 @operator("operands swapped")
 def _operands(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
     for node in _nodes(piece, ast.BinOp):
-        if isinstance(node.op, (ast.Sub, ast.Div, ast.MatMult, ast.Pow)):
+        if isinstance(node.op, (ast.Sub, ast.Div, ast.MatMult)):
             start, stop = code.span(node)
             middle, gap = code.span(node.left)[1], code.span(node.right)[0]
-            sign = re.search(r"\*\*|[-/@]", code.source[middle:gap])
-            if sign is None:
+            sign = re.search(r"[-/@]", code.source[middle:gap])
+            if sign is None or isinstance(node.op, ast.Sub) and EVEN.match(code.source, stop):
                 continue
             left = code.source[start : middle + sign.start()].rstrip()
             right = code.source[middle + sign.end() : stop].lstrip()
             if left != right:
-                one, two = (t if re.fullmatch(r"[\w.]+", t) else f"({t})" for t in (right, left))
+                one, two = (t if re.fullmatch(r"[\w.]+|\([^()]*\)", t) else f"({t})" for t in (right, left))
                 yield code.replace(node, f"{one} {sign[0]} {two}")
 
 
@@ -540,7 +549,7 @@ def _transpose(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
 def _factor(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
     node = piece.statement
     value = getattr(node, "value", None)
-    plain = isinstance(node, (ast.Return, ast.Assign, ast.AugAssign)) and piece.block
+    plain = isinstance(node, (ast.Return, ast.Assign, ast.AugAssign)) and piece.plain
     if plain and (isinstance(value, ast.BinOp) or isinstance(node, ast.AugAssign)):
         if value is not None and not isinstance(value, (ast.List, ast.Tuple, ast.JoinedStr)):
             for change in ("2 * ({})", "0.5 * ({})", "-({})"):
@@ -569,7 +578,7 @@ def _number(node: ast.AST) -> bool:
 @operator("element lost")
 def _lost(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
     sources = [n.iter for n in _nodes(piece, ast.comprehension)]
-    if isinstance(piece.statement, ast.For) and not piece.block:
+    if isinstance(piece.statement, ast.For) and not piece.plain:
         sources.append(piece.statement.iter)
     for source in sources:
         if re.match(r"range\(\d+\)$", code.text(source)):
@@ -591,7 +600,7 @@ def _statement(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
     guard = isinstance(node, ast.If) and any(isinstance(s, ast.Raise) for s in node.body)
     if guard and not node.orelse and not code.source[code.span(node)[0] :].startswith("elif"):
         yield code.replace(node, "pass")
-    if not piece.block or piece.weight < 1:
+    if not piece.plain or piece.weight < 1:
         return
     target = node.targets[0] if isinstance(node, ast.Assign) else None
     if isinstance(node, (ast.Expr, ast.AugAssign)) or isinstance(
@@ -603,10 +612,9 @@ def _statement(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
 @operator("statement moved")
 def _moved(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
     node = piece.statement
-    if not piece.block or piece.weight < 1:
+    if not piece.plain or piece.weight < 1:
         return
-    index = piece.block.index(node)
-    following = piece.block[index + 1] if index + 1 < len(piece.block) else None
+    following = piece.following
     plain = (ast.Expr, ast.Assign, ast.AugAssign)
     if isinstance(node, plain) and isinstance(following, plain) and not _asserts(following):
         if following.lineno > (node.end_lineno or 0) and _ordered(node, following):
@@ -614,7 +622,7 @@ def _moved(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
 
 
 def _ordered(one: ast.stmt, two: ast.stmt) -> bool:
-    """Whether the order of two statements may matter: one acts, or one uses what the other binds."""
+    """Whether two statements may be exchanged so that it matters, and not just a name is missing."""
     acts = [
         isinstance(s, ast.Expr)
         and isinstance(s.value, ast.Call)
@@ -628,7 +636,7 @@ def _ordered(one: ast.stmt, two: ast.stmt) -> bool:
         ]
         for stored in (True, False)
     ]
-    return any(acts) or bool(bound[0] & used[1] or bound[1] & used[0])
+    return not bound[0] & used[1] and (any(acts) or bool(bound[1] & used[0]))
 
 
 @operator("training data")
@@ -669,7 +677,7 @@ def _shared(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
 @operator("function returns its input")
 def _input(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
     node = piece.statement
-    if not isinstance(node, ast.FunctionDef) or piece.block or node.name == "__init__":
+    if not isinstance(node, ast.FunctionDef) or piece.plain or node.name == "__init__":
         return
     names = [a.arg for a in (*node.args.posonlyargs, *node.args.args) if a.arg not in ("self", "cls")]  # fmt: skip
     inside = [n for s in node.body for n in ast.walk(s)]
@@ -745,7 +753,10 @@ def _general(code: Code, pieces: list[Piece]) -> Iterator[tuple[str, str, Piece,
 
 
 def _free(code: Code, at: int) -> bool:
-    """Whether a number promises nothing: a seed, or how often something is repeated."""
+    """Whether a number promises nothing: a seed, a count of repetitions, or one beyond 10."""
+    number = re.compile(r"[\d_.]+").match(code.source, at)
+    if number and float(number[0].replace("_", "").strip(".") or 0) > 10:
+        return True
     return bool(re.search(r"seed(?:_all)?\(\s*$|seed\s*=\s*$|for _ in range\($", code.source[:at]))
 
 
