@@ -1,7 +1,7 @@
-"""Small changes to the code of a section: which statements may be changed, by which operators, and the sample of a seed.
+"""Small changes to the code of a section: of which statements, by which operators, which sample.
 
-The general operators are those of cosmic-ray; the ones below are the faults of numerical code that it does not know,
-such as another axis or a sum for a mean. Every mutant is an edit of the text of one cell.
+The general operators are those of cosmic-ray; the ones below are the faults of numerical code that
+it does not know, such as another axis or a sum for a mean. Every mutant is an edit of one cell.
 """
 
 import ast
@@ -16,7 +16,7 @@ from typing import Any
 from .book import SOLUTION, BookError, Section
 from .keys import digest
 
-CHECK_CELL = re.compile(r"\s*# check \d")
+CHECK_CELL = re.compile(r"\s*# check(?: \d|:)")
 #: Functions of the helper package that draw, and names of arguments of a function that draws.
 DRAWING = {"describe", "plot", "show_images", "heatmap", "sliders", "use_style"}
 CANVAS = {"ax", "axes", "fig", "figure"}
@@ -25,8 +25,8 @@ GENERAL = {
     "arithmetic": [
         f"ReplaceBinaryOperator_{change}"
         for change in (
-            "Add_Sub Sub_Add Mul_Div Mul_Add Div_Mul FloorDiv_Div FloorDiv_Mul Mod_FloorDiv Pow_Mul "
-            "BitOr_BitAnd BitAnd_BitOr BitXor_BitAnd"
+            "Add_Sub Sub_Add Mul_Div Mul_Add Div_Mul FloorDiv_Div FloorDiv_Mul Mod_FloorDiv "
+            "Pow_Mul BitOr_BitAnd BitAnd_BitOr BitXor_BitAnd"
         ).split()
     ]
     + [f"ReplaceUnaryOperator_{change}" for change in ("Delete_USub", "Delete_Invert")],
@@ -219,6 +219,11 @@ class Regions:
     def _draws(self, node: ast.stmt) -> bool:
         """Whether a plain statement only draws; remembers the axes that it makes."""
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            if node.value is not None and re.match(r"assert_", _chain(node.value)[-1]):
+                self.checkers |= {
+                    t.id for t in ast.walk(node) if type(t) is ast.Name and _stored(t)
+                }
+                return True  # a short name for an assertion
             if node.value is None or not self._drawing(node.value):
                 return False
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -373,10 +378,10 @@ def _dropped(code: Code, call: ast.Call, argument: ast.AST) -> Edit:
     return Edit(before.start() if before else start, stop, "")
 
 
-AXES = {
-    "sum", "mean", "max", "min", "amax", "amin", "argmax", "argmin", "softmax", "log_softmax", "logsumexp", "cumsum", "cumprod",
-    "std", "var", "any", "all", "prod", "unsqueeze", "cat", "stack", "norm", "flatten", "sort", "argsort", "flip", "median", "quantile",
-}  # fmt: skip
+AXES = set(
+    "sum mean max min amax amin argmax argmin softmax log_softmax logsumexp cumsum cumprod std var "
+    "any all prod unsqueeze cat stack norm flatten sort argsort flip median quantile".split()
+)
 
 
 @operator("axis")
@@ -394,28 +399,34 @@ def _axis(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
                 yield code.replace(place, other)
 
 
+#: Functions of the same form, by operator: each pair is exchanged in both directions.
 SWAPS = {
-    "reduction": [("mean", "sum")],
-    "extreme": [("max", "min"), ("argmax", "argmin"), ("amax", "amin"), ("floor", "ceil"), ("maximum", "minimum")],
-    "similar function": [("std", "var"), ("zeros", "ones"), ("zeros_like", "ones_like"), ("log", "log1p"), ("exp", "expm1"),
-                         ("sigmoid", "tanh"), ("rand", "randn"), ("randn", "rand"), ("any", "all"), ("softmax", "log_softmax"),
-                         ("repeat", "repeat_interleave"), ("reshape", "expand")],
-}  # fmt: skip
+    "reduction": "mean sum",
+    "extreme": "max min, argmax argmin, amax amin, floor ceil, maximum minimum",
+    "similar function": (
+        "std var, zeros ones, zeros_like ones_like, log log1p, exp expm1, sigmoid tanh, "
+        "rand randn, randn rand, any all, softmax log_softmax, repeat repeat_interleave, "
+        "reshape expand"
+    ),
+}
+ONE_WAY = {"log1p", "expm1", "expand"}  # never exchanged for the other one
 
 
-def _swap_operator(pairs: list[tuple[str, str]]) -> Operator:
+def _swap_operator(text: str) -> Operator:
+    pairs = [pair.split() for pair in text.split(", ")]
+    pairs += [[b, a] for a, b in pairs if b not in ONE_WAY]
+
     def swap(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
-        both = pairs + [(b, a) for a, b in pairs if b not in ("log1p", "expm1", "expand")]
         for call, name in _calls(piece):
-            for old, new in both:
+            for old, new in pairs:
                 if name == old:
                     yield _renamed(code, call, new)
 
     return swap
 
 
-for _name, _pairs in SWAPS.items():
-    OWN[_name] = _swap_operator(_pairs)
+for _name, _text in SWAPS.items():
+    OWN[_name] = _swap_operator(_text)
 
 
 @operator("keyword dropped")
@@ -437,7 +448,7 @@ def _generator(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
 
 @operator("keyword flipped")
 def _flipped(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
-    """Words among the keywords, and the correction of a variance, which no boolean operator reaches."""
+    """Words among the keywords, and the correction of a variance; no boolean operator does it."""
     for call, name in _calls(piece):
         for keyword in call.keywords:
             text = code.text(keyword.value)
@@ -455,21 +466,11 @@ def _flipped(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
 
 MODULES = {"torch", "F", "math", "np", "nn", "copy"}
 MODES = {"eval", "train", "requires_grad_"}
-STATE = {
-    "detach",
-    "clone",
-    "zero_grad",
-    "contiguous",
-    "copy",
-    "deepcopy",
-    "zero_",
-    "reset",
-    "clear",
-}
-MAPS = {
-    "abs", "sqrt", "square", "exp", "log", "relu", "clamp", "softmax", "sigmoid", "tanh", "cumsum", "flip", "double", "float", "long",
-    "round", "norm", "sort", "sorted", "unsqueeze", "squeeze", "t", "flatten", "log_softmax", "int", "bool", "triu", "tril",
-}  # fmt: skip
+STATE = set("detach clone zero_grad contiguous copy deepcopy zero_ reset clear".split())
+MAPS = set(
+    "abs sqrt square exp log relu clamp softmax sigmoid tanh cumsum flip double float long round "
+    "norm sort sorted unsqueeze squeeze t flatten log_softmax int bool triu tril".split()
+)
 
 
 def _drop_operator(names: set[str]) -> Operator:
@@ -503,7 +504,10 @@ def _context(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
 
 @operator("arguments swapped")
 def _arguments(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
-    unordered = {"zip", "print", "isinstance", "getattr", "hasattr", "setattr", "maximum", "minimum", "equal", "Fraction", "reshape"}  # fmt: skip
+    unordered = set(
+        "zip print isinstance getattr hasattr setattr maximum minimum equal Fraction "
+        "reshape".split()
+    )
     for call, name in _calls(piece):
         if len(call.args) == 2 and name not in unordered and _chain(call.func)[0] != "plt":
             one, two = call.args
@@ -527,7 +531,9 @@ def _operands(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
             left = code.source[start : middle + sign.start()].rstrip()
             right = code.source[middle + sign.end() : stop].lstrip()
             if left != right:
-                one, two = (t if re.fullmatch(r"[\w.]+|\([^()]*\)", t) else f"({t})" for t in (right, left))
+                one, two = (
+                    t if re.fullmatch(r"[\w.]+|\([^()]*\)", t) else f"({t})" for t in (right, left)
+                )
                 yield code.replace(node, f"{one} {sign[0]} {two}")
 
 
@@ -597,9 +603,9 @@ def _lost(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
 @operator("statement dropped")
 def _statement(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
     node = piece.statement
-    guard = isinstance(node, ast.If) and any(isinstance(s, ast.Raise) for s in node.body)
-    if guard and not node.orelse and not code.source[code.span(node)[0] :].startswith("elif"):
-        yield code.replace(node, "pass")
+    if isinstance(node, ast.If) and any(isinstance(s, ast.Raise) for s in node.body):
+        if not node.orelse and not code.source.startswith("elif", code.span(node)[0]):
+            yield code.replace(node, "pass")
     if not piece.plain or piece.weight < 1:
         return
     target = node.targets[0] if isinstance(node, ast.Assign) else None
@@ -622,7 +628,7 @@ def _moved(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
 
 
 def _ordered(one: ast.stmt, two: ast.stmt) -> bool:
-    """Whether two statements may be exchanged so that it matters, and not just a name is missing."""
+    """Whether the order may matter in another way than that a name is missing."""
     acts = [
         isinstance(s, ast.Expr)
         and isinstance(s.value, ast.Call)
@@ -642,7 +648,10 @@ def _ordered(one: ast.stmt, two: ast.stmt) -> bool:
 @operator("training data")
 def _data(code: Code, piece: Piece, context: Context) -> Iterator[Edit]:
     """Validation data replaced by training data and the other way round, where names suggest it."""
-    pairs = [("val", "train"), ("test", "train"), ("train", "val"), ("new", "train"), ("valid", "train")]  # fmt: skip
+    pairs = [
+        pair.split()
+        for pair in ("val train", "test train", "train val", "new train", "valid train")
+    ]
     for node in _nodes(piece, (ast.Name, ast.Attribute)):
         name = node.id if isinstance(node, ast.Name) else node.attr
         for old, new in pairs:
@@ -679,7 +688,8 @@ def _input(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
     node = piece.statement
     if not isinstance(node, ast.FunctionDef) or piece.plain or node.name == "__init__":
         return
-    names = [a.arg for a in (*node.args.posonlyargs, *node.args.args) if a.arg not in ("self", "cls")]  # fmt: skip
+    arguments = (*node.args.posonlyargs, *node.args.args)
+    names = [a.arg for a in arguments if a.arg not in ("self", "cls")]
     inside = [n for s in node.body for n in ast.walk(s)]
     gives = any(isinstance(n, ast.Return) and n.value is not None for n in inside)
     if not gives or any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in inside):
@@ -707,6 +717,10 @@ class Candidate:
     make: Callable[[], str | None] = field(compare=False)
 
 
+#: Family, operator, piece, and what gives the changed text, or None if nothing can be made of it.
+Change = tuple[str, str, Piece, Callable[[], str | None]]
+
+
 @lru_cache(maxsize=1)
 def _cosmic() -> dict[str, Any]:
     """The operators of cosmic-ray by name."""
@@ -714,7 +728,7 @@ def _cosmic() -> dict[str, Any]:
         from cosmic_ray.operators.provider import OperatorProvider
     except ImportError as error:
         raise BookError(
-            "`mutate` needs the package cosmic-ray; install the extra `test`: pip install -e '.[book,test]'."
+            "mutate needs the package cosmic-ray; run `make env`, or pip install cosmic-ray."
         ) from error
     provider = OperatorProvider()
     return {name: provider[name]() for names in GENERAL.values() for name in names}
@@ -724,10 +738,22 @@ def _spans(code: Code, pieces: list[Piece]) -> list[tuple[int, int, Piece]]:
     return [(*code.span(node), piece) for piece in pieces for node in piece.nodes]
 
 
-def _general(code: Code, pieces: list[Piece]) -> Iterator[tuple[str, str, Piece, Callable[[], str | None]]]:  # fmt: skip
-    """Candidates of cosmic-ray whose place lies in a piece: family, operator, piece, changed text."""
-    from cosmic_ray.ast import ast_nodes, get_ast
+def _cosmic_change(code: Code, name: str, occurrence: int, at: int) -> str | None:
+    """The text that an operator of cosmic-ray makes of a cell; `at` is the place of the change."""
     from cosmic_ray.mutating import mutate_code
+
+    if name == "NumberReplacer" and re.match(r"[\d.]+e\d", code.source[at:]):
+        return None  # one more than a large number
+    try:
+        changed = mutate_code(code.source, _cosmic()[name], occurrence)
+    except AttributeError:  # of ExceptionReplacer for a dotted name
+        return None
+    return None if changed is None else str(changed)
+
+
+def _general(code: Code, pieces: list[Piece]) -> Iterator[Change]:
+    """The changes of cosmic-ray whose place lies in a piece."""
+    from cosmic_ray.ast import ast_nodes, get_ast
 
     spans = _spans(code, pieces)
     nodes = list(ast_nodes(get_ast(code.source)))
@@ -742,14 +768,7 @@ def _general(code: Code, pieces: list[Piece]) -> Iterator[tuple[str, str, Piece,
                 if piece is None or family == "number" and _free(code, at[0]):
                     continue
 
-                def make(name: str = name, occurrence: int = occurrence) -> str | None:
-                    try:
-                        changed = mutate_code(code.source, _cosmic()[name], occurrence)
-                    except AttributeError:  # of ExceptionReplacer for a dotted name
-                        return None
-                    return None if changed is None else str(changed)
-
-                yield family, name, piece, make
+                yield family, name, piece, partial(_cosmic_change, code, name, occurrence, at[0])
 
 
 def _free(code: Code, at: int) -> bool:
@@ -760,10 +779,8 @@ def _free(code: Code, at: int) -> bool:
     return bool(re.search(r"seed(?:_all)?\(\s*$|seed\s*=\s*$|for _ in range\($", code.source[:at]))
 
 
-def cell_candidates(
-    source: str, regions: Regions, context: Context
-) -> list[tuple[str, str, Piece, Callable[[], str | None]]]:
-    """Every change to a cell's code that may be tried: family, operator, piece and changed text."""
+def cell_candidates(source: str, regions: Regions, context: Context) -> list[Change]:
+    """Every change to a cell's code that may be tried."""
     code = Code(source)
     pieces = regions.pieces(code)
     found = list(_general(code, pieces))
@@ -840,8 +857,8 @@ def _top(source: str, statement: ast.stmt) -> tuple[str, ...]:
 def sample(section: Section, seed: object, count: int) -> list[Mutant]:
     """Different mutants of a section, the same ones for the same seed.
 
-    Every family of operators is as likely as another. At most half are plain arithmetic, at most a fifth lie in
-    solutions, and no line is changed twice as long as others are left.
+    Every family of operators is as likely as another. At most half are plain arithmetic, at most a
+    fifth lie in solutions, and no line is changed twice as long as others are left.
     """
     rng = random.Random(f"{seed}/{section.id}")
     found = candidates(section)
@@ -878,7 +895,7 @@ def sample(section: Section, seed: object, count: int) -> list[Mutant]:
 
 
 def _mutant(section: Section, candidate: Candidate, trees: set[str]) -> Mutant | None:
-    """The mutant of a candidate; None if it does not change the compiled code or was there before."""
+    """The mutant of a candidate; None if the compiled code is the same, or was there before."""
     before = section.notebook.cells[candidate.cell].source
     source = candidate.make()
     if source is None or not _parses(source):
@@ -890,18 +907,32 @@ def _mutant(section: Section, candidate: Candidate, trees: set[str]) -> Mutant |
     first, old, new = changed_lines(before, source)
     line = section.cell_lines[candidate.cell] + first
     return Mutant(
-        section.id, candidate.cell, line, candidate.name, old, new, source, before, candidate.solution, candidate.exports,
-    )  # fmt: skip
+        section=section.id,
+        cell=candidate.cell,
+        line=line,
+        operator=candidate.name,
+        old=old,
+        new=new,
+        source=source,
+        before=before,
+        solution=candidate.solution,
+        exports=candidate.exports,
+    )
 
 
 def changed_lines(before: str, after: str) -> tuple[int, str, str]:
-    """Index of the first line that differs, and the lines that differ before and after, stripped."""
+    """Index of the first line that differs, and the lines up to the last one before and after.
+
+    The lines are stripped, and empty ones left out.
+    """
     one, two = before.splitlines(), after.splitlines()
     parts = [
         o
         for o in difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes()
         if o[0] != "equal"
     ]
-    old = [line.strip() for _, a, b, _, _ in parts for line in one[a:b]]
-    new = [line.strip() for _, _, _, a, b in parts for line in two[a:b]]
-    return (parts[0][1] if parts else 0), "\n".join(filter(None, old)), "\n".join(filter(None, new))
+    if not parts:
+        return 0, "", ""
+    old = [line.strip() for line in one[parts[0][1] : parts[-1][2]]]
+    new = [line.strip() for line in two[parts[0][3] : parts[-1][4]]]
+    return parts[0][1], "\n".join(filter(None, old)), "\n".join(filter(None, new))

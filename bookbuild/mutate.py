@@ -7,6 +7,7 @@ its own section does not notice is tried on the notebooks that use it.
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import tomllib
@@ -138,16 +139,15 @@ class Trials:
         stored = pair.committed(section)
         if stored is None:
             raise BookError(f"{section.name}: no stored outputs; run `make accept S={section.id}`.")
-        cells, places = [], {}
+        cells: list[dict[str, Any]] = []
+        places: dict[int, int] = {}
         for index, cell in enumerate(pair.updated(section, stored).cells):
             if cell.cell_type == "code":
                 tags = list(cell.metadata.get("tags", []))
                 places[index] = len(cells)
-                cells.append({"source": cell.source, "tags": tags, "expected": cell.outputs, "index": index})  # fmt: skip
                 values = section.profile("cpu") if "parameters" in tags else {}
-                if values:
-                    text = "\n".join(f"{k} = {v!r}" for k, v in values.items())
-                    cells.append({"source": text, "tags": [], "expected": None, "index": index})
+                source = "\n".join([cell.source, *(f"{k} = {v!r}" for k, v in values.items())])
+                cells.append({"source": source, "tags": tags, "expected": cell.outputs})
         limits = section.settings.get("limits") or {}
         limits = limits.get("cpu", limits)
         memory = float(limits.get("memory_mb", PROFILES["cpu"].memory_mb))
@@ -170,8 +170,14 @@ class Trials:
         }
         # Snapshots share memory with the notebook and are counted as if they did not.
         return Trial(
-            plan, str(log), environment, str(self.book.root), 7200.0, memory * (len(mutants) + 2), package or {},
-        )  # fmt: skip
+            plan=plan,
+            log=str(log),
+            environment=environment,
+            root=str(self.book.root),
+            seconds=7200.0,
+            memory_mb=memory * (len(mutants) + 2),
+            package=package or {},
+        )
 
     def users(self, mutant: Mutant) -> list[Section]:
         """Notebooks that reach the exported definition that a mutant changes, the nearest first."""
@@ -252,7 +258,7 @@ def _verdict(section: Section, line: dict[str, Any]) -> Verdict:
     index, cell = section.code_cells()[min(line["cell"], len(section.code_cells()) - 1)]
     by = line["by"]
     if CHECK_CELL.match(cell.source) and by not in ("output", "limit"):
-        by = " ".join(cell.source.split()[1:3]).rstrip(".:")
+        by = re.match(r"# (check(?: [\d.]+-C\d+)?)", cell.source.strip())[1]  # type: ignore[index]
     return Verdict(by, section.where(index, line["line"]), line["message"], line["seconds"])
 
 
@@ -269,7 +275,7 @@ def equivalents(root: Path) -> list[Equivalent]:
 
 
 def idle(book: Book, entries: list[Equivalent]) -> list[str]:
-    """Entries that say nothing: the lines are no longer in the section, or the reason is no reason."""
+    """What is wrong with entries: their lines are gone, or the reason is no reason."""
     problems, known = [], {s.id: s for s in book.notebooks}
     for entry in entries:
         label = f"{EQUIVALENT.as_posix()}, {entry.section}, {entry.old!r}"
@@ -349,7 +355,8 @@ def mutate(
     red = [s for s in sections if s not in green]
     for section in red:
         found = _unchanged(verdicts, section)
-        print(f"{section.id}: no score, as it is red without a change: {found.where}: {found.message}")  # fmt: skip
+        text = f"no score, as it is red without a change: {found.where}: {found.message}"
+        print(f"{section.id}: {text}")
     if record:
         _record(book, rows, seed)
     total = sum(rows, Row("total")).score
@@ -416,8 +423,8 @@ def _others(
             if mutant.exports and not noticed(found, mutant):
                 users = [u for u in trials.users(mutant) if (mutant.id, u.id) not in found]
                 left += [(section, mutant, user) for user in users]
-    users = {user: [] for _, _, user in left if ("", user.id) not in verdicts.of(user)}
-    _own(verdicts, workers, users)  # without a change they have to be green
+    missing = {user for _, _, user in left if ("", user.id) not in verdicts.of(user)}
+    _own(verdicts, workers, {user: [] for user in missing})  # they have to be green
     todo = {}
     for section, mutant, user in left:
         if not _unchanged(verdicts, user).killed:

@@ -1,8 +1,9 @@
-"""Inside a kernel: run a notebook once, and each of its mutants from a snapshot taken before the changed cell.
+"""Inside a kernel: run a notebook once, and its mutants from snapshots before the changed cells.
 
-A snapshot is a fork that waits. When the unchanged notebook has come to its end, and all its outputs are the stored
-ones, the snapshots go on one after the other with a changed cell, until a cell fails or gives another output. So a
-mutant that is noticed soon costs next to nothing, however long the notebook is. Needs a system with `fork`.
+A snapshot is a fork that waits. When the unchanged notebook has come to its end, and all its
+outputs are the stored ones, the snapshots go on one after the other with a changed cell, until a
+cell fails or gives another output. So a mutant that is noticed soon costs next to nothing, however
+long the notebook is. Needs a system with `fork`.
 """
 
 import contextlib
@@ -75,7 +76,8 @@ class Recorder:
         shell, publisher = self.shell, self.shell.display_pub
         kept = (sys.stdout, sys.stderr, sys.displayhook)
         methods = (publisher.publish, publisher.clear_output, shell._showtraceback)
-        sys.stdout, sys.stderr = Stream(self, "stdout"), Stream(self, "stderr")  # type: ignore[assignment]
+        sys.stdout = Stream(self, "stdout")  # type: ignore[assignment]
+        sys.stderr = Stream(self, "stderr")  # type: ignore[assignment]
         sys.displayhook = self.show
         publisher.publish, publisher.clear_output = self.publish, self.clear_output
         shell._showtraceback = lambda *_: None
@@ -114,7 +116,7 @@ class Stream:
 
 
 def step(recorder: Recorder, number: int, cell: dict[str, Any]) -> dict[str, Any] | None:
-    """Run a cell; what is wrong with it, or None. `by`, `cell` counted from 0, `line`, `message`."""
+    """Run a cell; what is wrong with it, or None: `by`, `cell` from 0, `line`, `message`."""
     recorder.outputs, recorder.clear = [], False
     recorder.quiet = cell["source"].rstrip().endswith(";")
     with recorder():
@@ -129,8 +131,6 @@ def step(recorder: Recorder, number: int, cell: dict[str, Any]) -> dict[str, Any
     if "".join(written).strip() and "warns" not in tags:
         text = "".join(written).strip().splitlines()[0]
         return {"by": "warning", "cell": number, "line": 1, "message": text[:300]}
-    if cell["expected"] is None:
-        return None
     found = differences(cell["expected"], json.loads(_plain(recorder.outputs)), tags)
     if not found:
         return None
@@ -175,8 +175,9 @@ class Snapshot:
             os._exit(0)
         seconds, memory = (int(float(x)) for x in word.split())
         resource.setrlimit(resource.RLIMIT_CPU, (_cpu() + seconds, _cpu() + seconds + 5))
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0  # fmt: skip
-        if used:
+        sizes = Path("/proc/self/statm")
+        if sizes.exists():
+            used = int(sizes.read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + memory * 2**20, resource.RLIM_INFINITY))
 
     def run(self, recorder: Recorder, cells: list[dict[str, Any]]) -> None:
@@ -192,7 +193,8 @@ class Snapshot:
                 if verdict:
                     break
         except BaseException as error:
-            verdict = {"by": type(error).__name__, "cell": first, "line": 1, "message": str(error)[:300]}  # fmt: skip
+            text = str(error)[:300]
+            verdict = {"by": type(error).__name__, "cell": first, "line": 1, "message": text}
         finally:
             self.report.write_text(json.dumps(verdict), encoding="utf-8")
             os._exit(0)
@@ -202,7 +204,7 @@ class Snapshot:
         begin = time.monotonic()
         os.write(self.go, f"{seconds:.0f} {memory:.0f}".encode())
         os.close(self.go)
-        while time.monotonic() - begin < 20 * seconds:  # the processor may be busy with other work
+        while time.monotonic() - begin < 20 * seconds:  # the machine may be busy
             pid, _ = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 break
@@ -223,14 +225,14 @@ def _cpu() -> int:
 
 
 def run(plan: str, log: str) -> None:
-    """Carry out a plan in the kernel that calls this; each verdict is a line of JSON added to `log`.
+    """Carry out a plan in the kernel that calls this; a verdict is a line of JSON added to `log`.
 
     Parameters
     ----------
     plan
-        Path of a JSON file: `cells`, each with source, tags and the outputs expected (or null);
-        `mutants`, each with id, cell and changed source; `memory_mb`, `least` and `times` for limits;
-        `mark`, which goes into every line.
+        Path of a JSON file: `cells`, each with source, tags and the outputs expected;
+        `mutants`, each with id, cell and changed source; `memory_mb`, `least` and `times` for
+        limits; `mark`, which goes into every line.
     """
     from IPython import get_ipython
 
@@ -252,7 +254,8 @@ def run(plan: str, log: str) -> None:
             break
     seconds, used = time.monotonic() - begin, time.process_time() - cpu
     whole = wrong or {"by": "", "cell": -1, "line": 0, "message": ""}
-    _note(log, job["mark"] | {"id": "", "seconds": round(seconds, 2), "cpu": round(used, 2)} | whole)  # fmt: skip
+    took = {"id": "", "seconds": round(seconds, 2), "cpu": round(used, 2)}
+    _note(log, job["mark"] | took | whole)
     for snapshot in waiting:
         if wrong:
             os.close(snapshot.go)

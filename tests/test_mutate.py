@@ -163,6 +163,8 @@ def test_axes_and_drawing_functions_are_known_in_later_cells():
             assert y == 2
     """
     assert touched(first) == set()
+    alias = "close = torch.testing.assert_close"
+    assert touched("for k in (1, 2):\n    close(k, 2 * k)\nclose(1, 1)", alias) == set()
     assert touched("left.plot(1 + 2)\ndraw_net(left, 3)\ncheck_all(4)\ny = 5", first) == {"y = 5"}
 
 
@@ -175,6 +177,8 @@ def test_seeds_repetitions_and_words_in_strings_are_left_alone():
     assert touched("f(seed=3, size=s)") == {"f(seed=3, size=s)"}  # the keywords, not the seed
     assert changes("NumberReplacer", "for _ in range(100):\n    f(x)") == []
     assert changes("NumberReplacer", "s = f'{x:.2f} of 3'") == []
+    assert changes("NumberReplacer", "x = 1e9") == []
+    assert changes("NumberReplacer", "x = 1e-9") != []
 
 
 SECTION = """
@@ -212,6 +216,7 @@ def test_half_of_a_sample_at_most_is_arithmetic_and_a_fifth_in_solutions(mini):
 def test_cells_of_parameters_checks_and_magics_are_left_out(mini):
     mini.add(
         "a", "tags=['parameters']\nn = 3", "# check 1.1-C1\nx = n + 1\nassert x == 4", "%time y = 4",
+        "# check: seven\nv = 7\nassert v == 7",
         "tags=['hide-input']\nplt.plot(3)\nz = 4", "w = 5",
     )  # fmt: skip
     found = {m.old for m in mutants.sample(mini.book.notebooks[0], 0, 100)}
