@@ -251,6 +251,12 @@ class Verdicts:
         return found
 
 
+def check_name(source: str) -> str:
+    """What the first line of a check calls it: `check 3.4-C2`, or `check`."""
+    match = re.match(r"\s*# (check(?: [\d.]+-C\d+)?)", source)
+    return match[1] if match else ""
+
+
 def _verdict(section: Section, line: dict[str, Any]) -> Verdict:
     """A line of a log for a reader: the name of the check that failed, file and line."""
     if not line["by"]:
@@ -258,7 +264,7 @@ def _verdict(section: Section, line: dict[str, Any]) -> Verdict:
     index, cell = section.code_cells()[min(line["cell"], len(section.code_cells()) - 1)]
     by = line["by"]
     if CHECK_CELL.match(cell.source) and by not in ("output", "limit"):
-        by = re.match(r"# (check(?: [\d.]+-C\d+)?)", cell.source.strip())[1]  # type: ignore[index]
+        by = check_name(cell.source)
     return Verdict(by, section.where(index, line["line"]), line["message"], line["seconds"])
 
 
@@ -494,6 +500,14 @@ def table(rows: list[Row]) -> list[str]:
         cells = (row.tried, row.killed, row.equivalent, row.survived, shown)
         lines.append(f"{row.section:<8}" + "".join(f"{cell:>11}" for cell in cells))
     return lines
+
+
+def recorded(root: Path) -> list[Row]:
+    """The scores of tests/mutation.json."""
+    path = root / SCORES
+    scores = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    names = ("tried", "killed", "equivalent", "survived")
+    return [Row(section, *(entry[n] for n in names)) for section, entry in scores.items()]
 
 
 def _record(book: Book, rows: list[Row], seed: object) -> None:

@@ -5,11 +5,10 @@ import json
 import textwrap
 
 import pytest
+from conftest import ROOT
 
 from bookbuild import mutants, mutate
 from bookbuild.book import Book
-
-from conftest import ROOT
 
 
 def changes(operator: str, source: str, *before: str, names: str = "") -> list[str]:
