@@ -91,6 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     text = "take the outputs of the current code as the stored ones"
     verb("accept", _accept, text, "sections run")
     verb("build", _build, "pair, run, and build the site", "sections run")
+    text = "change the code a little: do the checks and outputs notice?"
+    mutants = verb("mutate", _mutate, text, "sections shard")
+    mutants.add_argument("--seed", default="0", help="which changes are tried")
+    mutants.add_argument("--count", type=int, default=5, help="how many for each section")
+    mutants.add_argument("--record", action="store_true", help="write tests/mutation.json")
+    mutants.add_argument(
+        "--floor", type=float, default=0.0, help="fail below this share of killed ones"
+    )
     notebooks = verb("from-notebook", _from_notebook, "bring an edit of an .ipynb into its .py")
     notebooks.add_argument("sections", nargs="+", help="3.4, a chapter (3), or a path")
     verb("lab", _lab, "open JupyterLab on the book")
@@ -194,6 +202,12 @@ def _from_notebook(book: Book, args: argparse.Namespace) -> int:
     for section in book.select(args.sections):
         _tell(book, "wrote", [pair.from_notebook(section)])
     return _pair(Book(book.root), args)
+
+
+def _mutate(book: Book, args: argparse.Namespace) -> int:
+    from .mutate import mutate
+
+    return mutate(book, _selected(book, args), args.seed, args.count, args.record, args.floor)
 
 
 def _merge(book: Book, args: argparse.Namespace) -> int:

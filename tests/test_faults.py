@@ -1,7 +1,7 @@
 """The check catches faults: each one of faults.toml, planted in a copy of the book, has to turn it red.
 
-`python tests/test_faults.py` plants all of them (about ten minutes on two cores) and writes the table build/faults.md;
-`python tests/test_faults.py word` those whose name contains the word.
+`python tests/test_faults.py` plants all of them (about ten minutes on two cores) and writes the table build/faults.md,
+with the mutation scores of tests/mutation.json; `python tests/test_faults.py word` those whose name contains the word.
 """
 
 import os
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bookbuild.mutants import CHECK_CELL
+from bookbuild.mutate import check_name, recorded, table
 
 ROOT = Path(__file__).resolve().parent.parent
 FAULTS: list[dict[str, Any]] = tomllib.loads(
@@ -120,16 +123,9 @@ def caught_by(text: str, root: Path) -> str:
     for name, line in places:
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         start = max((i for i in range(int(line)) if lines[i].startswith("# %%")), default=0)
-        mark = next(
-            (
-                re.match(r"# (check \d+\.\d+-C\d+)", row)
-                for row in lines[start : start + 3]
-                if row.startswith("# check ")
-            ),
-            None,
-        )
-        if mark:
-            return mark[1]
+        marks = [check_name(row) for row in lines[start : start + 3] if CHECK_CELL.match(row)]
+        if marks:
+            return marks[0]
     if places:
         kind = re.search(r"\b(\w+Error)\b", text)
         return f"{kind[1] if kind else 'a cell that stops'} at {places[0][0].rsplit('/', 1)[1]}:{places[0][1]}"
@@ -150,6 +146,9 @@ def write_table(rows: list[tuple[str, bool, str]]) -> None:
         "| --- | --- |",
     ]
     lines += [f"| {name} | {by if found else '**nothing**'} |" for name, found, by in rows]
+    scores = recorded(ROOT)
+    if scores:
+        lines += ["", "# Small changes by chance, by section", "", "```", *table(scores), "```"]
     path = ROOT / "build" / "faults.md"
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
