@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
-from .book import SOLUTION, BookError, Section
+from .book import BookError, Section
+from .grammar import TASK
 from .keys import digest
 
 CHECK_CELL = re.compile(r"\s*# check(?: \d|:)")
@@ -824,7 +825,8 @@ def candidates(section: Section) -> list[Candidate]:
 
 
 def _in_solution(text: str, before: bool) -> bool:
-    if SOLUTION.match(text):
+    task = TASK.match(text)
+    if task and task[1] == "Solution":
         return True
     return before and not re.match(r"## ", text)
 

@@ -26,8 +26,8 @@ from . import keys, pair
 from .book import Book, BookError, Chapter, Section
 from .execute import Job, end_with, execute
 from .mutants import CHECK_CELL, Mutant, sample
-from .record import PROFILES, Run
-from .run import Planner
+from .record import Run
+from .run import Planner, limits
 from .store import write_text
 
 EQUIVALENT = Path("tests") / "equivalent.toml"
@@ -150,9 +150,7 @@ class Trials:
                 values = section.profile("cpu") if "parameters" in tags else {}
                 source = "\n".join([cell.source, *(f"{k} = {v!r}" for k, v in values.items())])
                 cells.append({"source": source, "tags": tags, "expected": cell.outputs})
-        limits = section.settings.get("limits") or {}
-        limits = limits.get("cpu", limits)
-        memory = float(limits.get("memory_mb", PROFILES["cpu"].memory_mb))
+        memory = limits(self.book, section, "cpu")["memory_mb"]
         plan = {
             "cells": cells,
             "mutants": [{"id": m.id, "cell": places[m.cell], "source": m.source} for m in mutants],
