@@ -386,11 +386,14 @@ RICH = """
 import sys
 from IPython.display import clear_output, display
 import matplotlib.pyplot as plt
+import d2l_helpers as d2l
+d2l.use_style()
 print("before"); display("shown"); print("after")
 h = display("old", display_id="d")
 h.update("new")
 fig, ax = plt.subplots()
 ax.plot([1, 2, 3])
+d2l.describe(fig, "a line")
 print("end", file=sys.stdout)
 """
 
