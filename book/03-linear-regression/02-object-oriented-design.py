@@ -510,7 +510,6 @@ def _mean(values):
         return torch.stack(values).cpu().double().mean().item()
     return float(sum(values) / len(values))
 
-# %% [markdown]
 # %% tags=["export", "hide-input"]
 @add_to_class(ProgressBoard)
 def is_live(self):
