@@ -522,7 +522,7 @@ for size in range(1, 7):
 # %% [markdown]
 # ### Which learning rates converge
 #
-# Use the column of ones again, so that $\mathbf{w}$ includes the bias and has $p$ entries.
+# Use the column of ones again; $\mathbf{w}$ then includes the bias and has $p$ entries.
 # The matrix of second derivatives of $L$ is $\mathbf{H}=\frac1n\mathbf{X}^\top\mathbf{X}\in\mathbb{R}^{p\times p}$, and since $\mathbf{X}^\top\mathbf{y}=\mathbf{X}^\top\mathbf{X}\mathbf{w}^*$, the gradient is $\nabla L(\mathbf{w})=\mathbf{H}(\mathbf{w}-\mathbf{w}^*)$.
 # A full-batch step therefore multiplies the error $\mathbf{e}_t=\mathbf{w}_t-\mathbf{w}^*$ after $t$ steps by a fixed matrix:
 #
@@ -976,7 +976,7 @@ assert abs(falling[-1] - 3) < 0.01
 # %% [markdown]
 # ### Exercise 3.1-3
 #
-# Let one column of $\mathbf{X}$ be a copy of another, so that $\mathbf{X}^\top\mathbf{X}$ has no inverse.
+# Let one column of $\mathbf{X}$ be a copy of another; then $\mathbf{X}^\top\mathbf{X}$ has no inverse.
 # What happens to the condition number of $\mathbf{X}^\top\mathbf{X}$ if you add independent noise of standard deviation $\sigma$ to all entries of $\mathbf{X}$, and what if you add $n\lambda\mathbf{I}$ to $\mathbf{X}^\top\mathbf{X}$?
 # Show that on average the two are the same for $\lambda=\sigma^2$.
 

@@ -148,7 +148,7 @@ print(f"bias {lazy.bias.item():.4f}, wanted 0")
 # `nn.init.normal_` asks the parameter itself, and gets an error that says what is wrong:
 
 # %%
-# check 3.5-C1: nn.init refuses a lazy parameter, .data does not
+# check 3.5-C1: nn.init rejects a lazy parameter, .data does not
 fresh = nn.LazyLinear(1)
 assert isinstance(fresh.weight, nn.UninitializedParameter)
 assert fresh.weight.data.numel() == 0
@@ -825,7 +825,7 @@ for name in ("foreach", "fused"):
 
 # %% tags=["timing"]
 for name, (_, seconds) in runs.items():
-    print(f"{name:8} {1e6 * seconds:8.0f} microseconds a step")
+    print(f"{name:8} {1e6 * seconds:8.0f} microseconds per step")
 assert 2 * runs["fused"][1] < runs["plain"][1]
 
 # %% [markdown]
