@@ -25,8 +25,7 @@
 #
 # What will a house sell for, given its area and its age?
 # *Regression* predicts a number from other numbers, and *linear regression* does it with a weighted sum.
-# The model is small enough to solve with pencil and paper, yet it already has every part of a deep network: parameters, a loss, an optimizer, and a reason for choosing that loss.
-# What you prove and measure here about step sizes, noise and gradients returns in every later chapter.
+# The model is small enough to solve with pencil and paper, yet training it has the parts of every later training: parameters, a loss, an optimizer, and a reason for choosing that loss.
 
 # %% [markdown]
 # **You will**
@@ -59,17 +58,16 @@ vector_length = 10_000  # entries of the vectors that are added and timed
 # %% [markdown]
 # ## Basics
 #
-# To learn a rule for prices we need houses that were sold.
-# Such a collection is a *training set*.
-# Each row, one house with its price, is an *example* (also: data point, instance, sample).
+# A collection of houses that were sold is a *training set*.
+# Each row, one house with its price, is an *example*.
 # The number we want to predict, the price, is the *label* or *target*.
-# The numbers we predict it from, area and age, are the *features* or *covariates*.
+# The numbers we predict it from are the *features* or *covariates*.
 #
 # We write $n$ for the number of examples and $d$ for the number of features.
 # A superscript counts examples and a subscript counts features: $\mathbf{x}^{(i)}\in\mathbb{R}^d$ holds the features of example $i$, $x_j^{(i)}$ is its feature $j$, and $y^{(i)}$ is its label.
 #
 # Here are 32 invented sales.
-# Area is in square metres, age in years, price in units of 100 000 euros.
+# Area is in m², age in years, price in units of 100 000 euros.
 
 # %%
 rng = torch.Generator().manual_seed(31)
@@ -91,11 +89,8 @@ for (x1, x2), label in zip(X[:3].tolist(), y[:3, 0].tolist()):
 #
 # Here $\mathbf{x}\in\mathbb{R}^d$ is one example, $\mathbf{w}\in\mathbb{R}^d$ holds the *weights*, the number $b$ is the *bias* (also: offset, intercept), and the hat marks a prediction.
 # A weight says by how much the prediction moves when its feature grows by one unit.
-# The bias is the prediction when all features are 0.
-# No house has area 0, but without $b$ every line would have to pass through the origin, which would rule out good models for no reason.
-#
-# Strictly, $\mathbf{x}\mapsto\mathbf{w}^\top\mathbf{x}+b$ is an *affine* map: a linear map followed by a translation.
-# It is linear in the mathematical sense only for $b=0$; the field says "linear" for both.
+# The bias is the prediction when all features are 0; without it every line would have to pass through the origin.
+# (Strictly, $\mathbf{x}\mapsto\mathbf{w}^\top\mathbf{x}+b$ is an *affine* map, and linear only for $b=0$; the field says "linear" for both.)
 #
 # All $n$ examples together form the *design matrix* $\mathbf{X}\in\mathbb{R}^{n\times d}$, one row for each example and one column for each feature.
 # Then all predictions are one matrix-vector product:
@@ -105,41 +100,28 @@ for (x1, x2), label in zip(X[:3].tolist(), y[:3, 0].tolist()):
 # with $\hat{\mathbf{y}}\in\mathbb{R}^n$; the single number $b$ is *broadcast*, that is, added to each of the $n$ entries.
 # In code a vector of labels or weights is a matrix with one column, `(n, 1)` or `(d, 1)`, and the bias has shape `(1,)`.
 
-# %%
-w = torch.tensor([[0.02], [-0.01]], dtype=f64)  # (2, 1), a guess
-b = torch.tensor([1.0], dtype=f64)  # (1,)
-y_hat = X @ w + b  # (32, 2) @ (2, 1) + (1,) -> (32, 1)
-first = w[0] * X[0, 0] + w[1] * X[0, 1] + b  # (3.1.1) for one house
-torch.testing.assert_close(y_hat[0], first)
-print(f"predicted {y_hat[0].item():.2f}, sold for {y[0].item():.2f}")
-
 # %% [markdown]
-# The prediction misses, and even the best weights would miss.
-# The price also depends on things that are not in the table, and every measurement has errors.
-# We therefore never expect $y=\mathbf{w}^\top\mathbf{x}+b$ exactly; what remains is called *observation noise*, and further down it gets a distribution.
-#
-# Two things are still missing: a measure of how bad given parameters are, and a procedure that makes them better.
+# Even the best weights miss: the price also depends on things that are not in the table, and measurements have errors.
+# What remains is called *observation noise*, and further down it gets a distribution.
 
 # %% [markdown]
 # ### Loss function
 #
-# A *loss function* turns the distance between prediction and label into one number.
-# It is nonnegative, small when the prediction is good, and 0 when it is perfect.
+# A *loss function* turns the distance between prediction and label into one number, nonnegative, and 0 when the prediction is perfect.
 # For regression the usual choice is half the squared error of example $i$:
 #
 # $$l^{(i)}(\mathbf{w},b) = \tfrac12\left(\hat y^{(i)}-y^{(i)}\right)^2, \tag{3.1.3}$$
 #
 # where $\hat y^{(i)}$ and $y^{(i)}$ are the predicted and the true label, both numbers.
-# The factor $\frac12$ changes nothing about which parameters are best; it cancels the 2 that the derivative brings.
+# The factor $\frac12$ cancels the 2 that the derivative brings.
 # A prediction of 3 for a label of 5 costs $\frac12\cdot2^2=2$; being off by 4 instead of 2 costs four times as much.
 # This quadratic growth makes the fit avoid large errors.
-# It also lets a single wrong label pull the fit far away, as an experiment below shows.
 #
 # The loss on the training set is the mean over its examples,
 #
 # $$L(\mathbf{w},b) = \frac1n\sum_{i=1}^n l^{(i)}(\mathbf{w},b) = \frac1n\sum_{i=1}^n\frac12\left(\mathbf{w}^\top\mathbf{x}^{(i)}+b-y^{(i)}\right)^2, \tag{3.1.4}$$
 #
-# and *training* means to look for the parameters with the smallest loss:
+# and *training* means looking for the parameters with the smallest loss:
 #
 # $$\mathbf{w}^*,b^* = \operatorname*{argmin}_{\mathbf{w},b}\ L(\mathbf{w},b). \tag{3.1.5}$$
 #
@@ -151,14 +133,20 @@ def squared_loss(y_hat, y):
     return ((y_hat - y) ** 2 / 2).mean()
 
 
+w = torch.tensor([[0.02], [-0.01]], dtype=f64)  # (2, 1), a guess
+b = torch.tensor([1.0], dtype=f64)  # (1,)
+y_hat = X @ w + b  # (32, 2) @ (2, 1) + (1,) -> (32, 1)
+first = w[0] * X[0, 0] + w[1] * X[0, 1] + b  # (3.1.1) for one house
+torch.testing.assert_close(y_hat[0], first)
 assert squared_loss(torch.tensor([[3.0]]), torch.tensor([[5.0]])) == 2
-print(f"loss of the guess: {squared_loss(y_hat, y).item():.3f}")
+print(f"predicted {y_hat[0].item():.2f}, sold for {y[0].item():.2f}; "
+      f"loss of the guess {squared_loss(y_hat, y).item():.3f}")
 
 # %% [markdown]
 # For pictures we keep one feature, the area, and measure it from 100 m² in units of 50 m².
 # With $x=(\text{area}-100)/50$ the bias $b$ is the price of a house of 100 m², and $w$ is the price of 50 further square metres.
 
-# %%
+# %% tags=["hide-input"]
 x = (area - 100) / 50  # (32, 1)
 
 
@@ -172,7 +160,6 @@ def draw_line(ax, w, b):
     ax.set(xlabel="(area − 100 m²) / 50 m²", xlim=(-1.15, 2.15), ylim=(0, 8))
 
 
-# %%
 _, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True)
 for ax, (w1, b1) in zip(axes, [(0.7, 3.6), (1.5, 2.9)]):
     draw_line(ax, w1, b1)
@@ -185,13 +172,11 @@ d2l.describe(axes, """Price against area for 32 houses with two
 
 # %% [markdown]
 # **Figure 3.1.1.** The orange segments are the *residuals*, label minus prediction; the loss is half the mean of their squares.
-# It punishes vertical distance only, and one long segment costs more than several short ones of the same total length.
+# One long segment costs more than several short ones of the same total length.
+#
+# Move the sliders of the next figure and look for the lowest point of the bowl.
 
-# %% [markdown]
-# Each pair $(w,b)$ is a line on the left of the next figure and a point on the right.
-# Move the sliders and look for the lowest point of the bowl.
-
-# %%
+# %% tags=["hide-input"]
 ones = torch.ones_like(x)
 best = torch.linalg.lstsq(torch.cat((x, ones), 1), y).solution[:, 0]
 w_axis = torch.linspace(-0.4, 2.8, 65, dtype=f64)
@@ -220,7 +205,6 @@ d2l.sliders(draw, """Left: houses, a line and its residuals. Right: the
 # %% [markdown]
 # **Figure 3.1.2.** Left the line, right its place on the contours of the loss.
 # The cross marks the lowest point, which we compute next.
-# The contours are tilted: within limits, a steeper line can be made up for by a lower bias.
 
 # %% [markdown]
 # ### Analytic solution
@@ -233,21 +217,19 @@ d2l.sliders(draw, """Left: houses, a line and its residuals. Right: the
 #
 # $$\nabla_{\mathbf{w}}\|\mathbf{y}-\mathbf{X}\mathbf{w}\|^2 = 2\mathbf{X}^\top(\mathbf{X}\mathbf{w}-\mathbf{y}) = \mathbf{0}. \tag{3.1.6}$$
 #
-# Here $\mathbf{y}\in\mathbb{R}^n$ holds the labels, and the gradient has one entry for each parameter.
+# Here $\mathbf{y}\in\mathbb{R}^n$ holds the labels.
 # Rearranged, these are the *normal equations* $\mathbf{X}^\top\mathbf{X}\mathbf{w}=\mathbf{X}^\top\mathbf{y}$, with the solution
 #
 # $$\mathbf{w}^* = (\mathbf{X}^\top\mathbf{X})^{-1}\mathbf{X}^\top\mathbf{y} \tag{3.1.7}$$
 #
 # whenever the square matrix $\mathbf{X}^\top\mathbf{X}\in\mathbb{R}^{(d+1)\times(d+1)}$ is invertible, that is, whenever the columns of $\mathbf{X}$ are linearly independent.
 #
-# Equation (3.1.6) has a picture: the residual $\mathbf{y}-\mathbf{X}\mathbf{w}^*$ is orthogonal to every column of $\mathbf{X}$.
-# What is left over cannot be explained by any feature.
+# Equation (3.1.6) says that the residual $\mathbf{y}-\mathbf{X}\mathbf{w}^*$ is orthogonal to every column of $\mathbf{X}$.
 # By Pythagoras, for every $\mathbf{w}$,
 #
 # $$\|\mathbf{y}-\mathbf{X}\mathbf{w}\|^2 = \|\mathbf{y}-\mathbf{X}\mathbf{w}^*\|^2+\|\mathbf{X}(\mathbf{w}-\mathbf{w}^*)\|^2. \tag{3.1.8}$$
 #
-# The first term on the right does not depend on $\mathbf{w}$ and the second is never negative, so $\mathbf{w}^*$ is a global minimum and not only a point where the slope is zero.
-# The second term is 0 for $\mathbf{w}\ne\mathbf{w}^*$ only if the columns of $\mathbf{X}$ are dependent: the solution is unique exactly when they are independent.
+# The first term on the right does not depend on $\mathbf{w}$ and the second is never negative, so $\mathbf{w}^*$ is a global minimum, and it is unique exactly when the columns of $\mathbf{X}$ are independent.
 #
 # Put numbers in: for $x=0,1,2$ and $y=1,2,4$,
 # $\mathbf{X}^\top\mathbf{X}=\begin{bmatrix}5&3\\3&3\end{bmatrix}$ and $\mathbf{X}^\top\mathbf{y}=\begin{bmatrix}10\\7\end{bmatrix}$, with the solution $w=\frac32$, $b=\frac56$.
@@ -270,8 +252,7 @@ w1, w2, b1 = fit_normal_equations(X, y)[:, 0].tolist()
 print(f"price = {w1:.4f} area {w2:+.4f} age {b1:+.3f}")
 
 # %% [markdown]
-# The estimates are near the numbers that generated the prices, 0.03, -0.015 and 0.3, but not equal to them: 32 noisy sales do not say more.
-#
+# The estimates are near the numbers that generated the prices, 0.03, -0.015 and 0.3.
 # PyTorch offers two other routes to the same solution: `torch.linalg.lstsq` factorizes $\mathbf{X}$ itself, and `torch.linalg.pinv` computes its *pseudoinverse*.
 
 # %%
@@ -290,14 +271,14 @@ torch.testing.assert_close(gradient, torch.zeros_like(gradient), **exact)
 
 # %% [markdown]
 # In exact arithmetic the three agree.
-# In floating point the normal equations are the worst, because they square the *condition number*.
+# In floating point the normal equations lose the most digits, because they square the *condition number*.
 # With $s_{\max}$ and $s_{\min}$ the largest and smallest singular value of $\mathbf{X}$,
 #
 # $$\kappa(\mathbf{X}) = \frac{s_{\max}}{s_{\min}},\qquad \kappa(\mathbf{X}^\top\mathbf{X}) = \frac{s_{\max}^2}{s_{\min}^2} = \kappa(\mathbf{X})^2. \tag{3.1.9}$$
 #
-# The number $\kappa\ge1$ says by how much relative errors, rounding errors among them, can be amplified by solving.
+# The number $\kappa\ge1$ says by how much relative errors can be amplified by solving.
 # With $\kappa(\mathbf{X})=10^4$, single precision (about 7 digits) leaves `lstsq` some 3 digits and the normal equations none, because $\kappa^2=10^8$.
-# Such matrices are not exotic: features in different units are enough.
+# Features in different units already raise it.
 
 # %%
 A = torch.cat((X, torch.ones(n, 1, dtype=f64)), dim=1)  # (32, 3)
@@ -323,16 +304,12 @@ normal_error, lstsq_error = torch.tensor(errors).median(dim=0).values
 assert lstsq_error < 1e-3 and normal_error > 0.05
 
 # %% [markdown]
-# So use the normal equations for derivations and `lstsq` for computations.
-#
-# A closed form is the exception.
-# It exists here because the loss is quadratic in the parameters; already the absolute error instead of the squared one has none, and no network with a hidden layer has one.
-# What follows works for all of them.
+# So use `lstsq` for computations.
+# The closed form exists because the loss is quadratic in the parameters; for the absolute error, and for networks with hidden layers in general, there is none.
 
 # %% [markdown]
 # ### One outlier
 #
-# Before we minimize further, look at what we minimize.
 # Ten points lie exactly on the line $y=2x+1$; then the last label is mistyped as 100.
 
 # %%
@@ -354,7 +331,7 @@ assert abs(absolute_fit - 150.2) < 0.05
 assert squared_loss(slope * xs + intercept, ys) < squared_loss(
     2 * xs + 1, ys)
 
-# %%
+# %% tags=["hide-input"]
 ax = d2l.plot(xs[:, 0], [2 * xs[:, 0] + 1, slope * xs[:, 0] + intercept],
               ["true line", "squared-loss fit"], xlabel="x", ylabel="y")
 ax.plot(xs[:9, 0], ys[:9, 0], "o", color="black", ms=4)
@@ -366,27 +343,23 @@ d2l.describe(ax, """Nine points on a line and one far above it. The
 
 # %% [markdown]
 # **Figure 3.1.3.** One wrong label out of ten more than triples the slope.
-# Nine good points are fitted badly so that the square of one large residual shrinks.
-
-# %% [markdown]
+#
 # Measured by the *absolute* loss $|\hat y-y|$, the true line is better than this fit, since it pays only once, for the outlier.
-# The squared loss is no mistake, but it is a choice that assumes that large errors are very rare; the normal distribution, below, says exactly how rare.
+# Choosing the squared loss assumes that large errors are very rare; the normal distribution, below, says exactly how rare.
 
 # %% [markdown]
 # ### Minibatch stochastic gradient descent
 #
-# Deep networks have no normal equations, but they have gradients.
-# *Gradient descent* starts somewhere and repeatedly takes a small step against the gradient of the loss, the direction in which the loss falls fastest.
-# On the whole training set one step must read all $n$ examples, which is slow when $n$ is a million and many examples say nearly the same.
-# The other extreme takes one example a step: *stochastic gradient descent* (SGD) in its original form.
-# It makes progress at once, but its steps are noisy, and hardware is badly used: processors multiply matrices far faster than they do the same work vector by vector.
+# *Gradient descent* repeatedly takes a small step against the gradient of the loss, the direction in which the loss falls fastest.
+# On the whole training set one step reads all $n$ examples, which is slow when $n$ is a million.
+# The other extreme takes one example per step: *stochastic gradient descent* (SGD) in its original form.
+# Its steps are noisy, and it uses hardware badly: processors multiply matrices far faster than they do the same work vector by vector.
 #
-# The way between is the *minibatch* $\mathcal{B}$, a random set of $|\mathcal{B}|$ examples, often 32 to 256, drawn anew for each step:
+# Between them lies the *minibatch* $\mathcal{B}$, a random set of $|\mathcal{B}|$ examples, often 32 to 256, drawn anew for each step:
 #
 # $$(\mathbf{w},b) \leftarrow (\mathbf{w},b)-\frac{\eta}{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\partial_{(\mathbf{w},b)}l^{(i)}(\mathbf{w},b). \tag{3.1.10}$$
 #
-# The *learning rate* $\eta>0$ is the length of a step relative to the gradient, and $\partial_{(\mathbf{w},b)}l^{(i)}$ holds the partial derivatives of the loss of example $i$ with respect to all $d+1$ parameters.
-# For linear regression the chain rule gives them at once.
+# The *learning rate* $\eta>0$ scales the step, and $\partial_{(\mathbf{w},b)}l^{(i)}$ holds the partial derivatives of the loss of example $i$ with respect to all $d+1$ parameters.
 # The derivative of $\frac12(\hat y-y)^2$ with respect to $\hat y$ is the error $\hat y-y$, and $\hat y$ changes by $x_j$ for each unit of $w_j$ and by 1 for each unit of $b$:
 #
 # $$\mathbf{w} \leftarrow \mathbf{w}-\frac{\eta}{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\mathbf{x}^{(i)}\left(\mathbf{w}^\top\mathbf{x}^{(i)}+b-y^{(i)}\right), \tag{3.1.11}$$
@@ -394,7 +367,6 @@ d2l.describe(ax, """Nine points on a line and one far above it. The
 # $$b \leftarrow b-\frac{\eta}{|\mathcal{B}|}\sum_{i\in\mathcal{B}}\left(\mathbf{w}^\top\mathbf{x}^{(i)}+b-y^{(i)}\right). \tag{3.1.12}$$
 #
 # Each example pushes the weights along its own features $\mathbf{x}^{(i)}\in\mathbb{R}^d$, in proportion to its error in parentheses, a number.
-# Both updates use the old parameters on the right.
 
 # %% tags=["export"]
 def sgd_step(w, b, X, y, lr):
@@ -410,7 +382,6 @@ def sgd_step(w, b, X, y, lr):
 
 # %% [markdown]
 # By hand: with $w=b=0$, one example $x=2$, $y=6$ and $\eta=0.1$ the error is $-6$, so $w$ becomes $0+0.1\cdot2\cdot6=1.2$ and $b$ becomes $0.6$.
-# The prediction moves from 0 to $1.2\cdot2+0.6=3$, half of the way.
 
 # %%
 zero, bias = torch.zeros(1, 1), torch.zeros(1)
@@ -432,13 +403,8 @@ with torch.no_grad():
     torch.testing.assert_close(b0 - b1, b0.grad)
 
 # %% [markdown]
-# The whole algorithm has two parts.
-# Initialize the parameters, usually at random.
-# Then repeat: draw a minibatch, apply (3.1.11) and (3.1.12).
-#
-# The numbers $\eta$ and $|\mathcal{B}|$ are set by us and not by the updates.
-# Such quantities are *hyperparameters*.
-# They are tuned by comparing trained models on a *validation set*, examples kept out of training; [Section 3.6](06-generalization.ipynb) says how to do that without fooling oneself.
+# The algorithm initializes the parameters, usually at random, and then repeats: draw a minibatch, apply (3.1.11) and (3.1.12).
+# The numbers $\eta$ and $|\mathcal{B}|$ are set by us and not by the updates: they are *hyperparameters*, tuned by comparing trained models on a *validation set*, examples kept out of training ([Section 3.6](06-generalization.ipynb)).
 #
 # The next cells follow the path of the two parameters of Figure 3.1.2, once with all data in each step and once with minibatches of 4.
 
@@ -468,7 +434,7 @@ for _ in range(40):
     points.append(torch.cat((w1[0], b1)))
 sgd = torch.stack(points)  # (41, 2)
 
-# %%
+# %% tags=["hide-input"]
 def losses(path):
     """Loss (3.1.4) at each point (w, b) of a path, shape (points,)."""
     return ((design @ path.mT - y) ** 2 / 2).mean(dim=0)
@@ -482,7 +448,7 @@ u = torch.stack((radius * angle.cos(), radius * angle.sin()))
 rings = best[:, None] + torch.linalg.solve(C.mT, u.reshape(2, -1))
 height = losses(rings.mT)  # (21 * 61,)
 
-# %%
+# %% tags=["hide-input"]
 fig = plt.figure(figsize=(7.2, 3.3))
 left = fig.add_subplot(1, 2, 1, projection="3d", computed_zorder=False)
 left.plot_surface(*(v.reshape(21, 61).numpy() for v in (*rings, height)),
@@ -509,11 +475,10 @@ d2l.describe(right, """The loss as a bowl over w and b, and its contours.
 
 # %% [markdown]
 # **Figure 3.1.4.** Forty steps on the loss of Figure 3.1.2 from $w=b=0$.
-# Gradient descent settles in the lowest point (cross); minibatch SGD takes nearly the same way at an eighth of the price a step, but with a constant learning rate it never quite settles.
+# Gradient descent settles in the lowest point (cross); minibatch SGD takes nearly the same way at an eighth of the cost per step, but with this constant learning rate it keeps moving around the lowest point.
 
 # %% [markdown]
-# Why can a step from 4 examples replace one from 32?
-# Because it is right on average.
+# A step from 4 examples is right on average.
 # Write $\mathbf{g}_i$ for the gradient of $l^{(i)}$, $\mathbf{g}_{\mathcal{B}}$ for the mean of $\mathbf{g}_i$ over a batch and $\mathbf{g}=\nabla L$ for the mean over all $n$ examples.
 # Each example is in the same share $|\mathcal{B}|/n$ of all possible batches, so each $\mathbf{g}_i$ enters the average of $\mathbf{g}_{\mathcal{B}}$ with the weight $\frac{|\mathcal{B}|}{n}\cdot\frac1{|\mathcal{B}|}=\frac1n$: the minibatch gradient is *unbiased*.
 # Its scatter is
@@ -521,11 +486,9 @@ d2l.describe(right, """The loss as a bowl over w and b, and its contours.
 # $$E[\mathbf{g}_{\mathcal{B}}] = \mathbf{g},\qquad E\left[\|\mathbf{g}_{\mathcal{B}}-\mathbf{g}\|^2\right] = \frac{S}{|\mathcal{B}|}\cdot\frac{n-|\mathcal{B}|}{n-1},\qquad S = \frac1n\sum_{i=1}^n\|\mathbf{g}_i-\mathbf{g}\|^2. \tag{3.1.13}$$
 #
 # The expectation runs over batches drawn without replacement, and the number $S$ is the scatter of the single gradients.
-# The first factor is the familiar $1/|\mathcal{B}|$; the second corrects for drawing without replacement and makes the scatter vanish when the batch is the whole set.
-# The typical *length* of the noise falls only with the square root of the batch size: a batch four times as large costs four times as much and halves it.
-#
-# With 6 examples we need not take this on trust: we list every batch.
-# Integer data make the sums exact.
+# The second factor corrects for drawing without replacement and makes the scatter vanish when the batch is the whole set.
+# The typical *length* of the noise falls only with the square root of the batch size: a batch four times as large halves it.
+# With 6 examples we can list every batch; integer data make the sums exact.
 
 # %%
 rng = torch.Generator().manual_seed(5)
@@ -559,8 +522,7 @@ for size in range(1, 7):
 # %% [markdown]
 # ### Which learning rates converge
 #
-# On a quadratic loss the fate of gradient descent can be computed.
-# Use the column of ones again, so that $\mathbf{w}$ includes the bias and has $p$ entries.
+# Use the column of ones again; $\mathbf{w}$ then includes the bias and has $p$ entries.
 # The matrix of second derivatives of $L$ is $\mathbf{H}=\frac1n\mathbf{X}^\top\mathbf{X}\in\mathbb{R}^{p\times p}$, and since $\mathbf{X}^\top\mathbf{y}=\mathbf{X}^\top\mathbf{X}\mathbf{w}^*$, the gradient is $\nabla L(\mathbf{w})=\mathbf{H}(\mathbf{w}-\mathbf{w}^*)$.
 # A full-batch step therefore multiplies the error $\mathbf{e}_t=\mathbf{w}_t-\mathbf{w}^*$ after $t$ steps by a fixed matrix:
 #
@@ -577,8 +539,7 @@ for size in range(1, 7):
 #
 # where $\lambda_{\max}$ is the largest eigenvalue of $\mathbf{H}$.
 # The steepest direction limits the learning rate, and the flattest one, $\lambda_{\min}$, limits the speed.
-# For example, with $\lambda_j=1$ and $\eta=0.03$ each step removes 3 % of the error, and after 96 steps $0.97^{96}\approx0.054$ of it are left; [Section 3.4](04-linear-regression-scratch.ipynb) meets this number again.
-# At $\eta=1/\lambda_j$ that component is gone in one step, between $1/\lambda_j$ and $2/\lambda_j$ it changes sign at each step and still shrinks, and beyond it grows.
+# For example, with $\lambda_j=1$ and $\eta=0.03$, $0.97^{96}\approx0.054$ of the error are left after 96 steps; [Section 3.4](04-linear-regression-scratch.ipynb) meets this number again.
 
 # %%
 rng = torch.Generator().manual_seed(6)
@@ -598,7 +559,7 @@ def predicted_error(lr, steps):
     return (1 - lr * lam) ** t * start  # (steps + 1, 3)
 
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5.6, 3.2))
 steps, marked = 25, torch.arange(0, 26, 5)
 for i, factor in enumerate([0.1, 1.0, 1.9, 2.1]):
@@ -617,7 +578,7 @@ d2l.describe(ax, """Distance to the optimum against the step on a log
 
 # %% [markdown]
 # **Figure 3.1.5.** Lines are gradient descent, dots are formula (3.1.15).
-# $1.9/\lambda_{\max}$ converges, $2.1/\lambda_{\max}$ does not: the threshold is sharp.
+# $1.9/\lambda_{\max}$ converges, $2.1/\lambda_{\max}$ does not.
 
 # %%
 # check 3.1-C5: threshold 2 / lambda_max, and every component as predicted
@@ -629,10 +590,9 @@ torch.testing.assert_close(
     below @ V, predicted_error(1.9 / lam_max, 500), rtol=0, atol=1e-10)
 
 # %% [markdown]
-# Minibatch steps have the same factors on average, plus noise; Section 12.4 treats that noise.
+# Minibatch steps have the same factors on average, plus noise, which lowers the threshold ([Section 3.4](04-linear-regression-scratch.ipynb)).
 #
-# The threshold has a practical side.
-# Area and age come in units that make the columns of very different length, and that shows in the eigenvalues.
+# Area and age come in units that make the columns of very different length.
 # *Standardizing*, that is, subtracting from each feature its mean and dividing by its standard deviation, makes the bowl nearly round.
 
 # %%
@@ -647,9 +607,8 @@ for name, features in (("raw", X), ("standardized", Z)):
 
 # %% [markdown]
 # On the raw features the learning rate must be tiny, and the flat directions would then need an enormous number of steps.
-# On the standardized ones a rate of 0.1 is safe and quick.
-# This is the complete training program.
-# It shuffles the examples and cuts the shuffled order into minibatches, so that each example is used once before any is used again; one such pass is an *epoch*.
+# On the standardized ones a rate of 0.1 will do.
+# The complete training program shuffles the examples and cuts the shuffled order into minibatches, which uses each example once; one such pass is an *epoch*.
 
 # %%
 rng = torch.Generator().manual_seed(7)
@@ -665,17 +624,15 @@ assert best_loss <= final_loss < 1.01 * best_loss
 print(f"loss after 120 steps {final_loss:.4f}, lowest {best_loss:.4f}")
 
 # %% [markdown]
-# SGD comes within one per cent of the lowest loss, and for prediction that is enough.
+# SGD comes within one per cent of the lowest loss.
 # The lowest training loss is not even the aim: the harder task is *generalization*, small errors on houses that were not in the table ([Section 3.6](06-generalization.ipynb)).
-# For deep networks, many parameter values reach a small training loss, and which of them the optimizer finds decides how well they generalize.
+# Where many parameter values reach the same training loss, it also matters which of them the optimizer finds.
 #
 # Linear regression shows this already.
-# Let two columns be equal, say the area entered twice.
-# Then $\mathbf{X}^\top\mathbf{X}$ is singular, infinitely many weight vectors fit equally well, and (3.1.7) is undefined.
-# Gradient descent does not mind.
-# Started at 0, it only ever adds combinations of the rows of $\mathbf{X}$, since each gradient is $\frac1n\mathbf{X}^\top(\dots)$.
-# Every other solution differs from such a combination by a vector orthogonal to all rows, which only makes it longer.
-# So of all solutions gradient descent finds the one with the smallest norm, the one that the pseudoinverse gives; here it shares the weight evenly between the two equal columns.
+# Let two columns be equal, say the area entered twice: infinitely many weight vectors fit equally well, and (3.1.7) is undefined.
+# Gradient descent from 0 only adds combinations of the rows of $\mathbf{X}$, since each gradient is $\frac1n\mathbf{X}^\top(\dots)$.
+# Every other solution differs from such a combination by a vector orthogonal to all rows, which makes it longer.
+# So of all solutions it finds the one with the smallest norm, the one that the pseudoinverse gives; here it shares the weight evenly between the two equal columns.
 
 # %%
 # check 3.1-C9: a duplicated column; GD from 0 finds the smallest solution
@@ -692,7 +649,7 @@ print("GD:", [round(v, 3) for v in found.tolist()])
 # ### Predictions
 #
 # With the learned $\hat{\mathbf{w}}$ and $\hat b$ the prediction for a new example $\mathbf{x}$ is $\hat{\mathbf{w}}^\top\mathbf{x}+\hat b$.
-# Whatever was done to the training features must be done to the new ones, with the *training* mean and standard deviation.
+# New features are standardized with the *training* mean and standard deviation.
 
 # %%
 new = torch.tensor([[120.0, 15.0]], dtype=f64)  # 120 m², 15 years
@@ -702,14 +659,13 @@ assert abs(price.item() - (0.3 + 0.03 * 120 - 0.015 * 15)) < 0.4
 
 # %% [markdown]
 # Deep learning calls this step *inference*.
-# We prefer *prediction*, since in statistics inference means something else: conclusions about the parameters or the population, such as a confidence interval for a weight.
+# We prefer *prediction*, since in statistics inference means conclusions about the parameters or the population.
 
 # %% [markdown]
 # ## Vectorization for speed
 #
-# Formula (3.1.2) could be computed by a Python loop over the examples.
-# We never do that, and the reason is speed.
-# To measure it we need a stopwatch that keeps its readings.
+# Formula (3.1.2) could be computed by a Python loop over the examples, but slowly.
+# To measure how slowly we need a stopwatch that keeps its readings.
 
 # %% tags=["export"]
 class Timer:
@@ -740,8 +696,7 @@ class Timer:
         return list(itertools.accumulate(self.times))
 
 # %% [markdown]
-# Add two vectors, first element by element, then with one `+`.
-# The single `+` is so fast that we time many of them, and we keep the median, which one interruption by another program cannot spoil.
+# Add two vectors, first element by element, then with one `+`, of which we time many and keep the median.
 
 # %% tags=["timing"]
 u, v = torch.ones(vector_length), torch.ones(vector_length)
@@ -767,16 +722,12 @@ assert loop_time / vector_time >= 100
 print(f"ratio {loop_time / vector_time:.0f}")
 
 # %% [markdown]
-# On ordinary computers the ratio is above a thousand.
 # In the loop, the interpreter, the type checks and the making of a new tensor object are paid for each element; the vectorized call pays them once and leaves the rest to compiled code that adds several numbers in one instruction.
-# It is also shorter and leaves fewer places for mistakes.
-# (Elements of a tensor are particularly slow to loop over; a plain Python list is faster, but far from the single call.)
 
 # %% [markdown]
 # ## The normal distribution and squared loss
 #
-# So far the squared loss was a convenient choice.
-# A model of the noise turns it into a consequence.
+# A model of the noise turns the squared loss from a convenient choice into a consequence.
 # The *normal* (or *Gaussian*) distribution with mean $\mu$ and variance $\sigma^2$ has the density
 #
 # $$p(x) = \frac1{\sqrt{2\pi\sigma^2}}\exp\left(-\frac{(x-\mu)^2}{2\sigma^2}\right), \tag{3.1.17}$$
@@ -820,9 +771,9 @@ for mu, sigma in settings:
 # $$y = \mathbf{w}^\top\mathbf{x}+b+\epsilon,\qquad \epsilon\sim\mathcal{N}(0,\sigma^2). \tag{3.1.18}$$
 #
 # The noise $\epsilon$ is a number with mean 0 and variance $\sigma^2$.
-# So for given features the label is itself normal, with mean $\mathbf{w}^\top\mathbf{x}+b$: at each point of the line stands a bell, centred on the line.
+# For given features the label is then itself normal, with mean $\mathbf{w}^\top\mathbf{x}+b$.
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 3.2))
 w1, b1, sigma = 1.5, 2.9, 0.45
 ends, across = torch.tensor([-1.1, 2.1]), torch.linspace(-1.5, 1.5, 101)
@@ -843,14 +794,14 @@ d2l.describe(ax, """A line through the houses; at four places a normal
 # **Figure 3.1.7.** The noise model (3.1.18): labels near the line are likely, labels far from it very unlikely.
 
 # %% [markdown]
-# Every line thus gives the observed labels a probability density, and the principle of *maximum likelihood* says: choose the parameters for which it is largest.
+# The principle of *maximum likelihood* says: choose the parameters for which the probability density of the observed labels is largest.
 # Because the noise is independent, the density of all labels is a product,
 #
 # $$P(\mathbf{y}\mid\mathbf{X}) = \prod_{i=1}^n p\left(y^{(i)}\mid\mathbf{x}^{(i)}\right), \tag{3.1.19}$$
 #
 # which as a function of $\mathbf{w}$ and $b$ is called the *likelihood*; $\mathbf{y}\in\mathbb{R}^n$ holds the labels and $p(y^{(i)}\mid\mathbf{x}^{(i)})$ is (3.1.17) with mean $\mathbf{w}^\top\mathbf{x}^{(i)}+b$.
 # A product of many small numbers underflows: a thousand factors of 0.3 are 0 in single precision.
-# The logarithm is increasing, so it leaves the best parameters where they are and makes the product a sum; the minus sign turns the maximum into a minimum, as is the custom in optimization:
+# The logarithm is increasing, so it leaves the best parameters where they are and makes the product a sum; the minus sign turns the maximum into a minimum:
 #
 # $$-\log P(\mathbf{y}\mid\mathbf{X}) = \sum_{i=1}^n\left[\frac12\log(2\pi\sigma^2)+\frac1{2\sigma^2}\left(y^{(i)}-\mathbf{w}^\top\mathbf{x}^{(i)}-b\right)^2\right]. \tag{3.1.20}$$
 #
@@ -888,14 +839,12 @@ for sigma in (0.3, 1.0, 5.0):
     assert each.sum(dim=0).argmin() == lowest
 
 # %% [markdown]
-# Two remarks.
-# First, the noise level can be estimated too: setting the derivative of (3.1.20) with respect to $\sigma^2$ to zero gives $\hat\sigma^2=\frac1n\sum_i(y^{(i)}-\hat y^{(i)})^2$, the mean of the squared residuals.
-# Second, the argument shows what the squared loss assumes.
-# Under a normal distribution an error of 10 standard deviations has a density that is smaller than the peak by the factor $e^{-50}$.
-# Real data contain such errors, for instance by mistyping, and then the fit bends rather than believe in something so improbable; that is the outlier of Figure 3.1.3.
-# Noise with heavier tails leads to other losses: Exercise 3.1-2 derives the absolute loss.
+# The noise level can be estimated too: setting the derivative of (3.1.20) with respect to $\sigma^2$ to zero gives $\hat\sigma^2=\frac1n\sum_i(y^{(i)}-\hat y^{(i)})^2$, the mean of the squared residuals.
+#
+# The argument also shows what the squared loss assumes.
+# Under a normal distribution an error of 10 standard deviations has a density that is smaller than the peak by the factor $e^{-50}$; the fit of Figure 3.1.3 bends rather than believe in something so improbable.
 # The recipe is general: choose a distribution for the labels, take the negative logarithm, and minimize.
-# In [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb) it gives the loss for classification.
+# Noise with heavier tails gives the absolute loss (Exercise 3.1-2), classes give the loss of [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb).
 
 # %%
 residual = y - design @ best[:, None]  # (32, 1) at the optimum
@@ -906,37 +855,25 @@ assert values[1] < values[0] and values[1] < values[2]
 print(f"estimated noise level: {sigma_hat:.3f}")
 
 # %% [markdown]
-# With one feature, the "noise" includes the influence of the age, which this model does not see.
-
-# %% [markdown]
 # ## Linear regression as a neural network
 #
-# Networks are drawn as graphs: a node is a number, an arrow is a weight.
-# In this picture linear regression has $d$ input nodes, which are given and not computed, and one output node, the only neuron that computes anything.
+# Drawn as a graph, in which a node is a number and an arrow a weight, linear regression has $d$ input nodes and one output node.
 # Every input is connected to every output, so the layer is called *fully connected* or *dense*.
 #
 # ![Input circles x1, x2, dots, xd at the bottom, each joined by an arrow with its weight to a single output circle o1 at the top, which also receives the bias b.](img/single-layer-network.svg)
 #
 # **Figure 3.1.8.** Linear regression as a network with one layer; the output $o_1$ is our $\hat y$.
-# Inputs do not count as a layer, since nothing is computed there.
 
 # %% [markdown]
-# The word *neuron* comes from biology, and the comparison can be taken part by part.
-#
 # ![Drawing of a nerve cell. On the left dendrites receive the inputs x1, x2, x3 at synapses with weights w1, w2, w3; in the middle the cell body with its nucleus sums them; the axon leads to the right to the axon terminals and on to a muscle or the next neuron.](img/neuron.svg)
 #
 # **Figure 3.1.9.** A nerve cell and the computation that borrows its name.
 
 # %% [markdown]
-# *Dendrites* receive signals $x_i$ from other neurons or from sensors such as the retina.
-# At each *synapse* the signal is weighted: $x_iw_i$ with $w_i>0$ activates the cell, with $w_i<0$ it inhibits it.
-# The *cell body* collects what arrives, $y=\sum_ix_iw_i+b$.
-# Popular drawings let the nucleus do the summing; the nucleus houses the genes, and the summing happens on the membrane of the cell body and the beginning of the axon.
-# Possibly after a nonlinear function, $\sigma(y)$, the *axon* carries the result to its *terminals*, where it reaches a muscle or the dendrites of the next neuron.
-#
-# That many such simple units, connected well and trained well, do far more than one of them is an idea that came from real nervous systems.
-# The methods of this book come from elsewhere: from mathematics, statistics and computer science.
-# A real neuron is a device with pulses, chemistry and timing that a weighted sum does not describe.
+# *Dendrites* receive signals $x_i$; each *synapse* weights its signal, to activate ($w_i>0$) or to inhibit ($w_i<0$) the cell.
+# The *cell body*, not the nucleus with its genes, collects what arrives, $y=\sum_ix_iw_i+b$.
+# Possibly after a nonlinear function, $\sigma(y)$, the *axon* carries the result to its *terminals* at a muscle or the next neuron.
+# The comparison ends there: a real neuron has pulses, chemistry and timing that a weighted sum does not describe.
 
 # %%
 neuron = nn.Linear(2, 1, dtype=f64)  # the same unit in PyTorch
@@ -951,9 +888,9 @@ with torch.no_grad():
 # - Linear regression predicts $\mathbf{w}^\top\mathbf{x}+b$ and chooses the parameters with the smallest mean squared error; they are unique exactly when the columns of the design matrix, with the column of ones, are independent.
 # - The normal equations solve it in closed form but square the condition number; compute with `lstsq`.
 # - Minibatch SGD needs only gradients; these are right on average, and their variance falls like one over the batch size.
-# - Full-batch gradient descent converges if and only if $0<\eta<2/\lambda_{\max}$; each error component shrinks by $1-\eta\lambda_j$ a step, so features of very different scale are slow.
+# - Full-batch gradient descent converges if and only if $0<\eta<2/\lambda_{\max}$; each error component is multiplied by $1-\eta\lambda_j$ per step, so features of very different scale are slow.
 # - Least squares is maximum likelihood under Gaussian noise, whatever its variance; a single outlier shows what that assumption costs.
-# - As a network it is one neuron in one fully connected layer.
+# - As a network it is one neuron, a fully connected layer.
 
 # %% [markdown]
 # ## Exercises
@@ -1002,7 +939,7 @@ assert absolutes.argmin() == 3 == numbers.median()
 # Setting it to zero gives no linear equations, since the signs depend on the solution; there is no closed form (linear programming solves it).
 #
 # The gradient tells the direction but not the distance: it does not get smaller near the optimum.
-# So with a constant learning rate the iterates jump back and forth over the optimum forever.
+# So with a constant learning rate the iterates keep jumping back and forth over the optimum.
 # A learning rate that falls with time cures it, and so does the Huber loss of [Section 3.5](05-linear-regression-concise.ipynb), which is quadratic near 0.
 
 # %%
@@ -1039,7 +976,7 @@ assert abs(falling[-1] - 3) < 0.01
 # %% [markdown]
 # ### Exercise 3.1-3
 #
-# Let one column of $\mathbf{X}$ be a copy of another, so that $\mathbf{X}^\top\mathbf{X}$ has no inverse.
+# Let one column of $\mathbf{X}$ be a copy of another; then $\mathbf{X}^\top\mathbf{X}$ has no inverse.
 # What happens to the condition number of $\mathbf{X}^\top\mathbf{X}$ if you add independent noise of standard deviation $\sigma$ to all entries of $\mathbf{X}$, and what if you add $n\lambda\mathbf{I}$ to $\mathbf{X}^\top\mathbf{X}$?
 # Show that on average the two are the same for $\lambda=\sigma^2$.
 
@@ -1064,7 +1001,10 @@ for name, matrix in (("ridge", ridge), ("one noisy copy", noisy[0])):
     kappa = torch.linalg.cond(matrix)
     assert kappa < 1000 and torch.linalg.cond(gram) > 1e12
     print(f"{name}: condition number {kappa.item():.0f}")
-torch.testing.assert_close(noisy.mean(dim=0), ridge, rtol=0.01, atol=0.3)
+added = noisy.mean(dim=0) - gram  # expected: n sigma^2 I = I
+print("added on average to the diagonal:",
+      [round(v, 2) for v in added.diagonal().tolist()])
+torch.testing.assert_close(added, 100 * sigma**2 * eye, rtol=0, atol=0.2)
 
 # %% [markdown]
 # ### Exercise 3.1-4

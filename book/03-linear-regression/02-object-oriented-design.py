@@ -89,7 +89,7 @@ def add_to_class(cls):
     """Decorator: the function below becomes a method of `cls`.
 
     Instances that exist already get it too. The function is returned,
-    so that its name still refers to it.
+    and its name still refers to it.
     """
 
     def register(function):
@@ -147,7 +147,7 @@ assert area is None
 # Constructors are full of lines such as `self.lr = lr`.
 # `save_hyperparameters` writes them for us.
 # It looks at the *frame* of its caller, which is the record that Python keeps of a running function, and finds there the names of the arguments and their present values.
-# It also collects them in a dictionary `hparams`, so that a run can be labelled or repeated.
+# It also collects them in a dictionary `hparams`, by which a run can be labelled or repeated.
 
 # %% tags=["export"]
 class HyperParameters:
@@ -393,7 +393,7 @@ class Trainer(HyperParameters):
 
 # %% [markdown]
 # Three short methods keep the record of a run.
-# `reset` empties it, and `fit` calls it, so that a trainer can be used again.
+# `reset` empties it, and `fit` calls it: a trainer can be used again.
 # `record` receives each value that `plot` reports, and `close_epoch` turns the values of an epoch into one mean.
 #
 # An epoch often ends with a smaller batch, and a plain mean of the batch means would give its examples too much weight.
@@ -510,7 +510,6 @@ def _mean(values):
         return torch.stack(values).cpu().double().mean().item()
     return float(sum(values) / len(values))
 
-# %% [markdown]
 # %% tags=["export", "hide-input"]
 @add_to_class(ProgressBoard)
 def is_live(self):
@@ -623,7 +622,7 @@ board.show("A noisy sine curve, jagged because only 2 points are averaged, "
 # **Figure 3.2.3.** The same noise under different smoothing: averaging 2 points leaves a jagged line, averaging 10 a smooth one with fewer points, at the price of cut peaks (Exercise 3.2-5).
 
 # %% [markdown]
-# ## What the classes refuse
+# ## Methods that wait for a subclass
 #
 # All methods that wait for a subclass raise `NotImplementedError`, and each says what to define:
 
@@ -731,8 +730,8 @@ assert counting.num_train_batches == 4 and counting.num_val_batches == 2
 assert trainer.train_batch_idx == 12 and trainer.val_batch_idx == 6
 
 # %% [markdown]
-# For runs that nobody watches, `model.board.display = False` silences the picture; the points and the history are kept all the same.
-# A second call of `fit` starts a new record, so that running a cell twice does not mix two runs:
+# For unattended runs, `model.board.display = False` suppresses the picture; the points and the history are kept.
+# A second call of `fit` starts a new record, so running a cell twice does not mix two runs:
 
 # %%
 model.board.display = False

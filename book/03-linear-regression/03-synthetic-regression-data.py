@@ -24,8 +24,8 @@
 # # 3.3 Synthetic regression data
 #
 # How do we know that training code is right?
-# On real data a wrong program often still learns something, and nobody knows the answer it should have found.
-# This section makes data whose answer is known, and builds the part of every training program that serves them in small portions.
+# On real data a wrong program often still learns something, and the answer it should have found is unknown.
+# This section makes data whose answer is known, and builds the part of a training program that serves them in small portions.
 #
 # **You will**
 #
@@ -607,7 +607,7 @@ assert max(ends[0.01, order] for order in orders) < 0.002
 # ### Exercise 3.3-1
 #
 # A data set has $n = 1003$ examples and the batch size is 64.
-# How many batches has an epoch, and how large is the last one, with and without `drop_last`?
+# How many batches does an epoch have, and how large is the last one, with and without `drop_last`?
 # Compute it by hand, then ask a loader.
 
 # %% [markdown]
@@ -665,7 +665,7 @@ assert not torch.isin(first, second).any()
 # %% [markdown]
 # ### Exercise 3.3-3
 #
-# Change it so that example $i$ is the same whenever it is asked for, in any order, still without storing any.
+# Now make example $i$ the same whenever it is asked for, in any order, still without storing any.
 
 # %% [markdown]
 # #### Solution 3.3-3

@@ -25,13 +25,13 @@
 #
 # What exactly happens when a model trains?
 # This section writes every part of it, model, loss, optimizer and training loop, with tensors and automatic differentiation only.
-# Before the first run we compute what the run must give, so that the result is a test of the code rather than a surprise.
+# Before the first run we compute what it must give; the result then tests the code.
 #
 # **You will**
 #
 # - write a model, a loss, an optimizer and a training loop, each in a few lines, and know which calls must come in which order;
 # - predict the error that is left after training, and the noise floor at which the loss levels off;
-# - recognize four faults that raise no error: labels of the wrong shape, a forgotten `zero_grad`, a misplaced one, and parameters that nobody registered.
+# - recognize four faults that raise no error: labels of the wrong shape, a forgotten `zero_grad`, a misplaced one, and parameters that are not registered.
 #
 # **Cost**: about fifteen seconds on a CPU, no download, no use for a GPU.
 
@@ -85,7 +85,7 @@ print("a batch: X", tuple(X.shape), " y", tuple(y.shape))
 # We draw the weights from $\mathcal{N}(0,0.01^2)$ and set the bias to 0.
 # The 0.01 is a habit, not a law.
 # The squared loss of a linear model is convex and has no second valley to fall into, so zeros work just as well (Exercise 3.4-1); from Chapter 5 on, models have hidden layers, and there the start matters.
-# `requires_grad=True` asks PyTorch to record what is computed from these tensors, so that it can differentiate later.
+# `requires_grad=True` asks PyTorch to record what is computed from these tensors and differentiate it later.
 
 # %% tags=["export"]
 class LinearRegressionScratch(Module):
@@ -102,7 +102,7 @@ class LinearRegressionScratch(Module):
         return X @ self.w + self.b  # (n, d) @ (d, 1) + (1,) -> (n, 1)
 
 # %% [markdown]
-# An untrained model knows nothing: whatever the features, it predicts a number near 0.
+# An untrained model predicts a number near 0, whatever the features.
 
 # %%
 torch.manual_seed(0)
@@ -255,7 +255,7 @@ def configure_optimizers(self):
 # %%
 try:
     model.b -= 0.1  # an update that PyTorch would have to record
-    raise AssertionError("a tracked in-place update should be refused")
+    raise AssertionError("a tracked in-place update should be rejected")
 except RuntimeError as error:
     print("RuntimeError:", error)
 
@@ -530,7 +530,7 @@ assert 0.01 < missing.min() and missing.max() < 0.12
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.4))
-spread = torch.linspace(-0.25, 0.25, num_seeds)  # so that no dots coincide
+spread = torch.linspace(-0.25, 0.25, num_seeds)  # no dots coincide
 for j in range(3):
     ax.scatter(missing[:, j], 2 - j + spread, s=14, color=f"C{j}")
 ax.axvline((1 - lr) ** steps, color="black", ls="--")
@@ -826,7 +826,7 @@ with torch.no_grad():
 assert w.grad.norm() > 0
 
 # %% [markdown]
-# ## Parameters that nobody knows
+# ## Parameters that are not registered
 #
 # Our `w` and `b` are plain tensors.
 # `nn.Module` does not look for such tensors; it keeps a list of those attributes that are of type `nn.Parameter`, and its services work on that list.
@@ -846,7 +846,7 @@ print("registered:", list(model.parameters()),
 # %%
 try:
     torch.optim.SGD(model.parameters(), lr)
-    raise AssertionError("an empty list of parameters should be refused")
+    raise AssertionError("an empty list of parameters should be rejected")
 except ValueError as error:
     print("ValueError:", error)
 
@@ -915,7 +915,7 @@ torch.testing.assert_close(*predictions, rtol=0, atol=1e-4)
 # - After $t$ steps at learning rate $\eta$ the fraction $(1-\eta)^t$ of the error is left when features are standardized and uncorrelated: the remaining error of a short run is predictable, not random.
 # - The expected loss falls by $(1-\eta)^2$ in each step down to the noise floor $\sigma^2/2$; measured on 1000 examples, an honest validation loss lies within a few times 4.5 % of it, below as well as above.
 # - Noise of the batches lowers the largest safe learning rate, here from 2 to about 1.78.
-# - Labels of shape $(n,)$ against predictions of shape $(n,1)$ compare all pairs and train the constant $\bar y$; a loss should refuse them.
+# - Labels of shape $(n,)$ against predictions of shape $(n,1)$ compare all pairs and train the constant $\bar y$; a loss should reject them.
 # - `backward` adds to gradients: without `zero_grad` the parameters swing like a spring, and with `zero_grad` between `backward` and `step` they never move.
 # - Only `nn.Parameter` attributes are registered; plain tensors train, but are neither saved nor moved.
 # - Where features are linearly dependent, predictions are determined and parameters are not.
@@ -1033,7 +1033,7 @@ assert abs(exact - 10) < 1  # where squared loss would settle
 #
 # Ohm's law says $U=RI$: voltage is resistance times current.
 # Simulate 200 measurements at a resistor of 47 Ω with currents between 0 and 0.1 A, noise of 0.05 V on the voltage and no validation data, and estimate $R$ by training.
-# What goes wrong at first, and how do you mend it?
+# What goes wrong at first, and how do you fix it?
 
 # %% [markdown]
 # #### Solution 3.4-4

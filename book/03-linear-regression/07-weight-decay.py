@@ -457,7 +457,7 @@ assert 0.9 < zero["val"][-1].mean() / low < 1.1
 class WeightDecay(LinearRegression):
     """Linear regression whose optimizer decays the weights by wd.
 
-    The loss is half the mean squared error, so that `wd` means the same
+    The loss is half the mean squared error, and `wd` means the same
     as `lambd` of `WeightDecayScratch`. The bias does not decay.
     """
 
@@ -1282,7 +1282,7 @@ assert ends.mean() > without["penalty"].mean()  # more than no decay
 
 # %% [markdown]
 # Which of the two differences matters?
-# `sgd_path` can mend them one at a time: `factor=2` stands for the missing $\frac12$, and the wide start is drawn as PyTorch's default does.
+# `sgd_path` can undo them one at a time: `factor=2` stands for the missing $\frac12$, and the wide start is drawn as PyTorch's default does.
 
 # %%
 g = torch.Generator().manual_seed(0)

@@ -83,7 +83,7 @@ def add_to_class(cls):
     """Decorator: the function below becomes a method of `cls`.
 
     Instances that exist already get it too. The function is returned,
-    so that its name still refers to it.
+    and its name still refers to it.
     """
 
     def register(function):
@@ -659,7 +659,7 @@ class WeightDecayScratch(LinearRegressionScratch):
 class WeightDecay(LinearRegression):
     """Linear regression whose optimizer decays the weights by wd.
 
-    The loss is half the mean squared error, so that `wd` means the same
+    The loss is half the mean squared error, and `wd` means the same
     as `lambd` of `WeightDecayScratch`. The bias does not decay.
     """
 
