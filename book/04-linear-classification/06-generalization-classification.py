@@ -1261,7 +1261,7 @@ d2l.describe(ax, """A sine of a well chosen frequency is positive at x = 1/2
     and 1/16 and negative at 1/4 and 1/8, as the labels ask.""")
 
 # %% [markdown]
-# **Figure 4.6.20.** One number, the frequency, gives four points the labels positive, negative, negative, positive, from right to left; another number would give any other labels.
+# **Figure 4.6.10.** One number, the frequency, gives four points the labels positive, negative, negative, positive, from right to left; another number would give any other labels.
 
 # %% [markdown]
 # ## Sources
