@@ -114,8 +114,7 @@ for (x1, x2), label in zip(X[:3].tolist(), y[:3, 0].tolist()):
 #
 # where $\hat y^{(i)}$ and $y^{(i)}$ are the predicted and the true label, both numbers.
 # The factor $\frac12$ cancels the 2 that the derivative brings.
-# A prediction of 3 for a label of 5 costs $\frac12\cdot2^2=2$; being off by 4 instead of 2 costs four times as much.
-# This quadratic growth makes the fit avoid large errors.
+# A prediction of 3 for a label of 5 costs $\frac12\cdot2^2=2$; being off by 4 instead costs four times as much, so the fit avoids large errors.
 #
 # The loss on the training set is the mean over its examples,
 #
