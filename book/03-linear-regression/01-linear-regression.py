@@ -270,7 +270,7 @@ torch.testing.assert_close(gradient, torch.zeros_like(gradient), **exact)
 
 # %% [markdown]
 # In exact arithmetic the three agree.
-# In floating point the normal equations lose the most digits, because they square the *condition number*.
+# In floating point the normal equations lose more digits, because they square the *condition number*.
 # With $s_{\max}$ and $s_{\min}$ the largest and smallest singular value of $\mathbf{X}$,
 #
 # $$\kappa(\mathbf{X}) = \frac{s_{\max}}{s_{\min}},\qquad \kappa(\mathbf{X}^\top\mathbf{X}) = \frac{s_{\max}^2}{s_{\min}^2} = \kappa(\mathbf{X})^2. \tag{3.1.9}$$
