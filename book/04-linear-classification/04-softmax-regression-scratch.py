@@ -426,8 +426,9 @@ for (B, runs), color, name in zip(
         curves.items(), ("C1", "C0", "black"),
         ("256, last batch 16", "250, all equal", "full batch")):
     for i, run in enumerate(runs):
-        ax.plot(epochs[:len(run)], run, color=color, lw=1.4, ls="-" if B != "full"
-                else "--", label=name if i == 0 else None)
+        ax.plot(epochs[:len(run)], run, color=color, lw=1.4,
+                ls="--" if B == "full" else "-",
+                label=name if i == 0 else None)
 ax.set(xlabel="epoch", ylabel="validation loss")
 ax.legend(title="batches")
 d2l.describe(ax, "Validation loss over ten epochs at the learning rate 0.1. "
