@@ -99,7 +99,7 @@ class Planner:
             fresh = next(s for s in Book(self.book.root).notebooks if s.id == section.id)
             sources = keys.Sources(self.book.root)
             key = keys.key(fresh, run.profile, run.source, sources)
-            cells = [cell.source for _, cell in section.code_cells()]
+            cells = [cell for _, cell in section.code]
             used = {label.split(":")[0] for label in self.sources.reached(cells)}
         except (BookError, StopIteration, SyntaxError):
             return "", names

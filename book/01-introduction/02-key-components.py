@@ -23,16 +23,16 @@
 # # 1.2 Key components
 #
 # The detector of [Section 1.1](01-motivating-example.ipynb) learned from examples.
-# Which of its parts belong to that one problem, and which are in every learning program?
-# There are four: the data, the model, the objective, and the algorithm that optimizes it.
-# Once you can point to them, you can replace one and keep the others, and that is what most of this book does.
+# Which of its parts belong to that one problem, and which does it share with other learning programs?
+# Four are shared: the data, the model, the objective, and the algorithm that optimizes it.
+# Once you can point to them, you can replace one and keep the others, as most of this book does.
 
 # %% [markdown]
 # **You will**
 #
 # - point to the four parts in any learning program, and replace one of them;
 # - say why the number that is optimized is not always the number that we care about;
-# - watch the error on the training data and on new data part company;
+# - watch the error on new data rise while the error on the training data still falls;
 # - measure what happens to a group that the data forgot.
 #
 # **Cost**: a few seconds on a CPU; nothing to download, no use for a GPU.
@@ -67,13 +67,14 @@ d2l.use_style()
 
 # %%
 # check 1.2-C1: the dimensionality of a small colour picture
-print(torch.zeros(200, 200, 3).numel())
-assert torch.zeros(200, 200, 3).numel() == 120_000
+picture = torch.zeros(200, 200, 3)  # height, width, colour
+print(picture.numel())
+assert picture.flatten().shape == (120_000,)
 
 # %% [markdown]
-# Not all data fit into such a mould.
+# Not all data have a fixed length.
 # Reviews have as many words as their authors liked, and pictures from the web come in all sizes.
-# A model with one parameter for each number is helpless: it would have to cut everything to one size and throw something away.
+# A model with one parameter for each number needs everything cut or scaled to one size.
 # Deep models handle data of *varying length* more gracefully, because they apply the same small set of parameters at every place and combine what they found.
 # The next cell shows both: a layer with one weight for each of the 120 000 numbers refuses another picture, while a small filter that slides over the picture, followed by an average, takes any size.
 
@@ -82,6 +83,7 @@ one_for_each = nn.Linear(120_000, 5)  # 5 scores from a fixed length
 sliding = nn.Sequential(nn.Conv2d(3, 5, kernel_size=3),
                         nn.AdaptiveAvgPool2d(1), nn.Flatten())
 small, wide = torch.zeros(1, 3, 200, 200), torch.zeros(1, 3, 150, 400)
+answers = []
 for name, layer, flat in (("one for each", one_for_each, True),
                           ("sliding", sliding, False)):
     size = sum(p.numel() for p in layer.parameters())
@@ -91,15 +93,17 @@ for name, layer, flat in (("one for each", one_for_each, True),
             answer = f"gives {shape[1]} scores"
         except RuntimeError:
             answer = "fails"
+        answers.append(answer)
         print(f"{name:12s} ({size:6d} parameters): picture of "
               f"{X.shape[2]} x {X.shape[3]} {answer}")
+assert answers == ["gives 5 scores", "fails"] + 2 * ["gives 5 scores"]
 
 # %% [markdown]
 # More data allow stronger models that assume less.
 # But it must be the *right* data.
 # If the labels are wrong, the model learns what is wrong: garbage in, garbage out.
 # If a group of people is missing from the data, the model has no reason to be right about them.
-# And if the labels record past prejudice, as decisions on hiring, loans and policing do, a model that predicts them well repeats it, with the authority of a computer.
+# And if the labels record past prejudice, as past decisions on hiring, loans and policing can, a model that predicts them well repeats it, with the authority of a computer.
 # We will measure the second case below.
 #
 # Our data are thirty points near a line.
@@ -133,8 +137,8 @@ def model(x, w, b):
 # %% [markdown]
 # ## Objective function
 #
-# Learning means getting better, and so somebody has to say what better is.
-# An *objective function* does: a number for each setting of the parameters.
+# Learning means getting better, so we have to say what better is.
+# An *objective function* does that: it gives a number for each setting of the parameters.
 # By convention lower is better, and the objective is then called a *loss*.
 # Nothing is lost by the convention: to maximize $f$ is to minimize $-f$.
 # For predicted numbers the usual loss is the mean of the squared errors,
@@ -157,15 +161,16 @@ def objective(w, b):
 # check 1.2-C5: minimizing f and maximizing -f give the same parameters
 grid = torch.linspace(-2, 2, 401)
 losses = torch.stack([objective(w, 0.3) for w in grid])
-assert losses.argmin() == (-losses).argmax()
-print("best slope on the grid:", round(grid[losses.argmin()].item(), 2))
+lowest, highest = grid[losses.argmin()], grid[(-losses).argmax()]
+exact = x @ (y - 0.3) / (x @ x)  # where the derivative of L is 0
+print(f"best slope on the grid {lowest:.2f}, by calculus {exact:.4f}")
+assert lowest == highest and (lowest - exact).abs() < 0.006
 
 # %% [markdown]
 # ## Optimization algorithm
 #
 # The objective says how good the parameters are; an *optimization algorithm* looks for better ones.
 # Nearly all of deep learning uses one idea, *gradient descent*: ask for each parameter how the loss would change if it were moved a little, then move all of them a little in the direction in which the loss falls.
-
 #
 # We can ask quite literally: move one parameter by a thousandth and see what happens.
 
@@ -227,7 +232,7 @@ assert abs(w - 0.8) < 0.2 and abs(b - 0.3) < 0.2
 # Move the slider to watch the search.
 # On the left are the data and the line that the current parameters draw; on the right the same parameters are a point in the landscape of the loss.
 
-# %%
+# %% tags=["hide-input"]
 w_axis, b_axis = torch.linspace(-0.4, 1.6, 61), torch.linspace(-0.5, 0.9, 61)
 surface = torch.stack([torch.stack([objective(p, q) for p in w_axis])
                        for q in b_axis])  # (61, 61): rows b, columns w
@@ -259,18 +264,18 @@ d2l.sliders(draw, """Left: thirty points, the current line and its errors as
 
 # %% [markdown]
 # Four cells, four parts.
-# Each of them could be exchanged without touching the others, and Exercise 1.2-2 does it.
-# The classes of [Section 3.2](../03-linear-regression/02-object-oriented-design.ipynb), which carry all training of this book, are cut along the same lines.
+# Exercise 1.2-2 exchanges one of them without touching the others.
+# The classes of [Section 3.2](../03-linear-regression/02-object-oriented-design.ipynb), with which most of this book trains, are divided along the same lines.
 
 # %% [markdown]
 # ## The number we want and the number we optimize
 #
 # For classes instead of numbers the natural objective is the *error rate*, the share of wrong answers.
-# It is what we care about, and it is useless for gradient descent.
+# It is what we care about, and gradient descent cannot use it.
 #
 # Take a classifier with a single parameter, a threshold $t$: answer "yes" if the feature is above $t$.
 # Move $t$ a little, and usually not a single answer changes: the error rate is a staircase, flat almost everywhere.
-# On a flat floor there is no direction downhill.
+# On a flat floor no direction leads downhill.
 
 # %%
 rng = torch.Generator().manual_seed(3)
@@ -330,8 +335,8 @@ d2l.describe(ax, "Two curves over the threshold. The error rate is a "
 # The staircase has slope 0 almost everywhere; the bowl lies above it and shows the way.
 
 # %% [markdown]
-# The two need not agree to the last example: the threshold with the smallest surrogate can make a few more errors than the best one.
-# That is the price of being able to search at all.
+# The two need not agree exactly: the threshold with the smallest surrogate can make a few more errors than the best one.
+# That is the price of being able to follow a slope.
 
 # %%
 best_stairs, chosen = stairs.min().item(), stairs[bowl.argmin()].item()
@@ -348,9 +353,9 @@ assert best_stairs <= chosen <= best_stairs + 0.1
 # The old exams are the training set, the final is the test.
 # A model that is good on the former and bad on the latter is said to *overfit*.
 #
-# It shows as soon as the model has more freedom than the data can control.
+# We can see it when a model has nearly as much freedom as there are data.
 # Two of the four parts change: the data are 24 noisy points of a sine curve, and the model is a polynomial of degree 19 with 20 parameters.
-# (We write it with Chebyshev polynomials, `cos(k * acos(x))` for $k=0,\dots,19$, which are the powers of $x$ combined in such a way that gradient descent gets on.)
+# (We write it with Chebyshev polynomials, `cos(k * acos(x))` for $k=0,\dots,19$, combinations of the powers of $x$ with which gradient descent makes progress.)
 
 # %%
 f64 = torch.float64
@@ -382,7 +387,7 @@ for _ in range(3001):
     snapshots.append(weights)
     weights = weights - 0.1 * P.mT @ error / len(target)
 
-# %%
+# %% tags=["hide-input"]
 shown = torch.logspace(0, 3.477, 120).long().unique()
 axis = torch.linspace(-1, 1, 201, dtype=f64)
 
@@ -408,16 +413,17 @@ d2l.sliders(draw, """Left: 24 noisy points, the sine curve behind them and
     figsize=(6.8, 2.9), steps=[1, 3, 10, 30, 100, 300, 1000, 3000])
 
 # %% [markdown]
-# **Figure 1.2.4.** The training error falls as long as we like; the test error turns back.
+# **Figure 1.2.4.** The training error falls through all 3000 steps; the test error turns back.
 # Below the dotted line, the variance of the noise, the model is learning the noise, and the curve on the left begins to swing from point to point.
 
 # %%
 best = min(test)
 print(f"test error: best {best:.2f}, at the end {test[-1]:.2f}")
 assert train[-1] < 0.16 < best < test[-1] / 2
+assert all(new < old for old, new in zip(train, train[1:]))
 
 # %% [markdown]
-# [Section 3.6](../03-linear-regression/06-generalization.ipynb) is about what can be done, and how to notice in time.
+# [Section 3.6](../03-linear-regression/06-generalization.ipynb) shows how to notice this in time and what to do about it.
 
 # %% [markdown]
 # ## A group that the data forgot
@@ -474,21 +480,21 @@ for n in sizes:
 assert missed[0.05, 10_000][1] < 2 * missed[0.05, 10_000][0]
 
 # %% [markdown]
-# Without the second group the parameters $u$ and $v$ never move: they do not occur in the objective, so nothing pulls at them.
-# The model is excellent for the first group and wrong by more than a hundred times as much for the second, and ten times or a hundred times more data of the same kind change nothing.
-# A few examples of the right kind do.
+# Without the second group the parameters $u$ and $v$ do not move: they do not occur in the objective, so their derivatives are 0.
+# The model is excellent for the first group and has more than a hundred times its error for the second, and ten times or a hundred times more data of the same kind do not change that.
+# A share of 5 % from the second group is enough here, if the data are many.
 #
-# A test set drawn like the training data would never show it, because the second group is missing there too.
+# A test set drawn like the training data would not show it, because the second group is missing there too.
 # One has to ask for each group separately; [Section 4.7](../04-linear-classification/07-environment-and-distribution-shift.ipynb) comes back to models that meet other data than they were trained on.
 
 # %% [markdown]
 # ## Summary
 #
-# - Every learning program has data, a model with parameters, an objective, and an optimization algorithm; each can be replaced alone.
+# - The learning programs of this book have data, a model with parameters, an objective, and an optimization algorithm; each can be replaced alone.
 # - The objective is a function of the parameters, with the data fixed.
-# - The error rate is flat almost everywhere, so that a smooth surrogate is optimized in its place.
-# - Training error can always be lowered by more freedom; the test error decides.
-# - Who is missing from the data is missing from the objective; more data of the same kind do not help.
+# - The error rate is flat almost everywhere, so a smooth surrogate is optimized in its place.
+# - A falling training error can go with a rising test error, and it is the test error that counts.
+# - Anyone missing from the data is missing from the objective; more data of the same kind do not help.
 
 # %% [markdown]
 # ## Exercises
@@ -515,7 +521,7 @@ assert missed[0.05, 10_000][1] < 2 * missed[0.05, 10_000][0]
 # | car | drives of people | network on camera pictures | distance to the driven path | gradient descent |
 # | translator | pairs of sentences | Transformer | cross-entropy of words | gradient descent |
 #
-# Data and model differ most, the optimization hardly at all.
+# Gradient descent appears in six of the ten, where the model is a network or something close to one.
 
 # %% [markdown]
 # ### Exercise 1.2-2
@@ -573,7 +579,8 @@ assert ratio > 20
 # Two channels with 44 100 numbers a second, for 60 seconds.
 
 # %%
-assert 2 * 44_100 * 60 == 5_292_000
+sound = torch.zeros(2, 44_100 * 60, dtype=torch.int16)  # channel, time
+assert sound.numel() == 5_292_000
 
 # %% [markdown]
 # ## Sources

@@ -22,8 +22,8 @@
 # %% [markdown]
 # # 1.5 Kinds of problems III: interacting with an environment, reinforcement learning
 #
-# A prediction by itself changes nothing.
-# As soon as somebody acts on it, the world answers, and the next data are no longer those of the past.
+# A prediction by itself does not change the world.
+# As soon as somebody acts on it, the world may answer, and the next data may differ from those of the past.
 # What changes when a program not only predicts but acts, and learns from what follows?
 
 # %% [markdown]
@@ -32,7 +32,8 @@
 # - tell offline learning from learning in an environment, and name what an environment may do;
 # - state what an agent, a policy and a reward are, and why rewards are harder to learn from than labels;
 # - measure that a greedy learner loses against one that explores;
-# - plan in a small world by value iteration.
+# - plan in a small world by value iteration;
+# - learn a reward from comparisons, as it is done for language models.
 #
 # **Cost**: a few seconds on a CPU; nothing to download, no use for a GPU.
 # Read the code for its gist; Chapter 2 explains the tools.
@@ -48,15 +49,15 @@ d2l.use_style()
 # ## Offline learning
 #
 # In all of the problems of [Section 1.3](03-supervised-learning.ipynb) and [Section 1.4](04-unsupervised-self-supervised.ipynb) the data were collected first.
-# Then the connection to the world was cut, and the program learned in peace.
+# Then the program learned without any further connection to the world.
 # This is called *offline learning*.
 #
 # ![Pipeline of offline learning. An environment is observed by a collection of data, which is stored; then, beyond a dashed line that separates it from the environment, a learning algorithm reads the stored data and gives a model.](img/offline-learning.svg)
 #
 # **Figure 1.5.1.** Offline learning: beyond the dashed line nothing that the program does can reach the environment.
 #
-# The picture is clean and often too simple.
-# Once predictions become *actions*, questions arise that no test set answers.
+# Often the picture is too simple.
+# Once predictions become *actions*, questions arise that a test set does not answer.
 #
 # - Does the environment *remember* what we did before?
 # - Does it want to *help*, like a user who speaks clearly to a recognizer?
@@ -69,22 +70,21 @@ d2l.use_style()
 # %% [markdown]
 # ## Reinforcement learning
 #
-# *Reinforcement learning* is about an *agent* that lives in an environment and acts again and again.
+# *Reinforcement learning* is about an *agent* that acts in an environment again and again.
 # At each time step the agent receives an *observation*, chooses an *action*, and transmits it to the environment by an *actuator*: a motor, a bid, a move.
 # Then it receives a *reward*, a number.
 #
 # ![Loop of agent and environment. The agent sends an action to the environment; the environment returns an observation and a reward to the agent.](img/agent-environment.svg)
 #
 # **Figure 1.5.2.** Agent and environment.
-# The loop has no end, and what the agent does decides what it sees next.
+# What the agent does influences what it sees next.
 #
 # What the agent does is described by its *policy*, a function from observations to actions.
 # The aim of reinforcement learning is a good policy: one that earns much reward over time.
 #
 # The setting is very general.
 # Supervised classification fits into it: the observation is the example, the action is the answer, and the reward is *minus* the loss.
-# Minus, because rewards are maximized and losses minimized.
-# (In some accounts the reward is set equal to the loss; such an agent would learn to be wrong.)
+# Minus, because rewards are maximized and losses minimized; with the loss itself as its reward, an agent would learn to be wrong.
 #
 # Four things make it harder than supervised learning.
 #
@@ -96,7 +96,7 @@ d2l.use_style()
 # %% [markdown]
 # ## A bandit
 #
-# The last difficulty shows in the simplest environment of all, in which there is nothing to observe.
+# The last difficulty shows in a very simple environment, in which there is nothing to observe.
 # A row of slot machines, once called one-armed bandits, pays one unit with fixed, unknown probabilities; here 0.2, 0.5 and 0.7.
 # At each step we pull one arm.
 # This is a *multi-armed bandit*.
@@ -109,7 +109,7 @@ d2l.use_style()
 # $$
 #
 # All symbols are numbers.
-# The estimate moves a little towards what was just seen, and less and less as $n$ grows.
+# The estimate moves towards what was just seen, and less and less as $n$ grows.
 #
 # Which arm to pull?
 # A *greedy* agent takes the arm with the largest $Q_a$.
@@ -165,14 +165,19 @@ assert mean[0.0] < mean[0.1]
 assert (results[0.1][1] == 2).float().mean() > 0.7
 
 # %% [markdown]
-# The best arm pays 0.7, and nobody who has to find it can earn quite as much.
+# The best arm pays 0.7, and an agent that has to find it can expect to earn less.
 # The agent that acts at random earns the mean of the three arms.
-# The greedy one is the interesting case: on average it does better than chance, but in some runs it stays with a bad arm for ever.
-# An arm that paid once, early, has a positive estimate; an arm that has never been pulled has the estimate 0, and is never tried.
-# One lucky pull decides a life.
+# The greedy one is the interesting case: on average it does better than chance, but in some runs it stays with a bad arm for all 1000 pulls.
+# An arm that has paid keeps a positive estimate; an arm that was not pulled has the estimate 0, and a greedy agent does not try it.
 
 # %%
-ax = None
+stuck = (results[0.0][1][:, 500:] == 0).all(dim=1)  # (20,) runs
+print("greedy runs that only pull the worst arm in the second half:",
+      stuck.sum().item())
+assert stuck.any()
+assert not (results[0.1][1][:, 500:] == 0).all(dim=1).any()  # exploring
+
+# %% tags=["hide-input"]
 steps = torch.arange(1, 1001)
 curves = [rewards.mean(dim=0).cumsum(0) / steps
           for rewards, _ in results.values()]
@@ -187,19 +192,19 @@ d2l.describe(ax, "Mean reward so far over a thousand pulls, averaged over "
              "about 0.47.")
 
 # %% [markdown]
-# **Figure 1.5.3.** Reward of agents that explore never, rarely, sometimes and always.
-# Exploring costs a tenth of the pulls and finds the best arm.
+# **Figure 1.5.3.** Reward of agents that explore never, rarely, sometimes and always, averaged over 20 runs.
+# A tenth of the pulls spent on exploring pays here.
 
 # %% [markdown]
 # ## A small world with states
 #
 # In a bandit every pull is like the one before.
-# In most environments actions have consequences: they change the *state*, which decides about what comes next.
+# In many environments actions have consequences: they change the *state*, which decides what comes next.
 # If the agent sees the whole state, and the next state depends only on this one and on the action, the environment is a *Markov decision process*.
 #
 # Our example is a corridor with five places, numbered 0 to 4.
 # From each place the agent goes left or right, and at the left end a step to the left stays where it is.
-# Who enters place 4 gets the reward 1, and the walk ends.
+# Entering place 4 earns a reward of 1 and ends the walk.
 #
 # A reward that comes later counts less: each step of delay multiplies it by the *discount* $\gamma=0.9$.
 # The *value* $V(s)$ of a place $s$ is the discounted reward of the best policy from there.
@@ -264,7 +269,52 @@ d2l.describe(ax, "Values of the four places after one to four rounds. After "
 
 # %% [markdown]
 # The agent here knew the corridor and only had to plan.
-# Reinforcement learning proper has to find out where actions lead while it acts; what it then estimates are the same values.
+# In reinforcement learning proper it has to find out where actions lead while it acts; many methods then estimate the same values.
+
+# %% [markdown]
+# ## Where does the reward come from?
+#
+# In games the rules supply it.
+# For an answer in plain language nobody can write it down, but people can *compare*: of two answers, which one is better?
+# So the reward is learned from comparisons, and the model is then trained to earn it.
+# This is *reinforcement learning from human feedback* (Christiano and others, 2017), the step by which a language model that only continues texts ([Section 1.4](04-unsupervised-self-supervised.ipynb)) becomes an assistant (Ouyang and others, 2022).
+#
+# The usual model of a comparison gives each answer $i$ a hidden score $s_i$, a number, and says that answer $i$ is preferred to answer $j$ with the probability
+#
+# $$
+# P(i\text{ beats }j) = \sigma(s_i-s_j), \qquad \sigma(z)=\frac1{1+e^{-z}}. \tag{1.5.3}
+# $$
+#
+# The next cell simulates 1000 comparisons of five answers and finds the scores under which they are most probable.
+
+# %%
+rng = torch.Generator().manual_seed(0)
+quality = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5])  # hidden
+i = torch.randint(0, 5, (1000,), generator=rng)
+j = (i + torch.randint(1, 5, (1000,), generator=rng)) % 5  # another one
+chance = torch.sigmoid(quality[i] - quality[j])
+i_wins = torch.rand(1000, generator=rng) < chance
+better, worse = torch.where(i_wins, i, j), torch.where(i_wins, j, i)
+
+scores = torch.zeros(5, requires_grad=True)
+for _ in range(300):
+    lead = scores[better] - scores[worse]  # (1000,)
+    loss = -torch.nn.functional.logsigmoid(lead).mean()
+    slope, = torch.autograd.grad(loss, scores)
+    with torch.no_grad():
+        scores -= 2.0 * slope
+
+# %%
+# the scores order the answers rightly; only their differences count
+found = (scores - scores[0]).detach()
+print("learned scores:", [f"{v:.1f}" for v in found.tolist()])
+assert found.argsort().tolist() == quality.argsort().tolist()
+assert (found - quality).abs().max() < 0.35
+
+# %% [markdown]
+# A learned reward is a stand-in for what people want, and a model that is trained on it too long can exploit its errors: the score rises while the answers get worse (Gao and others, 2023).
+# Where a program can check an answer, in mathematics or in code, the check itself can be the reward, and the *reasoning models* of [Section 1.8](08-success-and-essence.md) are trained in this way (DeepSeek-AI, 2025).
+# The credit assignment is that of chess: one reward at the end of thousands of words.
 
 # %% [markdown]
 # ## The family in one picture
@@ -276,17 +326,17 @@ d2l.describe(ax, "Values of the four places after one to four rounds. After "
 # | one | state and reward | yes | Markov decision process: chess |
 # | one | a part of it, and the reward | yes | partially observable: poker, driving |
 #
-# Special cases have special, faster methods.
-# The first question about a new problem is therefore which row it belongs to.
+# Special cases have special, faster methods, so ask first which row a new problem belongs to.
 
 # %% [markdown]
 # ## Summary
 #
-# - Offline learning cuts the connection to the world; actions restore it, and with them shift, memory and opponents.
+# - Offline learning has no connection to the world; actions make one, and with them come memory, opponents and shift.
 # - A policy maps observations to actions. Supervised learning is the special case in which the reward is minus the loss.
 # - Rewards do not say what would have been better, come late, and have to be looked for.
-# - A greedy agent can stay with a bad choice for ever; a little exploration earns more.
+# - A greedy agent can stay with a bad choice; in our bandit a little exploration earns more.
 # - Values satisfy the Bellman equation, and value iteration hands the reward backwards step by step.
+# - Where nobody can write down a reward, it can be learned from comparisons; where an answer can be checked, the check can be the reward.
 
 # %% [markdown]
 # ## Exercises
@@ -300,7 +350,7 @@ d2l.describe(ax, "Values of the four places after one to four rounds. After "
 # #### Solution 1.5-1
 #
 # At first everything is unknown and exploring is worth its price; later little is left to find.
-# With $10/t$ the number of random pulls grows only like $10\log T$, while a constant $\varepsilon$ wastes half of the pulls for ever.
+# With $10/t$ the number of random pulls grows only like $10\log T$, while with the constant $\varepsilon$ half of the pulls stay random.
 
 # %%
 fading, constant = average(lambda t: min(1, 10 / t)), average(0.5)
@@ -316,9 +366,9 @@ assert fading[0].mean() > constant[0].mean() + 0.05
 # %% [markdown]
 # #### Solution 1.5-2
 #
-# The mean over all pulls is a heavy weight: after 400 pulls that paid 0.7, as many bad ones are needed to halve it.
+# The mean over all pulls is slow to change: after 400 pulls that paid 0.7 on average, it takes about 270 that pay 0.2 until it has fallen to 0.5, the level of the middle arm, since $(400\cdot0.7+267\cdot0.2)/667\approx0.5$.
 # A constant step forgets, with a memory of about ten pulls, and so it follows.
-# What is optimal in a world that stays is a burden in one that shifts.
+# An estimate that is good in a world that stays can be bad in one that shifts.
 
 # %%
 def swapped(t):
@@ -355,6 +405,9 @@ assert greedy(V, 0.5) == [1, 1, 1, 1]
 # %% [markdown]
 # #### Solution 1.5-4
 #
+# Two questions decide: is there a label, and does the next observation depend on the action?
+# The second can be tried out: write each task as a function from state and action to the next state, try two actions, and compare.
+#
 # A thermostat heats the room that it measures: its actions change the state.
 # The spam filter has labels, and its answers do not change the next mail, at least not today.
 # The advertisement depends on the visitor, and the next visitor does not depend on it.
@@ -362,23 +415,35 @@ assert greedy(V, 0.5) == [1, 1, 1, 1]
 # The headline has no context.
 
 # %%
-answers = {"thermostat": "Markov decision process",
-           "spam filter": "supervised",
-           "advertisement": "contextual bandit",
-           "chess": "Markov decision process",
-           "headline": "bandit"}
-# (is there a label?, is there an observation?, do actions change it?)
-facts = {"thermostat": (0, 1, 1), "spam filter": (1, 1, 0),
-         "advertisement": (0, 1, 0), "chess": (0, 1, 1),
-         "headline": (0, 0, 0)}
-names = {(1, 1, 0): "supervised", (0, 0, 0): "bandit",
-         (0, 1, 0): "contextual bandit", (0, 1, 1): "Markov decision process"}
-assert answers == {task: names[fact] for task, fact in facts.items()}
+def kind(start, actions, follow, labelled=False):
+    """Kind of a task, from what two actions lead to."""
+    if labelled:
+        return "supervised"
+    if start is None:  # nothing to observe
+        return "bandit"
+    one, other = (follow(start, action) for action in actions)
+    return "contextual bandit" if one == other else "Markov decision process"
+
+
+tasks = {
+    "thermostat": (18, (0, 1), lambda degrees, heat: degrees + heat - 0.2),
+    "spam filter": ("mail 1", (0, 1), lambda mail, verdict: "mail 2", True),
+    "advertisement": ("visitor 1", (0, 1), lambda who, shown: "visitor 2"),
+    "chess": ((), ("e4", "d4"), lambda moves, move: (*moves, move)),
+    "headline": (None, (0, 1), lambda nothing, shown: None)}
+found = {task: kind(*facts) for task, facts in tasks.items()}
+print(found)
+assert list(found.values()) == [
+    "Markov decision process", "supervised", "contextual bandit",
+    "Markov decision process", "bandit"]
 
 # %% [markdown]
 # ## Sources
 #
 # - R. S. Sutton, A. G. Barto (2018). Reinforcement Learning: An Introduction, 2nd edition. MIT Press, [incompleteideas.net/book](http://incompleteideas.net/book/the-book-2nd.html): agents, bandits, value iteration.
+# - P. F. Christiano et al. (2017). Deep reinforcement learning from human preferences. [arXiv:1706.03741](https://arxiv.org/abs/1706.03741); L. Ouyang et al. (2022). Training language models to follow instructions with human feedback. [arXiv:2203.02155](https://arxiv.org/abs/2203.02155).
+# - R. A. Bradley, M. E. Terry (1952). Rank analysis of incomplete block designs. [doi:10.1093/biomet/39.3-4.324](https://doi.org/10.1093/biomet/39.3-4.324): scores from comparisons.
+# - L. Gao, J. Schulman, J. Hilton (2023). Scaling laws for reward model overoptimization. [arXiv:2210.10760](https://arxiv.org/abs/2210.10760); DeepSeek-AI (2025). DeepSeek-R1. [arXiv:2501.12948](https://arxiv.org/abs/2501.12948).
 # - R. Bellman (1957). A Markovian decision process. [doi:10.1512/iumj.1957.6.56038](https://doi.org/10.1512/iumj.1957.6.56038).
 # - P. Auer, N. Cesa-Bianchi, P. Fischer (2002). Finite-time analysis of the multiarmed bandit problem. [doi:10.1023/A:1013689704352](https://doi.org/10.1023/A:1013689704352): exploration that fades like $1/t$.
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the questions about the environment.

@@ -24,14 +24,13 @@
 #
 # Images, sentences, house prices and the parameters of a network all become the same kind of object before anything is learned: a block of numbers called a *tensor*.
 # This section shows how to create tensors, take them apart, combine them and compute with them.
-# Its central idea is that a tensor is a way of reading one strip of memory.
-# Once you see the strip, you can predict what an operation returns, whether it copies, and what else changes when you write.
+# Its central idea is that a tensor is a way of reading one strip of memory: it lets you predict what an operation returns, whether it copies, and what else changes when you write.
 #
 # **You will**
 #
 # - create tensors, and index, reshape, join and combine them without loops;
 # - draw the strip of memory under a tensor, and predict which operations copy and which share;
-# - apply the broadcasting rule to any two shapes on paper;
+# - apply the broadcasting rule to two shapes on paper;
 # - recognize the traps of number types: integers that wrap around, sums that lose a 1, and `nan`.
 #
 # **Cost**: a few seconds on a CPU; nothing to download, no use for a GPU.
@@ -62,12 +61,12 @@ d2l.use_style()
 # A tensor with $k$ axes is also called a tensor of order $k$.
 
 # %% [markdown]
-# If you know NumPy, you know this object as `ndarray`, and almost everything below has a twin there.
-# A PyTorch tensor adds the two things that deep learning cannot do without.
+# If you know NumPy, you know this object as `ndarray`, and most of what follows has a twin there.
+# A PyTorch tensor adds two things.
 # It can live on an accelerator such as a GPU, which works on thousands of entries at the same time.
-# And it can remember how it was computed, so that derivatives come for free ([Section 2.5](05-automatic-differentiation.ipynb)).
+# And it can remember how it was computed, from which derivatives follow ([Section 2.5](05-automatic-differentiation.ipynb)).
 #
-# The quickest way to a tensor is `arange`, which counts from 0 up to, but not including, its argument:
+# `arange` counts from 0 up to, but not including, its argument:
 
 # %%
 x = torch.arange(12, dtype=torch.float32)
@@ -75,8 +74,7 @@ print(x)
 
 # %% [markdown]
 # The argument `dtype` is the type of the numbers: `float32` are real numbers stored in 32 bits, the usual type in deep learning.
-# The last part of this section says what that costs.
-# Four facts describe any tensor: how many entries, in which shape, of which type, on which device.
+# Four facts describe a tensor: how many entries, in which shape, of which type, on which device.
 
 # %%
 print("entries:", x.numel())
@@ -94,8 +92,7 @@ X = x.reshape(3, 4)
 print(X)
 
 # %% [markdown]
-# The entries keep their order.
-# They fill row after row, so the last axis runs fastest; this is called *row-major order*.
+# The entries fill row after row, so the last axis runs fastest; this is called *row-major order*.
 # The entry in row $i$ and column $j$ of a matrix with four columns is thus number $4i+j$ of the vector.
 # Here rows and columns are counted from 0, as in code; formulas in this book count from 1.
 #
@@ -111,8 +108,7 @@ assert all(X[i, j] == x[4 * i + j] for i in range(3) for j in range(4))
 
 # %% [markdown]
 # If no size fits, `reshape` refuses.
-# Errors teach, so we will provoke a few.
-# This helper runs something and prints the error instead of stopping the notebook:
+# This helper runs something and prints its error instead of stopping the notebook:
 
 # %%
 def attempt(action):
@@ -130,8 +126,7 @@ assert attempt(lambda: x.reshape(5, -1)) is RuntimeError
 # %% [markdown]
 # ### More ways to create tensors
 #
-# Constants are made by `zeros` and `ones`, which take the shape.
-# In the printed form the brackets nest as deep as there are axes:
+# `zeros` and `ones` take a shape and make constants:
 
 # %%
 print(torch.zeros(2, 3, 4))
@@ -159,7 +154,7 @@ assert Y.shape == X.shape and Y.dtype == torch.float32
 # ## Indexing and slicing
 #
 # Square brackets read entries, by the rules of Python lists, once for each axis.
-# Indices count from 0, negative ones from the end, and a *slice* `start:stop` excludes `stop`, so that it has `stop - start` entries.
+# Indices count from 0, negative ones from the end, and a *slice* `start:stop` excludes `stop`, so it has `stop - start` entries.
 # Axes are separated by commas; those that you do not mention are taken whole.
 # A single index therefore selects along axis 0:
 
@@ -201,8 +196,7 @@ print(x)
 assert x.tolist() == [12] * 8 + [8, 9, 10, 11]
 
 # %% [markdown]
-# It has changed as well.
-# This is no accident, and the reason is the most useful thing to know about tensors.
+# It has changed as well, and the reason is worth knowing.
 
 # %% [markdown]
 # ## A strip of memory
@@ -250,15 +244,15 @@ assert cell_of(X, (1, 2)) == 6 == X[1, 2]
 # %% [markdown]
 # `reshape` did not move a single number.
 # It made a second tensor that reads the strip of `x` with other strides.
-# Such a tensor is called a *view*, and whoever writes into a view writes into the strip that others read too.
+# Such a tensor is called a *view*, and a write into a view changes the strip that others read too.
 #
 # Slices are views as well, because a regular selection only changes the three facts.
 # `X[1:, 1:3]` starts at cell $4\cdot1+1=5$ and keeps the strides.
 # `X[:, ::2]` takes every second column, so the stride of axis 1 doubles.
 # The *transpose* `X.T`, in which rows become columns, swaps the two strides and leaves everything else alone.
-# The next two cells draw the strip and the steps on it; they contain nothing to learn about tensors and may be skipped.
+# The folded cells draw the strip and the steps on it.
 
-# %%
+# %% tags=["hide-input"]
 def paint(ax, values):
     """Cells with their numbers; nan marks a cell that is not used."""
     colors = plt.get_cmap("GnBu").with_extremes(bad="#e8e8e8")
@@ -285,7 +279,7 @@ def arc(ax, start, step, axis, side):
     ax.text(min(start + step + 0.4, 9.4), 1.15 * side, words, color=color,
             va="center", fontsize=9)
 
-# %%
+# %% tags=["hide-input"]
 def draw_layout(left, right, view, name):
     """Left the entries of a view of 12 cells, right its cells."""
     table = view if view.dim() == 2 else view[None]
@@ -309,7 +303,7 @@ def draw_layout(left, right, view, name):
     right.set(xlim=(-0.6, 12.1), ylim=(1.5, -1.6))
     right.set_xlabel(f"offset {start}, strides {view.stride()}")
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(3, 2, figsize=(6.4, 5.6), width_ratios=(1, 2))
 fig.get_layout_engine().set(h_pad=0.12)
 views = {"X": X, "X[1:, 1:3]": X[1:, 1:3], "X.T": X.T}
@@ -328,8 +322,8 @@ d2l.describe(fig, """Three views of a strip of 12 cells. X reads all of
 
 # %% [markdown]
 # The next figure has more views of the same twelve cells.
-# Move the slider slowly, and predict the strides before you read them.
-# Two views will surprise you: the diagonal is a regular walk through the strip, and the windows of `unfold(0, 6, 3)`, which have length 6 and start at every third cell, *overlap*.
+# Move the slider, and predict the strides before you read them.
+# Two views are unusual: the diagonal is a regular walk through the strip, and the windows of `unfold(0, 6, 3)`, which have length 6 and start at every third cell, *overlap*.
 
 # %%
 views = {"X": X, "X.reshape(2, 6)": X.reshape(2, 6), "X[1]": X[1],
@@ -376,8 +370,8 @@ assert not share(x, x.clone())
 # A slice of a data set of ten gigabytes takes no time and no memory.
 # The price is that a write through a view shows everywhere; `clone()` makes a copy of your own when you do not want that.
 #
-# Advanced indexing always copies.
-# The rows of a list may come in any order, and no stride describes that; PyTorch does not look whether the list happens to be regular.
+# Advanced indexing copies.
+# The rows of a list may come in any order, and no stride describes that; PyTorch does not check whether the list happens to be regular.
 
 # %%
 # check 2.1-C9: a slice shares, a list or a mask copies
@@ -402,9 +396,8 @@ print(v)
 assert v.tolist() == [7, -1, 2, 7]
 
 # %% [markdown]
-# Two consequences are easy to miss.
 # A small view keeps the whole strip alive, so a function that returns ten entries of a large tensor should return a clone.
-# And strides in PyTorch are never negative: `x[::-1]`, a view in NumPy, is an error here, and `x.flip(0)` copies.
+# And strides in PyTorch are not negative: `x[::-1]`, a view in NumPy, is an error here, and `x.flip(0)` copies.
 
 # %%
 big = torch.zeros(1_000_000)
@@ -417,7 +410,7 @@ assert not share(x, x.flip(0))
 # %% [markdown]
 # A tensor is *contiguous* if reading it in row-major order visits its cells one after the other, that is, if its strides satisfy (2.1.2).
 # The transpose is not contiguous: its rows jump through the strip.
-# To arrange its entries in one row there is no stride that would do, since the steps are 4, 4, then back by 7.
+# No single stride arranges its entries in one row, since the steps are 4, 4, then back by 7.
 # `view(shape)` promises a view and raises an error where none exists.
 # `reshape(shape)` returns a view where one exists, and quietly copies otherwise.
 # So read from the result of `reshape` as you like, but write to it only when you know which one you got.
@@ -516,8 +509,8 @@ print("kept:", X.sum(dim=1, keepdim=True).shape)
 # ## Broadcasting mechanism
 #
 # Often the two shapes are not equal, and still the meaning is clear: add 1 to every entry, subtract the same row from each row, multiply each row by its own factor.
-# PyTorch does this by *broadcasting*: the smaller tensor is stretched to the shape of the larger one, and then the operation is elementwise.
-# It is the source of the shortest programs and of the most silent mistakes, so we learn the whole rule.
+# PyTorch does this by *broadcasting*: the tensors are stretched to a common shape, and then the operation is elementwise.
+# It makes programs short and some mistakes silent, so we learn the whole rule.
 #
 # 1. Write the two shapes one below the other, *aligned at the right*.
 # 2. Where one shape is shorter, fill up with 1 on the left.
@@ -543,9 +536,9 @@ print(a + b)
 assert (a + b).tolist() == [[0, 1], [1, 2], [2, 3]]
 
 # %% [markdown]
-# The picture shows where the entries come from (the cell only draws).
+# The picture shows where the entries come from.
 
-# %%
+# %% tags=["hide-input"]
 def draw_stretched(ax, tensor, shape, title):
     """Entries of a matrix stretched to `shape`; copies in pale cells."""
     paint(ax, tensor.expand(shape).numpy())
@@ -580,7 +573,7 @@ d2l.describe(fig, """Above, a column of 3 entries is repeated in two
 # %% [markdown]
 # Now try shapes yourself.
 # Cover the bottom row, decide for each column whether the sizes fit, then look.
-# The first cell applies the four steps and compares with PyTorch for every pair of shapes on the sliders; the second only draws.
+# The cell applies the four steps, and compares with PyTorch for every pair of shapes on the sliders; Exercise 2.1-6 writes the rule for any number of tensors.
 
 # %%
 firsts = [(3,), (4,), (1, 3), (5, 1, 4), (3, 1), (4, 3), (2, 1, 3)]
@@ -601,7 +594,7 @@ for a, b in itertools.product(firsts, seconds):
     if all(fits):
         assert n == (torch.zeros(a) + torch.zeros(b)).shape
 
-# %%
+# %% tags=["hide-input"]
 def draw_sizes(ax, y, sizes, n, fits, missing=0):
     """A row of boxes, one for each size; the first few are `missing`."""
     for j, (size, target, fit) in enumerate(zip(sizes, n, fits)):
@@ -645,63 +638,12 @@ d2l.sliders(draw, """Two shapes one above the other, aligned at the right,
 # A dashed box is a 1 that step 2 filled in.
 
 # %% [markdown]
-# The rule is short enough to be written as a program.
-# It also covers more than two tensors: along each axis, all sizes other than 1 must be the same.
-
-# %%
-def broadcast_shape(*shapes):
-    """Shape of an elementwise result of tensors of these shapes.
-
-    Raises ValueError where two sizes differ and neither is 1.
-    """
-    backwards = [reversed(shape) for shape in shapes]
-    result = []
-    for sizes in itertools.zip_longest(*backwards, fillvalue=1):
-        larger = set(sizes) - {1}
-        if len(larger) > 1:
-            raise ValueError(f"sizes {sizes} of axis {-len(result) - 1} "
-                             f"do not fit; equal sizes or 1 would")
-        result.append(larger.pop() if larger else 1)
-    return tuple(reversed(result))
-
-
-print(broadcast_shape((5, 1, 4), (3, 1)))
-assert attempt(lambda: broadcast_shape((3,), (4,))) is ValueError
-assert attempt(lambda: torch.zeros(3) + torch.zeros(4)) is RuntimeError
-
-# %% [markdown]
-# We compare it with PyTorch on 200 random sets of shapes that fit, and on as many that do not.
-# To make shapes that fit, start from the result, cut off some leading axes and replace some sizes by 1.
-# To make them collide, append one shape with a single wrong size.
-
-# %%
-# check 2.1-C7: the same shapes, and errors in the same cases
-draws = random.Random(0)
-for _ in range(200):
-    goal = [draws.randint(2, 5) for _ in range(draws.randint(1, 4))]
-    shapes = [tuple(draws.choice((1, n)) for n in goal)
-              [draws.randint(0, len(goal)):] for _ in range(3)]
-    expected = torch.broadcast_shapes(*shapes)
-    assert broadcast_shape(*shapes) == expected
-    axis = draws.randrange(len(goal))
-    wrong = [n + 1 if j == axis else 1 for j, n in enumerate(goal)]
-    for rule, kind in ((broadcast_shape, ValueError),
-                       (torch.broadcast_shapes, RuntimeError)):
-        try:
-            rule(*shapes, goal, wrong)
-            raise AssertionError(f"{shapes} should not fit {wrong}")
-        except kind:
-            pass
-assert broadcast_shape((5, 1, 4), (3, 1)) == (5, 3, 4)
-
-# %% [markdown]
 # ### Stretching does not copy
 #
-# Where do the stretched copies live?
-# Nowhere, and (2.1.1) says how: a stride of 0 makes the index irrelevant, so every step along that axis stays on the same cell.
-# `expand` returns the stretched view that an operation uses inside:
+# The stretched copies exist nowhere, and (2.1.1) says how: a stride of 0 makes the index irrelevant, so every step along that axis stays on the same cell.
+# `expand` returns such a stretched view:
 
-# %%
+# %% tags=["hide-input"]
 column = X[:, 1:2]  # (3, 1)
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 1.9),
                                   width_ratios=(1, 2.2))
@@ -725,36 +667,15 @@ assert stretched.untyped_storage().nbytes() == 24
 # %% [markdown]
 # ### All pairs at once
 #
-# Broadcasting turns "for every pair" into one line.
-# Take 5 points and 7 points in space, as the rows of $\mathbf{P}\in\mathbb{R}^{5\times3}$ and $\mathbf{Q}\in\mathbb{R}^{7\times3}$.
-# The distance of point $i$ of the first set from point $j$ of the second is
-#
-# $$
-# d_{ij} = \Big( \sum_{k=1}^{3} (p_{ik} - q_{jk})^2 \Big)^{1/2}, \tag{2.1.5}
-# $$
-#
-# where $p_{ik}$ and $q_{jk}$ are coordinate $k$ of the two points, and the distances form a matrix of shape $(5,7)$.
-# The indices $i$, $j$, $k$ need an axis each.
-# The index `None` inserts an axis of size 1 where a tensor lacks one:
+# Broadcasting turns "for every pair" into one line: each of the two sets gets an axis of its own.
+# The index `None` inserts an axis of size 1 where a tensor lacks one.
+# Exercise 2.1-8 computes distances this way.
 
 # %%
-rng = torch.Generator().manual_seed(2)
-P = torch.randn(5, 3, generator=rng)
-Q = torch.randn(7, 3, generator=rng)
-difference = P[:, None, :] - Q[None, :, :]  # (5, 1, 3) - (1, 7, 3)
-print("differences:", difference.shape)  # (5, 7, 3)
-distance = (difference**2).sum(dim=2).sqrt()  # (5, 7)
-
-# %%
-# check 2.1-C15: the same as the built-in function
-torch.testing.assert_close(distance, torch.cdist(P, Q), rtol=0, atol=1e-5)
-one = math.dist(P[4].tolist(), Q[6].tolist())
-assert abs(distance[4, 6].item() - one) < 1e-5
-
-# %% [markdown]
-# The operands are not copied, but the *result* of the subtraction is a real tensor with an entry for each triple.
-# For two sets of 10 000 points with 100 coordinates these are $10^{10}$ numbers of 4 bytes, 40 gigabytes, although the distances take only a hundredth of that.
-# `torch.cdist` avoids the intermediate tensor.
+P, Q = torch.arange(5.0), torch.arange(7.0)
+table = P[:, None] - Q[None, :]  # (5, 1) - (1, 7)
+print("differences:", table.shape)
+assert table.shape == (5, 7) and table[3, 6] == P[3] - Q[6] == -3
 
 # %% [markdown]
 # ## Saving memory
@@ -770,11 +691,10 @@ print("same object:", id(Y) == before)
 
 # %% [markdown]
 # This matters for two reasons.
-# The parameters of a model with 100 million `float32` numbers take 400 MB, and they are updated thousands of times; a second copy during each update may not fit.
+# The parameters of a model with 100 million `float32` numbers take 400 MB; a second copy during each update may not fit.
 # And several parts of a program hold references to the same parameters: if one of them exchanges its tensor for a new one, the others go on with the old numbers.
 #
-# An *in-place* operation writes its result into existing memory.
-# `X += Y` does, and so do assignments to a slice and methods whose name ends with an underscore, such as `add_`.
+# An *in-place* operation writes its result into existing memory, as do `X += Y`, an assignment to a slice, and methods whose name ends with an underscore, such as `add_`.
 # `data_ptr` is the address of the first entry:
 
 # %%
@@ -811,9 +731,8 @@ assert centre_copy(data) is not data and data[0, 0] == 1
 assert centre(data) is data and data[0, 0] == -1
 
 # %% [markdown]
-# In-place operations are also where two tools of this section meet and disagree.
-# The tensor on the left cannot be stretched, because its memory is what it is.
-# And an expanded tensor cannot be written, since one cell stands for many entries:
+# Broadcasting and in-place operations do not mix.
+# The tensor on the left cannot be stretched, since its memory is what it is, and an expanded tensor cannot be written, since one cell stands for many entries:
 
 # %%
 ones = torch.ones(3, 4)
@@ -822,8 +741,8 @@ assert attempt(lambda: torch.zeros(3, 1).expand(3, 4).add_(ones)) \
     is RuntimeError
 
 # %% [markdown]
-# One more reason for care comes with automatic differentiation in [Section 2.5](05-automatic-differentiation.ipynb): it stores intermediate values in order to compute derivatives later, and an in-place operation may overwrite them.
-# PyTorch notices and raises an error.
+# Automatic differentiation ([Section 2.5](05-automatic-differentiation.ipynb)) stores intermediate values in order to compute derivatives later, and an in-place operation may overwrite them.
+# PyTorch usually notices and raises an error; a write through a NumPy array, below, escapes it.
 # So use `+=` for parameters and buffers, and ordinary expressions elsewhere.
 
 # %% [markdown]
@@ -844,9 +763,8 @@ print(type(A).__name__, " X:", X[0, 0].item(), " B:", B[0, 0].item(),
 assert X[0, 0] == 99 and B[0, 0] == 99 and C[0, 0] == 0
 
 # %% [markdown]
-# Sharing is possible only on the CPU, since NumPy knows no other device; elsewhere write `X.cpu().numpy()`, which copies.
-# And take care with types: NumPy's floats are `float64`, and `from_numpy` keeps them.
-# [Section 2.2](02-data-preprocessing.ipynb) shows what happens then.
+# Sharing is possible only on the CPU, since NumPy knows no other device; for another one write `X.cpu().numpy()`, which copies.
+# NumPy's floats are `float64` by default, and `from_numpy` keeps them ([Section 2.2](02-data-preprocessing.ipynb) shows what happens then).
 #
 # A tensor with a single entry is still a tensor.
 # `item()` turns it into a Python number, as `float` and `int` do; `int` cuts off the digits after the point, also for negative numbers.
@@ -861,13 +779,12 @@ assert (a.item(), float(a), int(a)) == (3.5, 3.5, 3)
 assert int(torch.tensor([-3.7])) == -3 and math.floor(-3.7) == -4
 
 # %% [markdown]
-# On a GPU, `item()` has to wait until the device has finished.
-# Loops that call it after every operation are slow for this reason alone.
+# On a GPU, `item()` has to wait until the device has finished, so a loop should not call it after every operation.
 
 # %% [markdown]
 # ## Number types
 #
-# All entries of a tensor have one type, and it decides how many bytes they take, which numbers exist, and what arithmetic does at the limits.
+# All entries of a tensor have one type, which decides how many bytes they take, which numbers exist, and what arithmetic does at the limits.
 #
 # | type | bytes | values | used for |
 # | --- | --- | --- | --- |
@@ -878,34 +795,8 @@ assert int(torch.tensor([-3.7])) == -3 and math.floor(-3.7) == -4
 # | `int64` | 8 | whole numbers up to $9\cdot10^{18}$ | counts, indices, class labels |
 # | `uint8` | 1 | 0, ..., 255 | pixels |
 # | `bool` | 1 | `False`, `True` | masks |
-
-# %% [markdown]
-# ### Which type comes out
 #
-# Integers stay integers under `+`, `-` and `*`, but `/` always gives floats.
-# In mixed expressions the result takes the kind that can hold both, in the order bool, integer, float.
-# Between tensors of the same kind the larger type wins.
-# A plain Python number, or a tensor without axes, only decides about the kind: it never makes a `float32` tensor into a `float64` one.
-
-# %%
-i = torch.arange(3)
-f, d = i.to(torch.float32), i.to(torch.float64)
-for name, result in (("int + int", i + i), ("int / int", i / i.add(1)),
-                     ("int + 0.5", i + 0.5), ("int + float32", i + f),
-                     ("float32 + 0.5", f + 0.5),
-                     ("float32 + float64", f + d)):
-    print(f"{name:18}", result.dtype)
-
-# %% [markdown]
-# NumPy differs in one line: there an `int64` array plus a `float32` array is `float64`.
-# An in-place operation keeps the type of its left side, and is an error where that loses the fraction; and a mean of integers must be asked for as a float.
-
-# %%
-assert np.result_type("int64", "float32") == np.float64
-assert torch.promote_types(torch.int64, torch.float32) == torch.float32
-assert attempt(lambda: i.add_(0.5)) is RuntimeError
-assert attempt(lambda: i.mean()) is RuntimeError
-assert i.float().mean() == 1
+# A result of mixed types gets the kind that can hold both, in the order bool, integer, float; Exercise 2.1-7 has the details.
 
 # %% [markdown]
 # ### Floats have gaps
@@ -914,14 +805,15 @@ assert i.float().mean() == 1
 # Between $2^k$ and $2^{k+1}$ there are $2^{p-1}$ such numbers, equally spaced, so the gap between neighbours is
 #
 # $$
-# g = 2^{k-p+1}, \qquad 2^k \le x < 2^{k+1}, \tag{2.1.6}
+# g = 2^{k-p+1}, \qquad 2^k \le x < 2^{k+1}, \tag{2.1.5}
 # $$
 #
 # where $x$ is a positive float, $k$ an integer, and $p$ is 24 for `float32`, 53 for `float64`, 11 for `float16` and 8 for `bfloat16`.
-# The relative gap is the same everywhere, and the absolute one grows with the number.
+# The gap grows with the number; relative to the number it lies between $2^{-p}$ and $2^{1-p}$.
+# (Below about $10^{-38}$ a `float32` has a last, constant gap, and the relative one grows.)
 # At $k=24$ a `float32` has the gap $2^{24-24+1}=2$: above $2^{24}=16\,777\,216$ the odd numbers do not exist.
 
-# %%
+# %% tags=["hide-input"]
 bits = {"bfloat16": 8, "float16": 11, "float32": 24}
 top = {"bfloat16": 30, "float16": 16, "float32": 30}  # float16 ends here
 xs = [2.0 ** torch.linspace(0, top[name] - 0.01, 400) for name in bits]
@@ -944,7 +836,7 @@ d2l.describe(ax, """Gap between neighbouring floats against their size, on
 
 # %% [markdown]
 # A result that falls into a gap is rounded to the nearer end, or, in the middle, to the end whose mantissa is even.
-# So adding less than half a gap changes nothing, and whoever counts in floats gets stuck:
+# So adding less than half a gap changes nothing, and a count in floats gets stuck:
 
 # %%
 # check 2.1-C14: adding 1 without effect, and a byte that wraps around
@@ -972,15 +864,20 @@ print("exactly equal:", (tenth.sum() == 0.3).item(),
       "  close:", np.isclose(tenth.sum().item(), 0.3).item())
 x32 = torch.tensor(1000.0)
 neighbour = torch.nextafter(x32, torch.tensor(math.inf))
-assert neighbour - x32 == 2.0 ** (9 - 24 + 1)  # (2.1.6): 2**9 <= 1000
+assert neighbour - x32 == 2.0 ** (9 - 24 + 1)  # (2.1.5): 2**9 <= 1000
+for number in (1.0, 1.5, 1.999, 1e-30, 3e38):  # the relative gap
+    number = torch.tensor(number, dtype=torch.float64).float()
+    above = torch.nextafter(number, torch.tensor(math.inf))
+    assert 2.0**-24 < (above - number) / number <= 2.0**-23
+smallest = torch.nextafter(torch.tensor(0.0), torch.tensor(1.0))
+assert smallest == 2.0**-149  # the constant gap below 2**-126
 
 # %% [markdown]
 # ### Not a number
 #
 # Where arithmetic has no answer, as in $0/0$ or $\infty-\infty$, floats give `nan`, *not a number*.
 # It differs from everything, even from itself, and it spreads: a sum with one `nan` is `nan`.
-# During training, a single one can ruin all parameters at the next step.
-# Find it by `isnan`, never by `==`:
+# Find it by `isnan`, since `==` does not:
 
 # %%
 values = torch.tensor([1.0, math.nan, 3.0])
@@ -995,9 +892,9 @@ assert values[1] != values[1] and values.sum().isnan()
 # - A tensor is a strip of memory read with an offset, a shape and strides; entry $(i_1,\dots,i_k)$ lies in cell $o+\sum_j s_ji_j$.
 # - Slices, transposes and stretched tensors are views: they share the strip, and writing into one shows in all. Lists, masks and arithmetic copy; `reshape` does either.
 # - Broadcasting aligns shapes at the right; sizes fit if they are equal or one of them is 1, and stretching is a stride of 0.
-# - `Y = Y + X` makes a new tensor, `Y += X` and `Y[:] = ...` write into the old one, for all who hold it.
+# - `Y = Y + X` makes a new tensor; `Y += X` and `Y[:] = ...` write into the old one, and everything that refers to it sees the change.
 # - `numpy()` and `from_numpy` share memory; `torch.tensor` copies.
-# - Types have limits: a `float32` cannot count beyond $2^{24}$, integers wrap around, `nan` is not equal to itself.
+# - Types have limits: counting by ones in `float32` stops at $2^{24}$, integers wrap around, `nan` is not equal to itself.
 
 # %% [markdown]
 # ## Exercises
@@ -1130,7 +1027,7 @@ assert sharing == [1, 3, 6, 7] and candidates[5] is x
 # For perfect predictions the mean of the squares is
 # $\frac{1}{n^2}\sum_{i,j}(y_i-y_j)^2 = 2\,\frac1n\sum_i(y_i-\bar y)^2$,
 # twice the variance of the labels, where $\bar y$ is their mean.
-# No error, no warning, and a loss that can never reach 0.
+# No error, no warning, and a loss that is not 0 for perfect predictions.
 # [Section 3.4](../03-linear-regression/04-linear-regression-scratch.ipynb) meets this trap in a training loop.
 
 # %%
@@ -1141,6 +1038,135 @@ assert (y_hat - y).shape == (50, 50)
 wrong = ((y_hat - y) ** 2).mean()
 torch.testing.assert_close(wrong, 2 * y.var(correction=0))
 assert ((y_hat - y.reshape(-1, 1)) ** 2).mean() == 0
+
+# %% [markdown]
+# ### Exercise 2.1-6
+#
+# Write the broadcasting rule as a program, `broadcast_shape(*shapes)`, for any number of shapes, with an error that says what does not fit.
+# Compare it with PyTorch on many random shapes, those that fit and those that do not.
+
+# %% [markdown]
+# #### Solution 2.1-6
+#
+# With more than two tensors the rule is: along each axis, all sizes other than 1 must be the same.
+
+# %%
+def broadcast_shape(*shapes):
+    """Shape of an elementwise result of tensors of these shapes.
+
+    Raises ValueError where two sizes differ and neither is 1.
+    """
+    backwards = [reversed(shape) for shape in shapes]
+    result = []
+    for sizes in itertools.zip_longest(*backwards, fillvalue=1):
+        larger = set(sizes) - {1}
+        if len(larger) > 1:
+            raise ValueError(f"sizes {sizes} of axis {-len(result) - 1} "
+                             f"do not fit; equal sizes or 1 would")
+        result.append(larger.pop() if larger else 1)
+    return tuple(reversed(result))
+
+
+print(broadcast_shape((5, 1, 4), (3, 1)))
+assert attempt(lambda: broadcast_shape((3,), (4,))) is ValueError
+assert attempt(lambda: torch.zeros(3) + torch.zeros(4)) is RuntimeError
+
+# %% [markdown]
+# We compare it with PyTorch on 200 random sets of shapes that fit, and on as many that do not.
+# To make shapes that fit, start from the result, cut off some leading axes and replace some sizes by 1.
+# To make them collide, append one shape with a single wrong size.
+
+# %%
+# check 2.1-C7: the same shapes, and errors in the same cases
+draws = random.Random(0)
+for _ in range(200):
+    goal = [draws.randint(2, 5) for _ in range(draws.randint(1, 4))]
+    shapes = [tuple(draws.choice((1, n)) for n in goal)
+              [draws.randint(0, len(goal)):] for _ in range(3)]
+    expected = torch.broadcast_shapes(*shapes)
+    assert broadcast_shape(*shapes) == expected
+    axis = draws.randrange(len(goal))
+    wrong = [n + 1 if j == axis else 1 for j, n in enumerate(goal)]
+    for rule, kind in ((broadcast_shape, ValueError),
+                       (torch.broadcast_shapes, RuntimeError)):
+        try:
+            rule(*shapes, goal, wrong)
+            raise AssertionError(f"{shapes} should not fit {wrong}")
+        except kind:
+            pass
+assert broadcast_shape((5, 1, 4), (3, 1)) == (5, 3, 4)
+
+# %% [markdown]
+# ### Exercise 2.1-7
+#
+# Predict the type of each sum: `int64` with `int64`, with `0.5` and with `float32`; `float32` with `0.5` and with `float64`; and of `int64` divided by `int64`.
+# Then find the one case in which NumPy decides otherwise.
+
+# %% [markdown]
+# #### Solution 2.1-7
+#
+# Integers stay integers under `+`, `-` and `*`, but `/` always gives floats.
+# In mixed expressions the result takes the kind that can hold both, in the order bool, integer, float.
+# Between tensors of the same kind the larger type wins.
+# A plain Python number, or a tensor without axes, only decides about the kind: it never makes a `float32` tensor into a `float64` one.
+
+# %%
+i = torch.arange(3)
+f, d = i.to(torch.float32), i.to(torch.float64)
+for name, result in (("int + int", i + i), ("int / int", i / i.add(1)),
+                     ("int + 0.5", i + 0.5), ("int + float32", i + f),
+                     ("float32 + 0.5", f + 0.5),
+                     ("float32 + float64", f + d)):
+    print(f"{name:18}", result.dtype)
+
+# %% [markdown]
+# NumPy differs in one line: there an `int64` array plus a `float32` array is `float64`.
+# An in-place operation keeps the type of its left side, and is an error where that loses the fraction; and a mean of integers must be asked for as a float.
+
+# %%
+assert np.result_type("int64", "float32") == np.float64
+assert torch.promote_types(torch.int64, torch.float32) == torch.float32
+assert attempt(lambda: i.add_(0.5)) is RuntimeError
+assert attempt(lambda: i.mean()) is RuntimeError
+assert i.float().mean() == 1
+
+# %% [markdown]
+# ### Exercise 2.1-8
+#
+# Take 5 points and 7 points in space, as the rows of $\mathbf{P}\in\mathbb{R}^{5\times3}$ and $\mathbf{Q}\in\mathbb{R}^{7\times3}$.
+# The distance of point $i$ of the first set from point $j$ of the second is
+#
+# $$
+# d_{ij} = \Big( \sum_{k=1}^{3} (p_{ik} - q_{jk})^2 \Big)^{1/2}, \tag{2.1.6}
+# $$
+#
+# where $p_{ik}$ and $q_{jk}$ are coordinate $k$ of the two points, and the distances form a matrix of shape $(5,7)$.
+# Compute them without a loop.
+# How much memory does the computation need for two sets of 10 000 points with 100 coordinates?
+
+# %% [markdown]
+# #### Solution 2.1-8
+#
+# The indices $i$, $j$, $k$ need an axis each.
+
+# %%
+rng = torch.Generator().manual_seed(2)
+P = torch.randn(5, 3, generator=rng)
+Q = torch.randn(7, 3, generator=rng)
+difference = P[:, None, :] - Q[None, :, :]  # (5, 1, 3) - (1, 7, 3)
+print("differences:", difference.shape)  # (5, 7, 3)
+distance = (difference**2).sum(dim=2).sqrt()  # (5, 7)
+
+# %%
+# check 2.1-C15: the same as the built-in function
+torch.testing.assert_close(distance, torch.cdist(P, Q), rtol=0, atol=1e-5)
+one = math.dist(P[4].tolist(), Q[6].tolist())
+assert abs(distance[4, 6].item() - one) < 1e-5
+
+# %% [markdown]
+# The operands are not copied, but the *result* of the subtraction is a real tensor with an entry for each triple.
+# For the large sets these are $10^{10}$ numbers of 4 bytes, 40 gigabytes, although the distances take only a hundredth of that.
+# `torch.cdist` avoids the intermediate tensor.
 
 # %% [markdown]
 # ## Sources

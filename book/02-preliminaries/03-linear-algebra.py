@@ -22,9 +22,9 @@
 # %% [markdown]
 # # 2.3 Linear algebra
 #
-# A network spends nearly all of its time multiplying matrices.
+# Most of the arithmetic in a network is the multiplication of matrices.
 # There are several products that look alike on paper, and a few that look alike in code and are not.
-# This section goes through them from the single number to the matrix product, each time with a picture or a number first, and shows which mistakes raise an error and which stay silent.
+# This section goes through them from the single number to the matrix product, and shows which mistakes raise an error and which stay silent.
 
 # %% [markdown]
 # **You will**
@@ -43,6 +43,7 @@ import math
 import matplotlib.pyplot as plt
 import torch
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 import d2l_helpers as d2l
 
@@ -82,7 +83,7 @@ assert abs(c.item() - 22.2) < 0.05 and c.ndim == 0
 # Formulas count from 1 and code from 0, so $x_1$ is `x[0]`.
 #
 # A column in a formula is usually a tensor with *one* axis in code.
-# That leads to a clash of words: this vector has dimensionality $n$, while the tensor has one axis and calls that `ndim == 1`.
+# This vector has dimensionality $n$, while the tensor has one axis and calls that `ndim == 1`.
 # We say *dimensionality* for the number of elements, and *axes* (or *order*) for the number of indices.
 
 # %%
@@ -91,9 +92,9 @@ print(x, "length", len(x), "shape", tuple(x.shape), "axes", x.ndim)
 
 # %% [markdown]
 # A vector is also a point in space, or an arrow from the origin to that point.
-# With arrows the two basic operations have a meaning that needs no coordinates: a sum puts one arrow at the tip of the other, and a scalar multiple changes the length, and for a negative factor also the side.
+# With arrows the two basic operations have a meaning that needs no coordinates: a sum puts one arrow at the tip of the other, and a scalar multiple changes the length and, if negative, reverses the direction.
 
-# %%
+# %% tags=["hide-input"]
 def arrow(ax, end, color, label, start=(0.0, 0.0), ls="-", at=(0.1, 0.1)):
     """Draw an arrow from `start` to `end`, its name near the tip."""
     ax.annotate("", end, start, arrowprops={
@@ -130,7 +131,7 @@ d2l.describe(left, """Left: the arrows x = (2, 1) and y = (1, 2) and their
 #
 # with $m$ rows, $n$ columns, and the number $a_{ij}$ in row $i$ and column $j$.
 # For $m=n$ it is *square*.
-# Throughout this book a matrix of data has one *row* for each example and one column for each feature, so that a loop over the first axis meets one example after the other.
+# Throughout this book a matrix of data has one *row* for each example and one column for each feature, so a loop over the first axis meets one example after the other.
 
 # %%
 A = torch.arange(6).reshape(2, 3)
@@ -154,8 +155,8 @@ assert A.T.shape == (3, 2) and A.T[2, 1] == A[1, 2]
 assert torch.zeros(10, 2, 3).mT.shape == (10, 3, 2)  # ten matrices
 
 # %% [markdown]
-# Beware of `.T` on a vector: with one axis there is nothing to swap, and `x.T` is `x`.
-# A tensor with one axis is neither a row nor a column; ask for `x[:, None]`, shape $(n,1)$, when you need the column.
+# A tensor with one axis is neither a row nor a column, and has nothing to swap: `x.T` returns it as it is, with a warning that this use is deprecated, and `x.mT` is an error.
+# Ask for `x[:, None]`, shape $(n,1)$, when you need the column.
 #
 # ### Tensors
 #
@@ -180,7 +181,7 @@ assert batch.permute(0, 2, 3, 1).shape == (10, 28, 32, 3)  # channel last
 #
 # where $\mathbf{A}$, $\mathbf{B}$ and the result all have the same shape $m\times n$.
 # In code it is the star, `A * B`.
-# Mathematicians use it rarely, deep learning all the time: a mask that switches entries off is a Hadamard product with zeros and ones.
+# Deep learning uses it often: a mask that switches entries off is a Hadamard product with zeros and ones.
 #
 # To have two tensors that can be changed separately, we need a copy.
 # `B = A` makes none, it only gives the same tensor a second name; `A.clone()` allocates new memory.
@@ -246,13 +247,14 @@ print("sums of the rows:", (A / row_sums).sum(dim=1).tolist())
 
 # %% [markdown]
 # Without `keepdim` the sums have shape `(2,)`, and broadcasting aligns shapes from the right: the 2 meets the 3 columns, and an error says so.
-# Be glad of that error.
-# For a *square* matrix the shapes fit, the sum of row $j$ divides column $j$, and nothing is said:
+# For a *square* matrix the shapes fit, the sum of row $j$ divides column $j$, and there is no error:
 
 # %%
 square = torch.arange(1.0, 10).reshape(3, 3)
 wrong = square / square.sum(dim=1)  # (3, 3) / (3,)
 right = square / square.sum(dim=1, keepdim=True)  # (3, 3) / (3, 1)
+
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 3, figsize=(7.6, 2.3))
 for ax, matrix, title in zip(axes, (square, wrong, right), (
         "A", "A / A.sum(1)", "with keepdim=True")):
@@ -279,8 +281,8 @@ torch.testing.assert_close(wrong.sum(dim=1),
                            torch.tensor([0.425, 1.25, 2.075]))
 
 # %% [markdown]
-# In a batch, the number of examples may happen to equal the number of features, and then the mistake that failed loudly for all other sizes is silent.
-# The cure is a habit: where a reduced tensor meets the original one again, write `keepdim=True`.
+# In a batch, the number of examples may happen to equal the number of features, and then a mistake that fails loudly for other sizes is silent.
+# Where a reduced tensor meets the original one again, write `keepdim=True`.
 #
 # A relative of the sum keeps every intermediate result: `cumsum` adds up along an axis and does not shorten it.
 
@@ -318,7 +320,6 @@ print("weighted average:", torch.dot(weights, grades).item())
 # %% [markdown]
 # ### Angles
 #
-# The dot product also knows geometry.
 # The *length* of a vector is $\|\mathbf{x}\|=\sqrt{\mathbf{x}^\top\mathbf{x}}$, by the theorem of Pythagoras, and the angle $\theta$ between two vectors that are not zero satisfies
 #
 # $$\cos\theta = \frac{\mathbf{x}^\top\mathbf{y}}{\|\mathbf{x}\|\,\|\mathbf{y}\|}. \tag{2.3.8}$$
@@ -327,7 +328,7 @@ print("weighted average:", torch.dot(weights, grades).item())
 # Multiplied out, the left side is $\|\mathbf{x}\|^2+\|\mathbf{y}\|^2-2\,\mathbf{x}^\top\mathbf{y}$; compare.
 # So $\mathbf{x}^\top\mathbf{y}$ is the length of $\mathbf{x}$ times the length of the shadow that $\mathbf{y}$ casts on the line through $\mathbf{x}$, negative if the shadow falls on the other side.
 
-# %%
+# %% tags=["hide-input"]
 def draw(fig, angle):
     ax = fig.subplots()
     t = math.radians(angle)
@@ -357,15 +358,16 @@ d2l.sliders(draw, """A horizontal arrow x of length 3 and an arrow y of
 
 # %%
 texts = torch.tensor([[4.0, 2, 0, 1], [41, 19, 1, 9], [0, 1, 5, 4]])
-lengths = texts.norm(dim=1, keepdim=True)  # (3, 1)
+lengths = torch.linalg.vector_norm(texts, dim=1, keepdim=True)  # (3, 1)
 unit = texts / lengths  # (3, 4), every row has length 1
 for i, j in [(0, 1), (0, 2)]:
-    print(f"texts {i} and {j}: distance {(texts[i] - texts[j]).norm():5.2f}"
-          f", cosine {unit[i] @ unit[j]:.2f}")
+    distance = torch.linalg.vector_norm(texts[i] - texts[j])
+    print(f"texts {i} and {j}: distance {distance:5.2f}, "
+          f"cosine {unit[i] @ unit[j]:.2f}")
 assert unit[0] @ unit[1] > 0.99 and unit[0] @ unit[2] < 0.3
 
 # %% [markdown]
-# The same number compares words in Chapter 15 and drives the attention of Chapter 11.
+# The same number compares words in Chapter 15, and dot products weight the attention of Chapter 11.
 
 # %% [markdown]
 # ## Matrix-vector product
@@ -388,7 +390,7 @@ assert (A @ x).dtype == torch.int64
 assert all((A @ x)[i] == torch.dot(A[i], x) for i in range(2))
 
 # %% [markdown]
-# Addition promotes an integer tensor to float when it must; matrix products don't, and insist on equal types.
+# Addition promotes an integer tensor to float when it must; matrix products insist on equal types.
 
 # %%
 # check 2.3-C4: an integer matrix times a float vector is an error
@@ -444,7 +446,7 @@ print((R @ torch.tensor([1.0, 0.0], dtype=f64)).tolist())
 # Transposing both gives $(\mathbf{R}\mathbf{x})^\top=\mathbf{x}^\top\mathbf{R}^\top$, hence all points at once are `X @ R.T`.
 # Each linear layer of PyTorch computes its output this way.
 
-# %%
+# %% tags=["hide-input"]
 maps = {
     "identity": torch.eye(2, dtype=f64),
     "rotation by 30°": rotation(30),
@@ -486,7 +488,8 @@ d2l.describe(axes, """A square grid of points with the letter F in it, and
 eye = torch.eye(2, dtype=f64)
 torch.testing.assert_close(R.T @ R, eye)
 torch.testing.assert_close(torch.linalg.det(R).item(), 1.0)
-torch.testing.assert_close((X @ R.T).norm(dim=1), X.norm(dim=1))
+torch.testing.assert_close(torch.linalg.vector_norm(X @ R.T, dim=1),
+                           torch.linalg.vector_norm(X, dim=1))
 dets = [torch.linalg.det(M).item() for M in maps.values()]
 print("determinants:", [round(d, 6) + 0.0 for d in dets])
 assert abs(dets[2] - 0.75) < 1e-12 and abs(dets[3]) < 1e-12
@@ -562,12 +565,11 @@ for n, k, m in [(1, 1, 1), (4, 3, 5), (2, 7, 1), (6, 2, 6)]:
         torch.testing.assert_close(own(left, right), left @ right)
 
 # %% [markdown]
-# The four views are not only exercises.
 # The first defines the product, and the second says that an example, one row, passes through a layer without meeting the other rows.
 # The outer products return as the gradient of a layer in [Section 5.3](../05-multilayer-perceptrons/03-backpropagation.ipynb), one for each example, and the columns explain what a layer can output at all.
 #
 # In practice one writes `A @ B`, which leaves all loops to compiled code.
-# A star instead of the @ is the Hadamard product; if the shapes allow both, only the numbers tell.
+# A star instead of the @ is the Hadamard product; if the shapes allow both, no error tells them apart.
 
 # %%
 # check 2.3-C5: matrix product of (5, 4) and (4, 3); what does not fit
@@ -590,7 +592,7 @@ for wrong in (lambda: A5 * B, lambda: A5 @ A5):
 # To turn a picture and then squeeze it is not the same as to squeeze it and then turn it.
 # So the product is *not commutative*, in contrast to the Hadamard product.
 
-# %%
+# %% tags=["hide-input"]
 turn, squeeze = maps["rotation by 30°"], maps["scaling (1.5, 0.5)"]
 _, axes = plt.subplots(1, 2, figsize=(5.6, 2.6), sharey=True)
 for ax, M, name in zip(axes, (squeeze @ turn, turn @ squeeze),
@@ -626,21 +628,33 @@ assert (P @ Q).trace() == 5 == (Q @ P).trace()
 # The product of $(n,k)$ with $(k,m)$ takes $nkm$ multiplications and about as many additions, $2nkm$ operations in all.
 # For three matrices it does not matter for the *result* which product comes first, since $(\mathbf{A}\mathbf{B})\mathbf{C}=\mathbf{A}(\mathbf{B}\mathbf{C})$: the product is *associative*.
 # For the cost it may matter a lot.
+# We compare the formula with a counter that watches what PyTorch executes.
+# The tensors are on the device `meta`, where they have a shape and no entries, so even the expensive order takes no time.
 
 # %%
 # check 2.3-C13: multiplications for both orders of a triple product
-n, k, m, p = 2**10, 2**16, 2**5, 2**14  # (n, k), (k, m), (m, p)
-ab_first = n * k * m + n * m * p
-bc_first = k * m * p + n * k * p
+def multiplications(compute):
+    with FlopCounterMode(display=False) as counter:
+        compute()
+    return counter.get_total_flops() // 2
+
+
+n, k, m, p = 2**10, 2**16, 2**5, 2**14
+A, B, C = (torch.empty(size, device="meta")
+           for size in ((n, k), (k, m), (m, p)))
+ab_first = multiplications(lambda: (A @ B) @ C)
+bc_first = multiplications(lambda: A @ (B @ C))
 print(f"(AB)C: {ab_first:,}   A(BC): {bc_first:,}   "
       f"ratio {bc_first / ab_first:.1f}")
-assert ab_first == 2_684_354_560 and bc_first == 1_133_871_366_144
-assert abs(bc_first / ab_first - 422.4) < 0.05
+assert ab_first == n * k * m + n * m * p == 2_684_354_560
+assert bc_first == k * m * p + n * k * p == 1_133_871_366_144
+best = multiplications(lambda: torch.linalg.multi_dot((A, B, C)))
+assert best == ab_first  # multi_dot finds the cheapest order by itself
 
 # %% [markdown]
 # The thin matrix in the middle is the reason: $\mathbf{A}\mathbf{B}$ has 32 columns, while $\mathbf{B}\mathbf{C}$ has a billion entries.
-# At smaller sizes of the same kind we can afford to compute both and see that they agree.
 # `torch.linalg.multi_dot` finds the cheapest order by itself.
+# At smaller sizes of the same kind we compute both and see that they agree.
 
 # %%
 A, B, C = (torch.randn(size, generator=rng, dtype=f64)
@@ -695,7 +709,7 @@ for name, formula, factors, expected in [
 #
 # How long is a vector, and how far apart are two?
 # By air, from $(0,0)$ to $(3,4)$ it is 5; on a grid of streets it is 7; a king on a chessboard needs 4 moves.
-# All three are useful sizes, and each is a *norm*: a function $\|\cdot\|$ from vectors to numbers with three properties,
+# Each of the three is a *norm*: a function $\|\cdot\|$ from vectors to numbers with three properties,
 #
 # $$\|\alpha\mathbf{x}\| = |\alpha|\,\|\mathbf{x}\|,\qquad \|\mathbf{x}+\mathbf{y}\|\le\|\mathbf{x}\|+\|\mathbf{y}\|,\qquad \|\mathbf{x}\|>0\ \text{for}\ \mathbf{x}\ne\mathbf{0}, \tag{2.3.14}$$
 #
@@ -717,9 +731,10 @@ u = torch.tensor([3.0, -4.0])
 norms = {p: torch.linalg.vector_norm(u, p).item() for p in (2, 1, math.inf)}
 print(norms)
 assert norms == {2: 5, 1: 7, math.inf: 4}
-assert u.norm() == 5 and u.abs().sum() == 7 and u.abs().max() == 4
+assert u.square().sum().sqrt() == 5 and u.abs().sum() == 7
+assert u.abs().max() == 4
 
-# %%
+# %% tags=["hide-input"]
 t = torch.linspace(0, 2 * math.pi, 361, dtype=f64)
 circle = torch.stack((t.cos(), t.sin()), dim=1)  # (361, 2)
 _, ax = plt.subplots(figsize=(4.2, 3.4))
@@ -743,7 +758,7 @@ d2l.describe(ax, """The vectors of norm 1 in the plane: a square standing
 # Norms appear in objectives, the quantities that training makes small.
 # There they are mostly distances: $\|\hat{\mathbf{y}}-\mathbf{y}\|$ between predictions and labels, or $\|\mathbf{u}-\mathbf{v}\|$ between two representations that should be alike.
 # The $\ell_2$ norm dislikes large entries, since it squares them; the $\ell_1$ norm charges every unit the same.
-# The corners of its ball lie on the axes, and this is why penalizing it produces exact zeros ([Section 3.7](../03-linear-regression/07-weight-decay.ipynb)).
+# The corners of its ball lie on the axes, and a penalty on it tends to produce exact zeros ([Section 3.7](../03-linear-regression/07-weight-decay.ipynb)).
 #
 # ### Matrices
 #
@@ -762,10 +777,10 @@ d2l.describe(ax, """The vectors of norm 1 in the plane: a square standing
 # For $\mathbf{X}=\begin{bmatrix}1&2\\3&4\end{bmatrix}$ the first is $\sqrt{1+4+9+16}=\sqrt{30}\approx5.4772$.
 # The second we can see: $\mathbf{X}$ maps the unit circle to an ellipse, and the norm is the longer half-axis.
 
-# %%
+# %% tags=["hide-input"]
 X = torch.tensor([[1.0, 2], [3, 4]], dtype=f64)
 ellipse = circle @ X.T  # (361, 2)
-stretch = ellipse.norm(dim=1)  # (361,)
+stretch = torch.linalg.vector_norm(ellipse, dim=1)  # (361,)
 far = stretch[:180].argmax()  # -v is stretched as far as v
 _, ax = plt.subplots(figsize=(4.0, 3.6))
 ax.plot(*circle.T, label="unit circle")
@@ -807,12 +822,13 @@ assert stretch.max() <= spectral(X) < 1.001 * stretch.max()
 # In the other direction $\|\mathbf{X}\|_F\le\sqrt r\,\|\mathbf{X}\|_2$ for rank $r$.
 #
 # A trap in names: `torch.linalg.norm(X)` of a matrix is Frobenius, but `torch.linalg.norm(X, 2)` is spectral, while for a vector both are $\ell_2$.
-# The functions `vector_norm` and `matrix_norm` say which is meant.
+# `torch.norm`, and with it the method `X.norm()`, is [deprecated](https://docs.pytorch.org/docs/stable/generated/torch.norm.html); its default for a matrix is Frobenius too.
+# The functions `vector_norm` and `matrix_norm` say which is meant, and this book uses them.
 
 # %%
 s = torch.linalg.svdvals(X)  # (2,), largest first
 torch.testing.assert_close(s[0].item(), spectral(X))
-torch.testing.assert_close(s.norm().item(), fro(X))
+torch.testing.assert_close(torch.linalg.vector_norm(s).item(), fro(X))
 torch.testing.assert_close(torch.linalg.norm(X).item(), fro(X))
 torch.testing.assert_close(torch.linalg.norm(X, 2).item(), spectral(X))
 torch.testing.assert_close(torch.linalg.vector_norm(X, 2).item(), fro(X))
@@ -820,7 +836,7 @@ torch.testing.assert_close(torch.linalg.vector_norm(X, 2).item(), fro(X))
 # %% [markdown]
 # ## Summary
 #
-# - A reduction removes the axis it names; `keepdim=True` keeps it for broadcasting, and without it a square matrix is normalized along the wrong axis with no error.
+# - A reduction removes the axis it names; `keepdim=True` keeps it for broadcasting, and without it a square matrix is divided by the wrong sums with no error.
 # - The dot product measures how far two vectors agree in direction, and divided by both lengths it is the cosine of their angle.
 # - $\mathbf{A}\mathbf{x}$ is a dot product with each row and also a combination of the columns; the columns are where the unit vectors go.
 # - $\mathbf{A}\mathbf{B}$ can be computed by entries, rows, columns or outer products; it is associative but not commutative, and the order of evaluation can change the cost by orders of magnitude.
@@ -887,7 +903,7 @@ norm = torch.linalg.norm(X)
 print(f"{norm.item():.3f}")
 assert sum(i * i for i in range(24)) == 4324 == 23 * 24 * 47 // 6
 torch.testing.assert_close(norm, torch.tensor(4324.0).sqrt())
-torch.testing.assert_close(norm, X.flatten().norm())
+torch.testing.assert_close(norm, torch.linalg.vector_norm(X))
 
 # %% [markdown]
 # ### Exercise 2.3-4
@@ -959,8 +975,9 @@ torch.testing.assert_close(n1[1], math.sqrt(20) * n2[1])
 # %%
 X = torch.randn(5, 8, generator=rng, dtype=f64)
 Y = torch.randn(7, 8, generator=rng, dtype=f64)
-cosines = ((X / X.norm(dim=1, keepdim=True))
-           @ (Y / Y.norm(dim=1, keepdim=True)).T)  # (5, 7)
+X1, Y1 = (V / torch.linalg.vector_norm(V, dim=1, keepdim=True)
+          for V in (X, Y))  # every row has length 1
+cosines = X1 @ Y1.T  # (5, 7)
 torch.testing.assert_close(
     cosines, F.cosine_similarity(X[:, None], Y[None], dim=2))
 assert cosines.shape == (5, 7) and cosines.abs().max() < 1

@@ -22,7 +22,7 @@
 # %% [markdown]
 # # 2.4 Calculus
 #
-# Training a network means turning millions of knobs a little, so that the loss falls.
+# Training a network means turning millions of knobs a little in the directions in which the loss falls.
 # Which way should each knob turn, and how much does it matter?
 # The derivative answers both questions.
 # This section builds it from differences of numbers, checks every rule numerically, and shows why the gradient points uphill.
@@ -31,7 +31,7 @@
 # **You will**
 #
 # - differentiate composite functions of one and of many variables;
-# - check any derivative by a difference quotient, and choose the step so that neither the formula nor the rounding spoils it;
+# - check a derivative by a difference quotient, with a step that balances the error of the formula and the rounding;
 # - prove that the negative gradient is the direction of steepest descent;
 # - use the gradient rules for vectors and matrices, and translate between the two layouts in which they are printed.
 #
@@ -63,7 +63,7 @@ def corners(n, outer):
     t = 2 * math.pi * torch.arange(n + 1) / n + outer * math.pi / n
     return r * t.cos(), r * t.sin()
 
-
+# %% tags=["hide-input"]
 circle = torch.linspace(0, 2 * math.pi, 721)
 _, axes = plt.subplots(1, 3, figsize=(7.2, 2.5))
 for ax, n in zip(axes, (6, 12, 24)):
@@ -87,7 +87,7 @@ d2l.describe(axes, """A circle with a polygon inside and a polygon around
 #
 # $$a_{2n} = \sqrt{a_nb_n},\qquad b_{2n} = \frac{2\,a_{2n}b_n}{a_{2n}+b_n}, \tag{2.4.1}$$
 #
-# starting with the hexagons $a_6=\frac32\sqrt3$ and $b_6=2\sqrt3$, all of them numbers.
+# starting from the areas of the two hexagons, the numbers $a_6=\frac32\sqrt3$ and $b_6=2\sqrt3$.
 
 # %%
 a, b = 3 * math.sqrt(3) / 2, 2 * math.sqrt(3)
@@ -172,7 +172,7 @@ for k, quotient in enumerate(quotients, start=1):
 # so $u'(x)=6x-4$ and $u'(1)=2$; for each $h$ the quotient misses it by exactly $3h$.
 # The line through the two points is a *secant*, and as $h$ shrinks it turns into the *tangent*.
 
-# %%
+# %% tags=["hide-input"]
 xs = torch.linspace(0, 3, 121, dtype=f64)
 
 
@@ -222,7 +222,7 @@ for h in (0.1, 0.001, -0.001, -0.1):
 print(f"central: {numerical_derivative(abs, 0.0):.0f}")
 
 # %% [markdown]
-# Deep learning uses such functions all the same (the ReLU of [Section 5.1](../05-multilayer-perceptrons/01-multilayer-perceptrons.ipynb) has a kink), because a single point is hardly ever hit.
+# Deep learning uses such functions all the same (the ReLU of [Section 5.1](../05-multilayer-perceptrons/01-multilayer-perceptrons.ipynb) has a kink); [Section 2.5](05-automatic-differentiation.ipynb) says what PyTorch returns there.
 #
 # There are several notations for one thing.
 # With $y=f(x)$,
@@ -234,12 +234,12 @@ print(f"central: {numerical_derivative(abs, 0.0):.0f}")
 # %% [markdown]
 # ### Rules
 #
-# Limits are tedious, and a few results cover most of what one needs.
+# Taking limits is laborious, and a few results cover most of what one needs.
 # For a constant $C$ and any real exponent $n$, wherever both sides are defined,
 #
 # $$DC = 0,\qquad Dx^n = nx^{n-1},\qquad De^x = e^x,\qquad D\log x = \frac1x. \tag{2.4.5}$$
 #
-# The function $e^x$ is its own derivative, which is why the base $e$ is everywhere in this book.
+# The function $e^x$ is its own derivative, and this makes $e$ the convenient base.
 # For combinations of differentiable functions $f$ and $g$ of $x$,
 #
 # $$\begin{gathered} [Cf]' = Cf',\qquad [f+g]' = f'+g', \\[4pt] [fg]' = fg'+gf',\qquad \left[\frac fg\right]' = \frac{gf'-fg'}{g^2}, \end{gathered} \tag{2.4.6}$$
@@ -257,7 +257,7 @@ print(f"central: {numerical_derivative(abs, 0.0):.0f}")
 # Put a number in: for $f=x^2$ and $g=x^3$ the rule gives $x^2\cdot3x^2+x^3\cdot2x=5x^4$, as it must for $x^5$.
 #
 # `sympy` is a library that calculates with formulas in place of numbers; PyTorch installs it for its own use.
-# It knows the rules, and it can take the limit of (2.4.2) as well, so that we need not believe them.
+# It knows the rules, and it can take the limit of (2.4.2) as well, so we can check them.
 
 # %%
 x, h = sp.symbols("x h", positive=True)
@@ -383,7 +383,7 @@ assert error["forward"][3] > 1000 * error["central"][3]
 # ## Partial derivatives
 #
 # A loss depends on many parameters.
-# Hold all but one of them constant, and an ordinary function of one variable remains, whose derivative we know how to take.
+# Hold all but one of them constant, and an ordinary function of one variable remains.
 # For $y=f(x_1,\dots,x_n)$ the *partial derivative* with respect to $x_i$ is
 #
 # $$\frac{\partial y}{\partial x_i} = \lim_{h\to0}\frac{f(\dots,x_i+h,\dots)-f(\dots,x_i,\dots)}{h}, \tag{2.4.8}$$
@@ -399,7 +399,7 @@ assert error["forward"][3] > 1000 * error["central"][3]
 def f(x1, x2):
     return 3 * x1**2 + 5 * math.e**x2
 
-
+# %% tags=["hide-input"]
 grid1 = torch.linspace(-0.5, 1.6, 43, dtype=f64)
 grid2 = torch.linspace(-1.5, 1.0, 51, dtype=f64)
 X1, X2 = torch.meshgrid(grid1, grid2, indexing="ij")  # (43, 51)
@@ -522,7 +522,7 @@ assert abs(miss / scale**2 - (3 + 2.5 * 4)) < 0.1  # half the curvature
 # - The steepest *descent* is along $-\nabla f$, with the slope $-\|\nabla f\|$.
 # - Perpendicular to the gradient the slope is 0: there runs the *level set*, the line of equal height on a map.
 
-# %%
+# %% tags=["hide-input"]
 directions = torch.arange(0, 361, dtype=f64) * math.pi / 180  # (361,)
 d = torch.stack((directions.cos(), directions.sin()), dim=1)  # (361, 2)
 slopes = d @ torch.tensor([3.0, 4.0], dtype=f64)  # (361,)
@@ -569,6 +569,8 @@ path = [torch.tensor([2.2, 1.1], dtype=f64)]
 for _ in range(12):
     path.append(path[-1] - 0.1 * numerical_gradient(bowl, path[-1]))
 path = torch.stack(path)  # (13, 2)
+
+# %% tags=["hide-input"]
 axis1, axis2 = torch.linspace(-2.6, 2.6, 79), torch.linspace(-1.6, 1.6, 49)
 grid = torch.stack(torch.meshgrid(axis1, axis2, indexing="xy"))  # (2,49,79)
 _, ax = plt.subplots(figsize=(5.8, 3.7))
@@ -620,7 +622,7 @@ assert F(point - 0.1 * gradient) < 8 < F(point - 1.0 * gradient)
 # $\mathbf{A}$ is constant, and $\mathbf{X}$ is a matrix of any shape.
 # In (2.4.12) the function has several outputs, and its derivatives form a matrix: by convention *column $i$ is the gradient of output $i$*.
 #
-# None of them needs to be learned by heart, since each follows from looking at one entry.
+# You need not learn them by heart, since each follows from looking at one entry.
 #
 # - Output $i$ of $\mathbf{A}\mathbf{x}$ is $\sum_ja_{ij}x_j$; its derivative with respect to $x_j$ is $a_{ij}$. Column $i$ of the result is therefore row $i$ of $\mathbf{A}$: the result is $\mathbf{A}^\top$.
 # - Output $k$ of $\mathbf{x}^\top\mathbf{A}$ is $\sum_ix_ia_{ik}$, with the derivatives $a_{ik}$: column $k$ of the result is column $k$ of $\mathbf{A}$.
@@ -662,7 +664,8 @@ pairs = [(layout_d(lambda x: A @ x, v), A.T),
          (layout_d(lambda x: x @ A.T, v), A.T),  # x'B with B = A' (4, 3)
          (numerical_gradient(lambda x: x @ S @ x, v, h=0.1), (S + S.T) @ v),
          (numerical_gradient(lambda x: x @ x, v, h=0.1), 2 * v),
-         (numerical_gradient(lambda X: X.norm() ** 2, M, h=0.1), 2 * M),
+         (numerical_gradient(lambda X: torch.linalg.matrix_norm(X) ** 2, M,
+                             h=0.1), 2 * M),
          (torch.func.grad(lambda x: x @ S @ x)(v), (S + S.T) @ v),
          (torch.func.grad(lambda X: (X * X).sum())(M), 2 * M),
          (torch.func.jacrev(lambda x: A @ x)(v), A)]  # numerator layout
@@ -670,7 +673,7 @@ for found, expected in pairs:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 # %% [markdown]
-# The step $h=0.1$ is no slip.
+# The step $h=0.1$ is large on purpose.
 # All five functions are polynomials of degree at most 2, for which (2.4.7) says that the central quotient has no error at all, so the largest step has the least rounding.
 
 # %% [markdown]
@@ -727,7 +730,7 @@ assert [formula.diff(s).subs({a: 1, b: 2}) for s in (a, b)] == [30, 21]
 
 # %% [markdown]
 # A network is a chain of many such steps, and its gradient is a product of many Jacobians with one vector at the end.
-# Formula (2.4.16) can be applied from the end of the chain backwards, so that there is always a vector to multiply and never two matrices.
+# Formula (2.4.16) can be applied from the end of the chain backwards; then each step multiplies a matrix by a vector, and no two matrices meet.
 # That is *backpropagation*, and [Section 2.5](05-automatic-differentiation.ipynb) leaves it to PyTorch.
 
 # %% [markdown]
@@ -736,7 +739,7 @@ assert [formula.diff(s).subs({a: 1, b: 2}) for s in (a, b)] == [30, 21]
 # - The derivative is the limit of difference quotients; its sign says which way to turn a parameter, its size how much that matters.
 # - A central quotient errs by $O(h^2)$ plus about $\epsilon/h$ of rounding, so the best step is near $\epsilon^{1/3}$, not the smallest one.
 # - The gradient has the shape of its variable; $f(\mathbf{x}+\boldsymbol\delta)\approx f(\mathbf{x})+\nabla f^\top\boldsymbol\delta$ makes $-\nabla f$ the direction of steepest descent, for small steps.
-# - Every matrix rule follows from one entry; the Jacobian of $\mathbf{A}\mathbf{x}$ is $\mathbf{A}$ in numerator layout (PyTorch) and $\mathbf{A}^\top$ in denominator layout.
+# - The matrix rules follow from one entry each; the Jacobian of $\mathbf{A}\mathbf{x}$ is $\mathbf{A}$ in numerator layout (PyTorch) and $\mathbf{A}^\top$ in denominator layout.
 # - The chain rule multiplies along each way and adds the ways: $\nabla_{\mathbf{x}}y=\mathbf{J}^\top\nabla_{\mathbf{u}}y$.
 
 # %% [markdown]
@@ -836,13 +839,13 @@ d2l.describe(ax, """The curve x^3 - 1/x, rising from about -3 to 7.5, and
 # #### Solution 2.4-4
 #
 # With $u=\|\mathbf{x}\|^2$ and $f=\sqrt u$, the chain rule and (2.4.13) give $\frac1{2\sqrt u}\cdot2\mathbf{x}=\frac{\mathbf{x}}{\|\mathbf{x}\|}$, a vector of length 1.
-# This is no surprise: the fastest way to get away from the origin is straight away from it, and one step adds one step to the distance.
+# That is plausible: the fastest way to get away from the origin is straight away from it, and one step adds one step to the distance.
 # At $(3,4)$ it is $(0.6,0.8)$.
 #
 # At $\mathbf{0}$ the norm has a kink in every direction, like $|x|$, and no gradient.
 # PyTorch must return something.
-# `norm` returns 0, a sensible convention; the same function written as a root of a sum returns `nan`, since it multiplies the infinite slope of the root by 0.
-# Once a `nan` is in the parameters, all later results are `nan`.
+# `torch.linalg.vector_norm` returns 0, a sensible convention; the same function written as a root of a sum returns `nan`, since it multiplies the infinite slope of the root by 0.
+# A `nan` in the parameters makes the later losses `nan` too.
 
 # %%
 def slope_at(f, *values):
@@ -855,11 +858,12 @@ def root(x):
 
 
 expected = torch.tensor([0.6, 0.8], dtype=f64)
-for f_norm in (torch.linalg.norm, root):
+vector_norm = torch.linalg.vector_norm
+for f_norm in (vector_norm, root):
     torch.testing.assert_close(slope_at(f_norm, 3.0, 4.0), expected)
-print("norm:", slope_at(torch.linalg.norm, 0.0, 0.0).tolist(),
+print("vector_norm:", slope_at(vector_norm, 0.0, 0.0).tolist(),
       " root of the sum:", slope_at(root, 0.0, 0.0).tolist())
-assert slope_at(torch.linalg.norm, 0.0, 0.0).tolist() == [0, 0]
+assert slope_at(vector_norm, 0.0, 0.0).tolist() == [0, 0]
 assert slope_at(root, 0.0, 0.0).isnan().all()
 
 # %% [markdown]
@@ -887,15 +891,18 @@ assert abs(numerical_derivative(math.atanh, 0.5) - by_rule) < 1e-8
 #
 # At a maximum or a minimum inside an interval, a differentiable function has $f'=0$.
 # Is the converse true?
-# What must one check in addition, and what does this mean for gradient descent?
+# What can one check in addition, and what does this mean for gradient descent?
 
 # %% [markdown]
 # #### Solution 2.4-6
 #
 # No: $f(x)=x^3$ has $f'(0)=0$, but it rises on both sides of 0.
-# The derivative must also *change its sign* at the point: from minus to plus for a minimum, from plus to minus for a maximum.
+# It is *enough* that the derivative also changes its sign at the point: from minus to plus for a minimum, from plus to minus for a maximum.
 # For $x^3$ it is $3x^2$, positive on both sides.
 # If $f''\ne0$ at the point, its sign decides; for $x^3$ and for $x^4$ it is 0, and decides nothing.
+#
+# A change of sign is not *necessary*.
+# A constant has a minimum everywhere, and $f(x)=x^4\left(2+\sin\frac1x\right)$ with $f(0)=0$ has a strict minimum at 0, although its derivative has both signs in every interval next to 0, however short.
 #
 # Gradient descent stops wherever the gradient is 0, so it may stop at a point that is no minimum.
 # In many dimensions such points are often *saddles*, which go up in some directions and down in others (Section 12.1).
@@ -911,6 +918,10 @@ cube, fourth = (lambda x: x**3), (lambda x: x**4)
 for function in (cube, fourth):
     assert abs(numerical_derivative(function, 0.0)) < 1e-9
 assert sides(cube) == [1, 1] and sides(fourth) == [-1, 1]
+near = torch.linspace(1e-3, 2e-3, 5001, dtype=f64)
+wavy = near**4 * (2 + (1 / near).sin())
+rising = wavy.diff() > 0
+assert (wavy > 0).all() and rising.any() and not rising.all()
 point = 0.5
 for _ in range(2000):
     point -= 0.1 * numerical_derivative(cube, point)

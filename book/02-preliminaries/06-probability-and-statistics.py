@@ -23,9 +23,9 @@
 # %% [markdown]
 # # 2.6 Probability and statistics
 #
-# A model that predicts has to say how sure it is, and a number that was measured has to come with the doubt that belongs to it.
+# A model that predicts should say how sure it is, and a measured number should come with its uncertainty.
 # Probability is the language for both.
-# This section sets out its few rules, uses them on a question that doctors get wrong, and computes expectations and variances exactly and by simulation.
+# This section sets out its few rules, uses them on a question that many people get wrong, and computes expectations and variances exactly and by simulation.
 
 # %% [markdown]
 # **You will**
@@ -74,26 +74,9 @@ print(f"10 tosses: {heads[:10].mean():.2f}, "
 assert abs(heads.mean() - 0.5) < 0.02
 
 # %% [markdown]
-# The more tosses, the closer the frequency comes to the probability: this is the *law of large numbers*.
-# How close?
-# A single toss, counted as 0 or 1, has the variance $p(1-p)$.
-# Variances of independent numbers add up, and a factor $a$ in front of a number appears squared in the variance, so the mean of $n$ tosses has the variance $n\cdot p(1-p)/n^2=p(1-p)/n$.
-# The *central limit theorem* says that the frequency then scatters around the probability nearly like a normal distribution, with a standard deviation of $\sqrt{p(1-p)/n}$, here $0.5/\sqrt n$.
-# To halve the width, take four times as many tosses.
+# With more and more tosses the frequency tends to the probability: this is the *law of large numbers*.
 
-# %%
-# check 2.6-C9: the spread falls with the square root of n
-rng = torch.Generator().manual_seed(2)
-for n in (10, 100, 1000, 10_000):
-    heads = torch.zeros(repeats)
-    for _ in range(n // 10):  # ten tosses of each series at a time
-        heads += toss(10 * repeats, 0.5, rng).reshape(10, -1).sum(dim=0)
-    frequency = heads / n  # (repeats,)
-    scaled = frequency.std() * math.sqrt(n)
-    print(f"n = {n:6}: spread times root of n = {scaled:.2f}")
-    assert 0.47 < scaled < 0.53
-
-# %%
+# %% tags=["hide-input"]
 n = torch.arange(1, 10_001)
 rng = torch.Generator().manual_seed(3)
 paths = torch.stack([toss(10_000, 0.5, rng).cumsum(0) / n
@@ -110,7 +93,8 @@ d2l.describe(ax, "The running frequency of heads in five series of tosses. "
              "inside a grey funnel that narrows around one half.")
 
 # %% [markdown]
-# **Figure 2.6.1.** Five series of tosses, and the funnel $0.5\pm1/\sqrt n$, twice the width of the central limit theorem.
+# **Figure 2.6.1.** Five series of tosses, and the funnel $0.5\pm1/\sqrt n$.
+# Why it narrows like this is computed at the end of the section.
 
 # %% [markdown]
 # What does the number mean?
@@ -124,14 +108,14 @@ d2l.describe(ax, "The running frequency of heads in five series of tosses. "
 # An experiment has *outcomes*; together they form the *sample space* $\mathcal{S}$, for a die $\{1,2,3,4,5,6\}$.
 # An *event* is a subset of it: $\{5\}$, or $\{1,3,5\}$ for "odd".
 # An event has occurred if the outcome lies in it; if the die shows 3, then "odd" has occurred.
-# A probability assigns a number to each event, such that (Kolmogorov, 1933)
+# A probability assigns a number to each event in such a way that (Kolmogorov, 1933)
 #
 # $$
 # P(\mathcal{A})\ge0, \qquad P(\mathcal{S})=1, \qquad P\Big(\bigcup_i\mathcal{A}_i\Big)=\sum_iP(\mathcal{A}_i) \tag{2.6.1}
 # $$
 #
 # for events $\mathcal{A}$, and for any sequence of events $\mathcal{A}_1,\mathcal{A}_2,\dots$ no two of which can occur together.
-# Everything else follows: $P(\emptyset)=0$; the *complement* of an event has the probability $1-P(\mathcal{A})$; and $P(\mathcal{A}\cup\mathcal{B})\le P(\mathcal{A})+P(\mathcal{B})$ for all events, the *union bound*.
+# The other rules follow: $P(\emptyset)=0$; the *complement* of an event has the probability $1-P(\mathcal{A})$; and $P(\mathcal{A}\cup\mathcal{B})\le P(\mathcal{A})+P(\mathcal{B})$ for all events, the *union bound*.
 #
 # ![A box with six dice faces, the sample space. A blue region holds 1, 3 and 5, the event odd. A dashed orange region holds 5 and 6, the event large. The face 5 lies in both; 2 and 4 lie in neither.](img/prob-events.svg)
 #
@@ -142,7 +126,7 @@ d2l.describe(ax, "The running frequency of heads in five series of tosses. "
 # ### Random variables
 #
 # A *random variable* $X$ is a quantity whose value depends on the outcome.
-# We write $P(X=a)$ for the probability of the event that it takes the value $a$, in short $P(a)$; $P(X)$ for its whole distribution; and $P(1\le X\le3)$ for the event that its value lies in this range.
+# We write $P(X=a)$ for the probability of the event that it takes the value $a$, in short $P(a)$; $P(X)$ for its whole distribution; and $P(1\le X\le3)$ for the probability of the event that its value lies in this range.
 #
 # The points of a die are *discrete*.
 # A height is *continuous*: that somebody is exactly 1.80 m tall, to infinitely many digits, has probability 0.
@@ -155,7 +139,9 @@ d2l.describe(ax, "The running frequency of heads in five series of tosses. "
 # with numbers $a\le b$.
 # A density is not a probability, and it may exceed 1.
 # As a function of the parameters, with the data held fixed, it is called the *likelihood*; [Section 3.1](../03-linear-regression/01-linear-regression.ipynb) and [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb) make it a loss.
-# Let heights be normal with mean 1.75 and standard deviation 0.07 metres.
+#
+# The best-known density is the *normal* one, $p(x)=\frac1{\sqrt{2\pi}\,\sigma}\,e^{-(x-\mu)^2/(2\sigma^2)}$, a bell around the number $\mu$, whose width is set by the number $\sigma>0$; they turn out to be the mean and the standard deviation, which are defined below.
+# Let heights be normal with $\mu=1.75$ and $\sigma=0.07$ metres.
 
 # %%
 # check 2.6-C11: the probability of a range, and a density above 1
@@ -165,8 +151,10 @@ low, high = height.cdf(values[:2]).tolist()
 density = height.log_prob(values[2]).exp().item()
 print(f"P(1.79 <= X <= 1.81) = {high - low:.4f}, density {density:.3f}")
 assert abs(high - low - 0.0882) < 5e-5 and abs(density - 4.416) < 5e-4
+formula = math.exp(-(0.05**2) / (2 * 0.07**2)) / (2 * math.pi) ** 0.5 / 0.07
+assert math.isclose(density, formula)
 
-# %%
+# %% tags=["hide-input"]
 x = torch.linspace(1.5, 2.0, 300, dtype=f64)
 ax = d2l.plot(x, height.log_prob(x).exp(), xlabel="height (m)",
               ylabel="density (1/m)")
@@ -224,7 +212,7 @@ def posterior(prior, likelihood):
 # In the population 0.15 % are infected.
 # Somebody tests positive.
 # How likely is an infection?
-# Many people, doctors among them, say 99 %.
+# Asked a question of this kind, most of 60 physicians and students of a medical school answered far too high ([Casscells and others, 1978](https://doi.org/10.1056/NEJM197811022991808)).
 #
 # Let $H=1$ mean infected and $D_1=1$ mean that the test is positive: $P(H=1)=0.0015$, $P(D_1=1\mid H=1)=1$ and $P(D_1=1\mid H=0)=0.01$.
 # A second, different test has the rates $0.98$ and $0.03$.
@@ -246,7 +234,7 @@ both = (prior * first * second).sum().item()
 assert math.isclose(both, 0.00176955) and abs(after_two - 0.830720) < 5e-7
 
 # %% [markdown]
-# Thirteen per cent.
+# Thirteen per cent, not 99.
 # The reason is easier to see in people than in percentages.
 # Of 10 000 people 15 are infected, and all of them test positive.
 # Of the 9985 healthy ones 1 % test positive too, about 100.
@@ -260,7 +248,7 @@ print(f"{ill:.0f} infected, {false_alarms:.2f} false alarms")
 assert math.isclose(ill, 15) and math.isclose(false_alarms, 99.85)
 assert math.isclose(ill / (ill + false_alarms), after_one)
 
-# %%
+# %% tags=["hide-input"]
 def draw(fig, infected):
     """10 000 people as cells: infected, false alarms, all others."""
     ax, ill = fig.subplots(), round(infected)
@@ -290,7 +278,7 @@ d2l.sliders(draw, """Ten thousand people as cells of a square. A corner in
 
 # %% [markdown]
 # **Figure 2.6.4.** Ten thousand people, infected in orange and false alarms in blue.
-# The rarer the disease, the more of the positive results are false alarms, whatever the quality of the test.
+# The rarer the disease, the larger the share of false alarms among the positive results, as long as the test gives any.
 
 # %% [markdown]
 # A second test helps, and there are two ways to use it: both results at once, or one after the other, with the first posterior as the new prior.
@@ -311,12 +299,12 @@ assert abs(alone - 0.046778) < 5e-7
 # %% [markdown]
 # ### Independence
 #
-# $A$ and $B$ are *independent*, $A\perp B$, if $P(A,B)=P(A)\,P(B)$; equivalently, $P(A\mid B)=P(A)$: to learn $B$ tells nothing about $A$.
-# Two throws of a die are independent, the switch and the brightness of a room are not.
+# $A$ and $B$ are *independent*, $A\perp B$, if $P(A,B)=P(A)\,P(B)$; equivalently, $P(A\mid B)=P(A)$: learning $B$ tells us nothing about $A$.
+# Two throws of a die are independent; the light switch and the brightness of a room are not.
 #
 # They are *conditionally independent* given $C$, $A\perp B\mid C$, if $P(A,B\mid C)=P(A\mid C)\,P(B\mid C)$.
 # Neither implies the other.
-# We multiplied the likelihoods of the two tests, and that was such an assumption: *given* the state of health, the errors of the tests have nothing to do with each other.
+# We multiplied the likelihoods of the two tests, and that was such an assumption: *given* the state of health, the errors of the tests are independent.
 # Without it, they are far from independent, since both depend on the health.
 
 # %%
@@ -332,7 +320,7 @@ for h in (0, 1):
     given = joint[h] / joint[h].sum()
     torch.testing.assert_close(given, given.sum(1).outer(given.sum(0)))
 
-# %%
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(6.4, 2.5))
 independent = torch.tensor([0.7, 0.3]).outer(torch.tensor([0.6, 0.4]))
 dependent = torch.tensor([[0.55, 0.15], [0.05, 0.25]])
@@ -394,7 +382,7 @@ assert abs(A_given_C - 0.526) < 5e-4 and math.isclose(A_given_CB, 0.1)
 # $$
 #
 # All of these are numbers, for a function $f:\mathbb{R}\to\mathbb{R}$.
-# Take an investment that loses everything with probability 0.5, returns the double with 0.4 and tenfold with 0.1.
+# Take an investment that loses everything with probability 0.5, doubles with probability 0.4 and grows tenfold with probability 0.1.
 # On average each unit becomes $0.5\cdot0+0.4\cdot2+0.1\cdot10=1.8$.
 # The *risk* of a model, the loss that it is expected to have on new examples, is an expectation too ([Section 3.6](../03-linear-regression/06-generalization.ipynb)).
 #
@@ -440,7 +428,7 @@ assert math.isclose(mean, 3.5) and math.isclose(variance, 35 / 12)
 # ### A formula that loses digits
 #
 # The second form of (2.6.7) subtracts two large numbers in order to get a small one.
-# With `float32` and three values near ten thousand, nothing is left.
+# With `float32` and three values near ten thousand, the result is 0.
 
 # %%
 # check 2.6-C15: one pass loses everything, two passes do not
@@ -451,7 +439,7 @@ print(f"one pass {one_pass.item():.4f}, two passes {two_passes.item():.4f}")
 assert one_pass == 0 and abs(two_passes - 2 / 3) < 1e-4
 
 # %% [markdown]
-# The first form subtracts the mean before squaring, and keeps all digits.
+# The first form subtracts the mean before squaring and loses hardly anything.
 # The short formula is for paper, the long one for programs.
 
 # %% [markdown]
@@ -464,7 +452,8 @@ assert one_pass == 0 and abs(two_passes - 2 / 3) < 1e-4
 # $$
 #
 # for any fixed $\mathbf{v}\in\mathbb{R}^n$.
-# Its diagonal holds the variances, the other elements the covariances.
+# Its diagonal holds the variances, the other elements the *covariances* $\operatorname{Cov}(X,Y)=E[XY]-E[X]\,E[Y]$.
+# Divided by both standard deviations, a covariance becomes the *correlation* $\rho(X,Y)$, a number between $-1$ and 1 without a unit.
 
 # %%
 # check 2.6-C14: the variance of a difference, exact and sampled
@@ -478,8 +467,8 @@ print(f"exact {v @ Sigma @ v:.0f}, sampled {sampled:.2f}")
 assert v @ Sigma @ v == 3 and abs(sampled / 3 - 1) < 0.02
 
 # %% [markdown]
-# Independent variables have covariance 0.
-# The converse is false: covariance sees only what a line could see.
+# Independent variables have covariance 0, and so no correlation.
+# The converse is false: covariance measures only how well a line describes the relation.
 
 # %%
 # check 2.6-C13: no covariance, and fully dependent
@@ -502,7 +491,7 @@ assert both != (X == 0).float().mean() * (Y == 0).float().mean()  # 1/9
 #
 # with the mean $\mu$, the standard deviation $\sigma$ and any number $k>0$.
 # The proof is one line: where the event occurs, $(X-\mu)^2/(k\sigma)^2$ is at least 1, so its probability is at most the expectation of this ratio, which is $\sigma^2/(k\sigma)^2$.
-# It is crude, and it always holds.
+# It is crude, and it needs nothing but a variance.
 
 # %%
 # check 2.6-C10: the normal rule, and Chebyshev's bound
@@ -521,12 +510,35 @@ assert abs(beyond["exponential"] - 0.050) < 5e-4
 assert max(beyond.values()) < 1 / 4
 
 # %% [markdown]
+# ### How far off is a frequency?
+#
+# Now we can return to the coins.
+# A single toss, counted as 0 or 1, has the expectation $p$ and, by (2.6.7), the variance $p-p^2=p(1-p)$.
+# By (2.6.8) with a vector $\mathbf{v}$ of ones, the variance of a sum is the sum of all elements of $\boldsymbol\Sigma$; if the numbers are independent only the diagonal counts, so *their variances add up*.
+# A factor $a$ in front of a number appears squared in the variance.
+# The mean of $n$ independent tosses therefore has the variance $n\cdot p(1-p)/n^2=p(1-p)/n$ and the standard deviation $\sqrt{p(1-p)/n}$, for a fair coin $0.5/\sqrt n$.
+# To halve the width, take four times as many tosses.
+# The *central limit theorem* adds that for large $n$ the distribution of the mean is nearly normal, so about 95 % of the series lie within two standard deviations, the funnel of Figure 2.6.1.
+
+# %%
+# check 2.6-C9: the spread falls with the square root of n
+rng = torch.Generator().manual_seed(2)
+for n in (10, 100, 1000, 10_000):
+    heads = torch.zeros(repeats)
+    for _ in range(n // 10):  # ten tosses of each series at a time
+        heads += toss(10 * repeats, 0.5, rng).reshape(10, -1).sum(dim=0)
+    frequency = heads / n  # (repeats,)
+    scaled = frequency.std() * math.sqrt(n)
+    print(f"n = {n:6}: spread times root of n = {scaled:.2f}")
+    assert 0.47 < scaled < 0.53
+
+# %% [markdown]
 # ### By simulation
 #
 # Many expectations have no formula.
 # Then draw, and average: this is the *Monte Carlo* method.
 # Its estimate comes with a *standard error*, the standard deviation of the mean, which is that of a single value divided by $\sqrt n$.
-# A result without it is half a result.
+# Report the two together.
 
 # %%
 def estimate(f, sampler, n):
@@ -544,18 +556,18 @@ print(f"larger of two dice: {mean:.3f}, standard error {error:.3f}, "
 assert abs(mean - exact) < 4 * error
 
 # %% [markdown]
-# There are two kinds of doubt in all this.
-# *Aleatoric* uncertainty is in the thing itself: the next toss cannot be predicted, however well we know the coin.
+# Two kinds of uncertainty appeared.
+# *Aleatoric* uncertainty is in the thing itself: the next toss stays open, however well we know the coin.
 # *Epistemic* uncertainty is in us, and shrinks with data: after a thousand tosses we know the coin better.
-# It helps to ask which of the two a model's doubt is made of, since only the second can be bought away.
+# It helps to ask which of the two a model's uncertainty consists of, since more data reduce only the second.
 
 # %% [markdown]
 # ## Summary
 #
-# - An estimate from $n$ examples scatters like $1/\sqrt n$; four times the data halve the doubt.
+# - The mean of $n$ independent values with a variance scatters like $1/\sqrt n$; four times the data halve the spread.
 # - Conditional probabilities are shares, and Bayes' theorem turns them around; with a rare disease most positive tests are false alarms.
 # - Independence, conditional independence and zero covariance are three different things.
-# - Variance is computed by subtracting the mean first; the textbook shortcut loses digits.
+# - Variance is computed by subtracting the mean first; the short formula loses digits.
 # - A simulated number comes with its standard error.
 
 # %% [markdown]
@@ -570,7 +582,7 @@ assert abs(mean - exact) < 4 * error
 # %% [markdown]
 # #### Solution 2.6-1
 #
-# The marginals are 0.1, so that each "one positive" has probability $0.1-0.02=0.08$, and both are negative with 0.82.
+# The marginals are 0.1, so each "one positive" has probability $0.1-0.02=0.08$, and both are negative with probability 0.82.
 # For $H=1$ both are positive with $0.99^2$.
 # Two positive results say much less than if the tests were independent, with $0.1^2=0.01$ in place of 0.02.
 
@@ -610,7 +622,7 @@ for p, wanted in ((0.0001, 0.00990), (0.01, 0.50251), (0.1, 0.91743)):
 # With the share $f$, a unit of wealth becomes $1-f$, $1+f$ or $1+9f$.
 # Growth is a product over the rounds, so its logarithm is a sum, and the law of large numbers applies to it.
 # The derivative of $0.5\log(1-f)+0.4\log(1+f)+0.1\log(1+9f)$ falls, and we find its zero by halving an interval.
-# Whoever invests everything has the largest expectation, and is ruined with certainty.
+# Investing everything each time has the largest expectation, and the probability of ruin within $n$ rounds is $1-0.5^n$.
 
 # %%
 def slope(f):
@@ -654,7 +666,7 @@ for a, b in ((3, 4), (7, 6)):
 #
 # No.
 # The Cauchy distribution has no expectation, and the law of large numbers does not apply: the mean of any number of draws has the same distribution as one.
-# Rare draws are so large that each decides about the mean alone.
+# A single rare draw can be so large that it alone determines the mean.
 
 # %%
 torch.manual_seed(7)
@@ -668,12 +680,13 @@ for n in (1, 1000):
 # ### Exercise 2.6-6
 #
 # How much narrower is the interval for the probability of heads after 1 000 000 tosses than after 10 000?
+# By what factor must the number of tosses grow for two more digits?
 
 # %% [markdown]
 # #### Solution 2.6-6
 #
 # A hundred times the tosses, a tenth of the width.
-# Two more digits would cost ten thousand times the tosses.
+# Two more digits need ten thousand times the tosses.
 
 # %%
 rng = torch.Generator().manual_seed(8)
@@ -691,6 +704,7 @@ assert 9 < ratio < 11
 # ## Sources
 #
 # - A. N. Kolmogorov (1933). Grundbegriffe der Wahrscheinlichkeitsrechnung. Springer, [doi:10.1007/978-3-642-49888-6](https://doi.org/10.1007/978-3-642-49888-6): the axioms.
+# - W. Casscells, A. Schoenberger, T. B. Graboys (1978). Interpretation by physicians of clinical laboratory results. [doi:10.1056/NEJM197811022991808](https://doi.org/10.1056/NEJM197811022991808).
 # - G. Gigerenzer, U. Hoffrage (1995). How to improve Bayesian reasoning without instruction: frequency formats. [doi:10.1037/0033-295X.102.4.684](https://doi.org/10.1037/0033-295X.102.4.684): counting people in place of percentages.
 # - J. L. Kelly (1956). A new interpretation of information rate. [doi:10.1002/j.1538-7305.1956.tb03809.x](https://doi.org/10.1002/j.1538-7305.1956.tb03809.x): maximizing the logarithm of wealth.
 # - J. Pearl (1988). Probabilistic Reasoning in Intelligent Systems. Morgan Kaufmann: explaining away.

@@ -22,8 +22,8 @@
 # %% [markdown]
 # # 2.7 Documentation
 #
-# No book can describe every function of a library that grows with each release.
-# What a book can do is show how to find out: which functions there are, what they take, what they do by default, and whether an answer that you found is true.
+# A book cannot describe every function of a library that grows with each release.
+# It can show how to find out which functions there are, what they take, what they do by default, and whether an answer that you found is true.
 # All of this works from inside the notebook, and most of it without a network.
 
 # %% [markdown]
@@ -39,6 +39,7 @@
 # %%
 import inspect
 import traceback
+import types
 import warnings
 
 import torch
@@ -46,11 +47,16 @@ from torch import nn
 from torch.nn import functional as F
 
 # %% [markdown]
+# ![Decision diagram. What do you know? If not the name: search dir(module), or the index of the documentation. If the name but not its arguments: help(), or inspect.signature. If the arguments but not the meaning: the docstring, then the source. If you found an answer elsewhere: which version is it for? All four paths end in a box: test it on an input whose answer you know.](img/where-to-look.svg)
+#
+# **Figure 2.7.1.** Where to look depends on what is missing; every path ends with a test.
+
+# %% [markdown]
 # ## What is there?
 #
 # `dir` returns the names in a module as a list of strings.
 # Names that begin and end with two underscores, such as `__file__`, belong to Python's own machinery.
-# Names that begin with one underscore are private: they work today, and may be gone tomorrow without notice.
+# Names that begin with one underscore are private: they may change or go without notice.
 # What remains is the public interface.
 
 # %%
@@ -67,13 +73,16 @@ print(names[:6])
 assert "Normal" in dir(torch.distributions)
 
 # %%
-# check 2.7-C6: no public name starts with an underscore
+# check 2.7-C6: public names, all of them and nothing else
+toy = types.ModuleType("toy")
+toy.b, toy.a, toy._private, toy.c_, toy.__about__ = range(5)
+assert public_names(toy) == ["a", "b", "c_"]
 for module in (torch, nn, F, torch.distributions):
-    assert not any(n.startswith("_") for n in public_names(module))
-    assert "__name__" in dir(module)  # so there was something to remove
+    assert set(dir(module)) - set(public_names(module)) == {
+        name for name in vars(module) if name[0] == "_"}
 
 # %% [markdown]
-# A list of names can be searched, and often the name is all that you were missing.
+# A list of names can be searched, and often only the name was missing.
 # Which loss functions does PyTorch have?
 # Classes that compute a loss end in `Loss`:
 
@@ -84,7 +93,7 @@ assert {"CrossEntropyLoss", "MSELoss", "L1Loss"} <= set(losses)
 assert all(issubclass(getattr(nn, n), nn.Module) for n in losses)
 
 # %% [markdown]
-# Those are the ones up to the letter C; a new release may bring more.
+# Those are the ones up to the letter C; a new release may add more.
 # Conventions help to guess: in `torch.nn`, names with a capital are classes that hold settings and parameters, and most have a twin in `torch.nn.functional` in small letters, which is a plain function.
 
 # %% [markdown]
@@ -110,11 +119,11 @@ for parameter in signature.parameters.values():
 
 # %% [markdown]
 # The default of `reduction` says that the result is a mean over the batch, not a sum and not a list.
-# Whoever misses that compares losses of batches of different sizes in vain.
+# Because it is a mean, losses of batches of different sizes can be compared; sums could not.
 #
 # Not everything has a signature.
 # `torch.ones` is written in C++, and Python cannot look into it.
-# Then the first line of the docstring, printed above, has to do.
+# The first line of the docstring, printed above, has to take its place.
 
 # %%
 # check 2.7-C4: built-in functions have no signature, Python functions do
@@ -143,7 +152,7 @@ assert "F.linear" in source
 
 # %% [markdown]
 # One line, and it leads on to `F.linear`, which is built in.
-# At this border reading ends and testing begins.
+# There reading ends and testing begins.
 #
 # A *quick test* has three parts: an input whose answer you know, the call, a comparison.
 # What does `torch.ones(4)` make?
@@ -157,7 +166,7 @@ assert torch.ones(4).dtype == torch.float32  # not integers
 # %% [markdown]
 # A better test asks something that you could have got wrong.
 # Does `F.linear(x, W)` multiply by $\mathbf{W}$ or by $\mathbf{W}^\top$?
-# Take matrices that are not square, and not symmetric, so that the wrong answer cannot look right:
+# Take a matrix that is not square, and the wrong answer cannot look right:
 
 # %%
 W = torch.tensor([[1.0, 2], [3, 4], [5, 6]])  # (3, 2)
@@ -167,14 +176,12 @@ assert torch.equal(F.linear(x, W), W @ x)          # (3,)
 assert torch.equal(F.linear(x[None], W), x[None] @ W.T)  # rows: (1, 3)
 
 # %% [markdown]
-# A layer thus stores its weights with one *row* for each output.
-# This is the kind of detail that is stated differently in every tutorial, and settled here in three lines.
+# A layer thus stores its weights with one *row* for each output, a detail that three lines settle.
 
 # %% [markdown]
 # ## Defaults that matter
 #
-# Most settings of most functions are never named in a program.
-# So a program is half made of defaults, and they are worth a look.
+# Most calls leave most settings at their defaults, so the defaults are part of the program.
 # Two optimizers, which update the parameters of a network, look alike and behave differently:
 
 # %%
@@ -194,13 +201,14 @@ assert default(torch.optim.SGD, "weight_decay") == 0
 assert default(torch.optim.AdamW, "weight_decay") == 0.01
 
 # %% [markdown]
-# Replacing `Adam` by `AdamW` therefore changes the model that is being fitted: it adds a penalty on the size of the weights ([Section 3.7](../03-linear-regression/07-weight-decay.ipynb)).
-# And `SGD` had no default for `lr` in older versions; a program that relied on the error now runs quietly with 0.001.
+# Replacing `Adam` by `AdamW` therefore does more than change the method: in each step AdamW also shrinks the weights by a small fraction.
+# This *decoupled weight decay* is not the same as a penalty on the size of the weights in the loss, as [Section 3.7](../03-linear-regression/07-weight-decay.ipynb) shows.
+# And `SGD` had no default for `lr` in older versions; a program that forgets it used to stop and now runs with 0.001.
 #
-# Defaults and names change with versions, so documentation is always documentation *of a version*.
+# Defaults and names change with versions, so documentation is documentation *of a version*.
 # `torch.__version__` tells yours, the web pages have a menu for theirs, and the release notes list what changed.
 # A function that will disappear is *deprecated*: it still works and warns.
-# In this book a warning stops the build, for a warning that is ignored today is an error next year.
+# In this book such a warning stops the build: what is deprecated today may be gone in the next release.
 
 # %% [markdown]
 # ## Reading an error message
@@ -236,9 +244,9 @@ except RuntimeError as error:
 # The second is the transposed weight of a layer that expects 32 features.
 # Somebody changed one number and forgot the other; no documentation is needed to find it.
 #
-# If the message does not suffice, build a *minimal reproducible example*: delete everything that the error does not need, until ten lines are left that show it.
+# If the message does not suffice, build a *minimal reproducible example*: delete everything that the error does not need, until a few lines are left that show it.
 # Often the cause becomes visible on the way.
-# If not, you have something that others can run, and will answer.
+# If not, you have something that others can run.
 
 # %%
 layer = nn.Linear(32, 10)  # all that is left of the program
@@ -250,17 +258,13 @@ except RuntimeError as error:
 assert same
 
 # %% [markdown]
-# ## Where to look, and whom to believe
+# ## Whom to believe
 #
-# ![Decision diagram. What do you know? If not the name: search dir(module), or the index of the documentation. If the name but not its arguments: help(), or inspect.signature. If the arguments but not the meaning: the docstring, then the source. If you found an answer elsewhere: which version is it for? All four paths end in a box: test it on an input whose answer you know.](img/where-to-look.svg)
-#
-# **Figure 2.7.1.** Where to look depends on what is missing; every path ends with a test.
-#
-# Answers found in forums, blogs and books, or given by a language model, have one thing in common: they were written for some version, by someone who may not have run them.
+# Answers found in forums, blogs and books, or given by a language model, have one thing in common: they were written for some version, and may not have been run.
 # Many are right.
-# The way to know is always the same: an input whose answer you can compute by hand, the call, a comparison.
+# To know, test them: an input whose answer you can compute by hand, the call, a comparison.
 #
-# Here is a claim that you will meet often: "`F.softmax` works along the last axis by default."
+# Here is a claim to test: "`F.softmax` works along the last axis by default."
 # Compare the result without an axis with those for each axis, for a matrix and for a tensor with three axes:
 
 # %%
@@ -277,14 +281,14 @@ assert "Implicit dimension choice" in str(caught[0].message)
 
 # %% [markdown]
 # The default is no axis at all; PyTorch then guesses from the number of axes, and warns.
-# So the claim happens to hold for a matrix, and fails for three axes, where the guess is axis 0.
+# So the claim is true for a matrix by chance, and false for three axes, where the guess is axis 0.
 
 # %% [markdown]
 # ## Summary
 #
 # - `dir` lists names, `inspect.signature` arguments and defaults, `inspect.getdoc` the description, `inspect.getsource` the code of what is written in Python.
-# - Built-in functions have neither signature nor source; their docstring and a test remain.
-# - Defaults are half of a program: `cross_entropy` averages, `AdamW` decays weights.
+# - Functions written in C++ often have neither a signature nor a source that Python can show; their docstring and a test remain.
+# - Defaults are part of a program: `cross_entropy` averages, `AdamW` decays weights.
 # - An error message is read from the bottom: what, then where in your own code.
 # - A quick test needs an input that could reveal the wrong answer, such as a matrix that is neither square nor symmetric.
 
@@ -328,7 +332,7 @@ assert each.tolist() == [0, 1, 4]
 #
 # `reset_parameters` calls `kaiming_uniform_` with `a=math.sqrt(5)`.
 # The comment in the source says what this amounts to: uniform between $-1/\sqrt d$ and $1/\sqrt d$, where $d$ is the number of inputs.
-# The largest of many weights comes close to the bound and never exceeds it.
+# The largest of many weights comes close to the bound and does not exceed it.
 
 # %%
 source = inspect.getsource(nn.Linear.reset_parameters)

@@ -338,6 +338,19 @@ def weighted_fit(X, y, beta):
     solution = torch.linalg.lstsq(A, (y * root)[:, None]).solution[:, 0]
     return solution[:-1], solution[-1]
 
+# %%
+# whole weights are repetitions of examples, in both fits
+generator = torch.Generator().manual_seed(16)
+X, y = torch.randn(40, 2, generator=generator, dtype=f64), torch.arange(40) % 3
+beta = torch.randint(1, 4, (40,), generator=generator)
+X_rep, y_rep = X.repeat_interleave(beta, 0), y.repeat_interleave(beta)
+for fit in (lambda X, y, beta: weighted_fit(X, y.double(), beta),
+            lambda X, y, beta: fit_logits(X, y, 3, beta)):
+    torch.testing.assert_close(
+        fit(X, y, beta.double()),
+        fit(X_rep, y_rep, torch.ones(len(y_rep), dtype=f64)),
+        rtol=0, atol=1e-3)
+
 # %% [markdown]
 # The experiment has 200 labelled examples of the source, 200 unlabelled inputs of the target, and three straight lines, judged by their squared distance from the true curve, averaged over fresh inputs of the target.
 

@@ -8,6 +8,7 @@
 #         num_splits: 5
 #       smoke:
 #         num_nets: 2
+#         num_epochs: 6
 #     rehearsal: {num_nets: 0.2, num_splits: 0.2}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
@@ -66,6 +67,7 @@ f64 = torch.float64
 # %% tags=["parameters"]
 num_nets = 3  # networks that differ in their random start only
 num_splits = 1  # random splits beside the contiguous one
+num_epochs = 60  # epochs of the networks
 
 # %% [markdown]
 # ## The data
@@ -125,6 +127,7 @@ class KaggleHouse(DataModule):
 files = d2l.fetch("kaggle-house").files  # two paths by name
 house = KaggleHouse()
 real = house.source == "real"
+measured = real and num_epochs >= 60  # the numbers below hold for this
 houses, y = house.features, house.log_price  # (1460, 79), (1460,)
 shown = ["Id", "MSSubClass", "MSZoning", "LotFrontage", "Alley",
          "MasVnrType", "SaleCondition", "SalePrice"]
@@ -918,7 +921,7 @@ def get_dataloader(self, train):
     return self.get_tensorloader(self.train if train else self.val, train)
 
 # %%
-def curves_of(epochs=60, **options):
+def curves_of(epochs=num_epochs, **options):
     """Training and validation RMSE by epoch, (epochs,) each."""
     house.generator = torch.Generator().manual_seed(0)  # batches
     house.split(TabularPreprocessor(log1p_skewed=True), *folds[0])
@@ -939,7 +942,7 @@ looks = {name: curves_of(**options) for name, options in settings.items()}
 # %% tags=["rtol=0.1", "hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(7, 2.9), sharey=True)
 for ax, (name, history) in zip(axes, looks.items()):
-    d2l.plot(range(1, 61), history,
+    d2l.plot(range(1, num_epochs + 1), history,
              ["training", "validation"], xlabel="epoch", title=name,
              yscale="log", ylim=(0.015, 0.3), ax=ax)
     ax.set_yticks([0.02, 0.05, 0.1, 0.2],
@@ -961,8 +964,8 @@ inside, outside = (curve[-20:].median().item()
                    for curve in looks["neither"])
 print(f"neither dropout nor decay, last 20 epochs: training "
       f"RMSE {inside:.2f}, validation {outside:.2f}")
-assert outside > 3 * inside
-if real:
+assert outside > 3 * inside or num_epochs < 60
+if measured:
     assert inside < 0.035 and 0.115 < outside < 0.150
 
 # %% [markdown]
@@ -976,8 +979,8 @@ if real:
 class Nets:
     """Networks for log prices; `options` are those of `HouseMLP`."""
 
-    def __init__(self, num_nets=1, log1p_skewed=True, epochs=60, seed=0,
-                 **options):
+    def __init__(self, num_nets=1, log1p_skewed=True,
+                 epochs=num_epochs, seed=0, **options):
         self.num_nets, self.epochs, self.seed = num_nets, epochs, seed
         self.prep = TabularPreprocessor(log1p_skewed)
         self.options = options
@@ -1033,7 +1036,7 @@ blended = rmsle(blend, y)
 print(f"mean of networks and ridge: {blended:.3f}")
 for values in single.values():
     assert values.max() < 0.5 * constant_mse**0.5
-if real:
+if measured:
     assert all((values < 0.15).all() for values in single.values())
     for name, values in single.items():
         assert 0.125 < values.mean() < 0.145
@@ -1113,7 +1116,7 @@ log_ridge = gaps["ridge, log1p"]
 for name in ("ridge, log1p", "blend of three"):
     print(f"{name}: better than boosting in "
           f"{int((gaps[name] < 0).sum())} of 5 folds")
-if real:
+if measured:
     alone = [name for name in results if name != "blend of three"]
     assert min(alone, key=total.get) == "boosting"
     assert (rmsle(one, y) > total["boosting"]).all()
@@ -1152,7 +1155,7 @@ for seed in range(1, num_splits + 1):
 for seed, parts in again.items():
     print(f"random split {seed}: " + ", ".join(
         f"{name} {rmsle(oof, y):.3f}" for name, (_, oof) in parts.items()))
-    if real:
+    if measured:
         gap = parts["blend of three"][0] - parts["boosting"][0]
         assert gap.mean().abs() < min(gap.std(), 0.004)
         for name in ("ridge, log1p", "network"):
