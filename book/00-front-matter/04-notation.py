@@ -511,6 +511,7 @@ p2 = torch.tensor([0.5, 0.5], dtype=torch.float64)
 q2 = torch.tensor([1 - rare, rare], dtype=torch.float64)
 print(f"ratio {kl(p2, q2) / kl(q2, p2):.1f}")
 assert kl(p2, q2) > 10 * kl(q2, p2)
+assert 0.69 < kl(q2, p2) < math.log(2)  # bounded by log 2
 
 # %% [markdown]
 # ### Exercise 0.4-3

@@ -694,6 +694,13 @@ class Timer:
     def cumsum(self):
         return list(itertools.accumulate(self.times))
 
+# %%
+# check: the summaries of two readings
+stopwatch = Timer()
+stopwatch.times = [1.0, 3.0]
+assert stopwatch.sum() == 4 and stopwatch.avg() == 2
+assert stopwatch.cumsum() == [1, 4]
+
 # %% [markdown]
 # Add two vectors, first element by element, then with one `+`, of which we time many and keep the median.
 
@@ -952,6 +959,7 @@ laplace = torch.distributions.Laplace(torch.zeros(1, dtype=f64), 1.0)
 nll = -laplace.log_prob(r).sum()
 torch.testing.assert_close(nll, 6 * math.log(2) + loss)
 torch.testing.assert_close(weight.grad, X6.mT @ r.detach().sign())
+assert not w6.requires_grad  # the copy records gradients, w6 does not
 
 # %%
 def descend(rate, steps=2000):
