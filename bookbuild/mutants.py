@@ -454,8 +454,9 @@ def _flipped(code: Code, piece: Piece, _: Context) -> Iterator[Edit]:
         for keyword in call.keywords:
             text = code.text(keyword.value)
             if keyword.arg == "reduction":
-                for other in {"'mean'", "'sum'"} - {text.replace('"', "'")}:
-                    yield code.replace(keyword.value, other)
+                for other in ('"mean"', '"sum"'):
+                    if other != text.replace("'", '"'):
+                        yield code.replace(keyword.value, other)
             elif keyword.arg == "correction":
                 yield code.replace(keyword.value, "1" if text == "0" else "0")
         plain = {k.arg for k in call.keywords} & {"correction", "unbiased", "ddof"}

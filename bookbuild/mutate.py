@@ -11,12 +11,9 @@ import re
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import Executor, as_completed
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +21,9 @@ import nbformat
 
 from . import keys, pair
 from .book import Book, BookError, Chapter, Section
-from .execute import Job, end_with, execute
+from .execute import Job, execute
 from .mutants import CHECK_CELL, Mutant, sample
+from .pool import executor
 from .record import Run
 from .run import Planner, limits
 from .store import write_text
@@ -109,7 +107,7 @@ def attempt(trial: Trial) -> None:
             )
         )
     if run.error is not None and run.error.kind not in ("data", "warning"):
-        raise BookError(f"{trial.plan['mark']['in']}: {run.error.message}")
+        raise BookError(f"{run.section}: {run.error.message}")
 
 
 class Trials:
@@ -118,7 +116,6 @@ class Trials:
     def __init__(self, book: Book):
         self.book = book
         self.planner = Planner(book, "cpu")
-        self.sources = self.planner.sources
         self.keys: dict[str, str] = {}
 
     def section(self, number: str) -> Section:
@@ -129,7 +126,7 @@ class Trials:
         """Digest of everything that a section's verdicts depend on."""
         if section.id not in self.keys:
             stored = pair.committed(section)
-            key = keys.key(section, "cpu", self.planner.source(section), self.sources)
+            key = self.planner.planned(section).key
             outputs = pair.outputs_digest(stored) if stored else ""
             self.keys[section.id] = keys.digest([key, outputs])[:16]
         return self.keys[section.id]
@@ -164,9 +161,10 @@ class Trials:
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "D2L_DATA": self.planner.source(section),
-            "D2L_DEVICE": "cpu",
-            "PYTHONHASHSEED": "0",
             "MPLCONFIGDIR": str(self.book.build / "matplotlib"),
+            "D2L_DEVICE": "cpu",
+            "D2L_HEADLESS": "1",
+            "PYTHONHASHSEED": "0",
         }
         # Snapshots share memory with the notebook and are counted as if they did not.
         return Trial(
@@ -188,7 +186,8 @@ class Trials:
         found = [
             s
             for s in self.book.notebooks
-            if s.id != mutant.section and labels & set(self.sources.reached([c for _, c in s.code]))
+            if s.id != mutant.section
+            and labels & set(self.planner.sources.reached(cell for _, cell in s.code))
         ]
         return sorted(found, key=lambda s: abs(order.index(s.id) - home))[:USERS]
 
@@ -347,7 +346,7 @@ def mutate(
     verdicts = Verdicts(trials)
     samples = {s: sample(s, seed, count) for s in sections}
     wanted = {s: [m for m in found if not reason(m, known)] for s, found in samples.items()}
-    with pool() as workers:
+    with executor(None, "cpu") as workers:
         _own(verdicts, workers, wanted)
         green = [s for s in sections if not _unchanged(verdicts, s).killed]
         _others(verdicts, workers, {s: wanted[s] for s in green})
@@ -368,21 +367,7 @@ def mutate(
     return 1 if red or (total is not None and total < floor) else 0
 
 
-@contextmanager
-def pool() -> Iterator[ProcessPoolExecutor]:
-    """Workers that end with this process."""
-    workers = int(os.environ.get("BOOK_WORKERS", "2"))
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)
-    ) as executor:
-        try:
-            yield executor
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _run(workers: ProcessPoolExecutor, trials: dict[str, Trial]) -> None:
+def _run(workers: Executor, trials: dict[str, Trial]) -> None:
     """Carry out trials, with a line for each that ends; what a kernel's end leaves open is said."""
     futures = {workers.submit(attempt, trial): name for name, trial in trials.items()}
     for number, future in enumerate(as_completed(futures), 1):
@@ -400,9 +385,7 @@ def _unchanged(verdicts: Verdicts, section: Section) -> Verdict:
     return verdicts.of(section).get(("", section.id), missing)
 
 
-def _own(
-    verdicts: Verdicts, workers: ProcessPoolExecutor, wanted: dict[Section, list[Mutant]]
-) -> None:
+def _own(verdicts: Verdicts, workers: Executor, wanted: dict[Section, list[Mutant]]) -> None:
     """Every mutant on its own section; those with a verdict are not run again."""
     todo = {}
     for section, mutants in wanted.items():
@@ -416,9 +399,7 @@ def _own(
     _run(workers, todo)
 
 
-def _others(
-    verdicts: Verdicts, workers: ProcessPoolExecutor, wanted: dict[Section, list[Mutant]]
-) -> None:
+def _others(verdicts: Verdicts, workers: Executor, wanted: dict[Section, list[Mutant]]) -> None:
     """Survivors among the exported definitions on the notebooks that use them."""
     trials = verdicts.trials
     left: list[tuple[Section, Mutant, Section]] = []

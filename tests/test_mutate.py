@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -50,7 +53,7 @@ def touched(source: str, *before: str) -> set[str]:
         ("keyword dropped", "y = f(X, keepdim=True)", "y = f(X)"),
         ("keyword dropped", "y = f(antialias=True, size=3)", "y = f(size=3)"),
         ("generator dropped", "y = torch.randn(3, generator=g)", "y = torch.randn(3)"),
-        ("keyword flipped", "y = f(X, reduction='mean')", "y = f(X, reduction='sum')"),
+        ("keyword flipped", "y = f(X, reduction='mean')", 'y = f(X, reduction="sum")'),
         ("keyword flipped", "y = X.var()", "y = X.var(correction=0)"),
         ("keyword flipped", "y = X.var(dim=0, correction=0)", "y = X.var(dim=0, correction=1)"),
         ("mode dropped", "y = net.eval()(X)", "y = net(X)"),
@@ -200,6 +203,25 @@ def test_a_sample_is_the_same_for_a_seed_and_has_no_change_twice(mini):
     for m in one:
         assert m.old.splitlines()[0] in lines[m.line - 1]
         assert ("scale",) == m.exports if m.cell == 2 else m.exports == ()
+
+
+def test_a_sample_does_not_depend_on_the_hashes_of_the_process(mini):
+    mini.add("a", "y = f(x, reduction='none')\nz = g(y)[1:].mean(dim=0, keepdim=True)")
+    code = (
+        "import sys; from bookbuild.book import Book; from bookbuild.mutants import sample;"
+        "print([m.new for m in sample(Book(sys.argv[1]).notebooks[0], 7, 9)])"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(mini.root)],
+            check=True,
+            capture_output=True,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+        ).stdout
+        for seed in "1234"
+    }
+    assert len(seen) == 1
 
 
 def test_half_of_a_sample_at_most_is_arithmetic_and_a_fifth_in_solutions(mini):

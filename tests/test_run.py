@@ -500,6 +500,17 @@ def test_a_described_figure_needs_a_picture(mini, cli: Cli):
     assert status == 1 and "describes a figure, and no picture came of it" in text
 
 
+def test_a_taught_function_may_describe_a_figure(mini, cli: Cli):
+    mini.add(
+        "taught",
+        "import d2l_helpers as d2l",
+        'tags=["export"]\ndef show(ax):\n    d2l.describe(ax, "a line")\n    return ax',
+        "print('defined')",
+    )
+    status, text = cli("run")
+    assert status == 0, text
+
+
 def test_the_device_is_what_the_notebook_said(mini):
     mini.add(
         "one",

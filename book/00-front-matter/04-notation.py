@@ -54,11 +54,11 @@ draws = 100_000  # random numbers in the check of the standard deviation
 # ## How to read the tables
 #
 # Each row has a symbol, its meaning, the code for an example, and the value of this code.
-# The value is not typed: the cell evaluates the code, so that a row that does not run stops the notebook.
+# The value is not typed: the cell evaluates the code, so a row that does not run stops the notebook.
 #
 # In the meanings, "a" marks a placeholder, which stands for any object of its kind, as in "a vector".
 # "The" marks a fixed symbol, which means the same thing everywhere, as in "the identity matrix".
-# Placeholders are told apart by their type: italic for a scalar, bold lower case for a vector, bold upper case for a matrix, sans serif for a tensor with any number of axes.
+# Placeholders are told apart by their typeface: italic for a scalar, bold lower case for a vector, bold upper case for a matrix, sans serif for a tensor with any number of axes.
 #
 # Some meanings end with forms that are common elsewhere and that this book does not use.
 # The formulas of all sections are compared with these tables whenever the book is built: a symbol that has no row here is an error.
@@ -132,7 +132,7 @@ table(objects)
 
 # %% [markdown]
 # Formulas count from 1, as mathematics does; code counts from 0, as Python does.
-# The first element is $x_1$ in a formula and `x[0]` in a program, and mixing up the two is the commonest slip in translating one into the other.
+# The first element is $x_1$ in a formula and `x[0]` in a program, and mixing up the two is a common mistake in translating one into the other.
 
 # %%
 # check 0.4-C7: the first element, x_1 in formulas, has index 0 in code
@@ -456,7 +456,7 @@ d2l.describe(ax, "Two curves over the probability that Q gives to the first "
 # %% [markdown]
 # ## Summary
 #
-# - The type of a letter tells what it stands for: $x$ a scalar, $\mathbf{x}$ a vector, $\mathbf{X}$ a matrix, $\mathsf{X}$ a tensor.
+# - The typeface of a letter says what it stands for: $x$ a scalar, $\mathbf{x}$ a vector, $\mathbf{X}$ a matrix, $\mathsf{X}$ a tensor.
 # - Examples carry superscripts, $\mathbf{x}^{(i)}$, coordinates subscripts, $x_j$; formulas count from 1 and code from 0.
 # - $\mathcal{N}(\mu,\sigma^2)$ takes a variance, PyTorch a standard deviation.
 # - `F.kl_div(log_q, p)` is $D_{\mathrm{KL}}(P\|Q)$; the other direction is another number.
@@ -474,7 +474,7 @@ d2l.describe(ax, "Two curves over the probability that Q gives to the first "
 # #### Solution 0.4-1
 #
 # The reference values follow by hand from $\mathbf{x}=(3,-4,1)$, $\mathbf{y}=(2,1,-1)$ and $\mathbf{A}$ with rows $(2,1)$ and $(1,3)$.
-# In (f) the exponents add up to zero, so that the product is 1.
+# In (f) the exponents add up to zero, so the product is 1.
 
 # %%
 answers = {
@@ -511,6 +511,7 @@ p2 = torch.tensor([0.5, 0.5], dtype=torch.float64)
 q2 = torch.tensor([1 - rare, rare], dtype=torch.float64)
 print(f"ratio {kl(p2, q2) / kl(q2, p2):.1f}")
 assert kl(p2, q2) > 10 * kl(q2, p2)
+assert 0.69 < kl(q2, p2) < math.log(2)  # bounded by log 2
 
 # %% [markdown]
 # ### Exercise 0.4-3

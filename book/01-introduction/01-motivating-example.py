@@ -661,7 +661,8 @@ assert flipped[2000] >= 0.90 and flipped[200] < flipped[2000] - 0.05
 # ### Exercise 1.1-4
 #
 # A speaker does not wait for our window.
-# Shift the template in each signal by a random number of samples, so that what leaves the window at the end comes in again at its beginning, and train on 2000 such signals.
+# Shift the template in each signal by a random number of samples; what leaves the window at the end comes in again at its beginning.
+# Train on 2000 such signals.
 # What happens to the learned rule and to the hand rule?
 # Is the training at fault, or the family?
 # Which rule would you try instead?

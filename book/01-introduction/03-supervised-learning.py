@@ -187,7 +187,7 @@ d2l.describe(ax, "Expected cost of eating and of discarding over the "
 # Tags are correlated, too: where there is "neural networks" there is often "machine learning".
 #
 # The difference shows in the last step of a network.
-# The *softmax* makes scores compete, so that their probabilities add up to 1.
+# The *softmax* makes scores compete: their probabilities add up to 1.
 # The *sigmoid* $\sigma(z)=1/(1+e^{-z})$ turns each score into a probability of its own.
 # Take a picture with a dog and a cat and without a car, and let the scores be $3$, $3$ and $-3$:
 

@@ -369,6 +369,7 @@ assert len(history) > 1.5 * bound and (y * (X @ w) > 0).all()
 # %%
 clean = feet.clone()
 clean[-1] = 30.0
+assert feet[-1] == 60  # the measurements stay as they are
 reference = trimmed_mean(clean, 1)
 for wrong in (1, 2):
     spoiled = clean.clone()

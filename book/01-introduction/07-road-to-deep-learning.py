@@ -284,6 +284,8 @@ for row, (year, words) in enumerate(ideas.items()):
 ax.set(xlim=(1938, 2026), xlabel="year")
 ax.set_yticks([])
 ax.spines["left"].set_visible(False)
+marks = [(m.get_marker(), m.get_color()) for m in ax.lines[1::2]]
+assert marks == 6 * [("o", "#B84F00")] + 7 * [("s", "#0072B2")]
 d2l.describe(ax, "Ideas at their years. Six before 2000, as orange discs: "
              "threshold units, perceptron, backpropagation, convolutional "
              "networks, Q-learning, LSTM. Seven since 2012, as blue "

@@ -741,8 +741,8 @@ assert attempt(lambda: torch.zeros(3, 1).expand(3, 4).add_(ones)) \
     is RuntimeError
 
 # %% [markdown]
-# Automatic differentiation ([Section 2.5](05-automatic-differentiation.ipynb)) stores intermediate values in order to compute derivatives later, and an in-place operation may overwrite them.
-# PyTorch usually notices and raises an error; a write through a NumPy array, below, escapes it.
+# Automatic differentiation stores intermediate values in order to compute derivatives later, and an in-place operation may overwrite them.
+# PyTorch usually notices and raises an error; a write through a NumPy array escapes it, as [Section 2.5](05-automatic-differentiation.ipynb) shows.
 # So use `+=` for parameters and buffers, and ordinary expressions elsewhere.
 
 # %% [markdown]

@@ -273,6 +273,7 @@ area[20:32] *= 10.764  # one office measured in square feet
 area[60:70] = 999  # another wrote 999 for "unknown"
 price[100:103] *= 10  # a third typed a zero too many
 sales = pd.DataFrame({"Area": area.numpy(), "Price": price.numpy()})
+assert (sales.min() > 0).all()  # no value is impossible
 print("gaps:", sales.isna().sum().sum(),
       " mean area:", round(sales["Area"].mean()))
 

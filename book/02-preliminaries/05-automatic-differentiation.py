@@ -654,6 +654,19 @@ print("3:", message_of(saved_in_place)[:66], "...")
 print("4:", message_of(lambda: torch.arange(3, requires_grad=True)))
 
 # %% [markdown]
+# The count sees PyTorch's own operations only.
+# A write through the array of `numpy()` ([Section 2.1](01-data-manipulation.ipynb)) escapes it, and the gradient is wrong without a message:
+
+# %%
+w = torch.tensor([1.0], requires_grad=True)
+v = w * 1
+y = (v**2).sum()  # saves v, which is 1
+v.detach().numpy()[0] = 7
+y.backward()
+print("gradient:", w.grad.item(), " right:", 2.0)
+assert w.grad == 14  # twice the 7 that stands there now
+
+# %% [markdown]
 # **5. To NumPy with a history.**
 # NumPy cannot record, so you have to say that you do not mind: `x.detach().numpy()`.
 #
@@ -714,6 +727,7 @@ assert x.grad[0].isnan() and x.grad[1] == 0.25
 #
 # The second derivative walks backwards through the graph of the first derivative, which contains the operations of the forward pass and those of the walk backwards.
 # For $n$ inputs there is one more reason: there are $n^2$ second derivatives.
+# (`Timer` measures seconds since it was made; [Section 3.1](../03-linear-regression/01-linear-regression.ipynb) writes it.)
 
 # %%
 def count(node, seen):

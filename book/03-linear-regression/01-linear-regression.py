@@ -114,8 +114,7 @@ for (x1, x2), label in zip(X[:3].tolist(), y[:3, 0].tolist()):
 #
 # where $\hat y^{(i)}$ and $y^{(i)}$ are the predicted and the true label, both numbers.
 # The factor $\frac12$ cancels the 2 that the derivative brings.
-# A prediction of 3 for a label of 5 costs $\frac12\cdot2^2=2$; being off by 4 instead of 2 costs four times as much.
-# This quadratic growth makes the fit avoid large errors.
+# A prediction of 3 for a label of 5 costs $\frac12\cdot2^2=2$; being off by 4 instead costs four times as much, so the fit avoids large errors.
 #
 # The loss on the training set is the mean over its examples,
 #
@@ -271,7 +270,7 @@ torch.testing.assert_close(gradient, torch.zeros_like(gradient), **exact)
 
 # %% [markdown]
 # In exact arithmetic the three agree.
-# In floating point the normal equations lose the most digits, because they square the *condition number*.
+# In floating point the normal equations lose more digits, because they square the *condition number*.
 # With $s_{\max}$ and $s_{\min}$ the largest and smallest singular value of $\mathbf{X}$,
 #
 # $$\kappa(\mathbf{X}) = \frac{s_{\max}}{s_{\min}},\qquad \kappa(\mathbf{X}^\top\mathbf{X}) = \frac{s_{\max}^2}{s_{\min}^2} = \kappa(\mathbf{X})^2. \tag{3.1.9}$$
@@ -695,6 +694,13 @@ class Timer:
     def cumsum(self):
         return list(itertools.accumulate(self.times))
 
+# %%
+# check: the summaries of two readings
+stopwatch = Timer()
+stopwatch.times = [1.0, 3.0]
+assert stopwatch.sum() == 4 and stopwatch.avg() == 2
+assert stopwatch.cumsum() == [1, 4]
+
 # %% [markdown]
 # Add two vectors, first element by element, then with one `+`, of which we time many and keep the median.
 
@@ -953,6 +959,7 @@ laplace = torch.distributions.Laplace(torch.zeros(1, dtype=f64), 1.0)
 nll = -laplace.log_prob(r).sum()
 torch.testing.assert_close(nll, 6 * math.log(2) + loss)
 torch.testing.assert_close(weight.grad, X6.mT @ r.detach().sign())
+assert not w6.requires_grad  # the copy records gradients, w6 does not
 
 # %%
 def descend(rate, steps=2000):

@@ -927,6 +927,8 @@ for patience, epochs, best in ((1, 3, 1), (2, 6, 3), (3, 8, 7),
     trainer.fit(model, StubData())
     assert trainer.history["val_loss"] == Scripted.script[:epochs]
     assert model.net.weight.item() == best
+trainer.fit(model, StubData())  # the history begins anew
+assert trainer.history["val_loss"] == Scripted.script
 
 # %% [markdown]
 # ### Exercise 3.2-4

@@ -830,12 +830,10 @@ assert 2 * runs["fused"][1] < runs["plain"][1]
 
 # %% [markdown]
 # The fused update is more than twice as fast as the loop.
-# On a CPU `foreach` gains less, because there it still starts each operation once for each tensor.
-# For large tensors the difference shrinks, since then the arithmetic takes the time.
+# On a CPU `foreach` gains less.
 #
 # `torch.compile` translates the model into one program for the device.
-# The first call pays for the translation, often many seconds, so it is worth its price only for code that runs long.
-# A model as small as this one need not gain at all, because the checks that each call makes take longer than the arithmetic.
+# The first call pays for the translation, often many seconds, so it is worth its price only for code that runs long, and a model as small as this one need not gain at all.
 # Set `try_compile` to see it.
 
 # %% tags=["timing"]

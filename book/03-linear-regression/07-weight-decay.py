@@ -75,7 +75,7 @@ num_draws = 200  # repetitions of the experiment in closed form
 # %% [markdown]
 # ## Norms and weight decay
 #
-# One way to measure how complicated a function is is its distance from the zero function, which uses nothing of its input.
+# The distance of a function from the zero function, which ignores its input, is one measure of how complicated it is.
 # For a linear function $f(\mathbf{x})=\mathbf{w}^\top\mathbf{x}$ the length of $\mathbf{w}$ is an obvious candidate for this distance, and we can say exactly what it controls.
 # By the inequality of Cauchy and Schwarz,
 #
@@ -984,7 +984,7 @@ d2l.describe(ax, """The first weight against the step on a logarithmic axis.
 #
 # So a `weight_decay` tuned for one optimizer says little about another.
 # (Nor about another definition: PyTorch multiplies the decay of AdamW by the learning rate, the original paper only by its schedule.)
-# AdamW is the usual choice for large language models, whose training stops long before such limits; D'Angelo and others (2024) conclude from ResNets and language models that decay there changes the training dynamics rather than acting as an explicit regularizer.
+# AdamW has been the usual choice for large language models, whose training stops long before such limits; D'Angelo and others (2024) conclude from ResNets and language models that decay there changes the training dynamics rather than acting as an explicit regularizer.
 
 # %% [markdown]
 # ## Summary

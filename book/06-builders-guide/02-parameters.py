@@ -210,6 +210,7 @@ assert same == [True, True, False, False]
 late = nn.Linear(4, 1)
 late(X).sum().backward()
 late.requires_grad_(False)  # too late: the gradients are still there
+assert not late.weight.requires_grad and late.weight.grad is not None
 before = late.weight.clone()
 optimizer = torch.optim.SGD(late.parameters(), lr=0.1, weight_decay=0.1)
 optimizer.step()

@@ -301,6 +301,12 @@ def benchmark(fn, repeats, device):
     wait()
     return (time.perf_counter() - start) / repeats
 
+# %%
+# check: one call to warm up, three that count
+calls = []
+benchmark(lambda: calls.append(1), 3, cpu())
+assert len(calls) == 4
+
 # %% tags=["timing"]
 curves = {}
 for device in dict.fromkeys([cpu(), try_gpu()]):

@@ -113,6 +113,7 @@ for A, B in ((X[0], K), (K, X)):
         raise AssertionError("a bad input was accepted")
     except ValueError as error:
         print(error)
+assert corr2d(X, X) == (X * X).sum()  # a kernel of the size of the input
 
 # %%
 # check 7.2-C1: the numbers of Figure 7.2.1, by hand and by the library
