@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
-from nbformat import NotebookNode
 
 from . import export, lint, outputs, pair
 from .book import Book, BookError, Section
@@ -111,7 +110,7 @@ def accept(book: Book, results: list[Result]) -> tuple[list[Path], list[str]]:
     Returns what was written, and what was not with the reason.
 
     What ran well is kept whatever happened to another section. Outputs of real data are never
-    replaced by those of a stand-in, and equal outputs of the same code keep their record.
+    replaced by those of a stand-in.
     """
     written, refused = [], []
     for result in results:
@@ -136,20 +135,9 @@ def accept(book: Book, results: list[Result]) -> tuple[list[Path], list[str]]:
                 "they stay. Get the data (make doctor says what is missing)."
             )
             continue
-        new = pair.reference(section, result.notebook, result.run)
-        if existing is not None and _same(existing, new):
-            new.metadata["run"] = existing.metadata["run"]
-        text = pair.text_of(new)
+        text = pair.text_of(pair.reference(section, result.notebook, result.run))
         old = section.ipynb.read_text(encoding="utf-8") if section.ipynb.exists() else ""
         if old != text:
             write_text(section.ipynb, text)
             written.append(section.ipynb)
     return written, refused
-
-
-def _same(a: NotebookNode, b: NotebookNode) -> bool:
-    """Whether a stored notebook and a new one hold the same outputs of the same code."""
-    old, new = pair.stored_run(a), pair.recorded_run(b)
-    if old is None or new is None or "run" not in a.metadata or old.key != new.key:
-        return False
-    return pair.outputs_digest(a) == pair.outputs_digest(b)
