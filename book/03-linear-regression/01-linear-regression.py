@@ -6,6 +6,7 @@
 #       gpu: {}
 #       smoke:
 #         vector_length: 2000
+#     outputs_mb: {limit: 1.5, reason: the frames of its slider figures}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
