@@ -513,7 +513,7 @@ d2l.describe(axes, """Median training and test error of 40 data sets
 # %% [markdown]
 # This is *double descent*.
 # With $P_k$, a model with fifty times as many parameters as examples and training error 0 is better than a line, though not as good as the cubic.
-# With orthonormal features it ends where it would have been had it always answered 0.
+# With orthonormal features it is hardly better than always answering 0.
 # Both models contain the same functions and have equally many parameters; only the norm differs.
 # For orthonormal features it is the mean square of the function itself,
 #

@@ -984,7 +984,7 @@ d2l.describe(ax, """The first weight against the step on a logarithmic axis.
 #
 # So a `weight_decay` tuned for one optimizer says little about another.
 # (Nor about another definition: PyTorch multiplies the decay of AdamW by the learning rate, the original paper only by its schedule.)
-# AdamW has been the usual choice for large language models, whose training stops long before such limits; D'Angelo and others (2024) conclude from ResNets and language models that decay there changes the training dynamics rather than acting as an explicit regularizer.
+# AdamW has been the usual choice for large language models, which see their data hardly more than once; D'Angelo and others (2024) conclude from ResNets and language models that decay there changes the training dynamics rather than acting as an explicit regularizer.
 
 # %% [markdown]
 # ## Summary
