@@ -680,7 +680,7 @@ assert flipped[2000] >= 0.90 and flipped[200] < flipped[2000] - 0.05
 #
 # where $\mathbf{s}_k\in\mathbb{R}^{64}$ is the template shifted by $k$ samples.
 # A wave of seven periods with the cut $c=1.25$ reaches 58 %: a word at a suitable place pushes the sum far up, noise seldom does.
-# A search over (1.1.8) from several random starts found nothing better, so the family contains no good rule.
+# A search over (1.1.8) from several random starts found nothing better, so the family seems to contain no good rule.
 #
 # Training misses even these 58 %, for a reason of its own: it minimizes the cross-entropy, not the errors.
 # At $\mathbf{w}=\mathbf{0}$, $b=0$ the slope of the expected cross-entropy is proportional to the mean of the shifted words, nearly 0, and the function is convex, so knobs at zero are as good as its minimum.

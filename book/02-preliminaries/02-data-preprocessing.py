@@ -636,7 +636,7 @@ everything = Preprocessor(min_count=20).fit(pd.concat([train, changed]))
 assert everything.means["NumRooms"] > 1000  # what fitting on all would do
 
 # %% [markdown]
-# One kind of column should never go in: an identifier, a number or name that is different in every row.
+# One kind of column should not go in: an identifier, a number or name that is different in every row.
 # As a category it makes one column for each row (Exercise 2.2-4).
 # As a number it pretends to have an order and a size, and may not even survive the conversion: a `float32` has 24 significant bits, so neighbouring identifiers above $2^{24}$ can become equal.
 
