@@ -34,7 +34,7 @@ ANSI = re.compile(
 #: What no page may hold: control characters but tab and line end, and halves of characters.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Pictures within HTML, as text.
-EMBEDDED = re.compile(r'data-frames="[^"]*"|data:image/[\w+.-]+;base64,[A-Za-z0-9+/=]+')
+EMBEDDED = re.compile(r'data-frames="[^"]*"|data:[\w+.-]+/[\w+.-]+;base64,[A-Za-z0-9+/=]+')
 #: Beginnings that keys of well-known services have.
 SECRET = re.compile(
     r"\b(?:AKIA[0-9A-Z]{16}|gh[pousr]_\w{36,}|github_pat_\w{22,}|hf_\w{30,}|sk-[\w-]{20,}"

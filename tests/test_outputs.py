@@ -176,6 +176,7 @@ def notebook(mini, *outputs_of_cells: list) -> tuple:
 def test_too_much_text_is_named(mini):
     many = new_output("stream", name="stdout", text="line\n" * 60_000)
     page = f'<div data-frames="{"A" * 30_000}"><img src="data:image/png;base64,{"A" * 30_000}">'
+    page += f'<audio src="data:audio/wav;base64,{"A" * 30_000}"></audio>'
     slider = new_output("display_data", data={"text/html": page, FIGURE_MIME: {"a": "x" * 30_000}})
     table = new_output("display_data", data={"text/html": "<td>1</td>" * 3000})
     few = new_output("stream", name="stdout", text="line\n" * 4000)

@@ -6,6 +6,7 @@
 #       gpu: {}
 #       smoke:
 #         test_size: 1000
+#     outputs_mb: {limit: 1.2, reason: the frames of its slider figure}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
