@@ -117,7 +117,7 @@ d2l.use_style()
 
 # %%
 def bandit(eps, T, generator, probs=(0.2, 0.5, 0.7), step=None):
-    """Rewards (T,) and arms (T,) of an epsilon-greedy agent.
+    """Rewards (T,), arms (T,) and estimates of an epsilon-greedy agent.
 
     `eps` is a number or a function of the time 1, ..., T. `probs` is a
     tuple, or a function of the time. `step` replaces 1/n in (1.5.1).
@@ -138,24 +138,30 @@ def bandit(eps, T, generator, probs=(0.2, 0.5, 0.7), step=None):
         Q[a] += (r - Q[a]) * (step or 1 / n[a])
         rewards.append(r)
         arms.append(a)
-    return torch.tensor(rewards), torch.tensor(arms)
+    return torch.tensor(rewards), torch.tensor(arms), torch.tensor(Q)
+
+# %%
+# (1.5.1) computes the mean of what each arm has paid
+rewards, arms, Q = bandit(0.3, 500, torch.Generator().manual_seed(0))
+for a in range(3):
+    torch.testing.assert_close(Q[a], rewards[arms == a].mean())
 
 # %%
 def average(eps, seeds=20, T=1000, **options):
-    """Rewards and arms of several runs, each of shape (seeds, T)."""
+    """Rewards, arms (seeds, T) and estimates (seeds, k) of several runs."""
     runs = [bandit(eps, T, torch.Generator().manual_seed(s), **options)
             for s in range(seeds)]
     return [torch.stack(part) for part in zip(*runs)]
 
 results = {eps: average(eps) for eps in (0.0, 0.01, 0.1, 1.0)}
-for eps, (rewards, arms) in results.items():
+for eps, (rewards, arms, _) in results.items():
     worst = rewards.mean(dim=1).min()
     print(f"eps = {eps:4}: mean reward {rewards.mean():.2f}, worst run "
           f"{worst:.2f}, best arm {(arms == 2).float().mean():.0%}")
 
 # %%
 # check 1.5-C1: exploring pays; the greedy agent stays below
-mean = {eps: rewards.mean().item() for eps, (rewards, _) in results.items()}
+mean = {eps: runs[0].mean().item() for eps, runs in results.items()}
 assert abs(mean[1.0] - (0.2 + 0.5 + 0.7) / 3) < 0.02
 assert mean[0.1] > 0.60
 assert mean[0.0] < mean[0.1]
@@ -179,8 +185,8 @@ assert not (results[0.1][1][:, 500:] == 0).all(dim=1).any()  # exploring
 
 # %% tags=["hide-input"]
 steps = torch.arange(1, 1001)
-curves = [rewards.mean(dim=0).cumsum(0) / steps
-          for rewards, _ in results.values()]
+curves = [runs[0].mean(dim=0).cumsum(0) / steps
+          for runs in results.values()]
 ax = d2l.plot(steps, curves, [f"$\\varepsilon$ = {e:g}" for e in results],
               xlabel="pulls", ylabel="mean reward so far", ylim=(0.3, 0.75))
 ax.axhline(0.7, color="gray", lw=1, ls=":")
