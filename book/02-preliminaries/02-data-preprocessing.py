@@ -793,6 +793,8 @@ assert abs(rooms_train.mean()) < 1e-5
 assert abs(rooms_train.std(ddof=0) - 1) < 1e-5
 assert abs(rooms_val.mean()) > 1e-3
 assert abs(rooms_val.std(ddof=0) - 1) > 1e-3
+same = Standardizer().fit(pd.DataFrame({"NumRooms": [2.0, 2.0]}))
+assert same.encode(pd.DataFrame({"NumRooms": [3.0]}))["NumRooms"][0] == 1
 
 # %% [markdown]
 # ## Sources

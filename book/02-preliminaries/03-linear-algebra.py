@@ -446,7 +446,7 @@ print((R @ torch.tensor([1.0, 0.0], dtype=f64)).tolist())
 # Transposing both gives $(\mathbf{R}\mathbf{x})^\top=\mathbf{x}^\top\mathbf{R}^\top$, hence all points at once are `X @ R.T`.
 # Each linear layer of PyTorch computes its output this way.
 
-# %% tags=["hide-input"]
+# %%
 maps = {
     "identity": torch.eye(2, dtype=f64),
     "rotation by 30°": rotation(30),
@@ -455,6 +455,8 @@ maps = {
 }
 s = torch.linspace(-1, 1, 9, dtype=f64)
 X = torch.cartesian_prod(s, s)  # (81, 2), one point a row
+
+# %% tags=["hide-input"]
 F_shape = torch.tensor([[0.25, 0], [0.25, 0.75], [0.75, 0.75], [0.25, 0.75],
                         [0.25, 0.4], [0.6, 0.4]], dtype=f64)  # (6, 2)
 _, axes = plt.subplots(1, 4, figsize=(8.4, 2.5), sharey=True)
