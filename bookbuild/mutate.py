@@ -494,9 +494,9 @@ def _record(book: Book, rows: list[Row], seed: object) -> None:
     """Bring tests/mutation.json up to these scores."""
     path = book.root / SCORES
     scores = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    when = {"date": date.today().isoformat(), "seed": int(s) if (s := str(seed)).isdigit() else s}
     for row in rows:
-        numbers = {k: v for k, v in asdict(row).items() if k != "section"}
-        scores[row.section] = {"date": date.today().isoformat(), "seed": seed} | numbers
+        scores[row.section] = when | {k: v for k, v in asdict(row).items() if k != "section"}
     order = [s.id for s in book.planned]
     kept = {k: scores[k] for k in sorted(scores, key=order.index)}
     write_text(path, json.dumps(kept, indent=1) + "\n")

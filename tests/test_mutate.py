@@ -339,7 +339,7 @@ def test_a_change_that_nothing_notices_is_shown_marked_and_recorded(mini, cli, o
     assert status == 0 and "survived:" not in text
     recorded = json.loads((mini.root / "tests/mutation.json").read_text())["1.1"]
     assert recorded.pop("date") and recorded == {
-        "seed": "3",
+        "seed": 3,
         "tried": 1,
         "killed": 0,
         "equivalent": 1,
