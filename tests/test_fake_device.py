@@ -293,8 +293,8 @@ def fashion() -> torch.Tensor:
 
 def lazy_init() -> torch.Tensor:
     model = on_device(c7.LeNet, *IMAGE)
-    model.apply_init([floats(1, *IMAGE)], c7.init_cnn)
-    model.apply_init(floats(1, *IMAGE), c7.init_he)
+    c6.apply_init(model, [floats(1, *IMAGE)], c7.init_cnn)
+    c6.apply_init(model, floats(1, *IMAGE), c7.init_he)
     assert c6.count_params(model) == 61_706
     return model(floats(1, *IMAGE))
 
@@ -408,7 +408,9 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "norms of gradients": (norms, 4),  # one for each parameter
     "cross-correlation": (lambda: c7.corr2d(floats(4, 4), floats(2, 2)),),
     "operations": (lambda: c7.count_macs(on_device(c7.LeNet, *IMAGE), (1, *IMAGE)) and None,),
-    "summary of layers": (lambda: on_device(c7.LeNet, *IMAGE).layer_summary((1, *IMAGE)) and None,),
+    "summary of layers": (
+        lambda: c7.layer_summary(on_device(c7.LeNet, *IMAGE).net, (1, *IMAGE)) and None,
+    ),
     "batches on the device": (loaders,),
 }
 

@@ -898,9 +898,6 @@ def gradient(function, x):
     function(x).sum().backward()
     return x.grad
 
-
-
-
 # %% tags=["hide-input"]
 def plot_activation(name, ax):
     """An activation function and its derivative."""
