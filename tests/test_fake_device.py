@@ -62,6 +62,9 @@ HOST = {
     "linear_classification.binomial_tail": "takes and gives numbers",
     "linear_classification.required_n": "takes and gives numbers",
     "linear_classification.error_interval": "takes and gives numbers",
+    "linear_regression.Module.configure_optimizers": "every model defines its own",
+    "linear_classification.reliability": "sums in float64 of predictions, which predict() brings over",
+    "linear_classification.calibration_error": "sums in float64 of predictions, as above",
     "multilayer_perceptrons.signal_stats": "an experiment with a generator of the CPU",
     "multilayer_perceptrons.distinct_elements": "counts memory of tensors that have some",
     "multilayer_perceptrons.read_table": "reads a file",
@@ -291,6 +294,17 @@ def fashion() -> torch.Tensor:
     return X
 
 
+def stacked() -> torch.Tensor:
+    """Two networks trained side by side for two steps, on batches of their own and on shared ones."""
+    with _disable_current_modes():
+        stack = c5.Stack([nn.Linear(3, 2) for _ in range(2)]).to(META)
+    optim = torch.optim.SGD(stack.parameters(), lr=0.1)
+    X, y = floats(4, 3), numbers(4)
+    for rows in (numbers(4), numbers(2, 4)):
+        c5.train_stack(stack, X, y, [rows], F.cross_entropy, optim)
+    return stack(X)
+
+
 def lazy_init() -> torch.Tensor:
     model = on_device(c7.LeNet, *IMAGE)
     c6.apply_init(model, [floats(1, *IMAGE)], c7.init_cnn)
@@ -404,6 +418,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "dropout": (lambda: [c5.dropout_layer(floats(3, 4), p) for p in (0, 0.5, 1)],),
     "error of log prices": (lambda: c5.rmsle(floats(3), floats(3)),),
     "folds": (lambda: [floats(9)[v] for _, v in c5.fold_indices(9, 3) + c5.fold_indices(9, 3, 0)],),
+    "stack": (stacked,),
     "start of LeNet": (lazy_init,),
     "norms of gradients": (norms, 4),  # one for each parameter
     "cross-correlation": (lambda: c7.corr2d(floats(4, 4), floats(2, 2)),),
