@@ -137,31 +137,6 @@ def test_profiles(mini, cli: Cli):
     assert keys.key(section, "cpu", "real", keys.Sources(mini.root)) != key
 
 
-@pytest.mark.parametrize(
-    ("factors", "values"),
-    [
-        ("", {"steps": 100, "rate": 0.5, "sizes": [8, 64], "kind": "SGD"}),
-        ("steps: 0.25, sizes: 0.01, rate: 0.5", {"steps": 25, "rate": 0.25, "sizes": [1, 1], "kind": "SGD"}),
-        ("step: 0.1", "rehearsal cuts step, which the gpu profile does not set"),
-        ("kind: 0.1", "rehearsal multiplies numbers, not 'SGD'"),
-    ],
-)  # fmt: skip
-def test_rehearsal_is_the_gpu_profile_cut(mini, factors: str, values: dict[str, object] | str):
-    path = mini.add("knobs", 'tags=["parameters"]\nsteps, rate, sizes, kind = 7, 1.0, [1], "Adam"')
-    gpu = "gpu: {steps: 100, rate: 0.5, sizes: [8, 64], kind: SGD}"
-    head = f"{gpu}\n#     rehearsal: {{{factors}}}"
-    path.write_text(
-        path.read_text().replace("#       gpu: {}\n#       smoke: {}", "#       " + head)
-    )
-    section = mini.book.select(["1.1"])[0]
-    if isinstance(values, str):
-        with pytest.raises(BookError, match=values):
-            section.profile("rehearsal")
-    else:
-        assert section.profile("rehearsal") == values
-        assert section.profile("gpu")["steps"] == 100
-
-
 def test_unknown_parameter(mini, cli: Cli):
     mini.add("knobs", 'tags=["parameters"]\nsteps = 7', "print(steps)", smoke="{stepz: 2}")
     status, text = cli("run", "--profile", "smoke")
