@@ -221,7 +221,7 @@ d2l.describe(ax, """Standard error against the number of test examples,
 
 # %% [markdown]
 # In the worst case, $\epsilon=\frac12$, one standard deviation equals 0.01 at $n=0.25/0.01^2=2\,500$, and two equal 0.01 at $n=10\,000$.
-# Benchmarks with test sets of this size are often ranked by the third decimal.
+# A ranking by the third decimal on a test set of this size ranks noise.
 
 # %% [markdown]
 # ### A bound for every $n$
@@ -311,7 +311,7 @@ d2l.describe(axes, """Probability that the test error exceeds the population
 #
 # $$n_{\text{Hoeffding}} = \frac{\log(s/\delta)}{2t^2}, \qquad n_{\text{normal}} = 0.25\left(\frac{z_{1-\delta/s}}t\right)^2. \tag{4.6.5}$$
 #
-# $s$ is 1 for a *one-sided* statement (the error is not larger than measured by $t$ or more) and 2 for a *two-sided* one; $z_p$ is the $p$-quantile of the standard normal distribution.
+# $s$ is 1 for a *one-sided* statement (the true error exceeds the measured one by less than $t$) and 2 for a *two-sided* one; $z_p$ is the $p$-quantile of the standard normal distribution.
 
 # %% tags=["export"]
 def required_n(t, delta, sides=2, method="hoeffding"):
@@ -466,12 +466,14 @@ low, high = error_interval(1_800, 10_000, method="normal")
 assert abs((high - low) / 2 - 0.0075) < 5e-5
 low, high = error_interval(1_800, 10_000)
 assert abs((high - low) / 2 - 0.0075) < 1e-4
+low, high = error_interval(50, 100, method="hoeffding")
+assert abs((high - low) / 2 - math.sqrt(math.log(40) / 200)) < 1e-12
 if data.source == "real" and train_size >= 10_000:
     low, high = error_interval(count, n)
     assert abs((high - low) / 2 - 0.008) < 5e-4
 
 # %% [markdown]
-# At an accuracy near 0.8 the half-width of a 95 % interval on 10 000 images is about 0.008: the second decimal is nearly certain, the third and fourth are noise of the test set.
+# At an accuracy near 0.8 the half-width of a 95 % interval on 10 000 images is about 0.008: the second decimal is uncertain by about one, and the third and fourth are noise of the test set.
 # (Two models on the *same* images can be told apart more finely, see Exercise 4.6-4.)
 #
 # Do the recipes keep their promise?
@@ -746,7 +748,7 @@ d2l.describe(ax, """Accuracy against submissions. On the test set the vote
 # For one fixed $f$ the training set $\mathcal{S}$ would be as good as a test set.
 # But the model $f_{\mathcal{S}}$ was chosen *because* its error on $\mathcal{S}$ is small, and the best of many looks better than it is.
 #
-# So ask that no candidate be badly estimated.
+# So we ask that the error of no candidate be badly estimated.
 # Let $\mathcal{F}$ be the class of all models that training can return.
 # *Uniform convergence* means that with probability at least $1-\delta$
 #
@@ -809,7 +811,7 @@ d2l.describe(ax, """Largest gap between population and training error
 
 # %% [markdown]
 # **Figure 4.6.8.** The largest gap in a class, mean over 200 training sets of 200 examples.
-# Unrelated classifiers behave as the union bound fears; thresholds do not, since ten thousand of them give only a few different sets of answers.
+# Unrelated classifiers behave as the union bound fears; thresholds do not: on 200 points they give at most 201 different sets of answers, so the curve must flatten, and since neighbouring sets differ in one answer it flattens lower than 201 unrelated classifiers would.
 
 # %%
 assert (gaps < torch.tensor(alpha)[:, None]).all()
@@ -821,7 +823,7 @@ assert gaps[-1, 1] < gaps[-1, 0] - 0.05
 # ### What counts: labelings
 #
 # On 200 points, infinitely many thresholds produce only 201 different answers.
-# What matters is not how many members a class has but how many *labelings* of $n$ points it can produce.
+# What matters in the bound is not how many members a class has but how many *labelings* of $n$ points it can produce.
 # A set of points is *shattered* by a class if all $2^N$ labelings of the $N$ points occur.
 # The *VC dimension*, after Vapnik and Chervonenkis, is the largest number of points that some placement allows to be shattered.
 #
@@ -987,7 +989,7 @@ if data.source == "real" and train_size >= 10_000:
 # - A guarantee by Hoeffding costs about twice the examples of the normal approximation if one-sided is compared with one-sided; the normal interval fails where errors are few, the exact one does not.
 # - Twenty independent tests mislead at least once with probability 0.64; Bonferroni's correction brings it back below 0.05.
 # - The best of $k$ models fixed in advance looks better than it is by the order of $\sqrt{\log k/n}$; adaptive use of the scores gains the order of $\sqrt{k/n}$, and $n+1$ scores reveal all binary labels.
-# - Uniform convergence makes the training error of any chosen model trustworthy; it depends on the number of labelings of $n$ points rather than on the number of models or parameters.
+# - Uniform convergence makes the training error of any chosen model trustworthy; it is guaranteed by the number of labelings of $n$ points, whatever the number of models or parameters.
 # - The VC dimension of hyperplanes in $\mathbb{R}^d$ is $d+1$; bounds built on it hold for all distributions and say little about deep networks.
 
 # %% [markdown]
@@ -1138,7 +1140,7 @@ assert count_rectangles(five) < 32
 # Let both be wrong on a share $p_{11}$, only the first on $p_{10}$, only the second on $p_{01}$.
 # The variance of $d_i$ is $p_{10}+p_{01}-(p_{10}-p_{01})^2$: images on which the models agree do not count.
 # With separate test sets the variances of both models add up, $\epsilon_1(1-\epsilon_1)+\epsilon_2(1-\epsilon_2)$, which is larger by $2\operatorname{Cov}$, twice the covariance of the two indicators; two models usually fail on the same hard images.
-# McNemar's test uses the same idea: among the images on which exactly one model fails, is the first as often wrong as the second?
+# McNemar's test uses the same idea: among the images on which exactly one model fails, do both models fail about equally often?
 
 # %%
 rng = torch.Generator().manual_seed(12)
@@ -1182,7 +1184,7 @@ assert se < 0.8 * se_two
 # But the measured difference is below its mean half of the time, and then it is not significant: the test finds the difference only in every second case.
 # Its *power* is 0.5.
 # A power of 0.8 needs room for another 0.84 standard errors, $n=0.1719\cdot(2.80/0.01)^2\approx13\,500$.
-# By Exercise 4.6-4 a shared test set needs far fewer.
+# By Exercise 4.6-4 a shared test set needs fewer, the more the errors of the two models coincide.
 
 # %%
 rng = torch.Generator().manual_seed(13)
@@ -1210,7 +1212,7 @@ for power in (0.5, 0.8):
 #
 # No error in $n$ has probability $(1-\epsilon)^n$, which is 0.05 for $\epsilon=1-0.05^{1/n}$.
 # Since $0.05^{1/n}=e^{-\log(20)/n}\approx1-\log(20)/n$ and $\log20\approx2.996$, this is close to $3/n$, the *rule of three*.
-# Three hundred million kilometres without an accident are needed, so tests on the road alone cannot show it.
+# Three hundred million kilometres without an accident are needed, more than three years for a hundred cars driving day and night at 100 km/h, and they would have to start again after each change of the software.
 # The one-sided limit at 95 % is the upper end of the two-sided interval at 90 %.
 
 # %%

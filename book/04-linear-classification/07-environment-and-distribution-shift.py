@@ -127,7 +127,9 @@ d2l.describe(axes, "Four scatter plots of two classes. Source: circles on "
 # Blood of patients comes from the hospital; healthy blood comes from students, who are easier to recruit than older men.
 # The classifier separates the two groups perfectly and is useless, since the groups also differ in age, hormones, diet, exercise and drinking habits.
 #
-# Healthy older men do not occur in the training data: an extreme covariate shift, and one that weights cannot correct, as we shall see.
+# Healthy older men do not occur in the training data.
+# Among older men the training labels are all *ill*, so $p(y\mid\mathbf{x})$ differs between training and use.
+# This is a *selection bias* that depends on the label, and weights on $\mathbf{x}$ cannot correct it, because the missing pairs of input and label get no weight.
 # The remedy is to collect data where the model will be used.
 #
 # Here is the story with two features, age and a marker that carries some information about the disease.
@@ -201,7 +203,7 @@ assert answer.double().mean() > 0.95  # nearly all older men count as ill
 # More common than a break is a slowly moving distribution with a model that stays.
 # A model for advertisements knows nothing of a device that appeared last month; a spam filter works until spammers adapt to it; a shop recommends Santa hats until long after Christmas.
 # The usual answers are retraining at intervals or online learning (Exercise 4.7-8).
-# Or the training set never matched the use: a face detector meets close-ups.
+# Sometimes the training set never matched the use, as when a face detector trained without close-ups meets them.
 #
 # Benchmarks collect such shifts from practice.
 # WILDS (Koh and others 2021) has ten data sets, among them tumour images from new hospitals and pictures from new camera traps; on each, standard training was substantially worse out of distribution than in distribution, and the methods made to close the gap did not close it.
@@ -221,7 +223,7 @@ assert answer.double().mean() > 0.95  # nearly all older men count as ill
 # $$E_{p(\mathbf{x},y)}\left[l(f(\mathbf{x}),y)\right] = \iint l(f(\mathbf{x}),y)\,p(\mathbf{x},y)\,d\mathbf{x}\,dy. \tag{4.7.3}$$
 #
 # By the law of large numbers (4.7.2) approaches (4.7.3) if the examples are drawn from $p$.
-# If they are drawn from another distribution, it approaches another number.
+# If they are drawn from another distribution, it in general approaches another number.
 #
 # ### Covariate shift correction
 #
@@ -294,7 +296,7 @@ def true_weights(x, p=target, q=source):
 # 4. train on the source with the weighted risk (4.7.5).
 #
 # No label of the target is needed, but *overlap* is: $q(\mathbf{x})>0$ wherever $p(\mathbf{x})>0$.
-# Where the source has no examples there is nothing to weight; the blood test fails here.
+# Where the source has no examples there is nothing to weight.
 #
 # `importance_weights` uses two-class softmax regression, whose difference of scores is $h$.
 # The argument `features` gives the functions of the input of which $h$ is an affine combination; for (4.7.7) these are $x$ and $x^2$.
@@ -434,7 +436,7 @@ d2l.describe(ax, "Scatter of the source and ticks for the target around 0, "
 # Unweighted it fits the source, weighted it fits the target; weights estimated from unlabelled inputs do as well as the true ones.
 # The size of each point is its estimated weight.
 #
-# The second output is the control: a cubic model, which can represent the truth, gains nothing from weights.
+# The second output is the control: a cubic model, which can represent the truth, is made worse by the weights, which only throw examples away.
 # Flexible networks resemble it: those that can fit every training example lose the effect of the weights as training goes on (Byrd and Lipton 2019).
 
 # %% tags=["hide-input"]
@@ -661,8 +663,8 @@ d2l.describe(axes, "Left: matrix of answers given the true class, most on "
 # %% [markdown]
 # **Figure 4.7.4.** The errors of the classifier, measured on the source (left), turn its biased answers on the target into the right class shares (right).
 #
-# The uncorrected model answers class 0 too rarely: for a world in which the three classes are equally frequent.
-# Both corrections come near the best possible accuracy, and adding three numbers is as good as training again.
+# The uncorrected model answers class 0 too rarely, because it was trained for a world in which all three classes are equally frequent.
+# Both corrections come near the best possible accuracy; here, where the model can give the true probabilities, adding three numbers is as good as training again.
 # (Some descriptions use the matrix of *joint* shares in (4.7.11); Exercise 4.7-7 shows what comes out.)
 
 # %% [markdown]
@@ -801,14 +803,14 @@ d2l.describe(axes, "Share of patrols to district 1 over 2000 days in 20 "
 #
 # Recommendations that decide what is clicked have the same shape, and so have generative models trained on what such models made.
 # When generated data replace the original ones over generations, rare cases disappear first (*model collapse*, Shumailov and others 2024); accumulating them beside the original ones avoided the collapse in the experiments of Gerstgrasser and others (2024).
-# Exercise 4.7-12 reproduces both.
+# Exercise 4.7-12 shows shrinking and its remedy in one dimension.
 
 # %% [markdown]
 # ## Summary
 #
 # - Covariate shift changes $p(\mathbf{x})$, label shift $p(y)$, concept shift $p(y\mid\mathbf{x})$; without an assumption of this kind unlabelled data say nothing, as flipped labels show.
 # - A classifier between source and target detects a shift of the inputs, and its odds are the weights $p(\mathbf{x})/q(\mathbf{x})$ that correct the risk; they help a model that is too simple, and fail with few effective examples or missing overlap.
-# - Under label shift, the confusion matrix normalized by true class recovers the class shares of the target from predictions; adding $\log p(y)/q(y)$ to the scores replaces training again.
+# - Under label shift, the confusion matrix normalized by true class recovers the class shares of the target from predictions; adding $\log p(y)/q(y)$ to the scores can replace retraining where the model's probabilities are right.
 # - Settings of learning differ in their feedback: the true label (online learning), the chosen arm's reward only (bandits), or a world that remembers (control, reinforcement learning).
 # - Data that a model's decisions select are a biased sample; weighting by the inverse probability of being recorded removes the bias that more data would only confirm.
 
@@ -856,7 +858,7 @@ assert ((rate / seen) - 0.3).abs().max() < 0.02
 #
 # Random halves have equal distributions, so the AUC is near 0.5.
 # A shift by three pixels is found almost without error, since many borders that are always dark become bright.
-# Brightening multiplies a pixel; some pictures are bright anyway, but parts that clip at 1 give it away.
+# Brightening multiplies a pixel; some pictures are bright anyway, and clipping at 1 hides part of the change, so it is found less surely; without the clipping it is found more easily.
 # If the second sample were the first one changed, the test half would contain partners of pictures in the training half.
 # The samples would be dependent, and the values no longer estimate what happens with new pictures.
 
@@ -872,6 +874,7 @@ print({name: round(value, 2) for name, value in auc.items()})
 assert 0.44 < auc["random half"] < 0.56
 if data.source == "real":
     assert auc["moved"] > 0.9 and auc["brightened"] > 0.6
+    assert shift_detector(A, 1.6 * B)[1] > auc["brightened"] + 0.03
 
 # %% [markdown]
 # ### Exercise 4.7-3
@@ -1135,7 +1138,7 @@ d2l.describe(ax, "Squared error against time on a log axis. The online "
 
 # %% [markdown]
 # **Figure 4.7.7.** A world that turns slowly (mean over 50 steps; the dotted line is the variance of the noise, which no model can beat).
-# The frozen model is good when it is released and useless some hundred steps later.
+# The frozen model is good when it is released and useless a few hundred steps later.
 
 # %% [markdown]
 # ### Exercise 4.7-9
@@ -1222,7 +1225,7 @@ d2l.describe(ax, "Mean cumulative regret against rounds. Uniform grows "
 
 # %% [markdown]
 # **Figure 4.7.8.** Regret of five strategies, mean of 50 runs.
-# Greedy is better than uniform on average, but some of its runs stay with the worst arm throughout, because an arm whose first pull was unlucky is not tried again; the better strategies keep exploring.
+# Greedy is better than uniform on average, but some of its runs stay with the worst arm throughout, because an arm whose first pull was unlucky is not tried again, and because ties go to the first arm, which is the worst one here; the better strategies keep exploring.
 #
 # UCB explores much here and pays for it.
 # In return, its expected regret provably grows only like $\log T$ for every set of means, while that of $\varepsilon$-greedy with constant $\varepsilon$ grows like $T$.
@@ -1271,6 +1274,7 @@ P, PI = boiler(0.2, 0.0), boiler(0.2, 0.01)
 print(f"P {P[-1]:.2f}, PI {PI[-1]:.2f} degrees")
 assert abs(P[-1] - (20 + 72 * 0.2 / 0.22)) < 0.01
 assert abs(P[-1] - 85.45) < 0.01 and abs(PI[-1] - 92) < 0.01
+assert PI.max() < 92.5  # the guard against windup
 
 # %%
 ax = d2l.plot(torch.arange(1, 201), [P[:200], PI[:200]],

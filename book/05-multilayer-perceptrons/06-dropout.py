@@ -805,6 +805,7 @@ assert (first != second).all(dim=1).any()
 assert abs(Drop(0.2)(torch.ones(100_000)).mean() - 1) < 0.01
 first, second = twins.eval()(X_new[:10])
 torch.testing.assert_close(first, second)
+assert not measure(twins, X_new[:10], y_new[:10]).requires_grad
 
 # %% tags=["rtol=0.1"]
 rates = (0.0, 0.2, 0.5, 0.8)
