@@ -100,6 +100,8 @@ mutate: env  ## change the code of sections a little and see what notices: make 
 prune: env  ## remove executed notebooks that belong to no current code
 	$(BOOK) prune
 
+# Children of the tests run in other folders; what they cover is written here.
+unit: export COVERAGE_FILE = $(CURDIR)/.coverage
 unit: env  ## the tests of d2l_helpers, bookbuild and the site
 	$(PY) -m pytest --cov --cov-report=
 	$(PY) -m coverage report --include='d2l_helpers/*' --fail-under=95
