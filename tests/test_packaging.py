@@ -368,7 +368,7 @@ def test_children_of_the_tests_are_counted(tmp_path):
     """The builder works in pools and commands; without them, coverage would be that of the tests' own process."""
     test = tmp_path / "test_child.py"
     test.write_text(
-        "import subprocess, sys\n"
+        "import subprocess, sys\nimport bookbuild\n"
         "def test_child(tmp_path):\n"
         "    code = 'from d2l_helpers import doctor; doctor._size(1)'\n"
         "    subprocess.run([sys.executable, '-c', code], cwd=tmp_path, check=True)\n"
