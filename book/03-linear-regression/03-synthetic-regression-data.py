@@ -159,7 +159,7 @@ d2l.describe(ax, "A tilted plane drawn as a net of lines, seen almost "
 # where $\hat w_j$ is the estimate of the scalar $w_j$, $\sigma$ the standard deviation of the noise and $n$ the number of training examples; the same holds for $\hat b$.
 # This number is called the *standard error*.
 # With $\sigma = 0.01$ and $n = 1000$ it is $0.01 / \sqrt{1000} \approx 0.00032$.
-# A program that solves the least-squares problem *exactly* and misses by ten standard errors is at fault; one that misses by one is not.
+# A program that solves the least-squares problem *exactly* and misses by ten standard errors is at fault; a miss by one is no evidence against it.
 # Training that has not converged is another matter: [Section 3.4](04-linear-regression-scratch.ipynb) will miss by hundreds of standard errors with a correct program, and predict by how many.
 
 # %%
@@ -310,7 +310,7 @@ print(len(train_set), "examples,", len(loader), "batches, first",
 # `shuffle=True` draws a new permutation each epoch, from `generator` if one is given, which makes the order repeatable.
 # `drop_last=True` leaves out a smaller last batch; this matters where a layer cannot work with a batch of one example, or where compiled code wants one shape only.
 # `num_workers=k` starts $k$ processes that fetch and collate ahead of the training loop.
-# They pay where an example is expensive to make, such as a photograph that must be decoded; for numbers that lie in memory, starting them and sending the tensors between processes costs more than it saves.
+# They pay where an example is expensive to make, such as a photograph that must be decoded; for numbers that already lie in memory there is little to prepare, so measure before you start workers.
 #
 # How large is the last batch, and what does dropping it lose?
 
@@ -509,9 +509,13 @@ assert torch.equal(visited(data, train=False), rows[1000:])
 X, y = (torch.cat(column) for column in zip(*data.val_dataloader()))
 assert torch.equal(X, data.X[1000:]) and torch.equal(y, data.y[1000:])
 assert not torch.equal(visited(data, True), visited(data, True))
+state = torch.get_rng_state()
 twins = [SyntheticRegressionData(
     w_true, b_true, generator=torch.Generator().manual_seed(7))
     for _ in range(2)]
+assert torch.equal(twins[0].X, twins[1].X)
+assert torch.equal(twins[0].y, twins[1].y)
+assert torch.equal(state, torch.get_rng_state())  # left alone
 for _ in range(2):  # two epochs
     assert torch.equal(visited(twins[0], True), visited(twins[1], True))
 

@@ -353,7 +353,7 @@ def clip_gradients(self, max_norm, model):
 # `num_examples` tells the trainer how many examples stand behind the loss of this batch; the smaller last batch then counts for less in the mean of the epoch (Exercise 3.4-5).
 # `training_step`, inherited from `Module`, runs the model and the loss, and reports the value to the board and the history.
 # `zero_grad`, `backward` and `step` are the arrows of Figure 3.4.1 that touch the gradients.
-# Nothing in the step asks for the loss as a Python number: `loss.item()` would make the program wait until an accelerator has finished its work, once for each batch.
+# No step asks for its own loss as a Python number: `loss.item()` would make the program wait for an accelerator at every batch; the board fetches the mean of a whole group at once.
 # Clipping, which limits the length of the gradient, is off unless asked for; recurrent networks will need it in Section 9.5.
 #
 # The validation pass runs once in each epoch, and under `torch.inference_mode()`: nothing there will be differentiated, so nothing need be recorded.
@@ -580,7 +580,8 @@ if num_seeds >= 20:  # a spread needs more than a few runs
 # Each step multiplies the first term by $(1-\eta)^2=0.97^2\approx0.94$: on a logarithmic axis a straight line.
 # The second term is the *noise floor*, $0.01^2/2=5\times10^{-5}$.
 # It is an expectation, and a validation set is a sample: with 1000 examples the mean of $\frac12\epsilon^2$ scatters around the floor with a relative standard deviation of $\sqrt{2/1000}\approx4.5\,\%$, so honest losses fall below it nearly as often as above.
-# A validation loss *far* below it, say by five such deviations, would be a sign that validation examples had leaked into the training.
+# A validation loss *far* below it, say by five such deviations, would point to a wrong loss or a wrong $\sigma$.
+# It would not reveal a leak: three parameters fitted to the validation examples themselves lower the loss by only about 0.3 %.
 
 # %%
 torch.manual_seed(0)
@@ -803,8 +804,8 @@ ax.legend(ax.lines, ["with zero_grad", "without", "spring (3.4.9)"],
           loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 ax.axhline(b_true, color="#777777", ls="--", linewidth=1)
 d2l.describe(ax, "With zero_grad the bias rises smoothly to the true value "
-             "4.2. Without it the bias swings between about 0 and 8 with a "
-             "period of 36 steps, as the spring equation predicts.")
+             "4.2. Without it the bias swings between about -1 and 9.6 with "
+             "the spring's period of about 36 steps and a changing height.")
 
 # %% [markdown]
 # **Figure 3.4.8.** Without `zero_grad` the bias swings about its true value like a spring without friction.
@@ -823,7 +824,8 @@ for values in (spring, measured):
 assert max(measured) > max(spring)
 
 # %% [markdown]
-# The swing of the run even grows a little: the fluctuations of the batches feed it, and nothing takes the energy out again.
+# The height of the swing changes: it grows in this run and shrinks with other seeds.
+# Even with full batches it does so, because $\mathbf{H}$ of a sample is not exactly $\mathbf{I}$: the springs are weakly coupled, have slightly different periods, and pass energy to and fro, while nothing takes it out.
 # The loss curve of such a run invites the wrong cure, a smaller learning rate, which makes the swing slower and does not end it.
 # Adding a little friction turns the fault into a method called *momentum*, the subject of Section 12.6.
 #
@@ -926,7 +928,7 @@ torch.testing.assert_close(*predictions, rtol=0, atol=1e-4)
 #
 # - After $t$ steps at learning rate $\eta$ the fraction $(1-\eta)^t$ of the error is left when features are standardized and uncorrelated: the remaining error of a short run is predictable, not random.
 # - The expected loss falls by $(1-\eta)^2$ in each step down to the noise floor $\sigma^2/2$; measured on 1000 examples, an honest validation loss lies within a few times 4.5 % of it, below as well as above.
-# - Noise of the batches lowers the largest safe learning rate, here from 2 to about 1.78.
+# - Noise of the batches lowers the learning rate up to which the mean square error is sure to shrink, here from 2 to about 1.78.
 # - Labels of shape $(n,)$ against predictions of shape $(n,1)$ compare all pairs and train the constant $\bar y$; a loss should reject them.
 # - `backward` adds to gradients: without `zero_grad` the parameters swing like a spring, and with `zero_grad` between `backward` and `step` they never move.
 # - Only `nn.Parameter` attributes are registered; plain tensors train, but are neither saved nor moved.
@@ -947,7 +949,7 @@ torch.testing.assert_close(*predictions, rtol=0, atol=1e-4)
 #
 # Formula (3.4.6) holds for any start: what is left is about $0.97^{96}\approx0.0537$ times the *initial* error.
 # From zero the initial error is $\boldsymbol\theta^*$, as before.
-# From a start with entries near 1000 it is near 1000 too, and after three epochs the weights are still wrong by tens; 20 epochs bring them below 0.005.
+# From a start with entries near 1000 it is near 1000 too, and after three epochs the weights are still wrong by tens; 20 epochs bring every error below 0.005.
 # The problem is convex, so the start costs time, not success.
 
 # %%

@@ -136,7 +136,7 @@ d2l.describe(ax, """Twenty noisy points along one period of a sine. The
 #
 # $$R = \sigma^2+\frac12\int_{-1}^1\left(x-\sin\pi x\right)^2dx = \sigma^2+\frac13-\frac2\pi+\frac12. \tag{3.6.4}$$
 #
-# The factor $\frac12$ in front of the integral is the density of $x$; the three numbers are the integrals of $x^2$, of $-2x\sin\pi x$ and of $\sin^2\pi x$.
+# The factor $\frac12$ in front of the integral is the density of $x$; the last three terms are the means over $[-1,1]$ of $x^2$, of $-2x\sin\pi x$ and of $\sin^2\pi x$.
 
 # %%
 risk_line = sigma**2 + 1 / 3 - 2 / math.pi + 1 / 2
@@ -177,7 +177,7 @@ assert below > 0.9 and train.mean() < sigma**2 < risk.mean()
 #
 # The memorizer would have reached training error 0 for *any* labels.
 # A model that can agree with every possible outcome predicts none; Karl Popper asked of a scientific theory that an observation could refute it, that it be *falsifiable*.
-# Linear models fit any labels too, once they have as many parameters as there are examples.
+# Linear models fit any labels too, once they have as many parameters as there are examples and the rows of features are linearly independent.
 
 # %%
 rng = torch.Generator().manual_seed(3)
@@ -211,7 +211,7 @@ assert miss < 1e-9
 #
 # The first formula counts dimensions: the fit projects $\mathbf{y}$ onto the $p$-dimensional space of the columns of $\mathbf{X}$, and what is left of the noise lies in the other $n-p$ dimensions.
 # The second adds the error of the coefficients; Exercise 3.6-6 derives both.
-# The gap between the two errors, called *optimism*, is about $2\sigma^2p/n$ for $p\ll n$.
+# The gap between the two errors is about $2\sigma^2p/n$ for $p\ll n$; with new labels at the *same* inputs it is exactly that, and is called *optimism*.
 
 # %%
 def ols_errors(n, p, runs, generator):
@@ -624,7 +624,8 @@ d2l.describe(axes, """Fits to 25 draws of the noise for degrees 1, 3 and
 # Degree 1 has a large bias and a small variance, degree 12 no visible bias and a large variance.
 
 # %% [markdown]
-# From degree 3 on there is hardly any bias left to remove, and each further degree adds $\sigma^2/n$ of variance at the inputs, and more near the ends of the interval.
+# From degree 3 to degree 5 the squared bias falls by more than the variance rises: with these equally spaced inputs degree 5 is slightly better than 3.
+# Beyond it hardly any bias is left, and each further degree adds $\sigma^2/n$ of variance at the inputs, and more near the ends of the interval.
 # The decomposition is an identity, but the *trade-off* is not a law about the number of parameters: beyond the peak of Figure 3.6.5 the variance falls as the degree grows, and the bias rises.
 
 # %%
@@ -823,6 +824,10 @@ for n, k in ((7, 3), (20, 5), (10, 10), (101, 7)):
     assert sorted(together.tolist()) == list(range(n))
     lengths = [len(v) for _, v in folds]
     assert max(lengths) - min(lengths) <= 1
+a, b, c = (torch.cat([v for _, v in kfold_indices(
+    20, 5, torch.Generator().manual_seed(seed))]) for seed in (1, 1, 2))
+assert torch.equal(a, b) and not torch.equal(a, c)  # drawn at random
+assert not torch.equal(a, torch.arange(20))
 
 # %% [markdown]
 # Now let five folds choose the degree of the polynomial from 0 to 12.
@@ -883,12 +888,13 @@ print(f"median test error: of the chosen degree {chosen.median():.3f}, "
 assert chosen.median() < 0.09 and greedy.median() > 1
 
 # %% [markdown]
-# The estimate lies above the test error: each round trains on 16 examples and not on 20 (Exercise 3.6-3).
+# The estimate lies above the test error.
+# One reason is that each round trains on 16 examples and not on 20 (Exercise 3.6-3); at high degrees another is stronger: the mean of five errors is ruled by the worst of them.
 # Once the choice is made, train the chosen candidate on all $n$ examples.
 #
 # Cross-validation costs $K$ trainings per candidate, and deep learning mostly uses a single validation set.
 # Whatever is computed from data, such as means for standardizing, must be computed within each round from its training part; otherwise the validation part leaks into training.
-# And the smallest of many cross-validation errors is optimistic, like the best guesser above: the final model still needs a test set.
+# And the smallest of many cross-validation errors is biased downwards by the choice, like the best guesser above: the final model still needs a test set.
 
 # %% [markdown]
 # ## Rules of thumb, and what they rest on

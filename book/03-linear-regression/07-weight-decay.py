@@ -295,7 +295,7 @@ class WeightDecayScratch(LinearRegressionScratch):
 # %% [markdown]
 # We train for 10 epochs, that is 40 steps, with learning rate 0.01: without decay and with $\lambda=3$, and from two starts, the usual random one and exact zeros.
 # Data and batches are the same for all four.
-# The start gets a seed of its own: with the seed of the data, $\mathbf{w}$ would begin as 0.01 times the first training example.
+# The start gets a seed of its own: with the seed of the data, nearly all of $\mathbf{w}$ would begin as 0.01 times the first training example.
 
 # %%
 def train_scratch(lambd, sigma=0.01, seed=0):
@@ -404,7 +404,7 @@ d2l.describe(axes, """Half the mean squared error against the epoch in three
 
 # %% [markdown]
 # **Figure 3.7.2.** Training and validation error, both without the penalty, after each epoch; means over the seeds.
-# Left and middle, the classical comparison: decay keeps the training error from collapsing and halves the validation error.
+# Left and middle, the classical comparison: decay keeps the training error from collapsing and nearly halves the validation error.
 # The gap between the curves becomes smaller, but the validation error is still about twenty times the training error.
 # Right, no decay and a start at zero: the validation error is as low as in the middle.
 #
@@ -609,7 +609,7 @@ for name, run, predicted in (("without decay", without, 0.009),
 # with the features $\mathbf{X}$ of shape $(n,d)$, the labels $\mathbf{y}$ of shape $(n,1)$, the identity $\mathbf{I}$ of shape $(d,d)$ and the solution $\mathbf{w}$ of shape $(d,1)$.
 # The factor $n$ stands there because $L$ is a mean, while $\mathbf{X}^\top\mathbf{X}$ is a sum.
 # The eigenvalues on the left are at least $n\lambda$, so for $\lambda>0$ the solution is unique, even with more features than examples.
-# The name "ridge" refers to what is added along the diagonal.
+# The name comes from A. E. Hoerl's earlier *ridge analysis* of quadratic response surfaces, whose mathematics is similar.
 # A bias that is not penalized is removed beforehand, by subtracting the means from the columns of $\mathbf{X}$ and from $\mathbf{y}$.
 
 # %% tags=["export"]
@@ -893,7 +893,7 @@ d2l.sliders(draw, """Left: 15 points, the sine that they come from and the
 # *Adam* (Section 12.10) also divides each entry of the step by a running root mean square of that entry's gradients.
 # `torch.optim.Adam(..., weight_decay=...)` adds $\lambda\mathbf{w}$ to the gradient before this division; if it converges, then again to the ridge solution.
 # `torch.optim.AdamW` is decoupled (Loshchilov and Hutter, 2019), and its decay is something else altogether.
-# While a gradient keeps its sign, Adam's quotient is close to $\pm1$ and the update is $w\leftarrow(1-\eta\lambda)w\mp\eta$, which comes to rest at $\mp\frac1\lambda$.
+# While a gradient hardly changes, Adam's quotient is close to $\pm1$ and the update is $w\leftarrow(1-\eta\lambda)w\mp\eta$, which comes to rest at $\mp\frac1\lambda$.
 # So the decay builds a wall at $|w_j|=\frac1\lambda$.
 # Xie and Li (2024) proved that the wall is all that is left in the end: for a convex loss, full batches and a non-increasing learning rate whose sum diverges, AdamW, *if* it converges, minimizes the loss *without* a penalty subject to $\max_j|w_j|\le\frac1\lambda$.
 #
@@ -994,7 +994,7 @@ d2l.describe(ax, """The first weight against the step on a logarithmic axis.
 # - With more parameters than examples, SGD keeps the random start in every direction without data; the classical experiment measures mostly the decay of this start.
 # - Where labels are noisy the penalty damps the directions in which noise is amplified; for Gaussian weights and noise its best strength is $\sigma^2/(n\tau^2)$.
 # - $\ell_2$ spreads weight, $\ell_1$ sets weights to zero.
-# - Under momentum, decoupled decay is a weaker penalty; under Adam it is, in the limit, no penalty but a bound $1/\lambda$ on each weight.
+# - Under momentum, decoupled decay is a weaker penalty; under Adam, with a convex loss and full batches and if it converges, it ends not as a penalty but as a bound $1/\lambda$ on each weight.
 
 # %% [markdown]
 # ## Exercises
@@ -1113,7 +1113,7 @@ print(f"best on the grid, mean of 20: lasso {best_lasso.mean():.2f}, "
 assert (best_lasso < best_ridge).all()
 
 # %% [markdown]
-# The lasso knows nothing about which weights are active, but its prior is right: few large ones, the rest zero.
+# The lasso is not told which weights are active, but it is made for such a truth: a few large weights and many zeros.
 # On the data of the noisy experiment, whose weights are all small, ridge has the right prior.
 
 # %% [markdown]
@@ -1309,6 +1309,7 @@ assert abs(ends[2, True] / ends[1, True] - 1) < 0.25
 # %% [markdown]
 # ## Sources
 #
+# - R. W. Hoerl, Ridge analysis 25 years later, 1985, [doi:10.1080/00031305.1985.10479425](https://doi.org/10.1080/00031305.1985.10479425): where the name comes from.
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the high-dimensional experiment and its two implementations.
 # - A. E. Hoerl, R. W. Kennard (1970). Ridge regression: biased estimation for nonorthogonal problems. Technometrics 12. [doi:10.1080/00401706.1970.10488634](https://doi.org/10.1080/00401706.1970.10488634).
 # - A. Krogh, J. A. Hertz (1991). A simple weight decay can improve generalization. [NeurIPS proceedings](https://papers.nips.cc/paper/1991/hash/8eefcfdf5990e441f0fb6f3fad709e21-Abstract.html): decay of the components that the data do not determine, and protection against noise.

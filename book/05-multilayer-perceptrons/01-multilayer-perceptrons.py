@@ -69,7 +69,7 @@ max_epochs = 5
 #
 # In $o=\mathbf{w}^\top\mathbf{x}+b$ the feature $x_j$ has the derivative $w_j$, the same for all inputs.
 # So the score rises with $x_j$ everywhere or falls with it everywhere, and at the same rate: a linear model is *monotone* in every feature.
-# The softmax of Chapter 4 does not change that, because two classes are compared by the difference of two linear scores, which is linear.
+# The softmax of Chapter 4 keeps this for any *two* classes, whose log-odds are the difference of two linear scores; only the probability of one class among three or more can rise and fall again.
 #
 # *Income and repayment.*
 # Will a loan be repaid?
@@ -127,7 +127,8 @@ d2l.describe(axes, """Four panels. Top: repayment against income bends and
 # But the meaning of a pixel depends on the pixels around it.
 # One transformation makes this plain: turn the image into its negative.
 # People still recognize what it shows, although every pixel that was bright is now dark.
-# And nobody has a formula that repairs the pixels as the logarithm repaired the income.
+# For inversion alone there is a formula: the distance from middle grey, $|x_j-\frac12|$, is the same for an image and its inverse.
+# Nobody has one for everything that leaves a cat a cat: shifts, other poses, other light.
 #
 # We can run this thought experiment on the garments of [Section 4.2](../04-linear-classification/02-image-classification-dataset.ipynb).
 # The *inverse* of an image $\mathbf{x}\in[0,1]^d$ is $\mathbf{1}-\mathbf{x}$, where $\mathbf{1}\in\mathbb{R}^d$ holds ones.
@@ -252,7 +253,7 @@ if data.source == "real" and train_size >= 10_000 and max_epochs >= 5:
 
 # %% [markdown]
 # A good representation would solve each of these problems, and a linear model on top of it would be enough.
-# For income and temperature we found it by thinking; for images it has to be learned, *together* with the linear model that uses it.
+# For income and temperature we found it by thinking; for images in general it has to be learned, *together* with the linear model that uses it.
 # That is the idea of deep learning.
 # Older ways around linearity, such as decision trees, kernel methods and splines, construct their representation by a fixed recipe.
 
@@ -590,7 +591,7 @@ assert successes[16] == 50
 
 # %% [markdown]
 # Five times as many steps do not rescue most of the failed runs (Exercise 5.1-7).
-# With more units it is enough if a few of them start in a useful place, one reason why networks are made larger than the task requires.
+# With more units more starts succeed, one reason often given for making networks larger than the task requires.
 
 # %% [markdown]
 # ### Universal approximators
@@ -715,7 +716,7 @@ d2l.describe(axes, """Left: on logarithmic axes the error falls with slope -2
 #
 # It takes two hidden units and has two linear pieces.
 # Applied to its own output it folds a folded interval, and each application doubles the number of pieces.
-# So $t$ composed $k$ times has $2^k$ pieces and needs $k$ layers of two units.
+# So $t$ composed $k$ times has $2^k$ pieces and is computed by $k$ layers of two units.
 # A single hidden layer of $h$ ReLU units has at most $h$ bends, thus $h+1$ pieces (Exercise 5.1-3).
 # To represent the same function it needs at least $2^k-1$ units: for $k=20$ over a million instead of 40.
 
@@ -955,10 +956,10 @@ assert abs(eight - 3.4e-4) < 1e-5
 # %% [markdown]
 # ## Summary
 #
-# - A linear model is monotone in every feature; it cannot compute XOR, and on images together with their inverses its accuracy is at most 0.55 and its cross-entropy never below that of guessing.
+# - A linear model is monotone in every feature; it cannot compute XOR, and on images of ten classes of equal size together with their inverses its accuracy is at most 0.55 and its cross-entropy never below that of guessing.
 # - Affine layers in a row collapse to one, of a rank limited by the narrowest; an elementwise nonlinear function between them prevents it.
 # - One hidden layer approximates every continuous function on a compact set; the theorem is silent about the number of units, other inputs, and training.
-# - A ReLU network is piecewise linear; in one dimension a hidden layer of $h$ units makes at most $h$ bends, while depth can double their number with every two units.
+# - A ReLU network is piecewise linear; in one dimension a hidden layer of $h$ units makes at most $h+1$ pieces, while in a deep network two more units can double the number of pieces.
 # - Learning may need many more units than representing: two suffice for XOR, but most of our runs with two failed and none with sixteen.
 # - Sigmoid and tanh saturate on both sides, ReLU, GELU and SiLU on one.
 

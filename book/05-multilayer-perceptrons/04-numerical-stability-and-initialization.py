@@ -250,7 +250,7 @@ assert abs(gap.mean() + 8.7) < 0.4
 
 # %% [markdown]
 # A typical product has grown to about $10^{25}$, and its second direction is smaller by a factor of $10^{-9}$.
-# These numbers can be computed exactly; Exercise 5.4-7 does it.
+# The rates behind these numbers can be computed exactly; Exercise 5.4-7 does it.
 
 # %% [markdown]
 # It is not the eigenvalues of the single factors that decide, unless all factors are the same matrix.
@@ -308,7 +308,7 @@ assert -7 < first.mean() < -4.5
 assert abs(wide.mean()) < 0.25 and 0.05 < wide.std() < 0.4
 
 # %% [markdown]
-# Stability needs width as well: the wide product has kept its size through 100 factors, while the narrow one has lost several powers of ten.
+# With Gaussian matrices stability needs width as well: the wide product has kept its size through 100 factors, while the narrow one has lost several powers of ten.
 #
 # Initialization, the second part of this section, takes care of the start; normalization layers and residual connections (Chapter 8) change the network.
 # And during training one can refuse steps that are too long: *gradient clipping* replaces the gradient by
@@ -344,7 +344,7 @@ torch.testing.assert_close(torch.cat([w.grad for w in weights]), g)
 # A layer of $h$ units has $h!$ such settings, 720 for $h=6$.
 #
 # By itself that is harmless, since one of the settings is as good as another.
-# It becomes a trap if the start is symmetric: if all hidden units have the same weights from the inputs *and* the same weights to the outputs, for example if all weights equal the same number $c$.
+# It becomes a trap if the start is symmetric: if all hidden units have the same weights *and bias* from the inputs *and* the same weights to the outputs, for example if all weights equal the same number $c$ and all biases 0.
 # Then all hidden units compute the same value and receive the same gradient, so both kinds of weights are still equal after the step.
 # By induction they stay equal, and the layer of $h$ units is worth one.
 #
@@ -827,11 +827,11 @@ for layer_o, layer_g in zip(make_layers([64] * 51, "orthogonal", 0),
     product["orthogonal"] = layer_o.weight.detach() @ product["orthogonal"]
     product["gaussian"] = layer_g.weight.detach() @ product["gaussian"]
 values = {name: torch.linalg.svdvals(product[name]) for name in names}
-share = (values["gaussian"] > 0.01 * values["gaussian"][0]).sum().item()
-print(f"singular values within 1 % of the largest: orthogonal 64, "
-      f"gaussian {share} of 64")
+shares = {name: (v > 0.01 * v[0]).sum().item()
+          for name, v in values.items()}
+print("singular values above 1 % of the largest, of 64:", shares)
 torch.testing.assert_close(values["orthogonal"], torch.ones(64, dtype=f64))
-assert share < 32
+assert shares["gaussian"] < 32 and shares["orthogonal"] == 64
 
 # %% [markdown]
 # Starts of this kind, tuned to the activation, have made it possible to train plain convolutional networks of 10 000 layers with tanh, without normalization and residual connections (Xiao et al., 2018).
@@ -900,7 +900,7 @@ d2l.describe(axes, """Validation accuracy by epoch, one thin line for each
 
 # %% [markdown]
 # **Figure 5.4.9.** The same network of 20 layers from four starts, one line for each seed; the dotted line is guessing.
-# Two of the starts do not learn at all, with any seed.
+# Two of the starts are still guessing after five epochs, for every seed drawn.
 
 # %%
 # check 5.4-C9: two starts learn, two do not (4 000 images, 5 epochs)
@@ -916,7 +916,7 @@ if full_run and data.source == "real":
 # %% [markdown]
 # At the start the output of the network with the default weights hardly depends on the image, and after five epochs it is still guessing.
 #
-# In shallow networks the default does no harm, as the accuracy against depth shows.
+# With two layers the default does no visible harm, as the accuracy against depth shows.
 
 # %% tags=["rtol=0.4"]
 depths = (2, 3, 5, 8, 20)
@@ -971,8 +971,8 @@ if full_run and data.source == "real":
 #
 # - The gradient of a deep layer contains one matrix for each layer above it; products of many matrices grow or shrink exponentially unless something holds them, and ReLU alone does not.
 # - In a product of random matrices the logarithm of the size is a random walk; its drift, not the eigenvalues of the factors, decides.
-# - Hidden units with equal incoming *and* outgoing weights stay equal under gradient descent, whatever the minibatches; zero weights with ReLU or tanh do not move at all. A random start breaks the symmetry.
-# - Xavier, $\sigma^2=2/(n_{\mathrm{in}}+n_{\mathrm{out}})$, keeps the variance of signals and gradients in linear and tanh layers; ReLU halves the second moment and needs He, $\sigma^2=2/n_{\mathrm{in}}$.
+# - Hidden units with equal incoming weights, biases *and* outgoing weights stay equal under gradient descent, whatever the minibatches; zero weights with ReLU or tanh do not move at all. A random start breaks the symmetry.
+# - Xavier, $\sigma^2=2/(n_{\mathrm{in}}+n_{\mathrm{out}})$, is a compromise between signals and gradients, exact for linear layers of equal width and slowly shrinking for tanh; ReLU halves the second moment and needs He, $\sigma^2=2/n_{\mathrm{in}}$.
 # - PyTorch's default has a sixth of He's variance, and biases that hide it: in a deep ReLU network the activations keep their size and lose the input.
 # - Look at the spread across inputs as well as at the size, at several seeds rather than one, and at the gradient of every layer.
 
@@ -1063,7 +1063,7 @@ for outputs, loss in tasks:
 # The largest singular value is the norm $\|\mathbf{A}\|=\max_{\|\mathbf{x}\|=1}\|\mathbf{A}\mathbf{x}\|$.
 # From $\|\mathbf{A}\mathbf{B}\mathbf{x}\|\le\|\mathbf{A}\|\|\mathbf{B}\mathbf{x}\|$ follows $\|\mathbf{A}\mathbf{B}\|\le\|\mathbf{A}\|\|\mathbf{B}\|$.
 # For square matrices $\|\mathbf{A}\mathbf{x}\|\ge s_{\min}(\mathbf{A})\|\mathbf{x}\|$ gives $s_{\min}(\mathbf{A}\mathbf{B})\ge s_{\min}(\mathbf{A})s_{\min}(\mathbf{B})$ in the same way, so $\kappa(\mathbf{A}\mathbf{B})\le\kappa(\mathbf{A})\kappa(\mathbf{B})$.
-# The condition number of a product can thus grow exponentially with depth; only for factors with $\kappa=1$, the orthogonal matrices, is it sure not to.
+# The condition number of a product can thus grow exponentially with depth; only for factors with $\kappa=1$, the multiples of orthogonal matrices, is it sure not to.
 #
 # The bounds are far from sharp for random factors: the direction that one factor stretches most is not the one in which the next stretches most.
 
@@ -1175,7 +1175,7 @@ for n in (4, 16, 64):
 # %% [markdown]
 # #### Solution 5.4-7
 #
-# Two vectors span a parallelogram, whose area grows with each factor by the first rate times a second one, which has one degree of freedom less, and so on for volumes.
+# Two vectors span a parallelogram; the logarithm of its area grows by $\lambda_1+\lambda_2$ with each factor, where the second rate has one degree of freedom less, and so on for volumes.
 # The $n$ rates of growth, called *Lyapunov exponents*, are
 #
 # $$\lambda_i = \frac12\left[\log2+\psi\left(\frac{n-i+1}2\right)\right]+\log s,\qquad i=1,\dots,n, \tag{5.4.12}$$
@@ -1264,7 +1264,7 @@ assert lengths.square().mean().log10() / 2 < 100 * math.log10(2) - 1
 # %% [markdown]
 # #### Solution 5.4-8
 #
-# In the first network the inputs of a hidden unit are fixed, so a unit that is dead for all of them stays dead; too large steps make many such units.
+# In the first network the inputs of a hidden unit are fixed, so under plain gradient descent a unit that is dead for all of them stays dead (momentum or weight decay may still move it); too large steps make many such units.
 
 # %% tags=["rtol=0.5"]
 dead = {}

@@ -347,7 +347,7 @@ d2l.describe(axes, """Left: training accuracy against epochs, one line for
 # Is weight decay an obstacle?
 # That depends on its strength and on how it is coupled to the optimizer.
 # The argument `weight_decay` of `Adam` adds $\lambda\mathbf{w}$ to the gradient, and Adam then divides by the typical size of the gradient; at 0.001 nearly all random labels are fitted, at 0.1 almost none; true labels are then still learned, but less well (Exercise 5.5-1).
-# `AdamW` multiplies the weights by $1-\eta\lambda$ after the step instead; at $\lambda=0.1$ and $\eta=0.001$ that takes 6 % in 600 steps, and the labels are fitted.
+# `AdamW` multiplies the weights by $1-\eta\lambda$ directly, outside the gradient, in each step; at $\lambda=0.1$ and $\eta=0.001$ that takes 6 % in 600 steps, and the labels are fitted.
 #
 # There is one visible difference between the labels.
 # True ones are learned faster, also at equal numbers of steps (Exercise 5.5-1).
@@ -764,7 +764,7 @@ if real:
 #
 # The parallel is exact in one limit.
 # In *kernel regression* a prediction is a combination of the training labels, weighted by a measure of similarity, the kernel.
-# If a network becomes infinitely wide, with suitably scaled weights, its training by gradient descent becomes kernel regression with the fixed *neural tangent kernel* $\Theta(\mathbf{x},\mathbf{x}')=\nabla_{\boldsymbol\theta}f(\mathbf{x})^\top\nabla_{\boldsymbol\theta}f(\mathbf{x}')$, where $f$ is the output and $\boldsymbol\theta$ the parameters (Jacot et al. 2018).
+# If a network becomes infinitely wide, with suitably scaled weights, its training by gradient descent on the squared loss with small steps becomes kernel regression with the fixed *neural tangent kernel* $\Theta(\mathbf{x},\mathbf{x}')=\nabla_{\boldsymbol\theta}f(\mathbf{x})^\top\nabla_{\boldsymbol\theta}f(\mathbf{x}')$, where $f$ is the output and $\boldsymbol\theta$ the parameters (Jacot et al. 2018).
 # Exercise 5.5-7 watches weights and kernel stand still as the width grows.
 # A fixed kernel cannot learn which inputs are alike.
 # Does the kernel of the network of Figure 5.5.2 stay fixed?
@@ -794,7 +794,7 @@ assert not measured or min(v[1] for v in changes.values()) > 1
 assert not measured or changes["SGD"][0] < changes["Adam"][0]
 
 # %% [markdown]
-# It does not, with either optimizer; how far the weights move depends on the optimizer.
+# It does not, with either optimizer; how far the weights move differs between these two recipes (optimizer and learning rate).
 # So the tangent regime proves that networks with far more weights than data can be trained to zero error, but it does not describe this network.
 
 # %% [markdown]
@@ -997,7 +997,7 @@ assert not measured or (excess.min() > -0.03 and excess[-1] > 0.2)
 # The epochs that are saved remain a benefit.
 #
 # Two cautions.
-# The loss on noisy labels has its minimum before the accuracy has its maximum here, because it punishes confident answers.
+# The loss on noisy labels had its minimum no later than the accuracy its maximum, in two of three seeds several epochs earlier; confident wrong answers are one possible reason.
 # And a validation set that decided when to stop is no test set any more.
 
 # %% [markdown]
@@ -1006,7 +1006,7 @@ assert not measured or (excess.min() > -0.03 and excess[-1] > 0.2)
 # Penalties on the weights are as common in deep learning as in linear regression: *ridge*, the squared $\ell_2$ norm, which is what *weight decay* means for plain gradient descent, and the *lasso*, the $\ell_1$ norm.
 # Their explanation cannot be the classical one alone: at the usual strengths they did not keep a network from interpolating random labels.
 #
-# They may still do good, in ways that this section has shown.
+# They can still help, in ways shown above.
 # They select among interpolants, as the smallest norm did in (5.5.4).
 # They repair a bad condition number, as in Figure 5.5.3.
 # And stopping early *is* nearly ridge for least squares (Exercise 5.5-2).
@@ -1022,7 +1022,7 @@ assert not measured or (excess.min() > -0.03 and excess[-1] > 0.2)
 # - In least squares the test error peaks where a model can just interpolate, and a ridge penalty removes the peak; beyond it the smallest norm decides, which gradient descent from zero finds by itself.
 # - The nearest neighbour memorizes; in the limit it errs up to nearly twice as often as necessary where labels are noisy, and the metric decides how soon.
 # - Infinitely wide networks in the tangent regime are kernel regression; in our network of 512 units the kernel changed by more than its own size.
-# - In our runs right labels were learned before wrong ones, so `EarlyStopping` on a noisy validation loss recovered nearly the best accuracy and saved more than half of the epochs.
+# - In our runs right labels were learned before wrong ones, so `EarlyStopping` on a noisy validation loss recovered nearly the best accuracy and saved more than half of the 40 epochs that we had planned.
 
 # %% [markdown]
 # ## Exercises

@@ -157,8 +157,8 @@ torch.testing.assert_close(noisy, predicted, rtol=0.01, atol=0)
 # In the next pass other units are missing.
 
 # %% [markdown]
-# The output does not depend on $h_2$ and $h_5$ in this pass, and so their weights receive the gradient zero: they are neither used nor corrected.
-# Five units can be present or absent in $2^5=32$ ways, and each pass trains one of these networks, all of which share their weights.
+# The output does not depend on $h_2$ and $h_5$ in this pass, and so their weights receive the gradient zero: they are neither used nor corrected (an optimizer with a memory, such as Adam, may still move them a little).
+# Five units can be present or absent in $2^5=32$ ways, and in each step every example of the minibatch, which has a mask of its own, trains one of these networks, all of which share their weights.
 
 # %% tags=["hide-input"]
 def draw_network(ax, keep):
@@ -499,12 +499,12 @@ if real and setting == full:  # the published recipe
     assert abs(acc - noisy_acc) < 0.03 and fit_acc - acc < 0.04
 
 # %% [markdown]
-# The loss *while training* is higher with dropout, because it is the loss of a network with half of its units missing.
+# The loss *while training* is higher with dropout, and missing units are part of the reason: evaluated without noise the difference shrinks, but more than half of it stays, because in five epochs the network with dropout has also learned its training images less well.
 # That says nothing against dropout: evaluated without noise (column "after") the difference shrinks.
 #
 # The accuracy on new images is hardly different: the two values lie about as far apart as the accidents of 2000 test images and of the seed would put them ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)).
 # Without dropout, the accuracy on the training images is only slightly above that on new images, so after these five epochs there was little overfitting to cure.
-# A difference in accuracy in this demonstration would be noise; what longer training shows comes below.
+# A difference of this size in accuracy would be noise; what longer training shows comes below.
 
 # %% [markdown]
 # ### The forgotten `eval()`
@@ -833,7 +833,7 @@ d2l.describe(axes, """Loss against the epoch for four dropout probabilities.
 
 # %% [markdown]
 # **Figure 5.6.6.** Mean of all seeds, evaluated without dropout.
-# The larger $p$, the slower the training images are learned, and the later and less the loss on new images turns upwards.
+# The larger $p$, the slower the training images are learned, and the less the loss on new images has risen by the end; with 0.5 it turns later, with 0.8 not within 40 epochs.
 
 # %%
 # check 5.6-C9: on 1000 real images dropout lowers the loss, not the errors
@@ -858,8 +858,8 @@ if measured:
 # With $p=0.8$ the network has not yet learned its training images after 40 epochs, and its accuracy is lower.
 #
 # Part of the gain can be had in another way.
-# Early in training the plain network was nearly as good as the others at their best.
-# Early stopping ([Section 5.5](05-generalization-deep-learning.ipynb)) buys much of what dropout buys here, but one has to stop in time, whereas with dropout the best moment is wide.
+# Early in training the plain network was nearly as good as $p=\frac12$ at its best.
+# Early stopping ([Section 5.5](05-generalization-deep-learning.ipynb)) buys much of what dropout buys here, but one has to stop in time, whereas with $p=\frac12$ the loss stays near its minimum for many epochs.
 #
 # Does the gain depend on the amount of data?
 # The question has a trap: with four times the images an epoch has four times the steps, so epochs and steps cannot both be equal.
@@ -893,9 +893,9 @@ if measured and n == 4000 and long_epochs >= 20:
                in gains.items() if epoch >= 20)
 
 # %% [markdown]
-# After equal *steps*, nothing is left of the gain with four times the data, and one could conclude that dropout is for small data sets only.
+# After equal *steps*, no gain was measured with four times the data (two seeds), and one could conclude that dropout is for small data sets only.
 # After equal *epochs* the gain is there again.
-# It appears when the network begins to overfit, and on more images that takes more steps.
+# In both sizes the gain appeared only later in training; the larger set needs more steps to get there.
 # So a comparison that trains the larger set for fewer epochs measures its own stopping time.
 # In accuracy the two lie within two points of each other from epoch 20 on; Srivastava and co-authors (2014), who trained larger networks for longer, report fewer errors too.
 #
@@ -1031,7 +1031,7 @@ if measured:
 
 # %% [markdown]
 # In this run the order does not matter visibly.
-# Srivastava and co-authors recommend to keep more on the input itself, where the dropped values exist nowhere else, than in hidden layers.
+# Srivastava and co-authors recommend keeping more of the input itself, whose values cannot be recovered elsewhere, than of hidden layers.
 
 # %% [markdown]
 # ### Exercise 5.6-2
