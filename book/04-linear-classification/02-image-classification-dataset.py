@@ -819,7 +819,7 @@ d2l.describe(ax, "On logarithmic axes the time per picture falls "
 #
 # The profile counts calls and adds up the time spent inside each function, without the functions that it calls in turn (`tottime`) or with them (`cumtime`).
 # Sorted by `cumtime`, the list starts with the loader, the dataset's `__getitem__` and the transform, which contain one another.
-# Sorted by `tottime`, it names the calls that do the work: the ones that convert a tensor to a Pillow picture and the picture to a tensor lead the list.
+# Sorted by `tottime`, it names the calls that do the work: the ones that convert a tensor to a Pillow picture and the picture to a tensor are near its top.
 # Stacking the batch (`default_collate`) is a small part.
 # So more workers would help, faster stacking would not, and decoding once removes the cost.
 
