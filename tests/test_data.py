@@ -642,7 +642,7 @@ def test_two_processes_do_the_work_once(toy, server, tmp_path, monkeypatch):
         return lambda handler: (time.sleep(0.3), answer(handler))[1]
 
     server.answers = {f"{name}.gz": slow(f"{name}.gz") for name in CONTENT}
-    results = [worker.communicate(timeout=20)[0] for worker in let_go(workers)]
+    results = [worker.communicate(timeout=120)[0] for worker in let_go(workers)]
     assert all(result == f"real {CONTENT['b.txt']!r}\n" for result in results)
     assert server.asked == ["/a.bin.gz", "/b.txt.gz"]
 
@@ -658,7 +658,7 @@ def test_a_killed_process_leaves_nothing_that_counts(toy, tmp_path, monkeypatch)
     killed.communicate()
     assert part.exists()
     assert not (data.cache_folder() / "toy-standin-1").exists()
-    results = [worker.communicate(timeout=20)[0] for worker in let_go(others)]
+    results = [worker.communicate(timeout=120)[0] for worker in let_go(others)]
     assert all(result.endswith("standin b'whole'\n") for result in results)
     assert (tmp_path / "log").read_text().splitlines() == ["made", "made"], (
         "once by the killed process, once by one of the two"

@@ -40,7 +40,7 @@ def build(mini, *words: str, **environment: str) -> "subprocess.Popen[str]":
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
-    text, _ = process.communicate(timeout=240)
+    text, _ = process.communicate(timeout=600)
     assert process.returncode == 0, text
     return text
 
@@ -177,7 +177,7 @@ def test_a_full_disk(mini, small_disk: Path):
     mini.add("small", "print(1)")
     mini.add("large", "print('x' * 1_500_000)")
     process = build(mini, "run", BOOK_STORE=str(small_disk / "store"), BOOK_WORKERS="1")
-    text, _ = process.communicate(timeout=120)
+    text, _ = process.communicate(timeout=600)
     assert process.returncode == 1 and "Traceback" not in text, text
     assert "No space left on device" in text and "BOOK_STORE" in text and str(small_disk) in text
     names = [p.name for p in (small_disk / "store").iterdir()]
