@@ -181,6 +181,7 @@ print("X[X > 6]     ", X[X > 6])  # always one axis
 
 # %%
 X[1, 2] = 17
+print(X)
 X[:2, :] = 12
 print(X)
 
@@ -404,6 +405,7 @@ big = torch.zeros(1_000_000)
 few = big[:10]
 print("bytes kept by the view: ", few.untyped_storage().nbytes())
 print("bytes kept by its clone:", few.clone().untyped_storage().nbytes())
+assert share(few, big) and not share(few.clone(), big)
 assert attempt(lambda: x[::-1]) is ValueError
 assert not share(x, x.flip(0))
 

@@ -317,7 +317,9 @@ assert torch.dot(x, y) == 3 == (x * y).sum() == x @ y
 # %%
 grades = torch.tensor([1.0, 3.0, 2.0])
 weights = torch.tensor([0.5, 0.25, 0.25])  # nonnegative, sum 1
-print("weighted average:", torch.dot(weights, grades).item())
+average = torch.dot(weights, grades)
+print("weighted average:", average.item())
+assert weights.sum() == 1 and grades.min() < average < grades.max()
 
 # %% [markdown]
 # ### Angles
@@ -828,6 +830,7 @@ print(f"Frobenius {fro(X):.4f}, spectral {spectral(X):.4f}")
 assert abs(fro(X) - 5.4772) < 5e-5 and abs(fro(X)**2 - 30) < 1e-12
 assert abs(spectral(X) - 5.4650) < 5e-5
 assert stretch.max() <= spectral(X) < 1.001 * stretch.max()
+assert stretch[far] > 0.999 * stretch.max()  # the arrow of the figure
 
 # %% [markdown]
 # The half-axes $s_1\ge s_2\ge\dots$ of the ellipse are the *singular values* of the matrix.

@@ -350,7 +350,7 @@ errors = {scheme: [abs(numerical_derivative(math.exp, 1.0, h, scheme)
                        - math.e) for h in steps]
           for scheme in ("forward", "central")}
 
-# %% tags=["timing"]
+# %% tags=["timing", "hide-input"]
 _, ax = plt.subplots(figsize=(5.6, 3.6))
 d2l.plot(steps, list(errors.values()), list(errors), fmts=["o-", "s--"],
          xlabel="step h", ylabel="error of the derivative",
@@ -499,6 +499,10 @@ assert numerical_gradient(torch.sum, torch.zeros(2, 3, 4)).shape == (2, 3, 4)
 halves = numerical_gradient(lambda x: float(u(x).sum()),  # a plain number
                             torch.ones(2, dtype=f64), 0.5, "forward")
 assert halves.tolist() == [3.5, 3.5]  # 2 + 3h
+assert F(point) == 8 == f(1, 0)
+unseen = numerical_gradient(lambda x: x.sum() * (not x.requires_grad),
+                            point.clone().requires_grad_())
+assert unseen.round().tolist() == [1, 1]  # nothing is recorded
 try:
     numerical_gradient(torch.sum, torch.zeros(2, dtype=torch.int64))
     refused = False
@@ -595,6 +599,7 @@ path = [torch.tensor([2.2, 1.1], dtype=f64)]
 for _ in range(12):
     path.append(path[-1] - 0.1 * numerical_gradient(bowl, path[-1]))
 path = torch.stack(path)  # (13, 2)
+assert len(path) == 13
 assert (bowl(path.T).diff() < 0).all()  # every step of these goes down
 slope = numerical_gradient(bowl, path[0])  # 90 degrees to the level set:
 along = torch.stack((-6 * path[0, 1], 2 * path[0, 0]))  # its direction
