@@ -495,8 +495,8 @@ assert both != (X == 0).float().mean() * (Y == 0).float().mean()  # 1/9
 #
 # with the mean $\mu$, the standard deviation $\sigma$ and any number $k>0$.
 # The proof is one line: where the event occurs, $(X-\mu)^2/(k\sigma)^2$ is at least 1, so its probability is at most the expectation of this ratio, which is $\sigma^2/(k\sigma)^2$.
-# It needs nothing but a variance, and for most distributions it is crude.
-# For some it is exact: the values $-k$, 0 and $k$ with the probabilities $1/(2k^2)$, $1-1/k^2$ and $1/(2k^2)$ have the variance 1, and $1/k^2$ of them lie $k$ standard deviations out.
+# It needs nothing but a variance, and for the two distributions below it is crude.
+# For others it is exact: the values $-k$, 0 and $k$ with the probabilities $1/(2k^2)$, $1-1/k^2$ and $1/(2k^2)$ have the variance 1, and $1/k^2$ of them lie $k$ standard deviations out.
 
 # %%
 # check 2.6-C10: the normal rule, and Chebyshev's bound
@@ -539,8 +539,7 @@ for n in (10, 100, 1000, 10_000):
     assert 0.47 < scaled < 0.53 and abs(frequency.mean() - 0.5) < 0.02
 
 # %% [markdown]
-# At *any one* $n$ is the point.
-# An experimenter who looks after every toss has many chances to see a surprise:
+# "At any one $n$" matters: an experimenter who looks after every toss has many chances to see a surprise.
 
 # %%
 rng = torch.Generator().manual_seed(4)

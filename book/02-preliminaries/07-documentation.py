@@ -259,7 +259,7 @@ try:
 except RuntimeError as error:
     same = "8x64 and 32x10" in str(error)
 assert same
-assert mine.name == "run" and "64x" not in mine.line
+assert mine.name == "run" and "Linear" not in mine.line
 
 # %% [markdown]
 # ## Whom to believe
