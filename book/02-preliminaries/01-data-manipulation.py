@@ -94,7 +94,7 @@ print(X)
 # %% [markdown]
 # The entries fill row after row, so the last axis runs fastest; this is called *row-major order*.
 # The entry in row $i$ and column $j$ of a matrix with four columns is thus number $4i+j$ of the vector.
-# Here rows and columns are counted from 0, as in code; formulas in this book count from 1.
+# Here rows and columns are counted from 0, as in code; most formulas in this book count from 1.
 #
 # The number of entries stays the same too, so one of the sizes follows from the others.
 # Write $-1$ in its place and PyTorch computes it:
@@ -181,6 +181,7 @@ print("X[X > 6]     ", X[X > 6])  # always one axis
 
 # %%
 X[1, 2] = 17
+print(X)
 X[:2, :] = 12
 print(X)
 
@@ -343,7 +344,7 @@ d2l.sliders(draw, """Left the entries of the chosen view, right the strip
 
 # %% [markdown]
 # **Figure 2.1.3.** Nine views of one strip.
-# Any selection in equal steps can be read without moving a number.
+# Any selection in equal steps forwards can be read without moving a number.
 
 # %%
 # check: every entry of every view lies where (2.1.1) says
@@ -363,11 +364,11 @@ def share(a, b):
 
 
 assert all(share(x, view) for view in views.values())
-assert not share(x, x.clone())
+assert share(X[1], x) and not share(x, x.clone())
 
 # %% [markdown]
 # Views make large data cheap.
-# A slice of a data set of ten gigabytes takes no time and no memory.
+# A slice of a data set of ten gigabytes copies none of it.
 # The price is that a write through a view shows everywhere; `clone()` makes a copy of your own when you do not want that.
 #
 # Advanced indexing copies.
@@ -404,11 +405,12 @@ big = torch.zeros(1_000_000)
 few = big[:10]
 print("bytes kept by the view: ", few.untyped_storage().nbytes())
 print("bytes kept by its clone:", few.clone().untyped_storage().nbytes())
+assert share(few, big) and not share(few.clone(), big)
 assert attempt(lambda: x[::-1]) is ValueError
 assert not share(x, x.flip(0))
 
 # %% [markdown]
-# A tensor is *contiguous* if reading it in row-major order visits its cells one after the other, that is, if its strides satisfy (2.1.2).
+# A tensor is *contiguous* if reading it in row-major order visits its cells one after the other, that is, if its strides satisfy (2.1.2); on axes of size 1, where no step is taken, any stride will do.
 # The transpose is not contiguous: its rows jump through the strip.
 # No single stride arranges its entries in one row, since the steps are 4, 4, then back by 7.
 # `view(shape)` promises a view and raises an error where none exists.
@@ -423,6 +425,7 @@ assert X.is_contiguous() and not X.T.is_contiguous()
 assert attempt(lambda: X.T.view(12)) is RuntimeError
 flat = X.T.reshape(12)
 assert not share(flat, X) and share(X.reshape(12), X)
+assert X[:1].T.stride() == (1, 4) and X[:1].T.is_contiguous()  # (4, 1)
 print(flat)
 
 # %% [markdown]
@@ -589,10 +592,16 @@ def align(a, b):
     return a, b, n, fits
 
 
+fitting = 0
 for a, b in itertools.product(firsts, seconds):
     *_, n, fits = align(a, b)
-    if all(fits):
-        assert n == (torch.zeros(a) + torch.zeros(b)).shape
+    try:
+        found = (torch.zeros(a) + torch.zeros(b)).shape
+    except RuntimeError:
+        found = None
+    assert found == (n if all(fits) else None)
+    fitting += all(fits)
+print(fitting, "of", len(firsts) * len(seconds), "pairs fit")
 
 # %% tags=["hide-input"]
 def draw_sizes(ax, y, sizes, n, fits, missing=0):
@@ -694,7 +703,7 @@ print("same object:", id(Y) == before)
 # The parameters of a model with 100 million `float32` numbers take 400 MB; a second copy during each update may not fit.
 # And several parts of a program hold references to the same parameters: if one of them exchanges its tensor for a new one, the others go on with the old numbers.
 #
-# An *in-place* operation writes its result into existing memory, as do `X += Y`, an assignment to a slice, and methods whose name ends with an underscore, such as `add_`.
+# An *in-place* operation writes its result into existing memory: `X += Y`, an assignment to a slice, or a method whose name ends with an underscore, such as `add_`.
 # `data_ptr` is the address of the first entry:
 
 # %%
@@ -727,8 +736,9 @@ def centre_copy(X):
 
 
 data = torch.tensor([[1.0, 10], [3, 30]])
-assert centre_copy(data) is not data and data[0, 0] == 1
-assert centre(data) is data and data[0, 0] == -1
+assert centre_copy(data).tolist() == [[-1, -10], [1, 10]]
+assert data.tolist() == [[1, 10], [3, 30]]  # as it was
+assert centre(data) is data and data.tolist() == [[-1, -10], [1, 10]]
 
 # %% [markdown]
 # Broadcasting and in-place operations do not mix.
@@ -788,10 +798,10 @@ assert int(torch.tensor([-3.7])) == -3 and math.floor(-3.7) == -4
 #
 # | type | bytes | values | used for |
 # | --- | --- | --- | --- |
-# | `float32` | 4 | about 7 digits, up to $3\cdot10^{38}$ | almost everything; the default |
+# | `float32` | 4 | about 7 digits, up to $3\cdot10^{38}$ | parameters, results; the default |
 # | `float64` | 8 | about 16 digits, up to $10^{308}$ | checks of formulas; NumPy's default |
-# | `float16` | 2 | about 3 digits, up to 65 504 | accelerators |
-# | `bfloat16` | 2 | 2 to 3 digits, up to $3\cdot10^{38}$ | accelerators |
+# | `float16` | 2 | about 3 digits, up to 65 504 | fast products on accelerators |
+# | `bfloat16` | 2 | 2 to 3 digits, up to $3\cdot10^{38}$ | the same, where large numbers occur |
 # | `int64` | 8 | whole numbers up to $9\cdot10^{18}$ | counts, indices, class labels |
 # | `uint8` | 1 | 0, ..., 255 | pixels |
 # | `bool` | 1 | `False`, `True` | masks |
@@ -862,6 +872,7 @@ assert (pixels + 1)[0] == 0 and (pixels - 20)[1] == 246
 tenth = torch.tensor([0.1, 0.2], dtype=torch.float64)
 print("exactly equal:", (tenth.sum() == 0.3).item(),
       "  close:", np.isclose(tenth.sum().item(), 0.3).item())
+assert tenth.sum() != 0.3 and math.isclose(tenth.sum(), 0.3)
 x32 = torch.tensor(1000.0)
 neighbour = torch.nextafter(x32, torch.tensor(math.inf))
 assert neighbour - x32 == 2.0 ** (9 - 24 + 1)  # (2.1.5): 2**9 <= 1000
@@ -1100,7 +1111,7 @@ assert broadcast_shape((5, 1, 4), (3, 1)) == (5, 3, 4)
 # ### Exercise 2.1-7
 #
 # Predict the type of each sum: `int64` with `int64`, with `0.5` and with `float32`; `float32` with `0.5` and with `float64`; and of `int64` divided by `int64`.
-# Then find the one case in which NumPy decides otherwise.
+# Then find the cases in which NumPy decides otherwise.
 
 # %% [markdown]
 # #### Solution 2.1-7
@@ -1120,12 +1131,20 @@ for name, result in (("int + int", i + i), ("int / int", i / i.add(1)),
     print(f"{name:18}", result.dtype)
 
 # %% [markdown]
-# NumPy differs in one line: there an `int64` array plus a `float32` array is `float64`.
+# NumPy differs in three lines, all with an integer array: divided, plus `0.5`, or plus a `float32` array, it gives `float64`.
+# PyTorch takes its default type, `float32`, in the first two, and in the third the only float type that is there.
 # An in-place operation keeps the type of its left side, and is an error where that loses the fraction; and a mean of integers must be asked for as a float.
 
 # %%
-assert np.result_type("int64", "float32") == np.float64
-assert torch.promote_types(torch.int64, torch.float32) == torch.float32
+def six(i, f, d):
+    return i + i, i / (i + 1), i + 0.5, i + f, f + 0.5, f + d
+
+
+ours, theirs = six(i, f, d), six(i.numpy(), f.numpy(), d.numpy())
+differ = [k for k, (t, a) in enumerate(zip(ours, theirs), 1)
+          if t.numpy().dtype != a.dtype]
+assert differ == [2, 3, 4]
+assert all(theirs[k - 1].dtype == np.float64 for k in differ)
 assert attempt(lambda: i.add_(0.5)) is RuntimeError
 assert attempt(lambda: i.mean()) is RuntimeError
 assert i.float().mean() == 1

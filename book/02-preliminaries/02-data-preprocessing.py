@@ -368,6 +368,8 @@ spread = filled.std(ddof=0) / survey["NumRooms"].std(ddof=0)
 assert abs(spread - np.sqrt(1 - gap.mean())) < 1e-12
 gap_price = survey.loc[gap, "Price"].mean()
 assert survey.loc[known, "Price"].mean() > gap_price + 40
+low = survey.loc[survey["NumRooms"] == 6, "Price"].quantile(0.1)
+assert (survey.loc[gap, "Price"] < low).mean() > 0.7
 
 # %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 3.0))
@@ -382,24 +384,20 @@ d2l.describe(ax, """Price against rooms. Known houses rise in vertical
     near 6 rooms, most of them far below the other houses of that size.""")
 
 # %% [markdown]
-# **Figure 2.2.4.** Houses with a filled gap stand at the mean number of rooms, and most are far cheaper than real houses of that size.
-# That a value is missing says something about the house.
+# **Figure 2.2.4.** Houses with a filled gap stand at the mean number of rooms, and most are cheaper than nine tenths of the known houses of six rooms.
+# In this survey, that a value is missing says something about the house.
 
 # %% [markdown]
 # The remedy costs one column.
 # An *indicator* is 1 where the value was missing and 0 elsewhere.
 # With it, a model can give the filled houses a level of their own.
-# It is a good default for tables: put the mean into the gap, and say that there was one.
+# A good default for tables is to put the mean into the gap, and to say that there was one.
 #
 # To see the effect we fit the best linear function of the columns to 400 houses, and measure the error on the other 200.
 # How `lstsq` finds it is the subject of [Section 3.1](../03-linear-regression/01-linear-regression.ipynb); here it is only a measuring device.
 
 # %%
-train, val = survey[:400], survey[400:]
-mean = train["NumRooms"].mean()  # of the training rows
-
-
-def design(frame, indicator):
+def design(frame, mean, indicator):
     """Columns 1, rooms and perhaps the indicator, and the prices."""
     columns = [np.ones(len(frame)), frame["NumRooms"].fillna(mean)]
     columns += [frame["NumRooms"].isna()] if indicator else []
@@ -407,14 +405,30 @@ def design(frame, indicator):
     return torch.tensor(A), torch.tensor(frame[["Price"]].to_numpy())
 
 
-errors = {}
-for indicator in (False, True):
-    w = torch.linalg.lstsq(*design(train, indicator)).solution
-    A, y = design(val, indicator)
-    errors[indicator] = (A @ w - y).square().mean().sqrt().item()
-print(f"error in 1000 euros: {errors[False]:.0f} without, "
-      f"{errors[True]:.0f} with the indicator")
-assert errors[True] < 0.85 * errors[False]
+def errors_of(frame):
+    """Validation errors without and with the indicator."""
+    train, val = frame[:400], frame[400:]
+    mean = train["NumRooms"].mean()  # of the training rows
+    for indicator in (False, True):
+        w = torch.linalg.lstsq(*design(train, mean, indicator)).solution
+        A, y = design(val, mean, indicator)
+        yield (A @ w - y).square().mean().sqrt().item()
+
+# %% [markdown]
+# As a control, we scatter the same number of gaps over the rows by chance.
+
+# %%
+anywhere = hidden[torch.randperm(n, generator=rng)]
+by_chance = survey.assign(NumRooms=rooms.where(~anywhere, np.nan).numpy())
+for name, frame in (("as surveyed", survey), ("by chance", by_chance)):
+    without, with_it = errors_of(frame)
+    print(f"gaps {name:11}: error in 1000 euros {without:.0f} without, "
+          f"{with_it:.0f} with the indicator")
+    ratio = with_it / without
+    assert ratio < 0.85 if frame is survey else abs(ratio - 1) < 0.02
+
+# %% [markdown]
+# The indicator helps in the survey, where a gap says something about the price; with gaps by chance it changes the error by less than 2 %.
 
 # %% [markdown]
 # ## Leakage
@@ -464,6 +478,11 @@ for way in ("leaky", "honest"):
 # check: noise predicts noise only through the leak
 assert abs(correlation["leaky"] - np.sqrt(1 / 2)) < 0.06
 assert abs(correlation["honest"]) < 0.12
+groups = noise.groupby("Street")["Price"]
+left_out = groups.transform("sum") - noise["Price"]  # the other house
+around = pd.DataFrame({"code": left_out, "price": noise["Price"]})
+around -= around.groupby(noise["Street"]).transform("mean")
+assert around.corr().loc["code", "price"] < -0.999  # within a street
 
 # %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(6.4, 2.8), sharey=True)
@@ -483,7 +502,8 @@ d2l.describe(axes, """Price against the encoded street for validation
 
 # %% [markdown]
 # The leak is obvious once it is drawn, and yet one line decides it: whether `groupby` sees all rows or the training rows.
-# (A good target encoder goes one step further and leaves each training row out of its own mean, lest the model learn to trust the column too much.)
+# (A good target encoder goes one step further, lest the model learn to trust the column too much: by *cross-fitting* it encodes each part of the training rows with the means of the other parts, as [`TargetEncoder`](https://scikit-learn.org/stable/modules/generated/sklearn.preprocessing.TargetEncoder.html) of scikit-learn does.
+# To leave only the row itself out of its mean would be a new leak: within one street, the code of a house then falls exactly as its own price rises.)
 # The mean that fills a gap, the list of categories, and the scale of a column are statistics as well.
 # They contain no target, and often leak so little that nothing can be measured.
 # One habit prevents all of these leaks at once, and it costs nothing:
@@ -505,7 +525,7 @@ d2l.describe(axes, """Price against the encoded street for validation
 # Every column gets an indicator of its gaps.
 # For a numerical column the class stores the mean and emits the filled column.
 # For a categorical column it stores the categories that it has seen, and emits one column for each and one for everything else.
-# The last one answers a question that `get_dummies` cannot: what to do with a category that appears for the first time when the model is in use.
+# The last one answers a question that `get_dummies` by itself cannot: what to do with a category that appears for the first time when the model is in use.
 # Called on new rows, `get_dummies` would return other columns, and the network would receive a tensor of another width.
 #
 # The class asks pandas which columns are numbers, and takes the rest for categories.
@@ -594,6 +614,8 @@ try:
 except ValueError as error:
     refusal = str(error)
 assert "Roof_missing" in refusal and "rename" in refusal
+empty = pd.DataFrame({"Area": [np.nan, np.nan]})  # no mean, filled with 0
+assert Preprocessor().fit(empty).transform(empty).tolist() == [[1, 0]] * 2
 
 # %% [markdown]
 # A remark on the column "other".

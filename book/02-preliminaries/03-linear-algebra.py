@@ -22,7 +22,7 @@
 # %% [markdown]
 # # 2.3 Linear algebra
 #
-# Most of the arithmetic in a network is the multiplication of matrices.
+# Most of the arithmetic in most networks is the multiplication of matrices.
 # There are several products that look alike on paper, and a few that look alike in code and are not.
 # This section goes through them from the single number to the matrix product, and shows which mistakes raise an error and which stay silent.
 
@@ -38,6 +38,7 @@
 # **Cost**: a few seconds on a CPU; nothing to download, no use for a GPU.
 
 # %%
+import itertools
 import math
 
 import matplotlib.pyplot as plt
@@ -151,6 +152,7 @@ print("shape", tuple(A.shape), " row 1, column 2:", A[1, 2].item())
 print(A.T)
 distances = torch.tensor([[0, 3, 5], [3, 0, 4], [5, 4, 0]])
 assert (distances == distances.T).all()  # symmetric
+assert (distances.diagonal() == 0).all()  # no way from a city to itself
 assert A.T.shape == (3, 2) and A.T[2, 1] == A[1, 2]
 assert torch.zeros(10, 2, 3).mT.shape == (10, 3, 2)  # ten matrices
 
@@ -315,7 +317,9 @@ assert torch.dot(x, y) == 3 == (x * y).sum() == x @ y
 # %%
 grades = torch.tensor([1.0, 3.0, 2.0])
 weights = torch.tensor([0.5, 0.25, 0.25])  # nonnegative, sum 1
-print("weighted average:", torch.dot(weights, grades).item())
+average = torch.dot(weights, grades)
+print("weighted average:", average.item())
+assert weights.sum() == 1 and grades.min() < average < grades.max()
 
 # %% [markdown]
 # ### Angles
@@ -365,6 +369,8 @@ for i, j in [(0, 1), (0, 2)]:
     print(f"texts {i} and {j}: distance {distance:5.2f}, "
           f"cosine {unit[i] @ unit[j]:.2f}")
 assert unit[0] @ unit[1] > 0.99 and unit[0] @ unit[2] < 0.3
+near, far = (torch.linalg.vector_norm(texts[0] - texts[j]) for j in (2, 1))
+assert far > 5 * near  # the similar texts are the distant ones
 
 # %% [markdown]
 # The same number compares words in Chapter 15, and dot products weight the attention of Chapter 11.
@@ -421,7 +427,7 @@ print(combination)
 #
 # $\mathbf{A}\in\mathbb{R}^{m\times n}$ turns each vector of $\mathbb{R}^n$ into one of $\mathbb{R}^m$; the $2\times3$ matrix above turned three numbers into two.
 # The map is *linear*: $\mathbf{A}(\alpha\mathbf{x}+\beta\mathbf{y})=\alpha\,\mathbf{A}\mathbf{x}+\beta\,\mathbf{A}\mathbf{y}$ for all vectors and all numbers $\alpha,\beta$.
-# Straight lines stay straight, and a grid of equal cells becomes a grid of equal cells.
+# Straight lines stay straight, and a grid of equal cells becomes a grid of equal cells, unless they are flattened.
 # By (2.3.10) the columns tell everything: the vector $(1,0)^\top$ goes to the first column, $(0,1)^\top$ to the second, and all others follow.
 #
 # The rotation of the plane by the angle $\theta$, for example, sends $(1,0)^\top$ to $(\cos\theta,\sin\theta)^\top$ and $(0,1)^\top$ to $(-\sin\theta,\cos\theta)^\top$, so
@@ -444,7 +450,7 @@ print((R @ torch.tensor([1.0, 0.0], dtype=f64)).tolist())
 # To move a whole cloud of points, we meet a convention that will stay with us.
 # The points are examples, so they stand in the *rows* of $\mathbf{X}\in\mathbb{R}^{n\times2}$, whereas (2.3.9) wants a column.
 # Transposing both gives $(\mathbf{R}\mathbf{x})^\top=\mathbf{x}^\top\mathbf{R}^\top$, hence all points at once are `X @ R.T`.
-# Each linear layer of PyTorch computes its output this way.
+# `nn.Linear` computes its output this way.
 
 # %%
 maps = {
@@ -493,6 +499,10 @@ torch.testing.assert_close(torch.linalg.det(R).item(), 1.0)
 torch.testing.assert_close(torch.linalg.vector_norm(X @ R.T, dim=1),
                            torch.linalg.vector_norm(X, dim=1))
 dets = [torch.linalg.det(M).item() for M in maps.values()]
+quarter = rotation(90) @ torch.tensor([1.0, 0.0], dtype=f64)
+torch.testing.assert_close(quarter, eye[1])  # counter-clockwise
+onto = maps["projection on a line"]
+torch.testing.assert_close(onto @ onto, onto)  # twice is once
 print("determinants:", [round(d, 6) + 0.0 for d in dets])
 assert abs(dets[2] - 0.75) < 1e-12 and abs(dets[3]) < 1e-12
 
@@ -627,8 +637,8 @@ assert (P @ Q).trace() == 5 == (Q @ P).trace()
 #
 # ### Cost, and where to put the parentheses
 #
-# The product of $(n,k)$ with $(k,m)$ takes $nkm$ multiplications and about as many additions, $2nkm$ operations in all.
-# For three matrices it does not matter for the *result* which product comes first, since $(\mathbf{A}\mathbf{B})\mathbf{C}=\mathbf{A}(\mathbf{B}\mathbf{C})$: the product is *associative*.
+# By (2.3.12) the product of $(n,k)$ with $(k,m)$ takes $nkm$ multiplications and about as many additions, $2nkm$ operations in all ([Strassen, 1969](https://doi.org/10.1007/BF02165411), showed that large ones need fewer).
+# For three matrices it does not matter for the *result*, up to rounding, which product comes first, since $(\mathbf{A}\mathbf{B})\mathbf{C}=\mathbf{A}(\mathbf{B}\mathbf{C})$: the product is *associative*.
 # For the cost it may matter a lot.
 # We compare the formula with a counter that watches what PyTorch executes.
 # The tensors are on the device `meta`, where they have a shape and no entries, so even the expensive order takes no time.
@@ -655,8 +665,7 @@ assert best == ab_first  # multi_dot finds the cheapest order by itself
 
 # %% [markdown]
 # The thin matrix in the middle is the reason: $\mathbf{A}\mathbf{B}$ has 32 columns, while $\mathbf{B}\mathbf{C}$ has a billion entries.
-# `torch.linalg.multi_dot` finds the cheapest order by itself.
-# At smaller sizes of the same kind we compute both and see that they agree.
+# At smaller sizes of the same kind both orders agree:
 
 # %%
 A, B, C = (torch.randn(size, generator=rng, dtype=f64)
@@ -668,9 +677,10 @@ torch.testing.assert_close(torch.linalg.multi_dot((A, B, C)), A @ B @ C)
 # ### Rank
 #
 # The rows of `A5` hold little that is new: row $i$ is $(0,1,2,3)$ plus $4i$ in each entry.
-# In the language of (2.3.13) the matrix is a sum of only two outer products, although it has five rows and four columns.
+# In the language of (2.3.13) the matrix is a sum of two outer products only.
 # The smallest number of outer products that add up to a matrix is its *rank*.
-# It is also the number of columns that are *linearly independent*, that is, not combinations of the others, and the same number results for rows.
+# Columns are *linearly independent* if none is a combination of the others; the rank is also the largest number of such columns that can be picked, and the same for rows.
+# Any two columns of `A5` are, and no three.
 
 # %%
 # check 2.3-C14: a sum of two outer products has rank 2
@@ -678,6 +688,10 @@ i, j = torch.arange(5.0), torch.arange(4.0)
 layers = torch.outer(4 * i, torch.ones(4)) + torch.outer(torch.ones(5), j)
 assert torch.equal(layers, A5)
 assert torch.linalg.matrix_rank(A5) == 2
+for k in (2, 3):  # the rank of any k columns
+    ranks = {torch.linalg.matrix_rank(A5[:, list(some)]).item()
+             for some in itertools.combinations(range(4), k)}
+    assert ranks == {2}
 print("rank:", torch.linalg.matrix_rank(A5).item())
 
 # %% [markdown]
@@ -687,7 +701,7 @@ print("rank:", torch.linalg.matrix_rank(A5).item())
 #
 # *Einstein's* notation names the indices of the factors and of the result; an index that is missing in the result is summed over.
 # `torch.einsum` takes it as a string.
-# It covers every product of this section, and it says in one line what a reshape, a transpose and a `bmm` would hide.
+# It covers every product of this section.
 
 # %%
 u, v = (torch.randn(4, generator=rng, dtype=f64) for _ in range(2))
@@ -816,6 +830,7 @@ print(f"Frobenius {fro(X):.4f}, spectral {spectral(X):.4f}")
 assert abs(fro(X) - 5.4772) < 5e-5 and abs(fro(X)**2 - 30) < 1e-12
 assert abs(spectral(X) - 5.4650) < 5e-5
 assert stretch.max() <= spectral(X) < 1.001 * stretch.max()
+assert stretch[far] > 0.999 * stretch.max()  # the arrow of the figure
 
 # %% [markdown]
 # The half-axes $s_1\ge s_2\ge\dots$ of the ellipse are the *singular values* of the matrix.
@@ -926,9 +941,10 @@ first, last = torch.stack(three), torch.stack(three, dim=2)
 assert first.shape == (3, 100, 200) and last.shape == (100, 200, 3)
 assert torch.equal(first[1], three[1])
 assert torch.equal(last[..., 1], three[1])
-storage = first.untyped_storage().data_ptr()
-assert first[1].untyped_storage().data_ptr() == storage
-assert three[1].untyped_storage().data_ptr() != storage
+for stack, matrix in ((first, first[1]), (last, last[..., 1])):
+    storage = stack.untyped_storage().data_ptr()
+    assert matrix.untyped_storage().data_ptr() == storage
+    assert three[1].untyped_storage().data_ptr() != storage
 
 # %% [markdown]
 # ### Exercise 2.3-5

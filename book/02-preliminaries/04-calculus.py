@@ -25,7 +25,7 @@
 # Training a network means turning millions of knobs a little in the directions in which the loss falls.
 # Which way should each knob turn, and how much does it matter?
 # The derivative answers both questions.
-# This section builds it from differences of numbers, checks every rule numerically, and shows why the gradient points uphill.
+# This section builds it from differences of numbers, checks the rules against them, and shows why the gradient points uphill.
 
 # %% [markdown]
 # **You will**
@@ -110,6 +110,10 @@ for n, (a, b) in bounds.items():
     assert a < math.pi < b
     assert math.isclose(a, n / 2 * math.sin(2 * math.pi / n))
     assert math.isclose(b, n * math.tan(math.pi / n))
+    for outer, area in ((False, a), (True, b)):  # the drawn polygons
+        px, py = corners(n, outer)
+        cross = px[:-1] * py[1:] - px[1:] * py[:-1]  # (n,)
+        assert math.isclose(cross.sum().item() / 2, area, rel_tol=1e-5)
 
 # %% [markdown]
 # No polygon is the circle, but the areas come as close to one number, $\pi$, as we like.
@@ -205,6 +209,13 @@ for k in range(1, 6):
     h = 10.0**-k
     central = numerical_derivative(u, 1.0, h)
     assert abs(central - 2) < 1e-15 / h  # rounding, no error of order h
+assert numerical_derivative(u, torch.tensor([1.0, 2]), 0.5).tolist() == [2, 8]
+try:
+    numerical_derivative(u, 1.0, scheme="backward")
+    refused = False
+except ValueError:
+    refused = True
+assert refused
 
 # %% [markdown]
 # Why should we care?
@@ -339,7 +350,7 @@ errors = {scheme: [abs(numerical_derivative(math.exp, 1.0, h, scheme)
                        - math.e) for h in steps]
           for scheme in ("forward", "central")}
 
-# %% tags=["timing"]
+# %% tags=["timing", "hide-input"]
 _, ax = plt.subplots(figsize=(5.6, 3.6))
 d2l.plot(steps, list(errors.values()), list(errors), fmts=["o-", "s--"],
          xlabel="step h", ylabel="error of the derivative",
@@ -374,10 +385,16 @@ assert best["forward"] in (7, 8, 9) and best["central"] in (4, 5, 6, 7)
 assert error["forward"][8] < 1e-7 and error["central"][5] < 5e-10
 assert error["forward"][14] > 1e-3 and error["central"][14] > 1e-3
 assert error["forward"][3] > 1000 * error["central"][3]
+assert 10 < min(error["forward"].values()) / min(
+    error["central"].values()) < 1000
+one = torch.tensor(1.0)  # float32: the best step is much larger
+single = {k: abs(numerical_derivative(torch.exp, one, 10.0**-k).item()
+                 / math.e - 1) for k in range(1, 6)}
+assert single[2] < 1e-4 < 1e-3 < min(single[1], single[5])
 
 # %% [markdown]
 # Two rules to remember: use central quotients, and use `float64` with $h=10^{-5}$.
-# In `float32`, $\epsilon=6\cdot10^{-8}$, the best step is near $10^{-2}$ and the result has four or five correct digits.
+# In `float32`, $\epsilon=6\cdot10^{-8}$, the balance lies between $10^{-3}$ and $10^{-2}$, and about four digits of the result are correct.
 
 # %% [markdown]
 # ## Partial derivatives
@@ -479,6 +496,19 @@ torch.testing.assert_close(
     gradient, torch.tensor([6.0, 5.0], dtype=f64), rtol=0, atol=1e-8)
 assert point.tolist() == [1, 0] and gradient.dtype == f64
 assert numerical_gradient(torch.sum, torch.zeros(2, 3, 4)).shape == (2, 3, 4)
+halves = numerical_gradient(lambda x: float(u(x).sum()),  # a plain number
+                            torch.ones(2, dtype=f64), 0.5, "forward")
+assert halves.tolist() == [3.5, 3.5]  # 2 + 3h
+assert F(point) == 8 == f(1, 0)
+unseen = numerical_gradient(lambda x: x.sum() * (not x.requires_grad),
+                            point.clone().requires_grad_())
+assert unseen.round().tolist() == [1, 1]  # nothing is recorded
+try:
+    numerical_gradient(torch.sum, torch.zeros(2, dtype=torch.int64))
+    refused = False
+except ValueError:
+    refused = True
+assert refused
 
 # %% [markdown]
 # For a million parameters this would take two million evaluations for one gradient.
@@ -569,6 +599,11 @@ path = [torch.tensor([2.2, 1.1], dtype=f64)]
 for _ in range(12):
     path.append(path[-1] - 0.1 * numerical_gradient(bowl, path[-1]))
 path = torch.stack(path)  # (13, 2)
+assert len(path) == 13
+assert (bowl(path.T).diff() < 0).all()  # every step of these goes down
+slope = numerical_gradient(bowl, path[0])  # 90 degrees to the level set:
+along = torch.stack((-6 * path[0, 1], 2 * path[0, 0]))  # its direction
+assert abs(slope @ along) < 1e-6 < slope @ path[0]
 
 # %% tags=["hide-input"]
 axis1, axis2 = torch.linspace(-2.6, 2.6, 79), torch.linspace(-1.6, 1.6, 49)
@@ -904,7 +939,8 @@ assert abs(numerical_derivative(math.atanh, 0.5) - by_rule) < 1e-8
 # A change of sign is not *necessary*.
 # A constant has a minimum everywhere, and $f(x)=x^4\left(2+\sin\frac1x\right)$ with $f(0)=0$ has a strict minimum at 0, although its derivative has both signs in every interval next to 0, however short.
 #
-# Gradient descent stops wherever the gradient is 0, so it may stop at a point that is no minimum.
+# Gradient descent stands still wherever the gradient is 0, so it may end at a point that is no minimum.
+# On $x^3$ it creeps towards 0 from above, more and more slowly, although smaller values lie just below 0; started below 0, it runs away.
 # In many dimensions such points are often *saddles*, which go up in some directions and down in others (Section 12.1).
 
 # %%
@@ -923,10 +959,17 @@ wavy = near**4 * (2 + (1 / near).sin())
 rising = wavy.diff() > 0
 assert (wavy > 0).all() and rising.any() and not rising.all()
 point = 0.5
-for _ in range(2000):
+for step in range(1, 20_001):
     point -= 0.1 * numerical_derivative(cube, point)
-print(f"gradient descent on the cube stops near {point:.3f}")
-assert 0 < point < 0.01
+    if step in (20, 200, 2000, 20_000):
+        print(f"after {step:6,} steps on the cube: {point:.5f}")
+        assert 0.5 < point * 0.3 * step < 1  # close to 1 / (0.3 step)
+point = -0.5
+for _ in range(20):
+    point -= 0.1 * numerical_derivative(cube, point)
+    if point < -100:
+        break
+assert point < -100
 
 # %% [markdown]
 # ## Sources

@@ -56,7 +56,7 @@ repeats = 4000  # repetitions of each experiment in the check of the spread
 # ## Tossing coins
 #
 # Toss a coin ten times and count the heads: five, perhaps, or seven.
-# The *probability* of heads, one half for a fair coin, is a property of the coin.
+# The *probability* of heads, one half for a fair coin, is a property of the coin and of the way it is tossed.
 # The *frequency*, the share of heads in the tosses, is a property of the data, a *statistic*.
 # When a statistic is used in order to learn about a probability, it is called an *estimator*.
 
@@ -72,9 +72,13 @@ heads = toss(10_000, 0.5, rng)
 print(f"10 tosses: {heads[:10].mean():.2f}, "
       f"10 000 tosses: {heads.mean():.4f}")
 assert abs(heads.mean() - 0.5) < 0.02
+bent = toss(10_000, 0.2, torch.Generator().manual_seed(1))
+assert abs(bent.mean() - 0.2) < 0.02 and bent.unique().tolist() == [0, 1]
+again = toss(10_000, 0.5, torch.Generator().manual_seed(1))
+assert torch.equal(again, heads)  # the generator decides
 
 # %% [markdown]
-# With more and more tosses the frequency tends to the probability: this is the *law of large numbers*.
+# With more and more independent tosses the frequency tends to the probability: this is the *law of large numbers*.
 
 # %% tags=["hide-input"]
 n = torch.arange(1, 10_001)
@@ -89,12 +93,13 @@ ax.axhline(0.5, color="black", lw=0.8)
 ax.set(xscale="log", ylim=(0, 1), xlim=(1, 10_000), xlabel="tosses",
        ylabel="frequency of heads")
 d2l.describe(ax, "The running frequency of heads in five series of tosses. "
-             "At first they scatter over the whole range, then they stay "
-             "inside a grey funnel that narrows around one half.")
+             "At first they scatter over the whole range, then they gather "
+             "around one half, mostly inside a grey funnel that narrows; "
+             "each of them leaves it for a while.")
 
 # %% [markdown]
 # **Figure 2.6.1.** Five series of tosses, and the funnel $0.5\pm1/\sqrt n$.
-# Why it narrows like this is computed at the end of the section.
+# Why it narrows like this, and how often a series leaves it, is computed at the end of the section.
 
 # %% [markdown]
 # What does the number mean?
@@ -208,8 +213,7 @@ def posterior(prior, likelihood):
 # %% [markdown]
 # ### A test is positive
 #
-# A test for HIV finds every infection, and is wrong for 1 % of the healthy.
-# In the population 0.15 % are infected.
+# Suppose that a test for HIV finds every infection and is wrong for 1 % of the healthy, and that 0.15 % of the population are infected; the numbers are made up.
 # Somebody tests positive.
 # How likely is an infection?
 # Asked a question of this kind, most of 60 physicians and students of a medical school answered far too high ([Casscells and others, 1978](https://doi.org/10.1056/NEJM197811022991808)).
@@ -283,7 +287,7 @@ d2l.sliders(draw, """Ten thousand people as cells of a square. A corner in
 # %% [markdown]
 # A second test helps, and there are two ways to use it: both results at once, or one after the other, with the first posterior as the new prior.
 # They agree, because the order of factors in a product does not matter.
-# The second test alone would have said less than the first.
+# A positive second test alone would have said less than a positive first one.
 
 # %%
 # check 2.6-C2: updating one after the other gives the same
@@ -358,7 +362,7 @@ d2l.describe(axes, "Two mosaics of unit area. The two columns are the values "
 #
 # ![Two small graphs. Common cause: H has arrows to D1 and D2. Common effect: A and B have arrows to C.](img/prob-graphs.svg)
 #
-# **Figure 2.6.6.** A common cause makes its effects dependent until it is known; a common effect makes its causes dependent once it is known.
+# **Figure 2.6.6.** In general, a common cause makes its effects dependent until it is known; a common effect makes its causes dependent once it is known.
 
 # %%
 # check 2.6-C12: explaining away
@@ -440,7 +444,7 @@ assert one_pass == 0 and abs(two_passes - 2 / 3) < 1e-4
 
 # %% [markdown]
 # The first form subtracts the mean before squaring and loses hardly anything.
-# The short formula is for paper, the long one for programs.
+# Use the short formula on paper and the long one in programs.
 
 # %% [markdown]
 # ### Several variables
@@ -468,7 +472,7 @@ assert v @ Sigma @ v == 3 and abs(sampled / 3 - 1) < 0.02
 
 # %% [markdown]
 # Independent variables have covariance 0, and so no correlation.
-# The converse is false: covariance measures only how well a line describes the relation.
+# The converse is false: covariance sees only the linear part of a relation.
 
 # %%
 # check 2.6-C13: no covariance, and fully dependent
@@ -491,7 +495,8 @@ assert both != (X == 0).float().mean() * (Y == 0).float().mean()  # 1/9
 #
 # with the mean $\mu$, the standard deviation $\sigma$ and any number $k>0$.
 # The proof is one line: where the event occurs, $(X-\mu)^2/(k\sigma)^2$ is at least 1, so its probability is at most the expectation of this ratio, which is $\sigma^2/(k\sigma)^2$.
-# It is crude, and it needs nothing but a variance.
+# It needs nothing but a variance, and for the two distributions below it is crude.
+# For others it is exact: the values $-k$, 0 and $k$ with the probabilities $1/(2k^2)$, $1-1/k^2$ and $1/(2k^2)$ have the variance 1, and $1/k^2$ of them lie $k$ standard deviations out.
 
 # %%
 # check 2.6-C10: the normal rule, and Chebyshev's bound
@@ -508,6 +513,7 @@ print({name: round(share, 4) for name, share in beyond.items()})
 assert abs(beyond["normal"] - 0.0455) < 5e-5
 assert abs(beyond["exponential"] - 0.050) < 5e-4
 assert max(beyond.values()) < 1 / 4
+assert moments([-2, 0, 2], [1 / 8, 3 / 4, 1 / 8]) == (0, 1)  # 1/4 at 2 sigma
 
 # %% [markdown]
 # ### How far off is a frequency?
@@ -518,7 +524,7 @@ assert max(beyond.values()) < 1 / 4
 # A factor $a$ in front of a number appears squared in the variance.
 # The mean of $n$ independent tosses therefore has the variance $n\cdot p(1-p)/n^2=p(1-p)/n$ and the standard deviation $\sqrt{p(1-p)/n}$, for a fair coin $0.5/\sqrt n$.
 # To halve the width, take four times as many tosses.
-# The *central limit theorem* adds that for large $n$ the distribution of the mean is nearly normal, so about 95 % of the series lie within two standard deviations, the funnel of Figure 2.6.1.
+# The *central limit theorem* adds that for large $n$ the distribution of the mean is nearly normal, so at any one large $n$ about 95 % of the series lie within two standard deviations, the funnel of Figure 2.6.1.
 
 # %%
 # check 2.6-C9: the spread falls with the square root of n
@@ -530,8 +536,26 @@ for n in (10, 100, 1000, 10_000):
     frequency = heads / n  # (repeats,)
     scaled = frequency.std() * math.sqrt(n)
     print(f"n = {n:6}: spread times root of n = {scaled:.2f}")
-    assert 0.47 < scaled < 0.53
+    assert 0.47 < scaled < 0.53 and abs(frequency.mean() - 0.5) < 0.02
 
+# %% [markdown]
+# "At any one $n$" matters: an experimenter who looks after every toss has many chances to see a surprise.
+
+# %%
+rng = torch.Generator().manual_seed(4)
+n = torch.arange(1, 10_001)
+frequency = torch.stack([toss(10_000, 0.5, rng).cumsum(0) / n
+                         for _ in range(500)])
+outside = (frequency - 0.5).abs() > 1 / n.sqrt()  # (500, 10000)
+print(f"outside the funnel after 10 000 tosses: "
+      f"{outside[:, -1].float().mean():.0%}, "
+      f"at some time: {outside.any(dim=1).float().mean():.0%}")
+assert outside[:, -1].float().mean() < 0.08
+assert outside.any(dim=1).float().mean() > 0.5
+
+# %% [markdown]
+# More than half of these 500 series leave the funnel at some time.
+# So an experiment must not be stopped as soon as its result lies outside: decide on $n$ first, or use a method made for repeated looks.
 # %% [markdown]
 # ### By simulation
 #
@@ -554,18 +578,20 @@ exact = sum(k * (2 * k - 1) for k in range(1, 7)) / 36
 print(f"larger of two dice: {mean:.3f}, standard error {error:.3f}, "
       f"exact {exact:.3f}")
 assert abs(mean - exact) < 4 * error
+mean, error = estimate(abs, lambda n: torch.arange(float(n)), 2)
+assert mean == 0.5 and math.isclose(error, 0.5, rel_tol=1e-6)  # of 0 and 1
 
 # %% [markdown]
 # Two kinds of uncertainty appeared.
 # *Aleatoric* uncertainty is in the thing itself: the next toss stays open, however well we know the coin.
 # *Epistemic* uncertainty is in us, and shrinks with data: after a thousand tosses we know the coin better.
-# It helps to ask which of the two a model's uncertainty consists of, since more data reduce only the second.
+# It helps to ask which of the two a model's uncertainty consists of, since more examples of the same kind reduce only the second.
 
 # %% [markdown]
 # ## Summary
 #
 # - The mean of $n$ independent values with a variance scatters like $1/\sqrt n$; four times the data halve the spread.
-# - Conditional probabilities are shares, and Bayes' theorem turns them around; with a rare disease most positive tests are false alarms.
+# - Conditional probabilities are shares, and Bayes' theorem turns them around; where the disease is rarer than the test's mistakes, most positive results are false alarms.
 # - Independence, conditional independence and zero covariance are three different things.
 # - Variance is computed by subtracting the mean first; the short formula loses digits.
 # - A simulated number comes with its standard error.

@@ -54,15 +54,16 @@ from torch.nn import functional as F
 # %% [markdown]
 # ## What is there?
 #
-# `dir` returns the names in a module as a list of strings.
+# `dir` returns the names in a module as a sorted list of strings.
 # Names that begin and end with two underscores, such as `__file__`, belong to Python's own machinery.
 # Names that begin with one underscore are private: they may change or go without notice.
-# What remains is the public interface.
+# What remains is the public interface, and with it what the module itself has imported, such as `sys` in `torch`.
+# If a module has a list `__all__`, it names what is meant for you.
 
 # %%
 def public_names(module):
     """Sorted names in `module` that do not begin with an underscore."""
-    return sorted(n for n in dir(module) if not n.startswith("_"))
+    return [n for n in dir(module) if not n.startswith("_")]
 
 
 names = public_names(torch.distributions)
@@ -80,6 +81,8 @@ assert public_names(toy) == ["a", "b", "c_"]
 for module in (torch, nn, F, torch.distributions):
     assert set(dir(module)) - set(public_names(module)) == {
         name for name in vars(module) if name[0] == "_"}
+assert "sys" in public_names(torch) and "sys" not in torch.__all__
+assert set(torch.__all__) <= set(public_names(torch))
 
 # %% [markdown]
 # A list of names can be searched, and often only the name was missing.
@@ -217,7 +220,7 @@ assert default(torch.optim.AdamW, "weight_decay") == 0.01
 # Read it from the bottom:
 #
 # 1. the last line says *what* went wrong, with the values;
-# 2. the lowest line of the traceback that is in *your* file says where you caused it;
+# 2. the lowest line of the traceback that is in *your* file says where your program entered the library; the cause is there, or in what was prepared before;
 # 3. everything between the two is the library on its way to noticing.
 #
 # Here is a network with a slip in it.
@@ -242,7 +245,7 @@ except RuntimeError as error:
 # The last line names two shapes, $8\times64$ and $32\times10$.
 # The first is a batch of 8 rows with 64 features, what came out of the first layer.
 # The second is the transposed weight of a layer that expects 32 features.
-# Somebody changed one number and forgot the other; no documentation is needed to find it.
+# The traceback leads to the call `net(batch)`, and the slip is earlier, where `net` was built: somebody changed one number and forgot the other.
 #
 # If the message does not suffice, build a *minimal reproducible example*: delete everything that the error does not need, until a few lines are left that show it.
 # Often the cause becomes visible on the way.
@@ -256,6 +259,7 @@ try:
 except RuntimeError as error:
     same = "8x64 and 32x10" in str(error)
 assert same
+assert mine.name == "run" and "Linear" not in mine.line
 
 # %% [markdown]
 # ## Whom to believe
@@ -289,7 +293,7 @@ assert "Implicit dimension choice" in str(caught[0].message)
 # - `dir` lists names, `inspect.signature` arguments and defaults, `inspect.getdoc` the description, `inspect.getsource` the code of what is written in Python.
 # - Functions written in C++ often have neither a signature nor a source that Python can show; their docstring and a test remain.
 # - Defaults are part of a program: `cross_entropy` averages, `AdamW` decays weights.
-# - An error message is read from the bottom: what, then where in your own code.
+# - An error message is read from the bottom: what, then where your own code called; the cause is there or before.
 # - A quick test needs an input that could reveal the wrong answer, such as a matrix that is neither square nor symmetric.
 
 # %% [markdown]
@@ -338,8 +342,11 @@ assert each.tolist() == [0, 1, 4]
 source = inspect.getsource(nn.Linear.reset_parameters)
 assert "kaiming_uniform_" in source and "sqrt(5)" in source
 torch.manual_seed(0)
-largest = nn.Linear(100, 1000).weight.abs().max().item()
-assert 0.099 < largest <= 1 / 100**0.5
+size = nn.Linear(100, 1000).weight.abs()
+assert 0.099 < size.max() <= 1 / 100**0.5
+shares = [(size < t).float().mean() for t in (0.025, 0.05, 0.075)]
+torch.testing.assert_close(torch.stack(shares), torch.tensor(
+    [0.25, 0.5, 0.75]), rtol=0, atol=0.01)  # uniform
 
 # %% [markdown]
 # ### Exercise 2.7-3
