@@ -338,6 +338,8 @@ for padding in ((2, 0), (0, 2)):  # ours refuses it, too, on either axis
         raise AssertionError(f"padding {padding} was accepted")
     except ValueError as error:
         assert "more than half" in str(error)
+assert torch.equal(pool2d_general(X, 2, padding=1),  # half is allowed
+                   F.max_pool2d(X[None], 2, padding=1)[0])
 for p, lost in ((2, False), (3, True)):  # what it would have computed
     padded = F.pad(row[0], (p, p), value=-torch.inf)  # (1, 6 + 2 * p)
     assert pool2d(padded, (1, 3)).isinf().any() == lost
