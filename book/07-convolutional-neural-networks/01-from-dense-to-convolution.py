@@ -594,7 +594,7 @@ d2l.describe(axes, """Test error against the number of training images, two
 # On the left it agrees with the task, and fewer examples are enough.
 # On the right it does not, more data does not help, and we can say how much is out of reach.
 # A weight $w$ on the right-hand neighbour serves the left one of the two middle columns and spoils the six others that have such a neighbour, so per row it costs $(1-w)^2+6w^2$ instead of 1; the best is $w=\frac17$ with $\frac67$, and the same on the other side.
-# Of eight columns $8-\frac27$ remain: no kernel has an expected error below $1-\frac1{28}$, on training images as little as on new ones.
+# Of eight columns $8-\frac27$ remain: no kernel has an expected error below $1-\frac1{28}$, and with many images the training error is hardly lower.
 # For photographs the bias is good but not perfect: in passport photos the eyes are at the same height, and shared weights cannot use this.
 
 # %%

@@ -794,20 +794,21 @@ assert (curves["stride 1"] < 1e-4).all()
 ax = d2l.plot(range(11), [c.mean(dim=0) for c in curves.values()],
               list(curves), fmts=("o-", "s--", "^-.", ":", "D-"),
               xlabel="shift in pixels", ylabel="change of the features")
-ax.legend(fontsize=8, loc="center", bbox_to_anchor=(0.45, 0.29))
+ax.set_ylim(-0.02, 0.68)
+ax.legend(fontsize=8, ncols=3, loc="upper center")
 d2l.describe(ax, """With a stride alone the change rises at a shift of one
     pixel, stays high up to seven pixels, and is zero again at eight. With
-    maximum pooling it has the same form and is about half as high. With
-    average and with blur pooling it is several times lower still and zero
+    maximum pooling it is about half as high, and zero at the same shifts.
+    With average and with blur pooling it is several times lower still and zero
     at four, too. With stride 1 it is zero everywhere.""")
 
 # %% [markdown]
 # **Figure 7.5.8.** How much the features of a garment change when it moves, relative to the distance between two garments; mean over 50 garments and three networks with random kernels.
-# Three layers of stride 2 sample every eighth pixel, so with the maximum the change vanishes at a shift of 8 and not before.
+# Three layers of stride 2 sample every eighth pixel, so with the maximum or with the stride alone the change vanishes at a shift of 8 and not before.
 
 # %% [markdown]
 # A single pixel moves the features under maximum pooling by a sizeable part of the way to another garment.
-# The stride alone does so even more: the maximum is not the culprit, it softens the effect, but not enough.
+# The stride alone does so even more: here the maximum is not the culprit, it softens the effect, but not enough.
 # Blurring before sampling removes most of it.
 # Average pooling, which is itself a blur followed by a stride, does about as well; that is another argument in its favour.
 # (Both come back already at a shift of 4: the mean over their last outputs is the mean over all inputs of that layer, so its stride does no harm.)

@@ -505,7 +505,7 @@ d2l.describe(ax, """Training loss against the step. With sigmoids it stays
 # ## What it sees
 #
 # What have the six kernels of the first layer become?
-# Some have grown to several times their random start, and neighbouring weights in them are alike: they have a bright and a dark side, like detectors of edges.
+# Some have grown well beyond their random start, and neighbouring weights in them are alike: they have a positive and a negative side, like detectors of edges.
 # Others have hardly moved from the start and look as random as before.
 # One epoch has not moved all six.
 
@@ -923,7 +923,7 @@ d2l.sliders(draw, """Left a sneaker, moved to the right by some pixels;
 #
 # - LeNet is an encoder of two blocks, convolution, activation, pooling, and a dense head; 61 706 parameters, 416 520 multiply-accumulates, and the two are found in different layers.
 # - What bears its name today differs from the network of 1998 in activation, pooling, connections and output.
-# - The slopes of four sigmoids leave the early layers a tiny gradient: the loss stays at $\log10$ for over a thousand steps. Larger slopes end the wait, and so does ReLU.
+# - The slopes of four sigmoids leave the early layers a tiny gradient: the loss stays at $\log10$ for over a thousand steps. Larger slopes shorten the wait, and so do larger steps of the early layers; with ReLU there is none.
 # - At equal parameters and epochs LeNet beats the perceptron; at equal compute in all, on 9000 images, a small perceptron that trains longer beats LeNet. A comparison has to say what is equal.
 # - Its advantage rests on the arrangement of the pixels: permute them, and it is gone, while the perceptron notices nothing.
 # - LeNet with its dense head tolerates a shift of a pixel or two; global pooling tolerates much more.
