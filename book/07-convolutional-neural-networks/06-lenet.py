@@ -461,7 +461,7 @@ if full_run and real:
 # And where the early layers take four times larger steps, it shrinks to less than half.
 # So the wait is set by how fast the early layers move, and the network with ReLU should not wait.
 # The share matters in another way: it decides whether a larger rate is a remedy.
-# In a further run at the rate 0.4 in *all* layers, the original was still on the plateau after three epochs: the last layer, which has the lion's share of the gradient, does not bear that rate.
+# In two further runs at the rate 0.4 in *all* layers, the original was still on the plateau after three epochs: the last layer, which has the lion's share of the gradient, does not bear that rate.
 
 # %% tags=["rtol=0.1"]
 relu_net = make_lenet(0, **modern)
