@@ -23,10 +23,9 @@
 # %% [markdown]
 # # 7.1 From fully connected layers to convolutions
 #
-# A fully connected layer for photographs would need more weights than any data set could determine.
+# A fully connected layer for photographs would need more weights than a collection of photographs can usually determine.
 # Which of them can we do without?
 # In this section two plain demands on how a layer should treat an image remove almost all of them, and what is left is the convolutional layer.
-# The derivation shows what such a layer can do, what it cannot do, and on which assumption it lives.
 
 # %% [markdown]
 # **You will**
@@ -57,25 +56,24 @@ searches = 300  # noisy images in which a template is searched
 # ## The price of a dense layer
 #
 # The networks of [Chapter 5](../05-multilayer-perceptrons/00-overview.md) take a vector of features, and any feature may interact with any other.
-# For a table with a few dozen columns that is a sensible default: nobody knows beforehand which columns belong together.
+# For a table with a few dozen columns that is a sensible default.
 # Now let the input be a photograph of one megapixel.
-# A single hidden layer of only 1000 units, which is a drastic reduction, has $10^6\cdot10^3=10^9$ weights.
-# Storing them takes four gigabytes in single precision, and fitting them takes far more labelled photographs than most tasks will ever have.
+# A single hidden layer of only 1000 units has $10^6\cdot10^3=10^9$ weights.
+# They take four gigabytes, and few tasks have as many labelled photographs as would determine them.
 #
 # Yet cats can be told from dogs with much smaller networks.
-# The reason is that images are not arbitrary tables.
+# Images are not arbitrary tables.
 # A pixel is related to its neighbours more than to a pixel at the other end, and an ear looks the same in every corner.
-# A dense layer knows nothing of this: shuffle all pixels of all images by one fixed permutation, and it learns as well as before ([Section 7.6](06-lenet.ipynb) measures it).
+# A dense layer knows nothing of this ([Section 7.6](06-lenet.ipynb) measures it).
 # We now build this knowledge into the layer.
 
 # %% [markdown]
 # ## Invariance
 #
 # A pig at the top of a picture is as much a pig as one at the bottom.
-# What an object looks like does not depend on where it is, so a detector of it should not either.
+# What an object looks like does not depend on where it is.
 # Think of the picture puzzles that hide a small figure in a crowded scene.
-# To solve one by machine, build a detector that looks at a small patch and returns one number, how much the patch resembles the figure.
-# Then sweep this one detector over the whole picture, and report the place with the largest number.
+# To solve one by machine, build a detector that returns how much a small patch resembles the figure, sweep it over the whole picture, and report the place with the largest number.
 #
 # Here the figure is a badge of $7\times7$ black and white squares.
 # It is hidden in noise or, harder, in a crowd of random black and white squares with noise on top.
@@ -150,7 +148,7 @@ for crowd in (False, True):
 # 2. *Locality.* In the early layers, it looks at small neighbourhoods, without regard to what is far away.
 # 3. *Depth.* Later layers combine what neighbouring units found, so they see wider parts of the image and more abstract structure: edges and textures first, then eyes and noses, then faces.
 #
-# The first principle needs a precise form, and here the literature is careless: "translation invariance" names two different properties.
+# The first principle needs a precise form, because "translation invariance" is used for two different properties.
 # Let $T$ be a shift of the image by some rows and columns, and $f$ the map from an image to what the network computes from it.
 # The map is *equivariant* to shifts if shifting the input shifts the output by as much,
 #
@@ -163,11 +161,10 @@ for crowd in (False, True):
 # where $\mathbf{X}\in\mathbb{R}^{n\times n}$ is the image; in (7.1.1) the output $f(\mathbf{X})$ is again an array with rows and columns, in (7.1.2) it may be anything, for example a vector of class scores.
 # The detector of Figure 7.1.1 is equivariant: if the badge moves, the peak follows, and the response tells *where* the badge is.
 # A classifier wants invariance: a pig anywhere should give the answer "pig".
-# The usual way there has two stages: equivariant layers first, then an operation that forgets the position, such as the largest or the mean response over all positions.
+# The usual way there is equivariant layers first, then an operation that forgets the position, such as the largest or the mean response.
 #
 # Shifting pushes some pixels over the edge.
-# To have a clean $T$ we let them come in again on the opposite side, as in the video games where whoever leaves on the right returns on the left.
-# Such a shift is called *cyclic* or circular.
+# To have a clean $T$ we let them come in again on the opposite side; such a shift is called *cyclic* or circular.
 
 # %%
 def shift(X, dy, dx):
@@ -181,7 +178,7 @@ def respond(X, T):
     padded = F.pad(X[None], (r, r, r, r), mode="circular")[0]
     return sweep(padded, T)  # same shape as X, patches centred
 
-# %%
+# %% tags=["hide-input"]
 X, T, _ = hide_template(seed=8)  # without a crowd, to see the badge
 
 
@@ -209,10 +206,18 @@ d2l.sliders(draw, """Left a noisy image shifted cyclically, right the
 # **Figure 7.1.2.** Move the image: the response moves along, its peak wraps around with the badge, and the *value* of the peak never changes.
 # The response is equivariant; its maximum, and the mean of the image, are invariant.
 
+# %%
+# check: response and peak move along, also over the edge
+moved, response = shift(X, 41, 29), respond(X, T)
+assert moved[41, 29] == X[0, 0]  # down by 41, right by 29
+torch.testing.assert_close(respond(moved, T), shift(response, 41, 29))
+torch.testing.assert_close(respond(moved, T).max(), response.max())
+torch.testing.assert_close(moved.mean(), X.mean())
+assert abs(response.max() - 49) < 12 < response.std() * 6  # a clear peak
+
 # %% [markdown]
 # ## Constraining the fully connected layer
 #
-# So far we designed the detector.
 # Now we start from the most general layer and see what the demands leave of it.
 # To speak of neighbours, keep the grid: the input is a matrix $\mathbf{X}\in\mathbb{R}^{n\times n}$, and the hidden representation $\mathbf{H}$ is a matrix of the same shape, one hidden unit for each pixel.
 # Input and output have two indices each, so the weights have four:
@@ -284,11 +289,9 @@ torch.testing.assert_close(offset_layer(X5, V5, U5),
 # with one number $u$ for the whole layer and one matrix $\mathbf{V}\in\mathbb{R}^{(2n-1)\times(2n-1)}$, an entry for each offset.
 # This is a *convolution*: the pixels around $(i,j)$ are weighted by $\mathbf{V}$ and added up, with the same weights everywhere.
 # For $n=1000$ the weights have fallen from $10^{12}$ to $1999^2$, about four million.
-# The idea is older than its training by gradients: the Neocognitron (1980) had local detectors, equal at every place of an image.
-# Time-delay networks (1987) shared weights along the time axis of speech and learned them by backpropagation.
+# Time-delay networks (1987) were among the first to learn shared weights by backpropagation, along the time axis of speech.
 #
-# Is (7.1.5) only one way to meet the demand, or the only one?
-# With cyclic shifts the answer is a short theorem.
+# With cyclic shifts (7.1.5) is the only linear way to meet the demand.
 # Take one dimension: $\mathbf{x}\in\mathbb{R}^n$ on a ring of $n$ places, a linear map $\mathbf{A}\in\mathbb{R}^{n\times n}$, and the matrix $\mathbf{S}$ that shifts by one place, $[\mathbf{S}\mathbf{x}]_i=x_{i-1}$.
 # The map is equivariant if and only if
 #
@@ -334,7 +337,7 @@ A = torch.stack([torch.roll(v, i) for i in range(6)])  # circulant
 torch.testing.assert_close(A @ ring, ring @ A)
 
 # %% [markdown]
-# Weight sharing is therefore not one trick among several: a linear layer that respects shifts *is* a convolution.
+# Weight sharing is therefore not one trick among several: a linear layer that respects all cyclic shifts *is* a circular convolution.
 # The argument extends to rotations and other symmetries, each of which has its own kind of convolution; the sources name two papers.
 # A nonlinear function applied to each entry, such as ReLU, commutes with shifts as well.
 # Hence a stack of such layers is equivariant, too.
@@ -349,8 +352,7 @@ torch.testing.assert_close(A @ ring, ring @ A)
 #
 # This is a *convolutional layer*.
 # The array $\mathbf{V}\in\mathbb{R}^{(2\Delta+1)\times(2\Delta+1)}$ is called its *kernel*, its *filter*, or just its weights, and it is learned like all weights.
-# The window has side $2\Delta+1$, so there are exactly $(2\Delta+1)^2$ weights, about $4\Delta^2$ for a large $\Delta$.
-# A radius of 1 leaves 9 weights, and $\Delta=10$ leaves 441: another factor of about ten thousand.
+# There are $(2\Delta+1)^2$ weights: 9 for $\Delta=1$, and 441 for $\Delta=10$, another factor of about ten thousand.
 #
 # ![Three drawings of five inputs below and five outputs above. Dense: all 25 arrows grey, 25 weights. Shared: the same 25 arrows, coloured and dashed by their offset, 9 weights. Local: only the arrows straight up and to the direct neighbours, 3 weights.](img/conv-dense-shared-local.svg)
 #
@@ -391,10 +393,10 @@ built_in = F.conv2d(X8[None, None], K[None, None], padding=1)
 torch.testing.assert_close((A @ X8.flatten()).reshape(1, 1, 8, 8), built_in)
 
 # %% [markdown]
-# The number $22^2$ is no accident: in one dimension 8 places with 3 offsets have $3\cdot8-2=22$ pairs inside the image, and rows and columns multiply.
+# In one dimension 8 places with 3 offsets have $3\cdot8-2=22$ pairs inside the image; rows and columns multiply.
 # PyTorch's `F.conv2d` computes the same without ever forming the matrix.
 
-# %%
+# %% tags=["hide-input"]
 rng = torch.Generator().manual_seed(4)
 free = torch.rand(64, 64, generator=rng)
 shared = conv_matrix(torch.rand(15, 15, generator=rng), 8)
@@ -421,7 +423,7 @@ d2l.describe(axes, """Three 64 by 64 matrices as colours. The dense one
 
 # %% [markdown]
 # Now count for real sizes.
-# A module on PyTorch's device `meta` has shapes but no memory, so that we can even build the layer that would not fit.
+# A module on PyTorch's device `meta` has shapes but no memory, so we can build even a layer of twelve gigabytes.
 
 # %%
 # check 7.1-C2: weights at each step
@@ -438,7 +440,7 @@ assert wide.weight.numel() == 3_145_728_000
 conv = nn.Conv2d(3, 64, kernel_size=3)  # 3 colours to 64 channels
 assert sum(p.numel() for p in conv.parameters()) == 1792
 
-# %%
+# %% tags=["hide-input"]
 names = ["dense", "shared", "shared, Δ = 10", "shared, Δ = 1"]
 counts = step_counts(1000, 10, 1)
 fig, ax = plt.subplots(figsize=(6, 2.3))
@@ -457,10 +459,8 @@ d2l.describe(ax, """Bars on a logarithmic axis: a dense layer has a
 # The last two counts do not depend on the size of the image.
 
 # %% [markdown]
-# Three different savings are often lumped together.
-# Local connections and shared weights both save *parameters*, and locality also saves computation: 9 products for each output instead of a million.
-# Pooling, the subject of [Section 7.5](05-pooling.ipynb), saves *resolution*, and with it the computation and the memory of the layers that follow.
-# It has no influence on the size of the kernels.
+# Sharing and locality both save *parameters*, and locality also saves computation: 9 products for each output instead of a million.
+# Pooling ([Section 7.5](05-pooling.ipynb)) saves *resolution*, and has no influence on the size of the kernels.
 
 # %% [markdown]
 # ### Equivariance, and where it ends
@@ -493,14 +493,14 @@ assert differs[[0, 1, 2, 15]].all() and differs[:, [0, 2, 3, 15]].all()
 
 # %% [markdown]
 # The rows 0 and 15 are the edge, and the rows 1 and 2 are where it went; the same holds for the columns 0, 15, 2 and 3.
-# So a real convolutional layer is equivariant in the interior only.
+# So a zero-padded layer is equivariant in the interior only.
 # With every further layer the influence of the edge reaches $\Delta$ pixels deeper.
 
 # %% [markdown]
 # ## What the constraint buys, and what it costs
 #
 # Fewer weights need fewer examples.
-# This can be measured without any training, since both layers are linear and least squares solves them.
+# Both layers are linear, so least squares can measure it without any training.
 # Let the truth be a $3\times3$ kernel that maps random $8\times8$ images to $8\times8$ images, without noise.
 # One learner knows that the map is a convolution and looks for its 9 weights; the other one fits all $64\times64$ weights of a dense layer.
 # While there are fewer than 64 images, many dense layers fit them perfectly, and we take the one with the smallest weights, as gradient descent from zero would ([Section 3.1](../03-linear-regression/01-linear-regression.ipynb)).
@@ -569,7 +569,7 @@ kernel4 = fit_conv(test := torch.randn(4, 8, 8, generator=rng, dtype=f64),
                    filtered(test))
 torch.testing.assert_close(kernel4.reshape(3, 3), secret)
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True)
 for ax, (name, (dense, shared_error)) in zip(axes, curves.items()):
     ax.plot(sizes, dense, "o-", color="C1", ms=4, label="dense layer")
@@ -586,19 +586,27 @@ d2l.describe(axes, """Test error against the number of training images, two
 
 # %% [markdown]
 # **Figure 7.1.6.** Left, the assumption is right: the convolution is exact from the first image, and the dense layer needs 64.
-# Right, the assumption is wrong: no amount of data brings the convolution much below 1, while the dense layer learns mirroring as easily as anything else.
-# (The convolution gains a little because the two middle columns are neighbours and mirror images of each other.)
+# Right, the assumption is wrong: the error of the convolution stays near 1, while the dense layer learns mirroring as easily as filtering.
+# (The little that it gains comes from the two middle columns, which are neighbours and mirror images of each other.)
 
 # %% [markdown]
-# An assumption that is built into a model, and so restricts what it can learn, is called an *inductive bias*.
-# If it agrees with reality, the model needs fewer examples and generalizes better.
-# If it does not, the model cannot even fit its training data.
-# The left panel is why convolutions took over image recognition, and the right panel is the price.
-# For photographs the bias is good but not perfect: in passport photos the eyes are always at the same height, and shared weights cannot use this.
+# An assumption that is built into a model is called an *inductive bias*.
+# On the left it agrees with the task, and fewer examples are enough.
+# On the right it does not, more data does not help, and we can say how much is out of reach.
+# A weight $w$ on the right-hand neighbour serves the left one of the two middle columns and spoils the six others that have such a neighbour, so per row it costs $(1-w)^2+6w^2$ instead of 1; the best is $w=\frac17$ with $\frac67$, and the same on the other side.
+# Of eight columns $8-\frac27$ remain: no kernel has an expected error below $1-\frac1{28}$, and with many images the training error is hardly lower.
+# For photographs the bias is good but not perfect: in passport photos the eyes are at the same height, and shared weights cannot use this.
 
 # %%
+# check 7.1-C9, right panel: the convolution does not get below 27/28
+rng = torch.Generator().manual_seed(9)
+many = torch.randn(4000, 8, 8, generator=rng, dtype=f64)
+best = fit_conv(many, mirrored(many))  # (9,)
+left = (patches(many) @ best - mirrored(many).flatten(1)).square().mean()
+print(f"error on 4000 training images {left:.3f}, theory {27 / 28:.3f}")
+assert abs(left - 27 / 28) < 0.01 and abs(best[3] - 1 / 7) < 0.01
 errors = [test_errors(mirrored, n) for n in (4, 80)]
-assert errors[0][1] > 0.9 and errors[1][1] > 0.9  # more data does not help
+assert errors[0][1] > 27 / 28 and abs(errors[1][1] - 27 / 28) < 0.01
 assert errors[1][0] < 1e-20
 
 # %% [markdown]
@@ -649,6 +657,7 @@ def correlate(f, g):
 # It is no cheaper, and it makes no difference to a network, because a learned kernel simply comes out flipped ([Section 7.2](02-convolutions.ipynb) trains both).
 # It does make a difference when you bring a kernel from a textbook on signals, or compare with NumPy.
 # A convolution does not care which of its arguments comes first; a cross-correlation does.
+# (Exercise 7.1-3 meets one outside of images: the sum of two dice.)
 
 # %%
 # check 7.1-C6: convolution commutes, cross-correlation does not
@@ -666,107 +675,22 @@ layer = F.conv1d(g[None, None], f[None, None], padding=2)  # PyTorch's "conv"
 torch.testing.assert_close(layer[0, 0], correlate(f, g))
 
 # %% [markdown]
-# You have met convolutions before, perhaps without the name.
-# Throw two dice.
-# The sum is $s$ if the first shows $a$ and the second the rest, so for independent numbers $X$ and $Y$
-#
-# $$P(X+Y=s) = \sum_a P(X=a)\,P(Y=s-a), \tag{7.1.11}$$
-#
-# with $s$ the sum and $a$ running over all faces.
-# The distribution of a sum is the convolution of the distributions.
-# The flip is natural here: to keep the sum, a larger $a$ needs a smaller $s-a$.
-# In the figure the second die is loaded, its face $k$ having probability $k/21$, so that the flip can be seen.
-
-# %%
-fair = torch.full((6,), 1 / 6, dtype=f64)  # faces 1 to 6
-loaded = torch.arange(1, 7, dtype=f64) / 21
-total = convolve(fair, loaded)  # (11,): sums 2 to 12
-
-
-def draw(fig, s):
-    top, bottom = fig.subplots(2, 1)
-    a = np.arange(1, 7)
-    top.bar(a, fair.numpy(), width=0.85, color="C2", label="P(X = a)")
-    slid = int(s) - a  # the a at which the second die shows 1, ..., 6
-    top.bar(slid, loaded.numpy(), width=0.4, color="C1",
-            label="P(Y = s − a)")
-    top.set(xlim=(-5, 12), ylim=(0, 0.42), xlabel="a")
-    top.legend(loc="upper right")
-    marked = ["C0" if t == s else "#cccccc" for t in range(2, 13)]
-    bottom.bar(range(2, 13), total.numpy(), color=marked)
-    bottom.set(xlim=(1, 13), xlabel="s", ylabel="P(X + Y = s)",
-               title=f"s = {s:.0f}: {total[int(s) - 2]:.3f}")
-
-
-d2l.sliders(draw, """Top: bars of a fair die, and over them the bars of a
-    loaded die, mirrored and shifted by s. Bottom: the distribution of
-    the sum, with the bar of the chosen s in blue.""",
-    figsize=(5, 3.8), s=list(range(2, 13)))
-
-# %% [markdown]
-# **Figure 7.1.8.** Choose a sum $s$: the mirrored bars of the second die slide along, and the products where both have bars add up to one bar below.
-# At $s=7$ the two overlap completely, so whatever the second die, a fair first one makes the sum 7 with probability $\frac16$.
-
-# %%
-# check 7.1-C7: two dice, and two boxes
-two = convolve(fair, fair)  # (11,): sums 2 to 12
-assert two.argmax() + 2 == 7
-torch.testing.assert_close(two.max(), torch.tensor(1 / 6, dtype=f64))
-torch.testing.assert_close(total[7 - 2], two.max())
-h = 0.01
-box = np.ones(100)  # height 1 on [0, 1), in steps of h
-triangle = np.convolve(box, box) * h  # (199,), the sum times h: (7.1.8)
-assert np.isclose(triangle.max(), 1) and np.isclose(triangle.sum() * h, 1)
-slopes = np.diff(triangle) / h
-assert np.allclose(slopes[:99], 1) and np.allclose(slopes[99:], -1)
-
-# %%
-four_dice = convolve(two, two)  # sums 4 to 24
-fig, axes = plt.subplots(1, 2, figsize=(7, 2.6))
-for start, law, style in ((1, fair, "s:"), (2, two, "o-"),
-                          (4, four_dice, "^--")):
-    name = "1 die" if start == 1 else f"{start} dice"
-    axes[0].plot(range(start, start + len(law)), law, style, ms=4,
-                 label=name)
-axes[0].set(xlabel="sum", ylabel="probability", ylim=(0, 0.2))
-t = h * np.arange(-30, 230)
-padded = np.zeros((2, len(t)))
-padded[0, 30:130], padded[1, 30:229] = box, triangle
-axes[1].plot(t, padded[0], "--", label="box")
-axes[1].plot(t, padded[1], label="box * box")
-axes[1].set(xlabel="x", ylim=(0, 1.35))
-for ax in axes:
-    ax.legend()
-d2l.describe(axes, """Left: the distribution of one die is flat, of the sum
-    of two a triangle with its peak at 7, of the sum of four a bell. Right:
-    a box of height 1 over the unit interval and its convolution with
-    itself, a triangle of height 1 over an interval of length 2.""")
-
-# %% [markdown]
-# **Figure 7.1.9.** Convolving makes wider and smoother: flat laws give a triangle, and more factors a bell.
-# In an image the same happens if a picture is convolved with a box, which is why that blurs it.
-
-# %% [markdown]
-# In image processing, convolution with hand-made kernels has long been used to blur, to sharpen, and to mark edges, corners and textures ([Section 7.2](02-convolutions.ipynb)).
-# A convolutional layer does the same with kernels that training chooses.
-# Stacked in layers, they extract features of features.
+# Image processing has long used hand-made kernels to blur, to sharpen, and to mark edges ([Section 7.2](02-convolutions.ipynb)).
+# In a convolutional layer training chooses the kernels, and stacked layers extract features of features.
 
 # %% [markdown]
 # ## Channels
 #
-# One thing is still missing.
-# A colour photograph has three numbers per pixel, for red, green and blue; it is a tensor with three axes, such as $1024\times1024\times3$, whose first two axes are places and whose third holds different measurements at one place.
+# A colour photograph has three numbers per pixel; it is a tensor with three axes, such as $1024\times1024\times3$, whose first two axes are places and whose third holds different measurements at one place.
 # Let $[\mathsf{X}]_{i,j,c}$ be its entries.
 # Satellites record tens to hundreds of bands of the spectrum, and CT and MRI scans add a third spatial axis.
 #
 # The hidden representation gets a third axis, too: $[\mathsf{H}]_{i,j,d}$.
-# One number per place could only say how strongly one feature is present.
-# With many, one grid may respond to vertical edges, another one to a texture.
-# These grids are called *channels* or *feature maps*.
-# They give back expressiveness that locality and sharing took away.
+# One grid of it may respond to vertical edges, another one to a texture.
+# These grids are called *channels* or *feature maps*, and they give back expressiveness that locality and sharing took away.
 # With $c$ the input channel and $d$ the output channel, the convolutional layer in full is
 #
-# $$[\mathsf{H}]_{i,j,d} = u_d+\sum_{a=-\Delta}^{\Delta}\ \sum_{b=-\Delta}^{\Delta}\ \sum_c [\mathsf{V}]_{a,b,c,d}\,[\mathsf{X}]_{i+a,j+b,c}. \tag{7.1.12}$$
+# $$[\mathsf{H}]_{i,j,d} = u_d+\sum_{a=-\Delta}^{\Delta}\ \sum_{b=-\Delta}^{\Delta}\ \sum_c [\mathsf{V}]_{a,b,c,d}\,[\mathsf{X}]_{i+a,j+b,c}. \tag{7.1.11}$$
 #
 # Here $\mathsf{V}\in\mathbb{R}^{(2\Delta+1)\times(2\Delta+1)\times c_i\times c_o}$ is the kernel for $c_i$ input and $c_o$ output channels, and $u_d$ is the bias of output channel $d$.
 # Every output channel sees all input channels.
@@ -774,7 +698,7 @@ d2l.describe(axes, """Left: the distribution of one die is flat, of the sum
 
 # %%
 def conv_layer(X, V, u):
-    """(7.1.12) without padding: X (h, w, ci), V (k, k, ci, co), u (co,)."""
+    """(7.1.11) without padding: X (h, w, ci), V (k, k, ci, co), u (co,)."""
     k = len(V)
     windows = X.unfold(0, k, 1).unfold(1, k, 1)  # (h-k+1, w-k+1, ci, k, k)
     return torch.einsum("ijcab,abcd->ijd", windows, V) + u
@@ -798,7 +722,7 @@ print(tuple(H.shape), "with", V.numel() + u.numel(), "parameters")
 # The disk below differs from its background in hue only.
 # The mean of its channels is constant, so nothing that looks at brightness can see it; a kernel that subtracts green from red can.
 
-# %%
+# %% tags=["hide-input"]
 yy, xx = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
 disk = (yy - 20) ** 2 + (xx - 20) ** 2 < 12**2  # (40, 40)
 red, green = torch.tensor([0.8, 0.4, 0.3]), torch.tensor([0.4, 0.8, 0.3])
@@ -823,15 +747,15 @@ d2l.describe(axes, """Left a reddish disk on green of equal brightness. The
     the right rim of the disk with opposite signs.""")
 
 # %% [markdown]
-# **Figure 7.1.10.** Two output channels of one layer.
+# **Figure 7.1.8.** Two output channels of one layer.
 # The first kernel has equal weights for the three colours and finds nothing; the second one takes red positive and green negative and finds the left and right rims.
 
 # %% [markdown]
-# In trained networks, channels of the first layers respond to edges, colours and textures, those in the middle to parts such as wheels or eyes, and the last ones to whole objects.
+# In the trained networks that Zeiler and Fergus looked into, many channels of the first layers responded to edges, colours and textures, those in the middle to parts such as wheels or eyes, and some of the last ones to whole objects.
 # Each layer still looks at a small window only, but a window of windows is larger: that is the third principle.
 # [Section 7.2](02-convolutions.ipynb) computes how far a unit sees, and [Section 7.4](04-channels.ipynb) is about channels.
 #
-# The whole construction resembles a viewer who inspects a picture region by region with the same trained eye, notes down what is where, and then goes over the notes.
+# The whole resembles a viewer who inspects a picture region by region with the same trained eye, and then goes over the notes.
 
 # %% [markdown]
 # ## Summary
@@ -839,7 +763,7 @@ d2l.describe(axes, """Left a reddish disk on green of equal brightness. The
 # - Writing a dense layer with relative indices changes nothing; making its weights independent of place gives a convolution, and cutting the window gives a convolutional layer with $(2\Delta+1)^2$ weights, whatever the size of the image.
 # - Sharing is forced: the linear maps that commute with all cyclic shifts are exactly the circular convolutions.
 # - Convolutions are equivariant to shifts, up to the edges; a classifier wants invariance, which takes a further step that forgets the position.
-# - Where the truth is a convolution, a few images replace many; where it is not, no number of images is enough.
+# - Where the truth was a $3\times3$ filter, one image did what took a dense layer 64; where it was mirroring, no number of images would do.
 # - Frameworks compute cross-correlations, which do not flip the kernel; for learned kernels that is a matter of naming.
 # - Channels restore expressiveness: from $1024\times1024\times3$, a dense layer to 1000 units needs about three billion weights, a $3\times3$ convolution to 64 channels fewer than two thousand.
 
@@ -848,7 +772,7 @@ d2l.describe(axes, """Left a reddish disk on green of equal brightness. The
 #
 # ### Exercise 7.1-1
 #
-# Let $\Delta=0$ in (7.1.12).
+# Let $\Delta=0$ in (7.1.11).
 # Show that the layer is a fully connected layer on the channels, applied to each pixel separately, and that all pixels share its weights.
 
 # %% [markdown]
@@ -910,6 +834,7 @@ torch.testing.assert_close(audio_layer(sound, V, u), built_in[0].mT)
 #
 # Prove that $f*g=g*f$ for sequences with finitely many nonzero entries.
 # Where does the proof fail for cross-correlation?
+# And what has (7.1.9) to do with throwing two dice and adding up what they show?
 
 # %% [markdown]
 # #### Solution 7.1-3
@@ -929,6 +854,86 @@ for _ in range(20):
     torch.testing.assert_close(correlate(f, g), correlate(g, f).flip(0))
 
 # %% [markdown]
+# Now the dice.
+# The sum is $s$ if the first shows $a$ and the second the rest, so for independent numbers $X$ and $Y$
+#
+# $$P(X+Y=s) = \sum_a P(X=a)\,P(Y=s-a), \tag{7.1.12}$$
+#
+# with $s$ the sum and $a$ running over all faces.
+# The distribution of a sum is the convolution of the distributions.
+# The flip is natural here: to keep the sum, a larger $a$ needs a smaller $s-a$.
+# In the figure the second die is loaded, its face $k$ having probability $k/21$, so that the flip can be seen.
+
+# %%
+fair = torch.full((6,), 1 / 6, dtype=f64)  # faces 1 to 6
+loaded = torch.arange(1, 7, dtype=f64) / 21
+total = convolve(fair, loaded)  # (11,): sums 2 to 12
+
+
+def draw(fig, s):
+    top, bottom = fig.subplots(2, 1)
+    a = np.arange(1, 7)
+    top.bar(a, fair.numpy(), width=0.85, color="C2", label="P(X = a)")
+    slid = int(s) - a  # the a at which the second die shows 1, ..., 6
+    top.bar(slid, loaded.numpy(), width=0.4, color="C1",
+            label="P(Y = s − a)")
+    top.set(xlim=(-5, 12), ylim=(0, 0.42), xlabel="a")
+    top.legend(loc="upper right")
+    marked = ["C0" if t == s else "#cccccc" for t in range(2, 13)]
+    bottom.bar(range(2, 13), total.numpy(), color=marked)
+    bottom.set(xlim=(1, 13), xlabel="s", ylabel="P(X + Y = s)",
+               title=f"s = {s:.0f}: {total[int(s) - 2]:.3f}")
+
+
+d2l.sliders(draw, """Top: bars of a fair die, and over them the bars of a
+    loaded die, mirrored and shifted by s. Bottom: the distribution of
+    the sum, with the bar of the chosen s in blue.""",
+    figsize=(5, 3.8), s=list(range(2, 13)))
+
+# %% [markdown]
+# **Figure 7.1.9.** Choose a sum $s$: the mirrored bars of the second die slide along, and the products where both have bars add up to one bar below.
+# At $s=7$ the two overlap completely, so whatever the second die, a fair first one makes the sum 7 with probability $\frac16$.
+
+# %%
+# check 7.1-C7: two dice, and two boxes
+two = convolve(fair, fair)  # (11,): sums 2 to 12
+assert two.argmax() + 2 == 7
+torch.testing.assert_close(two.max(), torch.tensor(1 / 6, dtype=f64))
+torch.testing.assert_close(total[7 - 2], two.max())
+h = 0.01
+box = np.ones(100)  # height 1 on [0, 1), in steps of h
+triangle = np.convolve(box, box) * h  # (199,), the sum times h: (7.1.8)
+assert np.isclose(triangle.max(), 1) and np.isclose(triangle.sum() * h, 1)
+slopes = np.diff(triangle) / h
+assert np.allclose(slopes[:99], 1) and np.allclose(slopes[99:], -1)
+
+# %% tags=["hide-input"]
+four_dice = convolve(two, two)  # sums 4 to 24
+fig, axes = plt.subplots(1, 2, figsize=(7, 2.6))
+for start, law, style in ((1, fair, "s:"), (2, two, "o-"),
+                          (4, four_dice, "^--")):
+    name = "1 die" if start == 1 else f"{start} dice"
+    axes[0].plot(range(start, start + len(law)), law, style, ms=4,
+                 label=name)
+axes[0].set(xlabel="sum", ylabel="probability", ylim=(0, 0.2))
+t = h * np.arange(-30, 230)
+padded = np.zeros((2, len(t)))
+padded[0, 30:130], padded[1, 30:229] = box, triangle
+axes[1].plot(t, padded[0], "--", label="box")
+axes[1].plot(t, padded[1], label="box * box")
+axes[1].set(xlabel="x", ylim=(0, 1.35))
+for ax in axes:
+    ax.legend()
+d2l.describe(axes, """Left: the distribution of one die is flat, of the sum
+    of two a triangle with its peak at 7, of the sum of four a bell. Right:
+    a box of height 1 over the unit interval and its convolution with
+    itself, a triangle of height 1 over an interval of length 2.""")
+
+# %% [markdown]
+# **Figure 7.1.10.** Here convolving makes wider and smoother: flat laws give a triangle, and more factors a bell.
+# In an image the same happens if a picture is convolved with a box, which is why that blurs it.
+
+# %% [markdown]
 # ### Exercise 7.1-4
 #
 # Invariance can hurt.
@@ -945,7 +950,7 @@ for _ in range(20):
 #
 # A dense layer on the pixels solves the task exactly, by a weight of 1 from each pixel to its quadrant.
 # Another remedy keeps the convolutions and gives them the coordinates as two further input channels.
-# Zero padding helps by accident: it tells the units near the edge where they are.
+# Zero padding helps a little, by accident: it tells the units near the edge where they are.
 
 # %%
 n = 16

@@ -114,6 +114,9 @@ for A, B in ((X[0], K), (K, X)):
     except ValueError as error:
         print(error)
 assert corr2d(X, X) == (X * X).sum()  # a kernel of the size of the input
+assert corr2d(X.int(), K / 2).tolist() == [[9.5, 12.5], [18.5, 21.5]]
+assert corr2d(X, K.to(f64)).dtype == f64  # the type of X * K
+assert corr2d(X.to("meta"), K.to("meta")).device.type == "meta"
 
 # %%
 # check 7.2-C1: the numbers of Figure 7.2.1, by hand and by the library
@@ -128,7 +131,7 @@ assert torch.equal(flipped, torch.tensor([[5.0, 11], [23, 29]]))
 # Move the slider and watch the sum.
 # The image is a bright square, and the kernel subtracts the column on the right of the window from the column on its left.
 
-# %%
+# %% tags=["hide-input"]
 square = torch.zeros(6, 6)
 square[1:5, 1:5] = 1
 left_minus_right = torch.tensor([[1.0, 0, -1]]).expand(3, 3)
@@ -150,7 +153,7 @@ def number_grid(ax, values, title, limit=3):
     ax.set_title(title, fontsize=9)
 
 
-# %%
+# %% tags=["hide-input"]
 def draw(fig, position):
     i, j = divmod(int(position) - 1, 4)
     axes = fig.subplots(1, 4, width_ratios=[6, 3, 3, 4])
@@ -180,7 +183,7 @@ d2l.sliders(draw, """A 6 by 6 image of a bright square with a green 3 by 3
 # %% [markdown]
 # The loops show what happens, but each of their steps is one small call of the library.
 # `F.conv2d` does the same work in compiled code.
-# It is fast because the operation is *local*: neighbouring outputs read nearly the same inputs, which stay in fast memory, and all windows can be computed at the same time.
+# The operation suits hardware because it is *local*: neighbouring outputs read nearly the same inputs, which can stay in fast memory, and all windows can be computed at the same time.
 # With several channels the work even becomes a product of two large matrices, which hardware does best; [Section 7.4](04-channels.ipynb) shows how.
 
 # %% tags=["timing"]
@@ -265,7 +268,7 @@ row = torch.tensor([0.0, 1, 0, 0, 0, -1, 0])
 assert torch.equal(Y, row.expand(6, 7))
 assert torch.equal(corr2d(X.mT, K), torch.zeros(8, 5))
 
-# %%
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 4, figsize=(7.4, 2.2))
 views = ((X, "image"), (Y, "response"), (X.mT, "transposed"),
          (corr2d(X.mT, K), "its response"))
@@ -326,7 +329,7 @@ for step in range(0, 11, 2):
 print("kernel:", [round(k, 2) for k in K_hat[0].tolist()])
 
 # %% [markdown]
-# The loss falls by a steady factor, and the kernel approaches $[1,-1]$.
+# The loss falls by a factor that soon hardly changes, and the kernel approaches $[1,-1]$.
 # How fast, and why 0.03?
 # The output is linear in the kernel, so (7.2.5) is least squares, and everything that [Section 3.1](../03-linear-regression/01-linear-regression.ipynb) proved about it holds.
 # Write each window as a row of a matrix $\mathbf{A}\in\mathbb{R}^{42\times2}$, one row for each position, and the kernel as a vector $\mathbf{k}\in\mathbb{R}^2$.
@@ -352,7 +355,7 @@ torch.testing.assert_close(k_star, torch.tensor([[1.0], [-1]], dtype=f64))
 # %% [markdown]
 # With $\eta=0.03$ the factors are $1-0.03\cdot12=0.64$ and $1-0.03\cdot60=-0.8$: both errors shrink, the second one with alternating sign.
 # The loss is quadratic in the error, so its parts shrink by the factors $0.64^2$ and $0.8^2$ per step.
-# Above $\eta=2/60=1/30$ the second factor is below $-1$ and the error grows: 0.03 is close to the limit.
+# Above $\eta=2/60=1/30$ the second factor is below $-1$, and an error with any part along $(1,1)$ grows: 0.03 is close to the limit.
 # The best rate makes both factors equally large, $1-12\eta=60\eta-1$, so $\eta=1/36$ with the factor $2/3$.
 #
 # From the kernel $[0,0]$ the error is $(-1,1)$, which lies along the eigenvector of 12 alone, and the loss is exactly $12\cdot0.4096^t$ after $t$ steps.
@@ -384,7 +387,7 @@ assert ten.max() < 0.6
 assert many_starts(0.033, 1000).max() < 1e-6  # 60 * 0.033 < 2
 assert many_starts(0.034, 300).min() > 1  # 60 * 0.034 > 2
 
-# %%
+# %% tags=["hide-input"]
 rates = {"0.01": 0.01, "1/36": 1 / 36, "0.03": 0.03, "0.034": 0.034}
 start = torch.tensor([[0.6, 0.3]], dtype=f64)
 steps = torch.arange(31)
@@ -396,6 +399,8 @@ for k, (name, lr) in enumerate(rates.items()):
                 label=f"lr = {name}, factor {factor:.2f}")
     ax.semilogy(steps, path[-1] * factor ** (steps - 30), "-", lw=1,
                 color=f"C{k}")
+    assert abs(path[30] / path[29] - factor) < 0.01  # the slope
+    assert start.tolist() == [[0.6, 0.3]]  # the caller's, unchanged
 ax.set(xlabel="step", ylabel="loss", ylim=(1e-10, 1e3))
 ax.legend(loc="lower left", fontsize=8)
 d2l.describe(ax, """Loss against step on a logarithmic axis for four
@@ -409,19 +414,27 @@ d2l.describe(ax, """Loss against step on a logarithmic axis for four
 # %% [markdown]
 # Every image and kernel shape has such a matrix $2\mathbf{A}^\top\mathbf{A}$.
 # Its entries are sums of products of pixels a fixed offset apart, so it says how alike neighbours are.
-# In photographs they are very alike, the eigenvalues lie far apart, and plain gradient descent is slow.
+# In the garments of Fashion-MNIST they are alike: the eigenvalues lie much further apart than for noise, and plain gradient descent is slower.
 
 # %%
 data = FashionMNIST(train_size=64, val_size=64)
 garment = data.X_val[7, 0].to(f64)  # (28, 28)
 rng = torch.Generator().manual_seed(4)
 static = torch.randn(28, 28, generator=rng, dtype=f64)
-condition = {}
-for name, image in (("noise", static), ("garment", garment)):
-    windows = F.unfold(image[None, None], 3)[0].mT  # (676, 9)
-    condition[name] = torch.linalg.cond(windows.mT @ windows).item()
-print({name: round(value) for name, value in condition.items()})
-assert condition["garment"] > 10 * condition["noise"]
+
+
+def condition(image):
+    """Largest over smallest eigenvalue for 3x3 windows of (28, 28)."""
+    windows = F.unfold(image[None, None].to(f64), 3)[0].mT  # (676, 9)
+    return torch.linalg.cond(windows.mT @ windows).item()
+
+
+garments = sorted(condition(image) for image in data.X_val[:, 0])
+print(f"noise {condition(static):.0f}, this garment {condition(garment):.0f}"
+      f", median of {len(garments)} garments {garments[32]:.0f}")
+if data.source == "real":
+    assert garments[0] > 5 * condition(static)  # even the mildest
+    assert garments[32] > 30 * condition(static)
 
 # %% [markdown]
 # ## Cross-correlation and convolution
@@ -547,7 +560,7 @@ def receptive_field(layers):
     return size, jump, start
 
 # %% [markdown]
-# The formula can be wrong, or misapplied; gradients can tell.
+# The formula can be misapplied; gradients can tell.
 # An output that depends on a pixel has a nonzero derivative with respect to it, apart from coincidences.
 # So we differentiate one output, add up the absolute values over a batch of random images, and look where the sum is not zero.
 
@@ -582,6 +595,12 @@ for place in ((2, 2), (0, 0), (4, 4)):
 
 # %%
 # check 7.2-C6: known sizes, and the formula against the gradients
+for bad in ((0, 1, 0), (3, 0, 0), (3, 1, -1)):
+    try:
+        receptive_field([(3, 1, 1), bad])
+        raise AssertionError(f"{bad} was accepted")
+    except ValueError as error:
+        assert str(bad) in str(error)
 assert receptive_field([(2, 1, 0)] * 2)[0] == 3
 assert receptive_field([(3, 1, 0)] * 2)[0] == 5
 assert receptive_field([(3, 1, 0)] * 3)[0] == 7
@@ -634,8 +653,8 @@ support, variance = spread(gradient_profile(10))
 assert support == 21 and round(variance, 3) == 6.667
 
 # %% [markdown]
-# Real kernels are not means, but for random kernels with mean zero the *squares* of the derivatives spread in the same way.
-# We average them over five random networks of ten $3\times3$ layers with ReLU.
+# Real kernels are not means, but for random kernels with mean zero the *squares* of the derivatives spread much the same way.
+# We average them over five random networks of three and of ten $3\times3$ layers with ReLU.
 
 # %%
 def squared_gradients(n, channels=8, nets=5, batch=16):
@@ -654,12 +673,14 @@ def squared_gradients(n, channels=8, nets=5, batch=16):
     return total.to(f64)
 
 
-blob = squared_gradients(10)  # (23, 23)
-_, across = spread(blob.sum(dim=0))
-print(f"random ReLU networks, n = 10: variance {across:.1f}")
-assert abs(across - 20 / 3) < 1.5
+for n in (3, 10):
+    blob = squared_gradients(n)  # (2n + 3, 2n + 3), at last (23, 23)
+    _, across = spread(blob.sum(dim=0))
+    print(f"random ReLU networks, n = {n}: variance {across:.1f} "
+          f"instead of {2 * n / 3:.1f}")
+    assert abs(across / (2 * n / 3) - 1) < 0.2
 
-# %%
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 3, figsize=(8.4, 2.7))
 for n, fmt in ((2, ":"), (10, "--"), (40, "-")):
     t = torch.arange(2 * n + 3) - (n + 1)
@@ -689,9 +710,9 @@ d2l.describe(axes, """Left: derivative against offset for 2, 10 and 40
 
 # %% [markdown]
 # These are networks before training; Luo and others (2016) found that training widens the blob.
-# A network that must relate distant pixels needs stride, pooling or other means, not just more small layers.
+# To relate distant pixels, stride, pooling, large kernels or attention (Chapter 11) do more than a few further small layers.
 #
-# The term comes from neurophysiology.
+# The term comes from physiology, where Sherrington used it in 1906 for the skin and Hartline in 1938 for the retina.
 # Hubel and Wiesel recorded from single cells in the visual cortex of cats and found that each responds only to a small region of the view, its receptive field, and there to edges of a certain orientation.
 # Field (1987) showed that such filters are an economical code for natural images.
 # Deeper layers can be compared too: Kuzovkin and others (2018) found that the features of successive layers of a trained network correspond to activity in successive areas of the human visual system.
@@ -731,7 +752,7 @@ assert (corr2d(cols.mT, sobel_x) == 0).all()
 assert (corr2d(cols**2 + rows**2, laplacian) == 4).all()
 assert (corr2d(cols**2, second) == 2).all()
 
-# %%
+# %% tags=["hide-input"]
 edges_x, edges_y = corr2d(garment, sobel_x), corr2d(garment, sobel_y)
 grey = {"image": garment, "blurred": corr2d(garment, box),
         "sharpened": corr2d(garment, sharpen),
@@ -767,7 +788,7 @@ d2l.describe(axes, """Eight small pictures of one garment: the image,
 # - A convolutional layer is a cross-correlation plus a bias; a learned kernel absorbs the flip that separates it from a strict convolution.
 # - Learning a kernel is least squares on the windows: the eigenvalues of their Gram matrix give the speed and the limit of gradient descent.
 # - The receptive field grows by $(k-1)$ times the jump with each layer; gradients confirm it pixel by pixel.
-# - The part of the field that matters grows only like the square root of the depth.
+# - The part of the field that matters grows only like the square root of the depth, for means of neighbours exactly and for random networks nearly; training widens it.
 # - Small kernels blur, sharpen and differentiate; a derivative of order $d$ needs $d+1$ points.
 
 # %% [markdown]
@@ -852,7 +873,7 @@ assert torch.equal(kernel[0].to(f64), third)
 # #### Solution 7.2-4
 #
 # It works: an assignment to an element is recorded like any other operation, and the tensor of zeros becomes part of the graph.
-# `gradcheck` compares the derivatives with finite differences; it needs double precision, which `corr2d` keeps because its output takes the type of the input.
+# `gradcheck` compares the derivatives with finite differences; it needs double precision, which `corr2d` keeps because its output takes the type of the product.
 # `.data` is a view of the numbers without the graph, so the weight gets no gradient, without any error: the bias still learns, and the kernel silently stays as it was.
 
 # %%
@@ -912,6 +933,7 @@ torch.testing.assert_close(twice, corr2d(garment, sobel_x))
 # %% [markdown]
 # ## Sources
 #
+# - L. Spillmann, Receptive fields of visual neurons: the early years, Perception 43, 2014: the history of the term.
 # - D. H. Hubel and T. N. Wiesel, Receptive fields of single neurones in the cat's striate cortex, 1959, [doi:10.1113/jphysiol.1959.sp006308](https://doi.org/10.1113/jphysiol.1959.sp006308).
 # - D. J. Field, Relations between the statistics of natural images and the response properties of cortical cells, 1987, [doi:10.1364/JOSAA.4.002379](https://doi.org/10.1364/JOSAA.4.002379).
 # - I. Kuzovkin et al., Activations of deep convolutional neural networks are aligned with gamma band activity of human visual cortex, 2018, [doi:10.1038/s42003-018-0110-y](https://doi.org/10.1038/s42003-018-0110-y).

@@ -29,7 +29,7 @@
 # **You will**
 #
 # - compute a convolution with many input and output channels as loops, as a dense layer per pixel, and as one matrix product, and prove them equal;
-# - count the multiplications of any network without running them;
+# - count the multiplications in the layers of a network, even without running it on numbers;
 # - replace a convolution by a grouped or a separable one, and say what is saved and what is given up;
 # - tell the shape of a tensor from its order in memory.
 #
@@ -97,7 +97,7 @@ torch.testing.assert_close(F.conv2d(X[None], K[None])[0, 0], Y)
 
 # %% [markdown]
 # The argument `strict=True` is there for a reason.
-# A plain `zip` ends with the shorter of its arguments, so that a kernel with too few channels would ignore the rest of the image, and the result would have the right shape.
+# A plain `zip` ends with the shorter of its arguments, so a kernel with too few channels would ignore the rest of the image, and the result would have the right shape.
 # The library refuses such a kernel too.
 
 # %%
@@ -157,7 +157,7 @@ torch.testing.assert_close(F.conv2d(X[None], K_out)[0], Y_out)
 # Step through the computation: the first slider moves the window, the second chooses the output channel.
 # The window moves through both input channels at once, and the input is the same for all outputs.
 
-# %%
+# %% tags=["hide-input"]
 def grid(ax, values, title="", marked=(), color="#F6C667"):
     """Numbers in boxes; the boxes (row, column) of `marked` coloured."""
     rows, cols = values.shape
@@ -173,7 +173,7 @@ def grid(ax, values, title="", marked=(), color="#F6C667"):
     ax.set_title(title, fontsize=9)
     ax.axis("off")
 
-# %%
+# %% tags=["hide-input"]
 def draw(fig, position, output):
     i, j = int(position[0]), int(position[3])
     d = int(output)
@@ -242,7 +242,8 @@ assert same(torch.relu, swap) and same(torch.relu, scale)
 
 # %% [markdown]
 # Without a nonlinearity any mixture is as good as any other.
-# The ReLU fixes the axes up to their order and positive factors, but it does not say that the natural features of the data lie along them.
+# With a ReLU this random mixture changes the result; another order and positive factors never do, because they pass through the ReLU.
+# So the ReLU singles out the axes, but it does not say that the natural features of the data lie along them.
 # Think of the channels at a pixel as a vector: its directions are useful together, and a feature may well be a direction between the axes.
 #
 # A common design lets the number of channels grow while the resolution falls.
@@ -568,7 +569,7 @@ assert all(4 * a == b for a, b in zip(weights, weights[1:]))
 # The matrix $\mathbf{C}$ is known as *im2col*, from "image to columns".
 # Move the slider from column to column, in the example of Figure 7.4.2.
 
-# %%
+# %% tags=["hide-input"]
 def draw(fig, column):
     p = int(column)
     i, j = p // 2, p % 2
@@ -636,7 +637,8 @@ for kh, kw, padding, stride in ((3, 3, 1, 1), (3, 3, 1, 2), (2, 5, 2, 3),
 
 # %% [markdown]
 # The price is memory: $\mathbf{C}$ has $k_h k_w$ times as many numbers as the image (with padding that keeps the size).
-# Libraries therefore build it in small tiles which they discard at once, or never explicitly, but the arithmetic is that of (7.4.7).
+# Libraries therefore build it in small tiles which they discard at once, or never explicitly.
+# For some sizes they use other algorithms altogether: those in the manner of Winograd need fewer multiplications for small kernels, Fourier transforms for large ones (Lavin and Gray, 2015).
 # The gain is speed; compare the loops with the matrix product and with the library for one image of 8 channels.
 
 # %% tags=["timing"]
@@ -747,10 +749,10 @@ for g, weights in zip((1, 2, 4, 8, 16), (2304, 1152, 576, 288, 144)):
         F.conv2d(maps, block_diagonal(kernels[g], g), padding=1), Y)
     torch.testing.assert_close(conv2d_grouped(maps, kernels[g], g, 1), Y)
 
-# %%
+# %% tags=["hide-input"]
 _, axes = plt.subplots(1, 4, figsize=(7.2, 2.2))
 for ax, g in zip(axes, (1, 2, 4, 16)):
-    size = block_diagonal(kernels[g], g).norm(dim=(2, 3))  # (co, ci)
+    size = block_diagonal(kernels[g], g).abs().sum(dim=(2, 3))
     ax.imshow(size > 0, cmap="Blues", vmin=0, vmax=1.6)
     ax.set(title=f"g = {g}, {kernels[g].numel()} weights",
            xlabel="input channel", xticks=[0, 5, 10, 15],
@@ -767,7 +769,7 @@ d2l.describe(axes, """Which output channel sees which input channel, for 16
 # A grouped convolution is a dense one whose matrix of channels is block-diagonal.
 #
 # The white area is what we give up.
-# Groups never exchange information, and stacking such layers does not help, since a product of block-diagonal matrices is block-diagonal.
+# The groups exchange no information, and stacking layers with the same groups does not help, since a product of block-diagonal matrices is block-diagonal.
 # Some other layer has to mix the groups (Exercise 7.4-5).
 #
 # ### Depthwise-separable convolution
@@ -851,7 +853,7 @@ for name, net in candidates.items():
                   if m.kernel_size == (3, 3))
     parts[name] = (spatial / 1e6, (sum(macs.values()) - spatial) / 1e6)
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 2.6))
 spatial, pointwise = zip(*parts.values())
 ax.barh(list(parts), spatial, color="C0", label="3 x 3 layers")
@@ -881,7 +883,8 @@ assert total["bottleneck to 32"] < total["separable"]
 
 # %% [markdown]
 # Fewer MACs are not in the same measure fewer seconds.
-# A depthwise layer does little with each number that it fetches, so it waits for memory, and its rate of MACs per second is lower on nearly every machine.
+# A depthwise layer uses each number that it fetches for 9 products, where the standard layer has 9 for each of its 128 outputs, and a machine that waits for memory cannot reach its full rate.
+# How much that matters depends on the machine and the library; here are the rates of the one that ran this cell.
 
 # %% tags=["timing"]
 activations = torch.randn(1, 128, 32, 32)
@@ -922,7 +925,7 @@ assert T_last.stride() == (60, 1, 15, 3)
 assert T_last.shape == T.shape and torch.equal(T_last, T)
 assert T_last[1, 2, 3, 4] == T[1, 2, 3, 4] == 119
 
-# %%
+# %% tags=["hide-input"]
 small = torch.zeros(1, 3, 2, 4)
 _, axes = plt.subplots(2, 3, figsize=(5.6, 2.6))
 for row, (name, form) in zip(axes, (
@@ -1014,7 +1017,7 @@ assert torch.linalg.matrix_rank(product[0, 0]) == 1
 
 laplacian = torch.tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]], dtype=f64)
 U, S, Vh = torch.linalg.svd(laplacian)
-error = (laplacian - S[0] * U[:, :1] @ Vh[:1]).norm()
+error = torch.linalg.matrix_norm(laplacian - S[0] * U[:, :1] @ Vh[:1])
 print("rank", torch.linalg.matrix_rank(laplacian).item(),
       f"- distance to the nearest product {error:.3f}")
 assert torch.linalg.matrix_rank(laplacian) == 2
@@ -1196,6 +1199,7 @@ for width in (1, 2, 4, 16, 48):
 # - M. Lin, Q. Chen, S. Yan (2014). Network in network. [arXiv:1312.4400](https://arxiv.org/abs/1312.4400): $1 \times 1$ layers with nonlinearities, a small perceptron at each pixel.
 # - K. Chellapilla, S. Puri, P. Simard (2006). High performance convolutional neural networks for document processing. Tenth International Workshop on Frontiers in Handwriting Recognition. [inria-00112631](https://inria.hal.science/inria-00112631): the convolution as one matrix product.
 # - A. Krizhevsky, I. Sutskever, G. E. Hinton (2012). ImageNet classification with deep convolutional neural networks. [doi:10.1145/3065386](https://doi.org/10.1145/3065386): groups, to divide a network between two GPUs.
+# - A. Lavin, S. Gray (2015). Fast algorithms for convolutional neural networks. [arXiv:1509.09308](https://arxiv.org/abs/1509.09308): fewer multiplications for small kernels.
 # - F. Chollet (2017). Xception: deep learning with depthwise separable convolutions. [arXiv:1610.02357](https://arxiv.org/abs/1610.02357).
 # - K. He, X. Zhang, S. Ren, J. Sun (2016). Deep residual learning for image recognition. [arXiv:1512.03385](https://arxiv.org/abs/1512.03385): bottlenecks.
 # - X. Zhang, X. Zhou, M. Lin, J. Sun (2018). ShuffleNet. [arXiv:1707.01083](https://arxiv.org/abs/1707.01083): the channel shuffle.

@@ -33,7 +33,7 @@
 # - implement maximum and average pooling with padding and stride, and predict their output;
 # - say exactly which shifts a pooling window tolerates, and with what probability;
 # - follow a gradient back through a maximum, also where two values tie;
-# - show why pooling with a stride is not equivariant, and repair most of it with a blur.
+# - show why pooling with a stride is not equivariant, find the culprit by a control, and repair most of it with a blur.
 #
 # **Cost**: less than half a minute on a CPU, no use of a GPU; a download of 31 MB, once.
 
@@ -69,14 +69,17 @@ d2l.use_style()
 conv1, conv2, pool = (5, 1, 2), (5, 1, 0), (2, 2, 0)  # (k, stride, padding)
 bodies = {"without pooling": [conv1, conv2],
           "with pooling": [conv1, pool, conv2, pool]}
+seen, work = [], []  # pixels seen, positions of the second convolution
 for name, layers in bodies.items():
     n, convolved = 28, []
     for k, stride, padding in layers:
         n = conv_out(n, k, padding, stride)
         convolved += [n * n] if k == 5 else []
     size, jump, _ = receptive_field(layers)
+    seen, work = [*seen, size**2], [*work, convolved[1]]
     print(f"{name}: the convolutions have {convolved} positions; "
           f"an output sees {size}x{size} pixels, the next {jump} further")
+assert seen[1] > 3 * seen[0] and 5 * work[1] < work[0]
 
 # %% [markdown]
 # Pooling lets an output see three times the area and cuts the work of the second convolution to less than a fifth.
@@ -198,7 +201,7 @@ d2l.sliders(draw, """Left a 4x4 matrix with the pooling window outlined, right
 # Maximum pooling has several origins.
 # A speech recognizer of 1990 took the maximum over time (Yamaguchi and others), and the Cresceptron of 1992 was among the first networks to take it over patches of an image (Weng, Ahuja and Huang).
 # In 1999 Riesenhuber and Poggio proposed it as a model of the visual cortex: a cell that responds like the strongest of its inputs keeps its preferred pattern and gains tolerance for its place.
-# Average pooling is the older habit of image processing: to halve a picture, average, because the mean of several noisy pixels has less noise than any of them.
+# Average pooling is the older habit of image processing: to halve a picture, average, because the mean of several pixels with independent noise has less noise than each of them.
 #
 # Which one helps depends on how much of the window the feature fills.
 # Take windows of four values with noise of variance 1.
@@ -231,7 +234,7 @@ assert abs(means["average"]) < 0.01 and means["maximum"] > 1
 # The maximum wins if one place in the window speaks, since the average dilutes it to a quarter.
 # Its own flaw is also visible: without any feature the maximum of noise alone is above 1.
 #
-# Behind a ReLU, features are mostly sparse, and in the body of a classification network the maximum usually gives the better accuracy.
+# Behind a ReLU, features are often sparse, and in the body of a classification network the maximum usually gives the better accuracy.
 # That is experience, not a law.
 # Average pooling is the rule at the end of a network, where it summarizes a whole feature map (Section 8.3), and it stands in the body of LeNet and between the blocks of DenseNet (Section 8.7).
 
@@ -316,7 +319,8 @@ assert (honest == 1).all()
 
 # %% [markdown]
 # Two more rules.
-# Padding may be at most half the window; otherwise a window could lie in the padding alone, and its maximum would be $-\infty$.
+# PyTorch refuses a padding of more than half the window.
+# That is stricter than it need be: only with a padding as large as the window could a window lie in the padding alone, and its maximum be $-\infty$.
 # If the stride does not divide the remaining length, the rest at the border is dropped; `ceil_mode=True` rounds the output size up and lets the last window hang over the edge.
 
 # %%
@@ -328,6 +332,17 @@ except RuntimeError:
     print("window 3 refuses padding 2")
 else:
     raise AssertionError("padding 2 with window 3 was accepted")
+for padding in ((2, 0), (0, 2)):  # ours refuses it, too, on either axis
+    try:
+        pool2d_general(X, 3, padding=padding)
+        raise AssertionError(f"padding {padding} was accepted")
+    except ValueError as error:
+        assert "more than half" in str(error)
+assert torch.equal(pool2d_general(X, 2, padding=1),  # half is allowed
+                   F.max_pool2d(X[None], 2, padding=1)[0])
+for p, lost in ((2, False), (3, True)):  # what it would have computed
+    padded = F.pad(row[0], (p, p), value=-torch.inf)  # (1, 6 + 2 * p)
+    assert pool2d(padded, (1, 3)).isinf().any() == lost
 floor = F.max_pool1d(row, 3, stride=2)
 ceil = F.max_pool1d(row, 3, stride=2, ceil_mode=True)
 assert floor.flatten().tolist() == [2, 4] and conv_out(6, 3, 0, 2) == 2
@@ -400,7 +415,7 @@ d2l.describe(axes, """Upper row: an image, its edge response in column 3 and
 #
 # where $p$ is the width of the window, which is also the stride, and $t\ge0$ is the shift, both in pixels.
 # For 2x2 windows and one pixel this is $\frac12$, and for a diagonal shift, where both axes must agree, $\frac14$.
-# Several layers of maximum pooling act like one with a larger window, because a maximum of maxima is the maximum of all: $\ell$ layers of window 2 forgive like one of $p=2^\ell$.
+# Several layers of maximum pooling directly behind each other act like one with a larger window, because a maximum of maxima is the maximum of all: $\ell$ layers of window 2 forgive like one of $p=2^\ell$.
 
 # %%
 places = torch.eye(64)[:, None]  # 64 signals, one response each
@@ -522,7 +537,7 @@ assert torch.equal(-F.max_pool2d(-Z, 2), windows.amin(dim=(4, 5)))
 #
 # where $n=pq$ is the number of values in the window, $Y$ is the output, and $\bar x$ and $\sigma^2$ are mean and variance of the $n$ values.
 # The last form shows that the expectation is never below the mean, and of course it is never above the maximum.
-# The noise regularizes like dropout ([Section 5.6](../05-multilayer-perceptrons/06-dropout.ipynb)).
+# Zeiler and Fergus proposed its noise as a regularizer, like that of dropout ([Section 5.6](../05-multilayer-perceptrons/06-dropout.ipynb)).
 # At prediction time the draw is replaced by its expectation.
 #
 # To draw in proportion to the values, lay them end to end as intervals and throw a point $u$ onto the whole length.
@@ -556,6 +571,14 @@ assert expectation == 3.25 and tile.mean() < 3.25 < tile.max()
 assert expectation == tile.mean() + tile.var(correction=0) / tile.mean()
 assert set(draws.unique().tolist()) == {1, 3, 4}  # never the 0
 assert (stochastic_pool2d(torch.zeros(4, 4), 2, rng) == 0).all()
+again = stochastic_pool2d(tile.repeat(200, 200), 2, rng.manual_seed(9))
+assert torch.equal(again, draws)  # the generator decides
+assert abs((draws == 4).float().mean().item() - 4 / 8) < 0.015
+try:
+    stochastic_pool2d(-tile, 2)
+    raise AssertionError("negative values were accepted")
+except ValueError as error:
+    assert "at least 0" in str(error)
 assert abs(draws.mean().item() - 3.25) < 0.03  # 6 standard errors
 
 # %% [markdown]
@@ -601,16 +624,21 @@ d2l.describe(axes, """A handbag, the map of its edges, and this map at half the
 # PyTorch writes it as `nn.AdaptiveAvgPool2d(1)`.
 # *Adaptive pooling* turns the question round: it is given the output size and chooses the windows accordingly (Exercise 7.5-6).
 #
-# With a convolution that wraps around the border, the average over all positions is invariant under circular shifts, exactly as [Section 7.1](01-from-dense-to-convolution.ipynb) promised.
+# Behind a convolution that wraps around the border, the average over all positions is invariant under circular shifts, exactly as [Section 7.1](01-from-dense-to-convolution.ipynb) promised.
 
 # %%
 head = nn.AdaptiveAvgPool2d(1)
+torch.manual_seed(5)
+wrap = nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")
+zero = nn.Conv2d(3, 4, 3, padding=1)  # the control: a border of zeros
 for size in (7, 12):
     Z = torch.randn(2, 3, size, size, generator=rng)
     assert head(Z).shape == (2, 3, 1, 1)
     torch.testing.assert_close(head(Z)[:, :, 0, 0], Z.mean(dim=(2, 3)))
     rolled = Z.roll((2, 5), dims=(2, 3))
-    torch.testing.assert_close(head(rolled), head(Z))
+    change = [(head(conv(rolled).relu()) - head(conv(Z).relu())).abs().max()
+              for conv in (wrap, zero)]
+    assert change[0] < 1e-6 and change[1] > 1e-3
 
 # %% [markdown]
 # ### Other ways to lower the resolution
@@ -703,7 +731,9 @@ d2l.describe(axes, """Left: a signal with values 0, 0, 1, 1 and the same
 # Does this matter for images?
 # We pass garments through three convolutions with random kernels, each followed by a ReLU and a pooling layer, and end with global average pooling.
 # All convolutions wrap around.
-# Without pooling, the 16 resulting features could not depend on a circular shift at all, so every change is the work of the stride.
+# At stride 1 the 16 resulting features cannot depend on a circular shift at all, so every change is the work of the stride.
+# Is the maximum to blame, too?
+# As a control we also leave it out and only keep every second row and column.
 # The unit of the measurement is the mean distance between the features of two different garments.
 
 # %%
@@ -730,13 +760,16 @@ rng = torch.Generator().manual_seed(3)
 nets = [[torch.randn(16, c, 3, 3, generator=rng) * (2 / (9 * c)) ** 0.5
          for c in (1, 16, 16)] for _ in range(3)]
 pools = {"maximum": nn.MaxPool2d(2), "average": nn.AvgPool2d(2),
-         "blur pooling": blur_pool2d, "stride 1": dense_max}
+         "blur pooling": blur_pool2d, "stride 1": dense_max,
+         "stride alone": lambda X: X[..., ::2, ::2]}
+
 
 def sensitivity(pool, kernels):
     """Relative change of the features for shifts by 0 to 10 pixels."""
     shift = [features(garments.roll(t, -1), pool, kernels)
              for t in range(11)]
-    change = [(f - shift[0]).norm(dim=1).mean() for f in shift]
+    change = [torch.linalg.vector_norm(f - shift[0], dim=1).mean()
+              for f in shift]
     change = torch.stack(change) / torch.pdist(shift[0]).mean()
     return change.round(decimals=5)  # without rounding errors of 1e-7
 
@@ -751,30 +784,35 @@ for calm in (blurred, curves["average"]):
     assert (peaked.amax(dim=1) > 3 * calm.amax(dim=1)).all()
     assert (calm[:, 4] < 1e-4).all()
 assert (peaked[:, 1:8] > 0.05).all()
+bare = curves["stride alone"]  # without the maximum it is even worse
+assert (bare[:, 1:8] > peaked[:, 1:8]).all() or data.source != "real"
 for curve in curves.values():  # 8 = 2 * 2 * 2 pixels: back on the grid
     assert (curve[:, 8] < 1e-4).all()
 assert (curves["stride 1"] < 1e-4).all()
 
 # %%
 ax = d2l.plot(range(11), [c.mean(dim=0) for c in curves.values()],
-              list(curves), fmts=("o-", "s--", "^-.", ":"),
+              list(curves), fmts=("o-", "s--", "^-.", ":", "D-"),
               xlabel="shift in pixels", ylabel="change of the features")
-ax.legend(loc="center", bbox_to_anchor=(0.42, 0.45))
-d2l.describe(ax, """With maximum pooling the change rises at a shift of one
+ax.set_ylim(-0.02, 0.68)
+ax.legend(fontsize=8, ncols=3, loc="upper center")
+d2l.describe(ax, """With a stride alone the change rises at a shift of one
     pixel, stays high up to seven pixels, and is zero again at eight. With
-    average and with blur pooling it stays several times lower and is zero at
-    four, too. With stride 1 it is zero everywhere.""")
+    maximum pooling it is about half as high, and zero at the same shifts.
+    With average and with blur pooling it is several times lower still and zero
+    at four, too. With stride 1 it is zero everywhere.""")
 
 # %% [markdown]
 # **Figure 7.5.8.** How much the features of a garment change when it moves, relative to the distance between two garments; mean over 50 garments and three networks with random kernels.
-# Three layers of stride 2 sample every eighth pixel, so with the maximum the change vanishes at a shift of 8 and not before.
+# Three layers of stride 2 sample every eighth pixel, so with the maximum or with the stride alone the change vanishes at a shift of 8 and not before.
 
 # %% [markdown]
 # A single pixel moves the features under maximum pooling by a sizeable part of the way to another garment.
-# Blurring before sampling removes most of the effect.
-# Average pooling does about as well, because averaging is itself a blur; that is another argument in its favour.
+# The stride alone does so even more: here the maximum is not the culprit, it softens the effect, but not enough.
+# Blurring before sampling removes most of it.
+# Average pooling, which is itself a blur followed by a stride, does about as well; that is another argument in its favour.
 # (Both come back already at a shift of 4: the mean over their last outputs is the mean over all inputs of that layer, so its stride does no harm.)
-# Training on shifted images also teaches a network to ignore such changes, without removing their cause.
+# Training on shifted images helps as well, but Azulay and Weiss (2018) found that the tolerance so learned holds only for images much like those of the training set.
 # [Section 7.6](06-lenet.ipynb) measures what shifts do to the accuracy of trained networks, and Section 8.6 returns to strides that skip pixels.
 
 # %% [markdown]
@@ -785,7 +823,7 @@ d2l.describe(ax, """With maximum pooling the change rises at a shift of one
 # - A response that moves by $t$ leaves the output of $p$-wide tiles unchanged from a share $1-t/p$ of its places: tolerance, not invariance, which only global pooling gives.
 # - The gradient of a maximum goes to the first winner alone, that of a mean to all inputs in equal parts.
 # - The maximum suits sparse features, the mean dense ones in noise; stochastic pooling lies between.
-# - A stride after a maximum aliases, so a one-pixel shift can change everything; a blur before the stride removes most of that.
+# - A stride aliases, with a maximum before it or without, so a one-pixel shift can change everything; a blur before the stride removes most of that.
 
 # %% [markdown]
 # ## Exercises

@@ -193,7 +193,7 @@ def layer_summary(net, X_shape):
     that lazy layers get their shapes.
     """
     parameter = next(net.parameters(), torch.empty(0))
-    X = torch.zeros(X_shape, device=parameter.device)
+    X = torch.zeros(X_shape, dtype=parameter.dtype, device=parameter.device)
     modes = {module: module.training for module in net.modules()}
     rows = []
     with torch.no_grad():
