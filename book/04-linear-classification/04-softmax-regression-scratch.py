@@ -257,6 +257,11 @@ torch.testing.assert_close(cross_entropy(y_hat, y),
 torch.testing.assert_close(
     cross_entropy(P, P.argmin(dim=1)),
     F.nll_loss(torch.log(P), P.argmin(dim=1)))
+try:
+    cross_entropy(y_hat, y.unsqueeze(1))  # would pick (2, 2) entries
+    raise AssertionError("labels of shape (2, 1) were accepted")
+except ValueError as error:
+    print(error)
 
 # %% [markdown]
 # ### The loss before the first step
