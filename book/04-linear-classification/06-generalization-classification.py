@@ -26,7 +26,6 @@
 #
 # A classifier is right on four of five test images.
 # How much of that is luck, how often may the same images be used, and what could we have expected before we looked?
-# This section puts an interval around every accuracy, shows how a test set wears out, and counts what a class of models can express.
 
 # %% [markdown]
 # **You will**
@@ -226,7 +225,6 @@ d2l.describe(ax, """Standard error against the number of test examples,
 # %% [markdown]
 # ### A bound for every $n$
 #
-# The central limit theorem is a statement about large $n$.
 # *Hoeffding's inequality* holds for every $n$: if $\mathcal{D}$ has $n$ independent examples and $t>0$, then
 #
 # $$P\bigl(\epsilon_{\mathcal{D}}(f)-\epsilon(f)\ge t\bigr) \le \exp(-2nt^2). \tag{4.6.4}$$
@@ -568,7 +566,6 @@ print(f"{missed} of {len(seen)} normal intervals miss")
 # %% [markdown]
 # ## Using the test set again
 #
-# So far, one classifier was fixed before the test.
 # Two different things go wrong when tests are repeated.
 
 # %% [markdown]
@@ -982,7 +979,6 @@ assert count_polynomials(torch.linspace(-1, 1, 7, dtype=f64), 5) == 126
 # $$P\bigl(R-R_{\mathrm{emp}}<\alpha\bigr)\ge1-\delta \quad\text{for}\quad \alpha\ge c\sqrt{\frac{\mathrm{VC}-\log\delta}n}. \tag{4.6.10}$$
 #
 # $R$ is the population error of the trained model, $R_{\mathrm{emp}}$ its training error, $n$ the number of training examples, $\delta$ the allowed probability of failure and $c$ a constant that depends only on the scale of the loss.
-# The rate is $1/\sqrt n$ once more.
 # (Vapnik and Chervonenkis (1971) had a further factor of order $\log(n/\mathrm{VC})$, which later work removed; see Shalev-Shwartz and Ben-David.)
 # The bound answers the third question: with enough examples, the error of a model from a class of low dimension will, with high probability, be close to its training error; that of a memorizer need not be.
 #
