@@ -38,7 +38,7 @@
 # - explain why squared error on probabilities fails exactly where the model is most wrong;
 # - compute entropy, cross-entropy and Kullback-Leibler divergence, and verify them with codes of whole bits.
 #
-# **Cost**: less than half a minute on a CPU, no use of a GPU; a download of 31 MB, once.
+# **Cost**: less than half a minute on a CPU, no GPU needed; a download of 31 MB, once.
 
 # %%
 import heapq
@@ -462,6 +462,11 @@ torch.testing.assert_close(O.grad, (Y_hat - Y) / n, **exact)
 torch.testing.assert_close(O.grad.sum(dim=1), torch.zeros(n, dtype=f64),
                            **exact)
 torch.testing.assert_close(W.grad, X.mT @ (Y_hat - Y) / n, **exact)
+try:
+    cross_entropy_from_logits(O, labels)
+    raise AssertionError("integer labels were accepted")
+except ValueError as error:
+    print(error)
 
 # %% [markdown]
 # Differentiate once more, using $\partial\hat y_j/\partial o_k=\hat y_j(\delta_{jk}-\hat y_k)$, where $\delta_{jk}$ is 1 for $j=k$ and 0 otherwise:
@@ -834,7 +839,7 @@ d2l.describe(ax, """Five bars for five beliefs about a fair die. The lower
 # %% [markdown]
 # In bits, $H(P,Q)\approx2.935$, while the code for the loaded die cost exactly 3 per throw.
 # Words of lengths $\ell_j$ act as a belief of their own, $2^{-\ell_j}$, the distribution for which these lengths are ideal, and 3 bits is the cross-entropy of $P$ and *this* belief.
-# The probabilities in $Q$ are not powers of $\frac12$; in Exercise 4.1-8 blocks of throws bring the cost down to $H(P,Q)$.
+# The probabilities in $Q$ are not powers of $\frac12$; in Exercise 4.1-8 blocks of throws bring the cost close to $H(P,Q)$.
 #
 # So the training of a classifier can be read in two ways.
 # It maximizes the likelihood of the observed labels.

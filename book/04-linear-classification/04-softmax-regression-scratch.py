@@ -257,6 +257,11 @@ torch.testing.assert_close(cross_entropy(y_hat, y),
 torch.testing.assert_close(
     cross_entropy(P, P.argmin(dim=1)),
     F.nll_loss(torch.log(P), P.argmin(dim=1)))
+try:
+    cross_entropy(y_hat, y.unsqueeze(1))  # would pick (2, 2) entries
+    raise AssertionError("labels of shape (2, 1) were accepted")
+except ValueError as error:
+    print(error)
 
 # %% [markdown]
 # ### The loss before the first step
@@ -342,6 +347,8 @@ if full_run:
     assert 0.44 < history["train_loss"][-1] < 0.455
     assert 0.79 < history["val_acc"][-1] < 0.86
     assert history["val_acc"][0] > 0.7
+    steps = torch.tensor(history["train_loss"]).diff()  # falls in each epoch
+    assert steps.max() < 0 and 2.3 - history["val_loss"][0] > 1.5
     assert abs(history["train_loss"][-1]
                - zero_trainer.history["train_loss"][-1]) < 0.002
 
@@ -381,7 +388,8 @@ if small_run:
 # The formula also points to a culprit that is easily overlooked.
 # 10 000 pictures in batches of 256 leave a last batch of 16, whose gradient has 16 times the variance, and the validation follows right after it.
 #
-# We test all this on Small, at the rate of 0.1, from zero and with three orders of the pictures: batches of 256 with their remainder of 16, batches of 250 without a remainder, and the full batch with as many steps, 40 per epoch, for the first half of the epochs.
+# We test this on Small, at the rate of 0.1, from zero and with three orders of the pictures: batches of 256 with their remainder of 16, batches of 250 without a remainder, and the full batch with as many steps, 40 per epoch, for the first half of the epochs.
+# One more run has batches of 256 and a fifth of the rate.
 
 # %%
 def val_losses(lr, batch_size, seed):
@@ -415,8 +423,9 @@ curves = {B: [val_losses(0.1, B, seed) for seed in range(3)]
           for B in (256, 250)}
 curves["full"] = [full_batch(0.1, max_epochs // 2)]
 jitter = {B: [rises(run) for run in runs] for B, runs in curves.items()}
+jitter["256, rate 0.02"] = [rises(val_losses(0.02, 256, seed=0))]
 for B, values in jitter.items():
-    print(f"batches of {B!s:4}: sum of increases",
+    print(f"batches of {B!s:14}: sum of increases",
           ", ".join(f"{v:.3f}" for v in values))
 
 # %% tags=["hide-input"]
@@ -443,13 +452,26 @@ d2l.describe(ax, "Validation loss over ten epochs at the learning rate 0.1. "
 if small_run:
     assert jitter["full"] == [0.0]
     assert max(jitter[250]) < 0.05 < 0.2 < min(jitter[256])
+    assert jitter["256, rate 0.02"][0] < 0.05
+    if full_run:  # last batch of 96
+        assert rises(torch.tensor(history["val_loss"])) < min(jitter[256]) / 2
     middle = [run[4].item() for run in curves[250] + curves["full"]]
     assert max(middle) - min(middle) < 0.05
 
+# %% tags=["hide-input"]
+# (4.4.4) for a loss of curvature 4 in one direction, 20 000 histories
+rng = torch.Generator().manual_seed(1)
+rate, curvature, s, x = 0.2, 4.0, 3.0, torch.zeros(20_000)
+for _ in range(100):  # s: standard deviation of the gradient, B = 16
+    noise = s / 4 * torch.randn(20_000, generator=rng)
+    x = x - rate * (curvature * x + noise)
+predicted = rate * s**2 / (16 * curvature * (2 - rate * curvature))
+assert abs(x.var() / predicted - 1) < 0.05
+
 # %% [markdown]
-# The full batch is calm, equal batches nearly so, and the runs with the small last batch rise again and again, in all three orders.
+# The full batch is calm, equal batches nearly so, and the runs with the small last batch rise again and again, in all three orders; at a fifth of the rate they are calm too.
 # In the main run (Figure 4.4.2) the last batch has 96 pictures, and the jitter is smaller.
-# The remedies follow: equal batches or `drop_last`, larger batches, or a smaller rate, which Section 12.11 lowers during training.
+# The remedies tested here are equal batches and a smaller rate; Section 12.11 lowers the rate during training.
 #
 # ### The limit of stability
 #
@@ -497,7 +519,7 @@ torch.testing.assert_close(H, torch.kron(A.double(), X.mT @ X / 7))
 # For a picture that the model is sure about, the first factor is nearly 0.
 # But where two classes compete with probability $\frac12$ each, its largest eigenvalue is $\frac12$ instead of $\frac1{10}$.
 # If that happened for all pictures, the limit would be $2/(0.5\cdot110.28)=0.036$, and our rate of 0.1 would be far beyond it.
-# The curvature can be measured instead.
+# The curvature can be measured instead; a thousand pictures will do.
 # The product of $\mathbf{H}$ with a direction $\mathbf{V}$, of the shape of $\mathbf{W}$, needs no matrix of $7840^2$ entries: by (4.4.5) it is
 #
 # $$\mathbf{H}[\mathbf{V}] = \frac1n\mathbf{X}^\top\left(\hat{\mathbf{Y}}\odot(\mathbf{Z}-\mathbf{m}\mathbf{1}^\top)\right),\qquad \mathbf{Z} = \mathbf{X}\mathbf{V},\quad m_i = \sum_k\hat Y_{ik}Z_{ik}, \tag{4.4.7}$$
@@ -514,13 +536,13 @@ def sharpest(model, X, steps=50):
         P = model(X)  # (n, 10)
         V = torch.randn(784, 10, generator=generator)
         for _ in range(steps):
-            V = V / V.norm()
+            V = V / torch.linalg.vector_norm(V)
             Z = X @ V  # (n, 10)
             m = (P * Z).sum(dim=1, keepdim=True)  # (n, 1)
             HV = X.mT @ (P * (Z - m)) / len(X)  # (784, 10)
             curvature = (V * HV).sum().item()
             V = HV
-    return curvature, V / V.norm()
+    return curvature, V / torch.linalg.vector_norm(V)
 
 X = small.X_train[:1000]
 curvature, _ = sharpest(zero, X)
@@ -533,7 +555,7 @@ names = data.text_labels(range(10))
 print(f"after training: curvature {curvature:.1f}; sharpest direction: "
       + ", ".join(f"{names[k]} {share[k]:.2f}" for k in share.topk(3).indices))
 if full_run:
-    assert share[[2, 4]].sum() > 0.9  # pullover and coat
+    assert share[[2, 4]].min() > 0.4  # pullover and coat
     assert 7 < curvature < 14  # far below the bound of 55
 V = (X.flatten(1).mT @ torch.randn(1000, 10)) / 1000  # (784, 10)
 with torch.no_grad():  # (4.4.7) against a difference of two gradients
@@ -610,15 +632,16 @@ print("sum of increases:", {lr: round(rises(track[:, 0]), 3)
 if small_run:
     product = {lr: track[1:, 1] for lr, track in tracks.items()}
     assert product[0.01].max() < 0.5 and product[0.5].median() > 2
-    assert product[0.1].min() > 1 and product[0.1].median() < 2
-    assert rises(tracks[0.1][:, 0]) < 0.05 < 0.5 < rises(tracks[0.5][:, 0])
+    assert 1 < product[0.1].min() and product[0.1].max() < 2
+    assert max(rises(tracks[k][:, 0]) for k in (0.01, 0.1)) < 0.05
+    assert rises(tracks[0.5][:, 0]) > 0.5
     assert rises(wild) > 0.5  # full batch at 0.5
     assert tracks[0.1][-1, 0] < tracks[0.01][-1, 0] - 0.1  # slow is behind
 
 # %% [markdown]
 # Such jumping matters to anyone who wants to repeat a result.
 # We move the start by about a millionth, as another processor's rounding might, and keep the order of the batches.
-# At $\eta=0.1$ the difference does not grow: after ten epochs both runs have the same validation loss to about six digits.
+# At $\eta=0.1$ the difference stays tiny: after each of ten epochs the validation losses of both runs agree to five digits.
 # At $\eta=0.5$ it grows by several orders of magnitude.
 # The run beyond the stability limit is *chaotic*: its numbers cannot be expected to repeat on other hardware, and only their size is worth reporting.
 
@@ -683,6 +706,9 @@ for name, r in zip(names, recall):
 assert C.sum() == 10_000 and abs(
     C.trace() / 10_000 - model.accuracy(Y_hat, Y)) < 1e-6
 if small_run:
+    tops, shoes = torch.tensor([0, 2, 3, 4, 6]), torch.tensor([5, 7, 9])
+    across = C[tops][:, shoes].sum() + C[shoes][:, tops].sum()
+    assert across < 0.02 * (C[tops].sum() + C[shoes].sum())
     assert recall.argmin() == names.index("shirt")
     assert recall.min() < 0.65
     assert (recall > 0.65).sum() == 9  # all others
@@ -776,13 +802,18 @@ def calibration_error(Y_hat, Y, bins=15):
 count, conf, acc = reliability(Y_hat, Y)
 ece = calibration_error(Y_hat, Y)
 print(f"expected calibration error {ece:.3f}")
-few, on_few = FashionMNIST(batch_size=50, train_size=500, val_size=100), {}
+few = FashionMNIST(batch_size=50, train_size=500, val_size=100)
+on_few, known = {}, {}  # probabilities of new and of the 500 pictures
+print("500 pictures     error  accuracy  accuracy, confidence on the 500")
 for epochs in (60, 400):
     trained, _ = quiet_fit(few, 0.1, epochs)
     on_few[epochs], _ = predict(trained, data.val_dataloader())
-    print(f"trained on 500 pictures for {epochs:3} epochs: error "
-          f"{calibration_error(on_few[epochs], Y):.3f}, accuracy "
-          f"{model.accuracy(on_few[epochs], Y):.3f}")
+    with torch.no_grad():
+        known[epochs] = trained(few.X_train)  # (500, 10)
+    print(f"{epochs:3} epochs{calibration_error(on_few[epochs], Y):13.3f}"
+          f"{model.accuracy(on_few[epochs], Y):10.3f}"
+          f"{model.accuracy(known[epochs], few.y_train):10.3f}"
+          f"{known[epochs].amax(dim=1).mean():12.3f}")
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(4.6, 4.6), sharex=True,
@@ -796,9 +827,9 @@ axes[0].legend()
 axes[1].bar(conf, count, width=0.05, color="C0")
 axes[1].set(xlabel="confidence", ylabel="answers", xlim=(0, 1.02))
 d2l.describe(axes, "Above, the share of right answers over the confidence: "
-             "the dots of the model follow the diagonal, those of a model "
-             "trained on 500 pictures lie below it. Below, the number of "
-             "answers in each bin: the last bin, with confidence near 1, "
+             "the dots of the model follow the diagonal, most of those of a "
+             "model trained on 500 pictures lie below it. Below, the number "
+             "of answers in each bin: the last bin, with confidence near 1, "
              "holds the most by far.")
 
 # %% [markdown]
@@ -816,13 +847,14 @@ exaggerated = F.normalize(Y_hat**3, p=1, dim=1)  # scores times 3
 if full_run:
     short, long = (calibration_error(on_few[k], Y) for k in (60, 400))
     assert ece < 0.03 and short < 0.03 and long > 0.07
+    assert model.accuracy(known[400], few.y_train) == 1
     assert abs(model.accuracy(on_few[60], Y)
                - model.accuracy(on_few[400], Y)) < 0.02
     assert calibration_error(exaggerated, Y) > 0.06
 
 # %% [markdown]
 # The loss, a log-likelihood, punishes false confidence, but only on the training pictures.
-# On 500 of them the same model is well calibrated after 60 epochs and overconfident after 400, when it names all of them correctly and only grows more certain; the accuracy on new pictures differs by less than two points and shows nothing of it.
+# On 500 of them the same model is well calibrated after 60 epochs and overconfident after 400, when it names all of them correctly and only grows more certain; the accuracy on new pictures differs by less than two points and shows nothing of it (one run of each length).
 # Large networks that fit their training data are often overconfident too (Guo et al. 2017); Exercise 4.5-7 measures two remedies.
 # The decisions of [Section 4.3](03-base-classification-model.ipynb), which weigh costs by probabilities, need this diagram first.
 

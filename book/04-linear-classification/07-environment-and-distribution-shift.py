@@ -29,7 +29,7 @@
 # Soon every applicant wears leather, and the rule has lost its value *because* it was used.
 #
 # A test set drawn before the model was in use cannot reveal this.
-# This section asks what can change between training and use, what can be repaired without new labels, and what happens when the model acts on the world that supplies its data.
+# What can change between training and use, what can be repaired without new labels, and what happens when the model acts on the world that supplies its data?
 #
 # **You will**
 #
@@ -38,7 +38,7 @@
 # - tell settings of learning apart by their feedback;
 # - build a runaway feedback loop from harmless parts, and cure it.
 #
-# **Cost**: less than half a minute on a CPU, no use of a GPU; a download of 31 MB, once, for two of the exercises.
+# **Cost**: less than half a minute on a CPU, no GPU needed; a download of 31 MB, once, for two of the exercises.
 
 # %%
 import math
@@ -66,7 +66,7 @@ train_size = 10_000  # training images in Exercise 4.7-4
 # A *distribution shift* is any difference between the two.
 #
 # Without an assumption about the difference, nothing can be learned about the target from unlabelled inputs.
-# Let the inputs keep their distribution, $p_S(\mathbf{x})=p_T(\mathbf{x})$, and let the two labels trade places, $p_S(y=1\mid\mathbf{x})=1-p_T(y=1\mid\mathbf{x})$.
+# Keep $p_S(\mathbf{x})=p_T(\mathbf{x})$, and let the two labels trade places, $p_S(y=1\mid\mathbf{x})=1-p_T(y=1\mid\mathbf{x})$.
 # A model that was always right is always wrong, and the inputs alone cannot tell (Exercise 4.7-6).
 #
 # So we restrict what may change.
@@ -76,17 +76,16 @@ train_size = 10_000  # training images in Exercise 4.7-4
 #
 #
 # *Covariate shift*: $p(\mathbf{x})$ changes, $p(y\mid\mathbf{x})$ stays.
-# The assumption is natural where $\mathbf{x}$ causes $y$: a model of cats and dogs trained on photographs meets cartoons, and what makes a cat a cat is still the same.
+# The assumption is natural where $\mathbf{x}$ causes $y$: a model of cats and dogs trained on photographs meets cartoons.
 # It is the easiest kind to monitor, because inputs are visible without labels.
 #
 # *Label shift*: $p(y)$ changes, $p(\mathbf{x}\mid y)$ stays.
-# It is natural where $y$ causes $\mathbf{x}$.
-# A disease causes its symptoms; in an epidemic more people have the disease, but it looks as before.
-# Where labels are a deterministic function of the inputs, covariate shift holds whenever label shift does, and the correction for label shift is often preferable: it works with one number per class rather than with densities in the space of pictures.
+# It is natural where $y$ causes $\mathbf{x}$: in an epidemic more people have the disease, but it looks as before.
+# Where both assumptions hold, as they may if the input determines the label, the correction for label shift is often preferable: it works with one number per class rather than with densities in the space of pictures.
 #
 # *Concept shift*: $p(y\mid\mathbf{x})$ itself changes.
-# A soft drink is called *soda*, *pop* or *coke* depending on the region; diagnostic criteria, fashion and job titles change over the years.
-# Concept shift is hard to notice, since the inputs may not change at all, but it is often gradual, in time or in space.
+# A soft drink is called *soda*, *pop* or *coke* depending on the region; diagnostic criteria and job titles change over the years.
+# Concept shift is hard to notice, since the inputs may not change at all, but it is often gradual.
 
 # %% tags=["hide-input"]
 generator = torch.Generator().manual_seed(1)
@@ -124,12 +123,12 @@ d2l.describe(axes, "Four scatter plots of two classes. Source: circles on "
 # ### Medical diagnosis
 #
 # A company develops a blood test for a disease that mainly strikes older men.
-# Blood of patients comes from the hospital; healthy blood comes from students, who are easier to recruit than older men.
-# The classifier separates the two groups perfectly and is useless, since the groups also differ in age, hormones, diet, exercise and drinking habits.
+# Blood of patients comes from the hospital; healthy blood comes from students, who are easier to recruit.
+# The classifier separates the two groups perfectly and is useless, since the groups also differ in age, hormones, diet and habits.
 #
 # Healthy older men do not occur in the training data.
 # Among older men the training labels are all *ill*, so $p(y\mid\mathbf{x})$ differs between training and use.
-# This is a *selection bias* that depends on the label, and weights on $\mathbf{x}$ cannot correct it, because the missing pairs of input and label get no weight.
+# This is a *selection bias* that depends on the label; weights on $\mathbf{x}$ cannot correct it, because the missing pairs of input and label get no weight.
 # The remedy is to collect data where the model will be used.
 #
 # Here is the story with two features, age and a marker that carries some information about the disease.
@@ -196,14 +195,13 @@ assert answer.double().mean() > 0.95  # nearly all older men count as ill
 #
 # ### More examples
 #
-# A detector of roadsides was trained on rendered scenes and failed on roads: all roadsides had been drawn with the same texture, and the model had learned the texture.
-# A similar story is told of an army's classifier that was to find tanks and found the shadows of trees; it was never verified.
-# Both are sometimes filed under concept shift, but the meaning of *roadside* and *tank* did not change, the inputs did: covariate shift with shortcut learning.
+# A detector of roadsides was trained on rendered scenes and failed on roads: all roadsides had been drawn with one texture, and the model had learned the texture.
+# A similar story, never verified, is told of an army's classifier that was to find tanks and found the shadows of trees.
+# The meaning of *roadside* and *tank* did not change, the inputs did: covariate shift with shortcut learning.
 #
 # More common than a break is a slowly moving distribution with a model that stays.
-# A model for advertisements knows nothing of a device that appeared last month; a spam filter works until spammers adapt to it; a shop recommends Santa hats until long after Christmas.
+# A model for advertisements knows nothing of a device that appeared last month; a spam filter works until spammers adapt to it; a shop recommends Santa hats long after Christmas.
 # The usual answers are retraining at intervals or online learning (Exercise 4.7-8).
-# Sometimes the training set never matched the use, as when a face detector trained without close-ups meets them.
 #
 # Benchmarks collect such shifts from practice.
 # WILDS (Koh and others 2021) has ten data sets, among them tumour images from new hospitals and pictures from new camera traps; on each, standard training was substantially worse out of distribution than in distribution, and the methods made to close the gap did not close it.
@@ -222,8 +220,7 @@ assert answer.double().mean() > 0.95  # nearly all older men count as ill
 #
 # $$E_{p(\mathbf{x},y)}\left[l(f(\mathbf{x}),y)\right] = \iint l(f(\mathbf{x}),y)\,p(\mathbf{x},y)\,d\mathbf{x}\,dy. \tag{4.7.3}$$
 #
-# By the law of large numbers (4.7.2) approaches (4.7.3) if the examples are drawn from $p$.
-# If they are drawn from another distribution, it in general approaches another number.
+# By the law of large numbers (4.7.2) approaches (4.7.3) for a fixed $f$ if the examples are drawn from $p$; otherwise it in general approaches another number.
 #
 # ### Covariate shift correction
 #
@@ -232,7 +229,7 @@ assert answer.double().mean() > 0.95  # nearly all older men count as ill
 #
 # $$\iint l(f(\mathbf{x}),y)\,p(y\mid\mathbf{x})\,p(\mathbf{x})\,d\mathbf{x}\,dy = \iint l(f(\mathbf{x}),y)\,q(y\mid\mathbf{x})\,q(\mathbf{x})\,\frac{p(\mathbf{x})}{q(\mathbf{x})}\,d\mathbf{x}\,dy. \tag{4.7.4}$$
 #
-# The right side is a mean under the *source*, so examples of the source estimate the risk of the target if each gets the weight
+# The right side is a mean under the *source*, so its examples estimate the risk of the target if each gets the weight
 #
 # $$\beta_i = \frac{p(\mathbf{x}_i)}{q(\mathbf{x}_i)}, \qquad \min_f\ \frac1n\sum_{i=1}^n\beta_i\,l(f(\mathbf{x}_i),y_i), \tag{4.7.5}$$
 #
@@ -278,7 +275,7 @@ def true_weights(x, p=target, q=source):
 # ### Weights from a classifier
 #
 # In practice neither density is known, and densities in many dimensions are hard to estimate.
-# Their *ratio* is easier: it is what a classifier learns.
+# Their *ratio* is what a classifier learns.
 # Mix equally many inputs of both kinds, and label those of the target $z=1$ and those of the source $z=-1$.
 # Then
 #
@@ -296,10 +293,8 @@ def true_weights(x, p=target, q=source):
 # 4. train on the source with the weighted risk (4.7.5).
 #
 # No label of the target is needed, but *overlap* is: $q(\mathbf{x})>0$ wherever $p(\mathbf{x})>0$.
-# Where the source has no examples there is nothing to weight.
 #
-# `importance_weights` uses two-class softmax regression, whose difference of scores is $h$.
-# The argument `features` gives the functions of the input of which $h$ is an affine combination; for (4.7.7) these are $x$ and $x^2$.
+# `importance_weights` uses two-class softmax regression, whose difference of scores is $h$, an affine function of `features`; for (4.7.7) these are $x$ and $x^2$.
 
 # %% tags=["export"]
 def importance_weights(X_src, X_tgt, features):
@@ -352,9 +347,12 @@ for fit in (lambda X, y, beta: weighted_fit(X, y.double(), beta),
         fit(X, y, beta.double()),
         fit(X_rep, y_rep, torch.ones(len(y_rep), dtype=f64)),
         rtol=0, atol=1e-3)
+W, b = fit_logits(X, y, 3, beta, ridge=0.1)  # the gradient there is 0
+error = beta[:, None] * (torch.softmax(X @ W + b, dim=1) - F.one_hot(y, 3))
+assert (X.mT @ error / len(X) + 2 * 0.1 * W).abs().max() < 1e-4
 
 # %% [markdown]
-# The experiment has 200 labelled examples of the source, 200 unlabelled inputs of the target, and three straight lines, judged by their squared distance from the true curve, averaged over fresh inputs of the target.
+# The experiment has 200 labelled examples of the source, 200 unlabelled inputs of the target, and three straight lines, judged by their mean squared distance from the true curve at fresh inputs of the target.
 
 # %%
 def powers(x):
@@ -393,6 +391,7 @@ for name in ("true weights", "estimated weights"):
     assert means["unweighted"] > 5 * means[name]
 assert 0.15 < means["unweighted"] < 0.25
 assert 0.004 < means["estimated weights"] < 0.009
+assert abs(means["estimated weights"] / means["true weights"] - 1) < 0.15
 
 # %%
 def cubic(x):
@@ -411,7 +410,8 @@ right_means = {name: sum(e) / len(e) for name, e in right_model.items()}
 print("cubic model:", {name: round(value, 4)
                        for name, value in right_means.items()})
 assert right_means["unweighted"] < means["true weights"] / 2
-assert right_means["unweighted"] < 1.1 * right_means["true weights"]
+limit = 0.8 if num_seeds >= 50 else 1.0
+assert right_means["unweighted"] < limit * right_means["true weights"]
 
 # %% tags=["hide-input"]
 x, y, x_tgt, betas, lines = three_lines(0)
@@ -436,8 +436,8 @@ d2l.describe(ax, "Scatter of the source and ticks for the target around 0, "
 # Unweighted it fits the source, weighted it fits the target; weights estimated from unlabelled inputs do as well as the true ones.
 # The size of each point is its estimated weight.
 #
-# The second output is the control: a cubic model, which can represent the truth, is made worse by the weights, which only throw examples away.
-# Flexible networks resemble it: those that can fit every training example lose the effect of the weights as training goes on (Byrd and Lipton 2019).
+# The second output is the control: a cubic model, which can represent the truth, has a larger mean error with the weights, since it then relies on fewer examples.
+# Flexible networks resemble it: if they can fit every training example, the effect of the weights fades as training goes on (Byrd and Lipton 2019).
 
 # %% tags=["hide-input"]
 grid = torch.linspace(-1.2, 2.0, 200, dtype=f64)
@@ -451,11 +451,12 @@ ax.set(xlabel="$x$", ylabel=r"weight $\beta$")
 ax.legend()
 d2l.describe(ax, "Weight against x: a bell with its maximum near 3.6 at "
              "x = -0.28, below 1 for x beyond about 0.3. The dots of the "
-             "estimate follow the curve of the true weights closely.")
+             "estimate follow the curve of the true weights, a little "
+             "below its maximum.")
 
 # %% [markdown]
 # **Figure 4.7.3.** The weights of the 200 examples of the source, and the ratio of the true densities.
-# Most of the source, to the right, counts for almost nothing.
+# About a third of the source, on the right, has weights below 0.1.
 
 # %% [markdown]
 # ### Detecting a shift
@@ -522,7 +523,7 @@ assert all(0.35 < v < 0.65 for v in shift_detector(*wide))  # training rows
 #
 # $q(y)$ is counted on the labels of the source.
 # $p(y)$ is missing, since there are no labels of the target.
-# The *predictions* on the target contain the errors of the classifier, but these errors can be measured.
+# The *predictions* on the target contain the classifier's errors, but these can be measured.
 #
 # Take any classifier trained on the source (*black-box shift estimation*), and on held-out examples of the source estimate
 #
@@ -562,6 +563,14 @@ answers = (torch.arange(1000) >= 375).long()
 p_hat = estimate_label_shift(counts, answers)
 print(p_hat.numpy().round(6))
 torch.testing.assert_close(p_hat, torch.tensor([0.25, 0.75], dtype=f64))
+for k in (0, 1):  # one answer only: the solution leaves [0, 1], clamped
+    only = estimate_label_shift(counts, torch.full((50,), k))
+    assert only.tolist() == [1 - k, k]
+try:
+    estimate_label_shift(counts * torch.tensor([[1], [0]]), answers)
+    raise AssertionError("a class without examples was accepted")
+except ValueError as error:
+    print("ValueError:", error)
 
 # %% [markdown]
 # With the shares known, we can train again with the weights (4.7.9), or correct the scores without training.
@@ -640,6 +649,8 @@ for run in runs:
     assert 0.72 < run["before"] < 0.77
     assert 0.80 < run["reweighted"] < 0.85
     assert 0.80 < run["adjusted"] < 0.85
+    assert abs(run["adjusted"] - run["reweighted"]) < 0.005
+    assert run["naive"][0] < 0.6  # class 0 is answered too rarely
 
 # %% tags=["hide-input"]
 counts, p_hat, naive = (runs[0][k] for k in ("counts", "p_hat", "naive"))
@@ -670,11 +681,9 @@ d2l.describe(axes, "Left: matrix of answers given the true class, most on "
 # %% [markdown]
 # ### Concept shift correction
 #
-# If the meaning of the labels changes, weights that depend on inputs or labels do not help.
-# A network trained to tell cats from dogs, and now asked to tell white animals from black ones, needs new labels and is best trained anew.
-#
-# Gradual change is easier: the lens of a traffic camera wears, the news turns to other topics.
-# Then training can continue on new data from a model that starts close to where it should be, as in continual and transfer learning (Section 14.2).
+# If the meaning of the labels changes, these weights do not help.
+# A network trained to tell cats from dogs, and now asked to tell white animals from black ones, needs new labels.
+# Gradual change is easier, such as the wear of a lens: training can continue on new data from a model that starts close to where it should be (transfer learning, Section 14.2).
 
 # %% [markdown]
 # ## When the model acts on its world
@@ -699,16 +708,15 @@ d2l.describe(axes, "Left: matrix of answers given the true class, most on "
 # Exercises 4.7-8 to 4.7-11 run a toy of each of the middle four.
 #
 # A strategy that works in one setting may fail in another.
-# If a gap between two prices is exploited, it closes: *arbitrage* vanishes when it is used.
-# If the environment changes slowly, the model should change slowly too, and limiting the size of its updates protects it from noise.
-# If it changes rarely and abruptly, the model must be allowed to jump.
+# A gap between two prices closes when it is exploited.
+# If the environment changes slowly, small updates protect the model from noise; if it changes rarely and abruptly, the model must be allowed to jump.
 
 # %% [markdown]
 # ## Fairness, accountability and feedback loops
 #
 # A deployed model often decides who gets a loan, an interview, a second look.
-# Costs, not 0.5, set the threshold of a decision ([Section 4.3](03-base-classification-model.ipynb)).
-# The mean may hide a group on which the model fails, for instance because it was rare in the training data; report results for each group that matters.
+# Costs set the threshold of a decision ([Section 4.3](03-base-classification-model.ipynb)).
+# The mean may hide a group on which the model fails; report results for each group that matters.
 # Someone must be able to explain a decision, and be answerable for it.
 #
 # One danger does not show on a test set: decisions that create their own evidence.
@@ -723,7 +731,7 @@ d2l.describe(axes, "Left: matrix of answers given the true class, most on "
 #
 # $$\sqrt{\frac{5\cdot5}{(5+5)^2\,(5+5+1)}} = \sqrt{\tfrac1{44}} \approx 0.151. \tag{4.7.13}$$
 #
-# The accidents of the first days become permanent, and more data confirm them.
+# The accidents of the first days become permanent.
 #
 # A district that is visited with probability $\pi_k$ is recorded with a fraction $\pi_k$ of its incidents; so count each recorded incident with weight $1/\pi_k$.
 # The expected daily gain of the record of district $k$ is then
@@ -801,7 +809,7 @@ d2l.describe(axes, "Share of patrols to district 1 over 2000 days in 20 "
 # The weighted records settle at the true shares.
 # Their condition is again overlap: every district must keep a positive probability of a visit, and that probability must be known.
 #
-# Recommendations that decide what is clicked have the same shape, and so have generative models trained on what such models made.
+# Recommendations that decide what is clicked have the same shape, and so have generative models trained on each other's output.
 # When generated data replace the original ones over generations, rare cases disappear first (*model collapse*, Shumailov and others 2024); accumulating them beside the original ones avoided the collapse in the experiments of Gerstgrasser and others (2024).
 # Exercise 4.7-12 shows shrinking and its remedy in one dimension.
 
@@ -857,7 +865,8 @@ assert ((rate / seen) - 0.3).abs().max() < 0.02
 # #### Solution 4.7-2
 #
 # Random halves have equal distributions, so the AUC is near 0.5.
-# A shift by three pixels is found almost without error, since many borders that are always dark become bright.
+# A shift by three pixels is found almost without error.
+# Dark borders that become bright are not the only clue: the four outer columns on either side nearly suffice, but so do the sixteen in the middle, for the garments are all centred.
 # Brightening multiplies a pixel; some pictures are bright anyway, and clipping at 1 hides part of the change, so it is found less surely; without the clipping it is found more easily.
 # If the second sample were the first one changed, the test half would contain partners of pictures in the training half.
 # The samples would be dependent, and the values no longer estimate what happens with new pictures.
@@ -875,6 +884,11 @@ assert 0.44 < auc["random half"] < 0.56
 if data.source == "real":
     assert auc["moved"] > 0.9 and auc["brightened"] > 0.6
     assert shift_detector(A, 1.6 * B)[1] > auc["brightened"] + 0.03
+outer = torch.tensor([*range(4), *range(24, 28)])
+for name, part in (("outer", outer), ("middle", torch.arange(6, 22))):
+    found = shift_detector(A[..., part], copies["moved"][..., part])[1]
+    print(f"moved, {name} columns only: {found:.2f}")
+    assert found > 0.9 or data.source != "real"
 
 # %% [markdown]
 # ### Exercise 4.7-3
@@ -907,6 +921,7 @@ print(f"mean {beta.mean():.3f}, maximum {beta.max():.2f}, "
       f"effective share {share:.3f}")
 assert abs(beta.mean() - 1) < 0.005 and abs(beta.max() - 3.64) < 0.005
 assert abs(share - 0.417) < 0.005
+assert 0.30 < (beta < 0.1).double().mean() < 0.35  # a third of the source
 
 # %% [markdown]
 # With the roles exchanged, $E_q[\beta^2]=\int p^2/q\,dx$, whose integrand behaves like $\exp(-x^2/\sigma_p^2+x^2/(2\sigma_q^2))$ for large $|x|$.
@@ -955,8 +970,9 @@ assert spread["clipped"] < 0.8 * spread["raw"]
 # #### Solution 4.7-4
 #
 # The confusion matrix is counted on 5000 further training images.
-# Ten classes make the estimate noisier than three, and classes that the model confuses, such as shirts and t-shirts, most of all.
-# It is nevertheless closer to the truth than the shares of the predictions, and adjusting the scores raises the accuracy.
+# Errors of the measured shares $\boldsymbol\mu$ reach the estimate through $\mathbf{C}^{-1}$: if none of them exceeds $e$, the solution of (4.7.11) changes in component $i$ by at most $e$ times the sum of the absolute values in row $i$.
+# This factor is largest for *shirt*, the class that the model finds least, and here *shirt* also has the largest error.
+# The estimate is nevertheless closer to the truth than the shares of the predictions, and adjusting the scores raises the accuracy.
 # (The intervals of the check hold for the original images.)
 
 # %%
@@ -982,9 +998,20 @@ before = accuracy(o, y_tgt)
 after = accuracy(adjust_logits(o, p_hat, q_hat), y_tgt)
 print("distance of shares:", {k: round(v, 3) for k, v in distance.items()})
 print(f"accuracy {before:.3f} before, {after:.3f} after")
+recall = counts.diagonal() / counts.sum(dim=1)
+C = (counts / counts.sum(dim=1, keepdim=True)).mT
+factor = torch.linalg.inv(C).abs().sum(dim=1)  # (10,)
+for k in factor.topk(3).indices.tolist():
+    print(f"{data.text_labels([k])[0]:9} found {recall[k]:.2f}, "
+          f"factor {factor[k]:.2f}, error {p_hat[k] - p_true[k]:+.3f}")
 if data.source == "real":
-    assert distance["estimated"] < distance["naive"]
-    assert after > before and before > 0.8
+    assert distance["estimated"] < 0.5 * distance["naive"]
+    assert after > before + 0.02 and before > 0.8
+    assert factor.argmax() == recall.argmin() == 6  # shirt
+    if train_size >= 10_000:
+        assert (p_hat - p_true).abs().argmax() == 6
+worst = torch.linalg.inv(C)[6].sign()  # the errors that hit shirts hardest
+assert abs(torch.linalg.solve(C, worst)[6] - factor[6]) < 1e-4
 
 # %% [markdown]
 # ### Exercise 4.7-5
@@ -1092,8 +1119,16 @@ assert abs(p_solved.sum() - 1) < 1e-6 and abs(w.sum() - 3) < 0.15
 # %% [markdown]
 # #### Solution 4.7-8
 #
-# The online model follows the drift at a distance, the frozen one is lost.
-# Without drift the online model is slightly worse, since its steps keep answering to noise.
+# The online model follows the drift at a distance that can be predicted.
+# Let $\eta$ be the rate, $\sigma^2$ the variance of the noise and $\mathbf{e}$ the distance of the model from the truth.
+# A step turns $\mathbf{e}$ into $(\mathbf{I}-\eta\mathbf{x}\mathbf{x}^\top)\,\mathbf{e}+\eta\epsilon\mathbf{x}$, and for a standard normal $\mathbf{x}\in\mathbb{R}^d$ the mean of $\|\mathbf{e}\|^2$ settles at $\eta\sigma^2d/(2-\eta(d+2))$.
+# A truth that moves by $\delta$ in each step adds a lag of about $\delta/\eta$, for the mean of $\mathbf{e}$ shrinks by the share $\eta$ in each step.
+# Together the squared error is about
+#
+# $$\sigma^2 + \frac{\eta\,\sigma^2d}{2-\eta\,(d+2)} + \left(\frac\delta\eta\right)^2. \tag{4.7.18}$$
+#
+# A large rate pays for noise, a small one for the lag.
+# Without drift the frozen model is slightly better, since it has stopped answering to noise.
 
 # %%
 def drift(angle, steps=2000, warm=200, lr=0.06, seed=6):
@@ -1116,7 +1151,10 @@ def drift(angle, steps=2000, warm=200, lr=0.06, seed=6):
 mean = {}
 for name, angle in (("drift", 0.002), ("no drift", 0.0)):
     mean[name] = [e[200:].mean().item() for e in drift(angle)]
-    print("{:9} online {:.4f}, frozen {:.4f}".format(name, *mean[name]))
+    expected = 0.01 + 0.06 * 0.01 * 2 / (2 - 0.06 * 4) + (angle / 0.06)**2
+    print("{:9} online {:.4f}, frozen {:.4f}".format(name, *mean[name]),
+          f" predicted for online {expected:.4f}")
+    assert abs(mean[name][0] / expected - 1) < 0.03
 assert mean["drift"][0] < 0.02 and mean["drift"][1] > 1
 assert 0.009 < mean["no drift"][1] < mean["no drift"][0] < 0.013
 
@@ -1131,6 +1169,8 @@ ax.axhline(0.01, color="gray", ls=":", lw=1)
 ax.axvline(200, color="gray", lw=0.8)
 ax.text(215, 3e-3, "frozen model fixed here", fontsize=8, color="#444444")
 ax.set_ylim(2e-3, 10)
+late = frozen[600:].split(200)
+assert min(e.mean() for e in late) > 1 > 5 * frozen[200:300].mean()
 d2l.describe(ax, "Squared error against time on a log axis. The online "
              "model falls to just above the noise level 0.01 and stays; "
              "the frozen model is low until step 200 and then rises by more "
@@ -1138,7 +1178,7 @@ d2l.describe(ax, "Squared error against time on a log axis. The online "
 
 # %% [markdown]
 # **Figure 4.7.7.** A world that turns slowly (mean over 50 steps; the dotted line is the variance of the noise, which no model can beat).
-# The frozen model is good when it is released and useless a few hundred steps later.
+# The frozen model is good when it is released; from step 600 on it is worse than the constant answer 0, whose mean squared error is 1.
 
 # %% [markdown]
 # ### Exercise 4.7-9
@@ -1149,7 +1189,7 @@ d2l.describe(ax, "Squared error against time on a log axis. The online "
 #
 # Success is measured by the *regret* after $T$ rounds:
 #
-# $$R_T = \sum_{t=1}^T\left(\mu^* - \mu_{a_t}\right), \tag{4.7.18}$$
+# $$R_T = \sum_{t=1}^T\left(\mu^* - \mu_{a_t}\right), \tag{4.7.19}$$
 #
 # where $\mu_a$ is the mean reward of arm $a$, $a_t$ the arm chosen in round $t$ and $\mu^*=\max_a\mu_a$.
 # With means $(0.2,0.5,0.7)$ a uniform choice loses $\frac13(0.5+0.2+0)=\frac7{30}$ a round, 233.3 in 1000 rounds.
@@ -1159,6 +1199,8 @@ d2l.describe(ax, "Squared error against time on a log axis. The online "
 # #### Solution 4.7-9
 #
 # Each strategy gets the rewards and numbers of pulls of all arms, for all runs at once, and returns an arm for each run.
+# `argmax` gives the first of several equal values, so ties go to the arm with the smallest number, here the worst.
+# The last function is the control: it numbers the arms anew in each round, and so breaks ties at random.
 
 # %%
 def uniform(wins, pulls, t):
@@ -1183,6 +1225,11 @@ def ucb(wins, pulls, t):
 
 def thompson(wins, pulls, t):
     return Beta(wins + 1, pulls - wins + 1).sample().argmax(dim=1)
+
+
+def fair_greedy(wins, pulls, t):
+    order = torch.randperm(3)
+    return order[greedy(wins[:, order], pulls[:, order], t)]
 
 # %%
 def play(choose, means=(0.2, 0.5, 0.7), rounds=1000, runs=50):
@@ -1210,6 +1257,13 @@ assert abs(last["uniform"] - 700 / 3) < 5
 assert 25 < last["ε-greedy"] < 50 and 35 < last["UCB"] < 55
 assert 8 < last["Thompson"] < 17 and 80 < last["greedy"] < 180
 assert regret["greedy"][-1].max() > 490
+ties = {c.__name__: play(c, runs=1000)[-1] for c in (greedy, fair_greedy)}
+stuck = {name: (r > 490).float().mean().item() for name, r in ties.items()}
+for name, r in ties.items():
+    print(f"{name:11} 1000 runs: mean {r.mean():5.1f}, "
+          f"stuck with the worst arm {stuck[name]:.1%}")
+assert ties["greedy"].mean() > 1.2 * ties["fair_greedy"].mean() > 50
+assert stuck["greedy"] > 2 * stuck["fair_greedy"] > 0.04
 
 # %% tags=["hide-input"]
 rounds = torch.arange(1, 1001)
@@ -1225,7 +1279,9 @@ d2l.describe(ax, "Mean cumulative regret against rounds. Uniform grows "
 
 # %% [markdown]
 # **Figure 4.7.8.** Regret of five strategies, mean of 50 runs.
-# Greedy is better than uniform on average, but some of its runs stay with the worst arm throughout, because an arm whose first pull was unlucky is not tried again, and because ties go to the first arm, which is the worst one here; the better strategies keep exploring.
+# Greedy is better than uniform on average, but some of its runs stay with the worst arm throughout: an arm whose first pull was unlucky may not be tried again.
+# Ties make it worse, since here they go to the worst arm; with ties broken at random fewer than half as many runs are stuck, but some are.
+# The better strategies keep exploring.
 #
 # UCB explores much here and pays for it.
 # In return, its expected regret provably grows only like $\log T$ for every set of means, while that of $\varepsilon$-greedy with constant $\varepsilon$ grows like $T$.
@@ -1237,7 +1293,7 @@ d2l.describe(ax, "Mean cumulative regret against rounds. Uniform grows "
 # The PID controller reacts to the present error (P), to its sum over time (I) and to its rate of change (D).
 # Let $T$ be the temperature of the water in °C, time in minutes, and $u\ge0$ the heating rate:
 #
-# $$\frac{dT}{dt} = -0.02\,(T-20) + u, \qquad u = k_P\,e + k_I\int e\,dt, \qquad e = 92 - T. \tag{4.7.19}$$
+# $$\frac{dT}{dt} = -0.02\,(T-20) + u, \qquad u = k_P\,e + k_I\int e\,dt, \qquad e = 92 - T. \tag{4.7.20}$$
 #
 # The first term is the loss of heat to a kitchen at 20 °C, $e$ is the distance from the wanted 92 °C, and $k_P$, $k_I$ are the gains.
 # At which temperature does it settle with $k_P=0.2$ and $k_I=0$?
@@ -1248,7 +1304,7 @@ d2l.describe(ax, "Mean cumulative regret against rounds. Uniform grows "
 #
 # With $k_I=0$ the temperature settles where heating balances loss, $0.02\,(T-20)=k_P(92-T)$:
 #
-# $$T_\infty = 20 + 72\,\frac{k_P}{k_P+0.02}, \tag{4.7.20}$$
+# $$T_\infty = 20 + 72\,\frac{k_P}{k_P+0.02}, \tag{4.7.21}$$
 #
 # which for $k_P=0.2$ is 85.45, too cold: without an error the controller would not heat at all.
 # The sum of errors removes the gap, since it keeps growing until the error is zero.
@@ -1297,7 +1353,7 @@ d2l.describe(ax, "Temperature against time. Both rise from 20 degrees "
 # Rewards that lie $k$ steps ahead are worth $\gamma^k$ of their amount, with *discount* $\gamma=0.9$.
 # *Q-learning* keeps a table of the value $Q(s,a)$ of action $a$ in state $s$, and after a step to state $s'$ with reward $r$ moves an entry by the rate $\alpha$ towards what was just seen:
 #
-# $$Q(s,a) \leftarrow Q(s,a) + \alpha\left(r + \gamma\max_{a'}Q(s',a') - Q(s,a)\right). \tag{4.7.21}$$
+# $$Q(s,a) \leftarrow Q(s,a) + \alpha\left(r + \gamma\max_{a'}Q(s',a') - Q(s,a)\right). \tag{4.7.22}$$
 # Learn the table from a player who moves at random, and compare with the values that follow from the rules.
 
 # %% [markdown]
