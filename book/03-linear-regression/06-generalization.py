@@ -54,8 +54,7 @@ test_size = 2000  # examples in the test set of the polynomial experiments
 # %% [markdown]
 # ## Training error and generalization error
 #
-# A running example carries us through the section.
-# The input $x$ is uniform on $[-1,1]$, and the label is
+# In our running example the input $x$ is uniform on $[-1,1]$, and the label is
 #
 # $$y = \sin(\pi x)+\epsilon,\qquad \epsilon\sim\mathcal{N}(0,\sigma^2),\quad\sigma=0.2. \tag{3.6.1}$$
 #
@@ -830,8 +829,8 @@ for n, k in ((5, 1), (5, 6)):
     try:
         kfold_indices(n, k)
         raise AssertionError(f"{k} folds of {n} should be rejected")
-    except ValueError:
-        pass
+    except ValueError as refusal:
+        assert "choose k from 2" in str(refusal)
 
 
 def drawn(generator=None):
@@ -897,7 +896,7 @@ for ax in axes:
 d2l.describe(axes, """Left: the median five-fold estimate and the median
     test error over 60 data sets against the degree; both are smallest at
     degree 3, the estimate is above the test error. Right: the chosen
-    degrees, most often 3, sometimes 4 to 7.""")
+    degrees, most often 3, otherwise 4, 5 or 6.""")
 
 # %% [markdown]
 # **Figure 3.6.11.** Left: cross-validation follows the test error without having seen a test example.
@@ -1175,6 +1174,7 @@ def purchase(seed):
     design = torch.stack((torch.ones_like(late), late), dim=1)  # (3, 2)
     a, b = torch.linalg.lstsq(design, errors[2:, None]).solution[:, 0]
     x, y = (torch.cat((part[:150], part[200:])) for part in (x, y))
+    assert len(x) == 950 and not torch.isin(x_held, x).any()
     bought = error(fit_polynomial(x, y, 9), x_held, y_held)
     return torch.cat((errors, (a + b / 950)[None], bought[None]))  # (7,)
 

@@ -253,12 +253,13 @@ print("a batch: X", tuple(X.shape), " y", tuple(y.shape))
 assert len(data.train_dataloader()) == 4 and data.X.shape == (120, 200)
 
 # %% tags=["hide-input"]
-# check: the noise, by default and as asked for
+# check: the noise, by default and as asked for, and the bias
 for options, noise in (({}, 0.01), ({"noise": 0.5}, 0.5), ({"noise": 0}, 0)):
     many = HighDimData(2000, 0, 200, 5, **options,
                        generator=torch.Generator().manual_seed(0))
     eps = many.y - 0.05 - 0.01 * many.X.sum(dim=1, keepdim=True)
     assert abs(eps.std() - noise) <= 0.06 * noise + 1e-6
+    assert abs(eps.mean()) <= 0.1 * noise + 1e-6  # the bias is 0.05
 
 # %% [markdown]
 # Before we train, two numbers to compare with.
