@@ -299,7 +299,8 @@ for _ in range(20):
     target = B.sum(dim=1, keepdim=True)  # all true weights are 1
     by_normal = torch.linalg.solve(B.mT @ B, B.mT @ target)
     by_lstsq = torch.linalg.lstsq(B, target).solution
-    errors.append([(v - 1).norm() for v in (by_normal, by_lstsq)])
+    errors.append([torch.linalg.vector_norm(v - 1)
+                   for v in (by_normal, by_lstsq)])
 normal_error, lstsq_error = torch.tensor(errors).median(dim=0).values
 assert lstsq_error < 1e-3 and normal_error > 0.05
 
@@ -428,11 +429,11 @@ gd = gd_path(design, y, lr=0.2, steps=40)  # (41, 2)
 rng = torch.Generator().manual_seed(4)
 w1, b1 = torch.zeros(1, 1, dtype=f64), torch.zeros(1, dtype=f64)
 points = [torch.cat((w1[0], b1))]
-for _ in range(40):
+for _ in range(1040):  # the figure shows the first 40
     batch = torch.randperm(n, generator=rng)[:4]
     w1, b1 = sgd_step(w1, b1, x[batch], y[batch], lr=0.2)
     points.append(torch.cat((w1[0], b1)))
-sgd = torch.stack(points)  # (41, 2)
+sgd = torch.stack(points)  # (1041, 2)
 
 # %% tags=["hide-input"]
 def losses(path):
@@ -463,7 +464,7 @@ right = fig.add_subplot(1, 2, 2)
 for ring in rings.reshape(2, 21, 61)[:, 3::3].unbind(dim=1):
     right.plot(*ring, color="#aaaaaa", lw=1)
 right.plot(*gd.mT, "o-", ms=3, color="C1", label="GD, all 32 examples")
-right.plot(*sgd.mT, "s--", ms=3, lw=1, color="black",
+right.plot(*sgd[:41].mT, "s--", ms=3, lw=1, color="black",
            label="SGD, batches of 4")
 right.plot(*best, "+", ms=12, mew=2.5, color="C2")
 right.set(xlabel="w", ylabel="b", xlim=(-0.4, 3.0), ylim=(-0.2, 4.6))
@@ -476,6 +477,12 @@ d2l.describe(right, """The loss as a bowl over w and b, and its contours.
 # %% [markdown]
 # **Figure 3.1.4.** Forty steps on the loss of Figure 3.1.2 from $w=b=0$.
 # Gradient descent settles in the lowest point (cross); minibatch SGD takes nearly the same way at an eighth of the cost per step, but with this constant learning rate it keeps moving around the lowest point.
+
+# %%
+# check: after 40 steps GD has settled; after 1000 SGD still moves
+assert torch.linalg.vector_norm(gd[-1] - best) < 0.005
+still = torch.linalg.vector_norm(sgd[-500:] - best, dim=1)
+assert 0.05 < still.mean() < 0.15
 
 # %% [markdown]
 # A step from 4 examples is right on average.
@@ -564,8 +571,8 @@ _, ax = plt.subplots(figsize=(5.6, 3.2))
 steps, marked = 25, torch.arange(0, 26, 5)
 for i, factor in enumerate([0.1, 1.0, 1.9, 2.1]):
     lr = factor / lam_max
-    measured = (gd_path(X3, y3, lr, steps) - w_star.mT).norm(dim=1)
-    expected = predicted_error(lr, steps).norm(dim=1)
+    measured, expected = (torch.linalg.vector_norm(e, dim=1) for e in (
+        gd_path(X3, y3, lr, steps) - w_star.mT, predicted_error(lr, steps)))
     ax.plot(measured, color=f"C{i}", ls=("-", "--", "-.", ":")[i],
             label=rf"$\eta={factor}/\lambda_{{\max}}$")
     ax.plot(marked, expected[marked], "o", ms=4, color=f"C{i}")
@@ -584,8 +591,8 @@ d2l.describe(ax, """Distance to the optimum against the step on a log
 # check 3.1-C5: threshold 2 / lambda_max, and every component as predicted
 below = gd_path(X3, y3, 1.9 / lam_max, 500) - w_star.mT  # (501, 3)
 above = gd_path(X3, y3, 2.1 / lam_max, 500) - w_star.mT
-assert below[-1].norm() < 1e-10
-assert above[-1].norm() > 1e6
+assert torch.linalg.vector_norm(below[-1]) < 1e-10
+assert torch.linalg.vector_norm(above[-1]) > 1e6
 torch.testing.assert_close(
     below @ V, predicted_error(1.9 / lam_max, 500), rtol=0, atol=1e-10)
 
@@ -696,11 +703,15 @@ class Timer:
         return list(itertools.accumulate(self.times))
 
 # %%
-# check: the summaries of two readings
+# check: the summaries of two readings, and what start and stop do
 stopwatch = Timer()
 stopwatch.times = [1.0, 3.0]
 assert stopwatch.sum() == 4 and stopwatch.avg() == 2
 assert stopwatch.cumsum() == [1, 4]
+stopwatch.begin -= 1000  # as if started 1000 seconds ago
+assert stopwatch.stop() == stopwatch.times[2] >= 1000
+stopwatch.start()  # forgets them
+assert stopwatch.stop() < 1000 and len(stopwatch.times) == 4
 
 # %% [markdown]
 # Add two vectors, first element by element, then with one `+`, of which we time many and keep the median.
@@ -771,6 +782,8 @@ assert abs(normal_pdf(zero, 0, 2).item() - 0.1995) < 5e-5
 for mu, sigma in settings:
     area_below = torch.trapezoid(normal_pdf(fine, mu, sigma), fine)
     assert abs(area_below.item() - 1) < 1e-8
+    builtin = torch.distributions.Normal(mu, sigma).log_prob(fine).exp()
+    torch.testing.assert_close(normal_pdf(fine, mu, sigma), builtin)
 
 # %% [markdown]
 # Now assume that the labels are a linear function of the features plus normal noise, independent for each example:

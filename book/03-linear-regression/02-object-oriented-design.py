@@ -602,6 +602,19 @@ def show(self, alt=None):
         self.render(alt)
         self.handle = None  # whatever is drawn next is a new picture
 
+# %% tags=["hide-input"]
+# check: when the board draws
+silent, live, drawn = ProgressBoard(display=False), ProgressBoard(), []
+silent.draw(0, 0, "a")
+silent.show()
+assert silent.fig is None and not silent.is_live()  # never
+live.is_live, live.render = lambda: True, lambda: drawn.append(live.data)
+live.draw(0, 0, "a")
+assert not drawn  # at most once a second
+live.last_drawn -= 2
+live.draw(1, 1, "a")
+assert len(drawn) == 1 and drawn[0]["a"] == [(0, 0), (1, 1)]
+
 # %% [markdown]
 # We try it with a sine and a cosine that carry the same amount of noise, the first averaged over 2 points, the second over 10.
 
@@ -716,6 +729,16 @@ expected = {"train_loss": [2.4, 1.2, 0.6], "val_loss": [3.0, 1.5, 0.75]}
 for label, values in expected.items():
     torch.testing.assert_close(trainer.history[label], values)
 assert model.board.data["val_loss"] == [(1, 4), (2, 2), (3, 1)]
+assert model.board.data["train_loss"][:2] == [(0.125, 2), (0.625, 4)]
+
+# %%
+# check: what is kept of a loss holds no graph
+loss = torch.ones((), requires_grad=True) * 2
+probe, waiting = Trainer(max_epochs=1), ProgressBoard(display=False)
+probe.record("loss", loss)
+waiting.draw(0, loss, "loss", every_n=2)
+assert not probe.sums["loss"].requires_grad
+assert not waiting.raw["loss"][0][1].requires_grad
 
 # %%
 # check 3.2-C7: fit counts the batches and runs max_epochs epochs

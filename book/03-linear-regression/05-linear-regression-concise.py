@@ -411,6 +411,7 @@ scratch.board.display = False
 Trainer(max_epochs=3).fit(scratch, make_data())
 
 w, b = model.get_w_b()  # (1, 2), (1,)
+assert not w.requires_grad and not b.requires_grad
 estimate = torch.cat((w[0], b))  # (3,)
 by_hand = torch.cat((scratch.w[:, 0], scratch.b)).detach()
 print("      true  estimate    error   error in 3.4")
@@ -756,7 +757,7 @@ def distance(n, seed):
                                    num_val=0, generator=generator)
     A = torch.cat((data.X, torch.ones(n, 1)), dim=1).double()  # (n, 3)
     solution = torch.linalg.lstsq(A, data.y.double()).solution  # (3, 1)
-    return (solution[:, 0] - truth).norm().item()
+    return torch.linalg.vector_norm(solution[:, 0] - truth).item()
 
 
 distances = torch.tensor([[distance(n, seed) for seed in range(num_repeats)]
@@ -770,6 +771,7 @@ print(f"slope {slope.item():.3f}")
 assert -0.6 < slope < -0.4
 margin = 4 * 0.42 / math.sqrt(num_repeats)  # of the mean of a distance
 assert ((mean / predicted - 1).abs() < margin).all()
+assert abs((mean / predicted).mean() - 1) < margin / 2  # of all sizes
 
 # %%
 ax = d2l.plot(sizes, [mean, predicted], ["mean distance", "predicted"],
@@ -830,7 +832,7 @@ assert 2 * runs["fused"][1] < runs["plain"][1]
 
 # %% [markdown]
 # The fused update is more than twice as fast as the loop.
-# On a CPU `foreach` gains less.
+# Here, on a CPU, `foreach` gains less.
 #
 # `torch.compile` translates the model into one program for the device.
 # The first call pays for the translation, often many seconds, so it is worth its price only for code that runs long, and a model as small as this one need not gain at all.

@@ -54,8 +54,7 @@ test_size = 2000  # examples in the test set of the polynomial experiments
 # %% [markdown]
 # ## Training error and generalization error
 #
-# A running example carries us through the section.
-# The input $x$ is uniform on $[-1,1]$, and the label is
+# In our running example the input $x$ is uniform on $[-1,1]$, and the label is
 #
 # $$y = \sin(\pi x)+\epsilon,\qquad \epsilon\sim\mathcal{N}(0,\sigma^2),\quad\sigma=0.2. \tag{3.6.1}$$
 #
@@ -112,7 +111,7 @@ d2l.describe(ax, """Twenty noisy points along one period of a sine. The
 # **Figure 3.6.1.** Twenty examples (dots), the true function (dotted) and the answers of the table: right at the examples, 0 everywhere else.
 #
 # The table has training error 0 and has learned nothing: on a new input it answers 0, which costs $E[y^2]=\frac12+0.04$ on average.
-# It *memorized* the examples where we wanted it to find the *pattern* behind them, and the training examples alone do not show the difference.
+# It *memorized* the examples where we wanted it to find the *pattern* behind them; the training examples alone do not show the difference.
 #
 # ### Two errors
 #
@@ -132,7 +131,7 @@ d2l.describe(ax, """Twenty noisy points along one period of a sine. The
 # with $p$ the density of $P$: an *expectation*, the limit of the mean loss over an unlimited stream of further examples.
 #
 # In practice $p$ is unknown and the risk can only be estimated.
-# In (3.6.1) we know $p$, and for the line $f(x)=x$
+# In (3.6.1) it is known, and for the line $f(x)=x$
 #
 # $$R = \sigma^2+\frac12\int_{-1}^1\left(x-\sin\pi x\right)^2dx = \sigma^2+\frac13-\frac2\pi+\frac12. \tag{3.6.4}$$
 #
@@ -192,7 +191,7 @@ assert miss < 1e-9
 # *Complexity* is the name for this ability to fit many different labelings, and there is no single number for it.
 # More parameters make a model more complex, and so does a larger range of values that they may take.
 #
-# A low training error of a model that could have failed is evidence for it.
+# A low training error is evidence for a model that could have failed.
 # That of a model that fits everything neither certifies a low risk nor excludes one, as Figure 3.6.5 will show.
 
 # %% [markdown]
@@ -265,7 +264,7 @@ d2l.describe(ax, """Training error and risk of least squares against the
 # %% [markdown]
 # ## Underfitting or overfitting
 #
-# Compare the training error with an estimate of the risk from independent examples, a *validation error*.
+# Compare the training error with a *validation error*, an estimate of the risk from independent examples.
 # Two patterns call for opposite measures.
 #
 # If both errors are high and close to each other, the model is too simple to express the pattern: it is *underfitting*.
@@ -366,7 +365,7 @@ d2l.describe(axes, """Twenty noisy points along one period of a sine with
 # **Figure 3.6.3.** The same 20 examples (dots) fitted with three degrees; the dotted curve is the true function.
 # Degree 1 underfits, degree 3 is about right, degree 15 overfits: it pays for closeness to the dots by wild swings between them.
 #
-# One data set may be lucky, so we take 40 and report medians: the errors of an overfitting model range over many powers of ten, and a mean would only show the worst of them.
+# One data set may be lucky, so we take 40 and report medians: errors of an overfitting model range over many powers of ten, and a mean would show only the worst.
 
 # %%
 rng = torch.Generator().manual_seed(6)
@@ -377,7 +376,7 @@ for degree in degrees:
     w = fit_polynomial(x40, y40, degree)  # (40, degree + 1)
     train[degree] = error(w, x40, y40)  # (40,)
     test[degree] = error(w, x_test, y_test)  # (40,)
-    norms[degree] = w.norm(dim=-1)  # (40,)
+    norms[degree] = torch.linalg.vector_norm(w, dim=-1)  # (40,)
     orthonormal = (2 * torch.arange(degree + 1, dtype=f64) + 1).sqrt()
     w = fit_polynomial(x40, y40, degree, orthonormal)  # for later
     test_on[degree] = error(w, x_test, y_test)  # (40,)
@@ -515,7 +514,7 @@ d2l.describe(axes, """Median training and test error of 40 data sets
 # This is *double descent*.
 # With $P_k$, a model with fifty times as many parameters as examples and training error 0 is better than a line, though not as good as the cubic.
 # With orthonormal features it is hardly better than always answering 0.
-# Both models contain the same functions and have equally many parameters; only the norm differs.
+# Both models contain the same functions; only the norm differs.
 # For orthonormal features it is the mean square of the function itself,
 #
 # $$\|\mathbf{w}\|^2 = \frac12\int_{-1}^1f(x)^2\,dx,\qquad f(x) = \sum_{k=0}^dw_k\sqrt{2k+1}\,P_k(x), \tag{3.6.9}$$
@@ -626,7 +625,7 @@ d2l.describe(axes, """Fits to 25 draws of the noise for degrees 1, 3 and
 # %% [markdown]
 # From degree 3 to degree 5 the squared bias falls by more than the variance rises: with these equally spaced inputs degree 5 is slightly better than 3.
 # Beyond it hardly any bias is left, and each further degree adds $\sigma^2/n$ of variance at the inputs, and more near the ends of the interval.
-# The decomposition is an identity, but the *trade-off* is not a law about the number of parameters: beyond the peak of Figure 3.6.5 the variance falls as the degree grows, and the bias rises.
+# The decomposition is an identity, but the *trade-off* is not a law about the number of parameters: beyond the peak, from degree 30 to degree 1000, the variance falls and the bias rises.
 
 # %%
 beyond = {}
@@ -688,9 +687,7 @@ d2l.describe(ax, """Median training and test error of degree 9 against the
 # The training error *rises* to the noise floor, since more examples are harder to fit by accident, and the test error falls to it.
 
 # %% [markdown]
-# The right complexity depends on the amount of data.
-#
-# More data can hurt.
+# More data can also hurt.
 # With minimum-norm fits of degree 9, going from 5 to 10 examples means walking up the peak of Figure 3.6.5 from its other side.
 
 # %%
@@ -713,8 +710,7 @@ assert hurt[10] > 100 * hurt[5]
 # ### Never on the test set
 #
 # The smallest of a thousand test errors is not an unbiased estimate of a risk: the winner was chosen *because* its error on this set was small, and part of that was luck.
-# Here are candidates that have nothing but luck.
-# The labels are 100 coin tosses, and every candidate tosses its own 100 coins.
+# Here the labels are 100 coin tosses, and every candidate tosses its own coins.
 
 # %%
 def best_of(m, seed, n=100):
@@ -828,6 +824,29 @@ a, b, c = (torch.cat([v for _, v in kfold_indices(
     20, 5, torch.Generator().manual_seed(seed))]) for seed in (1, 1, 2))
 assert torch.equal(a, b) and not torch.equal(a, c)  # drawn at random
 assert not torch.equal(a, torch.arange(20))
+assert len(kfold_indices(4, 2)) == 2
+for n, k in ((5, 1), (5, 6)):
+    try:
+        kfold_indices(n, k)
+        raise AssertionError(f"{k} folds of {n} should be rejected")
+    except ValueError as refusal:
+        assert "choose k from 2" in str(refusal)
+
+
+def drawn(generator=None):
+    """What cross-validation leaves out in each round."""
+    return cross_validate(lambda X, y: None, lambda model, X, y: X,
+                          torch.arange(20), torch.zeros(20), 5, generator)
+
+
+state = torch.get_rng_state()
+own = [drawn(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+assert torch.equal(own[0].ravel(), a)  # the folds of its generator
+assert torch.equal(own[0], own[1]) and not torch.equal(own[0], own[2])
+assert torch.equal(torch.get_rng_state(), state)  # left alone
+by_default = drawn()
+torch.set_rng_state(state)
+assert torch.equal(drawn(), by_default)  # the global one draws
 
 # %% [markdown]
 # Now let five folds choose the degree of the polynomial from 0 to 12.
@@ -842,7 +861,11 @@ def score_all(models, x, y):
     return torch.stack([error(w, x, y) for w in models])  # (13,)
 
 
-picks, estimates, truths = [], [], []
+def score_new(models, x, y):
+    return score_all(models, x_test, y_test)  # whatever x and y are
+
+
+picks, estimates, truths, on_16 = [], [], [], []
 for seed in range(60):
     rng = torch.Generator().manual_seed(100 + seed)
     xs, ys = sample(20, generator=rng)
@@ -850,6 +873,7 @@ for seed in range(60):
     estimates.append(scores.mean(dim=0))  # (13,)
     truths.append(score_all(fit_all(xs, ys), x_test, y_test))  # (13,)
     picks.append(estimates[-1].argmin().item())
+    on_16.append(cross_validate(fit_all, score_new, xs, ys, 5, rng))
 
 # %%
 # check 3.6-C5: five folds pick a sensible degree almost always
@@ -872,7 +896,7 @@ for ax in axes:
 d2l.describe(axes, """Left: the median five-fold estimate and the median
     test error over 60 data sets against the degree; both are smallest at
     degree 3, the estimate is above the test error. Right: the chosen
-    degrees, most often 3, sometimes 4 to 7.""")
+    degrees, most often 3, otherwise 4, 5 or 6.""")
 
 # %% [markdown]
 # **Figure 3.6.11.** Left: cross-validation follows the test error without having seen a test example.
@@ -880,7 +904,6 @@ d2l.describe(axes, """Left: the median five-fold estimate and the median
 
 # %%
 chosen = torch.stack([truth[pick] for truth, pick in zip(truths, picks)])
-claimed = torch.stack([e.min() for e in estimates])
 greedy = torch.stack([truth[12] for truth in truths])
 print(f"median test error: of the chosen degree {chosen.median():.3f}, "
       f"of the degree with the smallest training error "
@@ -889,7 +912,26 @@ assert chosen.median() < 0.09 and greedy.median() > 1
 
 # %% [markdown]
 # The estimate lies above the test error.
-# One reason is that each round trains on 16 examples and not on 20 (Exercise 3.6-3); at high degrees another is stronger: the mean of five errors is ruled by the worst of them.
+# Each round trains on 16 examples and not on 20 (Exercise 3.6-3), and the mean of five errors is ruled by the worst of them.
+# We give the models of the rounds the large test set:
+
+# %%
+on_16 = torch.stack(on_16)  # (60, 5, 13): models of 16 examples
+steps = {"20 examples": torch.stack(truths),
+         "16 examples": on_16.flatten(0, 1),
+         "16, mean of five": on_16.mean(dim=1)}
+for name, values in steps.items():
+    steps[name] = values.median(dim=0).values
+    print(f"{name:16}  degree 3: {steps[name][3]:.3f}   "
+          f"degree 12: {steps[name][12]:8.0f}")
+full, fewer, mean = (v[12] for v in steps.values())
+assert fewer / full > 30 and mean / fewer > 5
+assert 1 < steps["16, mean of five"][3] / steps["20 examples"][3] < 1.2
+
+# %% [markdown]
+# At degree 3 neither matters much.
+# At degree 12, near the peak of Figure 3.6.5, four examples fewer raise the median error more than thirty times, and the mean of five raises it again.
+#
 # Once the choice is made, train the chosen candidate on all $n$ examples.
 #
 # Cross-validation costs $K$ trainings per candidate, and deep learning mostly uses a single validation set.
@@ -1111,33 +1153,52 @@ for target, exact in ((a_cubic, True), (lambda x: torch.sin(4 * x), False)):
 # Hold 50 examples out, train on random subsets of growing size of the other 150, and draw the learning curve of the held-out error.
 # If it is still falling at the right end, more data help; if it is flat, they do not.
 # For a forecast use the form that (3.6.5) suggests for $n\gg p$: the error is about $a+b/n$, where $a$ is what no amount of data removes.
-# Fit $a$ and $b$ to the right part of the curve.
-# Here the forecast for 1000 examples says that a part of the remaining excess can still be removed, and how small that part is; whether it is worth the price is for the manager to decide.
+# Fit $a$ and $b$ to the right part of the curve; with the purchase, training has $150+800=950$ examples.
+#
+# Can the forecast be refuted?
+# It has to beat the *null forecast* that nothing changes, and one pool may be luck, so we repeat the purchase with 20 pools.
 
 # %%
-rng = torch.Generator().manual_seed(17)
-x_pool, y_pool = sample(200, generator=rng)
-x_held, y_held = x_pool[150:], y_pool[150:]  # 50 held out
+def purchase(seed):
+    """Held-out errors for growing subsets, forecast, and what came."""
+    rng = torch.Generator().manual_seed(seed)
+    x, y = sample(1000, generator=rng)  # 150, 50 held out, 800 to buy
+    x_held, y_held = x[150:200], y[150:200]
+    errors = []
+    for n in subset_sizes.tolist():
+        chosen = torch.rand(300, 150, generator=rng).argsort(dim=1)[:, :n]
+        w = fit_polynomial(x[chosen], y[chosen], 9)  # (300, 10)
+        errors.append(error(w, x_held, y_held).median())
+    errors = torch.stack(errors)  # (5,)
+    late = 1 / subset_sizes[2:].to(f64)  # (3,): 1/n for 60, 100, 150
+    design = torch.stack((torch.ones_like(late), late), dim=1)  # (3, 2)
+    a, b = torch.linalg.lstsq(design, errors[2:, None]).solution[:, 0]
+    x, y = (torch.cat((part[:150], part[200:])) for part in (x, y))
+    assert len(x) == 950 and not torch.isin(x_held, x).any()
+    bought = error(fit_polynomial(x, y, 9), x_held, y_held)
+    return torch.cat((errors, (a + b / 950)[None], bought[None]))  # (7,)
+
+
 subset_sizes = torch.tensor([25, 40, 60, 100, 150])
-errors = []
-for n in subset_sizes.tolist():
-    chosen = torch.rand(300, 150, generator=rng).argsort(dim=1)[:, :n]
-    w = fit_polynomial(x_pool[chosen], y_pool[chosen], 9)  # (300, 10)
-    errors.append(error(w, x_held, y_held).median())
-errors = torch.stack(errors)  # (5,)
-assert (errors.diff() < 0).all()  # the curve is still falling
+pools = torch.stack([purchase(seed) for seed in range(17, 37)])  # (20, 7)
+print("held-out error:", [round(e, 3) for e in pools[0, :5].tolist()])
+print(f"forecast for 950 examples {pools[0, 5]:.4f}, "
+      f"after the purchase {pools[0, 6]:.4f}")
+assert (pools[:, :5].diff(dim=1) < 0).all()  # the curves still fall
 
 # %%
-late = 1 / subset_sizes[2:].to(f64)  # (3,): 1/n for n = 60, 100, 150
-design = torch.stack((torch.ones_like(late), late), dim=1)  # (3, 2)
-a, b = torch.linalg.lstsq(design, errors[2:, None]).solution[:, 0].tolist()
-x_new, y_new = sample(1000, generator=rng)  # the purchase
-w = fit_polynomial(x_new, y_new, 9)
-bought = error(w, x_held, y_held).item()
-print("held-out error:", [round(e, 3) for e in errors.tolist()])
-print(f"forecast for 1000 examples {a + b / 1000:.4f}, "
-      f"after the purchase {bought:.4f}")
-assert b > 0 and abs(bought / (a + b / 1000) - 1) < 0.15
+last, forecast, bought = pools[:, 4], pools[:, 5], pools[:, 6]
+gain, promised = (last - bought).mean(), (last - forecast).mean()
+nearer = (forecast - bought).abs() < (last - bought).abs()
+print(f"mean gain {gain:.4f}, forecast {promised:.4f}; nearer than the "
+      f"null forecast in {nearer.sum()} of 20 pools")
+assert 0.5 < gain / promised < 1.3 and gain > 0
+assert nearer.sum() < 17  # one pool of this size proves little
+
+# %% [markdown]
+# On average the curve forecasts the gain to within about a third, where the null forecast says 0.
+# In a single pool the errors on 50 held-out examples scatter by about as much as the gain itself, and the forecast often loses.
+# Whether so small a gain is worth the price is for the manager to decide.
 
 # %% [markdown]
 # ### Exercise 3.6-6
