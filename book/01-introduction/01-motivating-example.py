@@ -206,6 +206,8 @@ print(f"threshold {c:.1f}, accuracy of the hand rule {hand_accuracy:.1%}")
 # %%
 # check 1.1-C4: the best energy threshold is right at most 80 % of the time
 assert 0.68 <= hand_accuracy <= 0.80
+ramp = torch.arange(100.0)  # the cut is found among every tenth score
+assert best_threshold(ramp, (ramp > 70).float()) == 70
 
 # %% [markdown]
 # Better than a coin, and useless on a kitchen shelf: with about one wrong answer in four the assistant would wake up all day.
@@ -323,10 +325,14 @@ def cross_entropy(w, b, X, y):
     return -(y * p.log() + (1 - y) * (1 - p).log()).mean().item()
 
 
+losses = []
 for steps in (0, 1, 3, 10, 30, 100, 200):
     w, b = train(X, y, steps=steps)
-    print(f"{steps:3d} steps: loss {cross_entropy(w, b, X, y):.3f}, "
+    losses.append(cross_entropy(w, b, X, y))
+    print(f"{steps:3d} steps: loss {losses[-1]:.3f}, "
           f"test accuracy {accuracy(w, b, X_test, y_test):.1%}")
+assert math.isclose(losses[0], math.log(2), rel_tol=1e-6)
+assert all(new < old for old, new in zip(losses, losses[1:]))
 
 # %% [markdown]
 # The loss starts at $\log2$, as it must, and falls; the accuracy climbs from that of a coin to a level far above the hand rule.
@@ -506,6 +512,7 @@ assert train_curve[0] == 1 and gap[0] > 0.15
 coin = torch.randint(0, 2, (50,), generator=rng).float()
 assert accuracy(*train(X[:50], coin), X[:50], coin) == 1  # by heart
 assert gap[-1] < 0.03
+assert ((low < test_curve) & (test_curve < high)).all()  # a mean
 assert test_curve[-1] - test_curve[0] > 0.15
 
 # %% [markdown]

@@ -150,8 +150,7 @@ assert action == "discard" and math.isclose(expected["discard"], 0.8)
 assert expected["eat"] == math.inf
 
 nasty = {"eat": (1000, 0), "discard": (0, 1)}
-certain, _ = expected_cost(0.0, deadly)  # no poison: eat
-assert certain == "eat"
+assert expected_cost(0.0, deadly) == ("eat", {"eat": 0, "discard": 1})
 for p in (0.5 / 1001, 0.99 / 1001, 1.01 / 1001, 0.2):
     assert (expected_cost(p, nasty)[0] == "eat") == (p < 1 / 1001)
 

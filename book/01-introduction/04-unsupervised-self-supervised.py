@@ -380,6 +380,15 @@ print({name: f"{value:.2f}" for name, value in easy.items()})
 assert easy["both pieces"] > 0.75
 assert min(easy["first only"], easy["second only"]) > 0.4
 
+# %% tags=["hide-input"]
+# the second half comes from other pictures, and the score is taken there
+marks = torch.cat([torch.zeros(20, 8, 8), torch.ones(20, 8, 8)])
+parts = halves(marks, 10)[0]
+assert (parts[:10] == 0).all() and (parts[10:] == 1).all()
+nonsense = torch.randn(400, 200, generator=rng)
+coins = torch.randint(0, 4, (400,), generator=rng)
+assert score(nonsense, coins) < 0.4  # nothing to learn, so it guesses
+
 # %% [markdown]
 # Both pieces together: excellent.
 # But the same classifier is far better than guessing with the *first piece alone*, which cannot know where the second was.
@@ -399,7 +408,8 @@ for _ in range(3):
     cx, cy = 23 * torch.rand(2, 600, 1, 1, generator=rng) - 3.5
     distance = ((grid - cx) ** 2 + (grid[:, None] - cy) ** 2).sqrt()
     images = torch.maximum(images, (3.5 - distance).clamp(0, 1))
-crops, relation = halves(images, 4000, gap=1, margin=5)
+hard = {"gap": 1, "margin": 5}
+crops, relation = halves(images, 4000, **hard)
 first, second = (crops - crops.mean()).flatten(2).unbind(1)  # (n, 16) each
 products = first[:, :, None] * second[:, None, :]  # (n, 16, 16)
 fair = {"first only": score(first, relation),
@@ -413,6 +423,16 @@ print({name: f"{value:.2f}" for name, value in fair.items()})
 alone = [fair[name] for name in ("first only", "second only", "both pieces")]
 assert max(abs(value - 0.25) for value in alone) < 0.06
 assert fair["products"] > 0.35
+
+# the first piece keeps 5 pixels from the border, the second is 1 away
+pairs, relation, places = crop_pairs(images, 200, rng, **hard)
+assert places[:, 1:].min() == 5 and places[:, 1:].max() == 16 - 4 - 5
+for pair, r, (i, row, col) in zip(pairs, relation.tolist(), places.tolist()):
+    row, col = row + 5 * STEPS[r][0], col + 5 * STEPS[r][1]
+    assert torch.equal(pair[1], images[i, row:row + 4, col:col + 4])
+one, two = (crop_pairs(images, 9, torch.Generator().manual_seed(1))[0]
+            for _ in range(2))
+assert torch.equal(one, two)  # it draws from its generator only
 
 # %% [markdown]
 # One piece alone is no better than guessing, and neither are both for this linear rule: its sums of pixels are on average the same for all four answers.

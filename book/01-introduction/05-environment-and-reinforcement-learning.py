@@ -303,7 +303,7 @@ d2l.describe(ax, "Values of the four places after one to four rounds. After "
 # In games the rules supply it.
 # For an answer in plain language nobody can write it down, but people can *compare*: of two answers, which one is better?
 # So the reward is learned from comparisons, and the model is then trained to earn it.
-# This is *reinforcement learning from human feedback* (Christiano and others, 2017), the step by which a language model that only continues texts ([Section 1.4](04-unsupervised-self-supervised.ipynb)) becomes an assistant (Ouyang and others, 2022).
+# This is *reinforcement learning from human feedback* (Christiano and others, 2017), one of the steps by which a language model that only continues texts ([Section 1.4](04-unsupervised-self-supervised.ipynb)) becomes an assistant (Ouyang and others, 2022).
 #
 # The usual model of a comparison gives each answer $i$ a hidden score $s_i$, a number, and says that answer $i$ is preferred to answer $j$ with the probability
 #
@@ -336,6 +336,7 @@ found = (scores - scores[0]).detach()
 print("learned scores:", [f"{v:.1f}" for v in found.tolist()])
 assert found.argsort().tolist() == quality.argsort().tolist()
 assert (found - quality).abs().max() < 0.35
+assert (i != j).all()  # no answer was compared with itself
 
 # %% [markdown]
 # A learned reward is a stand-in for what people want, and a model that is trained on it too long can exploit its errors: the score rises while the answers get worse (Gao and others, 2023).
