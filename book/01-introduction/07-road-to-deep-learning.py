@@ -103,6 +103,7 @@ d2l.describe(ax, "Three rising lines on a logarithmic axis from 1970 to "
 # %%
 # check 1.7-C1: the curves of Figure 1.7.1, and their doubling times
 drawn = torch.stack([torch.as_tensor(line.get_ydata()) for line in ax.lines])
+assert torch.equal(drawn, growth.T)
 factor = drawn[:, -1] / drawn[:, 0]  # (3,)
 doubling = 50 / factor.log2()        # (3,), years
 for name, f, t in zip(names, factor.tolist(), doubling.tolist()):
@@ -176,6 +177,7 @@ d2l.describe(ax, "Memory and operations per second for each item, on a "
 memory, speed = (torch.as_tensor(line.get_ydata()) for line in ax.lines[:2])
 ratio = speed / memory  # operations per second for each byte, (6,)
 assert years[memory.argmax()] == 1990 and speed[0] == speed[-1]
+assert memory[2] == 1000 and math.isclose(memory[5], 0.1)
 assert math.isclose(ratio[5] / ratio[2], 1e4, rel_tol=1e-9)
 
 each = tables[..., 1:] - tables[..., :1]  # (10000, 6, 2)
@@ -271,6 +273,7 @@ assert parameters(dense) == 640 * 640 + 640
 # check 1.7-C5: one output for each position
 for text, output in zip(texts, outputs):
     assert output.shape == text.shape
+    assert (output - text).abs().max() > 0.1  # it is not the input
 
 # %% [markdown]
 # For 200 positions the dense layer would need 164 million weights.
