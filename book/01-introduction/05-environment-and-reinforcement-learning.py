@@ -188,7 +188,7 @@ assert ((arms == chosen) | (torch.arange(1000) < start)).all()  # it stays
 p = torch.tensor([0.2, 0.5, 0.7])
 for a in range(3):
     share = (chosen == a).float().mean().item()
-    print(f"arm {a} for ever: {share:.0%} of the greedy runs")
+    print(f"arm {a} to the end: {share:.0%} of the greedy runs")
     assert abs(share - p[a] / p.sum()) < 0.1
 assert abs(mean[0.0] - (p @ p) / p.sum()) < 0.04
 assert not (results[0.1][1][:, 500:] == 0).all(dim=1).any()  # exploring
@@ -417,7 +417,7 @@ assert second[None] + 0.1 < second[0.1]
 #
 # The values are powers of the discount: 0.125, 0.25, 0.5 and 1.
 # The policy stays, since every place still prefers the neighbour with the larger value.
-# If waiting at place 0 earned 0.07 a step, it would change: for ever waiting is worth $0.07/(1-\gamma)$, which is 0.7 for $\gamma=0.9$, less than $\gamma^3=0.729$ for walking, and 0.14 for $\gamma=0.5$, more than 0.125.
+# If waiting at place 0 earned 0.07 a step, it would change: waiting forever is worth $0.07/(1-\gamma)$, which is 0.7 for $\gamma=0.9$, less than $\gamma^3=0.729$ for walking, and 0.14 for $\gamma=0.5$, more than 0.125.
 
 # %%
 V = value_iteration(0.5, 6)[-1]
