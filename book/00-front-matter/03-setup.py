@@ -77,6 +77,11 @@
 # People edit the text file, because changes in it can be read and compared; the notebook is made from it.
 # To experiment, take either.
 #
+# ![Two boxes side by side. On the left the text file, section.py: all cells, no outputs, for editing and comparing. On the right the notebook, section.ipynb: the same cells, with outputs and figures. An arrow from left to right says make pair. Below both is JupyterLab, started by make lab, with an arrow to each: it opens either.](img/two-files.svg)
+#
+# **Figure 0.3.1.** A section as text and as a notebook.
+# The cells are the same; only the notebook keeps what they print and draw.
+#
 # ### In a hosted service
 #
 # A notebook service in the cloud knows nothing of this book.
@@ -94,6 +99,7 @@
 # All notebooks start like this one: the imports, then the style of the figures.
 
 # %%
+import math
 import os
 import platform
 import random
@@ -178,6 +184,14 @@ other = torch.randn(4, generator=set_seed(2))
 assert torch.equal(first, again)
 assert not torch.equal(first, other)
 
+def global_draws(seed):
+    """One number from each of the three global generators."""
+    set_seed(seed)
+    return random.random(), np.random.rand(), torch.rand(()).item()
+
+for a, b, c in zip(global_draws(1), global_draws(1), global_draws(2)):
+    assert a == b != c
+
 # %% [markdown]
 # A global generator has a weakness in notebooks: its state depends on every cell that has run.
 # Run one cell twice, and all later numbers change.
@@ -228,6 +242,7 @@ y = 2 * x + 1                  # (20,)
 w, b, losses = fit_line(x, y, lr=0.5, steps=100)
 print(f"w = {w:.4f}, b = {b:.4f}")
 assert abs(w - 2) < 1e-4 and abs(b - 1) < 1e-4
+assert math.isclose(losses[0], y.square().mean() / 2, rel_tol=1e-6)
 
 # %% [markdown]
 # Nobody told the program the two numbers; it found them from the points.
@@ -241,7 +256,7 @@ d2l.describe(ax, "The loss of the first forty steps on a logarithmic axis: "
              "powers of ten.")
 
 # %% [markdown]
-# **Figure 0.3.1.** The loss of the little program on a logarithmic axis.
+# **Figure 0.3.2.** The loss of the little program on a logarithmic axis.
 # After the first steps it is a straight line: geometric convergence.
 
 # %% [markdown]

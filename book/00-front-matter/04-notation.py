@@ -60,6 +60,10 @@ draws = 100_000  # random numbers in the check of the standard deviation
 # "The" marks a fixed symbol, which means the same thing everywhere, as in "the identity matrix".
 # Placeholders are told apart by their typeface: italic for a scalar, bold lower case for a vector, bold upper case for a matrix, sans serif for a tensor with any number of axes.
 #
+# ![Four boxes. An italic x, a scalar, with a single cell. A bold lower-case x, a vector, with a column of three cells. A bold upper-case X, a matrix, with three rows and two columns. A sans serif X, a tensor, with two grids of three rows and four columns, one behind the other.](img/typefaces.svg)
+#
+# **Figure 0.4.1.** The typeface tells the number of axes: none, one, two, any number.
+#
 # Some meanings end with forms that are common elsewhere and that this book does not use.
 # The formulas of all sections are compared with these tables whenever the book is built: a symbol that has no row here is an error.
 #
@@ -90,6 +94,12 @@ def table(rows):
             for text in (f"${symbol}$", meaning))
         lines.append(f"| {symbol} | {meaning} | `{code}` | `{value}` |")
     return Markdown("\n".join(lines))
+
+# %%
+assert shown([1 / 3, torch.tensor([2.0, 0.5])]) == "[0.3333, [2, 0.5]]"
+row, = table([("|x|", "size", "abs(-2)", "m")]).data.splitlines()[2:]
+cells = [r"$\vert x\vert $", "size (elsewhere also $m$)", "`abs(-2)`", "`2`"]
+assert row == "| " + " | ".join(cells) + " |"
 
 # %% [markdown]
 # ## Numerical objects
@@ -287,6 +297,11 @@ def area(f, a, b, n=10_000):
     grid = torch.linspace(a, b, n + 1, dtype=torch.float64)
     return torch.trapezoid(f(grid), grid)
 
+# %%
+assert slope(lambda x, z: x * z**2, 3, 5) == (25, 30)  # by x, then by z
+assert abs(area(lambda x: x, 0, 1) - 0.5) < 1e-9
+assert abs(area(torch.cos, 0, math.pi / 2) - 1) < 1e-8
+
 # %% tags=["notation", "hide-input"]
 calculus = [
     (r"\frac{dy}{dx}", "the derivative of $y$ with respect to $x$; also "
@@ -444,13 +459,16 @@ ax = d2l.plot(first, [forward, backward],
 ax.axhline(math.log(2), color="gray", lw=1, ls=":")
 ax.text(0.5, math.log(2) + 0.05, r"$\log 2$", ha="center", color="dimgray")
 assert backward.max() < math.log(2) < forward.max()
+near = (first - 0.5).abs() < 0.05  # where they agree
+torch.testing.assert_close(forward[near], backward[near],
+                           rtol=0.01, atol=1e-6)
 d2l.describe(ax, "Two curves over the probability that Q gives to the first "
              "outcome, both zero at one half. The divergence from P to Q "
              "rises steeply towards both ends, the divergence from Q to P "
              "stays below the logarithm of two.")
 
 # %% [markdown]
-# **Figure 0.4.1.** The two directions of the divergence from a fair coin $P$.
+# **Figure 0.4.2.** The two directions of the divergence from a fair coin $P$.
 # They agree to second order around $Q=P$ and part towards the ends.
 
 # %% [markdown]
@@ -498,7 +516,7 @@ for name, value in answers.items():
 # %% [markdown]
 # #### Solution 0.4-2
 #
-# Figure 0.4.1 shows where to look: $Q$ has to give almost no probability to an outcome that $P$ often produces.
+# Figure 0.4.2 shows where to look: $Q$ has to give almost no probability to an outcome that $P$ often produces.
 # The backward divergence is then bounded by $\log 2$, while the forward one grows like $-\frac12\log\varepsilon$, where $\varepsilon$ is the probability that is left.
 
 # %%

@@ -75,7 +75,7 @@ assert picture.flatten().shape == (120_000,)
 # Not all data have a fixed length.
 # Reviews have as many words as their authors liked, and pictures from the web come in all sizes.
 # A model with one parameter for each number needs everything cut or scaled to one size.
-# Deep models handle data of *varying length* more gracefully, because they apply the same small set of parameters at every place and combine what they found.
+# Many deep models handle data of *varying length* more gracefully, because they apply the same small set of parameters at every place and combine what they found.
 # The next cell shows both: a layer with one weight for each of the 120 000 numbers refuses another picture, while a small filter that slides over the picture, followed by an average, takes any size.
 
 # %%
@@ -185,7 +185,7 @@ for name, moved in (("w", objective(0.001, 0.0)),
 # %% [markdown]
 # Both numbers are negative, so both parameters should grow.
 # These rates of change are the *partial derivatives* of the loss, and the list of them is its *gradient*.
-# With a million parameters a million trials would be needed for a single step; PyTorch computes all of them at the price of a few evaluations of the loss, and exactly ([Section 2.5](../02-preliminaries/05-automatic-differentiation.ipynb) shows how).
+# With a million parameters a million trials would be needed for a single step; PyTorch computes all of them at the price of a few evaluations of the loss, and exactly up to rounding ([Section 2.5](../02-preliminaries/05-automatic-differentiation.ipynb) shows how).
 # One step of gradient descent is
 #
 # $$
@@ -295,6 +295,7 @@ def surrogate(t):
 t = torch.tensor(0.2, requires_grad=True)
 print("error rate can be differentiated:", error_rate(t).requires_grad)
 assert not error_rate(t).requires_grad
+assert error_rate(t + 1e-3) == error_rate(t - 1e-3)  # flat around t
 
 # %%
 # check 1.2-C4: the surrogate has one, at the same point
@@ -302,6 +303,8 @@ slope, = torch.autograd.grad(surrogate(t), t)
 print("slope of the surrogate:", round(slope.item(), 3))
 difference = surrogate(t.detach() + 0.01) - surrogate(t.detach() - 0.01)
 assert slope.abs() > 0.01 and (slope - difference / 0.02).abs() < 1e-3
+m = torch.where(yes == 1, feature - t, t - feature)  # margins, (40,)
+torch.testing.assert_close(surrogate(t), torch.log2(1 + (-m).exp()).mean())
 
 # %% [markdown]
 # The way out is a *surrogate*: another function, smooth, that is small only where the error rate is small.
@@ -376,6 +379,7 @@ def noisy_points(n, generator):
 rng = torch.Generator().manual_seed(9)
 at, target = noisy_points(24, rng)
 at_new, target_new = noisy_points(500, rng)  # the final exam
+truth = (target - torch.sin(3 * at)).square().mean()  # error of the sine
 
 # %%
 P, P_new = features(at), features(at_new)  # (24, 20), (500, 20)
@@ -403,24 +407,24 @@ def draw(fig, steps):
     d2l.plot(shown, [torch.tensor(train)[shown], torch.tensor(test)[shown]],
              ["training", "test"], xlabel="step", ylabel="squared error",
              xscale="log", ylim=(0, 1), ax=right)
-    right.axhline(0.16, color="gray", lw=1, ls=":")
+    right.axhline(truth, color="gray", lw=1, ls=":")
     right.plot([k, k], [train[k], test[k]], "o", color="black", ms=5)
 
 
 d2l.sliders(draw, """Left: 24 noisy points, the sine curve behind them and
     the curve of the model, smooth after a few steps and wild after many.
-    Right: the training error falls all the time, below the level of the
-    noise; the test error falls at first and then rises.""",
+    Right: the training error falls all the time, below that of the sine
+    curve itself; the test error falls at first and then rises.""",
     figsize=(6.8, 2.9), steps=[1, 3, 10, 30, 100, 300, 1000, 3000])
 
 # %% [markdown]
 # **Figure 1.2.4.** The training error falls through all 3000 steps; the test error turns back.
-# Below the dotted line, the variance of the noise, the model is learning the noise, and the curve on the left begins to swing from point to point.
+# The dotted line is the training error of the sine curve itself: a model below it has learned noise, and the curve on the left begins to swing from point to point.
 
 # %%
 best = min(test)
 print(f"test error: best {best:.2f}, at the end {test[-1]:.2f}")
-assert train[-1] < 0.16 < best < test[-1] / 2
+assert train[-1] < 0.8 * truth and best < test[-1] / 2
 assert all(new < old for old, new in zip(train, train[1:]))
 
 # %% [markdown]
@@ -495,7 +499,7 @@ assert missed[0.05, 10_000][1] < 2 * missed[0.05, 10_000][0]
 # - The objective is a function of the parameters, with the data fixed.
 # - The error rate is flat almost everywhere, so a smooth surrogate is optimized in its place.
 # - A falling training error can go with a rising test error, and it is the test error that counts.
-# - Anyone missing from the data is missing from the objective; more data of the same kind do not help.
+# - Anyone missing from the data is missing from the objective; in our experiment more data of the same kind did not help.
 
 # %% [markdown]
 # ## Exercises

@@ -108,7 +108,7 @@ assert math.isclose(b, 50, rel_tol=1e-5)
 # This is *hierarchical* classification.
 #
 # A good classifier does not answer "a mushroom of kind 7", but gives a probability to each class.
-# The loss that rewards honest probabilities is the cross-entropy ([Section 4.1](../04-linear-classification/01-softmax-regression.ipynb)).
+# A loss that rewards honest probabilities, and the usual one, is the cross-entropy ([Section 4.1](../04-linear-classification/01-softmax-regression.ipynb)).
 #
 # ### The likeliest answer and the right decision
 #
@@ -150,6 +150,7 @@ assert action == "discard" and math.isclose(expected["discard"], 0.8)
 assert expected["eat"] == math.inf
 
 nasty = {"eat": (1000, 0), "discard": (0, 1)}
+assert expected_cost(0.0, deadly) == ("eat", {"eat": 0, "discard": 1})
 for p in (0.5 / 1001, 0.99 / 1001, 1.01 / 1001, 0.2):
     assert (expected_cost(p, nasty)[0] == "eat") == (p < 1 / 1001)
 
@@ -349,8 +350,8 @@ d2l.describe(ax, "Histograms of the final share of the first book. Shown by "
 # If sales decide what is shown, every division of the market is equally likely.
 
 # %% [markdown]
-# The final share is uniform between 0 and 1, which is a theorem on this urn by Eggenberger and Pólya: every number of sales is equally likely.
-# In one shop in ten the first book ends below a tenth of the sales, and in another one above nine tenths, and its manager might explain the success by the quality of the book.
+# The final share is uniform between 0 and 1, a theorem on this urn, which is named after Eggenberger and Pólya: every number of sales is equally likely.
+# In one shop in ten the first book ends below a tenth of the sales, in another tenth of the shops above nine tenths, and a manager might explain the success by the quality of the book.
 # Popularity can come from chance, amplified by the system that measures it.
 
 # %% [markdown]
@@ -463,13 +464,14 @@ for a in (0.5, 1, 10, 1000):
 #
 # With $d=0.5$ the ranks move towards each other, since half of the time the reader jumps anywhere.
 # With $d=1$ nobody ever jumps, and D, to which no page links, is never visited again: its rank is exactly 0.
-# So is the rank of everything that can be reached from such pages only; and a page without links of its own would swallow the readers.
+# So is the rank of everything that can be reached from such pages only; and a page without links of its own would swallow the readers, so the ranks would add up to less than 1.
 
 # %%
 half, one = pagerank(links, d=0.5), pagerank(links, d=1.0)
 print({page: round(r, 4) for page, r in zip("ABCD", half.tolist())})
 assert half.max() - half.min() < ranks.max() - ranks.min()
 assert one[3] == 0 and math.isclose(one.sum().item(), 1, rel_tol=1e-9)
+assert pagerank({"A": "B", "B": ""}).sum() < 0.9  # B has no links
 
 # %% [markdown]
 # ### Exercise 1.3-3

@@ -87,7 +87,7 @@ def kmeans(X, k, iters, generator):
     X has shape (n, d). The first centres are k different points.
     """
     start = torch.randperm(len(X), generator=generator)[:k]
-    centers, inertia = X[start].clone(), []
+    centers, inertia = X[start], []  # a copy of these points
     labels = torch.full((len(X),), -1)  # no point has a centre yet
     for _ in range(iters):
         for j in range(k):
@@ -103,12 +103,14 @@ def kmeans(X, k, iters, generator):
 rng = torch.Generator().manual_seed(2)
 true = torch.tensor([[0.0, 0.0], [4.0, 0.5], [2.0, 3.0]])
 X = true.repeat_interleave(80, 0) + 0.7 * torch.randn(240, 2, generator=rng)
+before = X.clone()
 for seed in range(20):
     rng = torch.Generator().manual_seed(seed)
     C, labels, inertia = kmeans(X, 3, 2 if seed < 10 else 15, rng)
     assert all(b <= a * (1 + 1e-6) for a, b in zip(inertia, inertia[1:]))
     assert math.isclose((X - C[labels]).square().sum(), inertia[-1],
                         rel_tol=1e-4)  # centres, labels, inertia: one state
+assert torch.equal(X, before)  # the centres move, the points do not
 print(f"first {inertia[0]:.0f}, last {inertia[-1]:.0f}")
 
 # %% [markdown]
@@ -169,6 +171,8 @@ print("share of the variance:", [f"{v:.2f}" for v in share.tolist()])
 torch.testing.assert_close(variances.sum(), Z.var(dim=0).sum())
 covariance = coordinates.T.cov()
 assert abs(covariance[0, 1]) < 1e-5 * covariance[0, 0]
+torch.testing.assert_close(covariance.diag(), variances)
+assert share[0] > 0.9  # the first coordinate keeps most of the variation
 
 # %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5, 2.8))
@@ -192,14 +196,15 @@ d2l.describe(ax, "An elongated cloud of points with two arrows from its "
 # ## Self-supervised learning
 #
 # Labels are answers.
-# If nobody gives answers, take a part of the data for the question and the rest for the answer.
+# If nobody gives answers, make them from the data: take a part for the question and the rest for the answer.
 # The task is invented, a *pretext*; what we want is what a program has to learn in order to solve it.
 #
 # In a text, hide some words and predict them from their surroundings, or predict each word from those before it.
 # Any page of text becomes an exercise with a solution.
 # To fill in "The capital of France is ___" one needs grammar and a fact.
 #
-# In a picture, hide a region and paint it from the rest; cut out two pieces and ask how they lie relative to each other; or change the colours and the crop and ask whether two pictures are versions of the same one.
+# In a picture, hide a region and paint it from the rest, or cut out two pieces and ask how they lie relative to each other.
+# Or make the answer by a change of your own: alter the colours and the crop, and ask whether two pictures are versions of the same one.
 #
 # This first training is called *pretraining*.
 # The *representation* that is learned on the way, the numbers inside the model, is then *fine-tuned*: trained a little further on the task that one cares about, with few labels.
@@ -253,7 +258,7 @@ d2l.describe(axes, "Three bar charts for a hidden word. Between sat and the "
 
 # %% [markdown]
 # The table groups words that can stand in the same place, a little like a part of speech.
-# Its weakness is just as plain: a context that did not occur has no row, and with five words on either side hardly any context occurs twice.
+# Its weakness is just as plain: a context that did not occur has no row, and the longer the contexts, the fewer of them occur twice.
 # Networks replace the table by a function that treats *similar* contexts alike.
 
 # %% [markdown]
@@ -375,6 +380,15 @@ print({name: f"{value:.2f}" for name, value in easy.items()})
 assert easy["both pieces"] > 0.75
 assert min(easy["first only"], easy["second only"]) > 0.4
 
+# %% tags=["hide-input"]
+# the second half comes from other pictures, and the score is taken there
+marks = torch.cat([torch.zeros(20, 8, 8), torch.ones(20, 8, 8)])
+parts = halves(marks, 10)[0]
+assert (parts[:10] == 0).all() and (parts[10:] == 1).all()
+nonsense = torch.randn(400, 200, generator=rng)
+coins = torch.randint(0, 4, (400,), generator=rng)
+assert score(nonsense, coins) < 0.4  # nothing to learn, so it guesses
+
 # %% [markdown]
 # Both pieces together: excellent.
 # But the same classifier is far better than guessing with the *first piece alone*, which cannot know where the second was.
@@ -394,7 +408,8 @@ for _ in range(3):
     cx, cy = 23 * torch.rand(2, 600, 1, 1, generator=rng) - 3.5
     distance = ((grid - cx) ** 2 + (grid[:, None] - cy) ** 2).sqrt()
     images = torch.maximum(images, (3.5 - distance).clamp(0, 1))
-crops, relation = halves(images, 4000, gap=1, margin=5)
+hard = {"gap": 1, "margin": 5}
+crops, relation = halves(images, 4000, **hard)
 first, second = (crops - crops.mean()).flatten(2).unbind(1)  # (n, 16) each
 products = first[:, :, None] * second[:, None, :]  # (n, 16, 16)
 fair = {"first only": score(first, relation),
@@ -408,6 +423,16 @@ print({name: f"{value:.2f}" for name, value in fair.items()})
 alone = [fair[name] for name in ("first only", "second only", "both pieces")]
 assert max(abs(value - 0.25) for value in alone) < 0.06
 assert fair["products"] > 0.35
+
+# the first piece keeps 5 pixels from the border, the second is 1 away
+pairs, relation, places = crop_pairs(images, 200, rng, **hard)
+assert places[:, 1:].min() == 5 and places[:, 1:].max() == 16 - 4 - 5
+for pair, r, (i, row, col) in zip(pairs, relation.tolist(), places.tolist()):
+    row, col = row + 5 * STEPS[r][0], col + 5 * STEPS[r][1]
+    assert torch.equal(pair[1], images[i, row:row + 4, col:col + 4])
+one, two = (crop_pairs(images, 9, torch.Generator().manual_seed(1))[0]
+            for _ in range(2))
+assert torch.equal(one, two)  # it draws from its generator only
 
 # %% [markdown]
 # One piece alone is no better than guessing, and neither are both for this linear rule: its sums of pixels are on average the same for all four answers.
@@ -428,7 +453,7 @@ assert fair["products"] > 0.35
 # - Without labels one can ask for prototypes, directions, representations, causes or densities.
 # - k-means never raises its inertia, and may still end in a poor arrangement; start it several times.
 # - Principal axes are perpendicular directions of largest variance, and the coordinates along them are uncorrelated.
-# - Self-supervision hides a part of the data and predicts it: as many labels as there are data, at no cost.
+# - Self-supervision makes the labels from the data, mostly by hiding a part and predicting it, so nobody has to write them.
 # - A pretext task teaches what it should only if no shortcut solves it; test it with an input that must not suffice.
 # - The pretext task is a means; what is kept is the representation, which is fine-tuned with few labels or used as it is.
 

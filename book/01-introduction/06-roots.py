@@ -29,7 +29,7 @@
 # %% [markdown]
 # **You will**
 #
-# - place the ideas of this book in three centuries of statistics, computing and neuroscience;
+# - place the ideas of this book in five centuries of statistics, computing and neuroscience;
 # - protect a mean against a wrong entry;
 # - train a perceptron, and prove that it stops;
 # - see why Hebb's rule explodes, and how a small change turns it into principal component analysis.
@@ -132,9 +132,9 @@ assert abs(mean - 31.94) < 0.005 and abs(trimmed - 30.16) < 0.005
 # %% [markdown]
 # ## Neurons
 #
-# That knowledge lies in connections was said by Alexander Bain in 1873, by William James in 1890, and, with the anatomy of the nervous system, by Charles Sherrington, who gave the synapse its name.
+# That knowledge lies in connections was said by Alexander Bain in 1873 and by William James in 1890; Charles Sherrington gave the junction between two nerve cells its name, the synapse, in 1897.
 #
-# In *The Organization of Behavior* (1949), Donald Hebb (1904-1985) proposed how connections learn: a synapse grows stronger when the cells on both sides are active together.
+# In *The Organization of Behavior* (1949), Donald Hebb (1904-1985) stated how connections could learn, an idea that he called old himself: a synapse grows stronger when the cells on both sides are repeatedly active together.
 # As a formula, for a neuron with inputs $\mathbf{x}\in\mathbb{R}^d$, weights $\mathbf{w}\in\mathbb{R}^d$ and output $y=\mathbf{w}^\top\mathbf{x}$,
 #
 # $$
@@ -184,6 +184,8 @@ length = oja_lengths[-1].item()
 cosine = (oja[-1] @ top).abs().item() / length
 print(f"length {length:.2f}, cosine with the principal axis {cosine:.3f}")
 assert 0.95 < length < 1.05 and cosine > 0.99
+for w, size in ((hebb[-1], hebb_lengths[-1]), (oja[500], oja_lengths[500])):
+    assert (w @ top).abs() / size > 0.995  # after 500 both have the direction
 
 # %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(6.8, 2.8))
@@ -208,8 +210,8 @@ d2l.describe(axes, "Left, a grey elongated cloud with two paths of the "
              "exponentially, Oja's stays at one.")
 
 # %% [markdown]
-# **Figure 1.6.2.** Both rules turn towards the direction in which the inputs vary most.
-# Only Oja's arrives.
+# **Figure 1.6.2.** Both rules find the direction in which the inputs vary most.
+# Only Oja's keeps a finite length.
 
 # %% [markdown]
 # So a single neuron with a local rule approximates the first principal axis of [Section 1.4](04-unsupervised-self-supervised.ipynb) without storing an example.
@@ -218,7 +220,7 @@ d2l.describe(axes, "Left, a grey elongated cloud with two paths of the "
 # ## The perceptron
 #
 # Hebb's rule has no teacher.
-# Frank Rosenblatt's perceptron of 1958 has one, and learns from mistakes only.
+# Frank Rosenblatt's perceptron (1958) has one, and in the form that is taught today it learns from mistakes only.
 # Its neuron answers with the sign of $\mathbf{w}^\top\mathbf{x}$, the labels $y$ are $1$ or $-1$, and after each mistake
 #
 # $$
@@ -247,7 +249,7 @@ def perceptron(X, y, epochs=1000, w=None):
     return w, history
 
 # %% [markdown]
-# The perceptron came with a theorem, and the theorem with a short proof.
+# On this rule there is a theorem with a short proof (Novikoff, 1962).
 # Let all examples satisfy $\|\mathbf{x}\|\le R$, and suppose that some unit vector $\mathbf{u}$ separates the classes with the *margin* $\gamma>0$, that is, $y\,\mathbf{u}^\top\mathbf{x}\ge\gamma$ for all examples.
 # Then the perceptron, started at $\mathbf{w}=\mathbf{0}$, makes at most $(R/\gamma)^2$ mistakes, in whatever order the examples come.
 #
@@ -316,7 +318,7 @@ d2l.describe(fig, "The boundary of the perceptron after each of its "
 #
 # - Averaging, least squares, entropy, computability and learning connections are between 75 and 500 years old.
 # - A trimmed mean survives a wrong entry that would move a mean anywhere.
-# - Hebb's rule turns towards the principal direction and explodes; Oja's term keeps the length near 1.
+# - Hebb's rule finds the principal direction too, and explodes; Oja's term keeps the length near 1.
 # - The perceptron, started at zero, makes at most $(R/\gamma)^2$ mistakes on separable data, by a proof of three lines.
 # - Layers and the chain rule stayed; networks had to wait for data and computation.
 
@@ -364,7 +366,7 @@ assert len(history) > 1.5 * bound and (y * (X @ w) > 0).all()
 #
 # One wrong entry is the largest or the smallest, and is cut off.
 # With two wrong entries on the same side, one of them remains in the mean of 14, and can move it anywhere.
-# The number of entries that suffices to ruin an estimate, 2 here, is called its *breakdown point*; for the mean it is 1, for the median about half of the sample.
+# The number of entries that suffices to ruin an estimate, 2 here, is its *breakdown point*, often given as a share of the sample; for the mean it is 1, for the median about half of the sample.
 
 # %%
 clean = feet.clone()
@@ -426,7 +428,7 @@ assert counts[1] > counts[0] > 100
 # - C. E. Shannon (1948). A mathematical theory of communication. [doi:10.1002/j.1538-7305.1948.tb01338.x](https://doi.org/10.1002/j.1538-7305.1948.tb01338.x).
 # - S. Kullback, R. A. Leibler (1951). On information and sufficiency. [doi:10.1214/aoms/1177729694](https://doi.org/10.1214/aoms/1177729694); D. F. Kerridge (1961). Inaccuracy and inference. Journal of the Royal Statistical Society B 23, 184-194.
 # - A. M. Turing (1950). Computing machinery and intelligence. [doi:10.1093/mind/LIX.236.433](https://doi.org/10.1093/mind/LIX.236.433).
-# - D. O. Hebb (1949). The Organization of Behavior. Wiley.
+# - D. O. Hebb (1949). The Organization of Behavior. Wiley; R. E. Brown et al. (2021). The Hebb synapse before Hebb. [doi:10.3389/fnbeh.2021.732195](https://doi.org/10.3389/fnbeh.2021.732195): the older theories.
 # - E. Oja (1982). A simplified neuron model as a principal component analyzer. [doi:10.1007/BF00275687](https://doi.org/10.1007/BF00275687).
 # - F. Rosenblatt (1958). The perceptron: a probabilistic model. [doi:10.1037/h0042519](https://doi.org/10.1037/h0042519).
 # - A. B. J. Novikoff (1962). On convergence proofs on perceptrons. Symposium on the Mathematical Theory of Automata 12, 615-622: the bound.

@@ -42,6 +42,7 @@ import math
 
 import matplotlib.pyplot as plt
 import torch
+from IPython.display import Markdown
 from torch import nn
 
 import d2l_helpers as d2l
@@ -54,24 +55,28 @@ d2l.use_style()
 # For each decade the table names the size of a typical data set, the memory of a typical computer, and its speed in floating-point operations per second.
 # These are orders of magnitude, nothing more: Iris has 150 rows rather than a hundred, the 8080 appeared in 1974, and the machines are a single processor in one row and a server with 16 graphics cards in another.
 #
-# | decade | data set | memory | operations per second |
-# | --- | --- | --- | --- |
-# | 1970 | $10^2$ (Iris) | 1 KB | 100 KF (Intel 8080) |
-# | 1980 | $10^3$ (house prices in Boston) | 100 KB | 1 MF (Intel 80186) |
-# | 1990 | $10^4$ (optical character recognition) | 10 MB | 10 MF (Intel 80486) |
-# | 2000 | $10^7$ (web pages) | 100 MB | 1 GF (Intel Core) |
-# | 2010 | $10^{10}$ (advertising) | 1 GB | 1 TF (NVIDIA C2050) |
-# | 2020 | $10^{12}$ (social network) | 100 GB | 1 PF (NVIDIA DGX-2) |
-# | 2020s | $10^{13}$ (tokens of text) | 100 GB | 1 PF (one accelerator, 16 bits) |
-#
 # The last row is ours, from public figures: language models are trained on about $10^{13}$ tokens, and a single accelerator reaches nearly $10^{15}$ operations per second with numbers of 16 bits.
 # The analysis uses the first six.
 
 # %%
+decades = [  # powers of ten: items of data, bytes, operations per second
+    ("1970", 2, "Iris", 3, 5, "Intel 8080"),
+    ("1980", 3, "house prices in Boston", 5, 6, "Intel 80186"),
+    ("1990", 4, "character recognition", 7, 7, "Intel 80486"),
+    ("2000", 7, "web pages", 8, 9, "Intel Core"),
+    ("2010", 10, "advertising", 9, 12, "NVIDIA C2050"),
+    ("2020", 12, "social network", 11, 15, "NVIDIA DGX-2"),
+    ("2020s", 13, "tokens of text", 11, 15, "one accelerator")]
+head = "| decade | data (items) | memory (bytes) | operations per second |\n"
+Markdown(head + "| - | - | - | - |\n" + "\n".join(
+    f"| {decade} | $10^{{{items}}}$ ({data}) | $10^{{{memory}}}$ "
+    f"| $10^{{{speed}}}$ ({machine}) |"
+    for decade, items, data, memory, speed, machine in decades))
+
+# %%
 years = torch.arange(1970, 2021, 10)  # (6,)
 growth = torch.tensor([               # (6, 3): items, bytes, operations/s
-    [1e2, 1e3, 1e5], [1e3, 1e5, 1e6], [1e4, 1e7, 1e7],
-    [1e7, 1e8, 1e9], [1e10, 1e9, 1e12], [1e12, 1e11, 1e15]],
+    [10.0 ** row[k] for k in (1, 3, 4)] for row in decades[:6]],
     dtype=torch.float64)
 names = ["data (items)", "memory (bytes)", "operations per second"]
 
@@ -96,20 +101,27 @@ d2l.describe(ax, "Three rising lines on a logarithmic axis from 1970 to "
 # years, where $T_2$, $T$ and $F$ are numbers: $\log_2F$ is how often it doubled.
 
 # %%
-# check 1.7-C1: growth and doubling times over fifty years
-factor = growth[-1] / growth[0]  # (3,)
-doubling = 50 / factor.log2()    # (3,), years
+# check 1.7-C1: the curves of Figure 1.7.1, and their doubling times
+drawn = torch.stack([torch.as_tensor(line.get_ydata()) for line in ax.lines])
+assert torch.equal(drawn, growth.T)
+factor = drawn[:, -1] / drawn[:, 0]  # (3,)
+doubling = 50 / factor.log2()        # (3,), years
 for name, f, t in zip(names, factor.tolist(), doubling.tolist()):
     print(f"{name:21} x 10^{math.log10(f):.0f}, doubles in {t:.2f} years")
 assert factor.tolist() == [1e10, 1e8, 1e10]
-expected = torch.tensor([1.51, 1.88, 1.51]).double()
-assert (doubling - expected).abs().max() < 5e-3
+size = drawn[:, 0]
+for _ in range(50):  # grow year by year at this rate
+    size = size * 2 ** (1 / doubling)
+torch.testing.assert_close(size, drawn[:, -1])
+data, memory, speed = drawn
+assert data[0] < memory[0] < speed[0]  # between the others at first
+assert (memory < data).tolist() == 4 * [False] + 2 * [True]
 
 # %% [markdown]
 # Two readings suggest themselves.
 #
 # *Memory lags behind data.*
-# In 1970 a computer could hold its data set several times over; in 2020 it could not.
+# In the table a computer of 1970 has ten bytes of memory for each item of its data, one of 2020 a tenth of a byte, too little to hold it.
 # So methods must be economical with memory, and look at data piece by piece.
 #
 # *Computation outran data*, so models may spend more operations on each example.
@@ -143,14 +155,7 @@ assert 0.75 < lately < 0.87
 # A single factor of ten among numbers that are good to a factor of ten is no finding.
 
 # %%
-# check 1.7-C3: bytes and operations per second for each item
 per_item = growth[:, 1:] / growth[:, :1]  # (6, 2)
-torch.testing.assert_close(
-    per_item[:, 0], torch.tensor([10, 100, 1000, 10, 0.1, 0.1]).double())
-torch.testing.assert_close(
-    per_item[:, 1], torch.tensor([1e3, 1e3, 1e3, 1e2, 1e2, 1e3]).double())
-
-# %%
 ax = d2l.plot(years, per_item.T, ["bytes of memory", "operations per second"],
               xlabel="year", ylabel="for each data item", yscale="log",
               fmts=["s--", "^-."])
@@ -165,10 +170,36 @@ d2l.describe(ax, "Memory and operations per second for each item, on a "
 # In 1990 a thousand bytes, in 2020 a tenth of a byte; the operations return to where they were.
 
 # %% [markdown]
-# So memory became scarce compared with operations, by a factor of about ten thousand between 1990 and 2020.
+# These curves invite readings too, and the ten thousand tables judge them in the same way.
+
+# %%
+# check 1.7-C3: the curves of Figure 1.7.2, and which readings survive
+memory, speed = (torch.as_tensor(line.get_ydata()) for line in ax.lines[:2])
+ratio = speed / memory  # operations per second for each byte, (6,)
+assert years[memory.argmax()] == 1990 and speed[0] == speed[-1]
+assert memory[2] == 1000 and math.isclose(memory[5], 0.1)
+assert math.isclose(ratio[5] / ratio[2], 1e4, rel_tol=1e-9)
+
+each = tables[..., 1:] - tables[..., :1]  # (10000, 6, 2)
+scarcity = (each[:, 5] - each[:, 2]).diff(dim=1)[:, 0]  # since 1990
+holds = {
+    "memory scarcer for each operation than in 1990": scarcity > 1,
+    "most memory for each item in 1990": each[:, :, 0].argmax(1) == 2,
+    "operations for each item as in 1970, within a factor of ten":
+        (each[:, 5, 1] - each[:, 0, 1]).abs() < 1}
+shares = [h.float().mean().item() for h in holds.values()]
+for claim, share in zip(holds, shares):
+    print(f"{claim}: in {share:.0%} of the tables")
+assert shares[0] > 0.97 and 0.7 < shares[1] < 0.82
+assert 0.55 < shares[2] < 0.65
+
+# %% [markdown]
+# So one more reading is safe: between 1990 and 2020 memory became scarce compared with operations, in the table by a factor of ten thousand, and in nearly all others by more than ten.
+# That 1990 was the best year for memory is likely, and whether the operations for an item returned to their old number cannot be said.
+#
 # In 1990 a computer could keep its whole data set and compare each new example with all of it, as *nearest neighbours* do.
-# A model of fixed size that sees each example once or a few times, and spends many operations on it, needs little memory for each example.
-# A deep network is such a model.
+# A model of fixed size that sees each example once or a few times needs little memory for each, and may spend many operations on it.
+# A linear model is of this kind, and so is a deep network.
 #
 # Behind the numbers stand the web and cheap sensors, storage (Kryder's law) and transistors (Moore's law), and a piece of luck: graphics processors, built for games, turned out to be well suited to products of matrices.
 
@@ -179,7 +210,7 @@ d2l.describe(ax, "Memory and operations per second for each item, on a "
 # Warren McCulloch and Walter Pitts described neurons as logical threshold units in 1943; their units were fixed and did not learn.
 # Trained units came with Rosenblatt around 1960, and backpropagation was made popular by Rumelhart, Hinton and Williams in 1986.
 # Convolutional networks, with a forerunner in Fukushima's neocognitron of 1980, were trained on handwritten digits by 1989 (LeCun and others) and read cheques in the 1990s ([Section 1.8](08-success-and-essence.md)); Q-learning (Watkins and Dayan, 1992) and long short-term memory (Hochreiter and Schmidhuber, 1997) followed.
-# Outside such special uses, other methods were preferred.
+# Outside such special uses, other methods were mostly preferred.
 #
 # The work also became easier.
 # In 2014 a logistic regression with gradients derived by hand was still given to new doctoral students as homework, the authors of *Dive into Deep Learning* recall.
@@ -204,11 +235,11 @@ assert accuracy > 0.97
 # %% [markdown]
 # ## New ideas
 #
-# Size alone would not have sufficed.
+# More data and faster machines were not all that changed.
 #
 # **Capacity control by noise.**
 # A network with more parameters than examples can memorize.
-# *Dropout* (Hinton and others, 2012; Srivastava and others, 2014) injects noise everywhere in the network during training, and turns fixed quantities into random variables; that noise on the inputs regularizes had been shown by Bishop in 1995 ([Section 5.6](../05-multilayer-perceptrons/06-dropout.ipynb)).
+# *Dropout* (Hinton and others, 2012; Srivastava and others, 2014) injects noise everywhere in the network during training, and turns fixed quantities into random variables; how noise on the inputs regularizes, Bishop had derived in 1995 ([Section 5.6](../05-multilayer-perceptrons/06-dropout.ipynb)).
 #
 # **Attention.**
 # How can a system's memory and complexity grow without more learnable parameters?
@@ -242,6 +273,7 @@ assert parameters(dense) == 640 * 640 + 640
 # check 1.7-C5: one output for each position
 for text, output in zip(texts, outputs):
     assert output.shape == text.shape
+    assert (output - text).abs().max() > 0.1  # it is not the input
 
 # %% [markdown]
 # For 200 positions the dense layer would need 164 million weights.
@@ -249,7 +281,7 @@ for text, output in zip(texts, outputs):
 # Over the sizes that were tried, their losses fall so regularly with size that one speaks of *scaling laws*.
 #
 # **Many steps instead of one.**
-# *Memory networks* (Sukhbaatar and others, 2015) and the *neural programmer-interpreter* (Reed and de Freitas, 2015) change an internal state again and again before they answer.
+# *Memory networks* (Weston and others, 2014; trained end to end by Sukhbaatar and others, 2015) and the *neural programmer-interpreter* (Reed and de Freitas, 2015) change an internal state again and again before they answer.
 # The *reasoning models* of today do something similar in words: they write down intermediate steps before the answer, and are trained by rewards for right answers ([Section 1.5](05-environment-and-reinforcement-learning.ipynb)).
 #
 # **Learning to draw.**
@@ -259,7 +291,7 @@ for text, output in zip(texts, outputs):
 # *Diffusion models* (Sohl-Dickstein and others, 2015), which learn to remove noise in small steps, have since produced better pictures (Dhariwal and Nichol, 2021).
 #
 # **Computing together.**
-# With a thousand devices that handle 32 pictures each, a batch has about 32 000 pictures, and making training converge with so large a batch took research of its own.
+# With a thousand devices that handle 32 pictures each, a batch has about 32 000 pictures, and making training converge with such batches took research of its own (Goyal and others, 2017, up to 8192 pictures; Akiba and others, 2017, 1024 devices).
 # In reinforcement learning, simulators supply experience as fast as hardware allows.
 #
 # **Tools.**
@@ -295,13 +327,13 @@ d2l.describe(ax, "Ideas at their years. Six before 2000, as orange discs: "
 
 # %% [markdown]
 # **Figure 1.7.3.** Ideas from before 2000 (discs) and from the years since 2012 (squares).
-# The gap between them is the quiet time of networks.
+# The gap between them is partly of our making, since every such list is a choice: a neural language model (Bengio and others, 2003) and deep belief networks (Hinton and others, 2006) fall into it.
 
 # %% [markdown]
 # ## Summary
 #
 # - From 1970 to 2020 data and computation grew by about $10^{10}$, memory by about $10^8$.
-# - That memory lags behind data holds in nearly all tables whose entries are off by up to a factor of ten; that computation outran data does not.
+# - That memory lags behind data and operations holds in nearly all tables whose entries are off by up to a factor of ten; that computation outran data does not.
 # - With memory scarce, models of fixed size that look at data piece by piece have an advantage over methods that keep all examples.
 # - Old ideas waited for data and hardware; attention, dropout and adversarial training were new.
 # - An attention layer connects all positions of a text of any length with the same parameters.
@@ -396,6 +428,7 @@ assert 1e12 * 1e3 / growth[5, 1].item() == 1e4
 # - K. Fukushima (1980). Neocognitron. [doi:10.1007/BF00344251](https://doi.org/10.1007/BF00344251); Y. LeCun et al. (1989). Backpropagation applied to handwritten zip code recognition. [doi:10.1162/neco.1989.1.4.541](https://doi.org/10.1162/neco.1989.1.4.541); B. E. Boser, I. M. Guyon, V. N. Vapnik (1992), [doi:10.1145/130385.130401](https://doi.org/10.1145/130385.130401).
 # - G. E. Hinton et al. (2012). Improving neural networks by preventing co-adaptation of feature detectors. [arXiv:1207.0580](https://arxiv.org/abs/1207.0580); N. Srivastava et al. (2014). Dropout. [jmlr.org/papers/v15/srivastava14a.html](https://jmlr.org/papers/v15/srivastava14a.html); C. M. Bishop (1995), [doi:10.1162/neco.1995.7.1.108](https://doi.org/10.1162/neco.1995.7.1.108).
 # - D. Bahdanau, K. Cho, Y. Bengio (2014). [arXiv:1409.0473](https://arxiv.org/abs/1409.0473); A. Vaswani et al. (2017), [arXiv:1706.03762](https://arxiv.org/abs/1706.03762); J. Kaplan et al. (2020), [arXiv:2001.08361](https://arxiv.org/abs/2001.08361).
-# - S. Sukhbaatar et al. (2015). [arXiv:1503.08895](https://arxiv.org/abs/1503.08895); S. Reed, N. de Freitas (2015), [arXiv:1511.06279](https://arxiv.org/abs/1511.06279); I. Goodfellow et al. (2014), [arXiv:1406.2661](https://arxiv.org/abs/1406.2661); J. Sohl-Dickstein et al. (2015), [arXiv:1503.03585](https://arxiv.org/abs/1503.03585); P. Dhariwal, A. Nichol (2021), Diffusion models beat GANs on image synthesis, [arXiv:2105.05233](https://arxiv.org/abs/2105.05233).
-# - P. Goyal et al. (2017). Accurate, large minibatch SGD. [arXiv:1706.02677](https://arxiv.org/abs/1706.02677): large batches.
+# - Y. Bengio et al. (2003). A neural probabilistic language model. [jmlr.org/papers/v3/bengio03a.html](https://www.jmlr.org/papers/v3/bengio03a.html); G. E. Hinton, S. Osindero, Y. W. Teh (2006). A fast learning algorithm for deep belief nets. [doi:10.1162/neco.2006.18.7.1527](https://doi.org/10.1162/neco.2006.18.7.1527).
+# - J. Weston, S. Chopra, A. Bordes (2014). Memory networks. [arXiv:1410.3916](https://arxiv.org/abs/1410.3916); S. Sukhbaatar et al. (2015). [arXiv:1503.08895](https://arxiv.org/abs/1503.08895); S. Reed, N. de Freitas (2015), [arXiv:1511.06279](https://arxiv.org/abs/1511.06279); I. Goodfellow et al. (2014), [arXiv:1406.2661](https://arxiv.org/abs/1406.2661); J. Sohl-Dickstein et al. (2015), [arXiv:1503.03585](https://arxiv.org/abs/1503.03585); P. Dhariwal, A. Nichol (2021), Diffusion models beat GANs on image synthesis, [arXiv:2105.05233](https://arxiv.org/abs/2105.05233).
+# - P. Goyal et al. (2017). Accurate, large minibatch SGD. [arXiv:1706.02677](https://arxiv.org/abs/1706.02677); T. Akiba, S. Suzuki, K. Fukuda (2017). Extremely large minibatch SGD. [arXiv:1711.04325](https://arxiv.org/abs/1711.04325): large batches.
 # - A. Grattafiori et al. (2024). The Llama 3 herd of models. [arXiv:2407.21783](https://arxiv.org/abs/2407.21783): about $1.5\cdot10^{13}$ tokens; NVIDIA, H100 data sheet, [nvidia.com](https://www.nvidia.com/en-us/data-center/h100/): nearly $10^{15}$ operations per second in 16 bits.
