@@ -319,7 +319,7 @@ torch.testing.assert_close(tied[2].weight.grad,
                            twin[2].weight.grad + twin[4].weight.grad)
 assert twin[2].weight is not twin[4].weight
 
-# %%
+# %% tags=["hide-input"]
 left, right = grad_norms(tied), grad_norms(twin)
 names = list(right)
 at = torch.arange(len(names))

@@ -440,7 +440,7 @@ for mask, share in zip(shares, (0.25, 0.5, 0.25)):
 assert abs(W.std() - 5.40) < 0.05 and W.abs().max() <= 10
 assert not ((W != 0) & (W.abs() < 5)).any()
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots()
 bins = [-10.5 + k for k in range(22)]  # width 1, one of them around 0
 counts = torch.histogram(W.flatten(), torch.tensor(bins)).hist  # (21,)
@@ -560,7 +560,7 @@ schemes = {"He": (he, 1), "default": (None, None), "Xavier": (xavier, 1/2),
 scales = {name: torch.tensor([signal_std(init, seed=s) for s in range(5)])
           for name, (init, _) in schemes.items()}  # (5, 20) each
 
-# %%
+# %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(6.4, 3.4))
 index = torch.arange(1, 21)
 for k, (name, (_, r)) in enumerate(schemes.items()):
@@ -592,6 +592,10 @@ off = last["default, bias 0"] / 6.0**-10
 assert ((1 / 3 < off) & (off < 3)).all()
 assert (last["std 0.01"] < 1e-18).all()
 assert ((0.02 < last["default"]) & (last["default"] < 0.04)).all()
+torch.manual_seed(0)  # one layer by hand
+layer = nn.Linear(256, 256, dtype=f64).apply(he)
+H = torch.relu(layer(torch.randn(256, 256, dtype=f64)))
+assert abs(signal_std(he, depth=1)[0] ** 2 - H.square().mean()) < 1e-9
 wild = signal_std(with_zero_bias(init_uniform_gap))[-1]  # my_init
 assert 1 / 3 < wild / (256 / 2 * variance) ** 10 < 3
 for name, values in last.items():

@@ -749,7 +749,7 @@ assert same_parameters(net_all, whole_run[0])
 assert losses_first + losses_all == losses_whole
 assert not same_parameters(net_part, whole_run[0])
 
-# %%
+# %% tags=["hide-input"]
 steps = torch.arange(1, 61)
 ax = d2l.plot([steps, steps[30:], steps[29:]],
               [losses_whole, losses_all, losses_first[-1:] + losses_part],
