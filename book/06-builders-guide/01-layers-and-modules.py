@@ -24,16 +24,16 @@
 #
 # So far we have stacked finished layers, and PyTorch found their parameters by itself.
 # How does it find them, and what can we write in place of a stack?
-# Whoever can answer both builds any network that can be written down, and is not surprised by a model that trains without learning.
+# The answers let you build networks that are more than a stack, and spare you models that run without learning.
 #
 # **You will**
 #
 # - write modules with any Python code between input and output, and nest them in each other;
-# - predict which tensors a module trains, saves and moves, and which it overlooks;
+# - predict which tensors of a module are trained, saved and moved, and which are overlooked;
 # - say what `net(X)` does that `net.forward(X)` does not, and use it to look inside a network;
 # - count the parameters of any network, by hand and by program.
 #
-# **Cost**: a few seconds on a CPU, no download, no use of a GPU.
+# **Cost**: a few seconds on a CPU, no download, no use for a GPU.
 
 # %%
 import copy
@@ -231,9 +231,10 @@ assert list(in_module_list.state_dict()) == [
 # Both networks compute an output of the right shape.
 # But the first believes that it has no parameters, so nothing in it is trained, saved or moved.
 # If *all* layers are hidden, the optimizer complains about an empty list.
-# If only some are, nobody complains: the visible layers learn, the hidden ones keep their random weights, and the loss is somewhat worse than it should be.
+# If only some are, nobody complains: the visible layers learn and the hidden ones keep their random weights ([Section 6.5](05-custom-layers.ipynb) shows what such a training looks like).
 # `nn.ModuleList` behaves like a list and `nn.ModuleDict` like a dictionary, and both register what they hold.
-# After writing a module, compare `count_params` with the count by hand; the comparison takes a minute and finds this mistake every time.
+# After writing a module, compare `count_params` with the count by hand; the comparison takes a minute and finds every layer with parameters that is hidden like this.
+# (A hidden dropout layer has none, and is found only when it fails to react to `eval()`.)
 
 # %% [markdown]
 # ## The sequential module
@@ -405,10 +406,21 @@ assert count_params(net) == 420
 assert out.shape == () and out.abs() <= 1
 assert "const" in net.state_dict() and "const" not in plain.state_dict()
 assert net.const.grad is None and not net.const.requires_grad
+W, b = net.linear.weight, net.linear.bias
+H = (10 * X @ W.T + b) @ net.const + 1
+Z = F.relu(H) @ W.T + b  # (2, 20), before the loop
+assert H.min() < 0 and Z.abs().sum() > 1
+torch.testing.assert_close(
+    net(10 * X), Z.sum() / 2 ** torch.log2(Z.abs().sum()).ceil())
 with torch.no_grad():  # no negative entries: (6.1.4) is tight
     for p in net.parameters():
         p.abs_()
 assert 0.5 < net(X.abs()) <= 1
+with torch.no_grad():  # with zero weights the loop gets the bias alone
+    net.linear.weight.zero_()
+    for start, end in ((-1.0, -1.0), (2.0, 1.0), (-3.0, -0.75), (5.0, 0.625)):
+        net.linear.bias.zero_()[0] = start
+        assert net(X[:1]) == end  # halved until the absolute sum is <= 1
 assert net.to(torch.float64).const.dtype == torch.float64
 assert plain.to(torch.float64).const.dtype == torch.float32
 
@@ -468,12 +480,17 @@ time half as steep. Below, its gradient is 1, 1/2, 1/4, 1/8 in steps.""")
 # check: the gradient is 2^-k with k from (6.1.5)
 k = torch.log2(xs.detach()).ceil().clamp(min=0)
 torch.testing.assert_close(slopes, 2.0 ** -k)
+torch.testing.assert_close(ys, xs * 2.0 ** -k)
+assert [halve(torch.tensor(x)) for x in (-1.0, 2.0, 4.0)] == [-1, 1, 1]
+batch = torch.tensor([0.5, -6.0])  # alone, the first entry is not halved
+assert halve(batch[0]) == 0.5 and halve(batch) == batch.sum() / 8
+assert halve(torch.ones(2, 3)) == 6 / 8
 
 # %% [markdown]
 # Two properties of such a loop are easy to miss.
-# The norm is taken over the whole minibatch, so the scale of one example depends on the others: a prediction for a single image and for the same image in a batch differ.
-# And a `while` loop need not end: half of infinity is infinity, so that one overflow in `X` makes this module run for ever.
-# A loop in a real network has an upper limit on its number of rounds.
+# The norm is taken over the whole minibatch, so the scale of one example depends on the others: an example alone and the same example in a batch are in general halved different numbers of times.
+# And a `while` loop need not end: half of infinity is infinity, so one overflow in `X` makes this module run forever.
+# Give a loop in a real network an upper limit on its number of rounds.
 
 # %% [markdown]
 # ### One layer in two places
@@ -552,7 +569,7 @@ assert chimera.get_submodule("0.net.2").out_features == 32
 # A path such as `0.net.2` tells where a module is: as many names as there are levels above it.
 # That is all we need to draw the tree.
 
-# %%
+# %% tags=["hide-input"]
 def draw_tree(net, ax):
     """Draw the modules of `net`, one a row, indented by their depth."""
     rows = {}
@@ -604,11 +621,11 @@ assert all(layer.training for layer in in_list.layers)
 # ## Summary
 #
 # - Neuron, layer, block and model have one signature; a module made of modules is a module.
-# - Registration happens at assignment: parameters, modules and buffers are found, lists and plain tensors are not, and nothing warns you.
+# - Registration happens at assignment: parameters, modules and buffers are found; lists and plain tensors are not, and as a rule nothing warns you.
 # - Trained, saved and moved: a parameter. Saved and moved: a buffer. None of them: an attribute.
 # - `net(X)` runs hooks around `forward`; `net.forward(X)` skips them.
 # - `forward` may hold any Python code. Autograd differentiates the steps that were taken, and adds the gradients of a layer that is used several times.
-# - Compare `count_params` with a count by hand: the cheapest test of an architecture.
+# - Compare `count_params` with a count by hand: a cheap test of an architecture.
 
 # %% [markdown]
 # ## Exercises

@@ -53,6 +53,11 @@ d2l.use_style()
 # ## Reaching parameters
 #
 # Our example has one hidden layer, four inputs and one output.
+#
+# ![A tree. The network net has three children: 0, a Linear, 1, a ReLU, and 2, a Linear. Child 0 has the parameters weight, 8 by 4, and bias, 8; child 2 has weight, 1 by 8, and bias, 1; the ReLU has none. Beside the parameters stand their names: 0.weight, 0.bias, 2.weight, 2.bias.](img/parameter-paths.svg)
+#
+# **Figure 6.2.1.** The name of a parameter is the path that leads to it.
+#
 # The layers are lazy: their input sizes are found at the first forward pass ([Section 6.4](04-lazy-initialization.ipynb)).
 # Until then there are no numbers to look at, and the parameters say so.
 
@@ -129,7 +134,7 @@ assert torch.equal(vector[:32].reshape(8, 4), net[0].weight)
 # %% tags=["export"]
 def grad_norms(net):
     """Name -> norm of the gradient, for parameters that have one."""
-    return {name: p.grad.norm().item()
+    return {name: torch.linalg.vector_norm(p.grad).item()
             for name, p in net.named_parameters() if p.grad is not None}
 
 # %%
@@ -137,11 +142,14 @@ net(X).sum().backward()
 for name, norm in grad_norms(net).items():
     print(f"{name:9} {norm:.3f}")
 assert set(grad_norms(net)) == set(shapes)
+assert grad_norms(net)["2.bias"] == 2  # d(y1 + y2)/db is 1 + 1
+squares = net[0].weight.grad.square().sum()
+assert abs(grad_norms(net)["0.weight"] - squares.sqrt().item()) < 1e-6
 
 # %% [markdown]
 # ## Changing values
 #
-# Parameters are leaves of the computational graph, and autograd does not allow them to be overwritten while it records ([Section 2.5](../02-preliminaries/05-automatic-differentiation.ipynb)).
+# Parameters are leaves of the computational graph, and autograd does not allow them to be changed in place while it records ([Section 2.5](../02-preliminaries/05-automatic-differentiation.ipynb)).
 # The safe way is to switch the recording off:
 
 # %%
@@ -181,9 +189,9 @@ assert noticed
 # %% [markdown]
 # ### Freezing
 #
-# A parameter with `requires_grad_(False)` keeps its value: no gradient is computed for it, and the pass backwards can stop early.
+# For a parameter with `requires_grad_(False)` no gradient is computed, and where nothing below it needs one, the backward pass stops early.
 # This is how a part of a trained model is reused while the rest is trained anew.
-# Hand only the others to the optimizer.
+# Hand only the other parameters to the optimizer.
 # An optimizer does not look at `requires_grad`: it skips parameters whose `grad` is `None` and changes all others.
 # A layer that is frozen after a backward pass still holds its last gradient, and the next step moves it.
 # Different settings for different parts go into *parameter groups*, as in [Section 3.7](../03-linear-regression/07-weight-decay.ipynb).
@@ -202,6 +210,7 @@ same = [torch.equal(p, q) for p, q in zip(net.parameters(), before)]
 print("trainable:", sum(p.numel() for p in trainable), " unchanged:", same)
 assert sum(p.numel() for p in trainable) == 9
 assert same == [True, True, False, False]
+assert set(grad_norms(net)) == {"2.weight", "2.bias"}
 
 # %% [markdown]
 # The trap in a small case: freezing alone does not stop the step, removing the old gradient does.
@@ -211,11 +220,13 @@ late = nn.Linear(4, 1)
 late(X).sum().backward()
 late.requires_grad_(False)  # too late: the gradients are still there
 assert not late.weight.requires_grad and late.weight.grad is not None
+assert set(grad_norms(late)) == {"weight", "bias"}
 before = late.weight.clone()
 optimizer = torch.optim.SGD(late.parameters(), lr=0.1, weight_decay=0.1)
 optimizer.step()
 moved = not torch.equal(late.weight, before)
 late.zero_grad()  # sets the gradients to None
+assert not grad_norms(late)
 before = late.weight.clone()
 optimizer.step()  # nothing to do, weight decay included
 print("moved by its old gradient:", moved)
@@ -231,7 +242,8 @@ assert moved and torch.equal(late.weight, before)
 doubled = {name: 2 * p for name, p in net.named_parameters()}
 once, with_doubled = net(X), functional_call(net, doubled, X)
 assert torch.equal(net(X), once)  # the model is as it was
-assert not torch.allclose(once, with_doubled)
+b = net[2].bias  # two layers of doubled weights, one doubled bias behind
+torch.testing.assert_close(with_doubled, 4 * (once - b) + 2 * b)
 
 # %% [markdown]
 # ## Tied parameters
@@ -239,7 +251,7 @@ assert not torch.allclose(once, with_doubled)
 # Often one matrix should serve in several places.
 # A recurrent network applies the same layer at every step of time (Chapter 9), and a language model can use one table to read words and to write them (Chapter 11).
 # The parameters are then *tied*, or shared.
-# It saves memory, and it builds a symmetry into the model.
+# This saves memory, and it builds a symmetry into the model.
 #
 # Put the same module into the network twice:
 
@@ -260,7 +272,7 @@ assert tied[4].weight[0, 0] == 100
 # %% [markdown]
 # ![Two pictures. Tied: positions 2 and 4 of the network both point to one box with a weight and its gradient. Copied: positions 2 and 4 point to two boxes with equal weights and gradients of their own.](img/tied-and-copied.svg)
 #
-# **Figure 6.2.1.** Tied layers are two names for one object; copied layers begin equal and go their own ways.
+# **Figure 6.2.2.** Tied layers are two names for one object; copied layers begin equal and go their own ways.
 
 # %% [markdown]
 # How many parameters has this network?
@@ -307,7 +319,7 @@ torch.testing.assert_close(tied[2].weight.grad,
                            twin[2].weight.grad + twin[4].weight.grad)
 assert twin[2].weight is not twin[4].weight
 
-# %%
+# %% tags=["hide-input"]
 left, right = grad_norms(tied), grad_norms(twin)
 names = list(right)
 at = torch.arange(len(names))
@@ -326,8 +338,8 @@ d2l.describe(ax, "Norms of the gradients of all parameters for the tied "
              "its own.")
 
 # %% [markdown]
-# **Figure 6.2.2.** Gradients of the tied network and its twin.
-# The names `4.weight` and `4.bias` exist in the twin only; the gradient of the tied layer is the sum of two *vectors*, so that its norm need not be the sum of their norms.
+# **Figure 6.2.3.** Gradients of the tied network and its twin.
+# The names `4.weight` and `4.bias` exist in the twin only; the gradient of the tied layer is the sum of two *vectors*, so its norm need not be the sum of their norms.
 
 # %% [markdown]
 # ### Copying and saving
@@ -341,8 +353,13 @@ d2l.describe(ax, "Norms of the gradients of all parameters for the tied "
 # check 6.2-C6: a copy keeps the tie, loading does not make one
 again = copy.deepcopy(tied)
 assert again[2].weight is again[4].weight
+assert again[2].weight is not tied[2].weight
+with torch.no_grad():
+    for p in twin.parameters():
+        p.zero_()  # something to overwrite
 report = twin.load_state_dict(tied.state_dict())
 print(report)
+assert torch.equal(twin(X.double()), tied(X.double()))
 assert not report.missing_keys and not report.unexpected_keys
 assert twin[2].weight is not twin[4].weight
 with torch.no_grad():
@@ -354,7 +371,7 @@ assert not torch.equal(twin[2].weight, twin[4].weight)
 #
 # - Parameters are found by their paths: `named_parameters`, `get_parameter`, `state_dict`.
 # - Change values under `no_grad`. `.data` hides the change from autograd, and the gradient may be that of a function that never ran.
-# - `requires_grad_(False)` freezes; give the optimizer the others only.
+# - `requires_grad_(False)` freezes, if no old gradient is left; give the optimizer the other parameters only.
 # - A module at two positions is one object: one set of parameters, and a gradient that is the sum over its uses.
 # - `parameters()` counts objects, `state_dict()` names; loading copies values and makes no ties.
 
@@ -416,7 +433,7 @@ assert not torch.equal(start, shared.weight)
 # ### Exercise 6.2-3
 #
 # A network applies one $8\times8$ layer $k$ times.
-# How many free parameters has it?
+# How many free parameters does it have?
 
 # %% [markdown]
 # #### Solution 6.2-3

@@ -24,7 +24,7 @@
 #
 # In earlier chapters we built networks without saying how many inputs a layer has, and they ran.
 # When do the weights of such a layer come into being, and what happens to code that touches them too early?
-# The answers decide whether your initialization has any effect, and the usual failure is silent.
+# The answers decide whether your initialization has any effect, and one of the failures is silent.
 #
 # **You will**
 #
@@ -33,7 +33,7 @@
 # - recognize four traps, among them an initializer that does nothing and statistics that are wrong before training starts;
 # - compute shapes and parameter counts of networks that do not fit into memory.
 #
-# **Cost**: a few seconds on a CPU, no download, no use of a GPU.
+# **Cost**: a few seconds on a CPU, no download, no use for a GPU.
 
 # %%
 import matplotlib.pyplot as plt
@@ -78,7 +78,7 @@ print("weight of the first layer:", net[0].weight)
 # $$
 #
 # Here $\mathbf{h}^{(l-1)}$ is the vector that reaches layer $l$, $\operatorname{dim}$ is the number of its entries, $n_\mathrm{out}^{(l)}$ is the number of outputs that the constructor was given, and $\mathbf{W}^{(l)}$ is the weight matrix.
-# Layer 2 has to wait until layer 1 has computed, so there is no way around a forward pass.
+# PyTorch does not look ahead: layer 2 waits until the output of layer 1 arrives, so the shapes need a forward pass.
 # A pass that is made for this purpose only, with its output thrown away, is a *dry run*.
 
 # %%
@@ -120,7 +120,8 @@ def is_lazy(net):
     return any(nn.parameter.is_lazy(tensor) for tensor in tensors)
 
 
-assert is_lazy(make_lazy()) and is_lazy(nn.LazyBatchNorm1d())
+assert is_lazy(make_lazy())
+assert is_lazy(nn.LazyBatchNorm1d(affine=False))  # buffers alone
 assert not is_lazy(net) and not is_lazy(nn.ReLU())
 
 # %% [markdown]
@@ -180,7 +181,7 @@ print("parameters before and after the first call:", len(early), len(late))
 assert len(early) == 0 and len(late) == 2
 
 # %% [markdown]
-# Whoever collects the parameters before the first call gets an empty list: an optimizer, the code that loads a file, a count.
+# An optimizer, the code that loads a file, a count: if they collect the parameters before the first call, they get an empty list.
 # None of them learns of the weights that appear later.
 # The placeholder repairs that.
 # It is in the list from the beginning, and the dry run fills in the *same object*, as the last line of check C1 shows.
@@ -198,10 +199,16 @@ optimizer.step()
 for p, old in zip(net.parameters(), start):
     assert not torch.equal(p, old)
 print(f"loss {loss.item():.3f} -> {net(X).square().mean().item():.3f}")
+try:  # Adagrad makes its state at once, in the shape of the parameters
+    torch.optim.Adagrad(make_lazy().parameters())
+    refused = False
+except ValueError as error:
+    refused = "uninitialized parameter" in str(error)
+assert refused
 
 # %% [markdown]
 # Do not build on it.
-# The documentation asks for the dry run first, and an optimizer that looks at shapes in its constructor must fail on placeholders.
+# The documentation asks for the dry run first, and an optimizer that looks at its parameters in the constructor fails on placeholders, as Adagrad does above.
 #
 # The lazy network gives the same numbers as the explicit one, provided that the seed is set in the right place.
 # Random numbers are drawn when parameters get their values: for an explicit layer at construction, for a lazy one in the dry run.
@@ -333,7 +340,7 @@ except RuntimeError:
 # ### An initializer that does nothing
 #
 # The rule "dry run, then initialize" is easily turned around, for instance by calling the initializer at the end of the constructor, where everything seems to be in place.
-# Published teaching code does so; the constructor of the AlexNet in *Dive into Deep Learning* is an example, whose Xavier initialization never takes place.
+# Published teaching code does so; the constructor of the AlexNet in *Dive into Deep Learning* is an example: its Xavier initialization does not take place.
 # We test it with an initializer that leaves unmistakable traces.
 
 # %%
@@ -363,7 +370,7 @@ for i in (0, 2):
 # %% [markdown]
 # There was neither an error nor a warning.
 # At the time of the call both layers were of type `LazyLinear`, so the condition `type(m) == nn.Linear` was false everywhere, and the initializer had nothing to do.
-# The network then trained with the default weights, maybe somewhat worse, and nobody was told.
+# The network would now train with the default weights, and nobody is told.
 #
 # The test `isinstance(m, nn.Linear)` would have been better here, because `LazyLinear` is a subclass of `Linear`: it is true, the initializer touches the placeholder, and that raises.
 
@@ -417,6 +424,10 @@ def statistics(training):
 
 count, mean = statistics(training=True)
 assert count == 1 and mean.abs().max() > 0.1
+net = make_normalized()
+net(batch)  # new mean: 0.9 * 0 + 0.1 * mean of the batch
+torch.testing.assert_close(net[1].running_mean,
+                           0.1 * net[0](batch).mean(dim=0))
 count, mean = statistics(training=False)
 assert count == 0 and not mean.any()
 model = apply_init(LazyMLP(), X)
@@ -495,7 +506,7 @@ print(f"{count_params(huge):,} parameters would need "
 # %% [markdown]
 # The two kinds of deferral combine.
 # `torch.device("meta")` as a context makes everything inside it a meta tensor, the placeholders of lazy layers included.
-# So a dry run with an empty batch tells the size of a network for any input, at no cost.
+# So a dry run with an empty batch tells the size of a network for any input without allocating its weights.
 # We ask how the small convolutional network grows with the resolution.
 
 # %%
@@ -524,12 +535,13 @@ d2l.describe(ax, """Number of parameters against the side of the image on
 
 # %% [markdown]
 # **Figure 6.4.2.** Parameters of one and the same lazy network for images of several sizes, computed without memory.
-# Nearly all of them sit in the first linear layer, whose input grows with the square of the side; the convolutions do not notice the resolution.
+# From 64 pixels on, more than nine tenths of them sit in the first linear layer, whose input grows with the square of the side; the parameters of the convolutions do not depend on the resolution.
 
 # %%
 net = make_conv()
 net(torch.zeros(1, 1, 96, 96))
 assert counts[2] == count_params(net)  # the count on the CPU
+assert meta_params(make_normalized, 20) == (20 * 8 + 8) + 2 * 8
 shares = [a / b for a, b in zip(linear, counts)]
 assert 0.9 < shares[1] < 1 and all(0.98 < s < 1 for s in shares[2:])
 assert counts[-1] > 1e8
@@ -537,7 +549,8 @@ assert counts[-1] > 1e8
 # %% [markdown]
 # A meta model cannot be moved to a real device by `.to`, since there are no values to copy.
 # `to_empty` allocates memory with arbitrary content; after it *every* parameter and buffer must be set, by an initializer or from a file.
-# That is how very large models are loaded: build them without memory, allocate once, fill from the file.
+# In this way large models can be loaded: build them without memory, allocate once, fill from the file.
+# `load_state_dict(state, assign=True)` does without the allocation: the tensors of the file become the parameters.
 
 # %%
 net = nn.Linear(4, 3, device="meta")
@@ -549,6 +562,10 @@ torch.manual_seed(0)
 net = net.to_empty(device="cpu")
 net.reset_parameters()  # arbitrary content until here
 assert net.weight.device.type == "cpu" and net.weight.abs().max() <= 0.5
+
+other = nn.Linear(4, 3, device="meta")
+other.load_state_dict(net.state_dict(), assign=True)
+assert torch.equal(other.weight, net.weight) and other.weight.requires_grad
 
 # %% [markdown]
 # ## Summary

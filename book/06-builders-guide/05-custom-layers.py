@@ -30,9 +30,9 @@
 # - write layers without parameters, with parameters, and with state that is not trained;
 # - decide for every number in a layer whether it is a parameter, a buffer or an attribute;
 # - recognize a layer that cannot learn, and find it by a test of one line;
-# - give a function your own derivative, and prove the derivative right.
+# - give a function your own derivative, and test that the derivative is right.
 #
-# **Cost**: a few seconds on a CPU, no download, no use of a GPU.
+# **Cost**: a few seconds on a CPU, no download, no use for a GPU.
 
 # %%
 import matplotlib.pyplot as plt
@@ -85,6 +85,11 @@ assert Y.shape == (4, 128) and Y.mean().abs() < 1e-6
 # Although correct, `CenteredLayer` has an unpleasant property.
 # It takes the mean over the whole minibatch, so the result for one example depends on its neighbours.
 #
+# ![Two tables of four examples, the rows, by five features. Left, for CenteredLayer, all cells have one colour: they share one mean. Right, for CenteredRows, each row has a colour and a mean of its own.](img/custom-axes.svg)
+#
+# **Figure 6.5.1.** Entries of one colour share a mean.
+# Left, the examples of a minibatch depend on each other; right, they do not.
+#
 # The layers of PyTorch follow a convention: the last axis holds the features, and all axes before it are only counted through.
 # A linear layer accepts $(d,)$, $(n, d)$ and $(n, t, d)$ and treats each vector of length $d$ alone.
 # Layers that keep to it can be combined freely and give the same answer for one example as for a thousand.
@@ -114,7 +119,7 @@ assert treats_examples_alone(nn.Linear(8, 2), X)
 
 # %% [markdown]
 # Keep the test: it is the first of four that every new layer should pass.
-# (Batch normalization of Chapter 8 breaks the convention on purpose, and all its difficulties come from that.)
+# (Batch normalization of Chapter 8 breaks the convention on purpose, which is why it needs a different rule for evaluation.)
 #
 # ## Layers with parameters
 #
@@ -142,7 +147,7 @@ class MyLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self):
-        """Draw new weights; keeps their variance through a ReLU."""
+        """Draw weights that keep the mean square through the ReLU."""
         nn.init.normal_(self.weight, std=(2 / self.in_units) ** 0.5)
         nn.init.zeros_(self.bias)
 
@@ -168,6 +173,8 @@ Y = net(torch.rand(2, 64))
 assert Y.shape == (2, 1) and (Y >= 0).all()
 assert count_params(net) == (64 * 8 + 8) + (8 * 1 + 1) == 529
 assert treats_examples_alone(MyLinear(8, 3), X)
+H = MyLinear(400, 300)(torch.randn(500, 400))  # mean square 1 goes in
+assert abs(H.square().mean() - 1) < 0.1
 
 # %%
 twin = nn.Sequential(MyLinear(64, 8), MyLinear(8, 1))
@@ -253,11 +260,11 @@ half of the first value, the other falls by about three orders of
 magnitude.""")
 
 # %% [markdown]
-# **Figure 6.5.1.** A layer that cannot learn does not stop the loss from falling.
+# **Figure 6.5.2.** A layer that cannot learn does not stop the loss from falling.
 # The curve with `.data` looks like a training that has converged to a mediocre result.
 #
 # The output layer learns to make the best of 16 random features.
-# That is what makes the fault so expensive: whoever sees the upper curve alone will change the learning rate, the width or the data.
+# That is what makes the fault so expensive: seeing the upper curve alone, one would change the learning rate, the width or the data.
 
 # %%
 # check: the wrong layer stays as it was, the right one learns
@@ -268,6 +275,7 @@ assert torch.equal(net_wrong[0].weight, start.weight)
 assert not torch.equal(net_right[0].weight, start.weight)
 assert losses_right[-1] < 0.02 < 0.3 < losses_wrong[-1]
 assert losses_wrong[-1] < 0.8 * losses_wrong[0]
+assert losses_wrong[-1] > 0.95 * losses_wrong[-50]  # it has levelled off
 
 # %% [markdown]
 # The second test for a new layer therefore does not look at the loss.
@@ -284,8 +292,17 @@ print("without:   ", untrained(net_right))
 assert untrained(net_wrong) == ["0.weight", "0.bias"]
 assert untrained(net_right) == []
 
+layer = MyLinear(2, 3)
+nn.init.ones_(layer.weight)
+layer(torch.tensor([[0.0, 1.0]])).sum().backward()  # a row of zeros
+assert not layer.weight.grad.all() and untrained(layer) == []
+layer.zero_grad()
+(0 * layer(torch.ones(1, 2))).sum().backward()  # nothing but zeros
+assert untrained(layer) == ["weight", "bias"]
+
 # %% [markdown]
-# `.detach()`, `torch.no_grad()` and a detour through NumPy cut the graph just as `.data` does, and this test finds them all.
+# `.detach()`, `torch.no_grad()` and a detour through NumPy cut the graph just as `.data` does, and the test finds them too, since it asks for the gradient itself.
+# (It also names parameters whose gradient happens to be zero for this batch, for instance behind a ReLU that is off for all its examples.)
 #
 # ## State that is not trained
 #
@@ -295,7 +312,7 @@ assert untrained(net_right) == []
 # ![Decision diagram. First question: is it a tensor that the optimizer is to change? If yes, a parameter: trained, saved, moved. If no, second question: is it a tensor that forward computes with? If yes, a buffer: saved and moved. If no, a plain attribute: none of the three.](img/custom-state.svg)
 
 # %% [markdown]
-# **Figure 6.5.2.** Parameter, buffer or attribute?
+# **Figure 6.5.3.** Parameter, buffer or attribute?
 # The two questions decide for every member of a layer.
 #
 # A *buffer* is a tensor that belongs to the state of a module without being a parameter.
@@ -376,7 +393,7 @@ assert layer.count.dtype == torch.int64
 
 # %% [markdown]
 # The last line shows that a move to another floating point type leaves integers alone.
-# Had we written `self.mean = torch.zeros(dim)`, the layer would work in every test on one machine in one session; it would forget its mean in the file, and fail on a GPU.
+# Had we written `self.mean = torch.zeros(dim)`, the layer would pass the first of the two checks; its mean would be missing in the file, and would stay on the processor when the layer moves to a GPU.
 #
 # ## Mathematics in a function, bookkeeping in a module
 #
@@ -441,6 +458,8 @@ assert quadratic(torch.tensor([2.0, 3]), example).item() == 34
 # %%
 layer(X).square().sum().backward()
 assert untrained(layer) == []
+slope = layer.weight.grad
+torch.testing.assert_close(slope, slope.transpose(0, 1))
 assert treats_examples_alone(layer, torch.randn(3, 6, 4))
 
 # %% [markdown]
@@ -452,7 +471,7 @@ assert treats_examples_alone(layer, torch.randn(3, 6, 4))
 # $$
 #
 # which has the shape $(d, d, K)$ of $W$, but for each $k$ only $d(d+1)/2$ different entries.
-# Almost half of the parameters are superfluous.
+# For large $d$ almost half of the parameters are superfluous.
 # Superfluous is not the same as untrained: $W_{ijk}$ and $W_{jik}$ receive equal gradients and learn in step.
 #
 # ## Layers may return other types
@@ -498,7 +517,7 @@ it. Right, the absolute values of its half spectrum: two bars, at 3 and
 half as high at 11, and zero elsewhere.""")
 
 # %% [markdown]
-# **Figure 6.5.3.** The layer turns 64 values of a signal (left) into 33 of its spectrum (right), where the two waves in it stand apart.
+# **Figure 6.5.4.** The layer turns 64 values of a signal (left) into 33 of its spectrum (right), where the two waves in it stand apart.
 
 # %%
 # check: the two waves are found, with strengths 1 and 1/2 times N / 2
@@ -516,6 +535,7 @@ assert X.grad.shape == X.shape and X.grad.abs().min() > 0
 #
 # So far autograd has derived our layers, since we wrote them with operations whose derivatives it knows.
 # There are three reasons to write the derivative ourselves: the operation comes from outside PyTorch; there is a formula that is faster, smaller or more accurate; or the true derivative is useless, as in Exercise 6.5-4.
+# (For the first reason PyTorch now recommends `torch.library.custom_op` with `register_autograd`, which `torch.compile` understands; the derivative is written and tested in the same way.)
 #
 # Our example is the square of the ReLU, which some transformers use,
 #
@@ -564,7 +584,7 @@ assert x.grad.tolist() == [0, 0, 1, 6]
 
 # %% [markdown]
 # Autograd believes whatever `backward` returns.
-# A wrong factor trains, only worse, and no shape gives it away.
+# A network with a wrong factor may still train, and no shape gives it away.
 # So compare it with differences: for a small step $h > 0$
 #
 # $$
@@ -597,7 +617,7 @@ step. The float32 curve turns and rises already at h of about 0.01, the
 float64 curve at about 0.00001, at an error that is far smaller.""")
 
 # %% [markdown]
-# **Figure 6.5.4.** With smaller steps the formula becomes more accurate and its rounding worse.
+# **Figure 6.5.5.** With smaller steps the formula becomes more accurate and its rounding worse.
 # At the step that `gradcheck` uses, `float32` has hardly one correct digit to offer, `float64` about nine.
 
 # %%
@@ -644,7 +664,7 @@ print("second derivatives, x saved:", second[0], " result saved:", second[1])
 assert second == [True, False]
 
 # %% [markdown]
-# `gradgradcheck` does the same for the derivative of the derivative, and it finds what `gradcheck` cannot see: `SavesResult` has the right first and a wrong second derivative, without any error.
+# `gradgradcheck` does the same for the derivative of the derivative, and it finds what `gradcheck` does not see: `SavesResult` has the right first and a wrong second derivative, without any error.
 # Take $f(x^2)$, which is $x^4$ for every $x$: its second derivative is $12x^2$.
 
 # %%
@@ -663,7 +683,7 @@ assert per_entry(z.detach()).tolist() == [1, 6]  # f' of each entry
 
 # %% [markdown]
 # Stay away from corners in such a test.
-# At $x = 0$ the ordinary ReLU has no derivative, and the difference quotient gives one half, whatever `backward` says; random inputs hit such a point with probability 0.
+# At $x = 0$ the ordinary ReLU has no derivative, and the difference quotient gives one half, whatever `backward` says; random inputs hardly ever come that close to a corner.
 # `gradcheck` is the fourth test for a new layer.
 # It also works for whole modules.
 
@@ -863,3 +883,5 @@ assert list(pairs.state_dict()) == ["weight"]
 # - T. F. Chan, G. H. Golub, R. J. LeVeque (1983). Algorithms for computing the sample variance: analysis and recommendations. [doi:10.1080/00031305.1983.10483115](https://doi.org/10.1080/00031305.1983.10483115): means of parts joined as in (6.5.2).
 # - D. R. So, W. Mańke, H. Liu, Z. Dai, N. Shazeer, Q. V. Le (2021). Primer: searching for efficient transformers for language modeling. [arXiv:2109.08668](https://arxiv.org/abs/2109.08668): the squared ReLU.
 # - Y. Bengio, N. Léonard, A. Courville (2013). Estimating or propagating gradients through stochastic neurons for conditional computation. [arXiv:1308.3432](https://arxiv.org/abs/1308.3432): the straight-through gradient.
+# - M. Courbariaux, I. Hubara, D. Soudry, R. El-Yaniv, Y. Bengio (2016). Binarized neural networks. [arXiv:1602.02830](https://arxiv.org/abs/1602.02830): the form that is cut off where $|x| > 1$.
+# - PyTorch documentation, [custom operators](https://docs.pytorch.org/docs/stable/library.html): `torch.library.custom_op`.

@@ -63,7 +63,7 @@ folder = Path(temporary.name)
 # There are three occasions to write a model to a disk.
 # *Reuse*: somebody, perhaps we ourselves, continues from weights that took days to find.
 # *Deployment*: the program that answers requests is not the program that trained.
-# *Checkpoints*: a run that takes a week will be interrupted, by a power cut, a full disk or the end of the time we were given on a cluster; whoever has stored its state every hour loses at most an hour.
+# *Checkpoints*: a run that takes a week is likely to be interrupted, by a power cut, a full disk or the end of the time we were given on a cluster; if its state is stored every hour, at most about an hour is lost.
 # They ask for different amounts of data.
 # For the first two the parameters are enough; the third needs everything that influences the next step.
 # We begin with the smallest piece, a tensor.
@@ -132,6 +132,10 @@ assert members(folder / "two.pt") == {"0": 4 * 8, "1": 4 * 4}
 # `torch.save` writes storages.
 # That is right if both are saved together, because they share memory after loading too.
 # It surprises if only the row is saved.
+#
+# ![Three tensors, left, point to their storages in the middle, and arrows lead on to the files, right. The matrix big and its row big[0] point to one storage of a thousand rows, and a file made from either holds all of them. The clone of the row has a storage of its own, and its file holds one row.](img/io-storage.svg)
+#
+# **Figure 6.6.1.** A row is a window on the storage of its matrix, and the file gets the whole storage; a clone has a storage of its own.
 
 # %%
 # check 6.6-C6: a row of a large matrix drags the matrix into the file
@@ -186,7 +190,7 @@ for name, value in net.state_dict().items():
 # ![Two boxes on the left: the program with the class MLP, and the file with names and tensors. The call MLP() leads from the program to a clone with the right shapes and random numbers. The clone and the file are joined by load_state_dict into the trained model.](img/io-two-halves.svg)
 
 # %% [markdown]
-# **Figure 6.6.1.** The program gives the architecture, the file the numbers.
+# **Figure 6.6.2.** The program gives the architecture, the file the numbers.
 # `load_state_dict` copies each tensor of the file into the parameter of the same name.
 
 # %%
@@ -205,7 +209,7 @@ assert torch.equal(clone(X), Y)
 #
 # This division of labour has a consequence.
 # The names in the file are the names of attributes in the program.
-# Whoever renames `hidden` to `layer1` can no longer load the old files without renaming their keys as well.
+# If `hidden` is renamed to `layer1`, the old files can no longer be loaded without renaming their keys as well.
 #
 # ### A lazy clone
 #
@@ -322,8 +326,7 @@ assert transfer_matching({"model.hidden.weight": x}, small) == []
 # ## A model file is a program
 #
 # Instead of a dictionary of tensors, `torch.save(net, path)` also accepts the whole module.
-# One line saves, one line loads, no class needs to be called.
-# It is the form in which many tutorials save models, and it is a bad one, for two reasons.
+# Many tutorials save models in this form, and it is a bad one, for two reasons.
 #
 # The first is that it stores less than it seems to.
 # The file holds the attributes of the object and the *name* of its class, here `__main__.MLP`, not the code.
@@ -353,7 +356,6 @@ print("command has run after saving:", flag.exists())
 assert not flag.exists()
 
 # %% [markdown]
-# From the outside it looks like any other model file.
 # With `weights_only=True` PyTorch does not use Python's reader but its own, which calls nothing except a short list of functions that build tensors and containers.
 # Everything else is refused before it happens.
 
@@ -415,12 +417,12 @@ assert wanted(folder / "mlp.pt") == []
 
 # %% [markdown]
 # Two limits of the protection.
-# It is code, and code has faults: until version 2.5.1 a crafted file could run code in spite of `weights_only=True` ([CVE-2025-32434](https://nvd.nist.gov/vuln/detail/CVE-2025-32434)), so keep PyTorch up to date.
+# It is code, and code has faults: up to version 2.5.1 a crafted file could run code in spite of `weights_only=True` ([CVE-2025-32434](https://nvd.nist.gov/vuln/detail/CVE-2025-32434)), and before version 2.10 one could still corrupt memory and perhaps run code ([CVE-2026-24747](https://nvd.nist.gov/vuln/detail/CVE-2026-24747)), so keep PyTorch up to date.
 # And it protects the computer, not the application: harmless to load does not mean that the weights do what their description promises.
 #
 # ## A state dictionary refers, it does not copy
 #
-# A frequent task is to keep the best parameters seen so far and to return to them at the end, as early stopping does.
+# A frequent task is to keep the best parameters seen so far and to return to them at the end, as training with early stopping does.
 # The obvious line `best = net.state_dict()` does not do it.
 
 # %%
@@ -445,7 +447,6 @@ assert torch.equal(net(X), Y)
 # ## Checkpoints of a training run
 #
 # To resume a run we need everything on which its next step depends.
-# Which things are these?
 # Take Adam, the optimizer that most runs use; Chapter 12 explains its design, here only its memory counts.
 # For each parameter it keeps two running averages,
 #
@@ -590,7 +591,7 @@ for bad in (lambda: 0, x.double().numpy().mean()):
 #
 # After one step of training with Adam the checkpoint of our MLP holds the following.
 
-# %%
+# %% tags=["hide-input"]
 def num_bytes(node):
     """Bytes of all tensors in nested dictionaries and lists."""
     if torch.is_tensor(node):
@@ -620,7 +621,7 @@ save_checkpoint(path, net, optimizer, epoch=1)
 state = torch.load(path, map_location="cpu", weights_only=True)
 rows = list(tree(state, "run.pt"))
 
-# %%
+# %% tags=["hide-input"]
 def draw_tree(rows, ax):
     """Draw the rows of `tree`, indented by their depth."""
     last = {}
@@ -648,13 +649,13 @@ together. Optimizer: for each of the four a counter and two averages,
 of the random generators.""")
 
 # %% [markdown]
-# **Figure 6.6.2.** What a checkpoint holds.
+# **Figure 6.6.3.** What a checkpoint holds.
 # The optimizer takes twice as much room as the model.
 #
 # The sizes follow from (6.6.1).
 # The model has $7946$ entries of 4 bytes, that is $31{,}784$ bytes.
 # Adam stores two averages of the same size, and a counter of 4 bytes for each of the four tensors: $2 \cdot 31{,}784 + 4 \cdot 4 = 63{,}584$ bytes.
-# A file for deployment can leave this out, and is then a third as large.
+# A file for deployment can leave this out, and is then about a third as large.
 
 # %%
 # check: bytes of the model, and twice as many and 16 for the optimizer
@@ -674,8 +675,8 @@ X_train = torch.randn(640, 5, generator=generator)
 w_true = torch.randn(5, 1, generator=generator)
 y_train = X_train @ w_true  # (640, 1)
 
-def make_run():
-    torch.manual_seed(2)
+def make_run(seed=2):
+    torch.manual_seed(seed)
     net = MLP(5, 256, 1)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.95)
@@ -715,14 +716,19 @@ del net, optimizer, scheduler
 # The global generator has moved on in the meantime; `load_checkpoint` sets it back.
 
 # %%
-def resume(with_optimizer=True, with_rng=True):
-    """Go on from the checkpoint; returns the network and its losses."""
+def resume(with_optimizer=True, with_rng=True, factor=1.0,
+           file="run.pt"):
+    """Go on from the checkpoint; returns the network and its losses.
+
+    Without the optimizer's state a new Adam starts with `factor` times
+    the learning rate that the schedule has reached.
+    """
     net, optimizer, scheduler = make_run()
-    state = load_checkpoint(path, net, optimizer)
+    state = load_checkpoint(folder / file, net, optimizer)
     scheduler.load_state_dict(state["scheduler"])
-    if not with_optimizer:  # a new Adam with the right learning rate
+    if not with_optimizer:
         lr, = scheduler.get_last_lr()
-        optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+        optimizer = torch.optim.Adam(net.parameters(), lr=factor * lr)
         scheduler.optimizer = optimizer
     if not with_rng:
         torch.manual_seed(1)
@@ -743,7 +749,7 @@ assert same_parameters(net_all, whole_run[0])
 assert losses_first + losses_all == losses_whole
 assert not same_parameters(net_part, whole_run[0])
 
-# %%
+# %% tags=["hide-input"]
 steps = torch.arange(1, 61)
 ax = d2l.plot([steps, steps[30:], steps[29:]],
               [losses_whole, losses_all, losses_first[-1:] + losses_part],
@@ -756,17 +762,16 @@ ax.text(29, 0.24, "interrupted", ha="right")
 d2l.describe(ax, """Loss against the step, logarithmic. The curve of the
 uninterrupted run falls by two orders of magnitude. From step 30 the run
 resumed with optimizer state lies exactly on it; the one resumed without
-jumps up tenfold to where training began, and takes most of the rest to
-reach the level at which it was interrupted.""")
+jumps up to the level of the first steps, and needs more than ten steps to
+come back to where it was interrupted.""")
 
 # %% [markdown]
-# **Figure 6.6.3.** Resumed with all states, the run continues as if nothing had happened.
-# Without the optimizer's state the first step throws it back almost to the beginning, as (6.6.4) predicts.
+# **Figure 6.6.4.** Resumed with all states, the run continues as if nothing had happened.
+# Without the optimizer's state the loss jumps in one step to where it was after the first steps of the run.
 #
-# With all states the curves coincide, and not merely to the eye: all parameters are equal bit by bit.
+# With all states, all parameters are equal bit by bit.
 # Without the averages, the loss more than trebles in one step.
-# How high the spike is depends on the seed; that there is one does not, since (6.6.4) holds for every parameter at once.
-# Such a run recovers, but it is another run, and each restart loses some of what had been gained.
+# By (6.6.4) all parameters move by the full learning rate at once.
 
 # %%
 # check: the first step without the averages more than trebles the loss
@@ -776,9 +781,49 @@ assert jump > 3
 assert losses_all[0] < 1.5 * losses_first[-1]
 
 # %% [markdown]
+# Is it really the size of that step, or would any loss of the averages do it?
+# Two controls tell.
+# In the first, a new Adam starts with a tenth of the learning rate.
+# In the second, only the averages of the derivatives are lost; those of their squares, which scale the step, and the counter are kept.
+
+# %%
+# check: neither a small first step nor the loss of m alone makes a jump
+_, losses_small = resume(with_optimizer=False, factor=0.1)
+state = torch.load(path, weights_only=True)
+for entry in state["optimizer"]["state"].values():
+    entry["exp_avg"].zero_()
+torch.save(state, folder / "no_m.pt")
+_, losses_no_m = resume(file="no_m.pt")
+for losses in (losses_small, losses_no_m):
+    assert losses[0] < 1.2 * losses_first[-1]
+assert losses_no_m != losses_all
+
+# %% [markdown]
+# So the spike comes from a full learning rate without the averages $v$, which remember the larger derivatives of earlier steps and keep the steps small.
+# How high it is depends on the seed; we compare runs with and without the optimizer's state for three more:
+
+# %%
+# check: three more seeds, a jump and a higher loss at the end
+for seed in range(3, 6):
+    net, optimizer, scheduler = make_run(seed)
+    before = train(net, optimizer, scheduler, range(3))[-1]
+    fresh, rng = copy.deepcopy(net), torch.get_rng_state()
+    lr, = scheduler.get_last_lr()
+    kept = train(net, optimizer, scheduler, range(3))
+    optimizer = torch.optim.Adam(fresh.parameters(), lr=lr)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.95)
+    torch.set_rng_state(rng)  # the same minibatches
+    lost = train(fresh, optimizer, scheduler, range(3))
+    assert lost[0] > 3 * before > 1.5 * kept[0]
+    assert lost[-1] > 1.2 * kept[-1]
+
+# %% [markdown]
+# All three recover, but after 60 steps they have not made up for what they lost.
+
+# %% [markdown]
 # The random state matters too.
 # Without it the minibatches of the second half are others, so the result differs although model and optimizer are restored.
-# That is harmless for the quality, but a fault that appears after hours can then not be reproduced from the last checkpoint.
+# We have no reason to expect a worse one, but a fault that appears after hours can then not be reproduced from the last checkpoint.
 
 # %%
 # check: without the random state the run goes on in another way
@@ -787,9 +832,9 @@ assert not same_parameters(net_seed, whole_run[0])
 assert losses_seed[0] < 1.5 * losses_first[-1]  # but without a jump
 
 # %% [markdown]
-# Equality to the last bit holds for the same program on the same machine with the same number of threads.
+# Equality to the last bit holds for the same program and the same versions on the same machine with the same number of threads.
 # Other hardware adds in another order and rounds otherwise; some kernels of GPUs do so from run to run ([Section 6.7](07-gpus.ipynb)).
-# There a resumed run equals the other up to rounding at first, and then like two runs with different seeds.
+# There a resumed run agrees with the other up to rounding at first, and the difference may grow as between two runs with different seeds.
 # Generators of your own, of Python or of NumPy are not in the file unless you hand their states over as extras.
 
 # %% [markdown]
@@ -797,9 +842,9 @@ assert losses_seed[0] < 1.5 * losses_first[-1]  # but without a jump
 #
 # - A state dictionary holds numbers under names; the architecture stays in the program, and `load_state_dict` joins the two.
 # - `strict=False` reports what it leaves out; read the report, and never go on after a refused load, because a part of it has happened.
-# - A pickle is a program. `weights_only=True` executes none of it; save state dictionaries, and leave `weights_only=False` to files that you wrote yourself.
+# - A pickle is a program. `weights_only=True` lets it call only functions of a short list; save state dictionaries, and leave `weights_only=False` to files that you wrote yourself.
 # - `state_dict()` refers to the parameters, a saved view writes its whole storage: copy with `deepcopy` and `clone`.
-# - A checkpoint holds model, optimizer, schedule, epoch and random states. With all of them the run goes on bit by bit, without Adam's averages it takes a jolt.
+# - A checkpoint holds model, optimizer, schedule, epoch and random states. With all of them the run goes on bit by bit; without Adam's averages of squares, the first full step is a jolt.
 # - Write to another name, then rename; load to the CPU, then copy to where the model is.
 
 # %% [markdown]
@@ -828,9 +873,16 @@ def val_loss(net):
 
 before = val_loss(whole_run[0])
 save_checkpoint(folder / "final.pt", whole_run[0], None, 6, val=before)
-reloaded = MLP(5, 256, 1)
+reloaded, rng = MLP(5, 256, 1), torch.get_rng_state()
 state = load_checkpoint(folder / "final.pt", reloaded)
 assert val_loss(reloaded) == before == state["val"]
+assert state["epoch"] == 6 and state["optimizer"] is None
+# without an optimizer the random generators are left alone
+torch.manual_seed(5)
+save_checkpoint(folder / "seeded.pt", reloaded, None, 6)
+torch.set_rng_state(rng)
+load_checkpoint(folder / "seeded.pt", reloaded)
+assert torch.equal(torch.get_rng_state(), rng)
 
 # %% [markdown]
 # ### Exercise 6.6-2
@@ -964,8 +1016,8 @@ temporary.cleanup()
 assert not folder.exists()
 
 # %% [markdown]
-# Averages over late checkpoints are used in practice, because they suppress the noise of the minibatches.
-# They pay when the run moves around a minimum, not while it still travels towards one.
+# Averages over late checkpoints are used in practice to suppress the noise of the minibatches.
+# They are meant for a run that moves around a minimum, as in the paper by Izmailov and others; while a run still travels towards one, the average lies behind it.
 
 # %% [markdown]
 # ## Sources
@@ -973,7 +1025,7 @@ assert not folder.exists()
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342), section on file I/O: the course from tensors to model parameters.
 # - PyTorch documentation, [serialization semantics](https://docs.pytorch.org/docs/stable/notes/serialization.html): storages and views, the format of the file, `weights_only`.
 # - Python documentation, [pickle](https://docs.python.org/3/library/pickle.html): the warning about untrusted data, `__reduce__`.
-# - National Vulnerability Database, [CVE-2025-32434](https://nvd.nist.gov/vuln/detail/CVE-2025-32434): execution of code in spite of `weights_only=True` before PyTorch 2.6.
+# - National Vulnerability Database, [CVE-2025-32434](https://nvd.nist.gov/vuln/detail/CVE-2025-32434) and [CVE-2026-24747](https://nvd.nist.gov/vuln/detail/CVE-2026-24747): holes in `weights_only=True`, closed in PyTorch 2.6 and 2.10.
 # - Hugging Face, [safetensors](https://huggingface.co/docs/safetensors): a format for tensors without code.
 # - D. P. Kingma, J. Ba (2015). Adam: a method for stochastic optimization. [arXiv:1412.6980](https://arxiv.org/abs/1412.6980): formulas (6.6.2) and (6.6.3).
 # - P. Izmailov, D. Podoprikhin, T. Garipov, D. Vetrov, A. G. Wilson (2018). Averaging weights leads to wider optima and better generalization. [arXiv:1803.05407](https://arxiv.org/abs/1803.05407): averages of models along a run.

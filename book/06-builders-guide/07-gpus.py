@@ -25,8 +25,8 @@
 # %% [markdown]
 # # 6.7 GPUs
 #
-# A GPU multiplies large matrices many times faster than a processor, and a program that uses it carelessly runs no faster at all, or does not run.
-# Where does a tensor live, what happens when two of them live in different places, and why can a single `print` slow down a whole training?
+# Most deep networks are trained on GPUs, and a program that uses one carelessly leaves it idle, or does not run at all.
+# Where does a tensor live, what happens when two of them live in different places, and why can a single `print` hold up the training?
 # You do not need a GPU for this section: most of it can be seen on any machine.
 
 # %% [markdown]
@@ -43,6 +43,7 @@
 import inspect
 import io
 import time
+from unittest import mock
 
 import torch
 from torch import nn
@@ -111,6 +112,8 @@ def try_all_gpus():
 # The last line of `try_all_gpus` deserves attention.
 # A program that divides its work among the devices of this list must find at least one.
 # A well-known version of this function promises the processor in its docstring and returns an empty list on a machine without GPU; a loop over it then does nothing, without an error.
+#
+# How the functions behave with two cards can be tested without any: at the end of the check we let PyTorch claim for a moment that it sees two.
 
 # %%
 # check 6.7-C1: a device is found everywhere, and the list is never empty
@@ -119,7 +122,15 @@ assert try_gpu(10) == cpu() or num_gpus() > 10
 devices = try_all_gpus()
 assert len(devices) == max(num_gpus(), 1)
 torch.zeros(1, device=try_gpu())  # usable
+assert cpu().type == "cpu" and gpu(3).type != "cpu" and gpu(3).index == 3
 print(devices)
+
+two = [torch.device("cuda:0"), torch.device("cuda:1")]
+with mock.patch.multiple(
+        torch.accelerator, is_available=lambda: True,
+        device_count=lambda: 2, current_accelerator=lambda: two[0]):
+    assert num_gpus() == 2 and try_all_gpus() == two
+    assert try_gpu(1) == two[1] and try_gpu(2) == cpu()
 
 # %% [markdown]
 # In the rest of the book `d2l.try_device()` does the same for a single device, says what it found, and obeys the environment variable `D2L_DEVICE`.
@@ -154,16 +165,16 @@ assert "meta" in message and "cpu" in message
 
 # %% [markdown]
 # Why does PyTorch not copy by itself?
-# Because it would be convenient and slow.
-# A card reads its own memory at thousands of gigabytes a second, and everything from outside comes through a connection that is fifty times slower.
-# A hidden copy in the inner loop would make a program ten times slower without any sign; an error makes you decide.
+# Because a copy costs time, and a hidden one would cost it without any sign.
+# Data from outside reach a card through a connection with much less bandwidth than the memory on the card has; NVIDIA's guide to good practice therefore advises to keep them to a minimum.
+# An error makes you decide where the copy belongs, preferably not in the inner loop.
 # (One exception: a tensor without axes, a plain number, may lie on the processor.)
 
 # %% [markdown]
 # ### Copying
 #
 # `X.to(device)` returns a tensor on the device.
-# If `X` is there already, it returns `X` itself and copies nothing, so that it costs nothing to write it once too often.
+# If `X` is there already, it returns `X` itself and copies nothing, so it does no harm to write it once too often.
 # `copy=True` asks for a copy in any case.
 # For a model, `net.to(device)` moves the parameters *in place*, and returns the model.
 
@@ -186,8 +197,7 @@ else:
     print("skipped: this machine has no accelerator")
 
 # %% [markdown]
-# Many small copies are worse than one large one, because each has a fixed cost of some microseconds.
-# Collect first, then copy.
+# Each copy has a fixed cost besides that of its bytes, so the same guide advises to join many small copies into one large one.
 # From ordinary memory the driver has to copy twice, first into a region that the operating system may not move, called *pinned* memory.
 # Data that are pinned already (`X.pin_memory()`) can be sent with `non_blocking=True`, while the processor goes on.
 
@@ -207,7 +217,7 @@ assert all(p.device == y_hat.device for p in net.parameters())
 
 # %% [markdown]
 # Make the optimizer *after* moving the model.
-# Today's PyTorch moves parameters in place, so that the other order works as well, but the state of an optimizer that has run already, such as the averages of Adam, is not moved with the model.
+# Today's PyTorch moves parameters in place, so the other order works as well, but the state of an optimizer that has already run, such as the averages of Adam, is not moved with the model.
 #
 # The `Trainer` of [Section 3.2](../03-linear-regression/02-object-oriented-design.ipynb) has had this built in from the start.
 # Its argument `num_gpus` asks for an accelerator; without one it falls back to the processor.
@@ -242,14 +252,15 @@ torch.testing.assert_close(losses[0], losses[1], rtol=tolerance, atol=0)
 # This is called *asynchronous* execution, and it works as long as nobody asks for a number.
 #
 # `loss.item()`, `print(loss)`, `loss.cpu()`, a conversion to NumPy or an `if loss > 1` need the value.
-# Python then has to wait until the queue is empty; the card, for its part, idles until Python has queued something new.
+# Python then has to wait until the card has computed it; the card, for its part, idles until Python has queued something new.
 #
 # ![Two pairs of timelines. Above, with item in every step: the host queues, waits, queues, waits; the device computes and idles in turn. Below, with one item at the end: the host queues all steps in a row; the device computes without a gap, and finishes much earlier.](img/gpu-timeline.svg)
 #
 # **Figure 6.7.2.** Above, the loss is fetched in every step and the two wait for each other; below, once at the end.
+# A sketch, not a measurement: how long the gaps are depends on the model and on the machine.
 #
-# This is why writing the loss of every minibatch to a log is slow.
-# It is often blamed on Python's global interpreter lock; but the lock would not explain why the *card* is idle.
+# This is what writing the loss of every minibatch to a log costs.
+# It is often blamed on Python's global interpreter lock; but the wait occurs in a program with a single thread too, which competes with nobody for the lock.
 # The remedy is to keep sums on the device, and to fetch them once an epoch.
 # The `Trainer` does so; here it is as a class of its own.
 
@@ -272,27 +283,30 @@ class DeviceMeter:
 # %%
 # check 6.7-C6: the meter has the mean of everything that was added
 rng = torch.Generator().manual_seed(3)
-values = torch.rand(100, generator=rng).to(device)
+values = torch.rand(100, generator=rng).to(device).requires_grad_()
 counts = torch.randint(1, 65, (100,), generator=rng)
 meter = DeviceMeter()
 for value, n in zip(values, counts.tolist()):
     meter.add(value, n)
-expected = (values.cpu() * counts).sum() / counts.sum()
+expected = (values.detach().cpu() * counts).sum() / counts.sum()
 assert abs(meter.value() - expected.item()) < 1e-5
 # the sum has stayed a tensor where the values are: nothing was fetched
 assert isinstance(meter.total, torch.Tensor)
 assert meter.total.device == values.device
+assert not meter.total.requires_grad  # nor was a graph kept alive
 
 # %% [markdown]
 # The same effect spoils measurements.
 # A clock around an asynchronous call shows how long it took to *queue* the work.
-# To measure the work, wait for the queue before you stop the clock, and run once before, since the first call also loads the code.
+# To measure the work, wait for the queue before you read the clock, and run once before, since the first call has extra work to do, such as loading code.
 
 # %%
 def benchmark(fn, repeats, device):
     """Seconds for each call of fn, after a warm-up, on a device."""
-    wait = (torch.accelerator.synchronize if device.type != "cpu"
-            else lambda: None)
+    def wait():
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+
     fn()
     wait()
     start = time.perf_counter()
@@ -301,11 +315,41 @@ def benchmark(fn, repeats, device):
     wait()
     return (time.perf_counter() - start) / repeats
 
+# %% [markdown]
+# Does it measure what it should?
+# We try it on a device whose times we know, because we make it up.
+# The first of its calls takes 100 s, the others 2 s; it only queues them, and the clock moves while Python waits for this very device.
+
+# %% tags=["hide-input"]
+class MadeUpDevice:
+    """A queue of work and a clock that moves when it is worked off."""
+
+    def __init__(self, device):
+        self.device, self.calls, self.queued, self.now = device, 0, 0, 0
+
+    def call(self):
+        self.queued += 100 if self.calls == 0 else 2
+        self.calls += 1
+
+    def synchronize(self, device):
+        assert device == self.device
+        self.now, self.queued = self.now + self.queued, 0
+
 # %%
-# check: one call to warm up, three that count
-calls = []
-benchmark(lambda: calls.append(1), 3, cpu())
-assert len(calls) == 4
+# check: the warm-up is not counted, the queued work of three calls is
+card = MadeUpDevice(torch.device("cuda:1"))
+with (mock.patch("time.perf_counter", lambda: card.now),
+      mock.patch("torch.accelerator.synchronize", card.synchronize)):
+    assert benchmark(card.call, 3, card.device) == 2
+assert card.calls == 4
+
+slow = MadeUpDevice(cpu())  # a processor works at once, nobody waits
+with (mock.patch("time.perf_counter", lambda: slow.now),
+      mock.patch("torch.accelerator.synchronize", side_effect=OSError)):
+    def work():
+        slow.call()
+        slow.synchronize(slow.device)
+    assert benchmark(work, 5, cpu()) == 2
 
 # %% tags=["timing"]
 curves = {}
@@ -327,11 +371,10 @@ d2l.describe(ax, "Operations per second of a product of square matrices "
 
 # %% [markdown]
 # **Figure 6.7.3.** Speed of a matrix product on the devices of the machine that ran this notebook.
-# Small matrices do not keep any device busy.
+# The smallest matrices reach a small part of the speed of the largest.
 #
-# On a processor the curve flattens early.
-# This edition was made on a machine without a GPU, and no record of a GPU run is stored with it; so there is one curve here, and we do not guess the other.
-# Run the notebook on a machine that has a GPU, and it appears; if the two cross, it is there that the GPU begins to pay on your machine.
+# This edition was made on a machine without a GPU, so there is one curve here, and we do not guess the other.
+# Run the notebook on a machine that has one, and it appears; if the two cross, it is there that the GPU begins to pay on your machine.
 
 # %% [markdown]
 # ## Three modern switches
@@ -350,7 +393,7 @@ print(out.dtype, layer.weight.dtype)
 assert out.dtype == torch.bfloat16 and layer.weight.dtype == torch.float32
 
 # %% [markdown]
-# `torch.compile` records what a model does and generates fused code for it, which saves trips to memory.
+# `torch.compile` records what a model does and generates code for it in which several operations may be fused into one, so that results in between need not go to memory and back.
 # Compiling takes time at the first call.
 # The backend `eager` only records and generates nothing, which suffices to see two things: the results are the same, and the names of the parameters get a prefix that matters when you save them.
 
@@ -358,13 +401,13 @@ assert out.dtype == torch.bfloat16 and layer.weight.dtype == torch.float32
 # check 6.7-C8: a compiled model computes the same; its names have a prefix
 net = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
 compiled = torch.compile(net, backend="eager")
-X = torch.ones(2, 4)
+X = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
 torch.testing.assert_close(compiled(X), net(X))
 assert all(k.startswith("_orig_mod.") for k in compiled.state_dict())
 print(list(compiled.state_dict()))
 
 # %% [markdown]
-# *Channels last* stores pictures with the colours of a pixel side by side, which is what the fast convolutions want; `X.to(memory_format=torch.channels_last)` changes the strides and not the shape.
+# *Channels last* stores pictures with the colours of a pixel side by side, a layout that some fast convolution kernels are written for; `X.to(memory_format=torch.channels_last)` changes the strides and not the shape.
 
 # %%
 pictures = torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last)
@@ -374,10 +417,10 @@ assert pictures.stride() == (48, 1, 12, 3)
 # %% [markdown]
 # ## Summary
 #
-# - A tensor lives on one device; operands must share it, and copies between devices are written out, because they are slow.
+# - A tensor lives on one device; operands must share it, and copies between devices are written out, because they cost time.
 # - `to` copies only if it has to. A model is moved in place, its optimizer is made afterwards.
 # - A list of devices must never be empty; without a GPU it has the processor.
-# - GPU calls are queued. Whoever asks for a value waits; keep sums on the device and fetch them once an epoch.
+# - GPU calls are queued. A program that asks for a value waits; keep sums on the device and fetch them once an epoch.
 # - Measure with a warm-up, and synchronize before the clock is read.
 
 # %% [markdown]
@@ -392,7 +435,7 @@ assert pictures.stride() == (48, 1, 12, 3)
 # #### Solution 6.7-1
 #
 # The results agree up to rounding.
-# On a processor nothing is asynchronous, and the times are alike.
+# On a processor nothing is queued, so we expect similar times.
 # On a GPU the first program waits a thousand times and the second once; by how much that differs, the cell prints for your machine.
 
 # %% tags=["timing"]
@@ -401,12 +444,13 @@ rng = torch.Generator().manual_seed(4)
 A = torch.rand(100, 100, generator=rng).to(device)
 
 def fetch_each():
-    return sum((A @ A).norm().item() for _ in range(1000))
+    return sum(torch.linalg.vector_norm(A @ A).item()
+               for _ in range(1000))
 
 def fetch_once():
     total = torch.zeros((), device=device)
     for _ in range(1000):
-        total += (A @ A).norm()
+        total += torch.linalg.vector_norm(A @ A)
     return total.item()
 
 results = []
@@ -420,14 +464,14 @@ assert abs(results[0] / results[1] - 1) < 1e-4
 # ### Exercise 6.7-2
 #
 # Find the size at which a matrix product becomes faster on the GPU.
-# What decides about it?
+# What does it depend on?
 
 # %% [markdown]
 # #### Solution 6.7-2
 #
-# Two costs: each call takes some microseconds to start, whatever its size, and on the processor a product of two $n\times n$ matrices takes $2n^3$ operations.
-# The two meet where $2n^3$ divided by the speed of the processor equals the cost of starting; Figure 6.7.3 shows the place for your machine, if it has a GPU.
-# If the matrices have to be copied first, it is much later.
+# Two costs: each call on the GPU takes some time to start, whatever the size of its matrices, and on the processor a product of two $n\times n$ matrices takes about $2n^3$ operations.
+# As long as the GPU is done with the product itself in no time, the two meet where $2n^3$ divided by the speed of the processor equals the cost of starting; Figure 6.7.3 shows the place for your machine, if it has a GPU.
+# If the matrices have to be copied first, it lies at a larger size.
 # The results agree up to rounding, because the order of the sums differs.
 
 # %%
@@ -500,10 +544,10 @@ assert raised
 # %% [markdown]
 # #### Solution 6.7-5
 #
-# Since calls are queued, two calls in a row run at the same time on two cards, without any effort.
-# With one device or none the cell says so and stops.
+# Since calls are queued, the second card can begin while the first still works: two calls in a row are all it takes.
+# With one device or none the cell says so and stops; with two it prints what your machine needs in each order.
 
-# %%
+# %% tags=["timing"]
 if num_gpus() >= 2:
     pair = [torch.rand(4096, 4096, device=gpu(i)) for i in range(2)]
 
@@ -521,7 +565,8 @@ if num_gpus() >= 2:
         return time.perf_counter() - start
 
     both("warm up")
-    assert both("together") < 0.75 * both("one after the other")
+    for order in ("together", "one after the other"):
+        print(f"{order}: {both(order):.3f} s")
 else:
     print("skipped: this machine has fewer than two accelerators")
 

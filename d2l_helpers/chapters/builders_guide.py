@@ -22,7 +22,7 @@ def count_params(net, trainable=False):
 # 6.2 Parameter management
 def grad_norms(net):
     """Name -> norm of the gradient, for parameters that have one."""
-    return {name: p.grad.norm().item()
+    return {name: torch.linalg.vector_norm(p.grad).item()
             for name, p in net.named_parameters() if p.grad is not None}
 
 
