@@ -139,8 +139,7 @@ print(house.raw_train[shown].head(4).to_string(index=False))
 #
 # ### Looking first
 #
-# Which columns are numbers?
-# `select_dtypes("number")` finds 36; the other 43 hold words.
+# `select_dtypes("number")` finds 36 columns of numbers; the other 43 hold words.
 # (A test for a `dtype` other than `object` finds all 79 since `pandas` 3, which stores text as `str`.)
 # Which values are missing?
 
@@ -379,7 +378,6 @@ assert widths[0] == widths[1] == widths[2] + 1
 # ### Folds
 #
 # `k_fold` carries this out for any model with two methods: `fit(df, y)`, which gets raw rows and does its own preprocessing, and `predict(df)`, which returns log prices.
-# These are the conventions of the library scikit-learn, so its models fit in as well.
 # Beside the scores it returns the *out-of-fold* predictions: each house is predicted by the one model that has not seen it.
 #
 # With a seed the folds are random, as in [Section 3.6](../03-linear-regression/06-generalization.ipynb); without it they are five contiguous stretches of 292 houses, harmless where rows are not sorted.
@@ -627,7 +625,6 @@ d2l.describe(ax, """Validation error of linear regression by SGD against
 
 # %% [markdown]
 # What goes wrong?
-# Has the bias simply not arrived after 190 steps?
 # Look where it is after 100 epochs, and how large the mean error is after 10.
 
 # %%
@@ -726,7 +723,6 @@ if real:
 # %% [markdown]
 # ### Two strange houses
 #
-# Few houses can dominate a mean of squares.
 # Look at the largest residuals of the plain ridge model.
 
 # %%
@@ -1047,7 +1043,7 @@ if measured:
 
 # %% [markdown]
 # The mean of several networks is better than one of them: the parts of their errors that come from the random start average out.
-# The mean of networks and ridge regression is better than both, since they err on different houses.
+# The mean of networks and ridge regression is better than both: their errors differ enough to cancel in part.
 
 # %% [markdown]
 # ## Who wins
@@ -1212,7 +1208,6 @@ d2l.describe(ax, """Out-of-fold prediction of the blend against the true
 #
 # Which model predicts the test houses?
 # One could train a final one on all rows, or take the mean of the five models of the folds, which are there already.
-# Which is better?
 # An outer cross-validation answers for ridge regression: each outer training part gets one model, and five models of inner folds.
 
 # %%
