@@ -675,6 +675,8 @@ d2l.describe(ax, """Error of central differences against the step, both
 at = dict(zip(range(2, 21), double))  # at[k]: step 10^(-k/2)
 for k in (2, 4):
     assert 90 < at[k] / at[k + 2] < 110
+for line, error in zip(slope[:6], double):  # the dotted line
+    assert 0.8 < line / error < 1.25
 best = steps[double.index(min(double))]
 assert 1e-6 < best < 1e-4 and min(double) < 1e-9
 assert at[16] > 30 * min(double)  # step 1e-8
