@@ -856,6 +856,13 @@ stopper.restore(net)
 assert torch.equal(net.weight, kept) and stopper.best_epoch == 1
 tolerant = EarlyStopping(patience=1, min_delta=0.1)
 assert [tolerant.step(v) for v in (1.0, 0.8, 0.75)] == [False, False, True]
+for wrong, kind in ((lambda: EarlyStopping(patience=0), ValueError),
+                    (lambda: tolerant.restore(net), RuntimeError)):
+    try:
+        wrong()
+    except kind:
+        continue
+    raise AssertionError(f"a {kind.__name__} was expected")
 
 # %% [markdown]
 # ### Right labels first

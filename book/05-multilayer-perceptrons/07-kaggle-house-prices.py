@@ -238,6 +238,9 @@ prices = torch.tensor([100_000.0, 200_000.0], dtype=f64)
 for factor in (1.1, 1 / 1.1):  # 10 % too high, or too low by as much
     error = rmsle((factor * prices).log(), prices.log())
     torch.testing.assert_close(error.item(), math.log(1.1))
+rows = torch.stack((prices, 2 * prices)).log()  # two sets of predictions
+torch.testing.assert_close(rmsle(rows, prices.log()).exp(),
+                           torch.tensor([1.0, 2.0], dtype=f64))
 skew = [pd.Series(values).skew() for values in (y.exp(), y)]
 print(f"skewness: price {skew[0]:.2f}, log price {skew[1]:.2f}")
 assert abs(skew[1]) < abs(skew[0]) / 2
@@ -343,6 +346,20 @@ zones = [i for i, name in enumerate(prep.names)
 print("one house:", tuple(X[0].shape), " its zone:",
       {prep.names[i]: int(X[0, i]) for i in zones})
 assert X.shape == (1460, len(prep.names)) and X.dtype == torch.float32
+
+# %% tags=["hide-input"]
+odd = pd.DataFrame({"same": [2.0, 2.0, np.nan], "empty": [np.nan] * 3,
+                    "long": [0.0, 1.0, 99.0], "mild": [0.0, 1.0, 3.0],
+                    "signed": [-1.0, 0.0, 99.0], "word": ["a", None, "b"]})
+before = odd.copy()
+tidy = TabularPreprocessor(log1p_skewed=True).fit(odd)
+assert tidy.skewed == ["long"] and (tidy.transform(odd)[:, :2] == 0).all()
+new = odd.assign(long=-5.0, word="c")  # below the training rows, unseen
+assert tidy.transform(new).isfinite().all()
+assert (tidy.transform(new)[:, 5:] == 0).all()
+assert tidy.transform(odd)[:, 5:].tolist() == [[1, 0, 0], [0, 0, 1],
+                                               [0, 1, 0]]
+assert odd.equals(before)  # neither method changes its table
 
 # %% [markdown]
 # A common recipe glues training and test table together, leaves `MSSubClass` a number, and applies `pandas.get_dummies`: 79 features become 331, or 330 with the default words for "missing".
