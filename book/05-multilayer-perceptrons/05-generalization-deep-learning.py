@@ -304,7 +304,7 @@ if measured:
     assert low["random, Adam 0.001"] >= 0.95
     assert high["random, Adam 0.1"] < 0.3  # the same number, coupled
     assert low["random, AdamW 0.1"] >= 0.95  # and decoupled
-    assert all(0.75 < run["test"] < 0.84 for run in runs["true labels"])
+    assert all(0.74 < run["test"] < 0.84 for run in runs["true labels"])
 
 # %% tags=["rtol=0.3", "hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(7.4, 3.2), width_ratios=(1.4, 1))
