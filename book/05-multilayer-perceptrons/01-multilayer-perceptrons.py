@@ -469,7 +469,7 @@ if data.source == "real" and train_size >= 10_000 and max_epochs >= 5:
 # %% [markdown]
 # ### Representable is not learnable
 #
-# Equation (5.1.3) proves that two hidden units represent XOR.
+# By (5.1.3) two hidden units represent XOR.
 # Does gradient descent find such weights?
 # We let 50 networks start from different random weights and train each for 300 steps.
 #
@@ -883,7 +883,7 @@ close(swiglu(one, one, 3 * one), 3 * silu(one))
 close(F.glu(torch.cat((one, 3 * one), dim=1)), sigmoid(3 * one))
 
 # %% [markdown]
-# The dictionary holds each function, its derivative by the product rule and (5.1.13), and PyTorch's function.
+# The dictionary holds each function, its derivative by the product rule and (5.1.13), and PyTorch's own.
 
 # %%
 def density(x):

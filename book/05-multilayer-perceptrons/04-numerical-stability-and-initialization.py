@@ -342,8 +342,7 @@ torch.testing.assert_close(torch.cat([w.grad for w in weights]), g)
 # Number them anew, that is, permute the rows of $\mathbf{W}^{(1)}$ and $\mathbf{b}^{(1)}$ and in the same way the columns of $\mathbf{W}^{(2)}$: the network computes the same function.
 # A layer of $h$ units has $h!$ such settings, 720 for $h=6$.
 #
-# By itself that is harmless.
-# It becomes a trap if the start is symmetric: if all hidden units have the same weights *and bias* from the inputs *and* the same weights to the outputs, for example if all weights equal the same number $c$ and all biases 0.
+# That becomes a trap if the start is symmetric: if all hidden units have the same weights *and bias* from the inputs *and* the same weights to the outputs, for example if all weights equal the same number $c$ and all biases 0.
 # Then all hidden units compute the same value and receive the same gradient, so both kinds of weights are still equal after the step.
 # By induction they stay equal, and the layer of $h$ units is worth one.
 #

@@ -624,7 +624,7 @@ assert not measured or farther.all()
 # So nearest neighbours with $k=1$ reach $R^*$ in the end, they are *consistent*, if $R^*=0$; where labels are noisy, the limit is in general larger, up to nearly twice as large.
 # With more and more neighbours that are yet a vanishing share, $k\to\infty$ and $k/n\to0$, the method is consistent for every distribution (Stone 1977).
 #
-# Test it where everything is known: $x$ uniform on $[0,1]$, class 1 above $\frac12$, each label flipped with probability $\eta$; then $R^*=\eta$.
+# Where everything is known: $x$ uniform on $[0,1]$, class 1 above $\frac12$, each label flipped with probability $\eta$; then $R^*=\eta$.
 
 # %%
 def flipped_labels(n, eta, rng):

@@ -740,7 +740,7 @@ if real:
 # %% [markdown]
 # ### Two strange houses
 #
-# Look at the largest residuals of the plain ridge model.
+# These are the largest residuals of plain ridge regression.
 
 # %%
 plain_oof = trial["lambda = 10"][1]
