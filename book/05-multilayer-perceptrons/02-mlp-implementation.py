@@ -217,7 +217,7 @@ history = trainer.history
 # %% [markdown]
 # How much of this is due to the hidden layer?
 # We train softmax regression in the same way and draw both.
-# Then we let softmax regression go on for as many epochs as it likes, here 25, with Adam.
+# Then we let softmax regression go on for 25 more epochs, with Adam.
 
 # %% tags=["rtol=0.1"]
 torch.manual_seed(0)
@@ -325,7 +325,7 @@ assert (Z == 0).sum() <= 10 and 0.02 < share < 0.98
 # We choose the units with the largest weights.
 
 # %% tags=["chaotic", "hide-input"]
-norms = model.W1.detach().norm(dim=0)  # (256,)
+norms = torch.linalg.vector_norm(model.W1.detach(), dim=0)  # (256,)
 chosen = norms.argsort(descending=True)[:16]
 _, axes = plt.subplots(2, 8, figsize=(7.2, 2.1))
 for ax, i in zip(axes.flat, chosen.tolist()):
@@ -341,7 +341,7 @@ d2l.describe(axes, """Sixteen columns of the first weight matrix as images,
 # %% [markdown]
 # **Figure 5.2.4.** Weights of sixteen hidden units, positive in blue, negative in red.
 # Some respond to parts that have a name: the neckline at the upper edge, the gap between the legs of trousers, the sides of a body.
-# Others combine patches that have none, and no unit stands for a class.
+# Others combine patches that have none, and none of the sixteen shows a whole garment.
 
 # %% [markdown]
 # ## Concise implementation

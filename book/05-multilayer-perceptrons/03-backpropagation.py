@@ -616,6 +616,11 @@ for own, leaf in zip(net, leaves):
 v = Var(start[1])
 (v * v + v).sum().backward()  # v enters three times
 torch.testing.assert_close(v.grad, 2 * v.data + 1)
+left, right = Var(start[0]), Var(start[0][:1] + 1)  # (5, 7), (1, 7)
+for _ in range(2):  # the second call starts from nothing
+    (left * right).sum().backward()
+torch.testing.assert_close(left.grad, right.data.expand(5, 7))
+torch.testing.assert_close(right.grad, left.data.sum(dim=0, keepdim=True))
 
 # %% [markdown]
 # `torch.autograd` has many more operators, runs them on any device, and frees what is no longer needed.
@@ -675,6 +680,8 @@ d2l.describe(ax, """Error of central differences against the step, both
 at = dict(zip(range(2, 21), double))  # at[k]: step 10^(-k/2)
 for k in (2, 4):
     assert 90 < at[k] / at[k + 2] < 110
+for line, error in zip(slope[:6], double):  # the dotted line
+    assert 0.8 < line / error < 1.25
 best = steps[double.index(min(double))]
 assert 1e-6 < best < 1e-4 and min(double) < 1e-9
 assert at[16] > 30 * min(double)  # step 1e-8
@@ -867,6 +874,8 @@ kept = saved_tensors(mlp_loss(64))
 real = distinct_elements(kept, ignore=mlp.parameters())
 assert real == 64 * (784 + 256 + 10 + 1) + 1
 print(f"{real:,} numbers for 64 examples")
+table = torch.zeros(10, 4)  # views keep all of it, once
+assert distinct_elements([table[:2], table[5:]]) == 40
 
 # %% [markdown]
 # This gives a *memory model*.

@@ -87,8 +87,7 @@ num_seeds = 3  # networks that are trained from each start
 # A gradient that is too large makes a step that destroys what the model has learned, or it overflows to `inf`.
 # A gradient that is too small moves nothing: the layer keeps its random weights.
 #
-# When products of many probabilities underflow, we add their logarithms.
-# That does not help here: the entries of a product of matrices are sums of terms with both signs, and the update needs the gradient itself.
+# Adding logarithms, the cure for products of many probabilities, does not help: the entries of a product of matrices are sums of terms with both signs, and the update needs the gradient itself.
 
 # %% [markdown]
 # ### Vanishing gradients
@@ -99,7 +98,7 @@ num_seeds = 3  # networks that are trained from each start
 # $$\mathbf{M}^{(l)} = \operatorname{diag}\left(\phi'(\mathbf{z}^{(l)})\right)\mathbf{W}^{(l)}. \tag{5.4.3}$$
 #
 # The diagonal matrix holds the slopes of the activation at the $n$ units of the layer, and $\mathbf{W}^{(l)}\in\mathbb{R}^{n\times n}$ if all layers have the same width.
-# For a long time the usual activation was the sigmoid, whose slope is $\sigma'(z)=\sigma(z)(1-\sigma(z))$.
+# For a long time a usual activation was the sigmoid, whose slope is $\sigma'(z)=\sigma(z)(1-\sigma(z))$.
 
 # %%
 z = torch.linspace(-8, 8, 161, requires_grad=True)
@@ -135,7 +134,8 @@ def gradient_norms(layers, act, seed=0):
                     dtype=f64)
     y = torch.randint(layers[-1].out_features, (64,), generator=generator)
     F.cross_entropy(forward(layers, act, X), y).backward()
-    return torch.stack([layer.weight.grad.norm() for layer in layers])
+    return torch.stack([torch.linalg.vector_norm(layer.weight.grad)
+                        for layer in layers])
 
 # %% [markdown]
 # Twenty hidden layers of 64 sigmoids, ten outputs, and the weights that `nn.Linear` starts with:
@@ -198,14 +198,13 @@ with torch.no_grad():
 h = torch.relu(unit(torch.randn(1000, 4)))  # (1000, 1)
 (h - 1).square().mean().backward()  # the unit should put out 1
 print("largest output:", h.max().item(),
-      "  gradient:", unit.weight.grad.norm().item())
+      "  gradient:", unit.weight.grad.abs().max().item())
 assert unit.weight.grad.count_nonzero() == 0 and unit.bias.grad == 0
 
 # %% [markdown]
 # ### Exploding gradients
 #
-# The opposite failure needs no more than a random start.
-# We draw 101 matrices of shape $4\times4$ with standard normal entries and multiply them.
+# The opposite failure needs no more than a random start: we draw 101 matrices of shape $4\times4$ with standard normal entries and multiply them.
 
 # %%
 generator = torch.Generator().manual_seed(3)
@@ -219,7 +218,7 @@ for row in ratio.tolist():
 assert (ratio.std(dim=1) < 1e-4 * ratio.mean(dim=1).abs()).all()
 
 # %% [markdown]
-# The entries have become astronomically large, and all rows are multiples of one another: the product has, to many digits, rank one.
+# The entries have become astronomically large, and all rows are, to many digits, multiples of one another.
 #
 # How fast does such a product grow?
 # Apply the matrices one after the other to a vector: each multiplies its length by a random factor, so the *logarithm* of the length is a random walk with a drift.
@@ -290,20 +289,20 @@ assert abs(steps.mean() - expected) < 12  # standard error below 4
 # For small $n$ this is not enough: with the right *mean square* the *logarithm* still drifts down, by about $\frac1{2n}$ per factor (Exercise 5.4-6).
 
 # %%
-first = product_growth(4, 100, sigma=0.5)[:, 0].log10()  # (300,)
+first = product_growth(4, 100, sigma=0.5, seed=1)[:, 0].log10()  # (300,)
 u = torch.ones(10, 256, 1) / 16  # ten vectors of length 1
 generator = torch.Generator().manual_seed(2)
 for _ in range(100):
     A = torch.randn(10, 256, 256, generator=generator) / 16
     u = A @ u  # (10, 256, 1)
-wide = u.norm(dim=1)[:, 0].log10()  # (10,)
+wide = torch.linalg.vector_norm(u, dim=(1, 2)).log10()  # (10,)
 print(f"width   4: {first.mean():.1f} +- {first.std():.1f}")
 print(f"width 256: {wide.mean():.2f} +- {wide.std():.2f}")
 
 # %%
 # check 5.4-C3: right in the mean square, and yet it shrinks if narrow
 predicted_end = 100 * (rate + math.log10(0.5))
-assert abs(first.mean() - predicted_end) < 0.6  # four standard errors
+assert abs(first.mean() - predicted_end) < 0.4  # from other matrices
 assert -7 < first.mean() < -4.5
 assert abs(wide.mean()) < 0.25 and 0.05 < wide.std() < 0.4
 
@@ -328,13 +327,13 @@ before = nn.utils.clip_grad_norm_(weights, max_norm=1.0)
 g = torch.cat([w.grad for w in weights])  # (3,)
 assert before == 13
 torch.testing.assert_close(g, torch.tensor([3.0, 4, 12]) / 13)
-torch.testing.assert_close(g.norm(), torch.tensor(1.0))
+torch.testing.assert_close(torch.linalg.vector_norm(g), torch.tensor(1.0))
 again = nn.utils.clip_grad_norm_(weights, max_norm=5.0)  # short enough
 torch.testing.assert_close(torch.cat([w.grad for w in weights]), g)
 
 # %% [markdown]
 # Clipping does nothing for gradients that vanish, and it does not tell a layer with a large gradient from one with a small one.
-# It is standard in recurrent networks (Section 9.5) and large language models.
+# It is standard in recurrent networks (Section 9.5) and in large language models.
 
 # %% [markdown]
 # ### Breaking the symmetry
@@ -343,8 +342,7 @@ torch.testing.assert_close(torch.cat([w.grad for w in weights]), g)
 # Number them anew, that is, permute the rows of $\mathbf{W}^{(1)}$ and $\mathbf{b}^{(1)}$ and in the same way the columns of $\mathbf{W}^{(2)}$: the network computes the same function.
 # A layer of $h$ units has $h!$ such settings, 720 for $h=6$.
 #
-# By itself that is harmless, since one of the settings is as good as another.
-# It becomes a trap if the start is symmetric: if all hidden units have the same weights *and bias* from the inputs *and* the same weights to the outputs, for example if all weights equal the same number $c$ and all biases 0.
+# That becomes a trap if the start is symmetric: if all hidden units have the same weights *and bias* from the inputs *and* the same weights to the outputs, for example if all weights equal the same number $c$ and all biases 0.
 # Then all hidden units compute the same value and receive the same gradient, so both kinds of weights are still equal after the step.
 # By induction they stay equal, and the layer of $h$ units is worth one.
 #
@@ -453,7 +451,6 @@ assert W1.abs().max() > 1e-3 and torch.linalg.matrix_rank(W1, rtol=1e-4) == 1
 # ### The default of the framework
 #
 # So the start has to be random, and its scale matters.
-# What does PyTorch do by default?
 # For a layer with $n_{\mathrm{in}}$ inputs, `nn.Linear` draws weights *and* biases from the uniform distribution
 #
 # $$U\left(-\frac1{\sqrt{n_{\mathrm{in}}}},\ \frac1{\sqrt{n_{\mathrm{in}}}}\right),\qquad \sigma^2 = \frac1{3n_{\mathrm{in}}}. \tag{5.4.5}$$
@@ -491,7 +488,6 @@ assert abs(fourth - 1.8) < 0.05
 # They vanish: $w_{ij}$ and $w_{ik}$ are independent of each other and of the inputs, so the term contains the factor $E[w_{ij}]E[w_{ik}]=0$.
 # Only the assumptions about the weights were needed.
 # The inputs may depend on one another, and with $E[x_j^2]$ in place of $\gamma^2$ they need not even have mean 0.
-# That will matter for ReLU.
 #
 # The layer keeps the variance of the signal if $n_{\mathrm{in}}\sigma^2=1$.
 # Backwards, the gradient for $x_j$ is a sum over the outputs, $\sum_iw_{ij}\frac{\partial L}{\partial o_i}$ with the loss $L$, and the same computation, which treats these gradients as independent of the weights, asks for $n_{\mathrm{out}}\sigma^2=1$.
@@ -514,8 +510,7 @@ assert abs(fourth - 1.8) < 0.05
 # ### He initialization
 #
 # Xavier's derivation has no activation in it.
-# A tanh is almost the identity near 0, so the rule works well there.
-# A ReLU is not: it removes half of the signal.
+# A tanh is almost the identity near 0, but a ReLU removes half of the signal.
 # If $z$ has a symmetric distribution, then $\operatorname{ReLU}(z)^2$ equals $z^2$ for one half of the cases and 0 for the other, so
 #
 # $$E\left[\operatorname{ReLU}(z)^2\right] = \tfrac12E[z^2] = \tfrac12\operatorname{Var}[z]. \tag{5.4.9}$$
@@ -589,6 +584,20 @@ torch.testing.assert_close(layer.weight, other.weight)
 init_linear(layer, "default", seeded())
 torch.testing.assert_close(layer.weight, default.weight)  # seed 0 above
 torch.testing.assert_close(layer.bias, default.bias)
+assert init_linear(layer, 0.5, seeded()) is layer  # in place
+assert abs(layer.weight.std() - 0.5) < 0.01 and not layer.bias.any()
+assert init_linear(nn.Linear(4, 3, bias=False), "he").bias is None
+for scheme in ("default", "xavier", "he", "orthogonal", 0.5):
+    one, two = (init_linear(nn.Linear(4, 3), scheme, seeded(7))
+                for _ in range(2))  # the generator decides everything
+    assert torch.equal(one.weight, two.weight)
+    assert torch.equal(one.bias, two.bias)
+try:
+    init_linear(layer, "He")
+except ValueError as error:
+    assert "unknown scheme 'He'" in str(error)
+else:
+    raise AssertionError("an unknown scheme was accepted")
 
 # %%
 # check 5.4-C6: bound and variances; forward 1.25, backward 0.75
@@ -675,7 +684,7 @@ d2l.describe(axes, """Size and spread of activations over 50 layers on a
     to 1e-17. Standard deviation 0.01 falls fastest in both.""")
 
 # %% [markdown]
-# **Figure 5.4.6.** Five starts, medians and ranges over seeds (the ranges are narrow: width averages).
+# **Figure 5.4.6.** Five starts, medians and ranges over seeds.
 # With ReLU the default keeps the size of the activations and loses the difference between inputs, down to the rounding errors of `float64`.
 
 # %%
@@ -705,7 +714,8 @@ for label, values in size.items():
 # The second comes from the biases, which are the same for all inputs.
 # The sum tends to the fixed point $\frac{0.2}n$, a root mean square of 0.028 for $n=256$.
 # So the activations do not vanish.
-# What vanishes is their dependence on the input: differences between two inputs are multiplied by $\sqrt{1/6}=0.408$ in each layer, and behind 20 layers all inputs look alike.
+# What vanishes is their dependence on the input: differences between two inputs are multiplied by about $\sqrt{1/6}=0.408$ in each layer, and behind 20 layers all inputs look alike.
+# As a control we draw normal weights of the same variance and leave the biases at 0: then the size falls at the same rate as the spread.
 
 # %%
 # check 5.4-C8: the spread shrinks by sqrt(1/6) per layer, default + ReLU
@@ -714,6 +724,10 @@ rate = (spread[:, 19] / spread[:, 9]) ** 0.1  # per layer, 10 to 20
 print(f"per layer: {rate.mean().item():.3f}, expected {6**-0.5:.3f}")
 assert (rate - 6**-0.5).abs().max() < 0.02
 assert (spread[:, 19] < 1e-6 * signals["ReLU, default"][0, :, 19]).all()
+bare = signal_runs(torch.relu, (3 * 256) ** -0.5)  # biases 0
+size_rate, rate = ((bare[..., 19] / bare[..., 9]) ** 0.1).mean(dim=1)
+print(f"biases 0: size {size_rate:.3f} per layer, spread {rate:.3f}")
+assert abs(size_rate - 6**-0.5) < 0.01 and abs(rate - 6**-0.5) < 0.02
 
 # %% [markdown]
 # He initialization keeps the size, but its spread falls slowly too: it keeps the second moment and promises nothing about the angles between inputs, which shrink from layer to layer.
@@ -821,12 +835,13 @@ assert (gradients["ReLU, Xavier"] < 0.02).all()
 
 # %%
 names = ("orthogonal", "gaussian")
-product = {name: torch.eye(64, dtype=f64) for name in names}
-for layer_o, layer_g in zip(make_layers([64] * 51, "orthogonal", 0),
-                            make_layers([64] * 51, 1 / 8, 0)):
-    product["orthogonal"] = layer_o.weight.detach() @ product["orthogonal"]
-    product["gaussian"] = layer_g.weight.detach() @ product["gaussian"]
-values = {name: torch.linalg.svdvals(product[name]) for name in names}
+values = {}
+with torch.no_grad():
+    for name, scheme in zip(names, ("orthogonal", 1 / 8)):
+        product = torch.eye(64, dtype=f64)
+        for layer in make_layers([64] * 51, scheme, 0):
+            product = layer.weight @ product
+        values[name] = torch.linalg.svdvals(product)
 shares = {name: (v > 0.01 * v[0]).sum().item()
           for name, v in values.items()}
 print("singular values above 1 % of the largest, of 64:", shares)
@@ -840,7 +855,6 @@ assert shares["gaussian"] < 32 and shares["orthogonal"] == 64
 # %% [markdown]
 # ### Training from four starts
 #
-# The last question is what all this means for learning.
 # We train networks of 20 layers, 64 units wide, on the first images of [Fashion-MNIST](../04-linear-classification/02-image-classification-dataset.ipynb), standardized with one mean and one standard deviation for all pixels.
 #
 # One run of such a deep network says little, as the spread will show, so we train several seeds as a `Stack` ([Section 5.1](01-multilayer-perceptrons.ipynb)).
@@ -914,8 +928,6 @@ if full_run and data.source == "real":
     assert (final["tanh, Xavier"] > 0.65).all()
 
 # %% [markdown]
-# At the start the output of the network with the default weights hardly depends on the image, and after five epochs it is still guessing.
-#
 # With two layers the default does no visible harm, as the accuracy against depth shows.
 
 # %% tags=["rtol=0.4"]
@@ -961,7 +973,7 @@ for scheme, accuracy in adam.items():
     print(f"Adam, {scheme}: mean accuracy {accuracy.mean().item():.1f}")
 if full_run and data.source == "real":
     assert adam["default"].mean() < adam["he"].mean() - 0.1
-    assert adam["he"].mean() > 0.65
+    assert adam["he"].mean() > 0.65 and adam["default"].mean() > 0.15
 
 # %% [markdown]
 # Adam gets the default start off the ground, but after five epochs it is still far below He.
@@ -1090,19 +1102,20 @@ assert bound > top.mean() + 10
 #
 # With $\Delta\mathbf{W}^{(l)}=-\eta\frac{\|\mathbf{W}^{(l)}\|}{\|\mathbf{G}^{(l)}\|}\mathbf{G}^{(l)}$, where $\mathbf{G}^{(l)}$ is the gradient of layer $l$, every layer moves by the fraction $\eta$ of its norm.
 # This is the core of *LARS*, layer-wise adaptive rate scaling (You et al., 2017), made for training with very large batches.
-# It cures the imbalance between layers and it cannot diverge in one step.
+# It cures the imbalance between layers, and no single step moves a layer by more than the fraction $\eta$ of its norm.
 # It does not restore information: where the activations no longer depend on the input, the direction of the gradient is of no use, however it is scaled.
 
 # %%
 layers = make_layers(sizes, 0.5, seed=0)
 norms = gradient_norms(layers, torch.tanh)  # fills .grad
+norm = torch.linalg.vector_norm  # of all entries
 eta, plain, lars = 0.01, [], []
 with torch.no_grad():
     for layer in layers:
         W, G = layer.weight, layer.weight.grad
-        plain.append(eta * G.norm() / W.norm())
-        step = eta * W.norm() / G.norm() * G
-        lars.append(step.norm() / W.norm())
+        plain.append(eta * norm(G) / norm(W))
+        step = eta * norm(W) / norm(G) * G
+        lars.append(norm(step) / norm(W))
 plain, lars = torch.stack(plain), torch.stack(lars)  # (21,)
 print(f"largest / smallest relative step: SGD above "
       f"{10 ** math.floor(math.log10(plain.max() / plain.min()))}, "

@@ -30,7 +30,7 @@
 # # 5.5 Generalization in deep learning
 #
 # A network with four hundred thousand weights learns five hundred images by heart, even if their labels were drawn by lot.
-# The same network, trained in the same way on true labels, is right on four of five new images.
+# The same network, trained in the same way on the true labels of the same images, is right on four of five new ones.
 # No theory that looks only at the network can tell the two cases apart, so what can?
 # This section turns the main claims about generalization in deep learning into experiments that run in seconds, and sorts out which explanations survive.
 
@@ -60,6 +60,7 @@ from d2l_helpers.chapters.linear_regression import ridge
 
 d2l.use_style()
 f64 = torch.float64  # interpolation needs every digit
+norm = torch.linalg.vector_norm  # of all entries
 
 # %% tags=["parameters"]
 num_seeds = 3  # networks trained for each curve
@@ -71,8 +72,7 @@ test_size = 1000  # test images
 # %% [markdown]
 # ## Overfitting and regularization revisited
 #
-# We lower the training loss because we can compute it, and hope that the error on new examples follows.
-# Work on a model therefore has two phases: first fit the training data, then estimate the error on held-out data.
+# Work on a model has two phases: first fit the training data, then estimate the error on held-out data.
 # The difference of the two errors is the *generalization gap*,
 #
 # $$\text{gap} = R[f]-R_{\mathrm{emp}}[f], \tag{5.5.1}$$
@@ -81,7 +81,7 @@ test_size = 1000  # test images
 # [Section 3.6](../03-linear-regression/06-generalization.ipynb) called a large gap overfitting; the classical cures reduce what the model can express.
 #
 # For deep networks the theory of both phases is incomplete.
-# The practitioners' toolbox contains restrictions (weight decay, dropout) side by side with enlargements (more layers, wider layers, longer training).
+# Practice uses restrictions (weight decay, dropout) side by side with enlargements (more layers, wider layers, longer training).
 #
 # That a model reproduces its training data says little.
 # Here are 45 points in the plane whose class depends on their direction from the origin, and three models that answer with the class of the *nearest* stored point.
@@ -96,7 +96,7 @@ def pinwheel(n, rng):
 
 views = {"Euclidean": lambda Z: Z,
          "$x_1$ counts tenfold": lambda Z: Z * torch.tensor([10.0, 1.0]),
-         "direction only": lambda Z: Z / Z.norm(dim=-1, keepdim=True)}
+         "direction only": lambda Z: F.normalize(Z, dim=-1)}
 
 
 def nearest_label(points, labels, queries, view):
@@ -142,7 +142,7 @@ d2l.describe(axes, """Decision regions of the nearest neighbour for the same
 # %% [markdown]
 # ### No free lunch
 #
-# Which of the three is right cannot be decided by the data alone.
+# The training error, 0 for all three, cannot tell which of them is right.
 # Wolpert's *no-free-lunch* theorem (1996) says that, averaged over all possible truths, all learners are equally good on inputs that they have not seen.
 # A small case can be counted out.
 # There are 8 inputs of three bits and $2^8=256$ ways to label them.
@@ -196,15 +196,13 @@ assert off_training(neighbours, linear) > 0.65
 #
 # So every learner that works relies on assumptions about the world.
 # They are called its *inductive bias*: the preference for some functions over others that agree with the same data.
-# To ask why deep networks generalize is to ask what their inductive bias is, and where it sits: in the architecture, in the training algorithm, or in the data.
+# Why deep networks generalize is the question what their inductive bias is, and whether it sits in the architecture, the training algorithm or the data.
 
 # %% [markdown]
 # ### A network that memorizes
 #
 # Zhang and co-authors (2016) asked what a network does if the labels are random.
-# We repeat their experiment with one hidden layer of 512 units, Adam, and 500 images of Fashion-MNIST whose labels are drawn by lot.
-#
-# One loop serves all experiments of this section; `each_epoch` may measure whatever it likes.
+# We repeat their experiment with one hidden layer of 512 units, Adam, and 500 images of Fashion-MNIST, with their true labels and with labels drawn by lot.
 
 # %%
 device = d2l.try_device(quiet=True)
@@ -269,7 +267,7 @@ def memorize(n, labels, wd=0.0, seed=0, epochs=memo_epochs, **options):
 
     fit(net, X[:n], target, epochs, seed, wd=wd, each_epoch=record,
         **options)
-    moved = ((flat(net) - start).norm() / start.norm()).item()
+    moved = (norm(flat(net) - start) / norm(start)).item()
     return {"curve": curve, "train": accuracy(net, X[:n], target),
             "test": accuracy(net, X_test, y_test), "moved": moved}
 
@@ -277,15 +275,13 @@ def memorize(n, labels, wd=0.0, seed=0, epochs=memo_epochs, **options):
 # %%
 seeds = range(num_seeds)
 adamw = {"optimizer": torch.optim.AdamW}
-plans = {"true labels": (1000, "true", 0, seeds, {}),
-         "random, decay 0": (500, "random", 0, seeds, {}),
-         "random, Adam 0.001": (500, "random", 1e-3, seeds[:2], {}),
-         "random, Adam 0.1": (500, "random", 0.1, seeds[:2], {}),
-         "random, AdamW 0.1": (500, "random", 0.1, seeds[:2], adamw)}
-runs = {name: [memorize(n, kind, wd, s,
-                        memo_epochs if kind == "random"
-                        else memo_epochs * 2 // 3, **options) for s in some]
-        for name, (n, kind, wd, some, options) in plans.items()}
+plans = {"true labels": ("true", 0, seeds, {}),
+         "random, decay 0": ("random", 0, seeds, {}),
+         "random, Adam 0.001": ("random", 1e-3, seeds[:2], {}),
+         "random, Adam 0.1": ("random", 0.1, seeds[:2], {}),
+         "random, AdamW 0.1": ("random", 0.1, seeds[:2], adamw)}
+runs = {name: [memorize(500, kind, wd, s, **options) for s in some]
+        for name, (kind, wd, some, options) in plans.items()}
 
 # %% tags=["rtol=0.1"]
 print("                            training   new images")
@@ -308,7 +304,7 @@ if measured:
     assert low["random, Adam 0.001"] >= 0.95
     assert high["random, Adam 0.1"] < 0.3  # the same number, coupled
     assert low["random, AdamW 0.1"] >= 0.95  # and decoupled
-    assert all(0.77 < run["test"] < 0.84 for run in runs["true labels"])
+    assert all(0.74 < run["test"] < 0.84 for run in runs["true labels"])
 
 # %% tags=["rtol=0.3", "hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(7.4, 3.2), width_ratios=(1.4, 1))
@@ -330,12 +326,13 @@ axes[1].set(ylabel="accuracy", ylim=(0, 1.05), xlim=(-0.6, 4.6))
 axes[1].set_xticks(range(5), labels=["true", "rand.", "Adam\n0.001",
                                      "Adam\n0.1", "AdamW\n0.1"])
 d2l.describe(axes, """Left: training accuracy against epochs, one line for
-    each seed. True labels start above 0.8 and reach 1 first; random labels
-    start at about 0.3 and reach nearly 1 as well, without weight decay,
-    with Adam's at 0.001 and with AdamW's at 0.1. Adam's at 0.1 stays near
-    0.15. Right: filled marks, the training accuracy, are near 1 but for
-    Adam 0.1; open marks, the accuracy on new images, are near 0.8 for true
-    labels and near 0.1 for random ones.""")
+    each seed. True labels start far above random ones and reach 1 first;
+    random labels start at about 0.3 and reach nearly 1 as well, without
+    weight decay, with Adam's at 0.001 and with AdamW's at 0.1. Adam's at
+    0.1 stays near 0.15. Right: filled marks, the training accuracy, are
+    near 1 but for Adam 0.1; open marks, the accuracy on new images, are
+    near 0.8 for true labels, near 0.1 for random ones, and below that for
+    Adam 0.1.""")
 
 # %% [markdown]
 # **Figure 5.5.2.** One line for each seed.
@@ -349,8 +346,7 @@ d2l.describe(axes, """Left: training accuracy against epochs, one line for
 # The argument `weight_decay` of `Adam` adds $\lambda\mathbf{w}$ to the gradient, and Adam then divides by the typical size of the gradient; at 0.001 nearly all random labels are fitted, at 0.1 almost none; true labels are then still learned, but less well (Exercise 5.5-1).
 # `AdamW` multiplies the weights by $1-\eta\lambda$ directly, outside the gradient, in each step; at $\lambda=0.1$ and $\eta=0.001$ that takes 6 % in 600 steps, and the labels are fitted.
 #
-# There is one visible difference between the labels.
-# True ones are learned faster, also at equal numbers of steps (Exercise 5.5-1).
+# One difference is visible: true labels are learned faster (Exercise 5.5-1).
 
 # %% [markdown]
 # Memorization is not a privilege of deep networks.
@@ -390,15 +386,14 @@ assert test.mean() < 0.16
 # Fitting random labels is *measuring* this quantity.
 # If the class can fit every labelling, the maximum is 1 for every $\boldsymbol\sigma$, and the bound says that the error is at most 1 plus something, which we knew.
 #
-# A bound that depends on the class alone has the same value for random labels, where the gap is 0.9, as for true labels, where it is 0.2, so it must be at least 0.9 in both cases.
+# A bound that depends on the class alone has the same value for random labels, where the gap is 0.9, as for true labels, where it is about 0.2, so it must be at least 0.9 in both cases.
 # Restricting the class by a bound on the $\ell_2$ norm of the weights does not help as long as random labels can be fitted within the restriction.
 # An explanation must involve the labels or the way in which training chooses among the many functions that fit.
 
 # %% [markdown]
 # ### Double descent
 #
-# Deep networks contradict the picture of a U-shaped error curve in another way.
-# Many reach zero training error, and yet their error on new data keeps falling when they are made larger or trained longer.
+# Many deep networks reach zero training error, and yet their error on new data keeps falling when they are made larger or trained longer.
 # Plotted against complexity, the error may fall, rise and fall again: *double descent* (Belkin et al. 2019, who named it; Nakkiran et al. 2021 for deep networks, most clearly with label noise).
 #
 # Take one hidden layer with random weights that stay as they are, and train the output layer only:
@@ -406,8 +401,7 @@ assert test.mean() < 0.16
 # $$\hat y = \boldsymbol\phi(\mathbf{x})^\top\mathbf{w},\qquad\boldsymbol\phi(\mathbf{x}) = \operatorname{ReLU}(\mathbf{V}^\top\mathbf{x}). \tag{5.5.3}$$
 #
 # $\mathbf{x}\in\mathbb{R}^d$ is the input, $\mathbf{V}\in\mathbb{R}^{d\times N}$ has independent normal entries of variance $1/d$ that are never trained, $\boldsymbol\phi(\mathbf{x})\in\mathbb{R}^N$ are the $N$ *random features*, and $\mathbf{w}\in\mathbb{R}^N$ are the weights to be learned.
-# Training is least squares.
-# If several $\mathbf{w}$ fit equally well we take the one of smallest norm, for a reason that comes below.
+# Training is least squares; if several $\mathbf{w}$ fit equally well we take the one of smallest norm.
 
 # %%
 def random_relu_features(X, N, seed):
@@ -431,7 +425,7 @@ def linear_task(n, d, seed, noise=0.5):
     """Noisy training and clean test examples of a linear truth."""
     rng = torch.Generator().manual_seed(seed)
     a = torch.randn(d, 1, generator=rng, dtype=f64)
-    a = a / a.norm()
+    a = a / norm(a)
     X = torch.randn(n, d, generator=rng, dtype=f64)
     X_new = torch.randn(1000, d, generator=rng, dtype=f64)
     y = X @ a + noise * torch.randn(n, 1, generator=rng, dtype=f64)
@@ -448,7 +442,7 @@ def double_descent(n, d, widths, seeds, penalty=0.0):
         w = (ridge(P, y, penalty / n) if penalty
              else min_norm_fit(P, y))  # (N, 1)
         rows.append((((P_new @ w - y_new) ** 2).mean(),
-                     ((P @ w - y) ** 2).mean(), w.norm()))
+                     ((P @ w - y) ** 2).mean(), norm(w)))
     return torch.tensor(rows).view(len(widths), len(seeds), 3)
 
 
@@ -466,7 +460,8 @@ for N in (10, 36, 40, 44, 100, 1000):
 errors = {N: v[0].item() for N, v in median.items()}
 assert max(errors, key=errors.get) == 40
 assert errors[40] / min(errors.values()) > 10
-assert errors[1000] < errors[10]
+lowest = min(errors[N] for N in widths if N < 40)  # before the peak
+assert min(errors, key=errors.get) > 40 and errors[1000] < 0.8 * lowest
 assert max(widths, key=lambda N: median[N][2]) == 40  # largest norm
 for N, group in zip(widths, plain):
     assert group[:, 1].max() < 1e-12 if N >= 40 else group[:, 1].min() > 1e-6
@@ -481,7 +476,10 @@ wide_enough = torch.tensor(widths) >= 20
 low, high = tamed[wide_enough].min(), tamed[wide_enough].max()
 print(f"with ridge: median errors from {low:.2f} to {high:.2f} for N >= 20")
 assert 0.2 < low and high < 0.55
-assert tamed[widths.index(40)] < errors[40] / 50
+assert tamed[widths.index(40)] < errors[40] / 50 and high < 2 * low
+norms = penalized[..., 2].quantile(0.5, dim=1)  # (19,)
+for values in (tamed, norms):  # no rise towards 40
+    assert values[widths.index(40)] < 1.1 * values[widths.index(30)]
 
 # %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(7.4, 3.1))
@@ -505,8 +503,8 @@ axes[0].legend(loc="upper right")
 d2l.describe(axes, """Error on new inputs and norm of the solution against
     the number of random features, on logarithmic axes. Without penalty
     both peak sharply at 40 features, the number of examples, and fall
-    again; beyond, the error is lower than before the peak. With a ridge
-    penalty both curves are nearly flat.""")
+    again; far beyond, the error is lower than anywhere before the peak.
+    With a ridge penalty neither curve has a peak at 40.""")
 
 # %% [markdown]
 # **Figure 5.5.3.** Median and quartiles over 20 data sets of 40 examples (grey line: as many features as examples).
@@ -517,18 +515,17 @@ d2l.describe(axes, """Error on new inputs and norm of the solution against
 # Each further feature adds ways to fit, and the smallest norm falls.
 # From $N=40$ on the training error is 0 everywhere, so it says nothing; what changes is *which* perfect fit we get.
 #
-# With the penalty the number of features hardly matters from 20 to 1000.
+# With the penalty the error changes by less than a factor of two from 20 to 1000 features.
 # So here the peak is a symptom of a badly conditioned problem without regularization.
 # For certain linear regressions with isotropic data Nakkiran and co-authors (2020) prove that the *best* penalty makes the error fall monotonically, and in their experiments a tuned penalty also mitigates the peak for networks.
 #
-# In this task, interpolating the noise did little harm far beyond the peak.
-# Such *benign overfitting* has conditions: for the smallest norm in linear regression Bartlett and co-authors (2020) find that the inputs must have many directions of small variance, more than there are examples, in which the noise can be hidden.
+# Far beyond the peak, interpolating the noise did little harm here.
+# Such *benign overfitting* has conditions: for the smallest norm in linear regression Bartlett and co-authors (2020) find that the inputs must have more directions of small variance than there are examples.
 
 # %% [markdown]
 # ### The bias of gradient descent
 #
-# Why should the fit of smallest norm be the one that counts?
-# Gradient descent finds it without being asked.
+# Gradient descent finds the fit of smallest norm without being asked.
 # Consider least squares $\frac12\|\mathbf{X}\mathbf{w}-\mathbf{y}\|^2$ with more weights than examples.
 # The gradient $\mathbf{X}^\top(\mathbf{X}\mathbf{w}-\mathbf{y})$ is a combination of the rows of $\mathbf{X}$.
 # So gradient descent can change $\mathbf{w}$ only within the space that the training inputs span.
@@ -564,7 +561,7 @@ from_start = descend(A, b, w_0, 2000)[-1]
 limit = pinv @ b + w_0 - pinv @ (A @ w_0)
 torch.testing.assert_close(from_start, limit, rtol=0, atol=1e-10)
 assert (A @ from_start - b).abs().max() < 1e-10
-assert from_start.norm() > 2 * from_zero.norm()
+assert norm(from_start) > 2 * norm(from_zero)
 
 # %% tags=["hide-input"]
 one = torch.tensor([[2.0, 1.0]], dtype=f64)  # the equation 2 w1 + w2 = 2
@@ -597,13 +594,13 @@ d2l.describe(ax, """A line of solutions in the plane of two weights. From
 # %% [markdown]
 # No penalty was in the objective, and yet the solution is regularized, by an *implicit bias* of the algorithm.
 # For linear classification of separable data with the logistic loss, it is the largest margin (Soudry et al. 2018); for deep networks only pieces are known.
-# In the runs of Figure 5.5.2, too, true and random labels led the same algorithm to different places: for random labels the weights travelled farther.
+# In the runs of Figure 5.5.2, too, true and random labels led the same algorithm to different places: after as many steps on as many images the weights had travelled farther for random labels.
 
 # %%
 distance = {name: torch.tensor([run["moved"] for run in group])
             for name, group in runs.items()}
 farther = distance["random, decay 0"] > distance["true labels"]
-print("moved farther for 500 random than for 1000 true labels:",
+print("moved farther for random than for true labels:",
       f"{farther.sum().item()} of {num_seeds} seeds")
 assert not measured or farther.all()
 
@@ -627,7 +624,7 @@ assert not measured or farther.all()
 # So nearest neighbours with $k=1$ reach $R^*$ in the end, they are *consistent*, if $R^*=0$; where labels are noisy, the limit is in general larger, up to nearly twice as large.
 # With more and more neighbours that are yet a vanishing share, $k\to\infty$ and $k/n\to0$, the method is consistent for every distribution (Stone 1977).
 #
-# Test it where everything is known: $x$ uniform on $[0,1]$, class 1 above $\frac12$, each label flipped with probability $\eta$; then $R^*=\eta$.
+# Where everything is known: $x$ uniform on $[0,1]$, class 1 above $\frac12$, each label flipped with probability $\eta$; then $R^*=\eta$.
 
 # %%
 def flipped_labels(n, eta, rng):
@@ -693,15 +690,10 @@ d2l.describe(ax, """Error against the number of examples at twenty per cent
 # %% [markdown]
 # ### The metric is the inductive bias
 #
-# As Figure 5.5.1 showed, what decides between memorizers is the meaning of "near".
-# On images we compare seven: 2 000 stored images of Fashion-MNIST, 1 000 new ones.
+# On images we compare seven meanings of "near": 2 000 stored images of Fashion-MNIST, 1 000 new ones.
 # Each is a map $\phi$ of the pixels followed by an ordinary metric.
 
 # %%
-def row_norm(Z):
-    return Z / Z.norm(dim=1, keepdim=True)
-
-
 def slopes(Z):
     """Differences of neighbouring pixels, down and to the right."""
     images = Z.view(-1, 28, 28)
@@ -716,7 +708,7 @@ def project(Z, seed=0):
 
 metrics = {"pixels, L2": (lambda Z: Z, 2.0),
            "pixels, L1": (lambda Z: Z, 1.0),
-           "cosine": (row_norm, 2.0),
+           "cosine": (F.normalize, 2.0),
            "pixels, largest": (lambda Z: Z, math.inf),
            "image gradients": (slopes, 2.0),
            "4 random projections": (project, 2.0),
@@ -741,7 +733,7 @@ print("L2 with", ", ".join(f"{n}: {value:.2f}"
 # %%
 # check 5.5-C7: every metric memorizes, and they generalize differently
 assert len(X[:2000].unique(dim=0)) == 2000  # no image occurs twice
-for phi in (row_norm, slopes):
+for phi in (F.normalize, slopes):
     own = torch.cdist(phi(X[:500]), phi(X[:500])).argmin(dim=1)
     assert torch.equal(y[own], y[:500])  # training error 0
 assert by_count[0] < by_count[-1]
@@ -757,7 +749,7 @@ if real:
 # %% [markdown]
 # Each row memorizes, because no image occurs twice (only in mean brightness a few images tie).
 # Yet accuracies range from that of a trained network down to little more than guessing.
-# "It interpolates" is no reason to expect failure, and no reason to expect success: among interpolants the geometry decides.
+# "It interpolates" is no reason to expect failure or success: among these interpolants the geometry decides.
 
 # %% [markdown]
 # ### Very wide networks are kernel machines
@@ -785,8 +777,8 @@ for name, rule, lr in (("Adam", torch.optim.Adam, 1e-3),
     start, before = flat(net), kernel(net, X_test[:20])
     fit(net, X[:1000], y[:1000], memo_epochs * 2 // 3, 0, lr=lr,
         optimizer=rule)
-    moved = (flat(net) - start).norm() / start.norm()
-    after = (kernel(net, X_test[:20]) - before).norm() / before.norm()
+    moved = norm(flat(net) - start) / norm(start)
+    after = norm(kernel(net, X_test[:20]) - before) / norm(before)
     changes[name] = moved.item(), after.item()
     print(f"{name:4}: weights moved by {moved:.1f} of their length, "
           f"kernel changed by {after:.0f} of its norm")
@@ -795,7 +787,7 @@ assert not measured or changes["SGD"][0] < changes["Adam"][0]
 
 # %% [markdown]
 # It does not, with either optimizer; how far the weights move differs between these two recipes (optimizer and learning rate).
-# So the tangent regime proves that networks with far more weights than data can be trained to zero error, but it does not describe this network.
+# So the tangent regime does not describe this network.
 
 # %% [markdown]
 # ## Early stopping
@@ -864,6 +856,13 @@ stopper.restore(net)
 assert torch.equal(net.weight, kept) and stopper.best_epoch == 1
 tolerant = EarlyStopping(patience=1, min_delta=0.1)
 assert [tolerant.step(v) for v in (1.0, 0.8, 0.75)] == [False, False, True]
+for wrong, kind in ((lambda: EarlyStopping(patience=0), ValueError),
+                    (lambda: tolerant.restore(net), RuntimeError)):
+    try:
+        wrong()
+    except kind:
+        continue
+    raise AssertionError(f"a {kind.__name__} was expected")
 
 # %% [markdown]
 # ### Right labels first
@@ -969,15 +968,18 @@ if measured:
     assert (best - final > 0.06).all() and (best > 0.74).all()
     assert fitted_then.mean() < 0.2 and fitted_then.max() < 0.3
     assert (curves[:, -1, 1] > 0.6).all()
+    assert (curves[..., 2].amax(dim=1) > 0.6).all()  # told wrong, right
+    first = torch.tensor([run["stopper"].best_epoch for run in noisy_runs])
+    assert (first <= best_at + 1).all() and (first < best_at).sum() >= 2
     assert best.mean() - restored.mean() < 0.03
     assert (best - restored).max() < 0.1
 
 # %% [markdown]
 # In the first epochs the network learns what the majority of labels say.
 # It then answers most of the wrongly labelled images with their true label, against what it was told.
-# While the wrong labels are being fitted, those answers are lost one by one, and the accuracy on new images sinks with them.
+# While the wrong labels are being fitted, those answers are lost, and the accuracy on new images sinks.
 #
-# Garg and co-authors (2021) turned this order into a guarantee for two classes: if a network fits the clean labels and hardly any of those that were randomized on purpose, it must be answering the latter correctly, and up to terms that shrink with their number it does as well on new examples.
+# Garg and co-authors (2021) turned this order into a guarantee for two classes: a network that fits the clean labels and hardly any of those that were randomized on purpose must answer the latter correctly, and, up to terms that shrink with their number, new examples too.
 # With ten classes we compare the two curves.
 
 # %%
@@ -987,17 +989,16 @@ print(f"new images minus wrongly labelled ones: smallest "
 assert not measured or (excess.min() > -0.03 and excess[-1] > 0.2)
 
 # %% [markdown]
-# In the early epochs the accuracy on new images is about as high as that share, in some epochs a little lower, so the guarantee holds only with its tolerance; later it is far higher.
+# In the early epochs the two are about equal, with new images a little lower in some, so the guarantee needs its tolerance; later new images are far ahead.
 
 # %% [markdown]
 # ### When it helps
 #
 # Early stopping matters where labels are wrong, or where the outcome is random by nature, as in predicting who will die within a year: there the best predictor has a positive error, and zero training error means that luck was fitted.
 # Where labels are clean and determined by the input, training on may do little harm; Exercise 5.5-4 measures how little on our images.
-# The epochs that are saved remain a benefit.
 #
 # Two cautions.
-# The loss on noisy labels had its minimum no later than the accuracy its maximum, in two of three seeds several epochs earlier; confident wrong answers are one possible reason.
+# The loss on noisy labels had its minimum no later than the accuracy its maximum, in two of three seeds several epochs earlier.
 # And a validation set that decided when to stop is no test set any more.
 
 # %% [markdown]
@@ -1020,7 +1021,7 @@ assert not measured or (excess.min() > -0.03 and excess[-1] > 0.2)
 # - Averaged over all truths no learner is better than another; generalization needs an inductive bias that fits the world.
 # - A network that is wide enough, and even a linear model with more inputs than examples, fits random labels, so bounds that depend on the class alone say nothing about it. Weight decay of the usual strength does not prevent it, and its strength means different things in Adam and in AdamW.
 # - In least squares the test error peaks where a model can just interpolate, and a ridge penalty removes the peak; beyond it the smallest norm decides, which gradient descent from zero finds by itself.
-# - The nearest neighbour memorizes; in the limit it errs up to nearly twice as often as necessary where labels are noisy, and the metric decides how soon.
+# - The nearest neighbour memorizes; in the limit it errs up to nearly twice as often as necessary where labels are noisy; on a given number of examples the metric decides how well it does.
 # - Infinitely wide networks in the tangent regime are kernel regression; in our network of 512 units the kernel changed by more than its own size.
 # - In our runs right labels were learned before wrong ones, so `EarlyStopping` on a noisy validation loss recovered nearly the best accuracy and saved more than half of the 40 epochs that we had planned.
 
@@ -1054,8 +1055,7 @@ quick = [epochs_to(run, 0.9) for run in runs["true labels"]]
 print("random labels need more epochs:",
       all(a > b for a, b in zip(slow, quick)))
 if measured:
-    assert all(10 * a > 1.2 * 20 * b  # 10 and 20 steps per epoch
-               for a, b in zip(slow, quick))
+    assert all(a >= 2 * b for a, b in zip(slow, quick))
     gap = [run["train"] - run["test"]
            for run in runs["random, decay 0"]]
     assert min(gap) > 0.8
@@ -1068,9 +1068,7 @@ if measured:
 # %% tags=["rtol=0.2"]
 costs = {}
 for wd in (0.01, 0.1):
-    true, lot = (memorize(n, kind, wd, epochs=e) for n, kind, e in
-                 ((1000, "true", memo_epochs * 2 // 3),
-                  (500, "random", memo_epochs)))
+    true, lot = (memorize(500, kind, wd) for kind in ("true", "random"))
     costs[wd] = true["train"], true["test"], lot["train"]
     print("Adam, decay {}: true labels fitted {:.2f}, new images {:.2f}, "
           "random labels fitted {:.2f}".format(wd, *costs[wd]))
@@ -1147,6 +1145,7 @@ torch.testing.assert_close(by_steps, by_filter)
 #
 # A small patience stops on a jitter and may miss a better epoch; a large one costs the epochs that it waits.
 # With a larger patience the stopping epoch can only grow, and the best loss can only fall.
+# The accuracy on clean test labels need not rise with it, because another quantity was minimized.
 # Patience should exceed the length of a typical jitter, which one sees in the curve of a run that was not stopped.
 
 # %%
@@ -1159,13 +1158,18 @@ def replay(values, patience):
     return stopper.epoch, stopper.best_epoch
 
 
+kept = []
 for run in noisy_runs:
     stops = [replay(run["curves"][:, 4].tolist(), p) for p in (1, 3, 10)]
+    kept.append([run["curves"][at - 1, 3] for _, at in stops])
     assert stops[0][0] <= stops[1][0] <= stops[2][0]
     assert not measured or stops[0][0] < stops[1][0] < stops[2][0]
     losses = [run["curves"][at - 1, 4] for _, at in stops]
     assert losses[0] >= losses[1] >= losses[2]
-print("a larger patience stops later, in every seed")
+kept = torch.tensor(kept)  # (seeds, 3)
+print("a larger patience stops later, in every seed; accuracies restored:",
+      *(f"{value:.2f}" for value in kept.mean(dim=0).tolist()))
+assert not measured or (kept.mean(dim=0) > final.mean() + 0.03).all()
 
 # %% [markdown]
 # ### Exercise 5.5-4
@@ -1296,7 +1300,7 @@ def ntk_change(width, seed, n=20, d=5):
     """Train one net; relative changes, error, distance to (5.5.7)."""
     rng = torch.Generator().manual_seed(seed)
     X = torch.randn(n + 200, d, generator=rng, dtype=f64)
-    X = X / X.norm(dim=1, keepdim=True)
+    X = F.normalize(X, dim=1)
     y = torch.sin(3 * X[:, 0])
     X, X_new, y = X[:n], X[n:], y[:n]
     W = W_0 = torch.randn(width, d, generator=rng, dtype=f64)
@@ -1313,7 +1317,7 @@ def ntk_change(width, seed, n=20, d=5):
         residual = y - outputs(W, a, X)
     moved = (W - W_0).square().sum() + (a - a_0).square().sum()
     size = W_0.square().sum() + a_0.square().sum()
-    K_change = (tangent_kernel(W, a, X, X) - K).norm() / K.norm()
+    K_change = norm(tangent_kernel(W, a, X, X) - K) / norm(K)
     gap = (outputs(W, a, X_new) - limit).square().mean().sqrt()
     return ((moved / size).sqrt(), K_change, residual.square().mean(), gap)
 

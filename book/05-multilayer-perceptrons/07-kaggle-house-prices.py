@@ -139,8 +139,7 @@ print(house.raw_train[shown].head(4).to_string(index=False))
 #
 # ### Looking first
 #
-# Which columns are numbers?
-# `select_dtypes("number")` finds 36; the other 43 hold words.
+# `select_dtypes("number")` finds 36 columns of numbers; the other 43 hold words.
 # (A test for a `dtype` other than `object` finds all 79 since `pandas` 3, which stores text as `str`.)
 # Which values are missing?
 
@@ -239,6 +238,9 @@ prices = torch.tensor([100_000.0, 200_000.0], dtype=f64)
 for factor in (1.1, 1 / 1.1):  # 10 % too high, or too low by as much
     error = rmsle((factor * prices).log(), prices.log())
     torch.testing.assert_close(error.item(), math.log(1.1))
+rows = torch.stack((prices, 2 * prices)).log()  # two sets of predictions
+torch.testing.assert_close(rmsle(rows, prices.log()).exp(),
+                           torch.tensor([1.0, 2.0], dtype=f64))
 skew = [pd.Series(values).skew() for values in (y.exp(), y)]
 print(f"skewness: price {skew[0]:.2f}, log price {skew[1]:.2f}")
 assert abs(skew[1]) < abs(skew[0]) / 2
@@ -345,6 +347,20 @@ print("one house:", tuple(X[0].shape), " its zone:",
       {prep.names[i]: int(X[0, i]) for i in zones})
 assert X.shape == (1460, len(prep.names)) and X.dtype == torch.float32
 
+# %% tags=["hide-input"]
+odd = pd.DataFrame({"same": [2.0, 2.0, np.nan], "empty": [np.nan] * 3,
+                    "long": [0.0, 1.0, 99.0], "mild": [0.0, 1.0, 3.0],
+                    "signed": [-1.0, 0.0, 99.0], "word": ["a", None, "b"]})
+before = odd.copy()
+tidy = TabularPreprocessor(log1p_skewed=True).fit(odd)
+assert tidy.skewed == ["long"] and (tidy.transform(odd)[:, :2] == 0).all()
+new = odd.assign(long=-5.0, word="c")  # below the training rows, unseen
+assert tidy.transform(new).isfinite().all()
+assert (tidy.transform(new)[:, 5:] == 0).all()
+assert tidy.transform(odd)[:, 5:].tolist() == [[1, 0, 0], [0, 0, 1],
+                                               [0, 1, 0]]
+assert odd.equals(before)  # neither method changes its table
+
 # %% [markdown]
 # A common recipe glues training and test table together, leaves `MSSubClass` a number, and applies `pandas.get_dummies`: 79 features become 331, or 330 with the default words for "missing".
 
@@ -379,7 +395,6 @@ assert widths[0] == widths[1] == widths[2] + 1
 # ### Folds
 #
 # `k_fold` carries this out for any model with two methods: `fit(df, y)`, which gets raw rows and does its own preprocessing, and `predict(df)`, which returns log prices.
-# These are the conventions of the library scikit-learn, so its models fit in as well.
 # Beside the scores it returns the *out-of-fold* predictions: each house is predicted by the one model that has not seen it.
 #
 # With a seed the folds are random, as in [Section 3.6](../03-linear-regression/06-generalization.ipynb); without it they are five contiguous stretches of 292 houses, harmless where rows are not sorted.
@@ -627,7 +642,6 @@ d2l.describe(ax, """Validation error of linear regression by SGD against
 
 # %% [markdown]
 # What goes wrong?
-# Has the bias simply not arrived after 190 steps?
 # Look where it is after 100 epochs, and how large the mean error is after 10.
 
 # %%
@@ -726,8 +740,7 @@ if real:
 # %% [markdown]
 # ### Two strange houses
 #
-# Few houses can dominate a mean of squares.
-# Look at the largest residuals of the plain ridge model.
+# These are the largest residuals of plain ridge regression.
 
 # %%
 plain_oof = trial["lambda = 10"][1]
@@ -1047,7 +1060,7 @@ if measured:
 
 # %% [markdown]
 # The mean of several networks is better than one of them: the parts of their errors that come from the random start average out.
-# The mean of networks and ridge regression is better than both, since they err on different houses.
+# The mean of networks and ridge regression is better than both: their errors differ enough to cancel in part.
 
 # %% [markdown]
 # ## Who wins
@@ -1212,7 +1225,6 @@ d2l.describe(ax, """Out-of-fold prediction of the blend against the true
 #
 # Which model predicts the test houses?
 # One could train a final one on all rows, or take the mean of the five models of the folds, which are there already.
-# Which is better?
 # An outer cross-validation answers for ridge regression: each outer training part gets one model, and five models of inner folds.
 
 # %%
