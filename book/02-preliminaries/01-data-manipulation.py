@@ -138,7 +138,10 @@ print(torch.zeros(2, 3, 4))
 
 # %%
 rng = torch.Generator().manual_seed(1)
-print(torch.randn(3, 4, generator=rng))
+draw = torch.randn(3, 4, generator=rng)
+print(draw)
+rng.manual_seed(1)  # back to the start
+assert torch.equal(torch.randn(3, 4, generator=rng), draw)
 
 # %% [markdown]
 # Numbers that you have at hand go into nested lists, one inner list for each row of a matrix.
@@ -232,6 +235,7 @@ x = torch.arange(12, dtype=torch.float32)  # afresh: entry p is p
 X = x.reshape(3, 4)
 print("offset", X.storage_offset(), " strides", X.stride())
 print("strides of (2, 3, 4):", torch.zeros(2, 3, 4).stride())
+assert torch.zeros(2, 3, 4).stride() == (12, 4, 1)  # (2.1.2)
 
 
 def cell_of(view, index):
@@ -292,6 +296,8 @@ def draw_layout(left, right, view, name):
     strip = np.full((1, 12), np.nan)
     for index in itertools.product(*map(range, view.shape)):
         strip[0, cell_of(view, index)] = view[index]
+    used = np.flatnonzero(~np.isnan(strip))
+    assert (strip[0, used] == used).all()  # each cell holds its number
     paint(right, strip)
     for cell in np.flatnonzero(np.isnan(strip)):
         right.text(cell, 0, cell, color="#777777", ha="center",
@@ -476,6 +482,7 @@ assert (u**v).tolist() == [1, 4, 16, 64]
 rows, columns = torch.cat((X, Y), dim=0), torch.cat((X, Y), dim=1)
 print("cat:", rows.shape, "and", columns.shape)
 assert rows.shape == (6, 4) and columns.shape == (3, 8)
+assert torch.equal(rows[3:], Y) and torch.equal(columns[:, :4], X)
 images = [torch.full((2, 3), float(k)) for k in range(4)]
 batch = torch.stack(images)
 print("stack:", batch.shape)
@@ -506,7 +513,10 @@ assert X.sum() == 66
 # %%
 print("along axis 0:", X.sum(dim=0))  # (4,): one sum for each column
 print("along axis 1:", X.sum(dim=1))  # (3,): one sum for each row
-print("kept:", X.sum(dim=1, keepdim=True).shape)
+kept = X.sum(dim=1, keepdim=True)
+print("kept:", kept.shape)
+assert kept.tolist() == [[6], [22], [38]]
+assert X.sum(dim=0).tolist() == [12, 15, 18, 21]
 
 # %% [markdown]
 # ## Broadcasting mechanism
@@ -551,6 +561,7 @@ def draw_stretched(ax, tensor, shape, title):
                 (index[1] - 0.46, index[0] - 0.46), 0.92, 0.92, lw=1,
                 fc="white", ec="#777777", ls="--", alpha=0.8))
             text.set(color="#777777", zorder=3)
+    assert len(ax.patches) == math.prod(shape) - tensor.numel()
     ax.set_title(title)
 
 
@@ -654,6 +665,7 @@ d2l.sliders(draw, """Two shapes one above the other, aligned at the right,
 
 # %% tags=["hide-input"]
 column = X[:, 1:2]  # (3, 1)
+assert column.flatten().tolist() == [1, 5, 9]
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 1.9),
                                   width_ratios=(1, 2.2))
 draw_layout(left, right, column.expand(3, 4), "X[:, 1:2].expand(3, 4)")
@@ -718,6 +730,8 @@ Z[:] = X + Y
 X += Y
 assert (Z.data_ptr(), X.data_ptr()) == addresses
 assert torch.equal(Z, X)
+torch.add(X, Y, out=Z)
+assert Z.data_ptr() == addresses[0] and torch.equal(Z, X + Y)
 
 # %% [markdown]
 # `Z[:] = X + Y` keeps `Z` where it is, but still makes a temporary tensor for the sum; `torch.add(X, Y, out=Z)` does not.
@@ -828,6 +842,8 @@ bits = {"bfloat16": 8, "float16": 11, "float32": 24}
 top = {"bfloat16": 30, "float16": 16, "float32": 30}  # float16 ends here
 xs = [2.0 ** torch.linspace(0, top[name] - 0.01, 400) for name in bits]
 gaps = [2.0 ** (v.log2().floor() - p + 1) for v, p in zip(xs, bits.values())]
+assert all(gap[0] == torch.finfo(getattr(torch, name)).eps  # next to 1
+           for gap, name in zip(gaps, bits))
 ax = d2l.plot(xs, gaps, list(bits), xlabel="number",
               ylabel="gap to the next number", fmts=["-"])
 ax.set_xscale("log", base=2)
@@ -1119,7 +1135,7 @@ assert broadcast_shape((5, 1, 4), (3, 1)) == (5, 3, 4)
 # Integers stay integers under `+`, `-` and `*`, but `/` always gives floats.
 # In mixed expressions the result takes the kind that can hold both, in the order bool, integer, float.
 # Between tensors of the same kind the larger type wins.
-# A plain Python number, or a tensor without axes, only decides about the kind: it never makes a `float32` tensor into a `float64` one.
+# A plain Python number, or a tensor without axes, counts only if it is of a higher kind than the tensors with axes: it never makes a `float32` tensor into a `float64` one.
 
 # %%
 i = torch.arange(3)
@@ -1145,6 +1161,8 @@ differ = [k for k, (t, a) in enumerate(zip(ours, theirs), 1)
           if t.numpy().dtype != a.dtype]
 assert differ == [2, 3, 4]
 assert all(theirs[k - 1].dtype == np.float64 for k in differ)
+assert (f + d[0]).dtype == torch.float32  # d[0] has no axes ...
+assert (i + d[0]).dtype == torch.float64  # ... and a higher kind than i
 assert attempt(lambda: i.add_(0.5)) is RuntimeError
 assert attempt(lambda: i.mean()) is RuntimeError
 assert i.float().mean() == 1

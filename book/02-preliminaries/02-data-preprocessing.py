@@ -274,6 +274,10 @@ area[60:70] = 999  # another wrote 999 for "unknown"
 price[100:103] *= 10  # a third typed a zero too many
 sales = pd.DataFrame({"Area": area.numpy(), "Price": price.numpy()})
 assert (sales.min() > 0).all()  # no value is impossible
+per = price / area
+usual = per[103:].median()
+assert 8 < usual / per[20:32].median() < 14 and (area == 999).sum() == 10
+assert (per[100:103] > 5 * usual).all()
 print("gaps:", sales.isna().sum().sum(),
       " mean area:", round(sales["Area"].mean()))
 
@@ -322,7 +326,7 @@ try:
     noticed = False
 except pd.errors.MergeError:
     noticed = True
-assert len(joined) == 4 and noticed
+assert len(joined) == 4 and joined["Schools"].isna().sum() == 1 and noticed
 
 # %% [markdown]
 # Other kinds of data become tensors in other ways: images are arrays of pixels already ([Section 4.2](../04-linear-classification/02-image-classification-dataset.ipynb)), text is cut into pieces that are numbered (chapter 9), and a date becomes numbers that mean something, such as the age of a house at its sale or the day of the week.
@@ -405,9 +409,8 @@ def design(frame, mean, indicator):
     return torch.tensor(A), torch.tensor(frame[["Price"]].to_numpy())
 
 
-def errors_of(frame):
+def errors_of(train, val):
     """Validation errors without and with the indicator."""
-    train, val = frame[:400], frame[400:]
     mean = train["NumRooms"].mean()  # of the training rows
     for indicator in (False, True):
         w = torch.linalg.lstsq(*design(train, mean, indicator)).solution
@@ -420,12 +423,21 @@ def errors_of(frame):
 # %%
 anywhere = hidden[torch.randperm(n, generator=rng)]
 by_chance = survey.assign(NumRooms=rooms.where(~anywhere, np.nan).numpy())
+errors = {}
 for name, frame in (("as surveyed", survey), ("by chance", by_chance)):
-    without, with_it = errors_of(frame)
+    without, with_it = errors_of(frame[:400], frame[400:])
+    errors[name] = without, with_it
     print(f"gaps {name:11}: error in 1000 euros {without:.0f} without, "
           f"{with_it:.0f} with the indicator")
-    ratio = with_it / without
-    assert ratio < 0.85 if frame is survey else abs(ratio - 1) < 0.02
+
+# %%
+# check: the indicator helps where gaps mean something, and only there
+ratios = {name: after / before for name, (before, after) in errors.items()}
+assert ratios["as surveyed"] < 0.85 and abs(ratios["by chance"] - 1) < 0.02
+parts = [torch.tensor([*errors_of(survey[:400], survey[k:k + 100])])
+         for k in (400, 500)]  # nothing is learned from the 200 rows
+torch.testing.assert_close((sum(e**2 for e in parts) / 2).sqrt(),
+                           torch.tensor(errors["as surveyed"]))
 
 # %% [markdown]
 # The indicator helps in the survey, where a gap says something about the price; with gaps by chance it changes the error by less than 2 %.
@@ -478,6 +490,8 @@ for way in ("leaky", "honest"):
 # check: noise predicts noise only through the leak
 assert abs(correlation["leaky"] - np.sqrt(1 / 2)) < 0.06
 assert abs(correlation["honest"]) < 0.12
+codes = [*street_means(train), train["Price"].mean()]  # nothing else
+assert val["honest"].isin(codes).all()
 groups = noise.groupby("Street")["Price"]
 left_out = groups.transform("sum") - noise["Price"]  # the other house
 around = pd.DataFrame({"code": left_out, "price": noise["Price"]})
@@ -527,6 +541,7 @@ d2l.describe(axes, """Price against the encoded street for validation
 # For a categorical column it stores the categories that it has seen, and emits one column for each and one for everything else.
 # The last one answers a question that `get_dummies` by itself cannot: what to do with a category that appears for the first time when the model is in use.
 # Called on new rows, `get_dummies` would return other columns, and the network would receive a tensor of another width.
+# For the same reason the class stores the names and the order of the columns: new rows may hold them in another order, or have more.
 #
 # The class asks pandas which columns are numbers, and takes the rest for categories.
 # To ask for text instead would be a trap: its type is called `object` in pandas 2 and `str` in pandas 3.
@@ -548,7 +563,8 @@ class Preprocessor:
         self.min_count = min_count
 
     def fit(self, df):
-        """Store the means and categories of the rows of `df`."""
+        """Store the names, means and categories of the rows of `df`."""
+        self.names = list(df)
         numeric = df.select_dtypes("number")
         self.means = numeric.mean().fillna(0.0)  # 0 for an empty column
         self.categories = {}
@@ -560,7 +576,7 @@ class Preprocessor:
 
     def encode(self, df):
         """The encoded rows as a table, the same columns for any `df`."""
-        columns = [(f"{name}_missing", df[name].isna()) for name in df]
+        columns = [(f"{name}_missing", df[name].isna()) for name in self.names]
         columns += [(name, df[name].fillna(mean))
                     for name, mean in self.means.items()]
         for name, known in self.categories.items():
@@ -594,6 +610,8 @@ assert list(preprocessor.encode(new)) == list(preprocessor.encode(inputs))
 assert X_train.shape == (4, 5) and X_new.shape == (2, 5)
 assert X_new.dtype == torch.float32 and not X_new.isnan().any()
 assert X_new[0].tolist() == [1, 0, 3, 0, 1]  # gap, no gap, mean, other
+turned = new[["RoofType", "NumRooms"]].assign(Street="new")
+assert torch.equal(preprocessor.transform(turned), X_new)
 assert pd.get_dummies(new).shape[1] != pd.get_dummies(inputs).shape[1]
 
 # %% [markdown]

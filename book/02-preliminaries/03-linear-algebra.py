@@ -468,6 +468,7 @@ F_shape = torch.tensor([[0.25, 0], [0.25, 0.75], [0.75, 0.75], [0.25, 0.75],
 _, axes = plt.subplots(1, 4, figsize=(8.4, 2.5), sharey=True)
 for ax, (name, M) in zip(axes, maps.items()):
     points, letter = X @ M.T, F_shape @ M.T  # (81, 2), (6, 2)
+    assert torch.allclose(points[-1], M @ X[-1])  # (1, 1): both columns
     ax.scatter(*points.T, s=5, color="#999999")
     ax.plot(*letter.T, color="black", lw=2)
     arrow(ax, M[:, 0].tolist(), "C0", "")
@@ -606,10 +607,10 @@ for wrong in (lambda: A5 * B, lambda: A5 @ A5):
 
 # %% tags=["hide-input"]
 turn, squeeze = maps["rotation by 30°"], maps["scaling (1.5, 0.5)"]
+orders = {"first turn, then scale: SR": squeeze @ turn,
+          "first scale, then turn: RS": turn @ squeeze}
 _, axes = plt.subplots(1, 2, figsize=(5.6, 2.6), sharey=True)
-for ax, M, name in zip(axes, (squeeze @ turn, turn @ squeeze),
-                       ("first turn, then scale: SR",
-                        "first scale, then turn: RS")):
+for ax, (name, M) in zip(axes, orders.items()):
     ax.scatter(*(X @ M.T).T, s=5, color="#999999")
     ax.plot(*(F_shape @ M.T).T, color="black", lw=2)
     ax.set_title(name, fontsize=9)
@@ -623,6 +624,8 @@ d2l.describe(axes, """The grid with the letter F, left first turned and
 
 # %%
 # check 2.3-C7: products in both orders differ, their traces agree
+sheared, tilted = (M[:, 0] @ M[:, 1] for M in orders.values())
+assert abs(sheared) > 0.5 and abs(tilted) < 1e-12  # right angle kept
 P = torch.tensor([[1, 2], [3, 4]])
 Q = torch.tensor([[0, 1], [1, 0]])
 print("PQ =", (P @ Q).tolist(), "  QP =", (Q @ P).tolist())
@@ -758,6 +761,7 @@ names = {1: r"$\ell_1$", 2: r"$\ell_2$", 4: r"$\ell_4$",
          math.inf: r"$\ell_\infty$"}
 for (p, name), ls in zip(names.items(), ("-", "--", ":", "-.")):
     size = torch.linalg.vector_norm(circle, p, dim=1, keepdim=True)
+    assert abs(size[45] - 2 ** (1 / p - 1 / 2)) < 1e-9  # on the diagonal
     ax.plot(*(circle / size).T, ls, label=name)
 ax.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
 ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="norm")

@@ -85,6 +85,8 @@ n = torch.arange(1, 10_001)
 rng = torch.Generator().manual_seed(3)
 paths = torch.stack([toss(10_000, 0.5, rng).cumsum(0) / n
                      for _ in range(5)])
+outside = (paths - 0.5).abs() > 1 / n.sqrt()  # (5, 10000)
+assert outside.any(dim=1).all() and not outside[:, -1].any()
 _, ax = plt.subplots()
 ax.fill_between(n, 0.5 - 1 / n.sqrt(), 0.5 + 1 / n.sqrt(), color="#dddddd")
 for path in paths:
@@ -216,7 +218,7 @@ def posterior(prior, likelihood):
 # Suppose that a test for HIV finds every infection and is wrong for 1 % of the healthy, and that 0.15 % of the population are infected; the numbers are made up.
 # Somebody tests positive.
 # How likely is an infection?
-# Asked a question of this kind, most of 60 physicians and students of a medical school answered far too high ([Casscells and others, 1978](https://doi.org/10.1056/NEJM197811022991808)).
+# Asked a question of this kind, fewer than a fifth of 60 physicians and students of a medical school were right, and the most frequent answer was far too high ([Casscells and others, 1978](https://doi.org/10.1056/NEJM197811022991808)).
 #
 # Let $H=1$ mean infected and $D_1=1$ mean that the test is positive: $P(H=1)=0.0015$, $P(D_1=1\mid H=1)=1$ and $P(D_1=1\mid H=0)=0.01$.
 # A second, different test has the rates $0.98$ and $0.03$.
@@ -257,6 +259,8 @@ def draw(fig, infected):
     """10 000 people as cells: infected, false alarms, all others."""
     ax, ill = fig.subplots(), round(infected)
     alarms = round((10_000 - ill) * 0.01)
+    p = torch.tensor([1 - ill / 10_000, ill / 10_000], dtype=f64)
+    assert abs(posterior(p, first)[1] - ill / (ill + alarms)) < 1e-3
     row, col = torch.meshgrid(torch.arange(100), torch.arange(100),
                               indexing="ij")
     ring = torch.maximum(row, col)  # fill from one corner
@@ -328,6 +332,9 @@ for h in (0, 1):
 _, axes = plt.subplots(1, 2, figsize=(6.4, 2.5))
 independent = torch.tensor([0.7, 0.3]).outer(torch.tensor([0.6, 0.4]))
 dependent = torch.tensor([[0.55, 0.15], [0.05, 0.25]])
+for axis in (0, 1):  # the same marginals
+    torch.testing.assert_close(dependent.sum(axis), independent.sum(axis))
+assert not torch.allclose(dependent, independent, atol=0.1)
 for ax, (table, title) in zip(axes, ((independent, "independent"),
                                      (dependent, "dependent"))):
     left = 0.0
@@ -496,7 +503,7 @@ assert both != (X == 0).float().mean() * (Y == 0).float().mean()  # 1/9
 # with the mean $\mu$, the standard deviation $\sigma$ and any number $k>0$.
 # The proof is one line: where the event occurs, $(X-\mu)^2/(k\sigma)^2$ is at least 1, so its probability is at most the expectation of this ratio, which is $\sigma^2/(k\sigma)^2$.
 # It needs nothing but a variance, and for the two distributions below it is crude.
-# For others it is exact: the values $-k$, 0 and $k$ with the probabilities $1/(2k^2)$, $1-1/k^2$ and $1/(2k^2)$ have the variance 1, and $1/k^2$ of them lie $k$ standard deviations out.
+# For others it is exact: for $k\ge1$ the values $-k$, 0 and $k$ with the probabilities $1/(2k^2)$, $1-1/k^2$ and $1/(2k^2)$ have the variance 1, and $1/k^2$ of them lie $k$ standard deviations out.
 
 # %%
 # check 2.6-C10: the normal rule, and Chebyshev's bound
@@ -550,12 +557,13 @@ outside = (frequency - 0.5).abs() > 1 / n.sqrt()  # (500, 10000)
 print(f"outside the funnel after 10 000 tosses: "
       f"{outside[:, -1].float().mean():.0%}, "
       f"at some time: {outside.any(dim=1).float().mean():.0%}")
-assert outside[:, -1].float().mean() < 0.08
+assert 0.02 < outside[:, -1].float().mean() < 0.08  # about 5 %
 assert outside.any(dim=1).float().mean() > 0.5
 
 # %% [markdown]
 # More than half of these 500 series leave the funnel at some time.
 # So an experiment must not be stopped as soon as its result lies outside: decide on $n$ first, or use a method made for repeated looks.
+
 # %% [markdown]
 # ### By simulation
 #
@@ -591,7 +599,7 @@ assert mean == 0.5 and math.isclose(error, 0.5, rel_tol=1e-6)  # of 0 and 1
 # ## Summary
 #
 # - The mean of $n$ independent values with a variance scatters like $1/\sqrt n$; four times the data halve the spread.
-# - Conditional probabilities are shares, and Bayes' theorem turns them around; where the disease is rarer than the test's mistakes, most positive results are false alarms.
+# - Conditional probabilities are shares, and Bayes' theorem turns them around; where the disease is much rarer than the test's mistakes, most positive results are false alarms.
 # - Independence, conditional independence and zero covariance are three different things.
 # - Variance is computed by subtracting the mean first; the short formula loses digits.
 # - A simulated number comes with its standard error.

@@ -260,6 +260,7 @@ except RuntimeError as error:
     same = "8x64 and 32x10" in str(error)
 assert same
 assert mine.name == "run" and "Linear" not in mine.line
+assert last.name == "forward" and "torch" in last.filename
 
 # %% [markdown]
 # ## Whom to believe
@@ -379,14 +380,14 @@ assert values.tolist() == [1, 3, 7] and counts.tolist() == [1, 3, 1]
 #     expanded_input, expanded_target = torch.broadcast_tensors(input, target)
 #   File ".../torch/functional.py", line 77, in broadcast_tensors
 #     return _VF.broadcast_tensors(tensors)
-# RuntimeError: The size of tensor a (32) must match the size of tensor b (3) at non-singleton dimension 0
+# RuntimeError: The size of tensor a (3) must match the size of tensor b (32) at non-singleton dimension 1
 # ```
 
 # %% [markdown]
 # #### Solution 2.7-4
 #
 # The last line that is in `train.py` is line 31.
-# The message says that axis 0 has size 32 in the predictions and 3 in the targets.
+# The message says that axis 1 has size 3 in the predictions and 32 in the targets.
 # With a batch of 32 examples and three outputs, the predictions have shape $(32,3)$ and the targets, transposed by mistake, $(3,32)$.
 # Without `.T` the program is right, as the reconstruction shows.
 
@@ -398,7 +399,9 @@ try:
 except RuntimeError as error:
     message = str(error)
 wrong_shape = (3, 32)
-assert "(32)" in message and "(3)" in message
+assert message == (
+    "The size of tensor a (3) must match the size of tensor b (32) "
+    "at non-singleton dimension 1")
 assert tuple(y.T.shape) == wrong_shape
 assert F.mse_loss(prediction, y) == 1
 
