@@ -36,7 +36,9 @@
 # **Cost**: a few seconds on a CPU, no download, no use for a GPU.
 
 # %%
+import contextlib
 import copy
+import io
 
 import matplotlib.pyplot as plt
 import torch
@@ -143,6 +145,9 @@ torch.manual_seed(0)
 net = MLP()
 assert count_params(net) == 7946
 assert net(X).shape == (2, 10)
+H = (X @ net.hidden.weight.T + net.hidden.bias).clamp(min=0)
+torch.testing.assert_close(net(X),
+                           H @ net.output.weight.T + net.output.bias)
 print(net)
 
 # %% [markdown]
@@ -330,6 +335,16 @@ def print_shapes(net, X):
 # %%
 print_shapes(in_module_list, X)
 assert not any(m._forward_hooks for m in in_module_list.modules())
+
+# %% tags=["hide-input"]
+# check: the last line is the last layer that worked; no hook is left
+broken = nn.Sequential(nn.Linear(20, 3), nn.ReLU(), nn.Linear(4, 1))
+with contextlib.redirect_stdout(io.StringIO()) as printed:
+    with contextlib.suppress(RuntimeError):
+        print_shapes(broken, X)
+assert printed.getvalue().split() == [
+    "0", "Linear", "(2,", "3)", "1", "ReLU", "(2,", "3)"]
+assert not any(m._forward_hooks for m in broken.modules())
 
 # %% [markdown]
 # Two details of `print_shapes` are worth copying.
@@ -552,6 +567,7 @@ chimera = nn.Sequential(NestMLP(), nn.Linear(16, 20), FixedHiddenMLP())
 assert [count_params(part) for part in chimera] == [3952, 340, 420]
 assert count_params(chimera) == 4712
 assert chimera(X).shape == ()
+assert (chimera[0].net(X) >= 0).all()  # a ReLU comes last
 
 # %% [markdown]
 # Three methods walk through the tree of modules.
@@ -759,6 +775,13 @@ nn.init.zeros_(net.f.output.bias)
 assert torch.equal(net(X), X)
 net(X).square().sum().backward()
 assert net.f.output.weight.grad.abs().max() > 0
+assert not net.f.hidden.weight.grad.any()
+
+torch.optim.SGD(net.parameters(), lr=0.1).step()
+assert not torch.equal(net(X), X)
+torch.testing.assert_close(net(X), X + net.f(X))
+net(X).square().sum().backward()
+assert net.f.hidden.weight.grad.any()
 
 # %% [markdown]
 # The gradient of the *hidden* layer is 0 in the first step, since the way back to it leads through the zero weights; after one step of the last layer it is not any more.
@@ -805,6 +828,7 @@ for net in (nn.Sequential(*parts()), chimera):
         net(X)
     print(len(leaves), "leaves:", {k: len(v) for k, v in means.items()})
     assert len(means) == len(leaves)
+    assert next(iter(means.values())) == [leaves[0](X).mean().item()]
 assert len(means["2.linear"]) == 2 and len(means["0.linear"]) == 1
 assert not any(m._forward_hooks for m in chimera.modules())
 

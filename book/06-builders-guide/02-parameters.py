@@ -211,6 +211,7 @@ print("trainable:", sum(p.numel() for p in trainable), " unchanged:", same)
 assert sum(p.numel() for p in trainable) == 9
 assert same == [True, True, False, False]
 assert set(grad_norms(net)) == {"2.weight", "2.bias"}
+assert not net[:2](X).requires_grad  # the way back ends at layer 2
 
 # %% [markdown]
 # The trap in a small case: freezing alone does not stop the step, removing the old gradient does.
@@ -252,6 +253,7 @@ torch.testing.assert_close(with_doubled, 4 * (once - b) + 2 * b)
 # A recurrent network applies the same layer at every step of time (Chapter 9), and a language model can use one table to read words and to write them (Chapter 11).
 # The parameters are then *tied*, or shared.
 # This saves memory, and it builds a symmetry into the model.
+# Whether the two tables of a language model are tied today often depends on its size: of the dense Qwen3 models (2025), those with up to 4 billion parameters tie them, and those with 8 billion or more do not.
 #
 # Put the same module into the network twice:
 
@@ -496,4 +498,5 @@ assert sum(p.numel() for p in tied.parameters()) == 121 + 72
 #
 # - PyTorch documentation, [Module](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html): names, `state_dict`, `get_parameter`; [autograd mechanics](https://docs.pytorch.org/docs/stable/notes/autograd.html): version counters and in-place operations; [functional_call](https://docs.pytorch.org/docs/stable/generated/torch.func.functional_call.html).
 # - O. Press, L. Wolf (2017). Using the output embedding to improve language models. [arXiv:1608.05859](https://arxiv.org/abs/1608.05859): tying the tables of a language model.
+# - A. Yang et al. (2025). Qwen3 technical report. [arXiv:2505.09388](https://arxiv.org/abs/2505.09388): which of its models tie them (table 1).
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the example network and the tied layers.

@@ -494,7 +494,7 @@ assert net[0].weight.abs().max() <= 0.5  # the default bound for 4 inputs
 # %% [markdown]
 # ## Predict, then measure
 #
-# An initializer cannot be judged by its histogram; what counts is what it does to a signal on its way through many layers.
+# The shape of its histogram says little about an initializer; what counts is what it does to a signal on its way through many layers.
 # The theory of [Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb) makes it a prediction with one number.
 # For a ReLU layer with zero biases,
 #
@@ -591,6 +591,7 @@ assert ((3e-4 < last["Xavier"]) & (last["Xavier"] < 3e-3)).all()
 off = last["default, bias 0"] / 6.0**-10
 assert ((1 / 3 < off) & (off < 3)).all()
 assert (last["std 0.01"] < 1e-18).all()
+assert all(len(set(v.tolist())) == 5 for v in last.values())  # five draws
 assert ((0.02 < last["default"]) & (last["default"] < 0.04)).all()
 torch.manual_seed(0)  # one layer by hand
 layer = nn.Linear(256, 256, dtype=f64).apply(he)

@@ -36,6 +36,8 @@
 # **Cost**: a few seconds on a CPU, no download, no use for a GPU.
 
 # %%
+import copy
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
@@ -329,6 +331,21 @@ hook = model.register_forward_hook(
 apply_init(model, X)
 hook.remove()
 assert recorded == [False] and model(X).requires_grad
+
+
+class Difference(nn.Module):
+    """A model with two inputs, of different widths."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.LazyLinear(1), nn.LazyLinear(1)
+
+    def forward(self, X, Z):
+        return self.left(X) - self.right(Z)
+
+
+two = apply_init(Difference(), [X, X[:, :3]])
+assert (two.left.in_features, two.right.in_features) == (20, 3)
 try:  # a failing dry run restores the modes as well
     apply_init(model, torch.zeros(2, 21))
 except RuntimeError:
@@ -612,24 +629,21 @@ assert first == [True, False, False] and second == [False, True, False]
 #
 # A network has explicit layers with 20 inputs and 256 outputs, then 128 inputs and 10 outputs.
 # When does it fail, in which operation, and what do the numbers in the message mean?
-# Write `find_mismatch(net)` that finds the fault before any data arrive.
+# Write `find_mismatch(net, *shape)` that finds the fault of any such network before data of that shape arrive.
 
 # %% [markdown]
 # #### Solution 6.4-2
 #
 # It fails in the first forward pass, in the matrix product of the second layer.
 # The message names a $2 \times 256$ matrix, the batch after the first layer, and a $128 \times 10$ matrix: the *transposed* weight, whose own shape is (10, 128).
-# A dry run on the device `meta` finds such faults without data and without memory.
+# A dry run of a copy on the device `meta` finds such faults without data, in any network whose layers have their sizes.
 
 # %%
 def find_mismatch(net, *shape):
     """Message of the first shape error for a batch of 2, or None."""
-    copy = nn.Sequential(*[type(m)(m.in_features, m.out_features,
-                                   device="meta")
-                           if isinstance(m, nn.Linear) else m
-                           for m in net])
+    twin = copy.deepcopy(net).to("meta")  # the original stays as it is
     try:
-        copy(torch.empty(2, *shape, device="meta"))
+        twin(torch.empty(2, *shape, device="meta"))
     except RuntimeError as error:
         return str(error)
 
@@ -637,6 +651,10 @@ def find_mismatch(net, *shape):
 found = find_mismatch(mismatch, 20)
 assert "256" in found and "128" in found
 assert find_mismatch(nn.Sequential(nn.Linear(20, 8), nn.ReLU()), 20) is None
+nested = nn.Sequential(nn.Sequential(nn.Conv1d(1, 3, 5), nn.Flatten()),
+                       nn.Linear(47, 2))  # the convolution leaves 3 * 16
+assert "48" in find_mismatch(nested, 1, 20)
+assert not nested[1].weight.is_meta
 try:
     mismatch(X)
 except RuntimeError as error:
@@ -671,6 +689,7 @@ for front, width in ((nn.AdaptiveAvgPool1d(20), 20), (PadTo(30), 30)):
     for d in (20, *range(15, 31)):
         assert net(torch.randn(2, d)).shape == (2, 10)
     assert net[1].in_features == width
+assert PadTo(4)(torch.ones(1, 2)).tolist() == [[1, 1, 0, 0]]
 
 # %% [markdown]
 # Which one is right depends on the data.
@@ -684,7 +703,8 @@ for front, width in ((nn.AdaptiveAvgPool1d(20), 20), (PadTo(30), 30)):
 # %% [markdown]
 # #### Solution 6.4-4
 #
-# With `recurse=False` a module is asked for its own parameters only, so that the message names the layer and not the container.
+# With `recurse=False` a module is asked for its own parameters only.
+# `apply` visits children before their container, so the message names the layer.
 
 # %%
 def guarded(init):

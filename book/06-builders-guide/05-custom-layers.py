@@ -161,7 +161,7 @@ class MyLinear(nn.Module):
 # Two methods follow customs of PyTorch.
 # `reset_parameters` fills the tensors and is called by the constructor; so the layer can be initialized again later without being built again.
 # The standard deviation is the one of [Section 6.3](03-initialization.ipynb).
-# (We compute it ourselves: functions such as `nn.init.kaiming_normal_` read the number of inputs off the *last* axis, since PyTorch's own layers store weights as (out, in), and ours has (in, out).)
+# (We compute it ourselves: functions such as `nn.init.kaiming_normal_` read the number of inputs off the *second* axis, since PyTorch's own layers store weights as (out, in), and ours has (in, out).)
 # `extra_repr` returns what stands between the parentheses when the layer is printed.
 
 # %%
@@ -172,6 +172,7 @@ print(net)
 Y = net(torch.rand(2, 64))
 assert Y.shape == (2, 1) and (Y >= 0).all()
 assert count_params(net) == (64 * 8 + 8) + (8 * 1 + 1) == 529
+assert repr(net[0]) == "MyLinear(in_units=64, units=8)"
 assert treats_examples_alone(MyLinear(8, 3), X)
 H = MyLinear(400, 300)(torch.randn(500, 400))  # mean square 1 goes in
 assert abs(H.square().mean() - 1) < 0.1
@@ -188,7 +189,7 @@ assert torch.equal(twin(X64), net(X64))
 #
 # ## A layer that cannot learn
 #
-# Here is a version of the layer that has been copied from tutorial to tutorial.
+# Here is a version of the layer as it stands in widely read teaching material.
 # It differs in one line: it computes with `self.weight.data` instead of `self.weight`.
 
 # %%
@@ -535,7 +536,7 @@ assert X.grad.shape == X.shape and X.grad.abs().min() > 0
 #
 # So far autograd has derived our layers, since we wrote them with operations whose derivatives it knows.
 # There are three reasons to write the derivative ourselves: the operation comes from outside PyTorch; there is a formula that is faster, smaller or more accurate; or the true derivative is useless, as in Exercise 6.5-4.
-# (For the first reason PyTorch now recommends `torch.library.custom_op` with `register_autograd`, which `torch.compile` understands; the derivative is written and tested in the same way.)
+# (For the first reason there is now `torch.library.custom_op`; its guide prefers `register_autograd` to a `Function` around such an operator, which could give wrong results under `torch.compile` without an error. The derivative itself is written in the same way.)
 #
 # Our example is the square of the ReLU, which some transformers use,
 #
@@ -724,6 +725,7 @@ class Standardize(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
 
+    @torch.no_grad()
     def fit(self, X):  # (n, dim)
         self.mean.copy_(X.mean(dim=0))
         self.std.copy_(X.std(dim=0))
@@ -736,7 +738,8 @@ class Standardize(nn.Module):
 generator = torch.Generator().manual_seed(0)
 scales = torch.tensor([1.0, 10, 100])
 X = torch.randn(200, 3, generator=generator) * scales + scales
-layer = Standardize(3).fit(X).eval()
+layer = Standardize(3).fit(X.requires_grad_()).eval()
+assert not layer.mean.requires_grad  # no history in a buffer
 Y = layer(X)
 torch.testing.assert_close(Y.mean(dim=0), torch.zeros(3), rtol=0, atol=1e-5)
 torch.testing.assert_close(Y.std(dim=0), torch.ones(3))
@@ -828,7 +831,7 @@ class StraightThroughSign(torch.autograd.Function):
         x, = ctx.saved_tensors
         return grad_output * (x.abs() <= 1)
 
-x = torch.tensor([-2.0, -0.9, 0.1, 1.0, 1.5], dtype=torch.float64,
+x = torch.tensor([-1.1, -0.9, 0.1, 1.0, 1.1], dtype=torch.float64,
                  requires_grad=True)
 StraightThroughSign.apply(x).sum().backward()
 assert x.grad.tolist() == [0, 1, 1, 1, 0]
@@ -883,5 +886,5 @@ assert list(pairs.state_dict()) == ["weight"]
 # - T. F. Chan, G. H. Golub, R. J. LeVeque (1983). Algorithms for computing the sample variance: analysis and recommendations. [doi:10.1080/00031305.1983.10483115](https://doi.org/10.1080/00031305.1983.10483115): means of parts joined as in (6.5.2).
 # - D. R. So, W. Mańke, H. Liu, Z. Dai, N. Shazeer, Q. V. Le (2021). Primer: searching for efficient transformers for language modeling. [arXiv:2109.08668](https://arxiv.org/abs/2109.08668): the squared ReLU.
 # - Y. Bengio, N. Léonard, A. Courville (2013). Estimating or propagating gradients through stochastic neurons for conditional computation. [arXiv:1308.3432](https://arxiv.org/abs/1308.3432): the straight-through gradient.
-# - M. Courbariaux, I. Hubara, D. Soudry, R. El-Yaniv, Y. Bengio (2016). Binarized neural networks. [arXiv:1602.02830](https://arxiv.org/abs/1602.02830): the form that is cut off where $|x| > 1$.
-# - PyTorch documentation, [custom operators](https://docs.pytorch.org/docs/stable/library.html): `torch.library.custom_op`.
+# - M. Courbariaux, I. Hubara, D. Soudry, R. El-Yaniv, Y. Bengio (2016). Binarized neural networks. [arXiv:1602.02830](https://arxiv.org/abs/1602.02830): the form that is cut off where $|x| > 1$, which is the derivative of a hard tanh.
+# - PyTorch tutorials, [adding training and other registrations to Python custom operators](https://docs.pytorch.org/tutorials/advanced/python_custom_ops_registrations.html): `torch.library.custom_op` and `register_autograd`.

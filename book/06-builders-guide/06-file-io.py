@@ -326,7 +326,7 @@ assert transfer_matching({"model.hidden.weight": x}, small) == []
 # ## A model file is a program
 #
 # Instead of a dictionary of tensors, `torch.save(net, path)` also accepts the whole module.
-# Many tutorials save models in this form, and it is a bad one, for two reasons.
+# Tutorials show this form too, and it is a bad one, for two reasons.
 #
 # The first is that it stores less than it seems to.
 # The file holds the attributes of the object and the *name* of its class, here `__main__.MLP`, not the code.
@@ -401,7 +401,7 @@ assert torch.equal(whole(X), Y)
 
 # %% [markdown]
 # The message of this error advises to set `weights_only=False` if the source is trusted.
-# Many people follow the advice without the condition.
+# The advice is easily followed without its condition.
 # What to do instead:
 #
 # - save state dictionaries, and publish the code of the model beside them;
@@ -471,17 +471,18 @@ assert torch.equal(net(X), Y)
 # w_1 - w_0 = -\eta \, \frac{g}{|g| + \epsilon} \approx -\eta \, \mathrm{sign}(g). \tag{6.6.4}
 # $$
 #
-# In its first step Adam moves *every* entry by $\eta$, however small the derivative $g$ is.
+# In its first step Adam moves *every* entry whose derivative $g$ is well above $\epsilon$ by $\eta$, however small $g$ is otherwise; where $g = 0$ exactly, nothing moves.
 # At the beginning of the training that is welcome.
 # In the middle of it, where the derivatives are small and change their signs from minibatch to minibatch, it is a jolt.
 
 # %%
 # check: Adam's first step has size lr, for derivatives of any size
-w = torch.zeros(3, requires_grad=True)
+w = torch.zeros(4, requires_grad=True)
 optimizer = torch.optim.Adam([w], lr=0.02)
-w.grad = torch.tensor([1e-4, -1.0, 1e4])
+w.grad = torch.tensor([1e-4, -1.0, 1e4, 0.0])
 optimizer.step()
-torch.testing.assert_close(w.detach(), torch.tensor([-0.02, 0.02, -0.02]),
+torch.testing.assert_close(w.detach(),
+                           torch.tensor([-0.02, 0.02, -0.02, 0.0]),
                            rtol=1e-3, atol=0)
 
 # %% [markdown]
@@ -578,6 +579,7 @@ assert X_meta.is_meta and X_meta.shape == (256, 20)
 # check: a failed save leaves the earlier checkpoint as it was
 path = folder / "run.pt"
 save_checkpoint(path, net, None, epoch=1)
+assert not Path(f"{path}.partial").exists()  # renamed, not copied
 for bad in (lambda: 0, x.double().numpy().mean()):
     try:
         save_checkpoint(path, net, None, epoch=2, loss=bad)
@@ -585,6 +587,10 @@ for bad in (lambda: 0, x.double().numpy().mean()):
     except (AttributeError, TypeError, pickle.PicklingError):
         failed = True
     assert failed and load_checkpoint(path, MLP())["epoch"] == 1
+with torch.device("meta"):
+    shapes_only = MLP()
+state = load_checkpoint(path, shapes_only, map_location="meta")
+assert state["model"]["hidden.weight"].is_meta  # the map is obeyed
 
 # %% [markdown]
 # ### What is in the file
@@ -732,8 +738,10 @@ def resume(with_optimizer=True, with_rng=True, factor=1.0,
         scheduler.optimizer = optimizer
     if not with_rng:
         torch.manual_seed(1)
-    epochs = range(state["epoch"], 6)
-    return net, train(net, optimizer, scheduler, epochs)
+    losses = train(net, optimizer, scheduler, range(state["epoch"], 6))
+    # check: the schedule has governed the optimizer that was used
+    assert scheduler.get_last_lr() == [optimizer.param_groups[0]["lr"]]
+    return net, losses
 
 # %%
 # check 6.6-C8: resumed with all states equals the uninterrupted run
@@ -771,7 +779,7 @@ come back to where it was interrupted.""")
 #
 # With all states, all parameters are equal bit by bit.
 # Without the averages, the loss more than trebles in one step.
-# By (6.6.4) all parameters move by the full learning rate at once.
+# By (6.6.4) all parameters whose derivative is not 0 move by the full learning rate at once.
 
 # %%
 # check: the first step without the averages more than trebles the loss
@@ -779,6 +787,8 @@ jump = losses_part[0] / losses_first[-1]
 print("loss after the restart more than three times as high:", jump > 3)
 assert jump > 3
 assert losses_all[0] < 1.5 * losses_first[-1]
+assert losses_part[0] > losses_whole[5]  # the level of the first steps
+assert min(losses_part[:10]) > losses_first[-1]  # and not back in ten
 
 # %% [markdown]
 # Is it really the size of that step, or would any loss of the averages do it?

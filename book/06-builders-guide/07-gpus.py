@@ -25,7 +25,7 @@
 # %% [markdown]
 # # 6.7 GPUs
 #
-# Most deep networks are trained on GPUs, and a program that uses one carelessly leaves it idle, or does not run at all.
+# Most deep networks are trained on GPUs or similar devices, and a program that uses one carelessly leaves it idle much of the time, or does not run at all.
 # Where does a tensor live, what happens when two of them live in different places, and why can a single `print` hold up the training?
 # You do not need a GPU for this section: most of it can be seen on any machine.
 
@@ -40,6 +40,7 @@
 # **Cost**: a few seconds on a CPU; nothing to download. On a machine with a GPU more cells run.
 
 # %%
+import functools
 import inspect
 import io
 import time
@@ -113,7 +114,7 @@ def try_all_gpus():
 # A program that divides its work among the devices of this list must find at least one.
 # A well-known version of this function promises the processor in its docstring and returns an empty list on a machine without GPU; a loop over it then does nothing, without an error.
 #
-# How the functions behave with two cards can be tested without any: at the end of the check we let PyTorch claim for a moment that it sees two.
+# How the functions behave with two cards can be tested without any: at the end of the check we let PyTorch claim for a moment that it sees two, of Intel.
 
 # %%
 # check 6.7-C1: a device is found everywhere, and the list is never empty
@@ -125,7 +126,7 @@ torch.zeros(1, device=try_gpu())  # usable
 assert cpu().type == "cpu" and gpu(3).type != "cpu" and gpu(3).index == 3
 print(devices)
 
-two = [torch.device("cuda:0"), torch.device("cuda:1")]
+two = [torch.device("xpu:0"), torch.device("xpu:1")]
 with mock.patch.multiple(
         torch.accelerator, is_available=lambda: True,
         device_count=lambda: 2, current_accelerator=lambda: two[0]):
@@ -514,13 +515,15 @@ for name, tensor in net.state_dict().items():
 
 # %%
 def same_device(function):
-    def checked(*args):
-        found = {i: str(a.device) for i, a in enumerate(args)
+    @functools.wraps(function)
+    def checked(*args, **kwargs):
+        found = {name: str(a.device)
+                 for name, a in (*enumerate(args), *kwargs.items())
                  if isinstance(a, torch.Tensor)}
         if len(set(found.values())) > 1:
             raise ValueError(f"{function.__name__} got tensors on different "
                              f"devices: {found}; move them to one.")
-        return function(*args)
+        return function(*args, **kwargs)
     return checked
 
 @same_device
@@ -528,13 +531,16 @@ def add(a, b):
     return a + b
 
 assert add(torch.ones(2), torch.ones(2)).tolist() == [2, 2]
-try:
-    add(torch.ones(2), torch.ones(2, device="meta"))
-    raised = False
-except ValueError as error:
-    raised = True
-    print(error)
-assert raised
+other = torch.ones(2, device="meta")
+for args, names in (((other,), {}), ((), {"b": other})):
+    try:
+        add(torch.ones(2), *args, **names)
+        raised = False
+    except ValueError as error:
+        raised = True
+        print(error)
+    assert raised
+assert add.__name__ == "add"
 
 # %% [markdown]
 # ### Exercise 6.7-5
