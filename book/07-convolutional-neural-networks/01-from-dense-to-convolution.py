@@ -140,6 +140,10 @@ for crowd in (False, True):
         right += find_template(X, T) == place
     print("crowd:" if crowd else "noise:", f"found {right} of {searches}")
     assert right == searches
+images, badges, places = zip(*(hide_template(seed) for seed in (0, 1)))
+assert not torch.equal(*badges) and places[0] != places[1]  # fresh ones
+assert abs(images[0].std() - 0.5) < 0.1  # noise and one small badge
+assert hide_template(0, crowd=True)[0].std() > 1  # and the crowd
 
 # %% [markdown]
 # The sweep suggests three principles for networks that see.
@@ -950,7 +954,7 @@ d2l.describe(axes, """Left: the distribution of one die is flat, of the sum
 #
 # A dense layer on the pixels solves the task exactly, by a weight of 1 from each pixel to its quadrant.
 # Another remedy keeps the convolutions and gives them the coordinates as two further input channels.
-# Zero padding helps a little, by accident: it tells the units near the edge where they are.
+# Zero padding gives something away, by accident: units near the edge can tell where they are.
 
 # %%
 n = 16

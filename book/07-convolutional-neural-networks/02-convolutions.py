@@ -234,12 +234,15 @@ class Conv2D(nn.Module):
 torch.manual_seed(1)
 own, ready = Conv2D((2, 3)), nn.Conv2d(1, 1, kernel_size=(2, 3))
 with torch.no_grad():
+    own.bias.fill_(0.5)  # 0 at the start, which would hide it
     ready.weight.copy_(own.weight)  # (1, 1, 2, 3) <- (2, 3)
     ready.bias.copy_(own.bias)
 image = torch.randn(5, 6)
 torch.testing.assert_close(own(image), ready(image[None, None])[0, 0])
 print("output", tuple(own(image).shape), "- parameters:",
       sum(p.numel() for p in own.parameters()))
+start = Conv2D((30, 30)).weight.std() / nn.Conv2d(1, 1, 30).weight.std()
+assert abs(start - 1) < 0.1  # both start from the same distribution
 
 # %% [markdown]
 # ## Object edge detection in images
@@ -381,6 +384,8 @@ zero = torch.zeros(1, 2, dtype=f64)
 _, path = learn_kernel(X.to(f64), Y.to(f64), (1, 2), 0.03, 10, start=zero)
 exact = [12 * 0.4096**t for t in range(11)]
 torch.testing.assert_close(torch.tensor(path), torch.tensor(exact))
+before = many_starts(0.03, 0)  # 200 different starts, near and far
+assert before.unique().numel() == 200 and before.min() < 5 < before.max()
 ten = many_starts(0.03, 10)
 print(f"worst of 200 starts after 10 steps: {ten.max().item():.2f}")
 assert ten.max() < 0.6
@@ -679,6 +684,9 @@ for n in (3, 10):
     print(f"random ReLU networks, n = {n}: variance {across:.1f} "
           f"instead of {2 * n / 3:.1f}")
     assert abs(across / (2 * n / 3) - 1) < 0.2
+    assert 4 < blob.sum() < 400  # 40 on average; without ReLU 40 * 2**n
+assert not torch.equal(squared_gradients(1, nets=2),
+                       2 * squared_gradients(1, nets=1))
 
 # %% tags=["hide-input"]
 _, axes = plt.subplots(1, 3, figsize=(8.4, 2.7))

@@ -432,8 +432,9 @@ def position_r2(mode, seed):
     return torch.stack(scores)  # (layers,)
 
 
-r2 = {mode: torch.stack([position_r2(mode, seed) for seed in range(nets)])
-      .mean(dim=0) for mode in ("constant", "reflect", "circular")}
+by_net = {mode: torch.stack([position_r2(mode, seed) for seed in range(nets)])
+          for mode in ("constant", "reflect", "circular")}
+r2 = {mode: scores.mean(dim=0) for mode, scores in by_net.items()}  # (8,)
 
 # %%
 ax = d2l.plot(range(1, 9), list(r2.values()),
@@ -454,6 +455,12 @@ print(f"zeros, layer 6: R² = {r2['constant'][5]:.1f}")
 assert r2["constant"][3:].min() > r2["constant"][0] + 0.1 > 0.2
 assert r2["reflect"].abs().max() < r2["constant"].min() / 4
 assert r2["circular"].abs().max() < 0.01
+images = torch.rand(1, 1, 16, 16)  # each seed is a network of its own
+maps = [random_features(images, "constant", seed)[0] for seed in (0, 1)]
+assert not torch.equal(*maps) and all((H == 0).any() for H in maps)
+table, row = row_table(maps[0])  # 16 features and the intercept
+assert table.shape == (256, 17) and (table[:, 16] == 1).all()
+assert (row[:16] == -1).all() and row[255] == 1  # pixels in reading order
 
 # %% [markdown]
 # Whether this is a fault depends on the task.
@@ -858,7 +865,7 @@ print(tuple(comp_conv2d(up, torch.ones(4, 4)).shape))
 # - One formula gives every size: $\lfloor(n+2\,\mathtt{padding}-d(k-1)-1)/s\rfloor+1$ for each axis; `padding` counts one side.
 # - An odd kernel with `padding` $(k-1)/2$ keeps the size, and each output lies over its input.
 # - Same-size zero padding does not use all pixels equally: with a $3\times3$ kernel corners count 4, edges 6, the interior 9.
-# - Zeros disturb $(k-1)/2$ more rows with each layer, and even an untrained network betrays the position of a pixel.
+# - Zeros disturb $(k-1)/2$ more rows with each layer, and even an untrained network gives a part of a pixel's position away.
 # - Stride $s$ keeps every $s$-th output and saves a factor $s^2$; what does not fit is cut off at the bottom and at the right.
 # - Dilation widens the window at the same number of weights; the transposed convolution restores a shape, not the values.
 

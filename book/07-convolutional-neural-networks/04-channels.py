@@ -316,6 +316,7 @@ assert count_params(layer) == 2 * 3 + 2
 # If $a$ takes $m$ values and $b$ takes $n$, then $s$ takes $m+n-1$.
 # With channels, the kernels are also multiplied like matrices, since the channels in between are summed over.
 # So a $3 \times 3$ layer from 3 to 5 channels and a $5 \times 5$ layer from 5 to 4 are one $7 \times 7$ layer from 3 to 4.
+# If the second layer pads with zeros, this holds in the interior only: at the border it reads a zero where the merged layer would compute a value.
 
 # %%
 def merge(K1, K2):
@@ -346,6 +347,10 @@ for a in range(5):
         by_hand[:, :, a:a + 3, b:b + 3] += torch.einsum(
             "dm,mcij->dcij", K5[:, :, a, b], K3)
 torch.testing.assert_close(K7, by_hand)
+merged = F.conv2d(X_big, K7, padding=3)
+padded = F.conv2d(F.conv2d(X_big, K3, padding=1), K5, padding=2)
+torch.testing.assert_close(merged[..., 2:-2, 2:-2], padded[..., 2:-2, 2:-2])
+assert not torch.allclose(merged[..., 0, :], padded[..., 0, :])
 relu = F.conv2d(F.conv2d(X_big, K3).relu(), K5)
 assert not torch.allclose(F.conv2d(X_big, K7), relu)
 
@@ -518,14 +523,24 @@ assert sum(count_macs(medley.double(), (1, 3, 16, 16)).values()) * 2 == (
     sum(macs.values()))  # half the batch, float64
 messages = []
 for bad in ((medley.forward, (1, 3, 16, 16)), (medley, 16),
-            (medley, (1, 3, 0, 16)), (medley, (1, 4, 16, 16))):
+            (medley, ()), (medley, (1, 3, 0, 16)),
+            (medley, (1, 4, 16, 16))):
     try:
         count_macs(*bad)
     except (TypeError, ValueError, RuntimeError) as error:
         messages.append(f"{type(error).__name__}: {str(error)[:46]}")
-print("\n".join(m for m in messages if "needs" not in m))
-assert len(messages) == 4 and medley.training
+print("\n".join(dict.fromkeys(m for m in messages if "needs" not in m)))
+assert [m.split(":")[0] for m in messages] == [
+    "TypeError", *["ValueError"] * 3, "RuntimeError"]
+assert medley.training
 assert not any(m._forward_hooks for m in medley.modules())
+both = ((nn.Conv1d, nn.ConvTranspose1d), (nn.Conv2d, nn.ConvTranspose2d),
+        (nn.Conv3d, nn.ConvTranspose3d))
+for d, (down, up) in enumerate(both, start=1):  # in d dimensions
+    shape = [1, 4] + [5] * d
+    assert [*count_macs(down(4, 6, 3), shape).values()] == [24 * 9**d]
+    assert [*count_macs(up(4, 6, 3), shape).values()] == [24 * 15**d]
+assert count_macs(nn.Flatten(), (1, 2, 3)) == {}  # without parameters
 
 # %% [markdown]
 # Two cautions about the counter.

@@ -136,6 +136,11 @@ layers = {"max": nn.MaxPool2d(2, stride=1), "avg": nn.AvgPool2d(2, stride=1)}
 for mode, Y in expected.items():
     assert torch.equal(pool2d(X, (2, 2), mode), Y)
     assert torch.equal(layers[mode](X[None, None])[0, 0], Y)
+try:
+    pool2d(X, (2, 2), "mean")
+    raise AssertionError("an unknown mode was accepted")
+except ValueError as error:
+    assert "'mean'" in str(error)
 
 # %% [markdown]
 # The next figure does it step by step.
@@ -784,6 +789,9 @@ for calm in (blurred, curves["average"]):
     assert (peaked.amax(dim=1) > 3 * calm.amax(dim=1)).all()
     assert (calm[:, 4] < 1e-4).all()
 assert (peaked[:, 1:8] > 0.05).all()
+assert not torch.equal(peaked[0], peaked[1])  # three different networks
+one = features(garments, nn.Identity(), nets[0][:1])  # means of a ReLU
+assert (one >= 0).all() and one.shape == (50, 16)
 bare = curves["stride alone"]  # without the maximum it is even worse
 assert (bare[:, 1:8] > peaked[:, 1:8]).all() or data.source != "real"
 for curve in curves.values():  # 8 = 2 * 2 * 2 pixels: back on the grid
@@ -811,7 +819,7 @@ d2l.describe(ax, """With a stride alone the change rises at a shift of one
 # The stride alone does so even more: here the maximum is not the culprit, it softens the effect, but not enough.
 # Blurring before sampling removes most of it.
 # Average pooling, which is itself a blur followed by a stride, does about as well; that is another argument in its favour.
-# (Both come back already at a shift of 4: the mean over their last outputs is the mean over all inputs of that layer, so its stride does no harm.)
+# (Both come back already at a shift of 4: the mean of their last outputs is the mean of all values before the last averaging or blur, so the last stride does no harm.)
 # Training on shifted images helps as well, but Azulay and Weiss (2018) found that the tolerance so learned holds only for images much like those of the training set.
 # [Section 7.6](06-lenet.ipynb) measures what shifts do to the accuracy of trained networks, and Section 8.6 returns to strides that skip pixels.
 
