@@ -1043,7 +1043,7 @@ torch.testing.assert_close(error(w, twice, labels), left)
 # The remedy is to draw groups and not rows: all images of a patient go into the same fold, and time series are validated on later days.
 #
 # With duplicates most validation rows have their twin in the training part.
-# The validation error is then nearly a training error, and in about half of the simulated tables it falls below even the error of the best possible model, 1; without duplicates, on few examples, luck does that too, but far less often.
+# The validation error is then nearly a training error, and in more than half of the simulated tables it falls below even the error of the best possible model, 1; without duplicates, on few examples, luck does that too, but far less often.
 # Honest cross-validation errs on the other side, since it trains on 24 rows.
 
 # %%
@@ -1075,7 +1075,7 @@ assert abs(risk / (1 + 10 / 19) - 1) < 0.06  # formula (3.6.5)
 below = (rows < 1).double().mean(dim=0)  # below the best possible model
 print(f"below 1 in {100 * below[0]:.0f} % of the tables, without "
       f"duplicates in {100 * below[2]:.0f} %")
-assert below[0] > 0.4 > 0.3 > below[2]
+assert below[0] > 0.5 > 0.3 > below[2]
 
 # %% [markdown]
 # ### Exercise 3.6-3
