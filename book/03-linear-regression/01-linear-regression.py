@@ -476,13 +476,15 @@ d2l.describe(right, """The loss as a bowl over w and b, and its contours.
 
 # %% [markdown]
 # **Figure 3.1.4.** Forty steps on the loss of Figure 3.1.2 from $w=b=0$.
-# Gradient descent settles in the lowest point (cross); minibatch SGD takes nearly the same way at an eighth of the cost per step, but with this constant learning rate it keeps moving around the lowest point.
+# Gradient descent settles in the lowest point (cross); minibatch SGD takes nearly the same way and reads an eighth of the examples per step, but with this constant learning rate it keeps moving around the lowest point.
 
 # %%
 # check: after 40 steps GD has settled; after 1000 SGD still moves
 assert torch.linalg.vector_norm(gd[-1] - best) < 0.005
 still = torch.linalg.vector_norm(sgd[-500:] - best, dim=1)
 assert 0.05 < still.mean() < 0.15
+assert torch.linalg.vector_norm(sgd[-500:].std(dim=0)) > 0.05
+assert 8 * len(batch) == n  # an eighth of the examples per step
 
 # %% [markdown]
 # A step from 4 examples is right on average.
@@ -622,12 +624,14 @@ rng = torch.Generator().manual_seed(7)
 w = 0.01 * torch.randn(2, 1, generator=rng, dtype=f64)
 b = torch.zeros(1, dtype=f64)
 for epoch in range(30):
-    for batch in torch.randperm(n, generator=rng).split(8):
+    order = torch.randperm(n, generator=rng)  # (32,)
+    for batch in order.split(8):
         w, b = sgd_step(w, b, Z[batch], y[batch], lr=0.1)
 optimum = fit_normal_equations(Z, y)  # (3, 1)
 best_loss = squared_loss(Z @ optimum[:2] + optimum[2], y).item()
 final_loss = squared_loss(Z @ w + b, y).item()
 assert best_loss <= final_loss < 1.01 * best_loss
+assert not torch.equal(order, torch.arange(n))  # shuffled
 print(f"loss after 120 steps {final_loss:.4f}, lowest {best_loss:.4f}")
 
 # %% [markdown]
@@ -864,7 +868,7 @@ for sigma in (0.3, 1.0, 5.0):
 # The argument also shows what the squared loss assumes.
 # Under a normal distribution an error of 10 standard deviations has a density that is smaller than the peak by the factor $e^{-50}$; the fit of Figure 3.1.3 bends rather than believe in something so improbable.
 # The recipe is general: choose a distribution for the labels, take the negative logarithm, and minimize.
-# Noise with heavier tails gives the absolute loss (Exercise 3.1-2), classes give the loss of [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb).
+# Laplace noise, which has heavier tails, gives the absolute loss (Exercise 3.1-2), classes give the loss of [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb).
 
 # %%
 residual = y - design @ best[:, None]  # (32, 1) at the optimum

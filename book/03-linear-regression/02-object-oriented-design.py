@@ -615,6 +615,32 @@ live.last_drawn -= 2
 live.draw(1, 1, "a")
 assert len(drawn) == 1 and drawn[0]["a"] == [(0, 0), (1, 1)]
 
+# %% tags=["hide-input"]
+# check: a board on axes that it was given, and when a board is live
+own = ProgressBoard("t", axes=plt.figure().add_subplot())
+plt.close(own.axes.figure)
+own.last_drawn = -math.inf
+for i in range(2):
+    own.draw(i, 3 * i, "a")
+in_notebook, headless = _in_notebook, os.environ.pop("D2L_HEADLESS", None)
+_in_notebook = lambda: False
+own.render()
+assert own.last_drawn > -math.inf  # the next picture waits a second
+assert own.lines["a"].get_xydata().tolist() == [[0, 0], [1, 3]]
+assert own.summary() == "Curves over t: a goes from 0 at 0 to 3 at 1."
+axes = own.axes
+own.clear()
+assert own.axes is axes and not axes.lines and not own.data
+_in_notebook = lambda: True
+assert own.is_live()
+os.environ["D2L_HEADLESS"] = "1"
+assert not own.is_live()
+_in_notebook = in_notebook
+if headless is None:
+    del os.environ["D2L_HEADLESS"]
+else:
+    os.environ["D2L_HEADLESS"] = headless
+
 # %% [markdown]
 # We try it with a sine and a cosine that carry the same amount of noise, the first averaged over 2 points, the second over 10.
 
@@ -656,6 +682,8 @@ for function, *args in ((Module(), X), (Module().loss, y, y),
                         (Trainer(max_epochs=1).fit_epoch,)):
     assert type(error_of(function, *args)) is NotImplementedError
 assert isinstance(Module(), nn.Module)
+untrained = error_of(Module().plot, "loss", 1.0, True)
+assert type(untrained) is RuntimeError and "no trainer" in str(untrained)
 
 # %% [markdown]
 # Python also has a constant `NotImplemented`, which operators such as `__eq__` *return* in order to let the other operand try.
@@ -730,15 +758,20 @@ for label, values in expected.items():
     torch.testing.assert_close(trainer.history[label], values)
 assert model.board.data["val_loss"] == [(1, 4), (2, 2), (3, 1)]
 assert model.board.data["train_loss"][:2] == [(0.125, 2), (0.625, 4)]
+assert model.board.xlim == [0, 3]  # the axis spans the whole run
 
 # %%
-# check: what is kept of a loss holds no graph
+# check: what is kept of a loss holds no graph; devices
 loss = torch.ones((), requires_grad=True) * 2
 probe, waiting = Trainer(max_epochs=1), ProgressBoard(display=False)
 probe.record("loss", loss)
 waiting.draw(0, loss, "loss", every_n=2)
 assert not probe.sums["loss"].requires_grad
 assert not waiting.raw["loss"][0][1].requires_grad
+assert probe.device.type == "cpu"  # unless a GPU is asked for
+probe.device, moved = torch.device("meta"), StubModel()
+probe.prepare_model(moved)  # takes the model to its device
+assert moved.net.weight.device.type == "meta"
 
 # %%
 # check 3.2-C7: fit counts the batches and runs max_epochs epochs

@@ -355,6 +355,7 @@ class Stream(IterableDataset):
 stream = Stream(data)
 X, y = next(iter(DataLoader(stream, batch_size=32)))
 print("first batch:", tuple(X.shape), tuple(y.shape))
+assert torch.equal(X, data.X[:32]) and torch.equal(y, data.y[:32])
 try:
     DataLoader(stream, batch_size=32, shuffle=True)
 except ValueError as error:
@@ -393,6 +394,8 @@ epochs = [torch.cat([X for X, _ in chain]) for _ in range(2)]
 print("two epochs:", [tuple(X.shape) for X in epochs])
 torch.testing.assert_close(epochs[0][:, :2].mean(dim=0), torch.zeros(2),
                            atol=1e-5, rtol=0)
+torch.testing.assert_close(epochs[0][:, :2].std(dim=0), torch.ones(2))
+assert torch.equal(epochs[0][:, 2], epochs[0][:, :2].prod(dim=1))
 assert len(chain) == 32 and not torch.equal(*epochs)
 
 # %% [markdown]
@@ -591,6 +594,7 @@ after_three = {order: torch.linalg.vector_norm(errors[0.01, order][2])
 for order in ("sorted", "reversed", "clean"):
     assert after_three[order] > 10 * after_three["shuffled"]
 assert max(ends[0.01, order] for order in orders) < 0.002
+assert not torch.equal(errors[1, "shuffled"], errors[1, "as drawn"])
 
 # %% [markdown]
 # The reason is in the batches.
@@ -674,6 +678,8 @@ fresh = FreshData(1000)
 first, second = epoch(fresh), epoch(fresh)
 assert first.shape == second.shape == (1000, 2)
 assert not torch.isin(first, second).any()
+assert torch.equal(epoch(FreshData(1000)), first)  # seeds repeat
+assert not torch.equal(epoch(FreshData(1000, seed=1)), first)
 
 # %% [markdown]
 # ### Exercise 3.3-3
@@ -703,6 +709,7 @@ torch.testing.assert_close(epoch(same), epoch(same), rtol=0, atol=0)
 backwards = torch.stack([same[i][0] for i in reversed(range(1000))])
 torch.testing.assert_close(backwards.flip(0), epoch(same), rtol=0, atol=0)
 assert len(epoch(same).unique(dim=0)) == 1000
+assert not torch.equal(epoch(RepeatedData(1000, seed=1)), epoch(same))
 
 # %% [markdown]
 # ### Exercise 3.3-4
@@ -748,6 +755,11 @@ assert -(K - 1) <= moved.min() < -(K - 1) + 5
 assert moved.max() > 5 * K
 distance = moved.abs().float().mean()
 assert abs(distance - 2 * K / math.e) < 0.05 * K
+short = list(shuffle_buffer(range(20), K, g))  # all fit into the buffer
+assert sorted(short) == list(range(20)) != short
+twice = [list(shuffle_buffer(range(99), 9, torch.Generator().manual_seed(1)))
+         for _ in range(2)]
+assert twice[0] == twice[1] != list(range(99))
 
 # %% [markdown]
 # ### Exercise 3.3-5

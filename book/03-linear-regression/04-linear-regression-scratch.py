@@ -540,13 +540,15 @@ assert torch.equal(parameters(watchful), before)  # ... and before step
 # We repeat it with other data, other starts and other orders of the batches, and look at the fraction of each parameter that is missing.
 
 # %%
-missing = torch.zeros(num_seeds, 3)
+missing, starts = torch.zeros(num_seeds, 3), set()
 for seed in range(num_seeds):
     torch.manual_seed(seed)
     model = LinearRegressionScratch(2, lr)
+    starts.add(model.w[0].item())
     train(model, seed=seed)
     missing[seed] = (theta_true - parameters(model)) / theta_true
 assert 0.01 < missing.min() and missing.max() < 0.12
+assert len(starts) == num_seeds  # another start in each run
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.4))
@@ -585,6 +587,12 @@ assert (centre - (1 - lr) ** steps).abs().max() < 0.02
 if num_seeds >= 20:  # a spread needs more than a few runs
     assert (centre - (1 - lr) ** steps).abs().max() < 0.006
     assert (missing.std(dim=0) / width - 1).abs().max() < 0.35
+g = torch.Generator().manual_seed(0)
+A = torch.randn(1000, 1000, 3, generator=g)  # 1000 data sets, full batches
+A[..., 2] = 1
+left = torch.linalg.matrix_power(torch.eye(3) - lr * A.mT @ A / 1000, steps)
+spread = (left @ theta_true / theta_true).std(dim=0)
+assert (spread / width - 1).abs().max() < 0.05
 
 # %% [markdown]
 # ### The loss, and its noise floor
@@ -849,9 +857,10 @@ for values in (spring, measured):
     assert abs(period - 2 * math.pi / math.sqrt(lr)) < 1.5
 
 # %% [markdown]
-# The height of the swing changes: it grows in this run and shrinks with other seeds.
-# Full batches with the $\mathbf{H}$ of these data change it too, while $\mathbf{H}=\mathbf{I}$, the dotted spring, keeps its height.
+# The height of the swing changes: it grows in this run and shrinks with some other seeds.
+# Full batches with the $\mathbf{H}$ of the data already change it, while $\mathbf{H}=\mathbf{I}$, the dotted spring, keeps its height.
 # An $\mathbf{H}$ that is not exactly $\mathbf{I}$ couples the springs weakly and gives them slightly different periods; they pass energy to and fro.
+# Small batches, whose $\mathbf{H}_{\mathcal{B}}$ differs from step to step, change the height once more, with some seeds the other way.
 # The loss curve of such a run invites the wrong cure, a smaller learning rate, which makes the swing slower and does not end it.
 # Adding a little friction turns the fault into a method called *momentum*, the subject of Section 12.6.
 
@@ -869,15 +878,18 @@ def forgetful(seed, lr=lr, max_epochs=5):
     return torch.stack(model.path)[:, 2].tolist()
 
 assert abs(growth(spring) - 1) < 0.01
-for seed, larger in ((0, True), (2, False)):
+heights = {}  # with small batches and with full ones
+for seed in (0, 1, 2):
     g = torch.Generator().manual_seed(seed)
     A = torch.cat([SyntheticRegressionData(w_true, b_true, generator=g)
                    .X[:1000], torch.ones(1000, 1)], dim=1)  # (1000, 3)
-    for values in (forgetful(seed), swing(A.mT @ A / 1000)):
-        assert growth(values) > 1.05 if larger else growth(values) < 0.9
+    heights[seed] = [growth(values) for values in (
+        forgetful(seed), swing(A.mT @ A / 1000))]
     slow = forgetful(seed, lr / 4, max_epochs=10)
     assert growth(slow) > 0.7  # not ended, and twice as slow
     assert abs(peaks(slow)[0] - 2 * peaks(spring)[0]) <= 2
+assert min(heights[0]) > 1.05 and max(heights[2]) < 0.9
+assert heights[1][0] > 1.03 and heights[1][1] < 0.97  # other batches
 
 # %% [markdown]
 # One more point about order: the update must run under `no_grad`; `backward` need not.
@@ -952,11 +964,11 @@ assert registered.w.dtype == torch.float64
 # %%
 X_twin = X_all[:, [0, 0]]  # (1000, 2): the same feature twice
 y_twin = X_twin @ w_true.reshape(-1, 1) + b_true
-predictions, sums = [], []
+predictions, sums, gaps = [], [], []
 for seed in (0, 1):
     torch.manual_seed(seed)
     model = LinearRegressionScratch(2, lr=0.1, sigma=1)
-    optimizer = model.configure_optimizers()
+    optimizer, first = model.configure_optimizers(), parameters(model)
     for _ in range(300):
         loss = model.loss(model(X_twin), y_twin)
         optimizer.zero_grad()
@@ -965,9 +977,12 @@ for seed in (0, 1):
     predictions.append(model(X_twin).detach())
     w1, w2, b = parameters(model).tolist()
     sums.append(w1 + w2)
+    gaps.append(w1 - w2)
+    assert abs(gaps[-1] - (first[0] - first[1])) < 1e-4  # as at the start
     print(f"start {seed}: w1 {w1:6.3f}, w2 {w2:6.3f}, sum {w1 + w2:.3f}")
 torch.testing.assert_close(*predictions, rtol=0, atol=1e-4)
 assert all(abs(total + 1.4) < 1e-3 for total in sums)
+assert abs(gaps[0] - gaps[1]) > 0.5
 
 # %% [markdown]
 # Two runs, two different answers, and the same predictions.
@@ -1078,6 +1093,9 @@ class HuberLoss(LinearRegressionScratch):
         r = (y_hat - y).abs()
         return torch.where(r < 1, r**2 / 2, r - 0.5).mean()
 
+r = torch.linspace(-3, 3, 9)
+torch.testing.assert_close(HuberLoss(2, lr).loss(r, 0 * r),
+                           nn.HuberLoss()(r, 0 * r))
 bias = {}
 for cls in (LinearRegressionScratch, AbsoluteLoss, HuberLoss):
     g = torch.Generator().manual_seed(0)

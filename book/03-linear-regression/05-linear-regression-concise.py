@@ -376,6 +376,7 @@ lazy = LinearRegression(lr=0.03)
 lazy(X200)
 assert torch.equal(lazy.net.weight, eager.net.weight)
 assert 0.007 < lazy.net.weight.std() < 0.0125 and lazy.net.bias == 0
+assert abs(lazy.net.weight.mean()) < 0.003
 assert sum(p.numel() for p in lazy.parameters()) == 201
 
 loaded = LinearRegression(lr=0.03)
@@ -553,6 +554,7 @@ d2l.describe(axes, """Batch loss against step on a logarithmic axis. As
 # check: with half the learning rate the curves coincide, else they do not
 torch.testing.assert_close(curves[2] / 2, curves[0], rtol=1e-3, atol=0)
 assert curves[1][-1] / 2 < 0.1 * curves[0][-1]
+assert len(curves[0]) == 96  # one point for each batch
 
 # %% [markdown]
 # The limit of stability has moved, too.
@@ -829,6 +831,7 @@ for name in ("foreach", "fused"):
 for name, (_, seconds) in runs.items():
     print(f"{name:8} {1e6 * seconds:8.0f} microseconds per step")
 assert 2 * runs["fused"][1] < runs["plain"][1]
+assert runs["fused"][1] < runs["foreach"][1]
 
 # %% [markdown]
 # The fused update is more than twice as fast as the loop.

@@ -1041,6 +1041,8 @@ d2l.describe(ax, """Squared error against lambda for one data set. The
     training error rises; the error on 1000 further examples falls to a
     minimum inside the grid, marked by a dot, and rises slightly.""")
 assert 0.1 < lams[k] < 3
+expected = test_error(path, w_true[0])  # (61,)
+assert (new_curve / expected - 1).abs().max() < 0.15  # noise and all
 assert (train_curve.diff() > 0).all()
 
 # %% [markdown]
@@ -1120,15 +1122,19 @@ for proximal in (False, True):
     print(f"proximal {proximal!s:5}: {zeros.double().mean():.1f} of 50 "
           "weights are exactly 0")
     assert (zeros > 10).all() if proximal else (zeros == 0).all()
+torch.testing.assert_close(lasso(X, y, 0.2), lasso(X, y, 0.2, steps=800),
+                           rtol=0, atol=1e-4)  # has converged
 
 # %%
 grid = torch.logspace(-2, 0.5, 16, dtype=f64)
-best_lasso = torch.stack([test_error(lasso(X, y, lam), w_sparse)
-                          for lam in grid]).min(dim=0).values  # (20,)
+lasso_errors = torch.stack([test_error(lasso(X, y, lam), w_sparse)
+                            for lam in grid])  # (16, 20)
+best_lasso = lasso_errors.min(dim=0).values  # (20,)
 best_ridge = test_error(ridge_path(X, y, lams), w_sparse).min(dim=0).values
 print(f"best on the grid, mean of 20: lasso {best_lasso.mean():.2f}, "
       f"ridge {best_ridge.mean():.2f}")
 assert (best_lasso < best_ridge).all()
+assert 0 < lasso_errors.mean(dim=1).argmin() < len(grid) - 1  # inside
 
 # %% [markdown]
 # The lasso is not told which weights are active, but it is made for such a truth: a few large weights and many zeros.
@@ -1136,13 +1142,15 @@ assert (best_lasso < best_ridge).all()
 
 # %%
 X, y, w_dense = draw_noisy(20, seed=4)
-best_lasso = torch.stack([test_error(lasso(X, y, lam), w_dense)
-                          for lam in grid]).min(dim=0).values  # (20,)
+lasso_errors = torch.stack([test_error(lasso(X, y, lam), w_dense)
+                            for lam in grid])  # (16, 20)
+best_lasso = lasso_errors.min(dim=0).values  # (20,)
 best_ridge = test_error(ridge_path(X, y, lams), w_dense).min(dim=0).values
 print(f"all weights small: lasso {best_lasso.mean():.2f}, "
       f"ridge {best_ridge.mean():.2f}")
 assert best_ridge.mean() < best_lasso.mean() - 0.05
 assert (best_ridge < best_lasso).sum() >= 14
+assert 0 < lasso_errors.mean(dim=1).argmin() < len(grid) - 1  # inside
 
 # %% [markdown]
 # ### Exercise 3.7-4
@@ -1324,6 +1332,7 @@ for loss_name, factor in (("MSELoss", 2), ("half of it", 1)):
         ends[factor, start is wide] = (w ** 2).sum(dim=(1, 2)).mean() / 2
     print(f"{loss_name:23} {ends[factor, True]:14.5f} "
           f"{ends[factor, False]:15.5f}")
+assert abs(wide.std() * math.sqrt(3 * 200) - 1) < 0.05
 assert ends[2, True] > 4 * ends[2, False]
 assert abs(ends[2, True] / ends[1, True] - 1) < 0.25
 
