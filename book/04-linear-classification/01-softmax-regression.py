@@ -72,7 +72,7 @@ val_size = 2_000  # test images on which it is judged
 # Squared loss takes the claims at face value.
 # Show it an image that is equally often a cat (1) and a dog (3), and its best answer is the mean, 2: a chicken.
 #
-# Integer codes suit *ordinal* labels, whose classes have a natural order, such as age groups; predicting those is called *ordinal regression*.
+# Integer codes suit *ordinal* labels better, whose classes have a natural order, such as age groups, though equal steps remain an assumption; predicting those is called *ordinal regression*.
 #
 # Without an order, each class gets a component of its own.
 # The *one-hot encoding* of one of $q$ classes is a vector with $q$ components, of which one is 1 and the others are 0:
@@ -173,7 +173,7 @@ def accuracy_of(classes):
     return (classes == data.y_val).double().mean().item()
 
 
-def code_accuracy(code):
+def code_accuracy(scores, code):
     """Class k is coded as code[k]; round the fit to the nearest code."""
     fit = (scores @ code.double()).round().clamp(0, 9).long()
     return accuracy_of(code.argsort()[fit])
@@ -182,8 +182,8 @@ def code_accuracy(code):
 rng = torch.Generator().manual_seed(40)
 orders = [torch.randperm(10, generator=rng) for _ in range(200)]
 one_hot_accuracy = accuracy_of(scores.argmax(dim=1))
-by_code = code_accuracy(torch.arange(10))
-best_order = max(code_accuracy(code) for code in orders)
+by_code = code_accuracy(scores, torch.arange(10))
+best_order = max(code_accuracy(scores, code) for code in orders)
 outside = ((scores < 0) | (scores > 1)).double().mean().item()
 print(f"correct with one-hot targets: {one_hot_accuracy:.1%}")
 print(f"correct with integer codes:   {by_code:.1%}")
@@ -208,6 +208,9 @@ one = torch.ones(len(scores), dtype=f64)
 torch.testing.assert_close(scores.sum(dim=1), one, rtol=0, atol=1e-8)
 assert outside > 0.3  # real images: 0.38 for 10 000, 0.37 for all
 assert one_hot_accuracy > max(by_code, best_order) + 0.2
+perfect = one_hot(data.y_val, 10).double()  # every order decodes these
+assert all(code_accuracy(perfect, code) == 1 for code in orders)
+assert len({tuple(code.tolist()) for code in orders}) == 200
 no_bias = torch.linalg.lstsq(data.X_train[:2000].flatten(1).double(),
                              targets[:2000], driver="gelsd").solution
 sums = data.X_val.flatten(1).double() @ no_bias.sum(dim=1)  # (n_val,)
@@ -801,7 +804,8 @@ for value, expected in (
         (cross_entropy(certain_six, loaded), 0.6931),
         (cross_entropy(torch.tensor([1.0, 0.0], dtype=f64), rare), 4.6052),
         (entropy(fair), 1.7918), (cross_entropy(fair, loaded), 2.0343),
-        (kl(fair, loaded), 0.2426), (kl(loaded, fair), 0.2939)):
+        (kl(fair, loaded), 0.2426), (kl(loaded, fair), 0.2939),
+        (kl(certain_six, fair), 1.7918)):  # 0 log 0 counts as 0
     assert abs(value.item() - expected) < 5e-5
 coin = torch.tensor([0.5, 0.5], dtype=f64)  # one bit, log(2) nats
 bits = expected_code_length(coin, huffman_lengths(coin))
@@ -853,7 +857,7 @@ d2l.describe(ax, """Five bars for five beliefs about a fair die. The lower
 # - Softmax turns $q$ scores into probabilities; it keeps their order, ignores a common shift, becomes the sigmoid for $q=2$, and its temperature sets the entropy.
 # - Cross-entropy is the negative log-likelihood of the labels; from scores it is $\log\sum_k\exp o_k-\sum_jy_jo_j$, for one-hot and soft labels alike.
 # - Its gradient is $\hat{\mathbf{y}}-\mathbf{y}$ and its Hessian a covariance, so the loss is convex in the parameters; squared error on probabilities has almost no gradient where the model is confidently wrong.
-# - Entropy is the expected surprisal and the least mean length of a code; believing $Q$ while $P$ holds costs $H(P,Q)=H[P]+D_{\mathrm{KL}}(P\|Q)$.
+# - Entropy is the expected surprisal, and no code has a smaller mean length; believing $Q$ while $P$ holds costs $H(P,Q)=H[P]+D_{\mathrm{KL}}(P\|Q)$.
 
 # %% [markdown]
 # ## Exercises

@@ -378,6 +378,7 @@ d2l.describe(axes, "Eight pictures of a batch in random order, each under "
 assert X.shape == (64, 1, 32, 32) and X.dtype == torch.float32
 assert y.shape == (64,) and y.dtype == torch.int64
 assert data.train_images[0].shape == (1, 32, 32)
+assert [ax.get_title() for ax in axes] == data.text_labels(y[:8])
 for loader, n in ((data.train_dataloader(), 60_000),
                   (data.val_dataloader(), 10_000)):
     assert len(loader) == math.ceil(n / 64) == sum(1 for _ in loader)
@@ -425,6 +426,7 @@ assert torch.equal(X[:, 0], test_images / 255)  # divided once, in order
 assert torch.equal(y, test_labels.long())
 assert torch.equal(data.val_images[:, 0], test_images)  # bytes untouched
 assert torch.equal(data.X_val, X) and data.val[5][1] == y[5]
+assert data.X_val is data.X_val  # made once, and kept
 
 # %% [markdown]
 # The subsets deserve a look of their own.
@@ -595,7 +597,7 @@ d2l.describe(axes, "Ten blurred pictures, the mean of each class. Pullover, "
              "ankle boot have shapes of their own.")
 
 # %% [markdown]
-# **Figure 4.2.5.** The mean picture of each class: pullover, coat and shirt nearly coincide, so the distances to these three say little.
+# **Figure 4.2.5.** The mean picture of each class: those of pullover, coat and shirt are nearest to each other, and these three classes will be found least.
 
 # %%
 def nearest(X, centres):
@@ -616,6 +618,9 @@ assert torch.equal(nearest(rows, means), torch.cdist(rows, means).argmin(1))
 assert accuracy > 0.2  # chance is 0.1
 if real:
     assert abs(accuracy - 0.6768) < 2e-4
+    found = torch.stack([hits[data.y_val == k].float().mean()
+                         for k in range(10)])  # (10,)
+    assert set(found.topk(3, largest=False).indices.tolist()) == {2, 4, 6}
     apart = torch.cdist(means, means) + 100 * torch.eye(10)
     assert {i for k in (2, 4, 6) for i in apart[k].topk(
         2, largest=False).indices.tolist()} == {2, 4, 6}
@@ -990,6 +995,10 @@ with tempfile.TemporaryDirectory() as folder:
             assert torch.equal(read_idx(path), tensor)
     write_idx(Path(folder, "labels"), labels)
     assert Path(folder, "labels").read_bytes() == bytes(labels_raw)
+    for name in FASHION_FILES:  # other content under the four names
+        write_idx(Path(folder, name), tensor)
+    with mock.patch.dict(os.environ, D2L_DATA="auto"):
+        assert fashion_mnist_files(folder)[0] == "local"
 
 # %% [markdown]
 # ### Exercise 4.2-6

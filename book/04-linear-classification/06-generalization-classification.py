@@ -91,7 +91,7 @@ for n, color in ((1000, "C0"), (100, "C1")):
             label=f"{n} images")
 ax.axvline(1 - test_error, color="black", ls="--", lw=1.2)
 ax.set(xlabel="accuracy on a test set", ylabel="test sets of 5000")
-ax.legend()
+ax.legend(loc="upper left")
 d2l.describe(ax, "Histograms of the accuracy of one model on 5000 random "
              "test sets: with 100 images they spread over more than ten "
              "percentage points, with 1000 images over a few, both around "
@@ -800,6 +800,17 @@ d2l.describe(ax, """Accuracy against submissions. On the test set the vote
 # The second has thresholds on a number $x\in[0,1]$: answer 1 if $x>c$, for $K$ values $c$.
 
 # %%
+def threshold_gaps(x, labels, c):
+    """Largest |error - 1/2| of thresholds c (K,), for samples of sorted x
+    and labels, both (repeats, n): (repeats,)."""
+    n = x.shape[1]
+    m = torch.searchsorted(x, c.expand(len(x), len(c)).contiguous())
+    ones = F.pad(labels.cumsum(dim=1), (1, 0))  # ones among the first m
+    left = ones.gather(1, m)  # (repeats, K): 1s that are answered 0
+    wrong = left + (n - m) - (ones[:, -1:] - left)
+    return (wrong / n - 0.5).abs().amax(dim=1)
+
+
 def worst_gap(K, n, repeats, rng):
     """Mean over samples of max |error - 1/2|: random rules, thresholds."""
     labels = torch.randint(2, (repeats, n), generator=rng)
@@ -808,11 +819,7 @@ def worst_gap(K, n, repeats, rng):
     random_rules = (right / n - 0.5).abs().amax(dim=1)
     x = torch.rand(repeats, n, generator=rng).sort(dim=1).values
     c = torch.arange(1, K + 1) / (K + 1)  # (K,)
-    m = torch.searchsorted(x, c.expand(repeats, K).contiguous())
-    ones = F.pad(labels.cumsum(dim=1), (1, 0))  # ones among the first m
-    left = ones.gather(1, m)  # (repeats, K): 1s that are answered 0
-    wrong = left + (n - m) - (ones[:, -1:] - left)
-    thresholds = (wrong / n - 0.5).abs().amax(dim=1)
+    thresholds = threshold_gaps(x, labels, c)
     return random_rules.mean().item(), thresholds.mean().item()
 
 
@@ -842,6 +849,13 @@ assert gaps[-1, 0] > gaps[4, 0] + 0.02  # random classifiers: still growing
 assert gaps[-1, 1] - gaps[4, 1] < 0.01  # thresholds: flat
 assert gaps[-1, 1] < gaps[-1, 0] - 0.05
 assert gaps[-1, 1] < gaps[4, 0] - 0.01  # even 100 unrelated ones are worse
+x = torch.rand(50, 30, generator=rng).sort(dim=1).values
+labels = torch.randint(2, (50, 30), generator=rng)
+c = torch.arange(1, 8) / 8  # seven thresholds, one answer at a time
+answers = (x[:, None] > c[:, None]).long()  # (50, 7, 30)
+direct = (answers != labels[:, None]).float().mean(dim=2)  # (50, 7)
+torch.testing.assert_close(threshold_gaps(x, labels, c),
+                           (direct - 0.5).abs().amax(dim=1))
 
 # %% [markdown]
 # ### What counts: labelings
@@ -1028,7 +1042,8 @@ if data.source == "real" and train_size >= 10_000:
 #
 # Put $t=10^{-4}$ and $\delta=10^{-3}$ into (4.6.5): hundreds of millions of examples.
 # All three numbers are for the worst case, $\epsilon=\frac12$.
-# For $\epsilon=0.001$ the variance is 250 times smaller, so about a million examples suffice; the confidence hardly matters, the precision does.
+# For $\epsilon=0.001$ the variance is 250 times smaller, so about a million examples suffice.
+# The confidence is the cheap part: at 95 % the worst case would still ask for about half as many.
 
 # %%
 sizes = [required_n(1e-4, 1e-3, 2), required_n(1e-4, 1e-3, 1),
@@ -1036,6 +1051,7 @@ sizes = [required_n(1e-4, 1e-3, 2), required_n(1e-4, 1e-3, 1),
 print(*(f"{n:,}" for n in sizes), sep="   ")
 assert sizes == [380_045_123, 345_387_764, 270_689_155]
 z = normal.inv_cdf(1 - 1e-3 / 2)
+assert 0.4 < required_n(1e-4, 0.05) / sizes[0] < 0.55
 few = math.ceil(0.001 * 0.999 * (z / 1e-4) ** 2)
 print(f"at an error of 0.001: {few:,}")
 assert 1.0e6 < few < 1.2e6 and abs(sizes[2] / few / 250 - 1) < 0.01
@@ -1178,13 +1194,22 @@ print(f"standard error: paired {paired:.4f} (formula {formula:.4f}), "
 assert abs(paired / formula - 1) < 0.06 and paired < 0.6 * unpaired
 
 # %%
+def mcnemar(first, second):
+    """Exact p-value for images on which only one of two models fails."""
+    n = first + second
+    return min(1.0, 2 * binomial_tail(max(first, second), n, 0.5))
+
+
+assert abs(mcnemar(10, 2) - 2 * (1 + 12 + 66) / 2**12) < 1e-9
+assert mcnemar(5, 5) == 1
+
 W1, b1 = train_linear(X, y, epochs=2)  # a second model: two epochs
 wrong2 = ((X_test @ W1 + b1).argmax(dim=1) != y_test).double()
 difference = wrong2 - wrong  # (10 000,) of -1, 0, 1
 se = difference.std() / math.sqrt(len(difference))
 se_two = ((wrong.var() + wrong2.var()) / len(wrong)).sqrt()
 discordant = [int((difference == v).sum()) for v in (1, -1)]
-p_value = 2 * binomial_tail(max(discordant), sum(discordant), 0.5)
+p_value = mcnemar(*discordant)
 print(f"difference {difference.mean():.4f}, paired standard error "
       f"{se:.4f}, unpaired {se_two:.4f}")
 print(f"only one wrong: {discordant}; McNemar's test says",

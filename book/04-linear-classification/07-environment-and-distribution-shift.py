@@ -144,7 +144,7 @@ def blood(n, generator, students):
     return torch.stack([marker, age], dim=1), y
 
 # %% [markdown]
-# The classifier is softmax regression, minimized with `LBFGS`, a method that uses all examples in each step and estimates the curvature from past gradients.
+# The classifier is softmax regression, trained with `LBFGS`, a method that uses all examples in each step and estimates the curvature from past gradients.
 # Each example may carry a weight, which we shall need soon.
 
 # %% tags=["export"]
@@ -390,6 +390,7 @@ for name in ("true weights", "estimated weights"):
     assert all(a < b for a, b in zip(errors[name], errors["unweighted"]))
     assert means["unweighted"] > 5 * means[name]
 assert 0.15 < means["unweighted"] < 0.25
+assert len(set(errors["unweighted"])) == num_seeds  # data of their own
 assert 0.004 < means["estimated weights"] < 0.009
 assert abs(means["estimated weights"] / means["true weights"] - 1) < 0.15
 
@@ -639,6 +640,7 @@ assert abs(bayes["corrected"] - 0.826) < 0.002
 # %%
 # check 4.7-C4: shares are recovered, both corrections raise the accuracy
 runs = [label_shift_run(seed) for seed in range(3)]
+assert len({run["p_hat"][0].item() for run in runs}) == 3
 for run in runs:
     print("p_hat", run["p_hat"].numpy().round(3), " naive",
           run["naive"].numpy().round(3), " accuracy", *(
@@ -1151,10 +1153,12 @@ def drift(angle, steps=2000, warm=200, lr=0.06, seed=6):
 mean = {}
 for name, angle in (("drift", 0.002), ("no drift", 0.0)):
     mean[name] = [e[200:].mean().item() for e in drift(angle)]
+    five = sum(drift(angle, seed=seed)[0][200:].mean().item()
+               for seed in range(5)) / 5  # one run scatters by some per cent
     expected = 0.01 + 0.06 * 0.01 * 2 / (2 - 0.06 * 4) + (angle / 0.06)**2
     print("{:9} online {:.4f}, frozen {:.4f}".format(name, *mean[name]),
-          f" predicted for online {expected:.4f}")
-    assert abs(mean[name][0] / expected - 1) < 0.03
+          f" mean of five online runs {five:.4f}, predicted {expected:.4f}")
+    assert abs(five / expected - 1) < 0.03
 assert mean["drift"][0] < 0.02 and mean["drift"][1] > 1
 assert 0.009 < mean["no drift"][1] < mean["no drift"][0] < 0.013
 
