@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -72,6 +73,8 @@ def use_style() -> None:
     True
     """
     mpl.rcParams.update(STYLE)  # type: ignore[arg-type]
+    # It comes when the machine is busy, and says nothing of the figure.
+    warnings.filterwarnings("ignore", message='Creating legend with loc="best"')
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is None:

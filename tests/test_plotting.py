@@ -616,3 +616,14 @@ def test_in_ipython_a_figure_carries_its_data_and_text(tmp_path):
     assert abs(metadata["width"] * 2 - pixels[0]) <= 2
     assert shown == [FIGURE_MIME, "image/png", "text/html", "text/plain"]
     assert described == {"image/png": {"alt": "Steeper."}}
+
+
+def test_a_busy_machine_gives_no_warning_about_legends(recwarn, monkeypatch):
+    clock = iter(range(0, 10**9, 10))
+    plotting.use_style()
+    _, ax = plt.subplots()
+    ax.plot([0, 1], label="a")
+    ax.legend()
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    ax.figure.canvas.draw()
+    assert not [w for w in recwarn if "legend" in str(w.message)]
