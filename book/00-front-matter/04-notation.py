@@ -98,7 +98,8 @@ def table(rows):
 # %%
 assert shown([1 / 3, torch.tensor([2.0, 0.5])]) == "[0.3333, [2, 0.5]]"
 row, = table([(r"|x|\|", "size", "abs(-2)", "m")]).data.splitlines()[2:]
-cells = [r"$\vert x\vert \Vert $", "size (elsewhere also $m$)", "`abs(-2)`", "`2`"]
+cells = [r"$\vert x\vert \Vert $", "size (elsewhere also $m$)", "`abs(-2)`",
+         "`2`"]
 assert row == "| " + " | ".join(cells) + " |"
 
 # %% [markdown]
