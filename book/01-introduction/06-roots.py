@@ -281,6 +281,7 @@ print(f"{len(history)} mistakes, bound {(R / gamma) ** 2:.0f}")
 assert len(X) == 60 and (y * (X @ w) > 0).all()
 assert 1 <= len(history) <= (R / gamma) ** 2 <= 2 / 0.2**2 + 1e-9
 assert torch.equal(history[0], y[0] * X[0])  # it started at zero
+assert perceptron(X, y, w=0.1 * u)[1] == []  # right answers: no change
 
 # %% tags=["hide-input"]
 shown = history[:6]
