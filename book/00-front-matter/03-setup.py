@@ -183,6 +183,8 @@ again = torch.randn(4, generator=set_seed(1))
 other = torch.randn(4, generator=set_seed(2))
 assert torch.equal(first, again)
 assert not torch.equal(first, other)
+same = torch.Generator().manual_seed(1)  # it starts from this seed
+assert torch.equal(first, torch.randn(4, generator=same))
 
 def global_draws(seed):
     """One number from each of the three global generators."""

@@ -97,8 +97,9 @@ def table(rows):
 
 # %%
 assert shown([1 / 3, torch.tensor([2.0, 0.5])]) == "[0.3333, [2, 0.5]]"
-row, = table([("|x|", "size", "abs(-2)", "m")]).data.splitlines()[2:]
-cells = [r"$\vert x\vert $", "size (elsewhere also $m$)", "`abs(-2)`", "`2`"]
+row, = table([(r"|x|\|", "size", "abs(-2)", "m")]).data.splitlines()[2:]
+cells = [r"$\vert x\vert \Vert $", "size (elsewhere also $m$)", "`abs(-2)`",
+         "`2`"]
 assert row == "| " + " | ".join(cells) + " |"
 
 # %% [markdown]
@@ -387,6 +388,53 @@ information = [
      "0.03"),
 ]
 table(information)
+
+# %% [markdown]
+# The values in the tables are what a calculation by hand gives.
+# The next two cells, one with the numbers and one that compares, repeat it for most rows.
+
+# %% tags=["hide-input"]
+by_hand = {
+    r"x_i": 3, r"x_{ij}": 2, r"\mathbf{X}_{:j}": [1, 3, 5],
+    r"\mathbf{x}^{(i)}": [0, 1], r"\boldsymbol{\mu}": [2, 3],
+    r"\hat y": [1, 7, 13], r"\bar x": 0, r"|\mathcal{X}|": 3,
+    r"f\circ g": math.exp(math.sin(1)), r"\log x": 2.302585,
+    r"\log_2 x": 3, r"\exp x": math.e, r"\sin x": 1, r"\sqrt x": 4,
+    r"\mathbf{1}(\cdot)": [1, 0, 1], r"\max_i x_i": 3,
+    r"\operatorname*{argmax}_i x_i": 1, r"\sum_i x_i": 0,
+    r"\prod_i x_i": -12, r"\lceil x\rceil": 3, r"n!": 6,
+    r"\lim_{h\to 0}": 1, r"\mathbf{X}^\top": [[0, 2, 4], [1, 3, 5]],
+    r"\mathbf{A}^{-1}": [[0.6, -0.2], [-0.2, 0.4]],
+    r"\mathbf{X}\mathbf{A}": [[1, 3], [7, 11], [13, 19]],
+    r"\mathbf{x}\odot\mathbf{y}": [6, -4, -1],
+    r"\mathbf{x}^\top\mathbf{y}": 1,
+    r"\mathbf{x}\otimes\mathbf{y}": [[6, 3, -3], [-8, -4, 4], [2, 1, -1]],
+    r"\|\mathbf{x}\|_p": 8, r"\|\mathbf{x}\|": math.sqrt(26),
+    r"\|\mathbf{X}\|_F": math.sqrt(55), r"\operatorname{tr}\mathbf{A}": 5,
+    r"\det\mathbf{A}": 5, r"\operatorname{rank}\mathbf{A}": 2,
+    r"\operatorname{diag}(\mathbf{x})": [[3, 0], [0, -4]],
+    r"a\propto b": [2, 2, 2], r"a\pm b": [2, 4],
+    r"\frac{dy}{dx}": 6, r"\frac{\partial y}{\partial x}": 5,
+    r"\nabla_{\mathbf{x}}y": [5, 3], r"\mathbf{J}": [[2, 1], [1, 3]],
+    r"\int_a^b f(x)\,dx": 2, r"\int f(x)\,dx": math.sqrt(2 * math.pi),
+    r"\mathcal{N}(\mu,\sigma^2)": 4, r"\mathcal{U}(a,b)": 3,
+    r"P(X=x)": 0.5, r"p(\cdot)": 10 / math.sqrt(2 * math.pi),
+    r"E[X]": 3.5, r"H(X)": math.log(2)}
+
+# %% tags=["hide-input"]
+codes = {row[0]: row[2] for rows in (
+    objects, sets, functions, algebra, relations, calculus, probability,
+    information) for row in rows}
+for symbol, value in by_hand.items():
+    torch.testing.assert_close(
+        torch.as_tensor(eval(codes[symbol])).double(),
+        torch.tensor(value).double(), rtol=1e-5, atol=1e-6)
+for symbol, code in codes.items():  # a row about truth has a true example
+    if shown(value := eval(code)) in ("True", "False"):
+        assert value, symbol
+assert eval(codes[r"\mathcal{A}\cup\mathcal{B}"]) == {1, 2, 3}
+assert eval(codes[r"\mathcal{A}\cap\mathcal{B}"]) == {2}
+assert eval(codes[r"\mathcal{A}\setminus\mathcal{B}"]) == {1}
 
 # %% [markdown]
 # ## Three traps

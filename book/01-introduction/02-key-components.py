@@ -472,6 +472,7 @@ for share in shares:
         D, knobs = columns(dose, group), torch.zeros(4)
         for _ in range(3000):
             knobs = knobs - 0.5 * D.mT @ (D @ knobs - effect) / n
+        assert share or not knobs[2:].any()  # u and v stay at 0
         square = (columns(new_dose, new_group) @ knobs - new_effect) ** 2
         missed[share, n] = [square[new_group == g].mean().item()
                             for g in (0, 1)]
@@ -482,12 +483,26 @@ for share in shares:
 for n in sizes:
     assert missed[0.0, n][1] > 100 * missed[0.0, n][0]  # missing
     assert missed[0.5, n][1] < 2 * missed[0.5, n][0]  # present
-assert missed[0.05, 10_000][1] < 2 * missed[0.05, 10_000][0]
+    if n >= 1000:
+        assert missed[0.05, n][1] < 2 * missed[0.05, n][0]
+one, two = (two_groups(0.5, 9, torch.Generator().manual_seed(0))
+            for _ in range(2))
+assert all(map(torch.equal, one, two))  # it draws from its generator only
+ratios = []  # a share of 5 % of 100 people, in 40 draws
+for seed in range(40):
+    dose, effect, group = two_groups(
+        0.05, 100, torch.Generator().manual_seed(seed))
+    knobs = torch.linalg.pinv(columns(dose, group)) @ effect
+    square = (columns(new_dose, new_group) @ knobs - new_effect) ** 2
+    ratios.append(square[new_group].mean() / square[~new_group].mean())
+ratios = torch.stack(ratios)
+assert ratios.median() < 2 and ratios.max() > 10
 
 # %% [markdown]
 # Without the second group the parameters $u$ and $v$ do not move: they do not occur in the objective, so their derivatives are 0.
 # The model is excellent for the first group and has more than a hundred times its error for the second, and ten times or a hundred times more data of the same kind do not change that.
-# A share of 5 % from the second group is enough here, if the data are many.
+# A share of 5 % from the second group is enough here with a thousand people.
+# With a hundred it depends on the few who are drawn: in most of 40 draws, by the best parameters for each, their error is less than twice that of the first group, in some more than ten times.
 #
 # A test set drawn like the training data would not show it, because the second group is missing there too.
 # One has to ask for each group separately; [Section 4.7](../04-linear-classification/07-environment-and-distribution-shift.ipynb) comes back to models that meet other data than they were trained on.

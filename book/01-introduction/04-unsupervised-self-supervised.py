@@ -111,6 +111,11 @@ for seed in range(20):
     assert math.isclose((X - C[labels]).square().sum(), inertia[-1],
                         rel_tol=1e-4)  # centres, labels, inertia: one state
 assert torch.equal(X, before)  # the centres move, the points do not
+means = torch.stack([X[labels == j].mean(dim=0) for j in range(3)])
+torch.testing.assert_close(C, means)  # at the end nothing moves
+first, same = (kmeans(X, 240, 1, torch.Generator().manual_seed(1))[0]
+               for _ in range(2))  # as many centres as points
+assert torch.equal(first, same) and len(first.unique(dim=0)) == 240
 print(f"first {inertia[0]:.0f}, last {inertia[-1]:.0f}")
 
 # %% [markdown]

@@ -266,6 +266,8 @@ history = value_iteration(0.9, 6)
 V = history[-1]
 print("values", [f"{v:.3f}" for v in V.tolist()])
 torch.testing.assert_close(V, torch.tensor([0.729, 0.81, 0.9, 1.0]))
+assert (history > 0).sum(dim=1).tolist() == [0, 1, 2, 3, 4, 4, 4]
+assert corridor(0, -1) == (0, 0) and corridor(3, 1) == (4, 1)
 
 # %%
 # check 1.5-C4: the greedy policy of these values goes right everywhere
@@ -329,6 +331,7 @@ for _ in range(300):
     slope, = torch.autograd.grad(loss, scores)
     with torch.no_grad():
         scores -= 2.0 * slope
+assert slope.abs().max() < 1e-4  # it has converged
 
 # %%
 # the scores order the answers rightly; only their differences count
@@ -423,6 +426,18 @@ assert second[None] + 0.1 < second[0.1]
 V = value_iteration(0.5, 6)[-1]
 torch.testing.assert_close(V, torch.tensor([0.125, 0.25, 0.5, 1.0]))
 assert greedy(V, 0.5) == [1, 1, 1, 1]
+
+walk = corridor
+
+
+def corridor(s, a):  # as before, and waiting at place 0 earns 0.07
+    new, r = walk(s, a)
+    return new, r + 0.07 * (new == s)
+
+
+for gamma, first in ((0.9, 1), (0.5, -1)):  # walk, or wait
+    policy = greedy(value_iteration(gamma, 200)[-1], gamma)
+    assert policy == [first, 1, 1, 1]
 
 # %% [markdown]
 # ### Exercise 1.5-4

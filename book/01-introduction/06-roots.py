@@ -52,7 +52,7 @@ d2l.use_style()
 
 # %% tags=["hide-input"]
 statistics = {
-    1535: "Köbel: the mean of 16 feet", 1713: "Bernoulli: frequencies settle",
+    1522: "Köbel: a rod of 16 feet", 1713: "Bernoulli: frequencies settle",
     1733: "de Moivre: the bell curve", 1805: "Legendre: least squares",
     1809: "Gauss: least squares and errors",
     1936: "Fisher: Iris; Turing: computability",
@@ -79,7 +79,7 @@ for x, title in ((-1.4, "statistics and computing"), (1.4, "brains")):
 ax.set(xlim=(-3.2, 3.2), ylim=(-15.6, 1.6))
 ax.axis("off")
 d2l.describe(ax, "A timeline read from top to bottom. On the side of "
-             "statistics and computing: the mean of 16 feet in 1535, "
+             "statistics and computing: Köbel's rod of 16 feet in 1522, "
              "Bernoulli, de Moivre, Legendre and Gauss, Fisher and Turing "
              "in 1936, Shannon, Turing's game, Widrow and Hoff in 1960. On "
              "the side of brains: Bain, James and Sherrington before 1900, "
@@ -97,7 +97,8 @@ d2l.describe(ax, "A timeline read from top to bottom. On the side of "
 # (The name *least mean squares* belongs to a rule by Widrow and Hoff of 1960, in which a machine corrects itself after each example.)
 #
 # The idea of averaging is older.
-# A book on surveying by Jakob Köbel (about 1460-1533), printed in 1535, defines the length of a foot: let 16 men leaving church, tall ones and short ones, put one foot behind another, and divide by 16.
+# Jakob Köbel (about 1460-1533) wrote on surveying; a woodcut in his book of 1522 shows 16 men with one foot behind another, and an edition of 1535 states the rule.
+# Let 16 men leaving church, tall ones and short ones, line up their feet: that is a rod, and the sixteenth part of it is a foot, the mean of the 16.
 # Drop the longest and the shortest before dividing, and you have a *trimmed mean*.
 # To see its use, suppose that somebody wrote 60 centimetres for one of the feet.
 
@@ -249,7 +250,7 @@ def perceptron(X, y, epochs=1000, w=None):
     return w, history
 
 # %% [markdown]
-# On this rule there is a theorem with a short proof (Novikoff, 1962).
+# On this rule there is a theorem, proved by several authors by 1962 (Rosenblatt, Block and Novikoff among them), and it has a short proof.
 # Let all examples satisfy $\|\mathbf{x}\|\le R$, and suppose that some unit vector $\mathbf{u}$ separates the classes with the *margin* $\gamma>0$, that is, $y\,\mathbf{u}^\top\mathbf{x}\ge\gamma$ for all examples.
 # Then the perceptron, started at $\mathbf{w}=\mathbf{0}$, makes at most $(R/\gamma)^2$ mistakes, in whatever order the examples come.
 #
@@ -280,6 +281,7 @@ print(f"{len(history)} mistakes, bound {(R / gamma) ** 2:.0f}")
 assert len(X) == 60 and (y * (X @ w) > 0).all()
 assert 1 <= len(history) <= (R / gamma) ** 2 <= 2 / 0.2**2 + 1e-9
 assert torch.equal(history[0], y[0] * X[0])  # it started at zero
+assert perceptron(X, y, w=0.1 * u)[1] == []  # right answers: no change
 
 # %% tags=["hide-input"]
 shown = history[:6]
@@ -316,7 +318,7 @@ d2l.describe(fig, "The boundary of the perceptron after each of its "
 # %% [markdown]
 # ## Summary
 #
-# - Averaging, least squares, entropy, computability and learning connections are between 75 and 500 years old.
+# - Averaging, least squares, entropy, computability and learning connections are between about 75 and 500 years old.
 # - A trimmed mean survives a wrong entry that would move a mean anywhere.
 # - Hebb's rule finds the principal direction too, and explodes; Oja's term keeps the length near 1.
 # - The perceptron, started at zero, makes at most $(R/\gamma)^2$ mistakes on separable data, by a proof of three lines.
@@ -373,9 +375,9 @@ clean = feet.clone()
 clean[-1] = 30.0
 assert feet[-1] == 60  # the measurements stay as they are
 reference = trimmed_mean(clean, 1)
-for wrong in (1, 2):
+for wrong, size in ((1, 1e4), (1, -1e4), (2, 1e4), (2, -1e4)):
     spoiled = clean.clone()
-    spoiled[:wrong] = 1e4
+    spoiled[:wrong] = size
     moved = (trimmed_mean(spoiled, 1) - reference).abs() > 5
     assert bool(moved) == (wrong == 2)
     assert (spoiled.mean() - clean.mean()).abs() > 5  # the mean: always
@@ -423,7 +425,7 @@ assert counts[1] > counts[0] > 100
 # %% [markdown]
 # ## Sources
 #
-# - S. M. Stigler (1986). The History of Statistics. Harvard University Press: Bernoulli, de Moivre, Legendre, Gauss; and (2016) The Seven Pillars of Statistical Wisdom, the same publisher: Köbel's feet.
+# - S. M. Stigler (1986). The History of Statistics. Harvard University Press: Bernoulli, de Moivre, Legendre, Gauss; and (2016) The Seven Pillars of Statistical Wisdom, the same publisher: Köbel's feet; see also F. J. Swetz, V. J. Katz, [Jacob Köbel's Geometry](https://www.maa.org/book/export/html/116881).
 # - R. A. Fisher (1936). The use of multiple measurements in taxonomic problems. [doi:10.1111/j.1469-1809.1936.tb02137.x](https://doi.org/10.1111/j.1469-1809.1936.tb02137.x): the Iris data, in a journal that was then called Annals of Eugenics.
 # - C. E. Shannon (1948). A mathematical theory of communication. [doi:10.1002/j.1538-7305.1948.tb01338.x](https://doi.org/10.1002/j.1538-7305.1948.tb01338.x).
 # - S. Kullback, R. A. Leibler (1951). On information and sufficiency. [doi:10.1214/aoms/1177729694](https://doi.org/10.1214/aoms/1177729694); D. F. Kerridge (1961). Inaccuracy and inference. Journal of the Royal Statistical Society B 23, 184-194.
@@ -431,5 +433,5 @@ assert counts[1] > counts[0] > 100
 # - D. O. Hebb (1949). The Organization of Behavior. Wiley; R. E. Brown et al. (2021). The Hebb synapse before Hebb. [doi:10.3389/fnbeh.2021.732195](https://doi.org/10.3389/fnbeh.2021.732195): the older theories.
 # - E. Oja (1982). A simplified neuron model as a principal component analyzer. [doi:10.1007/BF00275687](https://doi.org/10.1007/BF00275687).
 # - F. Rosenblatt (1958). The perceptron: a probabilistic model. [doi:10.1037/h0042519](https://doi.org/10.1037/h0042519).
-# - A. B. J. Novikoff (1962). On convergence proofs on perceptrons. Symposium on the Mathematical Theory of Automata 12, 615-622: the bound.
+# - H. D. Block (1962). The perceptron: a model for brain functioning. [doi:10.1103/RevModPhys.34.123](https://doi.org/10.1103/RevModPhys.34.123); A. B. J. Novikoff (1962). On convergence proofs on perceptrons. Symposium on the Mathematical Theory of Automata 12, 615-622; F. Rosenblatt (1962). Principles of Neurodynamics. Spartan Books: the theorem.
 # - M. Minsky, S. Papert (1969). Perceptrons. MIT Press: exclusive or.

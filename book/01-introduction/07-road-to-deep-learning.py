@@ -189,7 +189,7 @@ holds = {
         (each[:, 5, 1] - each[:, 0, 1]).abs() < 1}
 shares = [h.float().mean().item() for h in holds.values()]
 for claim, share in zip(holds, shares):
-    print(f"{claim}: in {share:.0%} of the tables")
+    print(f"{claim}: in {share:.1%} of the tables")
 assert shares[0] > 0.97 and 0.7 < shares[1] < 0.82
 assert 0.55 < shares[2] < 0.65
 
