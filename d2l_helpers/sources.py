@@ -281,11 +281,9 @@ class Archive:
         else:
             try:
                 (self._zip if zipfile.is_zipfile(path) else self._tar)(path)
-            except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as e:
-                text = str(e).partition("\n")[0]
-                raise ValueError(
-                    f"not a zip or tar archive that can be read ({type(e).__name__}: {text})"
-                ) from e
+            except SPOILT as error:
+                why = f"{type(error).__name__}: {error}".partition("\n")[0]
+                raise ValueError(f"not a zip or tar archive that can be read ({why})") from error
         for name in self.files:
             inner = Path(name.replace("\\", "/"))
             if inner.is_absolute() or ".." in inner.parts or re.match("[A-Za-z]:", name):
