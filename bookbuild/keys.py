@@ -35,7 +35,7 @@ PACKAGE = "d2l_helpers"
 CHAPTERS = "chapters"
 #: Not followed: the stand-ins count through their version, and only where a notebook uses one; what
 #: sources bring counts through its SHA-256.
-OUTSIDE = {"standins", "sources"}
+OUTSIDE = {"standins", "standin_pictures", "standin_text", "sources"}
 #: Code that shows docstrings or sources.
 _SHOWS = re.compile(
     r"\b(?:help|getdoc|getsource|getsourcelines|getcomments|__doc__|doctest)\b|^\s*\??[\w.]+\?+\s*$",
@@ -125,9 +125,7 @@ def data_state(section: Section, source: str) -> dict[str, Any]:
                 f"the manifest has: {', '.join(sorted(data.manifest()))}."
             )
         state[name] = (
-            data.identity(name)
-            if source == "real"
-            else f"standin {standins.version(name)}"
+            data.identity(name) if source == "real" else f"standin {standins.version(name)}"
         )
     return state
 
