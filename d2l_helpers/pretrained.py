@@ -55,7 +55,8 @@ def _kept(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         try:
-            return load_file(path)
+            # Copies, because the tensors of the file are a view of it on the disk.
+            return {key: value.clone() for key, value in load_file(path).items()}
         except (FileNotFoundError, SafetensorError):
             tensors = {key: value.contiguous() for key, value in make().items()}
             save_file(tensors, path.with_suffix(".new"))

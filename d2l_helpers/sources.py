@@ -130,6 +130,7 @@ def lacking(folder: Path, sums: dict[str, str], remember: bool = True) -> list[s
         known = json.loads((folder / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
+    known = known if isinstance(known, dict) else {}
     looks, bad = {}, []
     for path, value in sums.items():
         try:
