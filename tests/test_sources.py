@@ -312,8 +312,10 @@ def test_another_version_is_not_taken(toy):
 
 
 def test_a_package_without_a_wheel_is_not_built(toy, tmp_path):
-    setup = b"import pathlib; pathlib.Path(%r).touch()\n" % str(tmp_path / "ran").encode()
-    source = tar_of({"toys-1.0/setup.py": setup, "toys-1.0/PKG-INFO": b"Name: toys\n"}, "w:gz")
+    code = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n".encode()
+    system = b'[build-system]\nrequires = []\nbuild-backend = "back"\nbackend-path = ["."]\n'
+    files = {"pyproject.toml": system, "back.py": code, "PKG-INFO": b"Name: toys\nVersion: 1.0\n"}
+    source = tar_of({f"toys-1.0/{name}": content for name, content in files.items()}, "w:gz")
     (tmp_path / "wheels" / "toys-1.0.tar.gz").write_bytes(source)
     toy.files(package="toys==1.0")
     assert fetch("toy").reason == "pip found no toys==1.0"
