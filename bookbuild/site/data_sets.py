@@ -1,5 +1,6 @@
 """The page of data sets and weights: what each is, its licence and source, and who uses it."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def _row(name: str, entry: dict[str, Any], sections: list[Section]) -> dict[str,
         **{key: entry.get(key, "") for key in keys},
         "size": _size(entry),
         "how": _how(entry),
+        "link": _link(entry),
         "sections": there,
         "planned": [] if there else entry.get("used", []),
     }
@@ -65,4 +67,12 @@ def _how(entry: dict[str, Any]) -> str:
         ways.append(f"{entry['package']} from a registry of packages")
     if entry.get("folders"):
         ways.append("a package of the operating system")
-    return ", ".join(ways) or "only a mirror has it"
+    return ", ".join(ways) or "a mirror only"
+
+
+def _link(entry: dict[str, Any]) -> str:
+    """The address of the source, as the origin names it; packages have none that is everybody's."""
+    if "repository" in entry:
+        return f"https://github.com/{entry['repository']}/tree/{entry['commit']}"
+    named = re.match(r"[\w-]+(\.[\w-]+)*\.[a-z]{2,3}/[\w./~-]+", entry.get("origin", ""))
+    return f"https://{named[0]}" if named else ""
