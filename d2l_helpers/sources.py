@@ -397,7 +397,8 @@ def wheel(package: str, folder: Path) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise PackageError("this Python has no pip")
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), package]
+    options += ["--retries", "1", "--timeout", str(TIMEOUT[1]), "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options, package]
     folder.mkdir()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
     wheels = sorted(folder.glob("*.whl"))

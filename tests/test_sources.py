@@ -352,6 +352,19 @@ def test_the_registry_comes_last(toy, server, monkeypatch):
     check(fetch("toy"))
 
 
+def test_a_silent_registry_is_not_waited_for_long(toy, monkeypatch):
+    asked, true = [], sources.subprocess.run
+    monkeypatch.setattr(
+        sources.subprocess,
+        "run",
+        lambda command, **k: (asked.extend(command), true(command, **k))[1],
+    )
+    toy.files(package="toys==1.0")
+    fetch("toy")
+    assert asked[asked.index("--retries") + 1] == "1"
+    assert int(asked[asked.index("--timeout") + 1]) == sources.TIMEOUT[1] <= 30
+
+
 def test_settings_of_pip_that_say_where_packages_go(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_TARGET", str(tmp_path / "target"))
     monkeypatch.setenv("PIP_USER", "1")
