@@ -33,8 +33,9 @@ BASIC = {
 }
 PACKAGE = "d2l_helpers"
 CHAPTERS = "chapters"
-#: Not followed: the stand-ins count through their version, and only where a notebook uses one.
-OUTSIDE = {"standins"}
+#: Not followed: the stand-ins count through their version, and only where a notebook uses one; what
+#: sources bring counts through its SHA-256.
+OUTSIDE = {"standins", "standin_pictures", "standin_text", "sources"}
 #: Code that shows docstrings or sources.
 _SHOWS = re.compile(
     r"\b(?:help|getdoc|getsource|getsourcelines|getcomments|__doc__|doctest)\b|^\s*\??[\w.]+\?+\s*$",
@@ -123,11 +124,8 @@ def data_state(section: Section, source: str) -> dict[str, Any]:
                 f"{section.name}: its header names the data set {name!r}; "
                 f"the manifest has: {', '.join(sorted(data.manifest()))}."
             )
-        files = data.manifest()[name]["files"]
         state[name] = (
-            {f: spec["sha256"] for f, spec in files.items()}
-            if source == "real"
-            else f"standin {standins.version(name)}"
+            data.identity(name) if source == "real" else f"standin {standins.version(name)}"
         )
     return state
 

@@ -2,52 +2,28 @@
 
 ``fetch(name)`` gives the folder of a data set of the manifest (``manifest.toml``). It looks in the
 cache, then in the mirrors named by ``D2L_MIRRORS`` (folders or URLs, separated by ``;``), then
-where the packages of an operating system put it, then at the URLs of the manifest (not with
-``D2L_OFFLINE=1``), and checks size and SHA-256 before a file is used. Without the real data it
-makes a *stand-in* of the same shape and types and says so. ``D2L_DATA`` decides: ``auto``
-(default), ``real`` or ``standin``; ``D2L_CACHE`` names the cache folder.
+where the packages of an operating system put it, then at the URLs of the manifest and in the
+registry of packages (neither with ``D2L_OFFLINE=1``), and checks SHA-256 before a file is used.
+Without the real data it makes a *stand-in* of the same shape and types and says so. ``D2L_DATA``
+decides: ``auto`` (default), ``real`` or ``standin``; ``D2L_CACHE`` names the cache folder.
 """
 
-import errno
-import gzip
-import hashlib
-import lzma
 import os
-import re
 import shutil
-import stat
-import tarfile
 import tomllib
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import Any
 
+from . import sources
 from .notes import once, record
+from .sources import DataError as DataError
 
 MANIFEST = Path(__file__).with_name("manifest.toml")
 MODES = ("auto", "real", "standin")
-#: Seconds to wait for a connection, and for the next bytes of a download.
-TIMEOUT = (5, 15)
-#: Errors of a disk that takes no more.
-FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class DataError(RuntimeError):
-    """Data that cannot be had or are not what they should be; the message names what was tried."""
-
-
-class _Missing(DataError):
-    """No source has the files, so a stand-in may take their place; `reason` says briefly why."""
-
-    def __init__(self, message: str, reason: str):
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -63,7 +39,8 @@ class Dataset:
     folder
         Holds the files.
     files
-        File name -> path.
+        File name -> path, in the order of the manifest; for a set of many files their paths in the
+        folder, sorted.
     reason
         Why these are a stand-in, in a few words; empty for real data.
     """
@@ -86,7 +63,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def manifest() -> dict[str, Any]:
-    """The known data sets: name -> files (SHA-256, bytes, URLs), folders, licence, citation.
+    """The known data sets: name -> its files, their sources, licence, origin, citation.
 
     Examples
     --------
@@ -174,7 +151,7 @@ def _real_or_standin(name: str, wanted: str) -> Dataset:
         return _standin(name, "D2L_DATA=standin")
     try:
         return _real(name)
-    except _Missing as error:
+    except sources.Missing as error:
         if wanted == "real":
             raise
         return _standin(name, error.reason)
@@ -200,7 +177,7 @@ def _alone(folder: Path) -> Iterator[Path]:
         scratch.mkdir()
         yield scratch
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in sources.FULL:
             raise
         raise DataError(
             f"{folder.parent} cannot be written ({error}); make room, "
@@ -226,279 +203,67 @@ def _standin(name: str, reason: str) -> Dataset:
 
     folder = cache_folder() / f"{name}-standin-{standins.version(name)}"
     _once(folder, standins.MAKERS[name])
-    files = {file: folder / file for file in manifest()[name]["files"]}
-    return Dataset(name, "standin", folder, files, reason)
-
-
-def _real(name: str) -> Dataset:
-    specs, folder = manifest()[name]["files"], cache_folder() / name
-    paths = {file: folder / file for file in specs}
-    if not all(_matches(paths[file], spec) for file, spec in specs.items()):
-        with _alone(folder) as scratch:
-            folder.mkdir(exist_ok=True)
-            lacking = [file for file, spec in specs.items() if not _matches(paths[file], spec)]
-            search = _Search(name, sum(specs[file]["bytes"] for file in lacking))
-            for file in lacking:
-                _obtain(file, specs[file], paths[file], scratch, search)
-    return Dataset(name, "real", folder, paths)
-
-
-@dataclass
-class _Search:
-    """What is known while the files of one data set are looked for.
-
-    Attributes
-    ----------
-    bytes
-        Size of the files that the cache lacks, unpacked.
-    silent
-        Hosts that did not answer, which are not asked again for the next file.
-    """
-
-    name: str
-    bytes: int
-    silent: set[str] = field(default_factory=set)
-
-    def announce(self, host: str) -> None:
-        """Say before the first download how much it is; not to the runner, which stores outputs."""
-        if os.environ.get("D2L_HEADLESS") != "1":
-            size = f"{self.bytes / 1e6:.1f}" if self.bytes < 1e7 else f"{self.bytes / 1e6:.0f}"
-            once.say(f"{self.name}: downloading {size} MB (unpacked) from {host}")
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _matches(path: Path, spec: dict[str, Any]) -> bool:
-    return (
-        path.is_file() and path.stat().st_size == spec["bytes"] and _digest(path) == spec["sha256"]
+    names = manifest()[name].get("files") or sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
+    return Dataset(name, "standin", folder, {file: folder / file for file in names}, reason)
 
 
-def _check(path: Path, spec: dict[str, Any]) -> None:
-    """Raise `ValueError` with what was found and what was expected, unless the content is right."""
-    if not _matches(path, spec):
-        found = f"{path.stat().st_size} bytes, sha256 {_digest(path)[:12]}..."
-        raise ValueError(
-            f"wrong content ({found}; expected {spec['bytes']} bytes, {spec['sha256'][:12]}...)"
-        )
-
-
-def _obtain(file: str, spec: dict[str, Any], target: Path, scratch: Path, search: _Search) -> None:
-    """Put one verified file into the cache, or raise an error that names every source tried."""
-    tried, reasons, damaged = [], [], target.exists()
-    if damaged:
-        tried.append(f"{target}: damaged, its size or checksum is wrong")
-    for source in _sources(search.name, file, spec):
-        host = urlsplit(source).netloc if "://" in source else ""
-        if host in search.silent:
-            tried.append(f"{source}: {host} did not answer before")
-            continue
-        try:
-            if host:
-                search.announce(host)
-            _copy(source, scratch / file, spec)
-            _check(scratch / file, spec)
-        except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise  # no fault of the source, and no other one would help
-            tried.append(f"{source}: {type(error).__name__}: {error}")
-            reasons.append(_why(source, error))
-            if not isinstance(error, OSError) or isinstance(error, gzip.BadGzipFile):
-                damaged = True
-            elif host and getattr(error, "response", None) is None:
-                search.silent.add(host)
-            continue
-        if target.exists():
-            os.replace(target, target.with_name(f"{target.name}.damaged"))
-        os.replace(scratch / file, target)
-        return
-    message = (
-        f"Data set {search.name!r}: the file {file!r} could not be had.\n  "
-        + ("\n  ".join(tried) or "no source is configured")
-        + f"\nPut it into {target.parent}, name a folder or URL that has it in D2L_MIRRORS, "
-        "or set D2L_DATA=standin."
-    )
-    if damaged:
-        raise DataError(message)
-    if os.environ.get("D2L_OFFLINE") == "1":
-        reasons.append("D2L_OFFLINE=1")
-    reason = ", ".join(dict.fromkeys(filter(None, reasons)))
-    raise _Missing(message, reason or "no source is configured")
-
-
-def _why(source: str, error: Exception) -> str:
-    """In a few words, what was wrong with one source; nothing about a folder that nobody named."""
-    if "://" in source:
-        host, kind = urlsplit(source).netloc or source, type(error).__name__
-        answer = getattr(getattr(error, "response", None), "status_code", None)
-        if answer is not None:
-            return f"{host} answered {answer}"
-        silent = kind in ("ConnectionError", "ConnectTimeout", "ReadTimeout")
-        return f"{host} did not answer" if silent else f"{host}: {kind}"
-    if not isinstance(error, FileNotFoundError):
-        return f"{source}: {getattr(error, 'strerror', None) or error}"
-    for mirror in _mirrors():
-        if "://" not in mirror and Path(source).is_relative_to(Path(mirror).expanduser()):
-            there = Path(mirror).expanduser().is_dir()
-            return f"not in {mirror}" if there else f"there is no folder {mirror}"
-    return ""
-
-
-def _mirrors() -> list[str]:
-    """The folders and URLs of D2L_MIRRORS."""
-    parts = os.environ.get("D2L_MIRRORS", "").split(";")
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _is_file(path: Path) -> bool:
-    """Whether a file is there; in a folder that is closed to us it may be: opening it tells why."""
-    try:
-        return path.is_file()
-    except PermissionError:
-        return True
-
-
-def _sources(name: str, file: str, spec: dict[str, Any]) -> Iterator[str]:
-    """Where a file may be, nearest first: mirrors of the user, folders of packages, URLs."""
-    suffix = ".gz" if spec.get("compression") == "gzip" else ""
-    for mirror in _mirrors() + manifest()[name].get("folders", []):
-        if "://" in mirror:
-            yield f"{mirror.rstrip('/')}/{name}/{file}{suffix}"
-            continue
-        places = [
-            folder / form
-            for folder in (Path(mirror).expanduser() / name, Path(mirror).expanduser())
-            for form in (file, file + suffix)
-        ]
-        yield str(next((place for place in places if _is_file(place)), places[0]))
-    if os.environ.get("D2L_OFFLINE") != "1":
-        yield from spec["urls"]
-
-
-class _Limited:
-    """A file for writing that refuses to grow beyond a size."""
-
-    def __init__(self, file: IO[bytes], limit: int):
-        self.file, self.limit = file, limit
-
-    def write(self, block: bytes) -> None:
-        if self.file.tell() + len(block) > self.limit:
-            raise ValueError(f"larger than the expected {self.limit} bytes")
-        self.file.write(block)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
-def _copy(source: str, target: Path, spec: dict[str, Any]) -> None:
-    """Copy or download one file, unpacked if it is gzipped; refuses to write more than expected."""
-    raw = Path(source)
-    if "://" in source:
-        import pooch
-
-        raw = target.with_name("download")
-        # A gzip file is never more than slightly larger than its content.
-        with open(raw, "wb") as file:
-            download = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=1 << 18)
-            download(source, _Limited(file, spec["bytes"] + (1 << 16)), None)
-    with open(raw, "rb") as file:
-        zipped = spec.get("compression") == "gzip" and file.read(2) == b"\x1f\x8b"
-    with gzip.open(raw) if zipped else open(raw, "rb") as src, open(target, "wb") as dst:
-        shutil.copyfileobj(src, _Limited(dst, spec["bytes"]), 1 << 20)
-
-
-def unpack(archive: str | Path, folder: str | Path, *, max_bytes: int = 4 << 30) -> list[Path]:
-    """Unpack a zip or tar archive without leaving its folder.
-
-    Parameters
-    ----------
-    archive
-        ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``, ``.tar.bz2`` or ``.tar.xz``.
-    folder
-        Target; appears only when everything was unpacked. An existing folder is left alone and
-        listed.
-    max_bytes
-        Largest sum of unpacked sizes.
-
-    Returns
-    -------
-    The unpacked files, sorted.
-
-    Raises
-    ------
-    DataError
-        If the archive is missing or damaged, if a member is an absolute path, leaves the folder, is
-        a link or a device, or if the sum is too large.
+def identity(name: str) -> dict[str, str]:
+    """What the content of a data set is known by: file -> SHA-256, or that of the list of members.
 
     Examples
     --------
-    >>> unpack("fra-eng.zip", "fra-eng")  # doctest: +SKIP
-    [PosixPath('fra-eng/fra.txt')]
+    >>> sorted(identity("kaggle-house"))
+    ['kaggle_house_pred_test.csv', 'kaggle_house_pred_train.csv']
     """
-    archive, folder = Path(archive), Path(folder)
-    _once(folder, lambda scratch: _extract(archive, scratch, max_bytes))
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    entry = manifest()[name]
+    specs = entry.get("files") or {"members": entry["members"]}
+    return {file: spec["sha256"] for file, spec in specs.items()}
 
 
-def _extract(archive: Path, folder: Path, max_bytes: int) -> None:
-    if not archive.is_file():
-        raise DataError(f"There is no archive {archive}.")
-    try:
-        (_unzip if zipfile.is_zipfile(archive) else _untar)(archive, folder, max_bytes)
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        zlib.error,
-        lzma.LZMAError,
-        OSError,
-        RuntimeError,
-    ) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"{archive} is not a zip or tar archive that can be unpacked "
-            f"({type(error).__name__}: {error}); fetch it again."
-        ) from error
+def lacking(name: str) -> tuple[list[str], list[Path], int]:
+    """What the cache lacks of a data set, what of that is there but damaged, and its bytes.
+
+    Reads, and writes nothing.
+    """
+    entry, folder = manifest()[name], cache_folder() / name
+    if "members" in entry:
+        sums = sources.listed(folder, entry["members"])
+        lost = sources.lacking(folder, sums, remember=False) if sums else [sources.LIST]
+        size = entry["members"]["bytes"] if lost else 0
+    else:
+        specs = entry["files"]
+        lost = [file for file, spec in specs.items() if not sources.matches(folder / file, spec)]
+        size = sum(specs[file]["bytes"] for file in lost)
+    return lost, [folder / file for file in lost if (folder / file).exists()], size
 
 
-def _unzip(archive: Path, folder: Path, max_bytes: int) -> None:
-    with zipfile.ZipFile(archive) as zipped:
-        members = zipped.infolist()
-        for member in members:
-            _safe(
-                archive,
-                member.filename,
-                stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR),
-            )
-        _limit(archive, sum(member.file_size for member in members), max_bytes)
-        zipped.extractall(folder)
+def _real(name: str) -> Dataset:
+    entry, folder = manifest()[name], cache_folder() / name
+    if "members" in entry:
+        return _real_members(name, entry["members"], folder)
+    specs = entry["files"]
+    paths = {file: folder / file for file in specs}
+    if not all(sources.matches(paths[file], spec) for file, spec in specs.items()):
+        with _alone(folder) as scratch:
+            folder.mkdir(exist_ok=True)
+            lost, _, size = lacking(name)
+            with sources.Search(name, entry, scratch, size) as search:
+                for file in lost:
+                    search.file(file, paths[file])
+    return Dataset(name, "real", folder, paths)
 
 
-def _untar(archive: Path, folder: Path, max_bytes: int) -> None:
-    with tarfile.open(archive) as tar:
-        members = tar.getmembers()
-        for member in members:
-            _safe(archive, member.name, not (member.isfile() or member.isdir()))
-        _limit(archive, sum(member.size for member in members), max_bytes)
-        tar.extractall(folder, filter="data")
-
-
-def _safe(archive: Path, name: str, special: bool) -> None:
-    path = Path(name.replace("\\", "/"))
-    if special or path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
-        raise DataError(
-            f"{archive} holds {name!r}, a link, a device or a path outside its folder; "
-            "it was not unpacked."
-        )
-
-
-def _limit(archive: Path, size: int, max_bytes: int) -> None:
-    if size > max_bytes:
-        raise DataError(
-            f"{archive} would unpack to {size} bytes, more than the allowed {max_bytes}; "
-            "raise max_bytes if you trust it."
-        )
+def _real_members(name: str, spec: dict[str, Any], folder: Path) -> Dataset:
+    sums = sources.listed(folder, spec)
+    if not sums or sources.lacking(folder, sums):
+        with _alone(folder) as scratch:
+            folder.mkdir(exist_ok=True)
+            sums = sources.listed(folder, spec)  # another process may have been here
+            if not sums or sources.lacking(folder, sums):
+                with sources.Search(name, manifest()[name], scratch, spec["bytes"]) as search:
+                    search.members(folder)
+                sums = sources.listed(folder, spec)
+                sources.lacking(folder, sums)  # remembers how they look
+    return Dataset(name, "real", folder, {path: folder / path for path in sums})

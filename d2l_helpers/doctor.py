@@ -15,8 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
 MIN_PYTHON = (3, 11)
 SETTINGS = ("D2L_DEVICE", "D2L_DATA", "D2L_CACHE", "D2L_MIRRORS", "D2L_OFFLINE", "OMP_NUM_THREADS")
@@ -202,7 +201,7 @@ def _own_folder(folder: Path) -> str:
 
 def _data() -> Iterator[Finding]:
     """Each data set: in the cache, in a mirror, to be downloaded, or replaced by its stand-in."""
-    from . import data
+    from . import data, sources
 
     try:
         wanted = data.mode()
@@ -210,64 +209,77 @@ def _data() -> Iterator[Finding]:
         yield Finding("data", "", True, str(error))
         return
     for name, entry in sorted(data.manifest().items()):
-        specs, folder = entry["files"], data.cache_folder() / name
-        closed = [path for path in (folder, *(folder / file for file in specs)) if _closed(path)]
+        folder = data.cache_folder() / name
+        files = entry.get("files", [sources.LIST])
+        closed = [path for path in (folder, *(folder / file for file in files)) if _closed(path)]
         if closed:
             yield Finding(name, f"{closed[0]} is closed to you", True, _own_folder(closed[0]))
             continue
-        lacking = [file for file, spec in specs.items() if not data._matches(folder / file, spec)]
-        damaged = [file for file in lacking if (folder / file).exists()]
+        lacking, damaged, size = data.lacking(name)
+        whole = sum(
+            spec["bytes"] for spec in entry.get("files", {"": entry.get("members")}).values()
+        )
         if damaged:
             yield Finding(
                 name,
-                f"{', '.join(damaged)} in the cache: wrong size or checksum",
+                f"{_some([path.name for path in damaged])} in the cache: wrong size or checksum",
                 False,
                 "it will be fetched again and kept beside the new one",
             )
         elif wanted == "standin":
-            yield Finding(name, "stand-in, because D2L_DATA=standin")
+            yield Finding(name, f"stand-in, because D2L_DATA=standin ({_size(whole)})")
         elif not lacking:
-            yield Finding(name, "real, in the cache")
+            yield Finding(name, f"real, in the cache ({_size(whole)})")
         else:
-            yield _source(name, lacking, wanted)
+            yield _source(name, entry, lacking, _size(size), wanted)
 
 
-def _source(name: str, lacking: list[str], wanted: str) -> Finding:
+def _some(names: list[str]) -> str:
+    """Names, the first three of many.
+
+    Examples
+    --------
+    >>> _some(["a", "b"]), _some(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _source(
+    name: str, entry: dict[str, Any], lacking: list[str], size: str, wanted: str
+) -> Finding:
     """Where the files that the cache lacks would come from."""
-    from . import data
+    from . import sources
 
-    specs = data.manifest()[name]["files"]
-    size = _size(sum(specs[file]["bytes"] for file in lacking))
-    sources = {file: list(data._sources(name, file, specs[file])) for file in lacking}
-    if all(
-        any("://" not in source and Path(source).is_file() for source in found)
-        for found in sources.values()
-    ):
+    if "members" in entry:
+        found = [list(sources.of_members(name, entry))]
+    else:
+        found = [list(sources.of_file(name, entry, file)) for file in lacking]
+    if all(any(not s.host and Path(s.place).exists() for s in each) for each in found):
         return Finding(name, f"real, in a local folder; will be copied into the cache ({size})")
-    hosts = list(
-        dict.fromkeys(
-            urlsplit(source).netloc
-            for found in sources.values()
-            for source in found
-            if "://" in source
-        )
-    )
+    asked = list(dict.fromkeys(s for each in found for s in each if s.host))
+    pip = importlib.util.find_spec("pip") is not None
+    packages = [s for s in asked if s.kind == "package"]
+    hosts = [s.host for s in asked if s.kind != "package"]
+    hosts += [f"{s.host} ({s.place})" for s in packages if pip]
     if hosts:
-        return Finding(
-            name, f"will be downloaded at first use: {size} unpacked, from {' or '.join(hosts)}"
+        where = " or ".join(dict.fromkeys(hosts))
+        return Finding(name, f"will be downloaded at first use: {size} unpacked, from {where}")
+    remedy = "name a folder or URL that has it in D2L_MIRRORS"
+    why = "no address has it"
+    if sources.offline():
+        why, remedy = "D2L_OFFLINE=1", f"unset D2L_OFFLINE, or {remedy}"
+    elif packages:
+        why, remedy = (
+            "this Python has no pip",
+            "python -m ensurepip; it downloads, nothing is installed",
         )
     if wanted == "real":
-        return Finding(
-            name,
-            "not there, and D2L_DATA=real allows no stand-in",
-            True,
-            "name a folder or URL that has it in D2L_MIRRORS, or unset D2L_OFFLINE",
-        )
+        text = f"not there ({size}; {why}), and D2L_DATA=real allows no stand-in"
+        return Finding(name, text, True, remedy)
     return Finding(
-        name,
-        "stand-in, made by code (D2L_OFFLINE=1)",
-        False,
-        "unset D2L_OFFLINE, or name a folder that has it in D2L_MIRRORS, for the real data",
+        name, f"stand-in, made by code ({why})", False, f"{remedy}, for the real data ({size})"
     )
 
 

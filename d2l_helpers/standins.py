@@ -5,12 +5,15 @@ numbers are used, never ``exp`` or ``sin``, so a stand-in has the same bytes on 
 `version` names these bytes.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from . import standin_pictures, standin_text
 
 Array = NDArray[np.float32]
 #: Names of the ten kinds of Fashion-MNIST, in the order of their labels.
@@ -729,13 +732,112 @@ def _kaggle_house(folder: Path) -> None:
         )
 
 
+#: Data set -> function that yields the parts of its stand-in: paths with bytes, pictures, weights.
+PARTS: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
+    **standin_pictures.PARTS,
+    **standin_text.PARTS,
+}
+
+
+def _write(path: Path, content: Any) -> None:
+    """Write bytes as they are, an array as a picture, named arrays as weights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, np.ndarray):
+        from PIL import Image
+
+        Image.fromarray(content).save(path, quality=95)
+    elif path.suffix == ".pth":
+        import torch
+
+        torch.save({name: torch.from_numpy(array) for name, array in content.items()}, path)
+    else:
+        _write_onnx(path, content)
+
+
+def _write_onnx(path: Path, content: dict[str, NDArray[Any]]) -> None:
+    """As an export of PyTorch: matrices of the encoder transposed, named by the nodes alone."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    initializers: list[Any] = []
+    nodes: list[Any] = []
+    for name, array in content.items():
+        stored = f"model.0.auto_model.{name}"
+        if name.startswith("encoder.") and array.ndim == 2:
+            node = f"/model/{stored.removesuffix('.weight')}/MatMul"
+            stored = f"onnx::MatMul_{len(nodes)}"
+            outputs = [f"{stored}_output"]
+            nodes.append(helper.make_node("MatMul", ["x", stored], outputs, node))
+            array = array.T
+        initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), stored))
+    graph = helper.make_graph(nodes, "stand-in", [], [], initializers)
+    onnx.save(helper.make_model(graph), path)
+
+
+def _maker(name: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        for path, content in PARTS[name]():
+            _write(folder / path, content)
+
+    return make
+
+
+def fingerprint(name: str) -> str:
+    """SHA-256 over paths and contents of the parts of a stand-in, before they are encoded."""
+    found = hashlib.sha256()
+    for path, content in PARTS[name]():
+        found.update(path.encode())
+        arrays = content if isinstance(content, dict) else {"": content}
+        for key, value in arrays.items():
+            found.update(key.encode())
+            found.update(value if isinstance(value, bytes) else value.tobytes())
+    return found.hexdigest()
+
+
 #: Data set -> function that writes its stand-in's files into a folder.
 MAKERS: dict[str, Callable[[Path], None]] = {
     "fashion-mnist": _fashion_mnist,
     "kaggle-house": _kaggle_house,
+    **{name: _maker(name) for name in PARTS},
 }
-#: Data set -> start of the SHA-256 over its stand-in's files in the order of their names.
-_VERSIONS = {"fashion-mnist": "e092ba4472ff", "kaggle-house": "bb4dc042b6fa"}
+#: Data set -> start of the SHA-256 over its stand-in's files in the order of their names, or of its
+#: `fingerprint`.
+_VERSIONS = {
+    "fashion-mnist": "e092ba4472ff",
+    "kaggle-house": "bb4dc042b6fa",
+    "airfoil": "1dc71a66b503",
+    "austen": "167092c89528",
+    "bccd": "700a6f8ad035",
+    "bert-vocab": "e562062fbba2",
+    "brown": "5e8920ff210a",
+    "camvid": "5280214e3963",
+    "cats-dogs": "a4f7b85e38fb",
+    "cifar10": "e0d45b49c46d",
+    "cifar10-jpeg": "34f004977557",
+    "conll2000": "beb210cf637f",
+    "efficientnet-lite0": "074a81bc3909",
+    "fra-eng": "316b9c764615",
+    "gpt2-bpe": "8a77cc9d44b0",
+    "masc-tagged": "0cc76ef88417",
+    "minilm": "2401d36e476d",
+    "movie-reviews": "b58c5cea56b5",
+    "multi30k": "1dab5fcfd986",
+    "sentence-polarity": "35f1fa96ef18",
+    "skimage-pictures": "968ca177b13b",
+    "snli": "5ffc119bbb2e",
+    "snli-dev-test": "9df16ed245bc",
+    "stsb": "85a89b91746c",
+    "sunspots": "6e518e753d1f",
+    "time-machine": "5100e5ee9235",
+    "tiny-shakespeare": "89749ea12a85",
+    "ud-ewt": "3da89903748f",
+    "wikitext-2": "1bde883dbea5",
+    "wnut17": "1c696f60567b",
+    "word-analogies": "ba4bb4e57616",
+    "word-similarity": "9edbb4691ca2",
+}
 
 
 def version(name: str) -> str:

@@ -4,7 +4,9 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,61 @@ def stranger(open_folder: Path) -> Iterator[Callable[[Path], None]]:
         os.setresuid(0, 0, 0)
     for path, mode in reversed(closed):
         path.chmod(mode)
+
+
+@pytest.fixture
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of data or proxies, and a cache of its own."""
+    from d2l_helpers import data
+
+    for name in ("D2L_DATA", "D2L_MIRRORS", "D2L_OFFLINE", "D2L_RECORD"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("D2L_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("D2L_HEADLESS", raising=False)
+    data.once.forget()
+
+
+class Server:
+    """A server on the loopback whose answer to each path is a function of the handler."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.asked.append(self.path)
+                server.answers.get(Path(self.path).name, lambda handler: handler.send_error(404))(
+                    self
+                )
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(
+            target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
+
+    def give(self, name: str, body: bytes, promised: int | None = None, status: int = 200) -> None:
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(status)
+            handler.send_header("Content-Length", str(len(body) if promised is None else promised))
+            handler.end_headers()
+            handler.wfile.write(body)
+            handler.close_connection = True
+
+        self.answers[name] = answer
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    served = Server()
+    yield served
+    served.http.shutdown()
+    served.http.server_close()

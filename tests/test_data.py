@@ -3,31 +3,31 @@
 import doctest
 import gzip
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import Server
 from torch.utils.data import DataLoader, TensorDataset
 
-from d2l_helpers import data, standins
+from d2l_helpers import data, sources, standins
 from d2l_helpers.batches import BatchLoader
-from d2l_helpers.data import DataError, fetch, manifest, unpack
+from d2l_helpers.data import DataError, fetch, manifest
+
+pytestmark = pytest.mark.usefixtures("clean")
 
 CONTENT = {"a.bin": bytes(range(256)) * 40, "b.txt": b"second file\n"}
 ADVICE = "name a folder or URL that has it in D2L_MIRRORS, or set D2L_DATA=standin."
@@ -45,18 +45,6 @@ def toy_manifest(urls: str = "", folders: tuple[str, ...] = (), compression: str
         text += f'[toy.files."{name}"]\nsha256 = "{hashlib.sha256(content).hexdigest()}"\nbytes = {len(content)}\n'
         text += f'compression = "{compression}"\nurls = {json.dumps(addresses)}\n'
     return text
-
-
-@pytest.fixture(autouse=True)
-def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("D2L_DATA", "D2L_MIRRORS", "D2L_OFFLINE", "D2L_RECORD"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("D2L_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("D2L_HEADLESS", raising=False)
-    data.once.forget()
 
 
 @pytest.fixture
@@ -85,51 +73,9 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-class Server:
-    """A server on the loopback whose answer to each path is a function of the handler."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.asked.append(self.path)
-                server.answers.get(Path(self.path).name, lambda handler: handler.send_error(404))(
-                    self
-                )
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(
-            target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
-
-    def give(self, name: str, body: bytes, promised: int | None = None, status: int = 200) -> None:
-        def answer(handler: BaseHTTPRequestHandler) -> None:
-            handler.send_response(status)
-            handler.send_header("Content-Length", str(len(body) if promised is None else promised))
-            handler.end_headers()
-            handler.wfile.write(body)
-            handler.close_connection = True
-
-        self.answers[name] = answer
-
-    def good(self) -> None:
-        for name, content in CONTENT.items():
-            self.give(f"{name}.gz", gzip.compress(content))
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    served = Server()
-    yield served
-    served.http.shutdown()
-    served.http.server_close()
+def good(server: Server) -> None:
+    for name, content in CONTENT.items():
+        server.give(f"{name}.gz", gzip.compress(content))
 
 
 def left_over(cache: Path) -> list[str]:
@@ -166,7 +112,7 @@ def check_standin(found: data.Dataset) -> None:
 
 
 def test_doctests():
-    for module in (data, standins):
+    for module in (data, sources, standins):
         result = doctest.testmod(module)
         assert result.attempted
         assert not result.failed
@@ -174,16 +120,31 @@ def test_doctests():
 
 def test_manifest_is_complete():
     for name, entry in manifest().items():
-        assert entry["title"]
-        assert entry["license"]
-        assert entry["citation"]
-        assert name in standins.MAKERS
-        assert standins.version(name)
-        for spec in entry["files"].values():
+        for key in ("title", "license", "origin", "citation"):
+            assert entry[key], f"{name}: {key}"
+        assert ("files" in entry) != ("members" in entry)
+        assert entry.get("official", name) in manifest()
+        assert name in standins.MAKERS and standins.version(name)
+        assert name == "austen" or list(
+            sources.of_members(name, entry)
+            if "members" in entry
+            else sources.of_file(name, entry, next(iter(entry["files"])))
+        ), f"{name} is nowhere to be had"
+        for spec in entry.get("files", {"": entry.get("members")}).values():
             assert re.fullmatch("[0-9a-f]{64}", spec["sha256"])
             assert spec["bytes"] > 0
-            assert len(spec["urls"]) >= 2
+        assert bool(entry.get("repository")) == bool(
+            re.fullmatch("[0-9a-f]{40}", entry.get("commit", ""))
+        )
+        assert re.fullmatch("[a-z0-9-]+==[0-9.]+", entry.get("package", "a==1"))
     assert manifest()["fashion-mnist"]["folders"] == ["/usr/share/datasets/fashion-mnist"]
+    assert all(len(s["urls"]) >= 2 for s in manifest()["fashion-mnist"]["files"].values())
+
+
+def test_a_copy_that_is_not_the_official_set_says_so():
+    lossy = manifest()["cifar10-jpeg"]
+    assert "lossy" in lossy["note"] and lossy["official"] == "cifar10" and "1,000" in lossy["part"]
+    assert "not stated" in lossy["license"]
 
 
 def test_unknown_name(toy):
@@ -401,7 +362,7 @@ def test_a_damaged_file_in_the_cache_without_a_good_source_stays_an_error(toy, m
 
 def test_download(toy, server):
     toy(urls=server.url)
-    server.good()
+    good(server)
     check_real(fetch("toy"))
     check_real(fetch("toy"))
     assert server.asked == ["/a.bin.gz", "/b.txt.gz"]
@@ -409,7 +370,7 @@ def test_download(toy, server):
 
 def test_a_mirror_by_url_comes_first(toy, server, monkeypatch):
     toy(urls="http://127.0.0.1:1")
-    server.good()
+    good(server)
     monkeypatch.setenv("D2L_MIRRORS", f"{server.url}/data/")
     check_real(fetch("toy"))
     assert server.asked == ["/data/toy/a.bin.gz", "/data/toy/b.txt.gz"]
@@ -417,7 +378,7 @@ def test_a_mirror_by_url_comes_first(toy, server, monkeypatch):
 
 def test_a_download_says_how_much_it_is_before_it_begins(toy, server, monkeypatch, capsys):
     toy(urls=server.url)
-    server.good()
+    good(server)
     monkeypatch.setenv("D2L_HEADLESS", "1")
     fetch("toy")
     assert capsys.readouterr().out == "", "the runner would store it"
@@ -512,7 +473,7 @@ def test_a_dropped_connection(toy, server, monkeypatch):
     assert left_over(data.cache_folder()) == []
     monkeypatch.setenv("D2L_DATA", "auto")
     check_standin(fetch("toy"))
-    server.good()
+    good(server)
     check_real(fetch("toy"))
 
 
@@ -542,7 +503,7 @@ def test_a_silent_host_is_waited_for_once(toy, server, mirror, monkeypatch):
     """The first file comes from another source; for the second file the silent host is not asked again."""
     hold = threading.Event()
     server.answers = {f"{name}.gz": lambda handler: hold.wait(5) for name in CONTENT}
-    monkeypatch.setattr(data, "TIMEOUT", (0.3, 0.3))
+    monkeypatch.setattr(sources, "TIMEOUT", (0.3, 0.3))
     monkeypatch.setenv("D2L_MIRRORS", f"{server.url};{mirror}")
     start = time.monotonic()
     check_real(fetch("toy"))
@@ -565,7 +526,7 @@ def test_nobody_listens(toy, monkeypatch):
 
 
 def test_waiting_has_a_limit():
-    connect, read = data.TIMEOUT
+    connect, read = sources.TIMEOUT
     assert connect == 5
     assert read <= 30
 
@@ -578,7 +539,7 @@ import sys, time
 from pathlib import Path
 from types import SimpleNamespace
 sys.modules["torch"] = SimpleNamespace(Tensor=object, Generator=object, device=object)
-from d2l_helpers import data, standins
+from d2l_helpers import data, sources, standins
 data.MANIFEST = Path(sys.argv[1])
 def make(folder):
     with open(sys.argv[2], "a") as log:
@@ -684,153 +645,8 @@ def test_a_process_killed_in_a_download(toy, server, tmp_path):
     killed.communicate()
     hold.set()
     assert list((data.cache_folder() / "toy").iterdir()) == []
-    server.good()
+    good(server)
     check_real(fetch("toy"))
-
-
-# archives
-
-
-def tar_with(path: Path, *members: tuple[str, bytes, int, str], mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as tar:
-        for name, content, kind, link in members:
-            info = tarfile.TarInfo(name)
-            info.size, info.type, info.linkname = (
-                len(content),
-                bytes([kind]) if isinstance(kind, int) else kind,
-                link,
-            )
-            tar.addfile(info, io.BytesIO(content))
-    return path
-
-
-def zip_with(path: Path, members: dict[str, bytes], attributes: int = 0) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for name, content in members.items():
-            info = zipfile.ZipInfo(name)
-            info.external_attr = attributes << 16
-            zipped.writestr(info, content)
-    return path
-
-
-REGULAR, HARD, SYMBOLIC, CHARACTER, BLOCK, FOLDER, FIFO = (ord(c) for c in "0123456")
-
-
-@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz"])
-def test_unpack_tar(tmp_path, suffix):
-    members = [
-        (".", b"", FOLDER, ""),
-        ("./in", b"", FOLDER, ""),
-        ("./in/b.txt", b"bb", REGULAR, ""),
-        ("a..b", b"a", REGULAR, ""),
-    ]
-    archive = tar_with(tmp_path / f"x.tar{suffix}", *members, mode=f"w:{suffix[1:]}")
-    files = unpack(archive, tmp_path / "out")
-    assert files == [tmp_path / "out" / "a..b", tmp_path / "out" / "in" / "b.txt"]
-    assert files[1].read_bytes() == b"bb"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "out.lock", archive.name]
-
-
-def test_unpack_zip_and_an_existing_folder(tmp_path):
-    archive = zip_with(tmp_path / "x.zip", {"in/b.txt": b"bb", "a.txt": b"a"}, stat.S_IFREG | 0o644)
-    assert unpack(str(archive), str(tmp_path / "out")) == [
-        tmp_path / "out" / "a.txt",
-        tmp_path / "out" / "in" / "b.txt",
-    ]
-    (tmp_path / "out" / "a.txt").write_bytes(b"changed")
-    archive.unlink()
-    assert unpack(archive, tmp_path / "out")[0].read_bytes() == b"changed"
-
-
-UNSAFE_NAMES = ["../evil", "in/../../evil", "/evil", "..\\evil", "C:\\evil", "c:evil", "\\evil"]
-
-
-def refused(archive: Path, tmp_path: Path, **settings) -> str:
-    with pytest.raises(DataError) as caught:
-        unpack(archive, tmp_path / "out" / "deep", **settings)
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["deep.lock"]
-    assert {p.name for p in tmp_path.iterdir()} <= {"out", archive.name}
-    assert not Path("/evil").exists()
-    return str(caught.value)
-
-
-@pytest.mark.parametrize("name", UNSAFE_NAMES)
-@pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_a_path_outside_is_refused(tmp_path, name, kind):
-    if kind == "tar":
-        archive = tar_with(
-            tmp_path / "x.tar", ("good", b"1", REGULAR, ""), (name, b"2", REGULAR, "")
-        )
-    else:
-        archive = zip_with(tmp_path / "x.zip", {"good": b"1", name: b"2"})
-    assert (
-        refused(archive, tmp_path)
-        == f"{archive} holds {name!r}, a link, a device or a path outside its folder; it was not unpacked."
-    )
-
-
-@pytest.mark.parametrize("kind", [HARD, SYMBOLIC, CHARACTER, BLOCK, FIFO])
-def test_a_link_or_a_device_in_a_tar_is_refused(tmp_path, kind):
-    archive = tar_with(
-        tmp_path / "x.tar", ("good", b"1", REGULAR, ""), ("odd", b"", kind, "/etc/passwd")
-    )
-    assert "holds 'odd', a link, a device or a path outside" in refused(archive, tmp_path)
-
-
-@pytest.mark.parametrize(
-    "kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK]
-)
-def test_a_link_or_a_device_in_a_zip_is_refused(tmp_path, kind):
-    archive = zip_with(tmp_path / "x.zip", {"odd": b"/etc/passwd"}, kind | 0o777)
-    assert "holds 'odd', a link, a device or a path outside" in refused(archive, tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_an_archive_that_is_too_large_is_refused(tmp_path, kind):
-    if kind == "tar":
-        archive = tar_with(
-            tmp_path / "x.tar.gz",
-            ("a", bytes(600), REGULAR, ""),
-            ("b", bytes(600), REGULAR, ""),
-            mode="w:gz",
-        )
-    else:
-        archive = zip_with(tmp_path / "x.zip", {"a": bytes(600), "b": bytes(600)})
-    message = refused(archive, tmp_path, max_bytes=1000)
-    assert (
-        message
-        == f"{archive} would unpack to 1200 bytes, more than the allowed 1000; raise max_bytes if you trust it."
-    )
-    assert len(unpack(archive, tmp_path / "enough", max_bytes=1200)) == 2
-
-
-def test_a_zip_that_lies_about_its_sizes(tmp_path):
-    archive = zip_with(tmp_path / "x.zip", {"a": bytes(100_000)})
-    archive.write_bytes(
-        archive.read_bytes().replace((100_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
-    )
-    assert "can be unpacked (BadZipFile: Bad CRC-32" in refused(archive, tmp_path, max_bytes=100)
-
-
-@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
-def test_a_truncated_archive_is_refused(tmp_path, suffix):
-    content = np.random.default_rng(0).bytes(30_000)
-    archive = tmp_path / f"x{suffix}"
-    if suffix == ".zip":
-        zip_with(archive, {"a": content})
-    else:
-        tar_with(archive, ("a", content, REGULAR, ""), mode=f"w:{suffix[5:]}")
-    archive.write_bytes(archive.read_bytes()[:20_000])
-    message = refused(archive, tmp_path)
-    assert message.startswith(f"{archive} is not a zip or tar archive that can be unpacked (")
-    assert message.endswith("); fetch it again.")
-
-
-def test_no_archive_at_all(tmp_path):
-    (tmp_path / "x.zip").write_text("<html>Not found</html>")
-    assert "can be unpacked (ReadError: " in refused(tmp_path / "x.zip", tmp_path)
-    (tmp_path / "x.zip").unlink()
-    assert refused(tmp_path / "x.zip", tmp_path) == f"There is no archive {tmp_path / 'x.zip'}."
 
 
 # the stand-in of Fashion-MNIST
@@ -1070,3 +886,68 @@ def test_house_standin_prices_follow_from_the_features(houses):
     X = np.column_stack([np.ones(len(y)), (X - X.mean(0)) / X.std(0)])
     rest = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
     assert 0.5 < 1 - rest.var() / y.var() < 0.95
+
+
+# --------------------------------------------------------------------------------------------------
+# the stand-ins of chapters 8 to 16
+
+
+@pytest.mark.parametrize("name", sorted(standins.PARTS))
+def test_a_standin_has_the_form_of_the_real_set(name):
+    """Its bytes, which the version names; the names of its files; shapes and types of pictures."""
+    digest, entry = hashlib.sha256(), manifest()[name]
+    paths, kinds = [], set()
+    for path, content in standins.PARTS[name]():
+        paths.append(path)
+        if isinstance(content, np.ndarray):
+            assert content.dtype == np.uint8 and content.shape[2:] in ((3,), ())
+            kinds.add(content.shape)
+        digest.update(path.encode())
+        arrays = content if isinstance(content, dict) else {"": content}
+        for key, value in arrays.items():
+            digest.update(key.encode() + (value if isinstance(value, bytes) else value.tobytes()))
+    assert digest.hexdigest().startswith(standins.version(name)), (
+        "put the new start into `_VERSIONS`"
+    )
+    assert len(paths) > 2 or digest.hexdigest() == standins.fingerprint(name)
+    if "files" in entry:
+        assert set(paths) == set(entry["files"])
+    else:
+        assert len(paths) == len(set(paths)) == entry["members"]["count"]
+    shapes = {"cifar10-jpeg": {(32, 32, 3)}, "bccd": {(480, 640, 3)}, "camvid": {(360, 480, 3), (360, 480)}}  # fmt: skip
+    assert kinds == shapes.get(name, kinds)
+
+
+def test_standin_files_have_the_lines_of_the_real_ones():
+    parts = {
+        path: content for name in ("fra-eng", "multi30k", "snli-dev-test", "stsb", "sunspots", "airfoil", "bert-vocab", "word-analogies") for path, content in standins.PARTS[name]()
+    }  # fmt: skip
+    counts = {path: content.count(b"\n") for path, content in parts.items()}
+    expected = {"fra.txt": 167130, "train.de": 29000, "val.en": 1014, "s1.dev": 9842, "labels.test": 9824, "stsb-en-test.csv": 1379, "sunspots.csv": 310, "airfoil_self_noise.dat": 1503, "bert-base-uncased-vocab.txt": 30522, "questions-words.txt": 19558}  # fmt: skip
+    assert {path: counts[path] for path in expected} == expected
+    vocab = parts["bert-base-uncased-vocab.txt"].decode().splitlines()
+    assert len(set(vocab)) == 30522
+    assert [vocab.index(mark) for mark in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")] == [0, 100, 101, 102, 103]  # fmt: skip
+    assert {line.count("\t") for line in parts["airfoil_self_noise.dat"].decode().splitlines()} == {
+        5
+    }
+
+
+def test_the_standin_of_bpe_is_a_tokenizer():
+    """Every merge joins what is there before it, and every token but the last has its id."""
+    parts = dict(standins.PARTS["gpt2-bpe"]())
+    ids = json.loads(parts["gpt2-encoder.json"])
+    merges = [line.split(" ") for line in parts["gpt2-vocab.bpe"].decode().splitlines()[1:]]
+    assert len(ids) == 50257 and sorted(ids.values()) == list(range(50257)) and len(merges) == 50000
+    assert all(ids[a] < ids[a + b] > ids[b] for a, b in merges)
+
+
+def test_written_standins_are_what_they_are_called(tmp_path, monkeypatch):
+    monkeypatch.setenv("D2L_DATA", "standin")
+    found = fetch("skimage-pictures")
+    assert {path.read_bytes()[:4] for path in found.files.values()} == {b"\x89PNG"}
+    standins._write(tmp_path / "a.jpg", np.zeros((4, 5, 3), np.uint8))
+    assert (tmp_path / "a.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+    with zipfile.ZipFile(fetch("snli").files["snli_1.0.zip"]) as zipped:
+        first = json.loads(zipped.open("snli_1.0/snli_1.0_dev.jsonl").readline())
+    assert {"gold_label", "sentence1", "sentence2"} <= set(first)

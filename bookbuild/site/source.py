@@ -13,7 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from ..book import Section
-from . import npm, outputs, pages, status
+from . import data_sets, npm, outputs, pages, status
 from .inputs import Inputs, State
 from .places import doc, with_facts
 
@@ -91,6 +91,7 @@ class Source:
         """Write everything, remove what no longer belongs; returns the sections written."""
         changed = [s.id for s in self.book.sections if self._section(s)]
         self.tree.put("book/contents.md", pages.contents(self.book))
+        self.tree.put("book/data-sets.md", data_sets.data_sets_page(self.book))
         self.tree.put("book/status.md", status.status_page(self.book, self.executed, self.runs))
         home = pages.Home(self.book, self.title, self.executed, self._picture)
         self.tree.put("book/index.md", home.text())
