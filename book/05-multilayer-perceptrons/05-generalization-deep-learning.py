@@ -196,7 +196,7 @@ assert off_training(neighbours, linear) > 0.65
 #
 # So every learner that works relies on assumptions about the world.
 # They are called its *inductive bias*: the preference for some functions over others that agree with the same data.
-# Why deep networks generalize is the question what their inductive bias is, and whether it sits in the architecture, the training algorithm or the data.
+# Asking why deep networks generalize means asking for this bias, and whether it sits in the architecture, the training algorithm or the data.
 
 # %% [markdown]
 # ### A network that memorizes
@@ -421,7 +421,7 @@ def min_norm_fit(P, y):
 # Errors on new inputs are measured against the noise-free truth; always answering 0 costs 1.
 
 # %%
-def linear_task(n, d, seed, noise=0.5):
+def linear_task(n, d, seed, noise):
     """Noisy training and clean test examples of a linear truth."""
     rng = torch.Generator().manual_seed(seed)
     a = torch.randn(d, 1, generator=rng, dtype=f64)
@@ -432,11 +432,11 @@ def linear_task(n, d, seed, noise=0.5):
     return X, y, X_new, X_new @ a
 
 
-def double_descent(n, d, widths, seeds, penalty=0.0):
+def double_descent(n, d, widths, seeds, penalty=0.0, noise=0.5):
     """Test error, training error, norm: (len(widths), len(seeds), 3)."""
     rows = []
     for N, seed in itertools.product(widths, seeds):
-        X, y, X_new, y_new = linear_task(n, d, seed)
+        X, y, X_new, y_new = linear_task(n, d, seed, noise)
         P, P_new = (random_relu_features(Z, N, 1000 + seed)
                     for Z in (X, X_new))  # (n, N), (1000, N)
         w = (ridge(P, y, penalty / n) if penalty
@@ -454,6 +454,8 @@ penalized = double_descent(40, 10, widths, range(20), penalty=1.0)
 median = dict(zip(widths, plain.quantile(0.5, dim=1)))  # N -> (3,)
 for N in (10, 36, 40, 44, 100, 1000):
     print(f"N = {N:4}: test error {median[N][0].item():5.2f}")
+exact = double_descent(40, 10, [1000], range(20), noise=0.0)[0, :, 0]
+print(f"N = 1000, labels without noise: {exact.median().item():.2f}")
 
 # %%
 # check 5.5-C1: a peak where N = n, and beyond it the best fits
@@ -462,6 +464,7 @@ assert max(errors, key=errors.get) == 40
 assert errors[40] / min(errors.values()) > 10
 lowest = min(errors[N] for N in widths if N < 40)  # before the peak
 assert min(errors, key=errors.get) > 40 and errors[1000] < 0.8 * lowest
+assert exact.median() < errors[1000] / 10  # fitted noise is not harmless
 assert max(widths, key=lambda N: median[N][2]) == 40  # largest norm
 for N, group in zip(widths, plain):
     assert group[:, 1].max() < 1e-12 if N >= 40 else group[:, 1].min() > 1e-6
@@ -519,8 +522,8 @@ d2l.describe(axes, """Error on new inputs and norm of the solution against
 # So here the peak is a symptom of a badly conditioned problem without regularization.
 # For certain linear regressions with isotropic data Nakkiran and co-authors (2020) prove that the *best* penalty makes the error fall monotonically, and in their experiments a tuned penalty also mitigates the peak for networks.
 #
-# Far beyond the peak, interpolating the noise did little harm here.
-# Such *benign overfitting* has conditions: for the smallest norm in linear regression Bartlett and co-authors (2020) find that the inputs must have more directions of small variance than there are examples.
+# The noise does harm even at $N=1000$: without it in the labels the error is less than a tenth.
+# Harmless, *benign overfitting* has conditions: for the smallest norm in linear regression Bartlett and co-authors (2020) ask for more directions of small variance than examples.
 
 # %% [markdown]
 # ### The bias of gradient descent
@@ -624,7 +627,7 @@ assert not measured or farther.all()
 # So nearest neighbours with $k=1$ reach $R^*$ in the end, they are *consistent*, if $R^*=0$; where labels are noisy, the limit is in general larger, up to nearly twice as large.
 # With more and more neighbours that are yet a vanishing share, $k\to\infty$ and $k/n\to0$, the method is consistent for every distribution (Stone 1977).
 #
-# Where everything is known: $x$ uniform on $[0,1]$, class 1 above $\frac12$, each label flipped with probability $\eta$; then $R^*=\eta$.
+# Take $x$ uniform on $[0,1]$, class 1 above $\frac12$, each label flipped with probability $\eta$; then $R^*=\eta$.
 
 # %%
 def flipped_labels(n, eta, rng):
