@@ -691,7 +691,8 @@ print({n: f"{value:.1%}" for n, value in flipped.items()})
 assert flipped[2000] >= 0.90 and flipped[200] < flipped[2000] - 0.05
 right, wrong = (train(signals, given, steps=1)[0] @ s
                 for given in (labels, noisy))
-assert abs(wrong / right - 0.6) < 0.05  # the push towards the word
+kept = 1 - 2 * tired.float().mean()  # 0.6 on average
+assert abs(wrong / right - kept) < 0.02  # the push towards the word
 
 # %% [markdown]
 # ### Exercise 1.1-4

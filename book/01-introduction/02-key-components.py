@@ -496,13 +496,13 @@ for seed in range(40):
     square = (columns(new_dose, new_group) @ knobs - new_effect) ** 2
     ratios.append(square[new_group].mean() / square[~new_group].mean())
 ratios = torch.stack(ratios)
-assert ratios.median() < 2 and ratios.max() > 10
+assert (ratios < 2).sum() > 24 and (ratios > 10).sum() > 1  # of 40
 
 # %% [markdown]
 # Without the second group the parameters $u$ and $v$ do not move: they do not occur in the objective, so their derivatives are 0.
 # The model is excellent for the first group and has more than a hundred times its error for the second, and ten times or a hundred times more data of the same kind do not change that.
 # A share of 5 % from the second group is enough here with a thousand people.
-# With a hundred it depends on the few who are drawn: in most of 40 draws, by the best parameters for each, their error is less than twice that of the first group, in some more than ten times.
+# With a hundred it depends on the few who are drawn: with the parameters that fit each of 40 draws best, the error on new people of the second group is less than twice that of the first group in most draws, and more than ten times in some.
 #
 # A test set drawn like the training data would not show it, because the second group is missing there too.
 # One has to ask for each group separately; [Section 4.7](../04-linear-classification/07-environment-and-distribution-shift.ipynb) comes back to models that meet other data than they were trained on.

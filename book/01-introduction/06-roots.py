@@ -97,7 +97,7 @@ d2l.describe(ax, "A timeline read from top to bottom. On the side of "
 # (The name *least mean squares* belongs to a rule by Widrow and Hoff of 1960, in which a machine corrects itself after each example.)
 #
 # The idea of averaging is older.
-# Jakob Köbel (about 1460-1533) wrote on surveying; a woodcut in his book of 1522 shows 16 men with one foot behind another, and an edition of 1535 states the rule.
+# Jakob Köbel (about 1460-1533) wrote on surveying; a woodcut in his book of 1522 shows 16 men whose feet stand in a line, one behind another, and his book on geometry, printed in 1535 after his death, states the rule.
 # Let 16 men leaving church, tall ones and short ones, line up their feet: that is a rod, and the sixteenth part of it is a foot, the mean of the 16.
 # Drop the longest and the shortest before dividing, and you have a *trimmed mean*.
 # To see its use, suppose that somebody wrote 60 centimetres for one of the feet.
@@ -281,7 +281,8 @@ print(f"{len(history)} mistakes, bound {(R / gamma) ** 2:.0f}")
 assert len(X) == 60 and (y * (X @ w) > 0).all()
 assert 1 <= len(history) <= (R / gamma) ** 2 <= 2 / 0.2**2 + 1e-9
 assert torch.equal(history[0], y[0] * X[0])  # it started at zero
-assert perceptron(X, y, w=0.1 * u)[1] == []  # right answers: no change
+kept, none = perceptron(X, y, w=0.1 * u)  # right answers: no change
+assert none == [] and torch.equal(kept, 0.1 * u)
 
 # %% tags=["hide-input"]
 shown = history[:6]

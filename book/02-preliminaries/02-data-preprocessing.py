@@ -431,7 +431,7 @@ for name, frame in (("as surveyed", survey), ("by chance", by_chance)):
           f"{with_it:.0f} with the indicator")
 
 # %%
-# check: the indicator helps where gaps mean something, and only there
+# check: the indicator helps where gaps mean something, not at random ones
 ratios = {name: after / before for name, (before, after) in errors.items()}
 assert ratios["as surveyed"] < 0.85 and abs(ratios["by chance"] - 1) < 0.02
 parts = [torch.tensor([*errors_of(survey[:400], survey[k:k + 100])])
@@ -575,7 +575,7 @@ class Preprocessor:
         return self
 
     def encode(self, df):
-        """The encoded rows as a table, the same columns for any `df`."""
+        """The encoded rows; `df` has at least the columns of `fit`."""
         columns = [(f"{name}_missing", df[name].isna()) for name in self.names]
         columns += [(name, df[name].fillna(mean))
                     for name, mean in self.means.items()]

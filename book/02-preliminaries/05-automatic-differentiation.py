@@ -260,7 +260,7 @@ def draw(fig, step):
         for before, slope in zip(node.inputs, node.slopes):
             grads[id(before)] = (grads.get(id(before), 0)
                                  + grads[id(node)] * slope)
-    if step == len(walk):  # as our engine does it
+    if step == len(walk):  # our engine must get the same numbers
         walk[0].backward()
         assert all(math.isclose(grads[id(n)], n.grad) for n in walk)
     for key, node in nodes.items():

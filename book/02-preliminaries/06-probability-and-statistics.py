@@ -599,7 +599,7 @@ assert mean == 0.5 and math.isclose(error, 0.5, rel_tol=1e-6)  # of 0 and 1
 # ## Summary
 #
 # - The mean of $n$ independent values with a variance scatters like $1/\sqrt n$; four times the data halve the spread.
-# - Conditional probabilities are shares, and Bayes' theorem turns them around; where the disease is much rarer than the test's mistakes, most positive results are false alarms.
+# - Conditional probabilities are shares, and Bayes' theorem turns them around; where the disease is much rarer than false alarms are among the healthy, most positive results are false alarms.
 # - Independence, conditional independence and zero covariance are three different things.
 # - Variance is computed by subtracting the mean first; the short formula loses digits.
 # - A simulated number comes with its standard error.

@@ -399,9 +399,8 @@ try:
 except RuntimeError as error:
     message = str(error)
 wrong_shape = (3, 32)
-assert message == (
-    "The size of tensor a (3) must match the size of tensor b (32) "
-    "at non-singleton dimension 1")
+for part in ("tensor a (3)", "tensor b (32)", "dimension 1"):
+    assert part in message
 assert tuple(y.T.shape) == wrong_shape
 assert F.mse_loss(prediction, y) == 1
 

@@ -868,7 +868,7 @@ for sigma in (0.3, 1.0, 5.0):
 # The argument also shows what the squared loss assumes.
 # Under a normal distribution an error of 10 standard deviations has a density that is smaller than the peak by the factor $e^{-50}$; the fit of Figure 3.1.3 bends rather than believe in something so improbable.
 # The recipe is general: choose a distribution for the labels, take the negative logarithm, and minimize.
-# Laplace noise, which has heavier tails, gives the absolute loss (Exercise 3.1-2), classes give the loss of [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb).
+# Laplace noise, which has heavier tails, gives the absolute loss (Exercise 3.1-2), and classes give the loss of [Section 4.1](../04-linear-classification/01-softmax-regression.ipynb).
 
 # %%
 residual = y - design @ best[:, None]  # (32, 1) at the optimum

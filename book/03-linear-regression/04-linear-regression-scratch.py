@@ -588,7 +588,7 @@ if num_seeds >= 20:  # a spread needs more than a few runs
     assert (centre - (1 - lr) ** steps).abs().max() < 0.006
     assert (missing.std(dim=0) / width - 1).abs().max() < 0.35
 g = torch.Generator().manual_seed(0)
-A = torch.randn(1000, 1000, 3, generator=g)  # 1000 data sets, full batches
+A = torch.randn(4000, 1000, 3, generator=g)  # 4000 data sets, full batches
 A[..., 2] = 1
 left = torch.linalg.matrix_power(torch.eye(3) - lr * A.mT @ A / 1000, steps)
 spread = (left @ theta_true / theta_true).std(dim=0)
@@ -860,7 +860,7 @@ for values in (spring, measured):
 # The height of the swing changes: it grows in this run and shrinks with some other seeds.
 # Full batches with the $\mathbf{H}$ of the data already change it, while $\mathbf{H}=\mathbf{I}$, the dotted spring, keeps its height.
 # An $\mathbf{H}$ that is not exactly $\mathbf{I}$ couples the springs weakly and gives them slightly different periods; they pass energy to and fro.
-# Small batches, whose $\mathbf{H}_{\mathcal{B}}$ differs from step to step, change the height once more, with some seeds the other way.
+# Small batches, whose $\mathbf{H}_{\mathcal{B}}$ differs from step to step, change the height once more: with one of the three seeds checked below it grows, although full batches make it shrink.
 # The loss curve of such a run invites the wrong cure, a smaller learning rate, which makes the swing slower and does not end it.
 # Adding a little friction turns the fault into a method called *momentum*, the subject of Section 12.6.
 

@@ -72,7 +72,7 @@ val_size = 2_000  # test images on which it is judged
 # Squared loss takes the claims at face value.
 # Show it an image that is equally often a cat (1) and a dog (3), and its best answer is the mean, 2: a chicken.
 #
-# Integer codes suit *ordinal* labels better, whose classes have a natural order, such as age groups, though equal steps remain an assumption; predicting those is called *ordinal regression*.
+# Integer codes are better suited to *ordinal* labels, whose classes have a natural order, such as age groups, though equal steps remain an assumption; predicting those is called *ordinal regression*.
 #
 # Without an order, each class gets a component of its own.
 # The *one-hot encoding* of one of $q$ classes is a vector with $q$ components, of which one is 1 and the others are 0:
@@ -857,7 +857,7 @@ d2l.describe(ax, """Five bars for five beliefs about a fair die. The lower
 # - Softmax turns $q$ scores into probabilities; it keeps their order, ignores a common shift, becomes the sigmoid for $q=2$, and its temperature sets the entropy.
 # - Cross-entropy is the negative log-likelihood of the labels; from scores it is $\log\sum_k\exp o_k-\sum_jy_jo_j$, for one-hot and soft labels alike.
 # - Its gradient is $\hat{\mathbf{y}}-\mathbf{y}$ and its Hessian a covariance, so the loss is convex in the parameters; squared error on probabilities has almost no gradient where the model is confidently wrong.
-# - Entropy is the expected surprisal, and no code has a smaller mean length; believing $Q$ while $P$ holds costs $H(P,Q)=H[P]+D_{\mathrm{KL}}(P\|Q)$.
+# - Entropy is the expected surprisal, and no prefix code has a smaller mean length; believing $Q$ while $P$ holds costs $H(P,Q)=H[P]+D_{\mathrm{KL}}(P\|Q)$.
 
 # %% [markdown]
 # ## Exercises

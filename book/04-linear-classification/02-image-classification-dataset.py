@@ -597,7 +597,7 @@ d2l.describe(axes, "Ten blurred pictures, the mean of each class. Pullover, "
              "ankle boot have shapes of their own.")
 
 # %% [markdown]
-# **Figure 4.2.5.** The mean picture of each class: those of pullover, coat and shirt are nearest to each other, and these three classes will be found least.
+# **Figure 4.2.5.** The mean picture of each class: those of pullover, coat and shirt are nearest to one another, and these three classes are recognized least often below.
 
 # %%
 def nearest(X, centres):

@@ -279,8 +279,9 @@ if full_run:
     assert abs(reference["train_loss"][-1] - 0.447) < 0.01
     assert (longer["Adam"]["train_loss"][-1] < history["train_loss"][-1]
             < longer["SGD"]["train_loss"][-1] - 0.01)
+    late = history["val_acc"][5:]
     for run in longer.values():
-        assert abs(run["val_acc"][-1] - history["val_acc"][-1]) < 0.03
+        assert abs(run["val_acc"][-1] - late[-1]) < max(late) - min(late)
 
 # %% [markdown]
 # At equal epochs the MLP wins clearly in training loss.
@@ -851,7 +852,7 @@ d2l.describe(ax, """Ten logits as straight lines over the activation of the
 #
 # One run of eight epochs for each rate covers every smaller number of epochs too, since the recipe has no schedule that depends on the total.
 # At 0.0001 training is calm and not finished after eight epochs; more epochs do help.
-# Around 0.001 and 0.01 the result is good after two epochs and gains a few points more by the eighth.
+# At 0.001 and 0.01 the result is good after two epochs and gains a few points more by the eighth.
 # At 0.0001 eight epochs do not yet reach what two epochs reach at 0.01, so here they do not replace the larger rate.
 # At 0.1 the accuracy stays below 0.7 in all eight epochs.
 
@@ -873,7 +874,7 @@ if stable_run:
     assert max(curves[1e-1]) < 0.7 < min(curves[1e-3])
     assert max(curves[1e-4]) < curves[1e-2][1]
     for rate in (1e-3, 1e-2):
-        assert 0.005 < max(curves[rate][5:]) - curves[rate][1] < 0.07
+        assert 0.015 < max(curves[rate][5:]) - curves[rate][1] < 0.07
 
 # %% [markdown]
 # ### Exercise 5.2-5

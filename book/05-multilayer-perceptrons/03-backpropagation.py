@@ -35,7 +35,7 @@
 # - check a gradient numerically, with a step size that you can justify;
 # - predict the memory and the arithmetic that training costs, and trade one for the other by checkpointing.
 #
-# **Cost**: a few seconds on a CPU, no download, no use of a GPU.
+# **Cost**: a few seconds on a CPU, no download, no use for a GPU.
 
 # %%
 from types import SimpleNamespace
@@ -165,7 +165,7 @@ for name in ("z", "h", "o", "L", "s", "J"):
 # Here $\operatorname{prod}$ multiplies its two arguments after whatever transpositions and swaps of axes make the shapes fit.
 # For vectors it is a matrix product.
 # One rule settles questions of layout: *the gradient of a number with respect to a tensor has the shape of that tensor*.
-# Of two orders of factors, or of transposed and not transposed, only one then fits, unless all sizes happen to be equal.
+# Of two orders of factors, or of transposed and not transposed, only one then fits, unless some sizes happen to be equal.
 #
 # We go from the end to the beginning.
 # Step 1. The objective is the sum $J=L+s$, so both summands receive
@@ -303,7 +303,7 @@ for got, name, W in zip(batch, ("W1", "W2"), (W45, W34)):
 # %% [markdown]
 # ### An engine for any graph
 #
-# The seven steps followed the graph, and each used one operator only, so a program can do them for any graph.
+# The seven steps followed the graph, one operator after the other, so a program can do them for any graph.
 # [Section 2.5](../02-preliminaries/05-automatic-differentiation.ipynb) built an engine of this kind for single numbers; this one works on whole tensors.
 # A node holds its value, its *parents*, and one function, `pull`, which is the vector-Jacobian product: it pulls a gradient back from the result to the parents.
 # For `@` it is steps 4 and 5 with rows as examples: if $\mathbf{C}=\mathbf{A}\mathbf{B}$ and $\mathbf{G}$ is the gradient with respect to $\mathbf{C}$, the parents receive $\mathbf{G}\mathbf{B}^\top$ and $\mathbf{A}^\top\mathbf{G}$.
@@ -618,9 +618,14 @@ v = Var(start[1])
 torch.testing.assert_close(v.grad, 2 * v.data + 1)
 left, right = Var(start[0]), Var(start[0][:1] + 1)  # (5, 7), (1, 7)
 for _ in range(2):  # the second call starts from nothing
-    (left * right).sum().backward()
-torch.testing.assert_close(left.grad, right.data.expand(5, 7))
-torch.testing.assert_close(right.grad, left.data.sum(dim=0, keepdim=True))
+    ((left * right).sum() * 3).backward()
+torch.testing.assert_close(left.grad, 3 * right.data.expand(5, 7))
+torch.testing.assert_close(right.grad,
+                           3 * left.data.sum(dim=0, keepdim=True))
+v = Var(start[5])  # (3,): the scores of one example
+(v.log_softmax_nll(labels[0]) * 3).backward()
+torch.testing.assert_close(v.grad, 3 * (torch.softmax(v.data, dim=0)
+                                        - one_hot(labels[0], 3)))
 
 # %% [markdown]
 # `torch.autograd` has many more operators, runs them on any device, and frees what is no longer needed.
@@ -799,7 +804,7 @@ for own, clone in zip(params, clones):
 #
 # ### What the forward pass keeps
 #
-# The stored intermediate results are the reason why training needs so much more memory than prediction.
+# In deep networks the stored intermediate results are the main reason why training needs so much more memory than prediction.
 # A prediction may forget $\mathbf{z}$ as soon as $\mathbf{h}$ is known; training must keep the results of all layers until the backward pass has used them.
 # PyTorch lets us look: it calls a *hook* for each tensor that an operator saves for its backward pass.
 
@@ -884,6 +889,7 @@ assert distinct_elements([table[:2], table[5:]]) == 40
 # $$M = (2+m)\,p+n\,a \tag{5.3.17}$$
 #
 # numbers: parameters and gradients ($2p$), $m$ numbers per parameter in the optimizer ($m=0$ for SGD, 1 with momentum, 2 for Adam), and the kept results.
+# Not counted are the gradients of the intermediate results, of which a layer or two exist at a time.
 # Prediction occupies $p$ and at any time the input and output of a single layer.
 # For our network and $n=256$, that is $407\,060+269\,056$ numbers with SGD against $203\,530$ and at most $256\cdot1040$ for prediction: not dramatic with one hidden layer.
 # But $a$ grows with every layer, and in a deep convolutional network $na$ exceeds $p$ by far.
@@ -954,7 +960,7 @@ for size in (1, 4):
     assert 3 * work[size] == 4 * work[None]
 
 # %% [markdown]
-# A quarter of the entries, with equal gradients, but count again by storage.
+# Segments of one block list a quarter of the entries, segments of four a sixteenth, with equal gradients; but count again by storage.
 
 # %%
 for size, kept in lists.items():
@@ -1005,19 +1011,20 @@ d2l.describe(axes, """Two panels of kept numbers, against batch size on
     the left and against depth on the right. Both are straight lines for
     the plain network, and the line for segments of one block lies on it.
     With segments of the square root of the depth the slope on the left is
-    half, and on the right the curve flattens.""")
+    less than half, and on the right the curve flattens.""")
 
 # %%
 for depth, plain, each, root in zip(depths, *by_depth):
-    unit = 32 * 64 / 1000  # one result of one block
-    assert plain == each == (depth + 1) * unit
-    assert root == 2 * round(depth**0.5) * unit
+    unit = 32 * 64  # one result of one block
+    counts = [round(1000 * v) for v in (plain, each, root)]
+    assert counts[:2] == [(depth + 1) * unit] * 2
+    assert counts[2] == 2 * round(depth**0.5) * unit
 for n, plain, each, root in zip(batches, *by_batch):
     assert plain == each == 17 * n * 64 / 1000 and root < plain / 2
 
 # %% [markdown]
 # **Figure 5.3.5.** Memory for kept results, weights not counted.
-# It is proportional to batch size and, without checkpointing, to depth.
+# It is proportional to batch size and, without checkpointing, grows linearly with depth.
 # Segments of $\sqrt{\text{depth}}$ blocks need $2\sqrt{\text{depth}}$ results instead of one for each block; segments of a single block, the dashed line on top of the solid one, need as much as no checkpointing at all.
 
 # %% [markdown]
@@ -1036,8 +1043,8 @@ for n, plain, each, root in zip(batches, *by_batch):
 # ### Exercise 5.3-1
 #
 # Let $f:\mathbb{R}^{n\times m}\to\mathbb{R}$ map a matrix to a number.
-# What shape has its gradient, and why?
-# What shape has the derivative of $\mathbf{X}\mapsto\mathbf{X}\mathbf{v}$ with $\mathbf{v}\in\mathbb{R}^m$, and why does backpropagation never build it?
+# What shape does its gradient have, and why?
+# What shape does the derivative of $\mathbf{X}\mapsto\mathbf{X}\mathbf{v}$ with $\mathbf{v}\in\mathbb{R}^m$ have, and why does backpropagation never build it?
 
 # %% [markdown]
 # #### Solution 5.3-1
@@ -1051,7 +1058,8 @@ for n, plain, each, root in zip(batches, *by_batch):
 # %%
 rng = torch.Generator().manual_seed(4)
 M = torch.randn(3, 4, generator=rng, dtype=f64)
-vec, g = torch.randn(4, dtype=f64, generator=rng), torch.ones(3, dtype=f64)
+vec = torch.randn(4, dtype=f64, generator=rng)
+g = torch.tensor([1.0, -2.0, 3.0], dtype=f64)
 for f in (torch.sum, lambda X: (X @ vec).sin().prod(), torch.linalg.norm):
     by_autograd = torch.func.grad(f)(M)
     assert by_autograd.shape == M.shape
@@ -1072,7 +1080,7 @@ torch.testing.assert_close(torch.tensordot(g, jacobian, dims=1),
 # %% [markdown]
 # #### Solution 5.3-2
 #
-# Behind each of the two products comes an operator $+$ with the bias, a square without parents, as its second input.
+# After each of the two products comes an operator $+$ with the bias, a square without parents, as its second input.
 # A sum hands its gradient unchanged to both summands:
 # $\frac{\partial J}{\partial\mathbf{b}^{(2)}}=\frac{\partial J}{\partial\mathbf{o}}$ and $\frac{\partial J}{\partial\mathbf{b}^{(1)}}=\frac{\partial J}{\partial\mathbf{z}}$.
 # All other equations stay; $\mathbf{z}$ and $\mathbf{o}$ have other values.
@@ -1238,9 +1246,11 @@ scores = torch.randn(4, 3, generator=rng, dtype=f64)
 scores[0] += 1000
 v = Var(scores)
 result = v.logsumexp()
-result.sum().backward()
-torch.testing.assert_close(result.data, torch.logsumexp(scores, dim=-1))
-torch.testing.assert_close(v.grad, torch.softmax(scores, dim=-1))
+(result * result).sum().backward()  # gradients 2 * result arrive
+expected = torch.logsumexp(scores, dim=-1)  # (4,)
+torch.testing.assert_close(result.data, expected)
+torch.testing.assert_close(
+    v.grad, 2 * expected[:, None] * torch.softmax(scores, dim=-1))
 
 # %% [markdown]
 # ### Exercise 5.3-7

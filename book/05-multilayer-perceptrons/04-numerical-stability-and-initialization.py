@@ -27,7 +27,7 @@
 # %% [markdown]
 # # 5.4 Numerical stability and initialization
 #
-# Take a network of 20 layers and change nothing but the width of the distribution that its first weights are drawn from.
+# Take a network of 20 layers and change nothing but the distribution that its initial weights and biases are drawn from.
 # One choice trains, another is still guessing at the end, and neither reports an error.
 # This section explains such outcomes: a deep network multiplies many matrices, and products of many factors rarely keep their size by accident.
 
@@ -37,7 +37,7 @@
 # - predict from the variance of the weights whether signals and gradients grow or shrink with depth, and how fast;
 # - say which weights break the symmetry between hidden units, and what happens to those that do not;
 # - derive the initializations of Xavier and He, and say what PyTorch does by default;
-# - train the same deep network from four starts and see which of them learn.
+# - train deep networks with four pairs of activation and start and see which of them learn.
 #
 # **Cost**: about half a minute on a CPU, no use for a GPU; a download of 31 MB, once.
 
@@ -158,6 +158,8 @@ for _ in range(10):  # ten sigmoids in a row, weights 1
 through, = torch.autograd.grad(ten.sum(), z)  # (161,)
 assert 1e-7 < through.max() <= 0.25**10 < 1e-6 and slope.max() <= 0.25
 assert (norms[:, 0] < 1e-10 * norms[:, -1]).all()
+rate = (norms[:, 0] / norms[:, -2]) ** (1 / (depth - 1))  # per layer
+assert (rate - 0.25 / 3**0.5).abs().max() < 0.01
 worst = (norms[:, 0] / norms[:, -1]).max().log10().ceil().item()
 print(f"first layer / last layer: below 10^{worst:.0f}")
 
@@ -215,10 +217,10 @@ ratio = M / M[0]  # each row divided by the first
 print(f"largest entry: {M.abs().max().item():.1e}")
 for row in ratio.tolist():
     print("row / first row:", " ".join(f"{value:8.5f}" for value in row))
-assert (ratio.std(dim=1) < 1e-4 * ratio.mean(dim=1).abs()).all()
+assert (ratio.std(dim=1) < 1e-6 * ratio.mean(dim=1).abs()).all()
 
 # %% [markdown]
-# The entries have become astronomically large, and all rows are, to many digits, multiples of one another.
+# The entries have become astronomically large, and all rows are, up to relative errors below $10^{-6}$, multiples of one another.
 #
 # How fast does such a product grow?
 # Apply the matrices one after the other to a vector: each multiplies its length by a random factor, so the *logarithm* of the length is a random walk with a drift.
@@ -248,7 +250,7 @@ assert abs(top.mean() - 24.96) < 0.4 and abs(top.std() - 1.84) < 0.3
 assert abs(gap.mean() + 8.7) < 0.4
 
 # %% [markdown]
-# A typical product has grown to about $10^{25}$, and its second direction is smaller by a factor of $10^{-9}$.
+# A typical product has grown to about $10^{25}$, and its second direction is smaller by a factor of nearly $10^9$.
 # The rates behind these numbers can be computed exactly; Exercise 5.4-7 does it.
 
 # %% [markdown]
@@ -325,7 +327,7 @@ weights[0].grad = torch.tensor([3.0, 4.0])
 weights[1].grad = torch.tensor([12.0])
 before = nn.utils.clip_grad_norm_(weights, max_norm=1.0)
 g = torch.cat([w.grad for w in weights])  # (3,)
-assert before == 13
+torch.testing.assert_close(before, torch.tensor(13.0))
 torch.testing.assert_close(g, torch.tensor([3.0, 4, 12]) / 13)
 torch.testing.assert_close(torch.linalg.vector_norm(g), torch.tensor(1.0))
 again = nn.utils.clip_grad_norm_(weights, max_norm=5.0)  # short enough
@@ -346,7 +348,7 @@ torch.testing.assert_close(torch.cat([w.grad for w in weights]), g)
 # Then all hidden units compute the same value and receive the same gradient, so both kinds of weights are still equal after the step.
 # By induction they stay equal, and the layer of $h$ units is worth one.
 #
-# It is often said that equal incoming weights suffice for the trap, but the gradient of unit $j$ is $\sum_kW^{(2)}_{kj}\frac{\partial L}{\partial o_k}$ times its slope, so units with equal incoming but different outgoing weights receive different gradients and separate in the first step.
+# It is often said that equal incoming weights suffice for the trap, but the gradient of unit $j$ is $\sum_kW^{(2)}_{kj}\frac{\partial J}{\partial o_k}$ times its slope, with the objective $J$, so units with equal incoming but different outgoing weights receive different gradients and separate in the first step.
 #
 # We test both with 8 inputs, 6 hidden units and 3 classes.
 
@@ -443,7 +445,8 @@ for seed in range(3):
 W1, b1, W2, b2 = constant_init_experiment(0, act=torch.sigmoid)
 print(f"sigmoid from zero: largest weight {W1.abs().max().item():.3f}, "
       f"rank {torch.linalg.matrix_rank(W1, rtol=1e-4).item()}")
-assert W1.abs().max() > 1e-3 and torch.linalg.matrix_rank(W1, rtol=1e-4) == 1
+assert W1.abs().max() > 1e-3  # they move, all units alike
+torch.testing.assert_close(W1, W1[:1].expand(6, 8), rtol=0, atol=1e-6)
 
 # %% [markdown]
 # ## Initialization
@@ -490,7 +493,7 @@ assert abs(fourth - 1.8) < 0.05
 # The inputs may depend on one another, and with $E[x_j^2]$ in place of $\gamma^2$ they need not even have mean 0.
 #
 # The layer keeps the variance of the signal if $n_{\mathrm{in}}\sigma^2=1$.
-# Backwards, the gradient for $x_j$ is a sum over the outputs, $\sum_iw_{ij}\frac{\partial L}{\partial o_i}$ with the loss $L$, and the same computation, which treats these gradients as independent of the weights, asks for $n_{\mathrm{out}}\sigma^2=1$.
+# Backwards, the gradient for $x_j$ is a sum over the outputs, $\sum_iw_{ij}\frac{\partial J}{\partial o_i}$ with the objective $J$, and the same computation, which treats these gradients as independent of the weights, asks for $n_{\mathrm{out}}\sigma^2=1$.
 #
 # ![Left: four inputs x1 to xn with blue arrows to one output oi. Right: three outputs o1 to om with orange arrows back to one input xj.](img/init-fans.svg)
 #
@@ -679,7 +682,7 @@ axes[1].set(xlabel="layer", title="spread across inputs")
 axes[0].legend(fontsize=8, loc="lower right")
 d2l.describe(axes, """Size and spread of activations over 50 layers on a
     logarithmic axis for five starts. ReLU with He and tanh with Xavier
-    stay between 0.1 and 2 in both. ReLU with Xavier falls to 1e-8 in both.
+    stay between 0.08 and 2 in both. ReLU with Xavier falls to 1e-8 in both.
     ReLU with the default keeps its size near 0.03, but its spread falls
     to 1e-17. Standard deviation 0.01 falls fastest in both.""")
 
@@ -730,11 +733,11 @@ print(f"biases 0: size {size_rate:.3f} per layer, spread {rate:.3f}")
 assert abs(size_rate - 6**-0.5) < 0.01 and abs(rate - 6**-0.5) < 0.02
 he_size, he_spread = signals["ReLU, He"]  # (seeds, 50) each
 share = he_spread / he_size
-assert share[:, 0].min() > 0.7 and share[:, -1].max() < 0.4
+assert share[:, 0].min() > 0.78 and share[:, -1].max() < 0.3
 
 # %% [markdown]
-# He initialization keeps the size, but spread divided by size falls from above 0.7 to below 0.4: it keeps the second moment, while the angles between inputs shrink.
-# The tanh curve falls slowly because tanh shrinks what is not small; its gain should be a little above 1.
+# He initialization keeps the size, but spread divided by size falls from 0.8 to below 0.3: it keeps the second moment, while the angles between inputs shrink.
+# The tanh curve falls slowly because tanh shrinks what is not small; with a gain above 1 the size settles at a positive value (Figure 5.4.7).
 
 # %% tags=["hide-input"]
 acts = {"linear": nn.Identity(), "ReLU": torch.relu, "tanh": torch.tanh}
@@ -771,7 +774,7 @@ d2l.sliders(draw, """Size of the signal over 50 layers for a chosen gain and
 # %% [markdown]
 # ### Gradients by layer
 #
-# The same starts, seen from the gradient, for networks of 20 hidden layers of width 64:
+# Now the gradient, for six starts of networks of 20 hidden layers of width 64:
 
 # %%
 def make_layers(sizes, scheme, seed):
@@ -810,12 +813,12 @@ d2l.describe(ax, """Norm of the weight gradient by layer, six starts with
 
 # %% [markdown]
 # **Figure 5.4.8.** Gradient of each weight matrix.
-# Three of the six starts are out of balance by many powers of ten, and one is balanced but small.
+# Three of the six starts are out of balance by three powers of ten or more, and one is balanced but small.
 
 # %%
 first_to_last = {label: (runs[:, 0] / runs[:, -1])
                  for label, runs in gradients.items()}
-assert (first_to_last["tanh, std 0.5"] > 100).all()  # explodes
+assert (first_to_last["tanh, std 0.5"] > 1000).all()  # explodes
 assert (first_to_last["ReLU, default"] < 1e-5).all()  # vanishes
 assert (first_to_last["sigmoid, Xavier"] < 1e-9).all()
 for label in ("ReLU, He", "tanh, Xavier", "ReLU, Xavier"):  # balanced
@@ -833,7 +836,7 @@ assert (gradients["ReLU, Xavier"] < 0.02).all()
 # The gradient of $\mathbf{W}^{(l)}$ is a product of the signal that arrives from below, which has shrunk by $2^{-l/2}$, and the gradient that arrives from above, which has shrunk by $2^{-(L-l)/2}$.
 # Their product is $2^{-L/2}$ for every $l$.
 #
-# For linear layers there is a start that keeps not only the mean size but every direction: orthogonal matrices.
+# For linear layers there is a start that keeps the length of every vector, not only the mean: orthogonal matrices.
 # A product of 50 of them is orthogonal, while a product of Gaussians with the right variance has lost most directions.
 
 # %%
@@ -858,7 +861,7 @@ assert shares["gaussian"] < 32 and shares["orthogonal"] == 64
 # %% [markdown]
 # ### Training from four starts
 #
-# We train networks of 20 layers, 64 units wide, on the first images of [Fashion-MNIST](../04-linear-classification/02-image-classification-dataset.ipynb), standardized with one mean and one standard deviation for all pixels.
+# We train networks of 20 layers, 64 units wide, on the first images of [Fashion-MNIST](../04-linear-classification/02-image-classification-dataset.ipynb), standardized with one mean and one standard deviation for all pixels, by SGD with learning rate 0.02 and batches of 64.
 #
 # One run of such a deep network says little, as the spread will show, so we train several seeds as a `Stack` ([Section 5.1](01-multilayer-perceptrons.ipynb)).
 
@@ -912,11 +915,11 @@ for k, (ax, (label, accuracy)) in enumerate(zip(axes, runs.items())):
 axes[0].set_ylabel("validation accuracy")
 d2l.describe(axes, """Validation accuracy by epoch, one thin line for each
     seed, in four panels. Tanh with Xavier rises to about 0.75. ReLU with
-    He rises to between 0.55 and 0.75 with jumps. ReLU with the default and
+    He rises to between 0.6 and 0.7 with jumps. ReLU with the default and
     the sigmoid stay at 0.1, the level of guessing, for every seed.""")
 
 # %% [markdown]
-# **Figure 5.4.9.** The same network of 20 layers from four starts, one line for each seed; the dotted line is guessing.
+# **Figure 5.4.9.** Networks of 20 layers with four pairs of activation and start, one line for each seed; the dotted line is guessing.
 # Two of the starts are still guessing after five epochs, for every seed drawn.
 
 # %%
@@ -931,7 +934,7 @@ if full_run and data.source == "real":
     assert (final["tanh, Xavier"] > 0.65).all()
 
 # %% [markdown]
-# With two layers the default does no visible harm, as the accuracy against depth shows.
+# With two layers the default costs a point or two, as the accuracy against depth shows.
 
 # %% tags=["rtol=0.4"]
 depths = (2, 3, 5, 8, 20)
@@ -950,11 +953,11 @@ ax.set(xlabel="number of layers", ylabel="validation accuracy",
 ax.legend(loc="center right")
 d2l.describe(ax, """Accuracy against the number of layers with ranges over
     seeds. With He initialization it stays near 0.8 up to 8 layers and
-    falls slowly to about 0.7 at 20. With the default it equals He at
-    2 layers, falls to about 0.5 at 5, and is 0.1 from 8 layers on.""")
+    falls slowly to about 0.7 at 20. With the default it is a point
+    lower at 2 layers, falls to about 0.5 at 5, and is 0.1 from 8 on.""")
 
 # %% [markdown]
-# **Figure 5.4.10.** After the same five epochs of SGD: no visible difference at two layers, a large one at five, and with the default nothing learned yet at eight layers and at twenty.
+# **Figure 5.4.10.** After the same five epochs of SGD: a difference of a point or two at two layers, a large one at five, and with the default nothing learned yet at eight layers and at twenty.
 # The bands show the range over seeds.
 
 # %%
@@ -962,7 +965,10 @@ if full_run:
     two = {name: rows[:, 0].mean() for name, rows in by_depth.items()}
     assert abs(two["he"] - two["default"]) < 0.05  # shallow: no matter
     assert (by_depth["default"][:, 3:] < 0.2).all()  # 8 layers and more
-    assert (by_depth["he"][:, 3].mean() > 0.6)
+    assert by_depth["he"][:, 3].mean() > 0.6
+    if data.source == "real":
+        lost = by_depth["he"].mean(dim=0) - by_depth["default"].mean(dim=0)
+        assert lost[0] < 0.03 and lost[2] > 0.15
 
 # %% [markdown]
 # Does Adam (Section 12.10), which scales each update to about the same size whatever the gradient, make initialization unimportant?
@@ -975,7 +981,7 @@ adam = {scheme: train_all(scheme, nn.ReLU, lr=1e-3, seeds=range(3),
 for scheme, accuracy in adam.items():
     print(f"Adam, {scheme}: mean accuracy {accuracy.mean().item():.1f}")
 if full_run and data.source == "real":
-    assert adam["default"].mean() < adam["he"].mean() - 0.1
+    assert adam["default"].mean() < adam["he"].mean() - 0.2
     assert adam["he"].mean() > 0.65 and adam["default"].mean() > 0.15
 
 # %% [markdown]
@@ -997,7 +1003,7 @@ if full_run and data.source == "real":
 # ### Exercise 5.4-1
 #
 # Hidden units can be permuted.
-# Find another symmetry of a network with one hidden layer of ReLUs: a change of all parameters by a number $\alpha>0$ that leaves the function alone.
+# Find another symmetry of a network with one hidden layer of ReLUs: a change of the parameters by a number $\alpha>0$ that leaves the function alone.
 # Does it also leave the training alone?
 
 # %% [markdown]

@@ -196,7 +196,7 @@ assert off_training(neighbours, linear) > 0.65
 #
 # So every learner that works relies on assumptions about the world.
 # They are called its *inductive bias*: the preference for some functions over others that agree with the same data.
-# Asking why deep networks generalize means asking for this bias, and whether it sits in the architecture, the training algorithm or the data.
+# Asking why deep networks generalize means asking what this bias is, and whether it sits in the architecture, the training algorithm or the data.
 
 # %% [markdown]
 # ### A network that memorizes
@@ -522,8 +522,8 @@ d2l.describe(axes, """Error on new inputs and norm of the solution against
 # So here the peak is a symptom of a badly conditioned problem without regularization.
 # For certain linear regressions with isotropic data Nakkiran and co-authors (2020) prove that the *best* penalty makes the error fall monotonically, and in their experiments a tuned penalty also mitigates the peak for networks.
 #
-# The noise does harm even at $N=1000$: without it in the labels the error is less than a tenth.
-# Harmless, *benign overfitting* has conditions: for the smallest norm in linear regression Bartlett and co-authors (2020) ask for more directions of small variance than examples.
+# The noise does harm even at $N=1000$: without it in the labels the error is less than a tenth of this.
+# That fitted noise does no harm, *benign overfitting*, has conditions: for the smallest norm in linear regression Bartlett and co-authors (2020) ask for more directions of small variance than examples.
 
 # %% [markdown]
 # ### The bias of gradient descent

@@ -751,7 +751,8 @@ def leaky_ridge():
 
 
 full = TabularPreprocessor().fit(houses)
-assert abs(rmsle(k_fold(leaky_ridge, houses, y)[1], y) - values[3]) < 5e-4
+leaked = rmsle(k_fold(leaky_ridge, houses, y)[1], y) - values[3]
+assert 0 < abs(leaked) < 5e-4  # it does leak, and little
 
 # %% [markdown]
 # Ridge regression explains nearly nine tenths of the variance of the log price.
@@ -1063,16 +1064,17 @@ def oof_each(models, seed=None):
 def networks():
     return Nets(num_nets)
 
-
+# %% tags=["hide-input"]
 few = houses[:100]
 pair = [Nets(2, epochs=1, dropout=0.5).fit(few, y[:100]) for _ in range(2)]
 values = pair[0].each(few)  # (2, 100), twice the same: no dropout now
 assert torch.equal(values, pair[0].each(few))
-assert torch.equal(values, pair[1].each(few))  # the seed decides all
+torch.testing.assert_close(values, pair[1].each(few),  # the seed decides
+                           rtol=1e-5, atol=0)
 assert (values[0] != values[1]).any()
 torch.testing.assert_close(pair[0].predict(few), values.mean(dim=0))
 
-
+# %%
 runs["plain networks"] = k_fold(lambda: Nets(num_nets, log1p_skewed=False),
                                 houses, y)
 runs["networks"] = k_fold(networks, houses, y)

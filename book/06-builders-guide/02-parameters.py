@@ -253,7 +253,7 @@ torch.testing.assert_close(with_doubled, 4 * (once - b) + 2 * b)
 # A recurrent network applies the same layer at every step of time (Chapter 9), and a language model can use one table to read words and to write them (Chapter 11).
 # The parameters are then *tied*, or shared.
 # This saves memory, and it builds a symmetry into the model.
-# Whether the two tables of a language model are tied today often depends on its size: of the dense Qwen3 models (2025), those with up to 4 billion parameters tie them, and those with 8 billion or more do not.
+# Whether the two tables of a language model are tied can depend on its size: of the dense Qwen3 models (2025), those with up to 4 billion parameters tie them, and those with 8 billion or more do not.
 #
 # Put the same module into the network twice:
 

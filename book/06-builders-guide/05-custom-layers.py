@@ -536,7 +536,7 @@ assert X.grad.shape == X.shape and X.grad.abs().min() > 0
 #
 # So far autograd has derived our layers, since we wrote them with operations whose derivatives it knows.
 # There are three reasons to write the derivative ourselves: the operation comes from outside PyTorch; there is a formula that is faster, smaller or more accurate; or the true derivative is useless, as in Exercise 6.5-4.
-# (For the first reason there is now `torch.library.custom_op`; its guide prefers `register_autograd` to a `Function` around such an operator, which could give wrong results under `torch.compile` without an error. The derivative itself is written in the same way.)
+# (For the first reason there is now `torch.library.custom_op`; its guide prefers `register_autograd` to a `Function`, some combinations of which with such operators give wrong results under `torch.compile` without an error. The derivative itself is written in the same way.)
 #
 # Our example is the square of the ReLU, which some transformers use,
 #
@@ -886,5 +886,5 @@ assert list(pairs.state_dict()) == ["weight"]
 # - T. F. Chan, G. H. Golub, R. J. LeVeque (1983). Algorithms for computing the sample variance: analysis and recommendations. [doi:10.1080/00031305.1983.10483115](https://doi.org/10.1080/00031305.1983.10483115): means of parts joined as in (6.5.2).
 # - D. R. So, W. Mańke, H. Liu, Z. Dai, N. Shazeer, Q. V. Le (2021). Primer: searching for efficient transformers for language modeling. [arXiv:2109.08668](https://arxiv.org/abs/2109.08668): the squared ReLU.
 # - Y. Bengio, N. Léonard, A. Courville (2013). Estimating or propagating gradients through stochastic neurons for conditional computation. [arXiv:1308.3432](https://arxiv.org/abs/1308.3432): the straight-through gradient.
-# - M. Courbariaux, I. Hubara, D. Soudry, R. El-Yaniv, Y. Bengio (2016). Binarized neural networks. [arXiv:1602.02830](https://arxiv.org/abs/1602.02830): the form that is cut off where $|x| > 1$, which is the derivative of a hard tanh.
+# - M. Courbariaux, I. Hubara, D. Soudry, R. El-Yaniv, Y. Bengio (2016). Binarized neural networks. [arXiv:1602.02830](https://arxiv.org/abs/1602.02830): the form that is cut off where $|x| > 1$, that is, with the derivative of a hard tanh.
 # - PyTorch tutorials, [adding training and other registrations to Python custom operators](https://docs.pytorch.org/tutorials/advanced/python_custom_ops_registrations.html): `torch.library.custom_op` and `register_autograd`.

@@ -471,18 +471,18 @@ assert torch.equal(net(X), Y)
 # w_1 - w_0 = -\eta \, \frac{g}{|g| + \epsilon} \approx -\eta \, \mathrm{sign}(g). \tag{6.6.4}
 # $$
 #
-# In its first step Adam moves *every* entry whose derivative $g$ is well above $\epsilon$ by $\eta$, however small $g$ is otherwise; where $g = 0$ exactly, nothing moves.
+# In its first step Adam moves *every* entry with $|g|$ well above $\epsilon$ by almost exactly $\eta$, however small $|g|$ is otherwise; at $|g| = \epsilon$ it is half of that, and where $g = 0$, nothing moves.
 # At the beginning of the training that is welcome.
 # In the middle of it, where the derivatives are small and change their signs from minibatch to minibatch, it is a jolt.
 
 # %%
-# check: Adam's first step has size lr, for derivatives of any size
-w = torch.zeros(4, requires_grad=True)
+# check: the first step has size lr from 1e-4 to 1e4, half at epsilon
+w = torch.zeros(5, requires_grad=True)
 optimizer = torch.optim.Adam([w], lr=0.02)
-w.grad = torch.tensor([1e-4, -1.0, 1e4, 0.0])
+w.grad = torch.tensor([1e-4, -1.0, 1e4, 1e-8, 0.0])
 optimizer.step()
 torch.testing.assert_close(w.detach(),
-                           torch.tensor([-0.02, 0.02, -0.02, 0.0]),
+                           torch.tensor([-0.02, 0.02, -0.02, -0.01, 0]),
                            rtol=1e-3, atol=0)
 
 # %% [markdown]
@@ -779,7 +779,7 @@ come back to where it was interrupted.""")
 #
 # With all states, all parameters are equal bit by bit.
 # Without the averages, the loss more than trebles in one step.
-# By (6.6.4) all parameters whose derivative is not 0 move by the full learning rate at once.
+# By (6.6.4) all parameters whose derivatives are well above $\epsilon$ in size move by the full learning rate at once.
 
 # %%
 # check: the first step without the averages more than trebles the loss

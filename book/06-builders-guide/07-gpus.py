@@ -114,7 +114,7 @@ def try_all_gpus():
 # A program that divides its work among the devices of this list must find at least one.
 # A well-known version of this function promises the processor in its docstring and returns an empty list on a machine without GPU; a loop over it then does nothing, without an error.
 #
-# How the functions behave with two cards can be tested without any: at the end of the check we let PyTorch claim for a moment that it sees two, of Intel.
+# How the functions behave with two cards can be tested without any: at the end of the check we let PyTorch claim for a moment that it sees two cards, made by Intel.
 
 # %%
 # check 6.7-C1: a device is found everywhere, and the list is never empty
@@ -167,7 +167,7 @@ assert "meta" in message and "cpu" in message
 # %% [markdown]
 # Why does PyTorch not copy by itself?
 # Because a copy costs time, and a hidden one would cost it without any sign.
-# Data from outside reach a card through a connection with much less bandwidth than the memory on the card has; NVIDIA's guide to good practice therefore advises to keep them to a minimum.
+# Data from outside reach a card through a connection with much less bandwidth than the memory on the card has; NVIDIA's guide to good practice therefore advises keeping such transfers to a minimum.
 # An error makes you decide where the copy belongs, preferably not in the inner loop.
 # (One exception: a tensor without axes, a plain number, may lie on the processor.)
 
@@ -198,9 +198,10 @@ else:
     print("skipped: this machine has no accelerator")
 
 # %% [markdown]
-# Each copy has a fixed cost besides that of its bytes, so the same guide advises to join many small copies into one large one.
+# Each copy has a fixed cost besides that of its bytes, so the same guide advises joining many small copies into one large one.
 # From ordinary memory the driver has to copy twice, first into a region that the operating system may not move, called *pinned* memory.
 # Data that are pinned already (`X.pin_memory()`) can be sent with `non_blocking=True`, while the processor goes on.
+# Until the copy is done the source must not be overwritten; in the other direction, wait for the card before you read the numbers.
 
 # %% [markdown]
 # ## Models on a device
@@ -248,7 +249,7 @@ torch.testing.assert_close(losses[0], losses[1], rtol=tolerance, atol=0)
 # %% [markdown]
 # ## A device that works behind your back
 #
-# When Python calls an operation on a GPU, the GPU only *queues* it, and the call returns at once.
+# When Python calls an operation on a GPU, the operation is only put into a *queue*, and the call as a rule returns before it has been carried out.
 # Python runs ahead and fills the queue, the card works it off, and both are busy.
 # This is called *asynchronous* execution, and it works as long as nobody asks for a number.
 #
@@ -303,7 +304,7 @@ assert not meter.total.requires_grad  # nor was a graph kept alive
 
 # %%
 def benchmark(fn, repeats, device):
-    """Seconds for each call of fn, after a warm-up, on a device."""
+    """Mean seconds per call of fn, after a warm-up, on a device."""
     def wait():
         if device.type != "cpu":
             torch.accelerator.synchronize(device)
@@ -375,7 +376,7 @@ d2l.describe(ax, "Operations per second of a product of square matrices "
 # The smallest matrices reach a small part of the speed of the largest.
 #
 # This edition was made on a machine without a GPU, so there is one curve here, and we do not guess the other.
-# Run the notebook on a machine that has one, and it appears; if the two cross, it is there that the GPU begins to pay on your machine.
+# Run the notebook on a machine that has one, and it appears; if the two cross, it is there that the GPU begins to pay on your machine, for matrices that lie on it already.
 
 # %% [markdown]
 # ## Three modern switches
@@ -473,7 +474,7 @@ assert abs(results[0] / results[1] - 1) < 1e-4
 # Two costs: each call on the GPU takes some time to start, whatever the size of its matrices, and on the processor a product of two $n\times n$ matrices takes about $2n^3$ operations.
 # As long as the GPU is done with the product itself in no time, the two meet where $2n^3$ divided by the speed of the processor equals the cost of starting; Figure 6.7.3 shows the place for your machine, if it has a GPU.
 # If the matrices have to be copied first, it lies at a larger size.
-# The results agree up to rounding, because the order of the sums differs.
+# The results agree only up to rounding, because the order of the sums differs.
 
 # %%
 rng = torch.Generator().manual_seed(5)
@@ -500,6 +501,9 @@ torch.save(net.state_dict(), file)
 file.seek(0)
 state = torch.load(file, map_location="cpu", weights_only=True)
 assert all(t.device == cpu() for t in state.values())
+file.seek(0)  # on a machine without a GPU, a device that is another one
+moved = torch.load(file, map_location="meta", weights_only=True)
+assert all(t.is_meta for t in moved.values())
 for name, tensor in net.state_dict().items():
     assert torch.equal(state[name], tensor.cpu())
 
@@ -511,7 +515,7 @@ for name, tensor in net.state_dict().items():
 # %% [markdown]
 # #### Solution 6.7-4
 #
-# The error of PyTorch names the devices but not the arguments; ours names both.
+# The error that we saw above names the devices only; ours also says which argument lies where, by its position or its keyword.
 
 # %%
 def same_device(function):
@@ -537,9 +541,9 @@ for args, names in (((other,), {}), ((), {"b": other})):
         add(torch.ones(2), *args, **names)
         raised = False
     except ValueError as error:
-        raised = True
+        raised = str(error)
         print(error)
-    assert raised
+    assert raised and f"{[*names, 1][0]!r}: 'meta'" in raised
 assert add.__name__ == "add"
 
 # %% [markdown]

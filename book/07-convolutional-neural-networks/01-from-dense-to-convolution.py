@@ -954,7 +954,7 @@ d2l.describe(axes, """Left: the distribution of one die is flat, of the sum
 #
 # A dense layer on the pixels solves the task exactly, by a weight of 1 from each pixel to its quadrant.
 # Another remedy keeps the convolutions and gives them the coordinates as two further input channels.
-# Zero padding gives something away, by accident: units near the edge can tell where they are.
+# Zero padding gives something away, by accident: near the edge, an output can depend on how far away the edge is.
 
 # %%
 n = 16

@@ -446,7 +446,7 @@ d2l.describe(ax, """R squared against the layer for three padding modes. With
 
 # %% [markdown]
 # **Figure 7.3.6.** How well the row of a pixel can be guessed from random features of noise, as a mean over several networks.
-# Zero padding gives the position away, more so after several layers than after the first, in which only the outermost ring of pixels sees the border.
+# Zero padding gives a part of the position away, more of it after several layers than after the first, in which only the outermost ring of pixels sees the border.
 # With circular padding there is no border to see; a mirrored border is hardly noticed by this reader.
 
 # %%

@@ -316,7 +316,7 @@ assert count_params(layer) == 2 * 3 + 2
 # If $a$ takes $m$ values and $b$ takes $n$, then $s$ takes $m+n-1$.
 # With channels, the kernels are also multiplied like matrices, since the channels in between are summed over.
 # So a $3 \times 3$ layer from 3 to 5 channels and a $5 \times 5$ layer from 5 to 4 are one $7 \times 7$ layer from 3 to 4.
-# If the second layer pads with zeros, this holds in the interior only: at the border it reads a zero where the merged layer would compute a value.
+# If the second layer pads with zeros, this holds in the interior only: near the border the second layer reads zeros, where the merged layer in effect uses outputs of the first layer beyond the border.
 
 # %%
 def merge(K1, K2):

@@ -471,8 +471,8 @@ if full_run and real:
 # %% [markdown]
 # With the same slopes the wait is of a similar length, whatever the share; with twice the slopes most of it is gone.
 # And where the early layers take four times larger steps, it shrinks to less than half.
-# These are single runs; in one further run of each, with another seed, the order and the halvings were the same.
-# So the wait is set by how fast the early layers move, and the network with ReLU should not wait.
+# These are single runs; in one further run of each, with another seed and not stored here, the five waits came in the same order, and the larger steps again cut the wait to less than half.
+# So in these runs the length of the wait goes with how fast the early layers move, and we expect the network with ReLU not to wait.
 # The share matters in another way: it decides whether a larger rate is a remedy.
 # In two further runs at the rate 0.4 in *all* layers, the original was still on the plateau after three epochs: the last layer, which has the lion's share of the gradient, does not bear that rate.
 
@@ -997,8 +997,8 @@ if full_run and real:
 # #### Solution 7.6-2
 #
 # Most of LeNet's parameters sit in the first dense layer, where $5\times5$ positions of 16 maps are told apart.
-# A third block with stride 2 leaves a grid of $4\times4$ before the dense layer, and one dense layer is enough, so the parameters go into channels instead.
-# The first convolution has stride 2 and needs no pooling behind it: it works at a quarter of the positions.
+# A third block with stride 2 leaves a grid of $4\times4$, and one hidden dense layer of 64 units is enough, so there is room for more channels with fewer parameters in all.
+# The first convolution has stride 2, so it works at a quarter of the positions, and no pooling follows it.
 
 # %%
 torch.manual_seed(0)
@@ -1174,7 +1174,7 @@ if full_run:
 # The convolutions take any size.
 # LeNet's first dense layer has weights for $16\cdot5\cdot5$ inputs, gets $16\cdot6\cdot6$, and stops.
 # Global pooling leaves as many numbers as there are channels, whatever the size of the maps, so the network works without a change.
-# It is less accurate than on the images that it was trained with; among other things, the frame adds positions to the averages that the last layer has not met in training.
+# It is less accurate than on the images that it was trained with; one possible reason is that the averages now include positions in the frame, so the last layer gets inputs unlike those of training.
 
 # %%
 large = F.pad(data.X_val[:1000], (2, 2, 2, 2))  # (1000, 1, 32, 32)
