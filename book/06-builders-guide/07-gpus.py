@@ -35,6 +35,7 @@
 # - place tensors and models on a device, and write code that runs with no GPU, one or several;
 # - read the error that follows when they are apart, and know why PyTorch does not mend it silently;
 # - say which operations wait for the device, and keep them out of the inner loop;
+# - count what a training step holds in memory, and choose a remedy when it is too much;
 # - measure times on a device that works behind your back.
 #
 # **Cost**: a few seconds on a CPU; nothing to download. On a machine with a GPU more cells run.
@@ -247,6 +248,70 @@ tolerance = 0 if num_gpus() == 0 else 1e-4
 torch.testing.assert_close(losses[0], losses[1], rtol=tolerance, atol=0)
 
 # %% [markdown]
+# ### What a training step holds
+#
+# A card has a memory of its own, which a model that is large enough fills; then the program ends with `torch.OutOfMemoryError`.
+# Four kinds of tensors share the memory while a network trains: its parameters, their gradients, the state of the optimizer, and the intermediate results that the backward pass needs ([Section 5.3](../05-multilayer-perceptrons/03-backpropagation.ipynb)).
+# The first three are fixed by the model; the last kind grows with the batch.
+# All of them can be counted without a card:
+
+# %%
+def num_bytes(tensors):
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def step_memory(net, X):
+    """Bytes that one step of Adam on sum(net(X)) holds, kind by kind.
+
+    Saved for the backward pass: what it needs besides parameters and X.
+    """
+    known = {t.untyped_storage().data_ptr() for t in [X, *net.parameters()]}
+    saved = {}  # address -> bytes; alive until the backward pass
+
+    def keep(t):
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        loss = net(X).sum()
+    loss.backward()
+    optimizer = torch.optim.Adam(net.parameters())
+    optimizer.step()
+    state = [t for slot in optimizer.state.values() for t in slot.values()]
+    return {"parameters": num_bytes(net.parameters()),
+            "gradients": num_bytes(p.grad for p in net.parameters()),
+            "Adam": num_bytes(state), "saved": sum(saved.values())}
+
+
+memory = {}
+for n in (64, 4096):
+    net = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+    memory[n] = step_memory(net.to(device), torch.ones(n, 784, device=device))
+    print(f"batch of {n:4}:", "  ".join(
+        f"{kind} {size / 1e6:.2f} MB" for kind, size in memory[n].items()))
+
+# %%
+# check: 4, 4 and 8 bytes a parameter, and one row of 256 for each example
+for n, parts in memory.items():
+    assert parts["parameters"] == parts["gradients"] == 4 * 203_530
+    assert 0 <= parts["Adam"] - 8 * 203_530 <= 4 * 4  # and its counters
+    assert parts["saved"] == n * 256 * 4
+fixed = sum(memory[64].values()) - memory[64]["saved"]
+assert memory[64]["saved"] < fixed < memory[4096]["saved"]
+
+# %% [markdown]
+# With 64 examples Adam's two averages are the largest part; with 4096 it is the intermediate results.
+# Which part is too large decides which remedy helps.
+# Against intermediate results: a smaller batch, gradients that are added up over several small batches, *checkpointing* (Section 5.3), or numbers of 16 bits (below).
+# Against the fixed part: an optimizer with less state, or fewer parameters.
+# A batch that does not fit may also be the work of a name that still refers to the tensors of an earlier step, for instance a list of losses that have kept their graphs.
+#
+# PyTorch does not give freed memory back to the card but keeps it for its next tensors.
+# So `nvidia-smi` shows more than the tensors take up; `torch.cuda.memory_allocated()` and `torch.cuda.max_memory_allocated()` tell how much they take now and how much they took at most.
+
+# %% [markdown]
 # ## A device that works behind your back
 #
 # When Python calls an operation on a GPU, the operation is only put into a *queue*, and the call as a rule returns before it has been carried out.
@@ -422,6 +487,7 @@ assert pictures.stride() == (48, 1, 12, 3)
 # - A tensor lives on one device; operands must share it, and copies between devices are written out, because they cost time.
 # - `to` copies only if it has to. A model is moved in place, its optimizer is made afterwards.
 # - A list of devices must never be empty; without a GPU it has the processor.
+# - Training with Adam in `float32` holds 16 bytes for each parameter, and what the backward pass needs of each example.
 # - GPU calls are queued. A program that asks for a value waits; keep sums on the device and fetch them once an epoch.
 # - Measure with a warm-up, and synchronize before the clock is read.
 
@@ -583,7 +649,7 @@ else:
 # %% [markdown]
 # ## Sources
 #
-# - PyTorch documentation, [CUDA semantics](https://docs.pytorch.org/docs/stable/notes/cuda.html): asynchronous execution, pinned memory; [torch.accelerator](https://docs.pytorch.org/docs/stable/accelerator.html); [meta device](https://docs.pytorch.org/docs/stable/meta.html); [torch.amp](https://docs.pytorch.org/docs/stable/amp.html); [torch.compile](https://docs.pytorch.org/docs/stable/generated/torch.compile.html).
+# - PyTorch documentation, [CUDA semantics](https://docs.pytorch.org/docs/stable/notes/cuda.html): asynchronous execution, pinned memory, memory management; [torch.accelerator](https://docs.pytorch.org/docs/stable/accelerator.html); [meta device](https://docs.pytorch.org/docs/stable/meta.html); [torch.amp](https://docs.pytorch.org/docs/stable/amp.html); [torch.compile](https://docs.pytorch.org/docs/stable/generated/torch.compile.html).
 # - NVIDIA, [CUDA C++ best practices guide](https://docs.nvidia.com/cuda/cuda-c-best-practices-guide/): transfers, and measuring with synchronization.
 # - P. Micikevicius et al. (2018). Mixed precision training. [arXiv:1710.03740](https://arxiv.org/abs/1710.03740).
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the names of the functions.
