@@ -65,7 +65,7 @@ sizes = [8, 16, 32, 64, 128, 256, 512, 1024]  # edges of matrices
 # A *device* in PyTorch is a place where tensors lie and are computed with.
 # `torch.device('cpu')` stands for all cores of the processor and the main memory.
 # `torch.device('cuda:0')`, `torch.device('cuda:1')` and so on each stand for one graphics card with its own memory; NVIDIA calls its platform CUDA, and the command `nvidia-smi` in a terminal lists the cards.
-# Other makers have other names, `mps` on a Mac and `xpu` for Intel, and `torch.accelerator` asks for whichever is there.
+# AMD's cards go by the name `cuda` too; elsewhere the names differ, `mps` on a Mac and `xpu` for Intel, and `torch.accelerator` asks for whichever is there.
 #
 # `torch.device('cuda')` without a number means the *current* CUDA device, usually number 0.
 # As Python objects the two are different, a trap for comparisons:
@@ -135,11 +135,12 @@ with mock.patch.multiple(
     assert try_gpu(1) == two[1] and try_gpu(2) == cpu()
 
 # %% [markdown]
-# In the rest of the book `d2l.try_device()` does the same for a single device, says what it found, and obeys the environment variable `D2L_DEVICE`.
+# In the rest of the book `d2l.try_device()` finds a single device.
+# It returns it without a number (`cuda`, not `cuda:0`), says once what it found, and obeys the environment variable `D2L_DEVICE`.
 #
 # ## Tensors and devices
 #
-# A tensor is made on the processor unless you say otherwise, and its attribute `device` tells where it is.
+# A tensor is made on the processor unless you say otherwise, with `device=...` or, for a whole model, inside `with torch.device(...):`; its attribute `device` tells where it is.
 # It takes up memory on this device only.
 #
 # All operands of an operation must be on *one* device.
@@ -170,7 +171,7 @@ assert "meta" in message and "cpu" in message
 # Because a copy costs time, and a hidden one would cost it without any sign.
 # Data from outside reach a card through a connection with much less bandwidth than the memory on the card has; NVIDIA's guide to good practice therefore advises keeping such transfers to a minimum.
 # An error makes you decide where the copy belongs, preferably not in the inner loop.
-# (One exception: a tensor without axes, a plain number, may lie on the processor.)
+# (Two exceptions: a tensor without axes, a plain number, may lie on the processor, and so may the indices in `X[indices]`.)
 
 # %% [markdown]
 # ### Copying
@@ -186,7 +187,9 @@ x = torch.ones(3)
 net = nn.Linear(3, 1)
 assert x.to("cpu") is x
 assert x.to("cpu", copy=True) is not x
-assert net.to(torch.float64) is net and net.weight.dtype == torch.float64
+weight = net.weight
+assert net.to(torch.float64) is net and net.weight is weight
+assert weight.dtype == torch.float64
 
 # %%
 # check 6.7-C9: on an accelerator, copies come back with the same numbers
@@ -251,8 +254,8 @@ torch.testing.assert_close(losses[0], losses[1], rtol=tolerance, atol=0)
 # ### What a training step holds
 #
 # A card has a memory of its own, which a model that is large enough fills; then the program ends with `torch.OutOfMemoryError`.
-# Four kinds of tensors share the memory while a network trains: its parameters, their gradients, the state of the optimizer, and the intermediate results that the backward pass needs ([Section 5.3](../05-multilayer-perceptrons/03-backpropagation.ipynb)).
-# The first three are fixed by the model; the last kind grows with the batch.
+# Besides the batch and temporary results, four kinds of tensors share the memory while a network trains: its parameters, their gradients, the state of the optimizer, and the intermediate results that the backward pass needs ([Section 5.3](../05-multilayer-perceptrons/03-backpropagation.ipynb)).
+# The first three are fixed by the model and the optimizer; the last kind grows with the batch.
 # All of them can be counted without a card:
 
 # %%
@@ -439,6 +442,7 @@ d2l.describe(ax, "Operations per second of a product of square matrices "
 # %% [markdown]
 # **Figure 6.7.3.** Speed of a matrix product on the devices of the machine that ran this notebook.
 # The smallest matrices reach a small part of the speed of the largest.
+# Dips in between are not explained here: each point is the mean of only three calls.
 #
 # This edition was made on a machine without a GPU, so there is one curve here, and we do not guess the other.
 # Run the notebook on a machine that has one, and it appears; if the two cross, it is there that the GPU begins to pay on your machine, for matrices that lie on it already.
@@ -449,7 +453,7 @@ d2l.describe(ax, "Operations per second of a product of square matrices "
 # They are used in Chapter 8; here is what each one does.
 #
 # *Automatic mixed precision* computes the expensive operations with 16 bits and keeps the parameters in 32.
-# Inside `torch.autocast` a linear layer returns `bfloat16`, a type with the range of `float32` and fewer digits ([Section 2.1](../02-preliminaries/01-data-manipulation.ipynb)).
+# Inside `torch.autocast` with `dtype=torch.bfloat16` a linear layer returns this type, which has the range of `float32` and fewer digits; without `dtype` CUDA takes `float16`, whose small range calls for scaled gradients, `torch.amp.GradScaler` ([Section 2.1](../02-preliminaries/01-data-manipulation.ipynb)).
 
 # %%
 # check 6.7-C7: under autocast results have 16 bits, parameters keep 32
@@ -463,6 +467,7 @@ assert out.dtype == torch.bfloat16 and layer.weight.dtype == torch.float32
 # `torch.compile` records what a model does and generates code for it in which several operations may be fused into one, so that results in between need not go to memory and back.
 # Compiling takes time at the first call.
 # The backend `eager` only records and generates nothing, which suffices to see two things: the results are the same, and the names of the parameters get a prefix that matters when you save them.
+# The original `net` shares the parameters and keeps the plain names, so save its `state_dict()`; or call `net.compile()`, which compiles in place.
 
 # %%
 # check 6.7-C8: a compiled model computes the same; its names have a prefix
@@ -487,7 +492,7 @@ assert pictures.stride() == (48, 1, 12, 3)
 # - A tensor lives on one device; operands must share it, and copies between devices are written out, because they cost time.
 # - `to` copies only if it has to. A model is moved in place, its optimizer is made afterwards.
 # - A list of devices must never be empty; without a GPU it has the processor.
-# - Training with Adam in `float32` holds 16 bytes for each parameter, and what the backward pass needs of each example.
+# - Training with Adam in `float32` holds at least 16 bytes for each parameter, and what the backward pass needs of each example.
 # - GPU calls are queued. A program that asks for a value waits; keep sums on the device and fetch them once an epoch.
 # - Measure with a warm-up, and synchronize before the clock is read.
 
@@ -496,7 +501,7 @@ assert pictures.stride() == (48, 1, 12, 3)
 #
 # ### Exercise 6.7-1
 #
-# Multiply 1000 pairs of $100\times100$ matrices and sum the Frobenius norms, once fetching each norm and once fetching the sum.
+# Multiply a $100\times100$ matrix by itself 1000 times anew and sum the Frobenius norms of the products, once fetching each norm and once fetching the sum.
 # Compare results and times.
 
 # %% [markdown]
@@ -523,6 +528,7 @@ def fetch_once():
 
 results = []
 for name, fn in (("each", fetch_each), ("once", fetch_once)):
+    fn()  # warm-up
     start = time.perf_counter()
     results.append(fn())
     print(f"fetch {name}: {time.perf_counter() - start:.3f} s")
