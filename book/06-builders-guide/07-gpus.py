@@ -65,6 +65,7 @@ sizes = [8, 16, 32, 64, 128, 256, 512, 1024]  # edges of matrices
 # A *device* in PyTorch is a place where tensors lie and are computed with.
 # `torch.device('cpu')` stands for all cores of the processor and the main memory.
 # `torch.device('cuda:0')`, `torch.device('cuda:1')` and so on each stand for one graphics card with its own memory; NVIDIA calls its platform CUDA, and the command `nvidia-smi` in a terminal lists the cards.
+# The environment variable `CUDA_VISIBLE_DEVICES`, set before the program starts, hides all cards but those that it names, and PyTorch numbers these from 0.
 # AMD's cards go by the name `cuda` too; elsewhere the names differ, `mps` on a Mac and `xpu` for Intel, and `torch.accelerator` asks for whichever is there.
 #
 # `torch.device('cuda')` without a number means the *current* CUDA device, usually number 0.
@@ -136,7 +137,7 @@ with mock.patch.multiple(
 
 # %% [markdown]
 # In the rest of the book `d2l.try_device()` finds a single device.
-# It returns it without a number (`cuda`, not `cuda:0`), says once what it found, and obeys the environment variable `D2L_DEVICE`.
+# It returns it without a number (`cuda`, not `cuda:0`), unless the environment variable `D2L_DEVICE`, which it obeys, names one, and says once what it found.
 #
 # ## Tensors and devices
 #
@@ -167,11 +168,12 @@ print(message[:78])
 assert "meta" in message and "cpu" in message
 
 # %% [markdown]
+# For two real devices PyTorch's source has other words: `Expected all tensors to be on the same device`.
 # Why does PyTorch not copy by itself?
 # Because a copy costs time, and a hidden one would cost it without any sign.
 # Data from outside reach a card through a connection with much less bandwidth than the memory on the card has; NVIDIA's guide to good practice therefore advises keeping such transfers to a minimum.
 # An error makes you decide where the copy belongs, preferably not in the inner loop.
-# (Two exceptions: a tensor without axes, a plain number, may lie on the processor, and so may the indices in `X[indices]`.)
+# (There are exceptions: a tensor without axes, a plain number, may lie on the processor, and so may the indices in `X[indices]`; and `Y.copy_(X)` and `Y[:] = X` do copy from device to device.)
 
 # %% [markdown]
 # ### Copying
@@ -179,7 +181,8 @@ assert "meta" in message and "cpu" in message
 # `X.to(device)` returns a tensor on the device.
 # If `X` is there already, it returns `X` itself and copies nothing, so it does no harm to write it once too often.
 # `copy=True` asks for a copy in any case.
-# For a model, `net.to(device)` moves the parameters *in place*, and returns the model.
+# For a model, `net.to(device)` moves the parameters *in place* between the processor and a card, and returns the model; only on `meta` are they replaced by new ones.
+# (The check changes their type instead, which needs no card and goes the same way.)
 
 # %%
 # check 6.7-C3: to() returns the same tensor if nothing has to move
@@ -307,12 +310,13 @@ assert memory[64]["saved"] < fixed < memory[4096]["saved"]
 # %% [markdown]
 # With 64 examples Adam's two averages are the largest part; with 4096 it is the intermediate results.
 # Which part is too large decides which remedy helps.
-# Against intermediate results: a smaller batch, gradients that are added up over several small batches, *checkpointing* (Section 5.3), or numbers of 16 bits (below).
+# Against intermediate results: a smaller batch, gradients that are added up over several small batches, *checkpointing* (Section 5.3), or numbers of 16 bits (below); these help if the results that they halve outweigh the 16-bit copies of inputs and weights that mixed precision keeps besides, which is not so in a network as shallow as ours.
 # Against the fixed part: an optimizer with less state, or fewer parameters.
-# A batch that does not fit may also be the work of a name that still refers to the tensors of an earlier step, for instance a list of losses that have kept their graphs.
+# A batch that does not fit may also be the work of a name that still refers to the tensors of an earlier step, for instance a list of validation losses that were computed without `torch.no_grad()`: no backward pass follows, so each keeps what was saved for one.
+# (A backward pass frees these results; a training loss in such a list keeps only the rest of its graph, and `detach()` drops that too.)
 #
 # PyTorch does not give freed memory back to the card but keeps it for its next tensors.
-# So `nvidia-smi` shows more than the tensors take up; `torch.cuda.memory_allocated()` and `torch.cuda.max_memory_allocated()` tell how much they take now and how much they took at most.
+# For this reason, and because CUDA itself needs some memory in each process, `nvidia-smi` shows more than the tensors take up; `torch.cuda.memory_allocated()` and `torch.cuda.max_memory_allocated()` tell how much they take now and how much they took at most.
 
 # %% [markdown]
 # ## A device that works behind your back
@@ -321,7 +325,8 @@ assert memory[64]["saved"] < fixed < memory[4096]["saved"]
 # Python runs ahead and fills the queue, the card works it off, and both are busy.
 # This is called *asynchronous* execution, and it works as long as nobody asks for a number.
 #
-# `loss.item()`, `print(loss)`, `loss.cpu()`, a conversion to NumPy or an `if loss > 1` need the value.
+# `loss.item()`, `print(loss)`, `loss.cpu()`, a conversion to NumPy or an `if loss > 1` need the value; so, less visibly, do `X.nonzero()` and `X[X > 0]`, because the size of the result depends on the values.
+# On CUDA, `torch.cuda.set_sync_debug_mode("warn")` reports many such places.
 # Python then has to wait until the card has computed it; the card, for its part, idles until Python has queued something new.
 #
 # ![Two pairs of timelines. Above, with item in every step: the host queues, waits, queues, waits; the device computes and idles in turn. Below, with one item at the end: the host queues all steps in a row; the device computes without a gap, and finishes much earlier.](img/gpu-timeline.svg)
@@ -360,10 +365,11 @@ for value, n in zip(values, counts.tolist()):
     meter.add(value, n)
 expected = (values.detach().cpu() * counts).sum() / counts.sum()
 assert abs(meter.value() - expected.item()) < 1e-5
-# the sum has stayed a tensor where the values are: nothing was fetched
+# the sum has stayed a tensor where the values are
 assert isinstance(meter.total, torch.Tensor)
 assert meter.total.device == values.device
 assert not meter.total.requires_grad  # nor was a graph kept alive
+DeviceMeter().add(torch.ones((), device="meta"), 3)  # no data to fetch
 
 # %% [markdown]
 # The same effect spoils measurements.
@@ -492,7 +498,7 @@ assert pictures.stride() == (48, 1, 12, 3)
 # - A tensor lives on one device; operands must share it, and copies between devices are written out, because they cost time.
 # - `to` copies only if it has to. A model is moved in place, its optimizer is made afterwards.
 # - A list of devices must never be empty; without a GPU it has the processor.
-# - Training with Adam in `float32` holds at least 16 bytes for each parameter, and what the backward pass needs of each example.
+# - Training with Adam in `float32` holds at least 16 bytes for each trained parameter, and what the backward pass needs of each example.
 # - GPU calls are queued. A program that asks for a value waits; keep sums on the device and fetch them once an epoch.
 # - Measure with a warm-up, and synchronize before the clock is read.
 
@@ -501,7 +507,7 @@ assert pictures.stride() == (48, 1, 12, 3)
 #
 # ### Exercise 6.7-1
 #
-# Multiply a $100\times100$ matrix by itself 1000 times anew and sum the Frobenius norms of the products, once fetching each norm and once fetching the sum.
+# Compute the product of a $100\times100$ matrix with itself 1000 times, each time anew, and sum the Frobenius norms of the products, once fetching each norm and once fetching the sum.
 # Compare results and times.
 
 # %% [markdown]
@@ -544,7 +550,7 @@ assert abs(results[0] / results[1] - 1) < 1e-4
 # #### Solution 6.7-2
 #
 # Two costs: each call on the GPU takes some time to start, whatever the size of its matrices, and on the processor a product of two $n\times n$ matrices takes about $2n^3$ operations.
-# As long as the GPU is done with the product itself in no time, the two meet where $2n^3$ divided by the speed of the processor equals the cost of starting; Figure 6.7.3 shows the place for your machine, if it has a GPU.
+# As long as the GPU is done with the product itself in no time, the two meet where $2n^3$ divided by the speed of the processor equals the cost of starting; Figure 6.7.3 shows the place for your machine, if it has a GPU and the place is among the sizes that were tried.
 # If the matrices have to be copied first, it lies at a larger size.
 # The results agree only up to rounding, because the order of the sums differs.
 
@@ -588,6 +594,7 @@ for name, tensor in net.state_dict().items():
 # #### Solution 6.7-4
 #
 # The error that we saw above names the devices only; ours also says which argument lies where, by its position or its keyword.
+# It is stricter than PyTorch: a number on the processor is refused too.
 
 # %%
 def same_device(function):
