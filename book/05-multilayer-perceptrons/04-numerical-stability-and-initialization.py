@@ -43,6 +43,7 @@
 
 # %%
 import math
+from unittest import mock
 
 import matplotlib.pyplot as plt
 import torch
@@ -162,6 +163,8 @@ assert 1e-7 < through.max() <= 0.25**10 < 1e-6 and slope.max() <= 0.25
 assert (norms[:, 0] < 1e-10 * norms[:, -1]).all()
 rate = (norms[:, 0] / norms[:, -2]) ** (1 / (depth - 1))  # per layer
 assert (rate - 0.25 / 3**0.5).abs().max() < 0.01
+again = gradient_norms(layers, torch.sigmoid, seed)  # a second call
+torch.testing.assert_close(again, norms[-1])
 worst = (norms[:, 0] / norms[:, -1]).max().log10().ceil().item()
 print(f"first layer / last layer: below 10^{worst:.0f}")
 
@@ -432,6 +435,9 @@ for seed in range(3):
                                                       seed=seed)
             assert W1.count_nonzero() == W2.count_nonzero() == 0
             assert b1.count_nonzero() == 0 and b2.abs().max() > 0.01
+with mock.patch("torch.randint", lambda n, size: torch.arange(n)):
+    full_batch = constant_init_experiment(0.5)[0]
+assert not torch.allclose(constant_init_experiment(0.5)[0], full_batch)
 
 # %% [markdown]
 # Noise in the choice of minibatches does not break the symmetry, because all units see the same minibatch.
@@ -935,6 +941,11 @@ if full_run:  # these two hold for the real images and for the stand-in
 if full_run and data.source == "real":
     assert (final["ReLU, He"] > 0.4).all()
     assert (final["tanh, Xavier"] > 0.65).all()
+shallow, stack = train_all("he", nn.ReLU, depth=2, epochs=1, seeds=[0])
+with torch.inference_mode():  # measured on images that were held out
+    hits = (stack(X_val).argmax(dim=-1) == y_val).double().mean(dim=1)
+    seen = (stack(X).argmax(dim=-1) == y).double().mean(dim=1)
+assert torch.equal(shallow[:, -1], hits) and not torch.equal(hits, seen)
 
 # %% [markdown]
 # With two layers, at this learning rate, the default costs a point or two, as the accuracy against depth shows.

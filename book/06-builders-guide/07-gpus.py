@@ -168,7 +168,7 @@ print(message[:78])
 assert "meta" in message and "cpu" in message
 
 # %% [markdown]
-# For two real devices PyTorch's source has other words: `Expected all tensors to be on the same device`.
+# Between two real devices the message has other words: `Expected all tensors to be on the same device`.
 # Why does PyTorch not copy by itself?
 # Because a copy costs time, and a hidden one would cost it without any sign.
 # Data from outside reach a card through a connection with much less bandwidth than the memory on the card has; NVIDIA's guide to good practice therefore advises keeping such transfers to a minimum.
