@@ -35,6 +35,7 @@ from d2l_helpers.chapters import builders_guide as c6
 from d2l_helpers.chapters import convolutional_neural_networks as c7
 from d2l_helpers.chapters import linear_classification as c4
 from d2l_helpers.chapters import linear_regression as c3
+from d2l_helpers.chapters import modern_cnns as c8
 from d2l_helpers.chapters import multilayer_perceptrons as c5
 from d2l_helpers.chapters import preliminaries as c2
 
@@ -80,6 +81,19 @@ HOST = {
     "builders_guide.try_all_gpus": "names of devices",
     "convolutional_neural_networks.receptive_field": "takes and gives numbers",
     "convolutional_neural_networks.conv_out": "takes and gives numbers",
+    "modern_cnns.scaled": "takes and gives numbers",
+    **{
+        f"modern_cnns.{name}": "puts layers together; the networks made of them are run"
+        for name in (
+            "vgg_block",
+            "nin_block",
+            "conv_relu",
+            "shortcut",
+            "conv_block",
+            "transition_block",
+        )
+    },
+    "modern_cnns.ecdf": "errors of networks, numbers of Python, in float64",
     "d2l.try_device": "names of devices; tests/test_device.py",
     "linear_classification.FashionMNIST.visualize": "figures; test_figures_copy_to_the_cpu",
     "d2l.plot": "figures; test_figures_copy_to_the_cpu",
@@ -236,6 +250,18 @@ MODELS: dict[str, tuple[Any, ...]] = {
     "DropoutMLP": (lambda: c5.DropoutMLP(10, 8, 8, 0.5, 0.5, 0.1), IMAGE),
     "LeNet": (lambda: c7.LeNet(), IMAGE),
     "LeNet, ReLU": (lambda: c7.LeNet(activation=nn.ReLU, pool=nn.MaxPool2d), IMAGE),
+    "AlexNet": (lambda: c8.AlexNet(width=0.1, fc=16), (1, 65, 65)),
+    "VGG": (lambda: c8.VGG(c8.VGG11, fc=16, width=0.1), (1, 32, 32)),
+    "NiN": (lambda: c8.NiN(width=0.1), (1, 67, 67)),
+    "GoogLeNet": (lambda: c8.GoogLeNet(width=0.1), IMAGE),
+    "GoogLeNet, normalized": (lambda: c8.GoogLeNet(width=0.1, norm=True), IMAGE),
+    "ResNet": (lambda: c8.ResNet18(width=0.1), IMAGE),
+    "ResNet, bottlenecks": (
+        lambda: c8.ResNet(((1, 64), (2, 128)), reference=True, block=c8.Bottleneck, width=0.1),
+        IMAGE,
+    ),
+    "DenseNet": (lambda: c8.DenseNet(16, 8, (2, 2)), IMAGE),
+    "RegNet": (lambda: c8.RegNetX32(), IMAGE),
 }
 
 
@@ -251,8 +277,8 @@ def on_device(make: Callable[[], Any], *shape: int) -> Any:
     """A model on the fake device, its lazy layers shaped before."""
     with _disable_current_modes():
         model = make()
-        model(torch.zeros(1, *shape))
-        return model.to(META)
+        model.eval()(torch.zeros(1, *shape))
+        return model.train().to(META)
 
 
 def scratch(model: Callable[[], c3.Module]) -> torch.Tensor:
@@ -365,6 +391,36 @@ def loaders() -> Any:
 
 
 #: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
+def augmented() -> torch.Tensor:
+    with _disable_current_modes():
+        data = c8.AugmentedFashionMNIST(batch_size=32, train_size=64, val_size=32)
+        data.generator = torch.Generator()
+    data_module(data)
+    return c8.augment_batch(floats(4, *IMAGE), torch.Generator())
+
+
+def quiet() -> None:
+    c8.fit_quietly(on_device(c7.LeNet, *IMAGE), Batches(IMAGE, classes=True), 1, num_gpus=1)
+
+
+def normalized() -> list[torch.Tensor]:
+    with _disable_current_modes():
+        layers = [c8.BatchNorm(3, n).to(META) for n in (2, 4)]
+    return [layer(floats(4, 3, *(5, 5)[: layer.num_dims - 2])) for layer in layers]
+
+
+def fold() -> nn.Module:
+    with _disable_current_modes():
+        pair = nn.Conv2d(3, 4, 3).to(META), nn.BatchNorm2d(4).to(META)
+    return c8.fold_bn(*pair)(floats(2, 3, 8, 8))
+
+
+def ported() -> None:
+    with _disable_current_modes():
+        here, there = nn.Linear(2, 3), nn.Linear(2, 3).to(META)
+    c8.port_state(here, there)
+
+
 CALLS: dict[str, tuple[Any, ...]] = {
     "difference quotient": (lambda: c2.numerical_derivative(torch.sin, floats(3), 1e-2),),
     # a number for each of two sides of three partial derivatives
@@ -427,6 +483,13 @@ CALLS: dict[str, tuple[Any, ...]] = {
         lambda: c7.layer_summary(on_device(c7.LeNet, *IMAGE).net, (1, *IMAGE)) and None,
     ),
     "batches on the device": (loaders,),
+    "augmented images": (augmented,),
+    "costs": (lambda: c8.cost_table(on_device(c7.LeNet, *IMAGE).net, (1, *IMAGE)) and None,),
+    "quiet training": (quiet, 7),
+    "batch normalization": (normalized,),
+    "vectors normalized": (lambda: c8.layer_norm(floats(3, 4)),),
+    "folding": (fold,),
+    "copied state": (ported,),
 }
 
 
@@ -537,7 +600,7 @@ def test_a_new_export_is_noticed(monkeypatch: pytest.MonkeyPatch):
 
 def test_modules_hold_no_tensors():
     """A tensor made when a module is imported would lie on the CPU for good."""
-    for module in (c2, c3, c4, c5, c6, c7):
+    for module in (c2, c3, c4, c5, c6, c7, c8):
         assert not [n for n, v in vars(module).items() if isinstance(v, torch.Tensor)]
 
 
