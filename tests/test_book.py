@@ -13,6 +13,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+import torch
+from torch import nn
 
 from bookbuild import export, keys, lint, outputs, pair
 from bookbuild.book import Book, BookError
@@ -136,6 +138,46 @@ def test_every_number_of_the_success_stories_is_one_of_its_source():
                 assert phrase in sentence, f"{source} says {phrase!r}: {sentence}"
         used |= set(sources)
     assert used == set(STATED)
+
+
+def test_the_network_of_the_builders_guide_has_the_numbers_of_its_overview():
+    """check 6.0-C2: PyTorch counts what the page predicts for the perceptron 20-256-10."""
+    text = next(s for s in BOOK.sections if s.id == "6.0").text
+    body = text.split("## One network")[1].split("\n## ")[0].replace("\\,", "")
+
+    def size(tensors):
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    net = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 10))
+    lazy = nn.Sequential(nn.LazyLinear(256), nn.ReLU(), nn.LazyLinear(10))
+    lazy(torch.ones(1, 30))
+    with pytest.raises(RuntimeError):
+        lazy(torch.ones(1, 20))
+    first, last, whole, wide = (
+        sum(p.numel() for p in m.parameters()) for m in (net[0], net[2], net, lazy)
+    )
+    adam = torch.optim.Adam(net.parameters())
+    net(torch.ones(1, 20)).sum().backward()
+    adam.step()
+    averages = (s[k] for s in adam.state.values() for k in ("exp_avg", "exp_avg_sq"))
+    held = 2 * size(net.parameters()) + size(averages)
+    row = size([net[:2](torch.ones(1, 20))])
+    counts = [first, last, whole, last, last, wide, whole, first]
+    counts += [whole, size(net.parameters()), whole, held, row]
+    assert [int(n) for n in re.findall(r"\d{4,}", re.sub(r"\d*\.\d+", "", body))] == counts
+    assert f"From ${held // row + 1}$ examples" in body
+    assert r"\frac13\cdot\frac12\cdot\frac13=\frac1{18}" in body
+    squares = []
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        for _ in range(1000):
+            for layer, bound in ((net[0], 0.224), (net[2], 0.0625)):
+                layer.reset_parameters()
+                layer.bias.zero_()
+                assert 0.98 * bound < layer.weight.abs().max() <= bound
+                assert f"\\pm{bound}$" in body
+            squares.append(net(torch.randn(20, 20)).square().mean())
+    assert abs(18 * torch.stack(squares).mean() - 1) < 0.06
 
 
 def test_profiles_name_parameters():
