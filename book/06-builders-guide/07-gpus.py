@@ -311,12 +311,14 @@ fixed = sum(memory[64].values()) - memory[64]["saved"]
 assert memory[64]["saved"] < fixed < memory[4096]["saved"]
 assert num_bytes([torch.empty(4096, 784)]) > memory[4096]["saved"]
 
-# check: a layer that is not trained has no gradient and no state
-net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1)).double()
+# check: a frozen layer has no gradient and no state; a view that is
+# saved, here half of the columns, keeps all of its storage
+net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(2, 1)).double()
 net[0].requires_grad_(False)
+net[1].register_forward_hook(lambda layer, args, out: out[:, :2])
 assert step_memory(net, torch.ones(3, 5).double()) == {
-    "parameters": 8 * 29, "gradients": 8 * 5,
-    "Adam": 16 * 5 + 2 * 4, "saved": 8 * 3 * 4}
+    "parameters": 8 * 27, "gradients": 8 * 3,
+    "Adam": 16 * 3 + 2 * 4, "saved": 8 * 3 * 4}
 
 # %% [markdown]
 # With 64 examples Adam's two averages are the largest of the four; with 4096 it is the intermediate results.
