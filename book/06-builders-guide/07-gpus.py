@@ -49,6 +49,7 @@ from unittest import mock
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.linear_regression import (
@@ -181,7 +182,7 @@ assert "meta" in message and "cpu" in message
 # `X.to(device)` returns a tensor on the device.
 # If `X` is there already, it returns `X` itself and copies nothing, so it does no harm to write it once too often.
 # `copy=True` asks for a copy in any case.
-# For a model, `net.to(device)` moves the parameters *in place* between the processor and a card, and returns the model; only on `meta` are they replaced by new ones.
+# For a model, `net.to(device)` moves the parameters *in place* between the processor and a card, and returns the model; on `meta` they are replaced by new ones.
 # (The check changes their type instead, which needs no card and goes the same way.)
 
 # %%
@@ -256,7 +257,7 @@ torch.testing.assert_close(losses[0], losses[1], rtol=tolerance, atol=0)
 # %% [markdown]
 # ### What a training step holds
 #
-# A card has a memory of its own, which a model that is large enough fills; then the program ends with `torch.OutOfMemoryError`.
+# A card has a memory of its own, which a model that is large enough fills; on CUDA the program then ends with `torch.OutOfMemoryError`.
 # Besides the batch and temporary results, four kinds of tensors share the memory while a network trains: its parameters, their gradients, the state of the optimizer, and the intermediate results that the backward pass needs ([Section 5.3](../05-multilayer-perceptrons/03-backpropagation.ipynb)).
 # The first three are fixed by the model and the optimizer; the last kind grows with the batch.
 # All of them can be counted without a card:
@@ -270,6 +271,7 @@ def step_memory(net, X):
     """Bytes that one step of Adam on sum(net(X)) holds, kind by kind.
 
     Saved for the backward pass: what it needs besides parameters and X.
+    The batch X and temporary results are not counted.
     """
     known = {t.untyped_storage().data_ptr() for t in [X, *net.parameters()]}
     saved = {}  # address -> bytes; alive until the backward pass
@@ -287,7 +289,8 @@ def step_memory(net, X):
     optimizer.step()
     state = [t for slot in optimizer.state.values() for t in slot.values()]
     return {"parameters": num_bytes(net.parameters()),
-            "gradients": num_bytes(p.grad for p in net.parameters()),
+            "gradients": num_bytes(p.grad for p in net.parameters()
+                                   if p.grad is not None),
             "Adam": num_bytes(state), "saved": sum(saved.values())}
 
 
@@ -306,16 +309,29 @@ for n, parts in memory.items():
     assert parts["saved"] == n * 256 * 4
 fixed = sum(memory[64].values()) - memory[64]["saved"]
 assert memory[64]["saved"] < fixed < memory[4096]["saved"]
+assert num_bytes([torch.empty(4096, 784)]) > memory[4096]["saved"]
+
+# check: a frozen layer has no gradient and no state; a view that is
+# saved, here half of the columns, keeps all of its storage
+net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(2, 1)).double()
+net[0].requires_grad_(False)
+net[1].register_forward_hook(lambda layer, args, out: out[:, :2])
+assert step_memory(net, torch.ones(3, 5).double()) == {
+    "parameters": 8 * 27, "gradients": 8 * 3,
+    "Adam": 16 * 3 + 2 * 4, "saved": 8 * 3 * 4}
 
 # %% [markdown]
-# With 64 examples Adam's two averages are the largest part; with 4096 it is the intermediate results.
+# With 64 examples Adam's two averages are the largest of the four; with 4096 it is the intermediate results.
+# The sum of the four is not what a step needs at its peak.
+# The batch comes on top, here larger than what is saved of it, and so do temporary results: the gradient with respect to an intermediate result, for instance, is as large as the result.
+#
 # Which part is too large decides which remedy helps.
-# Against intermediate results: a smaller batch, gradients that are added up over several small batches, *checkpointing* (Section 5.3), or numbers of 16 bits (below); these help if the results that they halve outweigh the 16-bit copies of inputs and weights that mixed precision keeps besides, which is not so in a network as shallow as ours.
-# Against the fixed part: an optimizer with less state, or fewer parameters.
+# Against intermediate results: a smaller batch, gradients that are added up over several small batches, *checkpointing* (Section 5.3), or numbers of 16 bits (below).
+# Against the fixed part: an optimizer with less state, fewer trained parameters, or several cards of which each holds a share (Rajbhandari et al., 2020).
 # A batch that does not fit may also be the work of a name that still refers to the tensors of an earlier step, for instance a list of validation losses that were computed without `torch.no_grad()`: no backward pass follows, so each keeps what was saved for one.
 # (A backward pass frees these results; a training loss in such a list keeps only the rest of its graph, and `detach()` drops that too.)
 #
-# PyTorch does not give freed memory back to the card but keeps it for its next tensors.
+# PyTorch as a rule does not give freed memory back to the card but keeps it for its next tensors; `torch.cuda.empty_cache()` gives back what no tensor takes up.
 # For this reason, and because CUDA itself needs some memory in each process, `nvidia-smi` shows more than the tensors take up; `torch.cuda.memory_allocated()` and `torch.cuda.max_memory_allocated()` tell how much they take now and how much they took at most.
 
 # %% [markdown]
@@ -427,6 +443,22 @@ with (mock.patch("time.perf_counter", lambda: slow.now),
         slow.synchronize(slow.device)
     assert benchmark(work, 5, cpu()) == 2
 
+# %% [markdown]
+# Now to real devices.
+# A product of two $n\times n$ matrices counts as $2n^3$ operations, $n$ multiplications and as many additions for each of its $n^2$ entries.
+
+# %%
+def billions(n, seconds):
+    """Billion operations per second of an n by n matrix product."""
+    return 2 * n**3 / seconds / 1e9
+
+
+# check: PyTorch counts the operations of a product in the same way
+A = torch.empty(50, 50, device="meta")
+with FlopCounterMode(display=False) as counter:
+    A @ A
+assert billions(50, 1e-9) == counter.get_total_flops()
+
 # %% tags=["timing"]
 curves = {}
 for device in dict.fromkeys([cpu(), try_gpu()]):
@@ -434,7 +466,7 @@ for device in dict.fromkeys([cpu(), try_gpu()]):
     for n in sizes:
         A, B = (torch.rand(n, n, device=device) for _ in range(2))
         seconds = benchmark(lambda: A @ B, 3, device)
-        rates.append(2 * n**3 / seconds / 1e9)
+        rates.append(billions(n, seconds))
     curves[device.type] = rates
 ax = d2l.plot(sizes, list(curves.values()), list(curves),
               xlabel="edge of the matrices", ylabel="billion operations/s",
@@ -470,6 +502,22 @@ print(out.dtype, layer.weight.dtype)
 assert out.dtype == torch.bfloat16 and layer.weight.dtype == torch.float32
 
 # %% [markdown]
+# The results that the backward pass needs are halved, but 16-bit copies of inputs and weights are kept besides.
+# Our network above has 784 inputs and 256 intermediate results for each example; at a batch of 1024, mixed precision makes it save more, and a network with 100 inputs less.
+
+# %%
+# check 6.7-C7: 16 bits save more or less, depending on the inputs
+for num_inputs in (784, 100):
+    net = nn.Sequential(nn.Linear(num_inputs, 256), nn.ReLU(),
+                        nn.Linear(256, 10))
+    X = torch.ones(1024, num_inputs)
+    before = step_memory(net, X)["saved"]
+    net.forward = torch.autocast("cpu", dtype=torch.bfloat16)(net.forward)
+    after = step_memory(net, X)["saved"]
+    print(f"{num_inputs} inputs: {before / 1e6:.2f} and {after / 1e6:.2f} MB")
+    assert after > before if num_inputs == 784 else after < 0.8 * before
+
+# %% [markdown]
 # `torch.compile` records what a model does and generates code for it in which several operations may be fused into one, so that results in between need not go to memory and back.
 # Compiling takes time at the first call.
 # The backend `eager` only records and generates nothing, which suffices to see two things: the results are the same, and the names of the parameters get a prefix that matters when you save them.
@@ -498,7 +546,7 @@ assert pictures.stride() == (48, 1, 12, 3)
 # - A tensor lives on one device; operands must share it, and copies between devices are written out, because they cost time.
 # - `to` copies only if it has to. A model is moved in place, its optimizer is made afterwards.
 # - A list of devices must never be empty; without a GPU it has the processor.
-# - Training with Adam in `float32` holds at least 16 bytes for each trained parameter, and what the backward pass needs of each example.
+# - While Adam steps, each trained parameter takes up 16 bytes in `float32`. The batch, what the backward pass needs of it, and temporary results come on top.
 # - GPU calls are queued. A program that asks for a value waits; keep sums on the device and fetch them once an epoch.
 # - Measure with a warm-up, and synchronize before the clock is read.
 
@@ -550,7 +598,7 @@ assert abs(results[0] / results[1] - 1) < 1e-4
 # #### Solution 6.7-2
 #
 # Two costs: each call on the GPU takes some time to start, whatever the size of its matrices, and on the processor a product of two $n\times n$ matrices takes about $2n^3$ operations.
-# As long as the GPU is done with the product itself in no time, the two meet where $2n^3$ divided by the speed of the processor equals the cost of starting; Figure 6.7.3 shows the place for your machine, if it has a GPU and the place is among the sizes that were tried.
+# As long as the GPU is done with the product itself in no time, the two meet where $2n^3$ divided by the speed of the processor at this size equals the cost of starting; Figure 6.7.3 shows the place for your machine, if it has a GPU and the place is among the sizes that were tried.
 # If the matrices have to be copied first, it lies at a larger size.
 # The results agree only up to rounding, because the order of the sums differs.
 
@@ -665,4 +713,5 @@ else:
 # - PyTorch documentation, [CUDA semantics](https://docs.pytorch.org/docs/stable/notes/cuda.html): asynchronous execution, pinned memory, memory management; [torch.accelerator](https://docs.pytorch.org/docs/stable/accelerator.html); [meta device](https://docs.pytorch.org/docs/stable/meta.html); [torch.amp](https://docs.pytorch.org/docs/stable/amp.html); [torch.compile](https://docs.pytorch.org/docs/stable/generated/torch.compile.html).
 # - NVIDIA, [CUDA C++ best practices guide](https://docs.nvidia.com/cuda/cuda-c-best-practices-guide/): transfers, and measuring with synchronization.
 # - P. Micikevicius et al. (2018). Mixed precision training. [arXiv:1710.03740](https://arxiv.org/abs/1710.03740).
+# - S. Rajbhandari, J. Rasley, O. Ruwase, Y. He (2020). ZeRO: memory optimizations toward training trillion parameter models. [arXiv:1910.02054](https://arxiv.org/abs/1910.02054): shares of parameters, gradients and state.
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the names of the functions.

@@ -198,6 +198,7 @@ timer.start()
 by_library = F.conv2d(picture[None, None], blur[None, None])[0, 0]
 library_time = timer.stop()
 torch.testing.assert_close(by_loops, by_library)
+assert by_library.std() > 0.05  # not two black pictures
 print(f"loops {loops * 1e3:.1f} ms, library {library_time * 1e3:.3f} ms")
 
 # %% [markdown]

@@ -64,6 +64,7 @@
 
 # %%
 import math
+from unittest import mock
 
 import matplotlib.pyplot as plt
 import torch
@@ -685,6 +686,8 @@ assert torch.equal(weights[0], weights[1])
 assert not torch.equal(weights[0], weights[2])
 loss = trained(8, 1, 1, *few)[1]
 nets = [make_net(8, 1) for _ in range(2)]  # the same weights
+with mock.patch.object(torch.Tensor, "item", lambda t: t.requires_grad):
+    assert train(make_net(8, 1), *few, 1, seed=1) == [0]  # no graph kept
 torch.rand(1)  # a step of the common generator changes nothing
 assert train(nets[0], *few, 1, seed=1) == loss
 assert train(nets[1], *few, 1, seed=0) != loss
