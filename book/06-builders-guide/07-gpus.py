@@ -546,7 +546,7 @@ assert pictures.stride() == (48, 1, 12, 3)
 # - A tensor lives on one device; operands must share it, and copies between devices are written out, because they cost time.
 # - `to` copies only if it has to. A model is moved in place, its optimizer is made afterwards.
 # - A list of devices must never be empty; without a GPU it has the processor.
-# - While Adam steps, each trained parameter takes up 16 bytes in `float32`. The batch, what the backward pass needs of it, and temporary results come on top.
+# - With Adam in `float32`, each trained parameter takes up 16 bytes while it is updated. Before that, the batch, what the backward pass needs, and temporary results want room as well.
 # - GPU calls are queued. A program that asks for a value waits; keep sums on the device and fetch them once an epoch.
 # - Measure with a warm-up, and synchronize before the clock is read.
 
