@@ -190,8 +190,10 @@ d2l.describe(ax, """Norm of the weight gradient by layer on a logarithmic
 # **Figure 5.4.3.** Twenty layers of sigmoids: for each of the seeds, going back one layer costs a factor of about seven.
 
 # %% [markdown]
-# Large weights push $z$ to the flat ends, where the slope is far below $\frac14$, but they also multiply by more.
-# With normal weights of standard deviation $12/\sqrt n$ the two roughly balance, and with $32/\sqrt n$ the gradient explodes, in spite of the sigmoid:
+# Large weights push $z$ to the flat ends, where the slope is far below $\frac14$, but they also multiply the gradient by more.
+# With normal weights of standard deviation $g/\sqrt n$ and $g$ large, a share of the units proportional to $\frac1g$ is still on the slope, while the squares of the weights grow as $g^2$.
+# Going back one layer therefore multiplies the squared length of the gradient, in wide layers and on average, by about $\frac{g}{6\sqrt\pi}$, which is 1 at $g\approx10.6$.
+# With $g=12$ the two roughly balance, and with $g=32$ the gradient explodes, in spite of the sigmoid:
 
 # %%
 gain_rates = []  # factor per layer, going back
@@ -1153,8 +1155,8 @@ assert bound > top.mean() + 10 and abs(top.mean() - 25) < 0.5
 # It cures the imbalance between layers, and no single step moves a layer by more than the fraction $\eta$ of its norm.
 #
 # It does not repair the start, as training shows.
-# We scale the steps of the weights in this way, leave those of the biases to SGD, and train for the same five epochs from three starts: He learns, the default, where the activations hardly depend on the input, is far behind, and tanh with standard deviation 0.5 is still guessing.
-# In the last of these networks inputs that nearly agree come out far apart (Poole et al., 2016), whatever the length of the steps to come.
+# We scale the steps of the weights in this way, leave those of the biases to SGD, and train with $\eta=0.003$ for the same five epochs from three starts: He learns, the default, where the activations hardly depend on the input, is far behind, and tanh with standard deviation 0.5 is still guessing.
+# At its start the last of these networks sends inputs that nearly agree far apart (Poole et al., 2016), and scaled steps begin from there as unscaled ones do.
 
 # %%
 layers = make_layers(sizes, 0.5, seed=0)
@@ -1203,8 +1205,8 @@ for scheme, act in (("he", nn.ReLU), ("default", nn.ReLU), (0.5, nn.Tanh)):
     by_lars[scheme] = accuracy[:, -1].mean().item()
     print(f"LARS, {scheme}: mean accuracy {by_lars[scheme]:.1f}")
 if full_run and data.source == "real":
-    assert by_lars["he"] > 0.55 and by_lars["default"] < 0.4
-    assert by_lars[0.5] < 0.2
+    assert by_lars["he"] > 0.55 and 0.15 < by_lars["default"] < 0.4
+    assert by_lars[0.5] < 0.15
 
 # %% [markdown]
 # ### Exercise 5.4-5

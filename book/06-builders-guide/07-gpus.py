@@ -321,17 +321,18 @@ assert step_memory(net, torch.ones(3, 5).double()) == {
     "Adam": 16 * 3 + 2 * 4, "saved": 8 * 3 * 4}
 
 # %% [markdown]
-# With 64 examples Adam's two averages are the largest of the four; with 4096 it is the intermediate results.
+# With 64 examples Adam's two averages are the largest of the four; with 4096 the intermediate results are.
 # The sum of the four is not what a step needs at its peak.
-# The batch comes on top, here larger than what is saved of it, and so do temporary results: the gradient with respect to an intermediate result, for instance, is as large as the result.
+# They need not all be there at once: if old gradients were dropped before, as `zero_grad()` does, the backward pass makes new ones while it frees what was saved, and when the optimizer steps nothing of that is left.
+# On the other hand the batch comes on top, here larger than what is saved for the backward pass, and so do temporary results: the gradient with respect to an intermediate result, for instance, is as large as the result.
 #
 # Which part is too large decides which remedy helps.
 # Against intermediate results: a smaller batch, gradients that are added up over several small batches, *checkpointing* (Section 5.3), or numbers of 16 bits (below).
-# Against the fixed part: an optimizer with less state, fewer trained parameters, or several cards of which each holds a share (Rajbhandari et al., 2020).
+# Against the fixed part: an optimizer with less state, fewer trained parameters, or several cards, each of which holds a share (Rajbhandari et al., 2020).
 # A batch that does not fit may also be the work of a name that still refers to the tensors of an earlier step, for instance a list of validation losses that were computed without `torch.no_grad()`: no backward pass follows, so each keeps what was saved for one.
 # (A backward pass frees these results; a training loss in such a list keeps only the rest of its graph, and `detach()` drops that too.)
 #
-# PyTorch as a rule does not give freed memory back to the card but keeps it for its next tensors; `torch.cuda.empty_cache()` gives back what no tensor takes up.
+# PyTorch as a rule does not give freed memory back to the card but keeps it for its next tensors; `torch.cuda.empty_cache()` gives back those of its blocks of which no tensor takes up any part.
 # For this reason, and because CUDA itself needs some memory in each process, `nvidia-smi` shows more than the tensors take up; `torch.cuda.memory_allocated()` and `torch.cuda.max_memory_allocated()` tell how much they take now and how much they took at most.
 
 # %% [markdown]
@@ -502,7 +503,7 @@ print(out.dtype, layer.weight.dtype)
 assert out.dtype == torch.bfloat16 and layer.weight.dtype == torch.float32
 
 # %% [markdown]
-# The results that the backward pass needs are halved, but 16-bit copies of inputs and weights are kept besides.
+# Results in 16 bits, here those of the hidden layer, take half the memory until the backward pass, but 16-bit copies of inputs and weights are kept besides; and some operations, such as the cross-entropy, go on saving 32 bits.
 # Our network above has 784 inputs and 256 intermediate results for each example; at a batch of 1024, mixed precision makes it save more, and a network with 100 inputs less.
 
 # %%
