@@ -190,10 +190,10 @@ d2l.describe(ax, """Norm of the weight gradient by layer on a logarithmic
 # **Figure 5.4.3.** Twenty layers of sigmoids: for each of the seeds, going back one layer costs a factor of about seven.
 
 # %% [markdown]
-# Large weights push $z$ to the flat ends, where the slope is far below $\frac14$, but they also multiply the gradient by more.
-# With normal weights of standard deviation $g/\sqrt n$ and $g$ large, a share of the units proportional to $\frac1g$ is still on the slope, while the squares of the weights grow as $g^2$.
-# Going back one layer therefore multiplies the squared length of the gradient, in wide layers and on average, by about $\frac{g}{6\sqrt\pi}$, which is 1 at $g\approx10.6$.
-# With $g=12$ the two roughly balance, and with $g=32$ the gradient explodes, in spite of the sigmoid:
+# Large weights push $z$ to the flat ends, but they also multiply the gradient by more.
+# With normal weights of a large standard deviation $g/\sqrt n$, a share of the units proportional to $\frac1g$ is still on the slope, while the squared weights grow as $g^2$.
+# Going back one layer multiplies the squared length of the gradient, in wide layers, by about $\frac{g}{6\sqrt\pi}$, which is 1 at $g\approx10.6$.
+# With $g=32$ it explodes, in spite of the sigmoid:
 
 # %%
 gain_rates = []  # factor per layer, going back
@@ -208,7 +208,7 @@ assert gain_rates[0] < 0.3 and 0.8 < gain_rates[1] < 1.2 < gain_rates[2]
 
 # %% [markdown]
 # The rectifier $\operatorname{ReLU}(z)=\max(z,0)$ has slope 1 for positive and 0 for negative inputs, so the factor $\frac14$ is gone.
-# It is often said that ReLU *avoids* vanishing gradients; it mitigates them, no more.
+# ReLU is often said to *avoid* vanishing gradients; it mitigates them.
 # The weights still scale signal and gradient, and Figure 5.4.8 shows ReLU networks with vanishing gradients.
 # And there is a failure that the sigmoid does not have: a unit whose input is negative for every example puts out 0 and gets the gradient 0.
 # It is a *dead unit*, and its own weights no longer learn (Exercise 5.4-8 counts them after training, and revives some).
