@@ -94,7 +94,7 @@ image_side = 28  # height and width of the images for RegNetX-32
 train_size = 2500
 val_size = 1000
 batch_size = 64
-max_epochs = 3
+max_epochs = 2
 block_size = 1000  # images of each run that compares two blocks
 block_epochs = 2
 num_networks = 12  # drawn from each of two design spaces
@@ -205,7 +205,7 @@ assert num_layers(regnet) == 1 + 3 * (4 + 6) + 1 == 32
 
 # %% [markdown]
 # It trains like the other networks of the chapter.
-# We draw He's weights and take AdamW: in trial runs, three seeds each, its accuracies scattered less than those of SGD with momentum.
+# We draw He's weights and take AdamW: in trial runs, three seeds each, its accuracies scattered less than those of SGD with momentum 0.9 and learning rate 0.05.
 
 # %% tags=["rtol=0.1"]
 def optimizer_with(kind, lr, **options):
@@ -223,8 +223,8 @@ history = fit_quietly(regnet, data, max_epochs, num_gpus=num_gpus,
                       optimizer=optimizer_with(torch.optim.AdamW, 4e-3))
 print("validation accuracy after each epoch:",
       " ".join(f"{a:.2f}" for a in history["val_acc"]))
-if full_run and real:  # three seeds: between 0.74 and 0.75
-    assert history["val_acc"][-1] >= 0.70
+if full_run and real:  # three seeds: between 0.72 and 0.75
+    assert history["val_acc"][-1] >= 0.68
 
 # %% [markdown]
 # ## Seventeen numbers
@@ -270,7 +270,7 @@ assert num_layers(regnet) == 32
 # %% [markdown]
 # There are 17: $c_0$ and four each of $c_i$, $d_i$, $k_i$ and $g_i$.
 # (The paper fixes $c_0=32$ and counts 16.)
-# Already with two values for each there are $2^{17}$ networks, far more than anyone can train.
+# Already with two values for each there are $2^{17}$ networks; with the ranges of the paper there are about $10^{18}$.
 # Four assumptions make the task tractable:
 #
 # 1. Good *principles* exist, and many networks that follow them are good; then a random sample shows what a principle is worth.
@@ -599,6 +599,7 @@ for name, (arch, block) in arms.items():
     block_macs[name] = sum(count_macs(model.cpu(), (1, 1, 28, 28)).values())
     print(f"{name}: {block_macs[name]:,d} multiply-accumulates")
 assert abs(block_macs["ResNeXt"] / block_macs["ConvNeXt"] - 1) < 0.02
+assert all(len(set(values)) > 1 for values in block_scores.values())
 
 # %% tags=["rtol=0.15", "hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 2.2))
@@ -611,13 +612,14 @@ ax.set_yticks([0, -1, -2, -3], labels=[f"{name}, lr {lr}" for name, lr
 ax.set(xlabel="validation accuracy", ylim=(-3.6, 0.6))
 d2l.describe(ax, """Validation accuracy of two kinds of block at two
     learning rates, a dot for each of three seeds and a bar at their mean.
-    Within a row the dots scatter about as much as the bars of different
-    rows differ.""")
+    The row of ResNeXt at the smaller rate lies lowest; the other three
+    rows overlap.""")
 
 # %% [markdown]
 # **Figure 8.8.4.** ResNeXt and ConvNeXt blocks in one template: dots are seeds, bars means.
 #
 # These are a few dozen steps on small grey images, at two rates, and we assert no order of the two blocks.
+# In a run with 1500 instead of 1000 images, not stored here, the picture was another one: ConvNeXt had the higher mean at both rates.
 # What the figure shows is the method: exchange one part, hold the rest, and look at the scatter of the seeds before the difference of the means.
 #
 # On ImageNet, with a long modern recipe, ConvNeXt was competitive with the Transformers of its time; its second version (2023) adds a normalization of the channels' responses and pretraining on masked images.
@@ -829,7 +831,9 @@ shifted = permutation_test(free.errors, free.errors + 0.1, 5000, rng)
 print(f"{sum(calm)} of 200 splits of one space above 0.05; "
       f"shift by 0.1: p below 0.05 is {shifted < 0.05}")
 if n >= 12:
-    assert sum(calm) >= 180 and shifted < 0.05
+    assert sum(calm) >= 180
+if full_run and real:
+    assert shifted < 0.05
 
 # %% tags=["hide-input"]
 # check: the p-value against all deals of a small sample, and its ends
@@ -902,7 +906,7 @@ if full_run and real and num_networks == 12:
 # In all of them the growing space had the smaller mean error, by 0.01 to 0.07; one p-value was below 1 %, the other four were above 10 %.
 # This is what a power far below 80 % looks like: the same experiment, repeated, sometimes finds the difference and mostly does not.
 # Had that one run been the only one, it would have been reported as a clear success.
-# All six pairs together, 72 networks of each kind, do speak for the growing space in this setting.
+# A permutation test of all six pairs together, 72 networks of each kind, gives a p-value below 1 %: the growing space does seem to have the smaller mean error in this setting, but twelve networks of each kind could not have told us.
 #
 # The paper drew 500 networks where we drew 12, and trained them for longer on a harder task.
 #
@@ -914,6 +918,10 @@ lucky = torch.tensor([trained_error(((2, 32, 8, 0.5), (2, 48, 8, 0.5)), i)[0]
                       for i in range(4)])
 late = torch.tensor([arch[-1][1] for arch in free.archs])  # last width
 print(f"one network, four seeds: spread {lucky.std():.3f}")
+assert len(set(lucky.tolist())) > 1  # a seed of its own for each
+if full_run and real:  # an error, and less of it than of guessing
+    assert lucky.max() < 0.4 and free.errors.max() < 0.7
+    assert lucky.std() < 0.7 * free.errors.std()
 for name, chosen in (("8 channels at the end", late == 8),
                      ("more channels at the end", late > 8)):
     e = free.errors[chosen]
@@ -921,9 +929,10 @@ for name, chosen in (("8 channels at the end", late == 8),
           else f"with errors from {e.min():.3f} to {e.max():.3f}")
 
 # %% [markdown]
-# The tail of the free sample has a plain reading, at least in this sample: look at the networks whose last stage has 8 channels, so that ten classes have to be told apart by eight numbers.
+# The seeds scatter much less than the networks of the free sample, so most of that spread belongs to the networks.
+# Its tail has a plain reading, at least in this sample: look at the networks whose last stage has 8 channels, so that ten classes have to be told apart by eight numbers.
 # We looked before we asked, and a pattern found that way is a guess; Exercise 3 draws fresh networks to test it.
-# If it holds, then what the principle of growing widths does in this space is to keep out a few bad networks; for the best ones it does little.
+# If it holds, then what the principle of growing widths does in this space is to keep out a few bad networks.
 # %% [markdown]
 # ## Summary
 #
@@ -1033,12 +1042,12 @@ spaces = {
 for name, space in spaces.items():
     p = permutation_test(space.errors, ordered.errors, rng=rng)
     print(f"{name}: errors {space.errors.min():.3f} to "
-          f"{space.errors.max():.3f}, p-value against growing {p:.2f}")
+          f"{space.errors.max():.3f}, p-value against growing {p:.3f}")
     assert all(mac_range[0] <= macs <= mac_range[1] for macs in space.macs)
     assert not any(grows(arch) for arch in space.archs)
 narrow, wide = spaces["width falls to 8"], spaces["width falls to more"]
 print(f"8 last channels against more: p-value "
-      f"{permutation_test(narrow.errors, wide.errors, rng=rng):.2f}")
+      f"{permutation_test(narrow.errors, wide.errors, rng=rng):.3f}")
 if full_run and real and num_violations == 4:
     assert narrow.errors.mean() > wide.errors.mean() + 0.03
 
@@ -1140,6 +1149,7 @@ for a, b in ((free.errors, ordered.errors),
              (torch.tensor([1.0, 2, 2, 5]), torch.tensor([2.0, 3, 4]))):
     library = ks_2samp(a.numpy(), b.numpy()).statistic
     assert math.isclose(ks_distance(a, b), library, abs_tol=1e-12)
+    assert math.isclose(ks_distance(b, a), library, abs_tol=1e-12)
 assert ks_distance(free.errors, free.errors) == 0
 assert ks_distance(torch.zeros(3), torch.ones(2)) == 1
 
