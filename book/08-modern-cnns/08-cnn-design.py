@@ -101,7 +101,7 @@ num_networks = 12  # drawn from each of two design spaces
 space_side = 14  # height and width of their images
 space_size = 2000
 space_epochs = 2
-num_violations = 4  # networks of each sample in Exercises 3 and 4
+num_violations = 4  # networks of each sample in Exercise 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
 # %% [markdown]
@@ -1111,7 +1111,7 @@ def mlp_error(hidden, seed):
 families, rng = {}, torch.Generator().manual_seed(5)
 for name, rule in (("free", anything), ("narrowing", lambda hidden: all(
         a >= b for a, b in zip(hidden, hidden[1:])))):
-    drawn = [sample_mlp(rng, rule) for _ in range(num_violations)]
+    drawn = [sample_mlp(rng, rule) for _ in range(num_networks)]
     assert all(rule(hidden) for hidden in drawn)
     families[name] = torch.tensor([mlp_error(hidden, i)
                                    for i, hidden in enumerate(drawn)])
