@@ -4,6 +4,7 @@ Generated from book/08-modern-cnns/*.py by `python -m bookbuild export`; edit th
 """
 
 import d2l_helpers as d2l
+import math
 import torch
 from d2l_helpers.chapters.builders_guide import count_params
 from d2l_helpers.chapters.convolutional_neural_networks import count_macs
@@ -689,3 +690,142 @@ def ecdf(errors):
         return below.double() / len(values)
 
     return F
+
+
+# 8.8 Designing convolutional networks: AnyNet and RegNet
+def regnet_widths(depth, w0, wa, wm, group_width, q=8):
+    """Widths and depths of the stages of a RegNet with `depth` blocks.
+
+    Block j gets w0 + wa j channels, rounded to w0 times a power of wm and
+    then to a multiple of q. Blocks of equal width form a stage. Its width
+    is rounded to a multiple of `group_width`, unless it is smaller than
+    that. Ties go to the even multiple. Returns two lists.
+    """
+    if depth < 1 or w0 <= 0 or wa < 0 or wm <= 1:
+        raise ValueError("regnet_widths needs depth >= 1, w0 > 0, wa >= 0 "
+                         f"and wm > 1, got {depth}, {w0}, {wa} and {wm}.")
+    u = w0 + wa * torch.arange(depth, dtype=torch.float64)  # (depth,)
+    powers = torch.round(torch.log(u / w0) / math.log(wm))
+    w = torch.round(w0 * wm**powers / q) * q
+    widths, depths = w.long().unique_consecutive(return_counts=True)
+    groups = [min(group_width, c) for c in widths.tolist()]
+    widths = [round(c / g) * g for c, g in zip(widths.tolist(), groups)]
+    return widths, depths.tolist()
+
+
+# 8.8 Designing convolutional networks: AnyNet and RegNet
+class SqueezeExcite(nn.Module):
+    """Weighs the channels of X (n, c, h, w) by what all positions say.
+
+    The c channel means go through a dense layer of c // r units with ReLU
+    and one of c units with sigmoid, whose outputs multiply the channels.
+    """
+
+    def __init__(self, c, r):
+        super().__init__()
+        inner = max(1, c // r)
+        self.weights = nn.Sequential(
+            nn.Linear(c, inner), nn.ReLU(), nn.Linear(inner, c),
+            nn.Sigmoid())
+
+    def forward(self, X):
+        s = self.weights(X.mean(dim=(2, 3)))  # (n, c)
+        return X * s[:, :, None, None]
+
+
+# 8.8 Designing convolutional networks: AnyNet and RegNet
+class ConvNeXtBlock(nn.Module):
+    """A ConvNeXt block; `AnyNet` accepts it as `block`.
+
+    (n, num_channels, h, w) keeps its shape; with `use_1x1conv` a 3x3
+    convolution first adapts channels and, by `strides`, resolution. Groups
+    of `group_width` channels, `bot_mul` times the channels inside;
+    `layer_scale` is the first value of a factor for each channel.
+    """
+
+    def __init__(self, num_channels, group_width=1, bot_mul=4,
+                 use_1x1conv=False, strides=1, layer_scale=None):
+        super().__init__()
+        inner = scaled(num_channels, bot_mul)
+        self.adapt = nn.LazyConv2d(
+            num_channels, kernel_size=3, padding=1,
+            stride=strides) if use_1x1conv else nn.Identity()
+        self.conv = nn.Conv2d(num_channels, num_channels, kernel_size=7,
+                              padding=3, groups=num_channels // group_width)
+        self.norm = nn.LayerNorm(num_channels)
+        self.expand = nn.Linear(num_channels, inner)
+        self.reduce = nn.Linear(inner, num_channels)
+        self.scale = None if layer_scale is None else nn.Parameter(
+            torch.full((num_channels,), float(layer_scale)))
+
+    def forward(self, X):
+        X = self.adapt(X)
+        Y = self.norm(self.conv(X).permute(0, 2, 3, 1))  # channels last
+        Y = self.reduce(nn.functional.gelu(self.expand(Y)))
+        Y = Y if self.scale is None else self.scale * Y
+        return X + Y.permute(0, 3, 1, 2)
+
+
+# 8.8 Designing convolutional networks: AnyNet and RegNet
+ANYNET_STAGES = tuple(
+    (depth, c, g, bot_mul) for depth in (1, 2, 3)
+    for c in (8, 16, 32, 48, 64) for g in (4, 8) for bot_mul in (1, 0.5)
+    if c * bot_mul % g == 0)  # (depth, channels, group_width, bot_mul)
+
+
+# 8.8 Designing convolutional networks: AnyNet and RegNet
+def anynet_macs(arch, stem_channels, shape, num_classes=10):
+    """Multiply-accumulates of AnyNet(arch, stem_channels), by formula.
+
+    For ResNeXt blocks and a batch of `shape` (n, channels, h, w).
+    """
+    n, c_in, *side = shape
+    side = [(s + 1) // 2 for s in side]
+    before = math.prod(side)  # positions
+    total, c_in = 9 * c_in * stem_channels * before, stem_channels
+    for depth, c, g, bot_mul in arch:
+        side = [(s + 1) // 2 for s in side]
+        after, b = math.prod(side), scaled(c, bot_mul)
+        total += c_in * b * before
+        total += (9 * g * b + b * c + c_in * c) * after
+        total += (depth - 1) * (2 * b * c + 9 * g * b) * after
+        before, c_in = after, c
+    return n * (total + c_in * num_classes)
+
+
+def sample_anynet(rng, constraint, mac_range, stages=ANYNET_STAGES,
+                  num_stages=2, stem_channels=16, shape=(1, 1, 14, 14)):
+    """Draw a network at random; returns the `arch` of an AnyNet.
+
+    Each stage is drawn from `stages` with the generator `rng`, all with
+    equal probability, until constraint(arch) is true and the
+    multiply-accumulates for an input of `shape` lie in `mac_range`, a
+    pair (low, high). Raises ValueError after 10 000 draws in vain.
+    """
+    low, high = mac_range
+    for _ in range(10_000):
+        draw = torch.randint(len(stages), (num_stages,), generator=rng)
+        arch = tuple(stages[i] for i in draw)
+        if constraint(arch) and low <= anynet_macs(
+                arch, stem_channels, shape) <= high:
+            return arch
+    raise ValueError("no network in 10000 draws satisfies the constraint "
+                     f"with a cost between {low} and {high}.")
+
+
+# 8.8 Designing convolutional networks: AnyNet and RegNet
+def permutation_test(a, b, num_permutations=5000, rng=None):
+    """p-value of the difference between the means of a (n,) and b (m,).
+
+    Two-sided: the share of `num_permutations` random deals of all n + m
+    values, and of the given one, whose means differ at least as much.
+    """
+    pooled = torch.cat((a, b)).double()
+    observed = (a.double().mean() - b.double().mean()).abs()
+    order = torch.rand(num_permutations, len(pooled), generator=rng).argsort(
+        dim=1)
+    deals = pooled[order]  # (num_permutations, n + m)
+    gap = (deals[:, :len(a)].mean(dim=1)
+           - deals[:, len(a):].mean(dim=1)).abs()
+    extreme = (gap >= observed - 1e-12).sum().item()
+    return (extreme + 1) / (num_permutations + 1)
