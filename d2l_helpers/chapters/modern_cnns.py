@@ -13,11 +13,14 @@ from d2l_helpers.chapters.linear_classification import FashionMNIST
 from d2l_helpers.chapters.linear_classification import scale_bytes
 from d2l_helpers.chapters.linear_regression import Trainer
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 
 # 8.1 AlexNet
 def scaled(channels, width):
     """`channels` times `width`, rounded to an integer of at least 1."""
+    if not width > 0:
+        raise ValueError(f"width is {width}; it must be positive.")
     return max(1, round(channels * width))
 
 
@@ -55,16 +58,19 @@ def cost_table(net, X_shape):
 
     `X_shape` is the shape of a batch, such as (1, 1, 224, 224). Returns
     rows (class name, output shape, parameters, multiply-accumulates), one
-    for each direct child, in order; what a child contains is summed. Leaves
-    `net` as it found it, except that lazy layers get their shapes.
+    for each entry of `net`, in order; what an entry contains is summed.
+    Parameters that two entries share are listed with both. Leaves `net`
+    as it found it, except that lazy layers get their shapes.
     """
-    macs = count_macs(net, X_shape)  # name -> multiply-accumulates
-    rows = []
-    for (kind, shape), (name, part) in zip(
-            layer_summary(net, X_shape), net.named_children(), strict=True):
-        inside = sum(n for layer, n in macs.items()
-                     if layer.split(".")[0] == name)
-        rows.append((kind, shape, count_params(part), inside))
+    if not isinstance(net, nn.Sequential):
+        raise TypeError("cost_table needs an nn.Sequential, got "
+                        f"{type(net).__name__}; pass its attribute net.")
+    rows, shape = [], X_shape
+    for part, (kind, output) in zip(net, layer_summary(net, X_shape),
+                                    strict=True):
+        macs = sum(count_macs(part, shape).values())
+        rows.append((kind, output, count_params(part), macs))
+        shape = output
     return rows
 
 
@@ -75,8 +81,12 @@ def augment_batch(X, generator=None, margin=0.125):
     Each image is mirrored with probability 1/2 and moved by up to
     `margin` times its size along each axis; zeros fill the gap. Random
     numbers come from `generator`, a generator of the CPU, or from
-    PyTorch's own. Returns a new tensor of the shape and device of X.
+    PyTorch's own. Returns a new tensor of the shape, type and device of
+    X; the same generator gives the same images on every device.
     """
+    if X.ndim != 4 or not 0 <= margin < 1:
+        raise ValueError(f"images of shape {tuple(X.shape)} and margin "
+                         f"{margin}: pass (n, c, h, w) and 0 <= margin < 1.")
     n, _, h, w = X.shape
     flip = torch.rand(n, generator=generator) < 0.5  # (n,)
     X = torch.where(flip.to(X.device)[:, None, None, None], X.flip(-1), X)
@@ -96,7 +106,8 @@ def augment_batch(X, generator=None, margin=0.125):
 class AugmentedFashionMNIST(FashionMNIST):
     """Fashion-MNIST whose training batches pass through augment_batch.
 
-    The validation batches stay as they are.
+    The validation batches stay as they are. The attribute `generator`,
+    if it is set, orders the images and moves them.
     """
 
     def get_dataloader(self, train):
@@ -115,18 +126,33 @@ def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0):
     """Train with the book's Trainer, without a picture.
 
     `optimizer` is called with the parameters and returns an optimizer;
-    without it the model's own is used. `seed` fixes the order of the
+    without it the model's own is used. `seed` sets the order of the
     training images and PyTorch's global generator, from which dropout
     draws. Returns the history: a dict of lists with one mean per epoch,
-    "train_loss", "val_loss", "val_acc".
+    "train_loss", "val_loss", "val_acc". Afterwards the model has its own
+    `configure_optimizers` and display again.
     """
-    model.board.display = False
-    if optimizer is not None:
-        model.configure_optimizers = lambda: optimizer(model.parameters())
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}; it must be at least 1.")
+    if any(is_lazy(p) for p in model.parameters()):
+        raise ValueError("the model has lazy parameters; initialize it "
+                         "with apply_init first.")
+    display, own = model.board.display, vars(model).get(
+        "configure_optimizers")  # set on this instance, rarely
     data.generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     trainer = Trainer(max_epochs=epochs, num_gpus=num_gpus)
-    trainer.fit(model, data)
+    try:
+        model.board.display = False
+        if optimizer is not None:
+            model.configure_optimizers = lambda: optimizer(
+                model.parameters())
+        trainer.fit(model, data)
+    finally:
+        model.board.display = display
+        vars(model).pop("configure_optimizers", None)
+        if own is not None:
+            model.configure_optimizers = own
     return trainer.history
 
 
