@@ -194,6 +194,44 @@ VGG16 = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 
 
+# 8.2 VGG
+class RepBlock(nn.Module):
+    """relu(bn(conv3x3(X)) + bn(conv1x1(X)) + bn(X)), shape kept.
+
+    X has shape (n, c, h, w). `fuse` gives one convolution that computes
+    the sum in front of the ReLU as this block does in evaluation mode.
+    """
+
+    def __init__(self, c):
+        super().__init__()
+        self.convs = nn.ModuleList([
+            nn.Conv2d(c, c, kernel_size=3, padding=1, bias=False),
+            nn.Conv2d(c, c, kernel_size=1, bias=False)])
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for _ in range(3))
+
+    def forward(self, X):
+        branches = [self.convs[0](X), self.convs[1](X), X]
+        return torch.relu(sum(norm(branch) for norm, branch in
+                              zip(self.norms, branches)))
+
+    @torch.no_grad()
+    def fuse(self):
+        """An nn.Conv2d, 3x3 with bias, on the device of the block."""
+        large, small = (conv.weight for conv in self.convs)
+        c = len(large)
+        eye = torch.eye(c).to(large)[:, :, None, None]  # (c, c, 1, 1)
+        kernels = [large] + [nn.functional.pad(kernel, (1, 1, 1, 1))
+                             for kernel in (small, eye)]
+        fused = nn.Conv2d(c, c, kernel_size=3, padding=1).to(large)
+        fused.weight.zero_()
+        fused.bias.zero_()
+        for kernel, norm in zip(kernels, self.norms):
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            fused.weight += scale[:, None, None, None] * kernel
+            fused.bias += norm.bias - scale * norm.running_mean
+        return fused
+
+
 # 8.3 Network in network (NiN)
 def nin_block(out_channels, kernel_size, strides, padding, last_relu=True):
     """A convolution and two 1x1 convolutions, each followed by ReLU.
