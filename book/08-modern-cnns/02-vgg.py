@@ -4,9 +4,31 @@
 #     data: [fashion-mnist]
 #     profiles:
 #       gpu:
+#         train_size: 60000
+#         val_size: 10000
+#         size: 224
+#         fc: 4096
+#         max_epochs: 10
+#         sgd_rate: 0.01
+#         stack_size: 60000
+#         stack_epochs: 10
 #         num_gpus: 1
 #       smoke:
+#         train_size: 300
+#         val_size: 100
 #         max_epochs: 1
+#         start_size: 480
+#         stack_size: 200
+#         stack_epochs: 1
+#         num_seeds: 2
+#     rehearsal:
+#       train_size: 0.01
+#       val_size: 0.02
+#       size: 0.29
+#       fc: 0.0625
+#       max_epochs: 0.2
+#       stack_size: 0.01
+#       stack_epochs: 0.2
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -23,22 +45,68 @@
 
 # %% [markdown]
 # # 8.2 VGG
+#
+# AlexNet showed that a deep convolutional network can win, and gave no hint how to build the next one: every layer of it has sizes of its own.
+# The Visual Geometry Group in Oxford asked a simpler question with a rule for an answer: if all kernels are $3\times3$, how deep should the network be?
+# We generate their family of networks from one block, check what small kernels save and what they do not, and find out why such a network may refuse to start.
+#
+# **You will**
+#
+# - generate VGG-11 to VGG-19 from a block and a tuple, and verify them against a reference;
+# - compute what stacks of $3\times3$ kernels see and cost, and when they save nothing;
+# - separate the parts that initialization and optimizer have in a plateau;
+# - fold three parallel branches into one convolution, as networks in use today do.
+#
+# **Cost**: about 40 seconds on a CPU; the profile `gpu` trains on all images at $224\times224$; a download of 31 MB, once.
 
 # %%
+import importlib.util
+import math
+
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.builders_guide import apply_init, count_params
 from d2l_helpers.chapters.convolutional_neural_networks import (
-    count_macs, layer_summary)
+    count_macs, init_cnn, init_he, layer_summary, receptive_field)
 from d2l_helpers.chapters.linear_classification import (
-    Classifier, FashionMNIST)
-from d2l_helpers.chapters.modern_cnns import fit_quietly, scaled
+    Classifier, FashionMNIST, predict)
+from d2l_helpers.chapters.modern_cnns import (
+    AlexNet, cost_table, fit_quietly, scaled)
+
+d2l.use_style()
 
 # %% tags=["parameters"]
+train_size = 3000  # images for the training of narrow VGG-11
+val_size = 1000
+size = 32  # side of the images
+fc = 256  # units of the dense layers
 max_epochs = 3
+sgd_rate = 0.0  # 0: AdamW; else the learning rate of plain SGD
+start_size = 3840  # images of the comparison of starts, one epoch
+stack_size = 1500  # images of the comparison of kernels
+stack_epochs = 3
+num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
+
+# %% [markdown]
+# ## From layers to blocks
+#
+# The designers of chips once placed single transistors, then gates, then whole units from a library.
+# Network design went the same way: from neurons to layers, from layers to *blocks*, and lately to whole trained networks that are taken over and adapted.
+# VGG is among the first networks made of repeated blocks.
+# In the challenge of 2014 the group came first in localization and second in classification, behind GoogLeNet ([Section 8.4](04-googlenet.ipynb)); which of the two is the first modern network is a matter of opinion.
+#
+# ![Left the eleven layers of AlexNet with four different kernel sizes and strides. In the middle a VGG block: several 3 by 3 convolutions with padding 1 and ReLU, then 2 by 2 pooling with stride 2. Right VGG-11: five blocks with 1, 1, 2, 2, 2 convolutions and 64, 128, 256, 512, 512 channels, whose maps have sides of 112, 56, 28, 14 and 7, then dense layers of 4096, 4096 and 1000.](img/vgg-blocks.svg)
+#
+# **Figure 8.2.1.** AlexNet layer by layer, and VGG-11 block by block.
+#
+# A *VGG block* is a number of $3\times3$ convolutions, each with padding 1 and a ReLU, and then maximum pooling over $2\times2$ with stride 2.
+# The convolutions keep height and width, the pooling halves them.
+# If a halving followed each convolution, a picture with side $d$ would be used up after $\log_2d$ layers, fewer than eight for 224; with several convolutions between two halvings the depth is free.
 
 # %% tags=["export"]
 def vgg_block(num_convs, out_channels):
@@ -48,6 +116,10 @@ def vgg_block(num_convs, out_channels):
         layers += [nn.LazyConv2d(out_channels, kernel_size=3, padding=1),
                    nn.ReLU()]
     return nn.Sequential(*layers, nn.MaxPool2d(kernel_size=2, stride=2))
+
+# %% [markdown]
+# The network is a sequence of blocks, given as a tuple `arch`, with the dense head of AlexNet behind.
+# The channels double from block to block up to 512, while the positions become a quarter.
 
 # %% tags=["export"]
 class VGG(Classifier):
@@ -74,3 +146,751 @@ VGG11 = ((1, 64), (1, 128), (2, 256), (2, 512), (2, 512))
 VGG13 = ((2, 64), (2, 128), (2, 256), (2, 512), (2, 512))
 VGG16 = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+
+# %%
+with torch.device("meta"):
+    vgg11 = VGG(VGG11)
+for kind, shape in layer_summary(vgg11.net, (1, 1, 224, 224)):
+    if kind not in ("ReLU", "Dropout"):
+        print(f"{kind:10s} {shape[1:]}")
+
+# %%
+# check 8.2-C1: channels and side after each block, then 25 088 numbers
+shapes = [shape[1:] for _, shape in layer_summary(vgg11.net,
+                                                  (1, 1, 224, 224))]
+assert shapes[:5] == [(64, 112, 112), (128, 56, 56), (256, 28, 28),
+                      (512, 14, 14), (512, 7, 7)]
+assert shapes[5] == (25_088,) and shapes[-1] == (10,)
+assert math.floor(math.log2(224)) == 7  # halvings down to one pixel
+
+# %% [markdown]
+# The number in the name counts layers with weights: eight convolutions and three dense layers in VGG-11.
+# Is our generator right?
+# Equal numbers of parameters are strong evidence; equal outputs with the same weights are proof, as far as these inputs go.
+
+# %%
+# check 8.2-C2: the family, and torchvision's output with its weights
+family = {"VGG-11": VGG11, "VGG-13": VGG13, "VGG-16": VGG16,
+          "VGG-19": VGG19}
+rgb, published = (1, 3, 224, 224), {}
+for name, arch in family.items():
+    with torch.device("meta"):
+        published[name] = VGG(arch, num_classes=1000).net
+    layer_summary(published[name], rgb)  # gives the layers their shapes
+params = {name: count_params(net) for name, net in published.items()}
+assert list(params.values()) == [132_863_336, 133_047_848,
+                                 138_357_544, 143_667_240]
+if importlib.util.find_spec("torchvision"):
+    from torchvision import models
+
+    for name in family:
+        with torch.device("meta"):
+            reference = getattr(models, name.replace("-", "").lower())(
+                weights=None)
+        assert count_params(reference) == params[name]
+
+# %% tags=["hide-input"]
+# the same check: our network with the weights of torchvision's
+def weight_layers(net):
+    return [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+
+
+if importlib.util.find_spec("torchvision"):
+    torch.manual_seed(0)
+    reference = models.vgg11(weights=None, num_classes=10,
+                             init_weights=False).eval()
+    with torch.device("meta"):
+        ours = VGG(VGG11).eval()
+    layer_summary(ours.net, rgb)
+    for theirs, mine in zip(weight_layers(reference), weight_layers(ours),
+                            strict=True):
+        mine.weight, mine.bias = theirs.weight, theirs.bias  # shared
+    picture = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        expected, scores = reference(picture), ours(picture)
+    assert torch.equal(expected, scores)
+    assert (scores.max() - scores.min()) > 1e-3  # and not all alike
+    del reference, ours
+
+# %% [markdown]
+# ## What small kernels save
+#
+# ![Four grids. A 7 by 7 input, the 5 by 5 map after one 3 by 3 convolution, the 3 by 3 map after two, and the single value after three. A 3 by 3 window of each grid is outlined and joined to the value that it becomes.](img/vgg-stack.svg)
+#
+# **Figure 8.2.2.** An output of two stacked $3\times3$ convolutions sees $5\times5$ inputs, one of three sees $7\times7$.
+#
+# Take $c$ channels everywhere.
+# One convolution with a $k\times k$ kernel has $k^2c^2$ weights, and a stack of $n$ kernels of $3\times3$, which sees as much if $k=2n+1$, has
+#
+# $$9nc^2 \quad\text{instead of}\quad (2n+1)^2c^2. \tag{8.2.1}$$
+#
+# Here $n$ is the number of stacked layers and $c$ the number of channels of each input and output; biases are left out.
+# For $n=2$ these are $18c^2$ and $25c^2$; for $n=3$ they are $27c^2$ and $49c^2$, so three small layers that see $7\times7$ cost about as much as one $5\times5$.
+# With stride 1 and padding, multiply-accumulates are in the same ratio.
+# The stack also has a ReLU between its layers, so it is not limited to linear maps of its window.
+#
+# The saving depends on the premise.
+# In the layer where the channels double, two $3\times3$ layers have $9c\cdot2c+9(2c)^2=54c^2$ weights and one $5\times5$ has $25c\cdot2c=50c^2$: no saving at all.
+
+# %%
+def conv_weights(channels, kernel):
+    """Weights of a chain of convolutions through these channels."""
+    return sum(kernel**2 * a * b for a, b in zip(channels, channels[1:]))
+
+
+for c in (1, 16, 64):
+    assert conv_weights([c] * 3, 3) == 18 * c**2
+    assert conv_weights([c] * 4, 3) == 27 * c**2
+    assert (conv_weights([c, 2 * c, 2 * c], 3) == 54 * c**2
+            > conv_weights([c, 2 * c], 5) == 50 * c**2)
+stack = nn.Sequential(*[nn.Conv2d(16, 16, 3, bias=False)] * 3)
+assert sum(count_macs(stack, (1, 16, 12, 12)).values()) == (
+    27 * 16**2 * (10**2 + 8**2 + 6**2) / 3)  # outputs without padding
+
+# %% [markdown]
+# How much do the published networks see?
+# `receptive_field` of [Section 7.2](../07-convolutional-neural-networks/02-convolutions.ipynb) computes it from the layers, and a gradient confirms it: set all weights to positive numbers, ask which inputs have an influence on one output, and measure the square that they fill.
+# (Pooling passes the gradient on to one winner only, so for this test we average instead.)
+
+# %%
+# check 8.2-C6: what an output sees; two linear 3x3 are one 5x5
+def body_layers(arch):
+    """(kernel, stride, padding) of each layer of the blocks."""
+    return [layer for n, _ in arch
+            for layer in [(3, 1, 1)] * n + [(2, 2, 0)]]
+
+
+def support(arch, side):
+    """Side of the square of inputs that reach the middle output."""
+    X = torch.ones(1, 1, side, side, requires_grad=True)
+    Y, ones = X, torch.ones(1, 1, 3, 3)
+    for k, _, _ in body_layers(arch):
+        Y = F.conv2d(Y, ones / 9, padding=1) if k == 3 else F.avg_pool2d(
+            Y, 2)
+    middle = Y.shape[-1] // 2
+    gradient, = torch.autograd.grad(Y[0, 0, middle, middle], X)
+    rows = gradient[0, 0].sum(dim=1).nonzero().flatten()
+    return (rows.max() - rows.min() + 1).item()
+
+
+fields = {name: receptive_field(body_layers(arch))[0]
+          for name, arch in family.items()}
+print(fields)
+assert fields["VGG-11"] == 150 and fields["VGG-16"] == 212
+for name in ("VGG-11", "VGG-16"):
+    assert support(family[name], 320) == fields[name]
+torch.manual_seed(0)
+first, second = torch.randn(2, 1, 1, 3, 3, dtype=torch.float64)
+X = torch.randn(1, 1, 12, 12, dtype=torch.float64)
+joint = F.conv2d(first, second.flip(-1, -2), padding=2)  # (1, 1, 5, 5)
+torch.testing.assert_close(F.conv2d(F.conv2d(X, first), second),
+                           F.conv2d(X, joint))
+
+# %% [markdown]
+# An output of VGG-16's last block sees most of a $224\times224$ picture, one of VGG-11 two thirds of its side; the dense layers join what is left.
+# The last two lines of the check show what a stack is without ReLU: two $3\times3$ kernels in a row are one $5\times5$ kernel, their convolution.
+# The reverse does not hold: 18 numbers cannot make every 25.
+
+# %% [markdown]
+# ## What the family costs
+
+# %% tags=["hide-input"]
+names = [f"block {i}" for i in range(1, 6)] + ["dense"]
+by_part, macs = {}, {}
+for name, net in published.items():
+    table = cost_table(net, rgb)
+    by_part[name] = [row[2] for row in table[:5]] + [
+        sum(row[2] for row in table[5:])]
+    macs[name] = sum(row[3] for row in table)
+_, ax = plt.subplots(figsize=(5.8, 2.6))
+left = torch.zeros(4)
+for i, part in enumerate(names):
+    values = torch.tensor([parts[i] / 1e6 for parts in by_part.values()])
+    ax.barh(range(4), values, left=left, label=part, height=0.6,
+            hatch="//" if part == "dense" else None)
+    left = left + values
+ax.set_yticks(range(4), labels=list(by_part))
+ax.invert_yaxis()
+ax.set(xlabel="parameters in millions", ylim=(3.6, -1.5))
+ax.legend(fontsize=8, ncols=3, loc="upper left")
+d2l.describe(ax, """A bar for each of VGG-11, 13, 16 and 19, made of the
+    parameters of five blocks and of the dense part. The dense part, about
+    124 million, is the same in all four and fills most of each bar; the
+    blocks add 9 to 20 million, most of them in the last two blocks.""")
+
+# %% [markdown]
+# **Figure 8.2.3.** Parameters of the family by block and dense part, for three input channels and 1000 classes.
+# The networks differ in the small part.
+
+# %%
+# check 8.2-C4: billions of multiply-accumulates at 224
+for name in family:
+    print(f"{name}: {params[name] / 1e6:.1f} million parameters, "
+          f"{macs[name] / 1e9:.2f} billion multiply-accumulates")
+assert [round(value / 1e9, 2) for value in macs.values()] == [
+    7.61, 11.31, 15.47, 19.63]
+
+# %%
+# check 8.2-C3: one channel, ten classes; and the narrow version
+narrow = ((1, 16), (1, 32), (2, 64), (2, 128), (2, 128))
+with torch.device("meta"):
+    narrow_net = VGG(narrow)
+layer_summary(narrow_net.net, (1, 1, 224, 224))
+head = sum(count_params(part) for part in vgg11.net[5:])
+assert count_params(vgg11) == 128_806_154
+assert 0.925 < head / count_params(vgg11) < 0.935
+assert count_params(narrow_net) == 43_093_322
+assert narrow == tuple((n, c // 4) for n, c in VGG11)
+
+# %%
+# check 8.2-C5: the first dense matrix
+matrix = vgg11.net[6].weight
+matrix_bytes = 4 * matrix.numel()
+print(f"first dense matrix {tuple(matrix.shape)}: "
+      f"{matrix_bytes / 1e6:.0f} MB = {matrix_bytes / 2**20:.0f} MiB")
+assert matrix.shape == (4096, 25_088) and matrix_bytes == 411_041_792
+assert matrix_bytes == 392 * 2**20
+
+# %% [markdown]
+# The accounts are AlexNet's, only more so: nine tenths of VGG-11 are in the head, most of that in one matrix of 411 MB, and the work, eight times AlexNet's and more, is in the convolutions.
+
+# %% [markdown]
+# ## Training, and a network that does not start
+#
+# A laptop version has a quarter of the channels (`narrow`), images of $32\times32$ and 256 units in the dense layers.
+
+# %% tags=["rtol=0.15"]
+def adamw(rate):
+    return lambda parameters: torch.optim.AdamW(parameters, lr=rate)
+
+
+def sgd(rate):
+    return lambda parameters: torch.optim.SGD(parameters, lr=rate,
+                                              momentum=0.9)
+
+
+data = FashionMNIST(128, (size, size), train_size=train_size,
+                    val_size=val_size)
+real = data.source == "real"
+full_run = (train_size >= 3000 and start_size >= 3840
+            and stack_size >= 1500 and stack_epochs >= 3)
+torch.manual_seed(0)
+model = apply_init(VGG(narrow, fc=fc, lr=sgd_rate), data.X_train[:1],
+                   init_he)
+history = fit_quietly(model, data, max_epochs, num_gpus=num_gpus,
+                      optimizer=None if sgd_rate else adamw(1e-3))
+print("validation accuracy after each epoch:",
+      " ".join(f"{a:.2f}" for a in history["val_acc"]))
+
+# %%
+if size == 32:
+    assert count_params(model) == 678_218
+    assert 9.6e6 < sum(count_macs(model, (1, 1, 32, 32)).values()) < 9.8e6
+if full_run and real:
+    assert history["val_acc"][-1] >= 0.60
+
+# %% [markdown]
+# It trains.
+# With Xavier's weights and SGD it would have waited.
+# The authors of VGG had their own trouble to start the deep networks, and began them with weights from a trained shallow one.
+#
+# Is it the initialization or the optimizer?
+# We exchange both: Xavier's or He's weights, SGD with momentum 0.9 at the rate 0.02 or AdamW at 0.001, three seeds each, everything else equal (half of the narrow channels, 80 steps with 48 images).
+
+# %% tags=["rtol=0.2"]
+first_images = FashionMNIST(48, (32, 32), train_size=start_size,
+                            val_size=10)
+
+
+def start(seed, init, optimizer):
+    """Losses of narrow VGG-11 at half width, means of an eighth epoch."""
+    torch.manual_seed(seed)
+    net = apply_init(VGG(narrow, fc=256, width=0.5),
+                     first_images.X_train[:1], init)
+    net.plot_train_per_epoch = 8
+    fit_quietly(net, first_images, 1, optimizer, seed, num_gpus)
+    return [loss for _, loss in net.board.data["train_loss"]]
+
+
+cells = {(weights, name): [start(seed, init, optimizer)
+                           for seed in range(num_seeds)]
+         for weights, init in (("Xavier", init_cnn), ("He", init_he))
+         for name, optimizer in (("SGD", sgd(0.02)),
+                                 ("AdamW", adamw(1e-3)))}
+last = {key: [run[-1] for run in runs] for key, runs in cells.items()}
+for (weights, name), losses in last.items():
+    print(f"{weights:6s} {name:5s} loss at the end:",
+          " ".join(f"{loss:.2f}" for loss in losses))
+
+# %% tags=["rtol=0.2", "hide-input"]
+_, ax = plt.subplots(figsize=(5.4, 2.8))
+styles = {"SGD": "-", "AdamW": "--"}
+colors = {"Xavier": "C1", "He": "C0"}
+for (weights, name), runs in cells.items():
+    for i, run in enumerate(runs):
+        ax.plot([10 * (j + 0.5) for j in range(len(run))], run, styles[name],
+                color=colors[weights], lw=1.2,
+                label=f"{weights}, {name}" if i == 0 else None)
+ax.axhline(math.log(10), color="#888888", lw=0.8)
+ax.set(xlabel="step", ylabel="training loss")
+ax.legend(fontsize=8)
+d2l.describe(ax, """Training loss over 80 steps, three curves for each of
+    four combinations. Those of Xavier with SGD stay at log 10 = 2.3. The
+    other nine fall, those of He with AdamW the most.""")
+
+# %% [markdown]
+# **Figure 8.2.4.** The start with two initializations and two optimizers, each point the mean of ten steps.
+
+# %%
+if full_run and real:
+    assert all(abs(loss - math.log(10)) < 0.03
+               for loss in last["Xavier", "SGD"])
+    for key in (("He", "SGD"), ("Xavier", "AdamW"), ("He", "AdamW")):
+        assert max(last[key]) < 2.2
+    assert all(abs(loss - math.log(10)) < 0.05
+               for run in cells["Xavier", "SGD"] for loss in run)
+
+# %% [markdown]
+# Xavier's weights with SGD stay at $\log10$ with each of the seeds.
+# Exchange either of the two, and all seeds leave it within the 80 steps.
+# So at these rates the plateau belongs neither to the initialization nor to the optimizer, but to the pair.
+#
+# It is no accident of the rate: with one seed the pair stayed as long at 0.05, 0.1 and 0.2 (not stored here).
+# Nor is it for ever: in two runs of 480 steps at 0.02 one had left the plateau, and the other one was on it or near it to the end.
+#
+# What do the two initializations do to the signal?
+# For a layer from $c_{\mathrm i}$ to $c_{\mathrm o}$ channels Xavier's variance is $c_{\mathrm i}/(c_{\mathrm i}+c_{\mathrm o})$ times He's, which keeps the mean square through a ReLU ([Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb)).
+# With equal channels the mean square is halved in each layer, and where the channels double it shrinks to a third.
+
+# %% tags=["rtol=0.05"]
+moments, spread = {}, {}
+X = first_images.X_train[:32]
+for weights, init in (("Xavier", init_cnn), ("He", init_he)):
+    torch.manual_seed(0)
+    net = apply_init(VGG(narrow, fc=256), X[:1], init).eval()
+    Z, moments[weights] = X, []
+    with torch.no_grad():
+        for block in net.net[:5]:
+            Z = block(Z)
+            moments[weights].append(Z.square().mean().item())
+        spread[weights] = net(X).std(dim=0).mean().item()
+    print(f"{weights}: mean square after each block",
+          " ".join(f"{value:.4f}" for value in moments[weights]),
+          f"; scores vary by {spread[weights]:.4f}")
+
+# %%
+falling = moments["Xavier"]
+assert all(a > b for a, b in zip(falling, falling[1:]))
+if real:
+    assert falling[4] < falling[0] / 20
+    assert max(moments["He"]) < 5 * min(moments["He"])
+    assert spread["Xavier"] < spread["He"] / 50
+
+# %% [markdown]
+# With Xavier's weights the signal shrinks from block to block; with He's it keeps its size.
+# (It shrinks less than the factors say, since `init_cnn` leaves the biases at PyTorch's default, and they add to it.)
+# At the end of the Xavier network the scores hardly differ between images, and the gradients are small as well.
+# SGD takes steps in proportion to the gradient, while AdamW divides by its running size, so the result fits the picture; a proof it is not.
+# The authors of VGG note that Xavier's weights let even their deep networks start without pretraining; batch, rate, width and classes were different there.
+
+# %% [markdown]
+# ## Three branches that become one
+#
+# Plain stacks of $3\times3$ convolutions are easy for compilers and chips, and hard to train when they are deep.
+# *RepVGG* (Ding and others, 2021) separates the two: it trains a block with three parallel branches, a $3\times3$ convolution, a $1\times1$ convolution and the identity, each followed by batch normalization, and adds them up.
+# Before deployment the branches are folded into a single $3\times3$ kernel.
+# Networks for phones and for real-time detection such as MobileOne and YOLOv6 use the same trick.
+#
+# Why is this possible?
+# Batch normalization (Section 8.5) in evaluation mode multiplies each channel by a fixed number and adds another one, so each branch is a linear map of the input plus a constant.
+# A $1\times1$ kernel is a $3\times3$ kernel with zeros around, and so is the identity.
+# For channel $o$ of one branch,
+#
+# $$\gamma_o\frac{[\mathbf{K}*\mathbf{X}]_o-\mu_o}{\sqrt{\sigma_o^2+\epsilon}}+\beta_o
+# =\Big[\frac{\gamma_o}{\sqrt{\sigma_o^2+\epsilon}}\mathbf{K}*\mathbf{X}\Big]_o+\beta_o-\frac{\gamma_o\mu_o}{\sqrt{\sigma_o^2+\epsilon}}. \tag{8.2.2}$$
+#
+# Here $\mathbf{K}\in\mathbb{R}^{c\times c\times3\times3}$ is the kernel of the branch, $*$ the cross-correlation with padding 1, $\mathbf{X}\in\mathbb{R}^{c\times h\times w}$ the input; $\gamma_o,\beta_o$ are the trained scale and shift, $\mu_o,\sigma_o^2$ the stored mean and variance and $\epsilon$ a small constant.
+# The kernels and the constants of the three branches are added.
+
+# %% tags=["export"]
+class RepBlock(nn.Module):
+    """relu(bn(conv3x3(X)) + bn(conv1x1(X)) + bn(X)), shape kept.
+
+    X has shape (n, c, h, w). `fuse` gives one convolution that computes
+    the sum in front of the ReLU as this block does in evaluation mode.
+    """
+
+    def __init__(self, c):
+        super().__init__()
+        self.convs = nn.ModuleList([
+            nn.Conv2d(c, c, kernel_size=3, padding=1, bias=False),
+            nn.Conv2d(c, c, kernel_size=1, bias=False)])
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for _ in range(3))
+
+    def forward(self, X):
+        branches = [self.convs[0](X), self.convs[1](X), X]
+        return torch.relu(sum(norm(branch) for norm, branch in
+                              zip(self.norms, branches)))
+
+    @torch.no_grad()
+    def fuse(self):
+        """An nn.Conv2d, 3x3 with bias, on the device of the block."""
+        large, small = (conv.weight for conv in self.convs)
+        c = len(large)
+        eye = torch.eye(c).to(large)[:, :, None, None]  # (c, c, 1, 1)
+        kernels = [large] + [nn.functional.pad(kernel, (1, 1, 1, 1))
+                             for kernel in (small, eye)]
+        fused = nn.Conv2d(c, c, kernel_size=3, padding=1).to(large)
+        fused.weight.zero_()
+        fused.bias.zero_()
+        for kernel, norm in zip(kernels, self.norms):
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            fused.weight += scale[:, None, None, None] * kernel
+            fused.bias += norm.bias - scale * norm.running_mean
+        return fused
+
+# %%
+# check 8.2-C7: one convolution for three branches, in evaluation mode
+torch.manual_seed(0)
+block = RepBlock(8)
+with torch.no_grad():
+    for norm in block.norms:  # as if trained
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2.0)
+        norm.weight.uniform_(0.5, 1.5)
+        norm.bias.normal_()
+fused, X = block.fuse(), torch.randn(4, 8, 10, 10)
+assert block.training and not fused.weight.is_inference()
+block.eval()
+with torch.no_grad():
+    torch.testing.assert_close(torch.relu(fused(X)), block(X),
+                               rtol=1e-5, atol=1e-5)
+    assert (fused(X) < 0).any()  # the ReLU comes after the sum
+    block.train()
+    assert (block(X) - torch.relu(fused(X))).abs().max() > 0.1
+print(f"{count_params(block)} parameters become {count_params(fused)}")
+assert count_params(fused) == 9 * 64 + 8
+assert block.double().fuse().weight.dtype == torch.float64
+
+# %% [markdown]
+# In training mode the two differ, since each normalization uses the mean and variance of the batch.
+# What is trained is the network with three branches, what runs is a plain VGG.
+
+# %% [markdown]
+# ## Do small kernels pay?
+#
+# VGG's authors compared a shallow network of $5\times5$ kernels with a deeper one of pairs of $3\times3$ on ImageNet, and the deep one was clearly better.
+# That comparison changes two things, the number of ReLUs and the number of layers.
+# We add a control: pairs of $3\times3$ *without* a ReLU in between, which compute nothing but $5\times5$ kernels of a restricted kind.
+# All three have three stages with a pooling behind each and global average pooling (Section 8.3) at the end, the same multiply-accumulates (the channels of the $5\times5$ are chosen for that), the same 1500 images, 180 steps with 25 of them, AdamW at the same rate of 0.002, and three seeds.
+
+# %%
+class Stages(Classifier):
+    """Stages of `depth` convolutions k x k; scores (n, 10).
+
+    With `inner` a ReLU follows each convolution, without it only the
+    last one of a stage.
+    """
+
+    def __init__(self, channels, k, depth, inner=True, lr=0.1):
+        super().__init__()
+        self.save_hyperparameters()
+        layers = []
+        for c in channels:
+            for i in range(depth):
+                layers.append(nn.LazyConv2d(c, k, padding=k // 2))
+                if inner or i == depth - 1:
+                    layers.append(nn.ReLU())
+            layers.append(nn.MaxPool2d(2))
+        self.net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1),
+                                 nn.Flatten(), nn.LazyLinear(10))
+
+
+def macs_of(*options):
+    with torch.device("meta"):
+        return sum(count_macs(Stages(*options), (1, 1, 28, 28)).values())
+
+
+pair = (8, 16, 32)
+wide = (10, 18, 36)  # channels of the 5x5
+arms = {"one 5x5": (wide, 5, 1), "two 3x3, linear": (pair, 3, 2, False),
+        "two 3x3": (pair, 3, 2)}
+for name, options in arms.items():
+    print(f"{name:15s} {macs_of(*options):9,d} multiply-accumulates")
+assert abs(macs_of(wide, 5, 1) / macs_of(pair, 3, 2) - 1) < 0.01
+assert macs_of(pair, 3, 2) == macs_of(pair, 3, 2, False)
+
+# %% tags=["rtol=0.1"]
+images = FashionMNIST(25, train_size=stack_size, val_size=2000)
+brief = FashionMNIST(25, train_size=stack_size, val_size=10)
+
+
+def compete(seed, options, rate=2e-3):
+    """Accuracy on 2000 held-out images, and the last training loss."""
+    torch.manual_seed(seed)
+    net = apply_init(Stages(*options), images.X_train[:1], init_he)
+    losses = fit_quietly(net, brief, stack_epochs, adamw(rate), seed,
+                         num_gpus)["train_loss"]
+    scores, y = predict(net, images.val_dataloader())
+    return net.accuracy(scores, y).item(), losses[-1]
+
+
+results = {name: torch.tensor([compete(seed, options)
+                               for seed in range(num_seeds)])
+           for name, options in arms.items()}  # (seeds, 2) each
+for name, values in results.items():
+    print(f"{name:15s} accuracy",
+          " ".join(f"{value:.3f}" for value in values[:, 0]))
+
+# %% tags=["rtol=0.1", "hide-input"]
+_, ax = plt.subplots(figsize=(5.0, 1.9))
+for i, (name, values) in enumerate(results.items()):
+    ax.plot(values[:, 0], [-i] * num_seeds, "o", color=f"C{i}", alpha=0.7)
+    ax.plot(values[:, 0].mean(), -i, "|", ms=16, mew=2, color=f"C{i}")
+ax.set_yticks([-i for i in range(3)], labels=list(results))
+ax.set(xlabel="accuracy on held-out images", ylim=(-2.6, 0.6))
+d2l.describe(ax, """Accuracy on held-out images for three networks, three
+    seeds each. The dots lie between 0.6 and 0.8, and the ranges of the
+    three overlap or nearly do.""")
+
+# %% [markdown]
+# **Figure 8.2.5.** Three networks of equal multiply-accumulates after equally many steps; dots are seeds, bars their means.
+
+# %%
+means = {name: values[:, 0].mean() for name, values in results.items()}
+for values in results.values():
+    assert len({*values[:, 0].tolist()}) == num_seeds
+if full_run and real:
+    assert min(values[:, 0].min() for values in results.values()) > 0.55
+    if stack_epochs < 10:  # no order worth a sentence
+        assert max(means.values()) - min(means.values()) < 0.12
+
+# %% [markdown]
+# Here small kernels buy nothing that these runs can show.
+# The differences of the means are of the size of the spread between seeds, and the pair with a ReLU is not ahead of its linear twin, let alone of the $5\times5$.
+# At the rate 0.005 the three were as close together.
+# Four times longer, with the same seeds, the ranges of the three overlapped again (not stored here).
+#
+# That does not refute VGG.
+# Its comparison, on ImageNet, had larger pictures, deeper networks, a hundred times as many classes and almost a thousand times as many images.
+# It does say that "two $3\times3$ are better than one $5\times5$" is no law about kernels: what the stack saves in weights and adds in ReLUs has to be worth something to the task.
+# In practice $3\times3$ became the standard for years, not least because chips and libraries were tuned for it, and networks of the 2020s such as ConvNeXt (Section 8.8) returned to larger kernels, $7\times7$ with one channel each.
+
+# %% [markdown]
+# ## Summary
+#
+# - A VGG block is $n$ convolutions $3\times3$ and one halving; a tuple `arch` of $(n, \text{channels})$ generates VGG-11 to VGG-19, equal to torchvision's in every parameter and output.
+# - Two $3\times3$ see $5\times5$ for $18c^2$ weights instead of $25c^2$, three see $7\times7$ for $27c^2$ instead of $49c^2$; where channels double, two cost more than one $5\times5$.
+# - The dense head holds nine tenths of VGG-11's parameters, the convolutions do nearly all of the work.
+# - A narrow VGG-11 stays at $\log10$ with Xavier's weights *and* SGD; He's weights or AdamW get it off within 80 steps, because Xavier's weights shrink the signal of a ReLU network layer by layer.
+# - Parallel linear branches with batch normalization fold into one $3\times3$ kernel: RepVGG trains three branches and runs a plain VGG.
+# - At equal operations and steps on 1500 small images, one $5\times5$, a linear pair and a pair of $3\times3$ came out alike; the advantage that VGG found on ImageNet is not a property of the kernels alone.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 8.2-1
+#
+# The printed shapes of VGG-11 have nine rows: five blocks, `Flatten`, three dense layers.
+# Where are its eleven layers?
+
+# %% [markdown]
+# #### Solution 8.2-1
+#
+# Only layers with weights are counted: 1, 1, 2, 2 and 2 convolutions inside the five blocks and three dense layers.
+# `Flatten`, pooling, ReLU and dropout have none.
+
+# %%
+def layers_with_weights(net):
+    """Numbers of convolutions and of dense layers."""
+    return tuple(sum(isinstance(m, kind) for m in net.modules())
+                 for kind in (nn.Conv2d, nn.Linear))
+
+
+print({name: layers_with_weights(net) for name, net in published.items()})
+inside = [layers_with_weights(part)[0] for part in vgg11.net[:5]]
+assert inside == [1, 1, 2, 2, 2]
+for name, net in published.items():
+    assert sum(layers_with_weights(net)) == int(name[-2:])
+    assert layers_with_weights(net)[1] == 3
+
+# %% [markdown]
+# ### Exercise 8.2-2
+#
+# Compare AlexNet and VGG-11 in parameters and multiply-accumulates, separately for convolutions and dense layers (RGB, $224\times224$, 1000 classes).
+
+# %% [markdown]
+# #### Solution 8.2-2
+#
+# The dense part of VGG-11 is nearly three times that of AlexNet, because $512\cdot7\cdot7$ numbers leave the body instead of $256\cdot5\cdot5$.
+# The convolutions do about eight times as much.
+# In both networks they are the small part of the parameters and the large part of the work.
+
+# %%
+with torch.device("meta"):
+    alexnet = AlexNet(num_classes=1000).net
+split = {}
+for name, net in (("AlexNet", alexnet), ("VGG-11", published["VGG-11"])):
+    table = cost_table(net, rgb)
+    flat = [row[0] for row in table].index("Flatten")
+    split[name] = [sum(row[i] for row in part) for i in (2, 3)
+                   for part in (table[:flat], table[flat:])]
+    print(f"{name:7s} parameters {split[name][0]:11,d} + "
+          f"{split[name][1]:11,d}, operations {split[name][2]:13,d} + "
+          f"{split[name][3]:11,d}")
+assert split["AlexNet"] == [3_747_200, 47_096_808, 962_858_112, 47_087_616]
+assert split["VGG-11"] == [9_220_480, 123_642_856, 7_485_456_384,
+                           123_633_664]
+assert sum(split["VGG-11"][2:]) == macs["VGG-11"]
+
+# %% [markdown]
+# ### Exercise 8.2-3
+#
+# Derive the tuples of VGG-16 and VGG-19 from that of VGG-13 by a rule, build the networks, and say where they spend what they have in addition.
+
+# %% [markdown]
+# #### Solution 8.2-3
+#
+# Add one convolution to each of the last three blocks, once for VGG-16 and twice for VGG-19.
+# The extra layers have $9\cdot(256^2+2\cdot512^2)$ weights and their biases, 5.3 million each time, most of them where there are few positions, and they add the same number of operations each time.
+
+# %%
+def deeper(arch, more):
+    """`more` convolutions for each of the last three blocks."""
+    return arch[:2] + tuple((n + more, c) for n, c in arch[2:])
+
+
+assert deeper(VGG13, 1) == VGG16 and deeper(VGG13, 2) == VGG19
+extra = 9 * (256**2 + 2 * 512**2) + 256 + 2 * 512
+for arch, name in ((VGG16, "VGG-16"), (VGG19, "VGG-19")):
+    with torch.device("meta"):
+        net = VGG(arch, num_classes=1000).net
+    layer_summary(net, rgb)
+    more = arch[-1][0] - 2
+    assert count_params(net) == params[name] == (
+        params["VGG-13"] + more * extra)
+assert macs["VGG-19"] - macs["VGG-16"] == macs["VGG-16"] - macs["VGG-13"]
+print(f"{extra:,} parameters in each of the two steps")
+
+# %% [markdown]
+# ### Exercise 8.2-4
+#
+# What changes with inputs of 56 or 84 pixels instead of 224?
+# Train one such network.
+
+# %% [markdown]
+# #### Solution 8.2-4
+#
+# Five halvings leave $\lfloor56/32\rfloor=1$ and $\lfloor84/32\rfloor=2$ positions instead of 7, so the first dense matrix has 512 and 2048 inputs instead of 25 088.
+# The convolutions' work falls with the area, to about a sixteenth and a seventh.
+# The accuracy is that of one short run and no more.
+
+# %% tags=["rtol=0.2"]
+for side in (56, 84, 224):
+    with torch.device("meta"):
+        net = VGG(VGG11).net
+    table = cost_table(net, (1, 1, side, side))
+    work = sum(row[3] for row in table[:5])
+    print(f"{side}: {table[4][1][1:]}, {sum(r[2] for r in table):11,d} "
+          f"parameters, {work / 1e6:.0f} million operations in the blocks")
+    left = side // 32
+    assert table[4][1] == (1, 512, left, left)
+    assert net[6].in_features == 512 * left**2
+    if side == 224:
+        full_work = work
+    else:
+        small_work = work
+assert full_work / small_work > 7  # the area alone: (224 / 84)**2 = 7.1
+few = FashionMNIST(50, (56, 56), train_size=start_size // 3, val_size=500)
+torch.manual_seed(0)
+net = apply_init(VGG(narrow, fc=128, width=0.5), few.X_train[:1], init_he)
+score = fit_quietly(net, few, 1, adamw(2e-3), num_gpus=num_gpus)["val_acc"]
+print(f"56 pixels, one epoch: accuracy {score[0]:.2f}")
+
+# %% [markdown]
+# ### Exercise 8.2-5
+#
+# Give each stage of the last experiment 16, 32 and 64 channels.
+# How do parameters and multiply-accumulates of one $5\times5$ and of two $3\times3$ compare now?
+# Does the comparison depend on the learning rate?
+
+# %% [markdown]
+# #### Solution 8.2-5
+#
+# With equal channels the pair has *more* parameters and operations, not fewer, since every stage doubles its channels (the premise of (8.2.1) does not hold).
+# Depth, parameters and cost all differ, so a comparison at equal channels could not say which of them made a difference.
+# The runs at other rates use the channels of the experiment, with equal operations, and one seed each; we print them and assert no order.
+
+# %% tags=["rtol=0.2"]
+with torch.device("meta"):
+    one, two = (Stages((16, 32, 64), 5, 1), Stages((16, 32, 64), 3, 2))
+cost = [sum(count_macs(net, (1, 1, 28, 28)).values()) for net in (one, two)]
+print([count_params(net) for net in (one, two)], "parameters,", cost,
+      "multiply-accumulates")
+assert count_params(one) == 65_162 and count_params(two) == 72_442
+assert 1 < cost[1] / cost[0] < 1.3
+for rate in (5e-4, 4e-3):
+    for name in ("one 5x5", "two 3x3"):
+        value, loss = compete(0, arms[name], rate)
+        print(f"rate {rate}, {name}: accuracy {value:.3f}, "
+              f"training loss {loss:.2f}")
+
+# %% [markdown]
+# ### Exercise 8.2-6
+#
+# Turn the dense layers into convolutions and feed pictures of $320\times320$ to a network for $224\times224$.
+
+# %% [markdown]
+# #### Solution 8.2-6
+#
+# The first dense layer becomes a $7\times7$ convolution, the others become $1\times1$ convolutions.
+# At 320 pixels the body leaves $10\times10$ positions, on which a $7\times7$ kernel has $4\times4$ places: a map of scores, one vector for each window of $224\times224$ in steps of 32 pixels.
+# (At the inner borders the windows overlap and see each other's pixels instead of padding, so the scores are close to those of a cut-out window, but not equal.)
+
+# %%
+def dense_to_conv(net, side):
+    """A VGG's nn.Sequential with convolutions for its dense layers.
+
+    `side` is that of the last maps for which `net` was made.
+    """
+    flat = [type(part).__name__ for part in net].index("Flatten")
+    parts, k = list(net[:flat]), side
+    for part in net[flat + 1:]:
+        if isinstance(part, nn.Linear):
+            conv = nn.Conv2d(part.in_features // k**2, part.out_features,
+                             kernel_size=k)
+            with torch.no_grad():
+                conv.weight.copy_(part.weight.reshape(conv.weight.shape))
+                conv.bias.copy_(part.bias)
+            part, k = conv, 1
+        parts.append(part)
+    return nn.Sequential(*parts)
+
+
+torch.manual_seed(0)
+picture = torch.randn(2, 3, 320, 320)
+trained = apply_init(VGG(VGG11, num_classes=1000, width=1 / 16, fc=64),
+                     picture[..., :224, :224], init_he).net.eval()
+sliding = dense_to_conv(trained, 7).eval()
+with torch.no_grad():
+    scores = sliding(picture)
+    torch.testing.assert_close(sliding(picture[..., :224, :224])[..., 0, 0],
+                               trained(picture[..., :224, :224]),
+                               rtol=1e-4, atol=1e-4)
+print("scores of a picture of 320 x 320:", tuple(scores.shape))
+assert scores.shape == (2, 1000, 4, 4)
+try:
+    trained(picture)
+    raise AssertionError("a dense layer took 10 x 10 positions")
+except RuntimeError:
+    pass
+
+# %% [markdown]
+# ## Sources
+#
+# - K. Simonyan and A. Zisserman, Very deep convolutional networks for large-scale image recognition, 2014, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556): the family, the comparison with $5\times5$ kernels, the places in the challenge of 2014.
+# - X. Ding et al., RepVGG: making VGG-style ConvNets great again, 2021, [arXiv:2101.03697](https://arxiv.org/abs/2101.03697).
+# - K. Weng et al., EfficientRep, 2023, [arXiv:2302.00386](https://arxiv.org/abs/2302.00386): such blocks in YOLOv6.
+# - Z. Liu et al., A ConvNet for the 2020s, 2022, [arXiv:2201.03545](https://arxiv.org/abs/2201.03545): larger kernels again.
+# - K. He et al., Delving deep into rectifiers, 2015, [arXiv:1502.01852](https://arxiv.org/abs/1502.01852): the initialization for ReLU.
+# - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the narrow version and the order of topics.

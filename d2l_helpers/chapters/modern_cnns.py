@@ -14,11 +14,14 @@ from d2l_helpers.chapters.linear_classification import FashionMNIST
 from d2l_helpers.chapters.linear_classification import scale_bytes
 from d2l_helpers.chapters.linear_regression import Trainer
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 
 # 8.1 AlexNet
 def scaled(channels, width):
     """`channels` times `width`, rounded to an integer of at least 1."""
+    if not width > 0:
+        raise ValueError(f"width is {width}; it must be positive.")
     return max(1, round(channels * width))
 
 
@@ -56,16 +59,19 @@ def cost_table(net, X_shape):
 
     `X_shape` is the shape of a batch, such as (1, 1, 224, 224). Returns
     rows (class name, output shape, parameters, multiply-accumulates), one
-    for each direct child, in order; what a child contains is summed. Leaves
-    `net` as it found it, except that lazy layers get their shapes.
+    for each entry of `net`, in order; what an entry contains is summed.
+    Parameters that two entries share are listed with both. Leaves `net`
+    as it found it, except that lazy layers get their shapes.
     """
-    macs = count_macs(net, X_shape)  # name -> multiply-accumulates
-    rows = []
-    for (kind, shape), (name, part) in zip(
-            layer_summary(net, X_shape), net.named_children(), strict=True):
-        inside = sum(n for layer, n in macs.items()
-                     if layer.split(".")[0] == name)
-        rows.append((kind, shape, count_params(part), inside))
+    if not isinstance(net, nn.Sequential):
+        raise TypeError("cost_table needs an nn.Sequential, got "
+                        f"{type(net).__name__}; pass its attribute net.")
+    rows, shape = [], X_shape
+    for part, (kind, output) in zip(net, layer_summary(net, X_shape),
+                                    strict=True):
+        macs = sum(count_macs(part, shape).values())
+        rows.append((kind, output, count_params(part), macs))
+        shape = output
     return rows
 
 
@@ -76,8 +82,12 @@ def augment_batch(X, generator=None, margin=0.125):
     Each image is mirrored with probability 1/2 and moved by up to
     `margin` times its size along each axis; zeros fill the gap. Random
     numbers come from `generator`, a generator of the CPU, or from
-    PyTorch's own. Returns a new tensor of the shape and device of X.
+    PyTorch's own. Returns a new tensor of the shape, type and device of
+    X; the same generator gives the same images on every device.
     """
+    if X.ndim != 4 or not 0 <= margin < 1:
+        raise ValueError(f"images of shape {tuple(X.shape)} and margin "
+                         f"{margin}: pass (n, c, h, w) and 0 <= margin < 1.")
     n, _, h, w = X.shape
     flip = torch.rand(n, generator=generator) < 0.5  # (n,)
     X = torch.where(flip.to(X.device)[:, None, None, None], X.flip(-1), X)
@@ -97,7 +107,8 @@ def augment_batch(X, generator=None, margin=0.125):
 class AugmentedFashionMNIST(FashionMNIST):
     """Fashion-MNIST whose training batches pass through augment_batch.
 
-    The validation batches stay as they are.
+    The validation batches stay as they are. The attribute `generator`,
+    if it is set, orders the images and moves them.
     """
 
     def get_dataloader(self, train):
@@ -116,18 +127,33 @@ def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0):
     """Train with the book's Trainer, without a picture.
 
     `optimizer` is called with the parameters and returns an optimizer;
-    without it the model's own is used. `seed` fixes the order of the
+    without it the model's own is used. `seed` sets the order of the
     training images and PyTorch's global generator, from which dropout
     draws. Returns the history: a dict of lists with one mean per epoch,
-    "train_loss", "val_loss", "val_acc".
+    "train_loss", "val_loss", "val_acc". Afterwards the model has its own
+    `configure_optimizers` and display again.
     """
-    model.board.display = False
-    if optimizer is not None:
-        model.configure_optimizers = lambda: optimizer(model.parameters())
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}; it must be at least 1.")
+    if any(is_lazy(p) for p in model.parameters()):
+        raise ValueError("the model has lazy parameters; initialize it "
+                         "with apply_init first.")
+    display, own = model.board.display, vars(model).get(
+        "configure_optimizers")  # set on this instance, rarely
     data.generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     trainer = Trainer(max_epochs=epochs, num_gpus=num_gpus)
-    trainer.fit(model, data)
+    try:
+        model.board.display = False
+        if optimizer is not None:
+            model.configure_optimizers = lambda: optimizer(
+                model.parameters())
+        trainer.fit(model, data)
+    finally:
+        model.board.display = display
+        vars(model).pop("configure_optimizers", None)
+        if own is not None:
+            model.configure_optimizers = own
     return trainer.history
 
 
@@ -167,6 +193,44 @@ VGG11 = ((1, 64), (1, 128), (2, 256), (2, 512), (2, 512))
 VGG13 = ((2, 64), (2, 128), (2, 256), (2, 512), (2, 512))
 VGG16 = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+
+
+# 8.2 VGG
+class RepBlock(nn.Module):
+    """relu(bn(conv3x3(X)) + bn(conv1x1(X)) + bn(X)), shape kept.
+
+    X has shape (n, c, h, w). `fuse` gives one convolution that computes
+    the sum in front of the ReLU as this block does in evaluation mode.
+    """
+
+    def __init__(self, c):
+        super().__init__()
+        self.convs = nn.ModuleList([
+            nn.Conv2d(c, c, kernel_size=3, padding=1, bias=False),
+            nn.Conv2d(c, c, kernel_size=1, bias=False)])
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for _ in range(3))
+
+    def forward(self, X):
+        branches = [self.convs[0](X), self.convs[1](X), X]
+        return torch.relu(sum(norm(branch) for norm, branch in
+                              zip(self.norms, branches)))
+
+    @torch.no_grad()
+    def fuse(self):
+        """An nn.Conv2d, 3x3 with bias, on the device of the block."""
+        large, small = (conv.weight for conv in self.convs)
+        c = len(large)
+        eye = torch.eye(c).to(large)[:, :, None, None]  # (c, c, 1, 1)
+        kernels = [large] + [nn.functional.pad(kernel, (1, 1, 1, 1))
+                             for kernel in (small, eye)]
+        fused = nn.Conv2d(c, c, kernel_size=3, padding=1).to(large)
+        fused.weight.zero_()
+        fused.bias.zero_()
+        for kernel, norm in zip(kernels, self.norms):
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            fused.weight += scale[:, None, None, None] * kernel
+            fused.bias += norm.bias - scale * norm.running_mean
+        return fused
 
 
 # 8.3 Network in network (NiN)
