@@ -31,8 +31,9 @@
 #       width: 0.25
 #       batch_size: 0.5
 #       max_epochs: 0.3
-#       depth_size: 0.02
+#       depth_size: 0.01
 #       depth_epochs: 0.3
+#       num_seeds: 0.34
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -564,13 +565,13 @@ assert [round(b, 2) for b in billions.values()] == [
 # ## What a shortcut does to a gradient
 #
 # Leave out the ReLU after the addition for a moment.
-# Then blocks $l$ to $L-1$ with branches $g_i$ make $\mathbf x_L=\mathbf x_l+\sum_{i=l}^{L-1}g_i(\mathbf x_i)$, and for a loss that depends on $\mathbf x_l$ only through $\mathbf x_L$
+# Then blocks $l$ to $m-1$ with branches $g_i$ make $\mathbf x_m=\mathbf x_l+\sum_{i=l}^{m-1}g_i(\mathbf x_i)$, and for a loss $L$ that depends on $\mathbf x_l$ only through $\mathbf x_m$
 #
-# $$\frac{\partial L}{\partial\mathbf x_l} = \frac{\partial L}{\partial\mathbf x_L}\Big(\mathbf I+\frac{\partial}{\partial\mathbf x_l}\sum_{i=l}^{L-1}g_i(\mathbf x_i)\Big). \tag{8.6.3}$$
+# $$\frac{\partial L}{\partial\mathbf x_l} = \frac{\partial L}{\partial\mathbf x_m}\Big(\mathbf I+\frac{\partial}{\partial\mathbf x_l}\sum_{i=l}^{m-1}g_i(\mathbf x_i)\Big). \tag{8.6.3}$$
 #
 # Here $\mathbf x_l\in\mathbb R^d$ is the input of block $l$, gradients are rows of length $d$, and $\mathbf I$ is the $d\times d$ identity.
 # In a plain chain the bracket is a *product* of matrices; here it is the identity plus something.
-# The gradient of the output reaches every block undiminished, plus a term that may strengthen or cancel it.
+# The gradient of the output reaches every block as it is, plus a term that may strengthen it or cancel it.
 #
 # We follow it through 50 layers of width 64: plain $\tanh(\mathbf W\mathbf x)$, and $\mathbf x+a\tanh(\mathbf W\mathbf x)$ with $a=0.1$ and $a=1$.
 # The weights are normal with variance $s/64$; at $s=1$ a plain chain keeps its scale ([Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb)), at $s=\frac14$ each layer halves it.
@@ -626,11 +627,40 @@ d2l.describe(fig, """Norm of the gradient at each of 50 layers on a
 # %% [markdown]
 # **Figure 8.6.4.** The gradient's way back from layer 50, at two scales of the weights (one seed).
 #
-# At the small scale nothing arrives through the plain chain, and with $a=0.1$ all of it does.
+# At the small scale the plain chain loses fourteen orders of magnitude of the gradient, and the chain with $a=0.1$ hardly anything.
 # The right panel is the control: at the larger scale the plain chain is alive without any shortcut.
 # And with $a=1$ the gradient grows on its way, at both scales.
+# Both can be estimated: while $\tanh$ is nearly linear, a layer multiplies the mean square of the gradient by about $1+a^2s$.
+# Fifty layers with $a=0.1$ and $s=\frac14$ make $1.0025^{50}\approx1.13$, a factor of 1.06 in the norm; with $a=1$ it would be 260, of which the flat parts of $\tanh$ leave less.
 # So here a shortcut with a small branch makes the gradient insensitive to the scale of the weights.
 # It is not the only way to get a gradient through 50 layers, and a shortcut alone does not fix its size.
+
+# %% [markdown]
+# ## ResNeXt: many narrow branches
+#
+# A convolution from $c_\mathrm i$ to $c_\mathrm o$ channels has $c_\mathrm i c_\mathrm o$ kernels, and at each position it works in proportion.
+# Divide the channels into $g$ groups that do not see each other, and $g$ convolutions with $c_\mathrm i/g$ inputs and $c_\mathrm o/g$ outputs remain:
+#
+# $$g\cdot\frac{c_\mathrm i}{g}\cdot\frac{c_\mathrm o}{g} = \frac{c_\mathrm i c_\mathrm o}{g} \tag{8.6.4}$$
+#
+# kernels, one $g$-th of the weights and of the work.
+# With $c_\mathrm i=c_\mathrm o=128$ and $g=32$ these are 512 kernels instead of 16 384.
+# A *grouped convolution* is a dense one whose matrix of kernels is block-diagonal.
+# AlexNet ([Section 8.1](01-alexnet.ipynb)) had two groups, one for each of its two GPUs.
+#
+# Groups do not exchange anything, so a network of grouped convolutions alone would be $g$ networks side by side.
+# *ResNeXt* (Xie et al., 2017) puts the grouped convolution between the $1\times1$ convolutions of a bottleneck, which mix all channels.
+# With $c$ outer and $b$ inner channels a block has $\mathcal O(cb)$ weights in the $1\times1$ layers and $\mathcal O(b^2/g)$ in the grouped one, so $b$ can grow for the same price.
+# Read as branches, it is an Inception block ([Section 8.4](04-googlenet.ipynb)) in which all branches do the same kind of thing and are added instead of concatenated.
+#
+# ![Left: 32 branches, each of 1 by 1 convolution from 256 to 4 channels, 3 by 3 from 4 to 4, 1 by 1 from 4 to 256; their sum is added to the input. Right: 1 by 1 from 256 to 128, 3 by 3 from 128 to 128 in 32 groups, 1 by 1 from 128 to 256, added to the input.](img/resnet-next.svg)
+#
+# **Figure 8.6.5.** One block in two drawings, batch norm and ReLU left out.
+# The right one is what libraries compute.
+#
+# We describe a block by its *group width*, the channels in one group, because later we want to widen a network and keep it: the number of groups follows as $g=b/\text{width}$.
+# (Some code calls the group width `groups`; the two are different numbers.)
+# All else is `Bottleneck`.
 
 # %% tags=["export"]
 class ResNeXtBlock(Bottleneck):
@@ -649,3 +679,395 @@ class ResNeXtBlock(Bottleneck):
                              f"groups of {group_width}.")
         super().__init__(num_channels, use_1x1conv, strides, bias=True,
                          inner=bot_mul, groups=c // group_width)
+
+# %%
+# check 8.6-C7: shape, groups, parameters; groups are blocks of a matrix
+block = ResNeXtBlock(32, group_width=16, bot_mul=1)
+X = torch.randn(4, 32, 96, 96)
+assert block(X).shape == X.shape and count_params(block) == 6944
+grouped = block.branch[3]
+assert isinstance(grouped, nn.Conv2d) and grouped.groups == 2
+kernel = torch.zeros(32, 32, 3, 3)
+for i in range(2):  # a group's outputs see the inputs of the same group
+    part = slice(16 * i, 16 * (i + 1))
+    kernel[part, part] = grouped.weight.detach()[part]
+with torch.no_grad():
+    dense = F.conv2d(X, kernel, grouped.bias, padding=1)
+    torch.testing.assert_close(grouped(X), dense, rtol=1e-4, atol=1e-5)
+
+# %% tags=["hide-input"]
+# check: Figure 8.6.5, group width, ratio, stride, and what does not divide
+with torch.no_grad():
+    block.eval()
+    H = block.branch[:6](X[:1, :, :8, :8])  # (1, 32, 8, 8), before the last
+    last = block.branch[6]
+    branches = [F.conv2d(H[:, 16 * i:16 * (i + 1)],
+                         last.weight[:, 16 * i:16 * (i + 1)])
+                for i in range(2)]  # each has its own two groups of weights
+    torch.testing.assert_close(sum(branches) + last.bias[:, None, None],
+                               last(H), rtol=1e-4, atol=1e-5)
+small = ResNeXtBlock(12, group_width=3, bot_mul=0.5, use_1x1conv=True,
+                     strides=2)
+assert small(torch.randn(2, 8, 6, 6)).shape == (2, 12, 3, 3)
+convs = [m for m in small.modules() if isinstance(m, nn.Conv2d)]
+assert [m.groups for m in convs] == [1, 2, 1, 1]
+assert convs[1].out_channels == 6 and convs[1].stride == (2, 2)
+assert all(m.bias is not None for m in convs)
+assert kinds(small) == ["Conv2d", "BatchNorm2d"] * 4
+try:
+    ResNeXtBlock(32, group_width=5, bot_mul=1)
+    raise AssertionError("groups of 5 in 32 channels were accepted")
+except ValueError as error:
+    assert "32" in str(error) and "5" in str(error)
+
+# %% [markdown]
+# A small network of four such blocks, at $28\times28$ pixels:
+
+# %% tags=["rtol=0.3"]
+class Scores(Classifier):
+    """A classifier whose scores are the outputs of `net`."""
+
+    def __init__(self, net, lr=0.1):
+        super().__init__()
+        self.net, self.lr = net, lr
+
+
+def stem(channels):
+    return conv_norm(channels, 3, 2) + [nn.ReLU()]  # (n, channels, 14, 14)
+
+
+def head():
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(10)]
+
+
+small_data = FashionMNIST(64, train_size=train_size, val_size=val_size)
+torch.manual_seed(0)
+resnext = apply_init(Scores(nn.Sequential(
+    *stem(16), ResNeXtBlock(32, 8, 1, True), ResNeXtBlock(32, 8, 1),
+    ResNeXtBlock(64, 8, 1, True, 2), ResNeXtBlock(64, 8, 1), *head())),
+    small_data.X_train[:2], init_cnn)
+resnext_history = fit_quietly(resnext, small_data, max_epochs,
+                              num_gpus=num_gpus)
+print(f"{count_params(resnext)} parameters, validation accuracy "
+      f"{resnext_history['val_acc'][-1]:.2f}")
+assert count_params(resnext) == 37_162
+
+# %% [markdown]
+# ## What did the shortcut buy?
+#
+# The question of the beginning, as an experiment.
+# A network has a stem of 12 channels and three stages of 12, 24 and 48 channels with $n$ blocks each, which makes $6n+2$ layers.
+# The blocks are either `Residual` or `Plain`, the same layers without the shortcut.
+# Both arms get the same images, the same number of steps, He's initialization, SGD with momentum 0.9, and a choice between two learning rates; the rate with the lower mean loss over the seeds counts.
+# The $1\times1$ shortcuts of two blocks make the residual arm slightly more expensive.
+# We compare *training* losses, because the degradation that started all this is one of training.
+
+# %%
+depths = [depth for depth in (8, 20, 56) if depth <= max_depth]
+rates = (0.05, 0.1)
+depth_data = FashionMNIST(64, train_size=depth_size, val_size=200)
+
+
+def deep_net(depth, block):
+    """A network of 6n + 2 layers for images of 28 x 28."""
+    layers = stem(12)
+    for c in (12, 24, 48):
+        for i in range((depth - 2) // 6):
+            halve = i == 0 and c > 12
+            layers.append(block(c, halve, 1 + halve, bias=False))
+    return nn.Sequential(*layers, *head())
+
+
+macs = {}
+for depth in depths:
+    for block in (Plain, Residual):
+        with torch.device("meta"):
+            net = deep_net(depth, block)
+            counts = count_macs(net, (1, 1, 28, 28))
+        macs[depth, block] = sum(counts.values())
+        weighted = len(counts) - 2 * (block is Residual)  # less 1x1
+        print(f"{block.__name__:8s} {weighted} layers, {count_params(net)} "
+              f"parameters, {macs[depth, block] / 1e6:.2f} million "
+              "multiply-accumulates")
+        assert weighted == depth
+for depth in depths:  # equal cost, within three per cent
+    assert 1 < macs[depth, Residual] / macs[depth, Plain] < 1.03
+
+# %% tags=["rtol=0.3"]
+def final_loss(depth, block, rate, seed):
+    """Mean training loss over the last epoch."""
+    torch.manual_seed(seed)
+    model = apply_init(Scores(deep_net(depth, block)),
+                       depth_data.X_train[:2], init_he)
+    history = fit_quietly(
+        model, depth_data, depth_epochs, seed=seed, num_gpus=num_gpus,
+        optimizer=lambda p: torch.optim.SGD(p, lr=rate, momentum=0.9))
+    return history["train_loss"][-1]
+
+
+losses = {(depth, block): {rate: torch.tensor(
+    [final_loss(depth, block, rate, seed) for seed in range(num_seeds)])
+    for rate in rates} for depth in depths for block in (Plain, Residual)}
+best = {key: min(runs, key=lambda rate: runs[rate].mean())
+        for key, runs in losses.items()}
+means = {key: runs[best[key]].mean().item() for key, runs in losses.items()}
+for (depth, block), mean in means.items():
+    print(f"depth {depth:2d}, {block.__name__:8s} mean loss {mean:.2f}")
+
+# %% tags=["rtol=0.3", "hide-input"]
+_, ax = plt.subplots(figsize=(5.6, 3.2))
+for i, (block, marker) in enumerate(((Plain, "s"), (Residual, "o"))):
+    for j, depth in enumerate(depths):
+        for rate, runs in losses[depth, block].items():
+            chosen = rate == best[depth, block]
+            x = j + 0.24 * i - 0.12 + 0.08 * (not chosen)
+            ax.plot([x] * len(runs), runs, marker, color=f"C{i}",
+                    markerfacecolor=f"C{i}" if chosen else "none",
+                    label=block.__name__.lower() if chosen and not j
+                    else None)
+ax.set_xticks(range(len(depths)), labels=[str(depth) for depth in depths])
+ax.set(xlabel="layers", ylabel="training loss of the last epoch",
+       xlim=(-0.5, len(depths) - 0.5))
+ax.legend()
+d2l.describe(ax, """Training loss of the last epoch against the number of
+    layers, one mark for each seed; filled marks for the chosen rate, hollow
+    marks for the other. With 8 layers plain and residual marks overlap. With
+    20 layers the plain marks lie clearly higher than with 8, the residual
+    ones do not.""")
+if full_run and real and depth_epochs < 10:
+    assert means[20, Residual] < means[20, Plain] - 0.05
+    assert means[20, Plain] > means[8, Plain] + 0.05
+    assert abs(means[8, Residual] - means[8, Plain]) < 0.06
+
+# %% [markdown]
+# **Figure 8.6.6.** Filled marks: the rate chosen for this arm and depth; hollow marks: the other one.
+#
+# Within these steps the plain network trains worse with 20 layers than with 8, although its class of functions is larger.
+# The residual network of 20 layers reaches a clearly lower loss than the plain one, each at its better rate.
+# At 8 layers we see no gain: the seeds of both arms overlap.
+# So what the shortcut bought is depth that can be trained, in as many steps.
+#
+# What this does *not* show: that the plain network would stay behind in a longer training; which network is more accurate on new images; whether the same holds for another width or initialization.
+# Nor why.
+# He et al. had batch normalization in their plain networks, and report that gradients did not vanish in them; so the previous section's chain without normalization does not settle it.
+# Other accounts are open: gradients of plain deep networks come to resemble white noise (*shattered gradients*, Balduzzi et al., 2017); pictures of the loss surface look smoother with shortcuts (Li et al., 2018); a residual network acts like a collection of paths of many lengths, mostly short (Veit et al., 2016).
+# Nor is the shortcut strictly necessary: plain networks whose kernels are parametrized around the Dirac kernel have been trained to nearly the accuracy of residual ones (Zagoruyko and Komodakis, 2017).
+
+# %% [markdown]
+# ## What became of it
+#
+# A year later the same authors moved batch normalization and ReLU *before* each convolution.
+# In this *pre-activation* order nothing stands on the shortcut, (8.6.3) holds literally, and a network of 1001 layers could be trained on CIFAR-10 (Exercise 4).
+# A common start sets $\gamma$ of the last batch normalization in each branch to 0 (`zero_init_residual` in torchvision): at the first step every block with an identity shortcut passes on its input.
+# In the same way blocks can be added to a trained network without changing its outputs.
+# *Stochastic depth* drops branches at random during training, which only makes sense with a shortcut (Huang et al., 2016).
+#
+# The block is not all that counts.
+# The same ResNet-50 that had an accuracy of 75 to 76 % on ImageNet with the early recipes reached 80.4 % with a longer and more demanding one (Wightman et al., 2021).
+# ResNets remain a usual baseline, and a shortcut around every block has become standard far beyond images, in Transformers too (Section 11.7).
+
+# %% [markdown]
+# ## Summary
+#
+# - Nested function classes bound the best attainable training loss. Plain networks are nested as well; a shortcut changes where training starts and which way it goes.
+# - A residual block computes $\mathrm{relu}(g(\mathbf x)+\mathbf x)$; with $g=0$ it is the identity on nonnegative inputs only.
+# - ResNet-18, ResNet-50 and ResNeXt-50 of this section agree with torchvision's in parameters, operations and, with ported weights, in outputs.
+# - With a small branch a shortcut makes the gradient insensitive to the scale of the weights; plain chains at the right scale live, too, and a large branch lets gradients grow.
+# - Grouped convolutions cost one $g$-th; ResNeXt spends the savings on more inner channels between $1\times1$ convolutions.
+# - On 1500 images and in equal steps the shortcut lowered the training loss at 20 layers, not at 8.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 8.6-1
+#
+# Compare an Inception block and a residual block, both from 192 to 256 channels: their parameters, and what they compute when all weights and biases of their convolutions are 0.
+
+# %% [markdown]
+# #### Solution 8.6-1
+#
+# The first Inception block of GoogLeNet has $64+128+32+32=256$ output channels.
+# Its expensive kernels work on few channels; the residual block has two full $3\times3$ convolutions, $9\cdot192\cdot256$ and $9\cdot256^2$ weights, and the shortcut.
+# It has more than six times as many parameters.
+# With zeros the Inception block forgets its input.
+# The residual block becomes its shortcut: the identity, where no shape changes.
+
+# %%
+inception = Inception(64, (96, 128), (16, 32), 32)
+residual = Residual(256, use_1x1conv=True)
+X = torch.rand(2, 192, 6, 6)
+assert inception(X).shape == residual(X).shape == (2, 256, 6, 6)
+sizes_1 = count_params(inception), count_params(residual)
+print("parameters:", sizes_1)
+by_hand = 192 * 64 + 64  # the four branches, weights and biases
+by_hand += 192 * 96 + 96 + 9 * 96 * 128 + 128
+by_hand += 192 * 16 + 16 + 25 * 16 * 32 + 32 + 192 * 32 + 32
+assert sizes_1[0] == by_hand
+assert sizes_1[1] == (9 * 192 + 9 * 256 + 192) * 256 + 3 * 256 + 4 * 256
+assert sizes_1[1] > 6 * sizes_1[0]
+same = Residual(256)
+same(X := torch.rand(2, 256, 6, 6))
+with torch.no_grad():
+    for net in (inception, same):
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):
+                for p in module.parameters():
+                    nn.init.zeros_(p)
+    assert not inception(X[:, :192]).any() and torch.equal(same(X), X)
+
+# %% [markdown]
+# ### Exercise 8.6-2
+#
+# Where do the numbers in the names ResNet-18 to ResNet-152 come from?
+# Count the layers, and check the shapes of ResNet-34 and ResNet-50 for an image of $96\times96$.
+
+# %% [markdown]
+# #### Solution 8.6-2
+#
+# Stem and dense layer count two, each block as many as it has convolutions in its branch; $1\times1$ shortcuts do not count.
+
+# %%
+for name in list(resnets)[:5]:
+    with torch.device("meta"):
+        net = build(name)
+        rows = cost_table(net.net, (1, 3, 96, 96))
+    layers = sum(isinstance(m, (nn.Conv2d, nn.Linear)) and
+                 "shortcut" not in path for path, m in net.named_modules())
+    assert layers == int(name.split("-")[1])
+    last = 512 if layers < 50 else 2048
+    assert [row[1][1:] for row in rows] == [
+        (64, 24, 24), (last // 8, 24, 24), (last // 4, 12, 12),
+        (last // 2, 6, 6), (last, 3, 3), (1000,)]
+    assert sum(row[2] for row in rows) == sizes[name]
+    print(name, "has", layers, "layers with weights")
+
+# %% [markdown]
+# ### Exercise 8.6-3
+#
+# By which factor is a bottleneck block with $c$ outer channels cheaper than two $3\times3$ convolutions?
+# At which inner share $k$ of the channels would both have the same number of weights?
+
+# %% [markdown]
+# #### Solution 8.6-3
+#
+# Two $3\times3$ convolutions have $18c^2$ weights, the bottleneck $2kc^2+9k^2c^2$.
+# For $k=\frac14$ that is $\frac{17}{16}c^2$, about 17 times fewer.
+# From $9k^2+2k=18$ follows $k=(\sqrt{163}-1)/9\approx1.31$: equally many weights would pay for inner channels *wider* than the outer ones.
+
+# %%
+k = (163**0.5 - 1) / 9
+for c in (64, 256):
+    two = conv_weights(lambda: Residual(c), c)
+    assert two == 18 * c * c
+    assert conv_weights(lambda: Bottleneck(c), c) == 17 * c * c / 16
+    even = conv_weights(lambda: Bottleneck(c, inner=k), c)
+    assert abs(even / two - 1) < 0.02  # rounded to whole channels
+print(f"a factor of {18 * 16 / 17:.1f}; equal at k = {k:.2f}")
+
+# %% [markdown]
+# ### Exercise 8.6-4
+#
+# Write a block in pre-activation order: batch norm, ReLU, convolution, twice, and nothing after the addition.
+# Show that with a zero last convolution it is the identity for *all* inputs, and that (8.6.3) needs this.
+
+# %% [markdown]
+# #### Solution 8.6-4
+#
+# The ReLU has moved into the branch, so negative values pass.
+# With silent branches the gradient at the input of ten such blocks equals that at the output exactly, whereas behind the ReLU of `Residual` it is lost wherever the input was negative.
+
+# %%
+class PreActivation(nn.Module):
+    """X + g(X); g: (batch norm, ReLU, 3x3 convolution) twice."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.branch = nn.Sequential(*(
+            layer for _ in range(2) for layer in (
+                nn.BatchNorm2d(channels), nn.ReLU(),
+                nn.Conv2d(channels, channels, 3, padding=1, bias=False))))
+
+    def forward(self, X):
+        return X + self.branch(X)
+
+
+X = torch.randn(4, 3, 6, 6, requires_grad=True)
+ten = nn.Sequential(*(PreActivation(3) for _ in range(10)))
+assert not torch.allclose(ten(X), X)
+for block in ten:
+    nn.init.zeros_(block.branch[-1].weight)
+assert torch.equal(ten(X), X) and (X < 0).any()
+upstream = torch.randn(4, 3, 6, 6)
+assert torch.equal(torch.autograd.grad(ten(X), X, upstream)[0], upstream)
+after = torch.autograd.grad(silent(X), X, upstream)[0]  # of check C2
+assert torch.equal(after, upstream * (X > 0))
+
+# %% [markdown]
+# ### Exercise 8.6-5
+#
+# If larger classes are never worse, why not widen without bound?
+# Train a residual network of two stages at widths from $\frac18$ to 1 on 1000 images, with equal steps.
+
+# %% [markdown]
+# #### Solution 8.6-5
+#
+# Training loss falls from the narrowest to the widest network, as equation (8.6.1) suggests but does not promise for equal steps.
+# It speaks of the training loss only: the accuracy on new images need not follow ([Section 5.5](../05-multilayer-perceptrons/05-generalization-deep-learning.ipynb)), and the work grows with the square of the width.
+
+# %% tags=["rtol=0.3"]
+few = FashionMNIST(64, train_size=min(train_size, 1000), val_size=val_size)
+by_width = {}
+for share in (1 / 8, 1 / 4, 1 / 2, 1):
+    torch.manual_seed(0)
+    net = apply_init(ResNet(((1, 64), (1, 128)), 0.1, width=share),
+                     few.X_train[:2], init_cnn)
+    wide_history = fit_quietly(net, few, min(max_epochs, 3),
+                               num_gpus=num_gpus)
+    by_width[share] = wide_history["train_loss"][-1]
+    print(f"width {share:5.3f}: training loss {by_width[share]:.2f}, "
+          f"validation accuracy {wide_history['val_acc'][-1]:.2f}")
+if full_run and real:
+    assert by_width[1] < by_width[1 / 8] - 0.1
+
+# %% [markdown]
+# ### Exercise 8.6-6
+#
+# Remove one block from the trained ResNet-18, without training it again: replace the second block of a stage by a ReLU.
+# How much accuracy does it cost?
+
+# %% [markdown]
+# #### Solution 8.6-6
+#
+# The second block of each stage has an identity shortcut; without its branch the stage still gives maps of the right kind.
+# What we lose depends on the stage; none of the four is indispensable.
+# Veit et al. (2016) removed parts from a network of 110 layers in this way, and concluded that its paths do not depend strongly on each other.
+
+# %% tags=["rtol=0.4"]
+without = {}
+for k in range(1, 5):
+    kept = model.net[k][1]
+    model.net[k][1] = nn.ReLU()
+    without[k] = loss_and_accuracy(model, data.get_dataloader(False))[1]
+    model.net[k][1] = kept
+print(f"accuracy {val_accuracy:.2f}; without one block:",
+      " ".join(f"{a:.2f}" for a in without.values()))
+assert loss_and_accuracy(model, data.get_dataloader(False))[1] == (
+    val_accuracy)  # the network is whole again
+if full_run and real and max_epochs < 10:
+    assert all(val_accuracy - a < 0.25 for a in without.values())
+
+# %% [markdown]
+# ## Sources
+#
+# - K. He, X. Zhang, S. Ren and J. Sun, Deep residual learning for image recognition, 2015, [arXiv:1512.03385](https://arxiv.org/abs/1512.03385): residual blocks, ResNet-18 to 152, degradation of plain networks, ILSVRC 2015.
+# - K. He, X. Zhang, S. Ren and J. Sun, Identity mappings in deep residual networks, 2016, [arXiv:1603.05027](https://arxiv.org/abs/1603.05027): pre-activation, 1001 layers, the gradient along shortcuts.
+# - R. K. Srivastava, K. Greff and J. Schmidhuber, Highway networks, 2015, [arXiv:1505.00387](https://arxiv.org/abs/1505.00387): shortcuts with gates.
+# - S. Xie, R. Girshick, P. Dollár, Z. Tu and K. He, Aggregated residual transformations for deep neural networks, 2017, [arXiv:1611.05431](https://arxiv.org/abs/1611.05431): ResNeXt.
+# - D. Balduzzi et al., The shattered gradients problem, 2017, [arXiv:1702.08591](https://arxiv.org/abs/1702.08591).
+# - H. Li et al., Visualizing the loss landscape of neural nets, 2018, [arXiv:1712.09913](https://arxiv.org/abs/1712.09913).
+# - A. Veit, M. Wilber and S. Belongie, Residual networks behave like ensembles of relatively shallow networks, 2016, [arXiv:1605.06431](https://arxiv.org/abs/1605.06431): paths, and removing blocks.
+# - S. Zagoruyko and N. Komodakis, DiracNets: training very deep neural networks without skip-connections, 2017, [arXiv:1706.00388](https://arxiv.org/abs/1706.00388).
+# - G. Huang et al., Deep networks with stochastic depth, 2016, [arXiv:1603.09382](https://arxiv.org/abs/1603.09382).
+# - R. Wightman, H. Touvron and H. Jégou, ResNet strikes back, 2021, [arXiv:2110.00476](https://arxiv.org/abs/2110.00476): the recipe that brings ResNet-50 to 80.4 %.
+# - torchvision documentation, [ResNet](https://docs.pytorch.org/vision/stable/models/resnet.html): where the stride stands.
+# - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the argument with nested classes, and the order of topics.
