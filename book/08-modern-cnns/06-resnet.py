@@ -13,6 +13,7 @@
 #         max_epochs: 10
 #         depth_size: 60000
 #         depth_epochs: 10
+#         depth_pixels: 28
 #         max_depth: 56
 #         num_seeds: 3
 #         num_gpus: 1
@@ -98,6 +99,7 @@ lr = 0.05
 max_epochs = 3
 depth_size = 1500  # images of the comparison of depths
 depth_epochs = 3
+depth_pixels = 24  # side of these images
 max_depth = 20  # layers of the deepest network
 num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
@@ -349,6 +351,24 @@ assert [shape[1:] for _, shape, *_ in table] == [
 assert sum(params for *_, params, _ in table) == 11_178_378
 assert round(sum(macs for *_, macs in table) / 1e5) == 3187
 
+# %% tags=["hide-input"]
+# check: width, classes and rate, and what the blocks are called with
+def spy(*arguments):
+    calls.append(arguments)
+    return Residual(*arguments)
+
+
+calls = []
+with torch.device("meta"):
+    narrow = ResNet18(lr=0.3, num_classes=7, width=0.25)
+    assert narrow(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+    assert narrow.lr == 0.3 and count_params(narrow) == 702_570 - 3 * 129
+    ResNet(((2, 64), (1, 128)), block=spy)
+    ResNet(((1, 64), (1, 64)), block=spy, reference=True, width=2)
+assert calls == [(64, False, 1, True, False)] * 2 + [
+    (128, True, 2, True, False), (128, False, 1, False, True),
+    (128, True, 2, False, True)]
+
 # %% [markdown]
 # Halving the side quarters the positions, doubling the channels quadruples the weights of a layer: the four stages cost about the same, and three quarters of the parameters sit in the last one.
 #
@@ -393,7 +413,7 @@ if full_run and real:
 # ## Deeper: the bottleneck
 #
 # The 34-layer network has more of the same blocks, 3, 4, 6 and 3 in its stages.
-# From 50 layers on, the $3\times3$ convolution works on fewer channels: a $1\times1$ convolution goes down to a quarter, another one back up.
+# From 50 layers on, the stages have four times as many channels, 256 to 2048, and the $3\times3$ convolution works on a quarter of them: one $1\times1$ convolution goes down, another one back up.
 # This *bottleneck block* has far fewer weights than two $3\times3$ convolutions on the full number of channels.
 
 # %% tags=["export"]
@@ -733,7 +753,7 @@ class Scores(Classifier):
 
 
 def stem(channels):
-    return conv_norm(channels, 3, 2) + [nn.ReLU()]  # (n, channels, 14, 14)
+    return conv_norm(channels, 3, 2) + [nn.ReLU()]  # half the side
 
 
 def head():
@@ -743,7 +763,7 @@ def head():
 small_data = FashionMNIST(64, train_size=train_size, val_size=val_size)
 torch.manual_seed(0)
 resnext = apply_init(Scores(nn.Sequential(
-    *stem(16), ResNeXtBlock(32, 8, 1, True), ResNeXtBlock(32, 8, 1),
+    *stem(16), ResNeXtBlock(32, 8, 1, True, 2), ResNeXtBlock(32, 8, 1),
     ResNeXtBlock(64, 8, 1, True, 2), ResNeXtBlock(64, 8, 1), *head())),
     small_data.X_train[:2], init_cnn)
 resnext_history = fit_quietly(resnext, small_data, max_epochs,
@@ -752,7 +772,7 @@ print(f"{count_params(resnext)} parameters, validation accuracy "
       f"{resnext_history['val_acc'][-1]:.2f}")
 assert count_params(resnext) == 37_162
 if full_run and real:
-    assert resnext_history["val_acc"][-1] >= 0.5
+    assert resnext_history["val_acc"][-1] >= 0.55
 
 # %% [markdown]
 # ## What did the shortcut buy?
@@ -767,11 +787,12 @@ if full_run and real:
 # %%
 depths = [depth for depth in (8, 20, 56) if depth <= max_depth]
 rates = (0.05, 0.1)
-depth_data = FashionMNIST(64, train_size=depth_size, val_size=200)
+depth_data = FashionMNIST(64, resize=(depth_pixels, depth_pixels),
+                          train_size=depth_size, val_size=200)
 
 
 def deep_net(depth, block):
-    """A network of 6n + 2 layers for images of 28 x 28."""
+    """A network of 6n + 2 layers, `depth` in all."""
     layers = stem(12)
     for c in (12, 24, 48):
         for i in range((depth - 2) // 6):
@@ -785,7 +806,7 @@ for depth in depths:
     for block in (Plain, Residual):
         with torch.device("meta"):
             net = deep_net(depth, block)
-            counts = count_macs(net, (1, 1, 28, 28))
+            counts = count_macs(net, (1, 1, depth_pixels, depth_pixels))
         macs[depth, block] = sum(counts.values())
         weighted = len(counts) - 2 * (block is Residual)  # less 1x1
         print(f"{block.__name__:8s} {weighted} layers, {count_params(net)} "
@@ -844,16 +865,18 @@ if full_run and real and depth_epochs < 10:
     gap = {depth: means[depth, Plain] - means[depth, Residual]
            for depth in (8, 20)}
     assert gap[20] > 0.1 and abs(gap[8]) < gap[20] / 2
-    assert means[20, Plain] > means[8, Plain] + 0.1
+    rise = {block: means[20, block] - means[8, block]
+            for block in (Plain, Residual)}
+    assert rise[Plain] > 0.1 and 0 < rise[Residual] < 0.75 * rise[Plain]
 
 # %% [markdown]
 # **Figure 8.6.6.** Filled marks: three seeds at the chosen rate; hollow marks: the other rate, one seed.
 #
 # Within these 72 steps the plain network trains clearly worse with 20 layers than with 8, although its class of functions is larger.
 # With shortcuts the loss at 20 layers is much lower than without, each arm at its own rate.
-# At 8 layers the difference is small; with three other seeds, not stored here, it had the other sign.
+# At 8 layers the difference is small; with three other seeds, not stored here, there was none.
 # The residual network of 20 layers does not get below that of 8 layers either, and costs more than three times as much.
-# So here the shortcut did not make depth pay; it removed most of the penalty for it.
+# So here the shortcut did not make depth pay; it removed a good part of the penalty for it.
 #
 # What this does *not* show: which network would be ahead after a longer training, or on new images, or at another width or initialization.
 # Nor why.
@@ -885,7 +908,7 @@ if full_run and real and depth_epochs < 10:
 # - ResNet-18, ResNet-50 and ResNeXt-50 of this section agree with torchvision's in parameters, operations and, with ported weights, in outputs.
 # - With a small branch a shortcut makes the gradient insensitive to the scale of the weights; plain chains at the right scale live, too, and a large branch lets gradients grow.
 # - Grouped convolutions cost one $g$-th; ResNeXt spends the savings on more inner channels between $1\times1$ convolutions.
-# - On 1500 images and in equal steps, 20 plain layers trained worse than 8; shortcuts removed most of this penalty, and changed little at 8.
+# - On 1500 images and in equal steps, 20 plain layers trained worse than 8; shortcuts removed a good part of this penalty, and changed little at 8.
 
 # %% [markdown]
 # ## Exercises
