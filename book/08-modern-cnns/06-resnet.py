@@ -53,7 +53,7 @@
 # # 8.6 ResNet and ResNeXt
 #
 # A network of 20 layers contains the network of 8 layers: let the additional layers pass on what they receive.
-# Trained networks of 2015 behaved otherwise; beyond some depth even their error on the *training* images grew.
+# Plain networks that were trained around 2015 did not behave that way: beyond some depth even their error on the *training* images grew.
 # This section adds the input of a block to its output, builds the networks that made this idea the standard, and measures what it buys.
 #
 # **You will**
@@ -113,8 +113,8 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # $$f^*_{\mathcal F} = \mathop{\mathrm{argmin}}_{f\in\mathcal F} L(\mathbf X,\mathbf y,f), \tag{8.6.1}$$
 #
 # where $L$ is the training loss, $\mathbf X$ holds the images of the training set and $\mathbf y$ their labels.
-# A richer architecture $\mathcal F'$ has a best loss at most as high if $\mathcal F\subseteq\mathcal F'$.
-# If it does not contain the old class, nothing follows: it may have its best function farther from what we want.
+# If a richer architecture contains the old one, $\mathcal F\subseteq\mathcal F'$, its best loss is at most as high.
+# If it does not, nothing follows: its best function may be farther from what we want.
 #
 # ![Left three overlapping sets F1, F2, F3 of growing size, of which none contains another; the nearest point to the best function lies in the smallest set. Right three sets, each inside the next; the nearest point comes closer with each.](img/resnet-nested.svg)
 #
@@ -406,7 +406,7 @@ if full_run and real:
     assert val_accuracy >= 0.70 and train_loss < val_loss - 0.05
 
 # %% [markdown]
-# In three epochs of 47 steps it is well above 70 % (so were all of three seeds when this bound was set).
+# After three epochs of 47 steps the accuracy is above 70 %, as it was with each of three seeds.
 # The network, in evaluation mode, does better on the images that it was trained on than on others.
 
 # %% [markdown]
@@ -481,7 +481,7 @@ assert isinstance(Bottleneck(8).shortcut, nn.Identity)
 #
 # Is our network *the* ResNet?
 # A count of parameters is some evidence; equal outputs on the same weights are proof for this input.
-# The libraries' version leaves out the biases of convolutions that a batch normalization follows, which removes them anyhow (Section 8.5), and normalizes the $1\times1$ shortcuts: our `reference=True`.
+# The libraries' version leaves out the biases of convolutions that a batch normalization follows, which removes them anyhow ([Section 8.5](05-batch-norm.ipynb)), and normalizes the $1\times1$ shortcuts: our `reference=True`.
 # The names of the tensors differ, their order does not.
 
 # %% tags=["export"]
@@ -594,7 +594,7 @@ assert [round(b, 2) for b in billions.values()] == [
 # The gradient of the output reaches every block as it is, plus a term that may strengthen it or cancel it.
 #
 # We follow it through 50 layers of width 64: plain $\tanh(\mathbf W\mathbf x)$, and $\mathbf x+a\tanh(\mathbf W\mathbf x)$ with $a=0.1$ and $a=1$.
-# The weights are normal with variance $s/64$; at $s=1$ a plain chain keeps its scale ([Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb)), at $s=\frac14$ each layer halves it.
+# The weights are normal with variance $s/64$; at $s=1$ a plain chain roughly keeps its scale ([Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb)), at $s=\frac14$ each layer halves it.
 
 # %%
 def gradient_norms(s, skip, a, seed, depth=50, d=64):
@@ -845,12 +845,13 @@ means = {key: sum(losses[key]) / num_seeds for key in best}
 _, ax = plt.subplots(figsize=(5.6, 3.2))
 for i, (block, marker) in enumerate(((Plain, "s"), (Residual, "o"))):
     for j, depth in enumerate(depths):
-        x = j + 0.24 * i - 0.12
+        x = j + 0.3 * i - 0.2
         runs, other = (losses[depth, block],
                        losses[depth, block, "not chosen"])
-        ax.plot([x] * len(runs), runs, marker, color=f"C{i}",
+        ax.plot([x + 0.02 * k for k in range(len(runs))], runs, marker,
+                color=f"C{i}",
                 label=None if j else block.__name__.lower())
-        ax.plot(x + 0.07, other[0], marker, color=f"C{i}",
+        ax.plot(x + 0.12, other[0], marker, color=f"C{i}",
                 markerfacecolor="none")
 ax.set_xticks(range(len(depths)), labels=[str(depth) for depth in depths])
 ax.set(xlabel="layers", ylabel="training loss of the last epoch",
@@ -867,6 +868,7 @@ if full_run and real and depth_epochs < 10:
     assert gap[20] > 0.1 and abs(gap[8]) < gap[20] / 2
     rise = {block: means[20, block] - means[8, block]
             for block in (Plain, Residual)}
+    assert losses[20, Residual, "not chosen"][0] > means[20, Residual] + 0.05
     assert rise[Plain] > 0.1 and 0 < rise[Residual] < 0.75 * rise[Plain]
 
 # %% [markdown]
@@ -874,6 +876,7 @@ if full_run and real and depth_epochs < 10:
 #
 # Within these 72 steps the plain network trains clearly worse with 20 layers than with 8, although its class of functions is larger.
 # With shortcuts the loss at 20 layers is much lower than without, each arm at its own rate.
+# (The rate matters as much: at 0.1, the hollow mark, the residual network of 20 layers does as badly as the plain one.)
 # At 8 layers the difference is small; with three other seeds, not stored here, there was none.
 # The residual network of 20 layers does not get below that of 8 layers either, and costs more than three times as much.
 # So here the shortcut did not make depth pay; it removed a good part of the penalty for it.
@@ -891,7 +894,7 @@ if full_run and real and depth_epochs < 10:
 # ## What became of it
 #
 # A year later the same authors moved batch normalization and ReLU *before* each convolution.
-# In this *pre-activation* order nothing stands on the shortcut, (8.6.3) holds literally, and a network of 1001 layers could be trained on CIFAR-10 (Exercise 4).
+# In this *pre-activation* order (Exercise 4) nothing stands on the shortcut, (8.6.3) holds literally, and they trained a network of 1001 layers on CIFAR-10.
 # A common start sets $\gamma$ of the last batch normalization in each branch to 0 (`zero_init_residual` in torchvision): at the first step every block with an identity shortcut passes on its input.
 # In the same way blocks can be added to a trained network without changing its outputs.
 # *Stochastic depth* drops branches at random during training, which only makes sense with a shortcut (Huang et al., 2016).
@@ -1055,13 +1058,13 @@ for share in (1 / 8, 1 / 4, 1 / 2, 1):
     torch.manual_seed(0)
     net = apply_init(ResNet(((1, 64), (1, 128)), 0.1, width=share),
                      few.X_train[:2], init_cnn)
-    wide_history = fit_quietly(net, few, min(max_epochs, 3),
+    wide_history = fit_quietly(net, few, min(max_epochs, 2),
                                num_gpus=num_gpus)
     by_width[share] = wide_history["train_loss"][-1]
     print(f"width {share:5.3f}: training loss {by_width[share]:.2f}, "
           f"validation accuracy {wide_history['val_acc'][-1]:.2f}")
 if full_run and real:
-    assert by_width[1] < by_width[1 / 8] - 0.1
+    assert by_width[1] < by_width[1 / 8] - 0.2
 
 # %% [markdown]
 # ### Exercise 8.6-6
