@@ -1059,7 +1059,7 @@ for share in (1 / 8, 1 / 4, 1 / 2, 1):
     torch.manual_seed(0)
     net = apply_init(ResNet(((1, 64), (1, 128)), 0.1, width=share),
                      few.X_train[:2], init_cnn)
-    wide_history = fit_quietly(net, few, min(max_epochs, 2),
+    wide_history = fit_quietly(net, few, min(max_epochs, 3),
                                num_gpus=num_gpus)
     by_width[share] = wide_history["train_loss"][-1]
     print(f"width {share:5.3f}: training loss {by_width[share]:.2f}, "
