@@ -457,68 +457,59 @@ def fold_bn(conv, bn):
 
 
 # 8.6 ResNet and ResNeXt
-class Residual(nn.Module):
-    """relu(g(X) + shortcut(X)) with two 3x3 convolutions in g.
+class ShortcutBlock(nn.Module):
+    """relu(branch(X) + shortcut(X)) for X of shape (n, c, h, w).
+
+    Without a `shortcut` X itself is added. A ValueError names the shapes
+    where the two terms differ.
+    """
+
+    def __init__(self, branch, shortcut=None):
+        super().__init__()
+        self.branch = branch
+        self.shortcut = nn.Identity() if shortcut is None else shortcut
+
+    def forward(self, X):
+        Y, S = self.branch(X), self.shortcut(X)
+        if Y.shape != S.shape:
+            raise ValueError(
+                f"the branch gives {tuple(Y.shape)}, the shortcut "
+                f"{tuple(S.shape)}; a block that changes the shape needs "
+                "use_1x1conv=True.")
+        return nn.functional.relu(Y + S)
+
+
+# 8.6 ResNet and ResNeXt
+def conv_norm(num_channels, kernel_size, strides=1, bias=True, groups=1):
+    """A convolution that keeps h and w / strides, and its batch norm."""
+    return [nn.LazyConv2d(num_channels, kernel_size, stride=strides,
+                          padding=kernel_size // 2, groups=groups,
+                          bias=bias), nn.LazyBatchNorm2d()]
+
+
+def projection(num_channels, strides, bias, norm):
+    """A 1x1 convolution, with `norm` followed by batch normalization."""
+    layers = conv_norm(num_channels, 1, strides, bias)
+    return nn.Sequential(*layers[:2 if norm else 1])
+
+
+class Residual(ShortcutBlock):
+    """A residual block with two 3x3 convolutions in its branch.
 
     The shortcut is the identity, or with `use_1x1conv` a convolution that
     adapts channels and, by `strides`, resolution. `bias` gives the
     convolutions biases, `norm_shortcut` normalizes the 1x1 convolution.
+    (n, c, h, w) -> (n, num_channels, h / strides, w / strides), rounded up.
     """
 
     def __init__(self, num_channels, use_1x1conv=False, strides=1,
                  bias=True, norm_shortcut=False):
-        super().__init__()
-        self.conv1 = nn.LazyConv2d(num_channels, kernel_size=3, padding=1,
-                                   stride=strides, bias=bias)
-        self.bn1 = nn.LazyBatchNorm2d()
-        self.conv2 = nn.LazyConv2d(num_channels, kernel_size=3, padding=1,
-                                   bias=bias)
-        self.bn2 = nn.LazyBatchNorm2d()
-        self.shortcut = shortcut(num_channels, strides, bias,
-                                 norm_shortcut) if use_1x1conv else None
-
-    def forward(self, X):
-        Y = nn.functional.relu(self.bn1(self.conv1(X)))
-        Y = self.bn2(self.conv2(Y))
-        return nn.functional.relu(
-            Y + (X if self.shortcut is None else self.shortcut(X)))
-
-
-def shortcut(num_channels, strides, bias, norm):
-    """A 1x1 convolution, with `norm` followed by batch normalization."""
-    conv = nn.LazyConv2d(num_channels, kernel_size=1, stride=strides,
-                         bias=bias)
-    return nn.Sequential(conv, nn.LazyBatchNorm2d()) if norm else conv
-
-
-# 8.6 ResNet and ResNeXt
-class Bottleneck(nn.Module):
-    """A residual block of 1x1, 3x3 and 1x1 convolutions.
-
-    `num_channels` enter the next block; the 3x3 convolution, which has the
-    stride, works on `inner` times as many in `groups` groups.
-    """
-
-    def __init__(self, num_channels, use_1x1conv=False, strides=1,
-                 bias=False, norm_shortcut=True, inner=0.25, groups=1):
-        super().__init__()
-        c = scaled(num_channels, inner)
-        self.conv1 = nn.LazyConv2d(c, kernel_size=1, bias=bias)
-        self.bn1 = nn.LazyBatchNorm2d()
-        self.conv2 = nn.LazyConv2d(c, kernel_size=3, stride=strides,
-                                   padding=1, groups=groups, bias=bias)
-        self.bn2 = nn.LazyBatchNorm2d()
-        self.conv3 = nn.LazyConv2d(num_channels, kernel_size=1, bias=bias)
-        self.bn3 = nn.LazyBatchNorm2d()
-        self.shortcut = shortcut(num_channels, strides, bias,
-                                 norm_shortcut) if use_1x1conv else None
-
-    def forward(self, X):
-        Y = nn.functional.relu(self.bn1(self.conv1(X)))
-        Y = nn.functional.relu(self.bn2(self.conv2(Y)))
-        Y = self.bn3(self.conv3(Y))
-        return nn.functional.relu(
-            Y + (X if self.shortcut is None else self.shortcut(X)))
+        super().__init__(
+            nn.Sequential(
+                *conv_norm(num_channels, 3, strides, bias), nn.ReLU(),
+                *conv_norm(num_channels, 3, 1, bias)),
+            projection(num_channels, strides, bias, norm_shortcut)
+            if use_1x1conv else None)
 
 
 # 8.6 ResNet and ResNeXt
@@ -549,9 +540,7 @@ class ResNet(Classifier):
     def b1(self, channels):
         """The stem: a quarter of the height and width."""
         return nn.Sequential(
-            nn.LazyConv2d(channels, kernel_size=7, stride=2, padding=3,
-                          bias=not self.reference),
-            nn.LazyBatchNorm2d(), nn.ReLU(),
+            *conv_norm(channels, 7, 2, bias=not self.reference), nn.ReLU(),
             nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
 
     def stage(self, depth, c_in, c_out, strides):
@@ -573,12 +562,34 @@ class ResNet18(ResNet):
 
 
 # 8.6 ResNet and ResNeXt
+class Bottleneck(ShortcutBlock):
+    """A residual block of 1x1, 3x3 and 1x1 convolutions.
+
+    `num_channels` enter the next block; the 3x3 convolution, which has the
+    stride, works on `inner` times as many in `groups` groups. The other
+    arguments are those of `Residual`.
+    """
+
+    def __init__(self, num_channels, use_1x1conv=False, strides=1,
+                 bias=False, norm_shortcut=True, inner=0.25, groups=1):
+        c = scaled(num_channels, inner)
+        super().__init__(
+            nn.Sequential(
+                *conv_norm(c, 1, 1, bias), nn.ReLU(),
+                *conv_norm(c, 3, strides, bias, groups), nn.ReLU(),
+                *conv_norm(num_channels, 1, 1, bias)),
+            projection(num_channels, strides, bias, norm_shortcut)
+            if use_1x1conv else None)
+
+
+# 8.6 ResNet and ResNeXt
 def port_state(src, dst):
     """Copy all parameters and buffers of `src` to `dst`, in order.
 
     The two modules may name their tensors differently, but must have
     equally many, of the same shapes; a ValueError names the first pair
-    that does not fit, and `dst` is then left as it was. Returns `dst`.
+    that does not fit, and `dst` is then left as it was. That tensors of
+    one shape have the same meaning is not checked. Returns `dst`.
     """
     source, target = src.state_dict(), dst.state_dict()
     if len(source) != len(target):
@@ -595,36 +606,22 @@ def port_state(src, dst):
 
 
 # 8.6 ResNet and ResNeXt
-class ResNeXtBlock(nn.Module):
+class ResNeXtBlock(Bottleneck):
     """A residual block whose 3x3 convolution works in groups.
 
     `bot_mul` times `num_channels` channels inside, in groups of
-    `group_width` channels each.
+    `group_width` channels each. Convolutions have biases, the 1x1
+    convolution on the shortcut is normalized.
     """
 
     def __init__(self, num_channels, group_width, bot_mul,
                  use_1x1conv=False, strides=1):
-        super().__init__()
         c = scaled(num_channels, bot_mul)
         if c % group_width:
             raise ValueError(f"{c} inner channels cannot be divided into "
                              f"groups of {group_width}.")
-        self.conv1 = nn.LazyConv2d(c, kernel_size=1)
-        self.bn1 = nn.LazyBatchNorm2d()
-        self.conv2 = nn.LazyConv2d(c, kernel_size=3, stride=strides,
-                                   padding=1, groups=c // group_width)
-        self.bn2 = nn.LazyBatchNorm2d()
-        self.conv3 = nn.LazyConv2d(num_channels, kernel_size=1)
-        self.bn3 = nn.LazyBatchNorm2d()
-        self.shortcut = shortcut(num_channels, strides, bias=True,
-                                 norm=True) if use_1x1conv else None
-
-    def forward(self, X):
-        Y = nn.functional.relu(self.bn1(self.conv1(X)))
-        Y = nn.functional.relu(self.bn2(self.conv2(Y)))
-        Y = self.bn3(self.conv3(Y))
-        return nn.functional.relu(
-            Y + (X if self.shortcut is None else self.shortcut(X)))
+        super().__init__(num_channels, use_1x1conv, strides, bias=True,
+                         inner=bot_mul, groups=c // group_width)
 
 
 # 8.7 DenseNet
