@@ -9,8 +9,8 @@
 #         max_epochs: 10
 #         compare_size: 60000
 #         compare_epochs: 10
-#         long_epochs: 30
-#         pair_size: 6000
+#         long_epochs: 20
+#         pair_size: 4000
 #         num_gpus: 1
 #       smoke:
 #         train_size: 600
@@ -24,9 +24,9 @@
 #       train_size: 0.1
 #       val_size: 0.1
 #       max_epochs: 0.3
-#       compare_size: 0.0334
+#       compare_size: 0.0267
 #       compare_epochs: 0.2
-#       long_epochs: 0.2
+#       long_epochs: 0.25
 #       pair_size: 0.1
 #   jupytext:
 #     cell_metadata_filter: tags,-all
@@ -48,7 +48,7 @@
 # We standardize the inputs of a network, because features on one scale train faster.
 # Why stop at the inputs?
 # *Batch normalization* standardizes inside the network, at every layer and in every step, by the mean and variance of the minibatch.
-# It is in most convolutional networks since 2015, it makes the output for one image depend on the images next to it, and the usual story of why it works does not survive a test.
+# It became a standard part of convolutional networks after 2015, it makes the output for one image depend on the images next to it, and the first explanation of why it works can be tested.
 #
 # **You will**
 #
@@ -82,10 +82,10 @@ d2l.use_style()
 train_size = 6000  # images for LeNet with sigmoids
 val_size = 1000
 max_epochs = 3
-compare_size = 2000  # images of each network in the comparisons
+compare_size = 1600  # images of each network in the comparisons
 compare_epochs = 2
-long_epochs = 6  # at the best rate of each method
-pair_size = 600  # images in batches of two
+long_epochs = 5  # at the best rate of each method
+pair_size = 400  # images in batches of two
 num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
@@ -93,7 +93,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # ## Standardize inside
 #
 # In [Section 7.6](../07-convolutional-neural-networks/06-lenet.ipynb) LeNet with sigmoids waited for over a thousand steps before it began to learn: its layers got inputs that hardly varied, at places where the activations are nearly flat.
-# The weights are to blame, and they change in every step.
+# The scale of these inputs depends on the weights, and the weights change in every step.
 # So let every layer bring its inputs back to a fixed scale, and let the network choose that scale itself.
 #
 # For a minibatch $\mathcal{B}$ of vectors $\mathbf{x}\in\mathbb{R}^d$, batch normalization computes
@@ -120,6 +120,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # PyTorch calls $\alpha$ `momentum`; it has nothing to do with the momentum of an optimizer.
 #
 # A convolution treats all positions of a channel alike, and so does normalization behind it: for maps of $p\times q$ pixels and a batch of $m$ images, each channel has one mean and one variance over $m\cdot p\cdot q$ values, and one $\gamma$ and $\beta$.
+# The layer then remains equivariant: away from the border, a shifted image gives shifted maps.
 
 # %% tags=["export"]
 def batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum,
@@ -336,7 +337,7 @@ class BNLeNetScratch(Classifier):
 data = FashionMNIST(batch_size=128, train_size=train_size,
                     val_size=val_size)
 real = data.source == "real"
-full_run = train_size >= 6000 and compare_size >= 2000  # not smoke
+full_run = train_size >= 6000 and compare_size >= 1600  # not smoke
 inputs = torch.zeros(2, 1, 28, 28)
 
 
@@ -462,7 +463,7 @@ assert count_params(make(0, no_norm)) == 44_878 - 2 * (6 + 16 + 120 + 84)
 # What does a step cost, forward and backward, with a batch of 128 on a CPU?
 
 # %% tags=["timing"]
-def step_time(model, repeats=8):
+def step_time(model, repeats=5):
     """Milliseconds of the fastest of some steps."""
     times = []
     for _ in range(repeats):
@@ -579,7 +580,7 @@ if full_run and real:
 
 # %% [markdown]
 # How far do the two modes of a *trained* network disagree?
-# From here on LeNet has ReLU and He's weights, and all comparisons share one recipe: 2000 images (in the profile `gpu` all), batches of 32, plain SGD, two epochs, three seeds.
+# From here on LeNet has ReLU and He's weights, and all comparisons share one recipe: 1600 images (in the profile `gpu` all), batches of 32, plain SGD, two epochs, three seeds.
 # `run` trains one network and keeps it, with its curve and with the movement of one layer's inputs, of which more below.
 
 # %%
@@ -594,6 +595,7 @@ norms = {"plain": no_norm,
 def run(name, lr, seed, epochs=compare_epochs):
     """Train LeNet with norms[name]; returns model, history, movement."""
     model, seen = make(seed, norms[name], lr), []
+    model.plot_train_per_epoch = 10  # points of the curve
 
     def see(layer, inputs):
         if layer.training:
@@ -618,25 +620,26 @@ def final(name, lr, label, epochs=compare_epochs):
 # Beware: even without gradients, a forward pass in training mode changes the moving statistics, so we work on a copy.
 
 # %% tags=["rtol=0.15"]
-def accuracy_in_batches(model, order, size):
+def accuracy_in_batches(net, order, size):
     """Accuracy in training mode; `size` 0 means evaluation mode."""
-    model = copy.deepcopy(model).train(size > 0)
+    net = copy.deepcopy(net).train(size > 0)
     with torch.no_grad():
-        scores = [model(few.X_val[i]) for i in order.split(size or 500)]
+        scores = [net(few.X_val[i]) for i in order.split(size or len(order))]
     hits = torch.cat(scores).argmax(dim=1) == few.y_val[order]
     return hits.float().mean().item()
 
 
-sizes = (2, 4, 8, 32, 128)
-shuffled = torch.randperm(len(few.y_val), generator=rng)
-by_class = few.y_val.argsort()
+sizes = (2, 8, 32, 128)
+shuffled = torch.randperm(len(few.y_val), generator=rng)[::2]
+by_class = few.y_val[shuffled].argsort()
+by_class = shuffled[by_class]  # the same half of the images, sorted
 modes = {}
 for seed in range(num_seeds):
-    model, *_ = run("batch norm", 0.1, seed)
+    net = run("batch norm", 0.1, seed)[0].net
     modes[seed] = {
-        "evaluation": [accuracy_in_batches(model, shuffled, 0)],
-        "shuffled": [accuracy_in_batches(model, shuffled, B) for B in sizes],
-        "by class": [accuracy_in_batches(model, by_class, B) for B in sizes]}
+        "evaluation": [accuracy_in_batches(net, shuffled, 0)],
+        "shuffled": [accuracy_in_batches(net, shuffled, B) for B in sizes],
+        "by class": [accuracy_in_batches(net, by_class, B) for B in sizes]}
     print(*(f"{name} {' '.join(f'{a:.2f}' for a in values)};"
             for name, values in modes[seed].items()))
 
@@ -647,27 +650,27 @@ for seed in range(num_seeds):
 # To measure it we leave the weights as they are and estimate the statistics again, from one pass over the training images.
 
 # %%
-def recalibrate(model, images, size=32):
-    """A copy of `model` whose moving statistics are means over batches."""
-    model = copy.deepcopy(model).train()
-    for layer in model.modules():
+def recalibrate(net, images, size=32):
+    """A copy of `net` whose moving statistics are means over batches."""
+    net = copy.deepcopy(net).train()
+    for layer in net.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.reset_running_stats()
             layer.momentum = None  # PyTorch: a plain mean of all batches
     with torch.no_grad():
         for X in images.split(size):
-            model(X)
-    return model.eval()
+            net(X)
+    return net.eval()
 
 
 stale = {}
-for lr in (0.1, 0.3):
+for lr in (0.1, 1.0):
     stale[lr] = []
     for seed in range(num_seeds):
-        model, *_ = run("batch norm", lr, seed)
-        fresh = recalibrate(model, few.X_train[:2000])
-        stale[lr].append([accuracy_in_batches(m, shuffled, 0)
-                          for m in (model, fresh)])
+        net = run("batch norm", lr, seed)[0].net
+        fresh = recalibrate(net, few.X_train[:1600])
+        stale[lr].append([accuracy_in_batches(n, shuffled, 0)
+                          for n in (net, fresh)])
 
 # %% tags=["hide-input", "rtol=0.15"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.8, 2.8), sharey=True)
@@ -682,18 +685,19 @@ left.set(xscale="log", xlabel="batch size in training mode",
          ylabel="validation accuracy", ylim=(0, 1))
 left.set_xticks(sizes, labels=sizes)
 left.minorticks_off()
-left.legend(fontsize=7, loc="lower right")
+left.legend(fontsize=6.5, loc="upper left", ncols=3)
 for x, lr in enumerate(stale):
     for seed, pair in enumerate(stale[lr]):
         right.plot([x - 0.15, x + 0.15], pair, "o-", color=f"C{seed}", ms=4)
 right.set(xlim=(-0.5, 1.5), xlabel="learning rate of the training")
-right.set_xticks([0, 1], labels=stale)
+right.set_xticks([0, 1], labels=[f"{lr:g}" for lr in stale])
 right.set_title("moving statistics, and re-estimated", fontsize=9)
 d2l.describe(fig, """Left: in training mode, accuracy rises with the batch
     size from below 0.45 for two images to the level of evaluation mode, which
-    it reaches at about 32; for batches sorted by class it stays below
-    0.45. Right: lines from the moving to the re-estimated statistics;
-    they are short at rate 0.1; at 0.3 all rise, some by more than 0.1.""")
+    it reaches at about 32; for batches sorted by class it stays far
+    below. Right: lines from the moving to the re-estimated statistics;
+    nearly level at rate 0.1; at rate 1 all rise, one of them
+    steeply.""")
 
 # %% [markdown]
 # **Figure 8.5.3.** Left: the same three networks in training mode, by batch size; gray: in evaluation mode.
@@ -704,28 +708,29 @@ if full_run and real and compare_size < 3000:
     for result in modes.values():
         level, = result["evaluation"]
         mixed, sorted_ = result["shuffled"], result["by class"]
-        assert mixed[0] < level - 0.25 and abs(mixed[3] - level) < 0.06
-        assert mixed[0] < mixed[1] < mixed[2] < mixed[3]
-        assert max(sorted_) < level - 0.25
+        assert mixed[0] < level - 0.25 and abs(mixed[2] - level) < 0.06
+        assert mixed[0] < mixed[1] < mixed[2]
+        assert max(sorted_[:3]) < level - 0.4
+        assert max(sorted_) < level - 0.15
     gains = {lr: [b - a for a, b in pairs] for lr, pairs in stale.items()}
-    assert min(gains[0.3]) > 0 and max(gains[0.3]) > 0.08
-    assert sum(gains[0.3]) > 3 * abs(sum(gains[0.1]))
+    assert min(gains[1.0]) > 0.005 and max(gains[1.0]) > 0.05
+    assert sum(gains[1.0]) > 3 * abs(sum(gains[0.1]))
 with torch.no_grad():  # recalibrating: a mean over batches, on a copy
-    model, *_ = run("batch norm", 0.1, 0)
-    kept = model.net[1].running_mean.clone()
-    fresh = recalibrate(model, few.X_train[:256], size=128)
-    H = [model.net[0](few.X_train[i:i + 128]) for i in (0, 128)]
+    net = run("batch norm", 0.1, 0)[0].net
+    kept, modes_kept = net[1].running_mean.clone(), net.training
+    fresh = recalibrate(net, few.X_train[:256], size=128)
+    H = [net[0](few.X_train[i:i + 128]) for i in (0, 128)]
     torch.testing.assert_close(
-        fresh.net[1].running_mean,
+        fresh[1].running_mean,
         torch.stack([h.mean(dim=(0, 2, 3)) for h in H]).mean(dim=0))
-    assert torch.equal(model.net[1].running_mean, kept)
-    accuracy_in_batches(model, shuffled, 8)
-    assert torch.equal(model.net[1].running_mean, kept)
+    accuracy_in_batches(net, shuffled, 8)
+    assert torch.equal(net[1].running_mean, kept)  # worked on copies
+    assert net.training == modes_kept and not fresh.training
 
 # %% [markdown]
 # With batches of two a network that is right three times out of four in evaluation mode is wrong on most images in training mode.
-# The batch size of the training, 32, suffices to close the gap here, but not if a batch holds one class: whoever forgets to shuffle, or forgets `eval()`, has another network.
-# And at the rate 0.3 the moving statistics lag: the weights are better than evaluation mode says.
+# The batch size of the training, 32, suffices to close the gap here, but not if a batch holds only one or two classes: without shuffling, or without `eval()`, the network is another one.
+# And at the rate 1 the moving statistics lag: re-estimated statistics make all three networks better, one of them by much, with the weights as they were.
 # Such a gap looks like overfitting and is none (Wu and Johnson, 2021, list more of its kind).
 
 # %% [markdown]
@@ -758,9 +763,7 @@ class Jolt(nn.Module):
             2 * shift - 1)
 
 
-for strength in (0.5, 1.0):
-    norms[f"jolted, s = {strength}"] = (
-        lambda c, num_dims, s=strength: Jolt(c, num_dims, s))
+norms["jolted"] = lambda c, num_dims: Jolt(c, num_dims, strength=1)
 
 # %% tags=["rtol=0.15"]
 story = {}
@@ -768,12 +771,12 @@ for name in norms:
     moved = torch.tensor([run(name, 0.1, seed)[2]
                           for seed in range(num_seeds)])
     story[name] = moved, final(name, 0.1, "train_loss")
-    print(f"{name:15s} moves {moved.mean():.2f} per step, loss",
+    print(f"{name:10s} moves {moved.mean():.2f} per step, loss",
           *(f"{loss:.2f}" for loss in story[name][1].tolist()))
 
 # %% tags=["hide-input", "rtol=0.15"]
 _, ax = plt.subplots(figsize=(4.6, 2.8))
-for (name, (moved, loss)), marker in zip(story.items(), "osD^"):
+for (name, (moved, loss)), marker in zip(story.items(), "osD"):
     ax.plot(moved, loss, marker, label=name)
 ax.set(xscale="log", ylabel="training loss, last epoch",
        xlabel="movement of a mean per step (standard deviations)")
@@ -783,8 +786,8 @@ ax.minorticks_off()
 ax.legend(fontsize=7)
 d2l.describe(ax, """Training loss against the movement of the inputs, log
     axis, three dots a method. Batch norm: movement 0.02, loss 0.6. Plain:
-    0.1, loss about 1. Jolted: movement 0.3 and 0.5, losses below 0.7 and
-    0.8, so more movement than plain and less loss.""")
+    0.1, loss about 1. Jolted: 0.5, loss 0.8, so more movement than plain and
+    less loss.""")
 
 # %% [markdown]
 # **Figure 8.5.4.** Movement of a layer's inputs and training loss, one dot for each of three seeds.
@@ -794,13 +797,10 @@ d2l.describe(ax, """Training loss against the movement of the inputs, log
 if full_run and real and compare_size < 3000:
     moved = {name: pair[0] for name, pair in story.items()}
     loss = {name: pair[1] for name, pair in story.items()}
-    jolted = [name for name in norms if "jolted" in name]
     assert moved["batch norm"].max() < moved["plain"].min() / 3
-    for name in jolted:
-        assert moved[name].min() > 1.5 * moved["plain"].max()
-        assert loss[name].max() < loss["plain"].min() - 0.1
-        assert loss[name].min() > loss["batch norm"].max()
-    assert moved[jolted[1]].min() > 3 * moved["plain"].max()
+    assert moved["jolted"].min() > 2 * moved["plain"].max()
+    assert loss["jolted"].max() < loss["plain"].min() - 0.05
+    assert loss["jolted"].min() > loss["batch norm"].max() + 0.05
 noisy = Jolt(4, 4, 2.0)  # the noise: ranges, and none in evaluation mode
 Y = torch.stack([noisy(maps).mean(dim=(0, 2, 3)) for _ in range(300)])
 S = torch.stack([noisy(maps).std(dim=(0, 2, 3)) for _ in range(300)])
@@ -810,9 +810,10 @@ assert torch.equal(noisy.eval()(maps), noisy.norm(maps))
 
 # %% [markdown]
 # The story is half right: batch normalization does keep these means still, several times stiller than the plain network does.
-# But stillness is not where most of the gain comes from: with inputs that move several times *more* than in the plain network, the jolted ones reach a lower training loss, in all seeds and at both strengths.
+# But stillness is not where most of the gain comes from: with inputs that move several times *more* than in the plain network, the jolted ones reach a lower training loss, in all seeds.
 # The jolts do cost something.
-# This is one small network at one learning rate; Santurkar and others found the same in larger ones, and offered another account: a smoother loss, whose gradients predict better what a step will do.
+# This is one small network at one learning rate, and one measure; Santurkar and others reported the same effect of noise for a larger network, and by their measure, the change of gradients, batch normalization did not even reduce the shift.
+# They offered another account: a smoother loss, whose gradients predict better what a step will do.
 # Bjorck and others (2018) stress that larger learning rates become possible.
 # What is proven is (8.5.4) and (8.5.5); a complete explanation of the speed is open.
 
@@ -855,7 +856,7 @@ torch.testing.assert_close(nn.GroupNorm(4, 4)(maps),
 
 # %% [markdown]
 # Now the hard case: batches of *two*.
-# Four networks train on 600 images, for 300 steps with the rate 0.03, equal for all.
+# Four networks train on 400 images, for 200 steps with the rate 0.01, equal for all.
 # A control has batch normalization behind the convolutions only.
 
 # %% tags=["rtol=0.3"]
@@ -863,13 +864,16 @@ norms |= {"batch norm, conv. only": lambda c, num_dims: (
               nn.BatchNorm2d(c) if num_dims == 4 else nn.Identity()),
           "group norm": lambda c, num_dims: nn.GroupNorm(2, c),
           "layer norm": lambda c, num_dims: nn.GroupNorm(1, c)}
-two = FashionMNIST(batch_size=2, train_size=pair_size, val_size=val_size)
-by_two = {}
+two = FashionMNIST(batch_size=2, train_size=pair_size,
+                   val_size=val_size // 2)
+by_two, pair_nets = {}, {}
 for name in ("batch norm", "batch norm, conv. only", "group norm",
              "layer norm"):
-    by_two[name] = [fit_quietly(make(seed, norms[name], 0.03), two, 1,
-                                seed=seed, num_gpus=num_gpus)["val_acc"][-1]
-                    for seed in range(num_seeds)]
+    pair_nets[name] = [make(seed, norms[name], 0.01)
+                       for seed in range(num_seeds)]
+    by_two[name] = [fit_quietly(net, two, 1, seed=seed,
+                                num_gpus=num_gpus)["val_acc"][-1]
+                    for seed, net in enumerate(pair_nets[name])]
     print(f"{name}:", *(f"{a:.2f}" for a in by_two[name]))
 
 # %% tags=["hide-input", "rtol=0.3"]
@@ -881,15 +885,15 @@ ax.set(xlabel="validation accuracy", xlim=(0, 1), ylim=(3.5, -0.5))
 d2l.describe(ax, """Dots for three seeds. Batch norm everywhere: well below
     0.5. The three others, batch norm behind convolutions only, group norm
     and layer norm, lie close together, clearly higher.""")
-if full_run and real and pair_size <= 600:
+if full_run and real and pair_size <= 400:
     worst = min(min(s) for n, s in by_two.items() if n != "batch norm")
-    assert max(by_two["batch norm"]) < worst - 0.03
+    assert max(by_two["batch norm"]) < worst - 0.1
 
 # %% [markdown]
-# **Figure 8.5.6.** Trained with batches of two, 300 steps, three seeds.
+# **Figure 8.5.6.** Trained with batches of two, 200 steps, three seeds.
 #
 # Batch normalization everywhere fails, and the control shows where: not behind the convolutions, where two images give hundreds of values, but behind the dense layers, where two examples leave a sign.
-# At the rates 0.01 and 0.1 (800 images, not stored here) it also came last with all seeds.
+# At the rates 0.03 and 0.1 (800 images, not stored here) it also came last with all seeds.
 # The other three are too close to rank.
 # On ImageNet, with a deep network and batches of two for each GPU, Wu and He (2018) report 10.6 points less error for group normalization.
 
@@ -962,11 +966,13 @@ for name in arms:
     print(f"{name}: {count_params(model):,d} parameters, "
           f"{sum(count_macs(model, (1, 1, 28, 28)).values()):,d} "
           "multiply-accumulates")
-losses, scores = ({name: torch.stack([final(name, lr, label)
-                                      for lr in rates])  # (rates, seeds)
-                   for name in arms} for label in ("train_loss", "val_acc"))
-best = {name: rates[int(losses[name].mean(dim=1).argmin())] for name in arms}
-print("rate with the lowest mean training loss:", best)
+table = {label: {name: torch.stack([final(name, lr, label) for lr in rates])
+                 for name in arms}  # (rates, seeds)
+         for label in ("train_loss", "val_loss", "val_acc")}
+losses, scores = table["train_loss"], table["val_acc"]
+best = {name: rates[int(table["val_loss"][name].mean(dim=1).argmin())]
+        for name in arms}
+print("rate with the lowest mean validation loss:", best)
 
 # %% tags=["hide-input", "rtol=0.3"]
 fig, axes = plt.subplots(1, 3, figsize=(7.0, 2.4), sharey=True)
@@ -989,7 +995,7 @@ d2l.describe(fig, """Training loss against the step at the rates 0.1, 0.3
 # %% [markdown]
 # **Figure 8.5.7.** Training loss at three of the four rates, three seeds, plain (dashed) and normalized.
 #
-# For a longer look each arm then trains three times as long at its own best rate.
+# For a longer look each arm then trains at its own best rate for five epochs instead of two (in the profile `gpu` 20 instead of 10).
 
 # %% tags=["rtol=0.3"]
 long = {name: final(name, best[name], "val_acc", long_epochs)
@@ -1013,7 +1019,7 @@ for k, (name, marker) in enumerate(zip(arms, "os")):
     right.plot([k] * num_seeds, long[name], marker, color=f"C{k}", ms=4)
 left.set(xscale="log", xlabel="learning rate", ylim=(0, 1),
          ylabel="validation accuracy")
-left.set_xticks(rates, labels=rates)
+left.set_xticks(rates, labels=[f"{lr:g}" for lr in rates])
 left.minorticks_off()
 left.legend(fontsize=7)
 right.set(xlim=(-0.6, 1.6))
@@ -1022,10 +1028,10 @@ right.set_title("longer, best rate", fontsize=9)
 d2l.describe(fig, """Left: validation accuracy at four rates. Plain is
     between 0.4 and 0.7 up to 0.3 and at 0.1, guessing, at rate 1; batch norm
     reaches 0.75 at 0.03 and 0.1 and scatters below at larger rates. Right:
-    after three times as many steps the two arms are closer.""")
+    after more steps the two arms are closer.""")
 
 # %% [markdown]
-# **Figure 8.5.8.** Left: accuracy at each rate after two epochs. Right: after six epochs, each at its best rate. One dot for each of three seeds.
+# **Figure 8.5.8.** Left: accuracy at each rate after two epochs. Right: after five epochs, each at its best rate. One dot for each of three seeds.
 
 # %%
 if full_run and real and compare_size < 3000:
@@ -1042,19 +1048,19 @@ if full_run and real and compare_size < 3000:
     ahead = [(scores["batch norm"][rates.index(best["batch norm"])]
               - scores["plain"][rates.index(best["plain"])]).mean(),
              (long["batch norm"] - long["plain"]).mean()]
-    assert ahead[1] < 0.7 * ahead[0]
+    assert ahead[1] < 0.7 * ahead[0]  # measured 0.05 after 0.14
 
 # %% [markdown]
 # In this setting both claims hold.
 # With batch normalization the network trains at a rate at which the plain one fails in all seeds, and at equal steps and each at its own best rate its training loss is lower in all seeds.
-# But the advantage in accuracy shrinks when both train three times as long: part of what it buys is time.
+# But the advantage in accuracy shrinks when both train two and a half times as long: part of what it buys is time.
 # The original paper claims no more for its own setting: the same accuracy as its baseline with 14 times fewer steps, then more.
 
 # %% [markdown]
 # ## Where it stands
 #
-# Batch normalization remains the default in convolutional networks for recognition in real time and for segmentation, where it folds away.
-# ConvNeXt and vision Transformers use layer normalization ([Section 8.8](08-cnn-design.ipynb), Chapter 11), most large language models *RMSNorm*, which leaves out the mean.
+# Batch normalization remains common in convolutional networks for recognition in real time and for segmentation, where it folds away.
+# ConvNeXt and vision Transformers use layer normalization ([Section 8.8](08-cnn-design.ipynb), Chapter 11), many large language models *RMSNorm*, which leaves out the mean.
 # Normalization is not indispensable: NFNets (2021) match batch-normalized networks with adaptive gradient clipping, and in Transformers the layer *DyT*, $\boldsymbol\gamma\odot\tanh(\alpha\mathbf{x})+\boldsymbol\beta$ with a learned number $\alpha$, took the place of layer normalization without loss in the authors' experiments (Zhu and others, 2025).
 # Exercise 5 tries it.
 
@@ -1066,7 +1072,7 @@ if full_run and real and compare_size < 3000:
 # - In training mode the batch is part of the function: a batch of two or of one class, or stale moving statistics, give another network than evaluation mode.
 # - Keeping inputs still is not the main reason for its gain: with random shifts in every step the small network here still trained better than without normalization.
 # - With batches of two it failed behind dense layers, not behind convolutions; layer and group normalization do not see the batch.
-# - At equal steps and tuned rates it trained faster; with three times the steps the lead in accuracy became smaller.
+# - At equal steps and tuned rates it trained faster; with more steps the lead in accuracy became smaller.
 
 # %% [markdown]
 # ## Exercises
@@ -1111,7 +1117,7 @@ assert saved == 226
 #
 # At rate 1 the plain network guesses, so nearly the whole accuracy of the other counts as lead.
 # At tuned rates the lead is much smaller, but it is there: in this setting the larger rate is not the whole advantage.
-# For LeNet with sigmoids the answer is another: its plateau lasts longer than these runs at every rate of a grid that we tried (0.03 to 10), so tuning does not help it.
+# For LeNet with sigmoids the answer is another: on 3000 images, two epochs in batches of 128 (not stored here), it stayed at guessing at every rate from 0.03 to 10, so tuning alone did not help it.
 
 # %% tags=["rtol=0.3"]
 lead = (scores["batch norm"] - scores["plain"]).mean(dim=1)
@@ -1194,7 +1200,7 @@ assert (variance_only(flat + 7) - scaled_only).abs().min() > 0.5
 # #### Solution 8.5-5
 #
 # DyT is a function of each entry alone, so there is nothing by which other examples could enter.
-# `affine=False` leaves out scale and shift.
+# `affine=False` leaves out scale and shift; in these runs it makes no difference that stands out from the seeds.
 # DyT was proposed for the place of layer normalization in Transformers; this network and this rate are not its home, and the numbers say nothing about it there.
 
 # %% tags=["rtol=0.3"]
@@ -1234,8 +1240,8 @@ assert count_params(frozen) == 44_878 - 452
 # %% [markdown]
 # ### Exercise 8.5-6
 #
-# The original paper found that batch normalization can replace dropout.
-# Compare dropout of 0.5 behind the two hidden dense layers with batch normalization on 2000 images over six epochs, by the gap between training and validation loss.
+# The original paper says that batch normalization makes dropout unnecessary in some cases.
+# Compare dropout of 0.5 behind the two hidden dense layers with batch normalization on the images of the comparisons over five epochs, by the gap between training and validation loss.
 # And: by how much do training and evaluation mode differ for a network trained with batches of two?
 
 # %% [markdown]
@@ -1244,7 +1250,7 @@ assert count_params(frozen) == 44_878 - 452
 # Dropout before a ReLU is the same as behind it, since both zero entries and scaling pass through.
 # The training loss is measured in training mode, so it includes the noise of dropout, which raises it; read the gap with that in mind.
 # In these runs batch normalization has the lower training loss and the larger gap, so it did not regularize more than dropout.
-# The second part trains once more with batches of two and scores the validation images in both modes.
+# For the second part we take the networks that were trained with batches of two; group normalization has no modes.
 
 # %% tags=["rtol=0.3"]
 norms["dropout"] = lambda c, num_dims: (
@@ -1261,16 +1267,16 @@ if full_run and real and compare_size < 3000:
     assert gaps["dropout"].max() < gaps["batch norm"].min()
 
 # %% tags=["rtol=0.3"]
-model = make(0, norms["batch norm, conv. only"], 0.03)
-fit_quietly(model, two, 1, num_gpus=num_gpus)
-both = [accuracy_in_batches(model.cpu(), shuffled, B) for B in (0, 2)]
-everywhere = make(0, norms["batch norm"], 0.03)
-fit_quietly(everywhere, two, 1, num_gpus=num_gpus)
-both += [accuracy_in_batches(everywhere.cpu(), shuffled, B) for B in (0, 2)]
-print("convolutions only: evaluation {:.2f}, training mode {:.2f}; "
-      "everywhere: {:.2f}, {:.2f}".format(*both))
-if full_run and real:
-    assert both[2] != both[3] and both[0] != both[1]
+both = {name: [[accuracy_in_batches(net.net.cpu(), shuffled, B)
+                for B in (0, 2)]
+               for net in pair_nets[name]]
+        for name in ("batch norm", "batch norm, conv. only", "group norm")}
+for name, rows in both.items():
+    print(f"{name}: evaluation and training mode",
+          *(f"{a:.2f} {b:.2f};" for a, b in rows))
+if full_run and real and pair_size <= 400:
+    assert min(abs(a - b) for a, b in both["batch norm"]) > 0.02
+assert all(a == b for a, b in both["group norm"])
 
 # %% [markdown]
 # ## Sources
