@@ -497,7 +497,9 @@ for name, model in (("plain", plain.cpu()), ("scratch", scratch.train()),
 #
 # *The backward pass* loses the same two directions, shift and scale.
 # Write $g_i=\partial L/\partial y_i$ for the gradient at the output of one feature of example $i$, $\hat x_i$ for its standardized value, and a bar for the mean over the batch.
-# Differentiating (8.5.2) gives $\partial\hat\mu/\partial x_i=\frac1n$ and $\partial\hat\sigma/\partial x_i=\hat x_i/n$ with $n=|\mathcal{B}|$, and the chain rule
+# Differentiating (8.5.2) gives $\partial\hat\mu/\partial x_i=\frac1n$ and $\partial\hat\sigma/\partial x_i=\hat x_i/n$ with $n=|\mathcal{B}|$.
+# So a change of $x_i$ reaches every output $y_j=\gamma\hat x_j+\beta$: its own directly, all of them through $\hat\mu$ and $\hat\sigma$.
+# With $\partial y_j/\partial x_i=\frac{\gamma}{\hat\sigma}\left(\mathbb{1}[i=j]-\frac1n-\frac1n\hat x_i\hat x_j\right)$ the sum $\sum_jg_j\,\partial y_j/\partial x_i$ is
 #
 # $$\frac{\partial L}{\partial x_i}=\frac{\gamma}{\hat\sigma}\left(g_i-\bar g-\hat x_i\,\overline{g\hat x}\right). \tag{8.5.5}$$
 #
@@ -591,6 +593,12 @@ norms = {"plain": no_norm,
              nn.BatchNorm2d(c) if num_dims == 4 else nn.BatchNorm1d(c))}
 
 
+def movement(means, stds):
+    """Mean change of (steps, c) means per step, over the mean deviation."""
+    shift = (means[1:] - means[:-1]).abs().mean(dim=1)  # (steps - 1,)
+    return (shift / stds[:-1].mean(dim=1)).mean().item()
+
+
 @cache
 def run(name, lr, seed, epochs=compare_epochs):
     """Train LeNet with norms[name]; returns model, history, movement."""
@@ -605,15 +613,31 @@ def run(name, lr, seed, epochs=compare_epochs):
     handle = model.net[4].register_forward_pre_hook(see)
     history = fit_quietly(model, few, epochs, seed=seed, num_gpus=num_gpus)
     handle.remove()
-    means, stds = (torch.stack(part) for part in zip(*seen))
-    shift = (means[1:] - means[:-1]).abs().mean(dim=1)  # per step
-    return model.cpu(), history, (shift / stds[:-1].mean(dim=1)).mean().item()
+    return model.cpu(), history, movement(
+        *(torch.stack(part) for part in zip(*seen)))
 
 
 def final(name, lr, label, epochs=compare_epochs):
     """The last value of one curve for each seed."""
     return torch.tensor([run(name, lr, seed, epochs)[1][label][-1]
                          for seed in range(num_seeds)])
+
+# %% tags=["hide-input"]
+# check: seeds give weights and runs of their own; options arrive
+a, b, c = (make(seed, no_norm).net[0].weight for seed in (0, 0, 1))
+assert torch.equal(a, b) and not torch.equal(a, c)
+wide = make(0, no_norm, lr=0.7)
+assert abs(wide.net[9].weight.std() / (2 / 256) ** 0.5 - 1) < 0.05
+assert wide.configure_optimizers().param_groups[0]["lr"] == 0.7
+assert isinstance(wide.net[2], nn.ReLU)
+assert isinstance(make(0, no_norm, **sigmoid).net[2], nn.Sigmoid)
+assert BNLeNetScratch(num_classes=3)(inputs).shape == (2, 3)
+assert BNLeNet(lr=0.3, num_classes=3)(inputs[:, [0, 0]]).shape == (2, 3)
+assert run("batch norm", 0.1, 0)[0] is run("batch norm", 0.1, 0)[0]
+assert len(set(final("batch norm", 0.1, "train_loss").tolist())) == num_seeds
+steps, scales = torch.tensor([[0.0, 0], [1, -3], [1, -3]]), torch.tensor(
+    [[1.0, 3], [5, 5], [9, 9]])
+assert movement(steps, scales) == 0.5  # 2 / 2 and 0 / 5
 
 # %% [markdown]
 # We show validation images to three trained networks in training mode, in batches of several sizes, once in random order and once sorted by class.
@@ -743,7 +767,7 @@ with torch.no_grad():  # recalibrating: a mean over batches, on a copy
 #
 # Santurkar and others tested that in 2018, and we repeat the idea.
 # Behind each batch normalization a new layer multiplies every channel by a random number between 1 and $1+s$ and adds one between $-s$ and $s$, drawn anew in *every step*.
-# We measure two things at the input of the second convolution and at the end: how far the mean of a channel moves from one step to the next, in standard deviations, on average over channels and steps; and the training loss, the noise included.
+# We measure two things: at the input of the second convolution, by how much the channel means move from one step to the next, divided by the channels' average standard deviation and averaged over the steps; and the training loss, the noise included.
 
 # %%
 class Jolt(nn.Module):
@@ -973,6 +997,8 @@ losses, scores = table["train_loss"], table["val_acc"]
 best = {name: rates[int(table["val_loss"][name].mean(dim=1).argmin())]
         for name in arms}
 print("rate with the lowest mean validation loss:", best)
+if full_run and real and compare_size < 3000:
+    assert set(best.values()) <= {0.1, 0.3}  # not at the edge of the grid
 
 # %% tags=["hide-input", "rtol=0.3"]
 fig, axes = plt.subplots(1, 3, figsize=(7.0, 2.4), sharey=True)
@@ -1242,7 +1268,7 @@ assert count_params(frozen) == 44_878 - 452
 #
 # The original paper says that batch normalization makes dropout unnecessary in some cases.
 # Compare dropout of 0.5 behind the two hidden dense layers with batch normalization on the images of the comparisons over five epochs, by the gap between training and validation loss.
-# And: by how much do training and evaluation mode differ for a network trained with batches of two?
+# And: for how many images do training mode (batches of two) and evaluation mode give the same answer, if the network was trained with batches of two?
 
 # %% [markdown]
 # #### Solution 8.5-6
@@ -1250,7 +1276,8 @@ assert count_params(frozen) == 44_878 - 452
 # Dropout before a ReLU is the same as behind it, since both zero entries and scaling pass through.
 # The training loss is measured in training mode, so it includes the noise of dropout, which raises it; read the gap with that in mind.
 # In these runs batch normalization has the lower training loss and the larger gap, so it did not regularize more than dropout.
-# For the second part we take the networks that were trained with batches of two; group normalization has no modes.
+# The second part takes the networks that were trained with batches of two.
+# With batch normalization everywhere the two modes agree on less than half of the images; behind the convolutions only they agree on most; the others have no modes.
 
 # %% tags=["rtol=0.3"]
 norms["dropout"] = lambda c, num_dims: (
@@ -1267,16 +1294,25 @@ if full_run and real and compare_size < 3000:
     assert gaps["dropout"].max() < gaps["batch norm"].min()
 
 # %% tags=["rtol=0.3"]
-both = {name: [[accuracy_in_batches(net.net.cpu(), shuffled, B)
-                for B in (0, 2)]
-               for net in pair_nets[name]]
-        for name in ("batch norm", "batch norm, conv. only", "group norm")}
-for name, rows in both.items():
-    print(f"{name}: evaluation and training mode",
-          *(f"{a:.2f} {b:.2f};" for a, b in rows))
+def answers(net, size):
+    """Classes of the shuffled images; `size` as above."""
+    net = copy.deepcopy(net).train(size > 0)
+    with torch.no_grad():
+        return torch.cat([net(few.X_val[i]).argmax(dim=1)
+                          for i in shuffled.split(size or len(shuffled))])
+
+
+agree = {name: torch.tensor([
+    (answers(net.net.cpu(), 0) == answers(net.net, 2)).float().mean()
+    for net in nets]) for name, nets in pair_nets.items()}
+for name, share in agree.items():
+    print(f"{name}: same answer in both modes",
+          *(f"{v:.2f}" for v in share.tolist()))
 if full_run and real and pair_size <= 400:
-    assert min(abs(a - b) for a, b in both["batch norm"]) > 0.02
-assert all(a == b for a, b in both["group norm"])
+    assert agree["batch norm"].max() < 0.6
+    some = agree["batch norm, conv. only"]
+    assert 0.6 < some.min() and some.max() < 0.95
+assert agree["group norm"].min() == agree["layer norm"].min() == 1
 
 # %% [markdown]
 # ## Sources
