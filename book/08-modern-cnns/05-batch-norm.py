@@ -466,7 +466,7 @@ assert count_params(make(0, no_norm)) == 44_878 - 2 * (6 + 16 + 120 + 84)
 # Normalization is not free, though it has few parameters.
 
 # %% tags=["timing"]
-def step_time(model, repeats=5):
+def step_time(model, repeats=3):
     """Milliseconds of the fastest of some steps."""
     times = []
     for _ in range(repeats):
@@ -638,6 +638,9 @@ assert BNLeNetScratch(num_classes=3)(inputs).shape == (2, 3)
 assert BNLeNet(lr=0.3, num_classes=3)(inputs[:, [0, 0]]).shape == (2, 3)
 assert run("batch norm", 0.1, 0)[0] is run("batch norm", 0.1, 0)[0]
 assert len(set(final("batch norm", 0.1, "train_loss").tolist())) == num_seeds
+pair = torch.stack([run("batch norm", 0.1, seed)[0].net[9].weight.flatten()
+                    for seed in (0, 1)])  # from other starts
+assert torch.corrcoef(pair)[0, 1].abs() < 0.3
 steps, scales = torch.tensor([[0.0, 0], [1, -3], [1, -3]]), torch.tensor(
     [[1.0, 3], [5, 5], [9, 9]])
 assert movement(steps, scales) == 0.5  # 2 / 2 and 0 / 5
@@ -894,7 +897,7 @@ norms |= {"batch norm, conv. only": lambda c, num_dims: (
           "group norm": lambda c, num_dims: nn.GroupNorm(2, c),
           "layer norm": lambda c, num_dims: nn.GroupNorm(1, c)}
 two = FashionMNIST(batch_size=2, train_size=pair_size,
-                   val_size=val_size // 2)
+                   val_size=val_size // 4)
 by_two, pair_nets = {}, {}
 for name in ("batch norm", "batch norm, conv. only", "group norm",
              "layer norm"):
@@ -1301,16 +1304,17 @@ if full_run and real and compare_size < 3000:
 
 # %% tags=["rtol=0.3"]
 def answers(net, size):
-    """Classes of the shuffled images; `size` as above."""
+    """Classes of 200 shuffled images; `size` as above."""
     net = copy.deepcopy(net).train(size > 0)
     with torch.no_grad():
         return torch.cat([net(few.X_val[i]).argmax(dim=1)
-                          for i in shuffled.split(size or len(shuffled))])
+                          for i in shuffled[:200].split(size or 200)])
 
 
 agree = {name: torch.tensor([
     (answers(net.net.cpu(), 0) == answers(net.net, 2)).float().mean()
-    for net in nets]) for name, nets in pair_nets.items()}
+    for net in nets]) for name, nets in pair_nets.items()
+    if name != "layer norm"}
 for name, share in agree.items():
     print(f"{name}: same answer in both modes",
           *(f"{v:.2f}" for v in share.tolist()))
@@ -1318,7 +1322,7 @@ if full_run and real and pair_size <= 400:
     assert agree["batch norm"].max() < 0.6
     some = agree["batch norm, conv. only"]
     assert 0.6 < some.min() and some.max() < 0.95
-assert agree["group norm"].min() == agree["layer norm"].min() == 1
+assert agree["group norm"].min() == 1
 
 # %% [markdown]
 # ## Sources
