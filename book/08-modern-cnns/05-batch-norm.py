@@ -1321,7 +1321,7 @@ for name, share in agree.items():
 if full_run and real and pair_size <= 400:
     assert agree["batch norm"].max() < 0.6
     some = agree["batch norm, conv. only"]
-    assert 0.6 < some.min() and some.max() < 0.95
+    assert agree["batch norm"].max() + 0.1 < some.min() <= some.max() < 1
 assert agree["group norm"].min() == 1
 
 # %% [markdown]
