@@ -404,7 +404,7 @@ class BatchNorm(nn.Module):
 
     `num_features` is d or c, `num_dims` is 2 or 4. `momentum` is the
     weight of the new batch in the moving statistics, which are buffers:
-    saved, loaded and moved with the module.
+    saved, loaded and moved with the module, and updated in place.
     """
 
     def __init__(self, num_features, num_dims, eps=1e-5, momentum=0.1):
@@ -422,10 +422,56 @@ class BatchNorm(nn.Module):
         if X.ndim != self.num_dims:
             raise ValueError(f"BatchNorm was made for {self.num_dims} axes "
                              f"and got an input {tuple(X.shape)}.")
-        Y, self.moving_mean, self.moving_var = batch_norm(
+        Y, mean, var = batch_norm(
             X, self.gamma, self.beta, self.moving_mean, self.moving_var,
             self.eps, self.momentum, self.training)
+        if self.training:
+            self.moving_mean.copy_(mean)
+            self.moving_var.copy_(var)
         return Y
+
+
+# 8.5 Batch normalization
+class BNLeNetScratch(Classifier):
+    """LeNet with a normalization before each activation.
+
+    Returns scores (n, num_classes) for images (n, 1, 28, 28).
+    `norm(c, num_dims)` makes the layer for c channels or features of
+    inputs with 4 or 2 axes; `activation` is called without arguments.
+    """
+
+    def __init__(self, lr=0.1, num_classes=10, norm=BatchNorm,
+                 activation=nn.Sigmoid):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 6, kernel_size=5), norm(6, 4), activation(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 16, kernel_size=5), norm(16, 4), activation(),
+            nn.AvgPool2d(2), nn.Flatten(),
+            nn.Linear(256, 120), norm(120, 2), activation(),
+            nn.Linear(120, 84), norm(84, 2), activation(),
+            nn.Linear(84, num_classes))
+
+
+# 8.5 Batch normalization
+class BNLeNet(Classifier):
+    """LeNet with batch normalization, of PyTorch's lazy layers.
+
+    Returns scores (n, num_classes) for images (n, channels, 28, 28).
+    """
+
+    def __init__(self, lr=0.1, num_classes=10):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(
+            nn.LazyConv2d(6, kernel_size=5), nn.LazyBatchNorm2d(),
+            nn.Sigmoid(), nn.AvgPool2d(2),
+            nn.LazyConv2d(16, kernel_size=5), nn.LazyBatchNorm2d(),
+            nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten(),
+            nn.LazyLinear(120), nn.LazyBatchNorm1d(), nn.Sigmoid(),
+            nn.LazyLinear(84), nn.LazyBatchNorm1d(), nn.Sigmoid(),
+            nn.LazyLinear(num_classes))
 
 
 # 8.5 Batch normalization
