@@ -328,27 +328,6 @@ assert widths[::5] == [c for c, _ in shapes[:8:2]]  # and what enters them
 # %% [markdown]
 # **Figure 8.7.3.** Channels along the depth: blocks add, transitions halve.
 # Without transitions the last block would end with 576 channels, and every layer would read more than the one before it.
-#
-# ### Smaller, but at equal what?
-#
-# DenseNet is known for its few parameters.
-
-# %%
-# check 8.7-C3: parameters and multiply-accumulates at 96 x 96
-(p_dense, m_dense), (p_res, m_res) = cost[dense], cost[residual]
-assert (p_dense, p_res) == (758_226, 11_178_378)
-assert round(m_dense / 1e5) == 1291 and round(m_res / 1e5) == 3187
-print(f"parameters: {p_res / p_dense:.1f} times fewer than ResNet-18, "
-      f"operations: {m_res / m_dense:.1f} times fewer")
-print(f"positions where a weight is used, on average: DenseNet "
-      f"{m_dense / p_dense:.0f}, ResNet-18 {m_res / p_res:.0f}")
-assert 14 < p_res / p_dense < 15 and 2.4 < m_res / m_dense < 2.5
-
-# %% [markdown]
-# The two ratios differ by a factor of six, and the last line says where it comes from.
-# ResNet doubles its channels whenever it halves height and width, so each stage costs about as much as the one before and has four times its parameters.
-# DenseNet's channels hardly grow from block to block, so its weights sit at higher resolutions and each does more work.
-# "Fewer parameters" is thus a statement about where a network keeps its channels, as much as about concatenation, and nothing is said yet about accuracy.
 
 # %% [markdown]
 # ## Training
@@ -391,13 +370,36 @@ ax = d2l.plot(epochs, [history["train_loss"], history["val_loss"],
 ax.set_xticks(epochs)
 d2l.describe(ax, """Over the epochs the training and validation losses fall
     and the validation accuracy rises.""")
+assert width != 0.25 or count_params(model) == 49_860
 if full_run and real:
-    assert sum(history["val_acc"][-2:]) / 2 >= 0.70
+    assert sum(history["val_acc"][-2:]) / 2 >= 0.72
     assert history["train_loss"][-1] < 0.75 * history["train_loss"][0]
 
 # %% [markdown]
 # **Figure 8.7.4.** A narrow DenseNet on a few thousand images.
 # The training loss is the mean over an epoch while the weights change; the validation loss is taken at its end.
+
+# %% [markdown]
+# ## Smaller, but at equal what?
+#
+# DenseNet is known for its few parameters.
+
+# %%
+# check 8.7-C3: parameters and multiply-accumulates at 96 x 96
+(p_dense, m_dense), (p_res, m_res) = cost[dense], cost[residual]
+assert (p_dense, p_res) == (758_226, 11_178_378)
+assert round(m_dense / 1e5) == 1291 and round(m_res / 1e5) == 3187
+print(f"parameters: {p_res / p_dense:.1f} times fewer than ResNet-18, "
+      f"operations: {m_res / m_dense:.1f} times fewer")
+print(f"positions where a weight is used, on average: DenseNet "
+      f"{m_dense / p_dense:.0f}, ResNet-18 {m_res / p_res:.0f}")
+assert 14 < p_res / p_dense < 15 and 2.4 < m_res / m_dense < 2.5
+
+# %% [markdown]
+# The two ratios differ by a factor of six, and the last line says where it comes from.
+# ResNet doubles its channels whenever it halves height and width, so each stage costs about as much as the one before and has four times its parameters.
+# DenseNet's channels hardly grow from block to block, so its weights sit at higher resolutions and each does more work.
+# "Fewer parameters" is thus a statement about where a network keeps its channels, as much as about concatenation, and nothing is said yet about accuracy.
 
 # %% [markdown]
 # ## Are old features reused?
@@ -825,7 +827,7 @@ assert price["dense"][2] > 1.6 * price["residual"][2]
 
 # %%
 train_part = FashionMNIST(batch_size, train_size=compare_size, holdout=2000,
-                          val_size=min(400, val_size))
+                          val_size=min(300, val_size))
 test_part = FashionMNIST(batch_size, train_size=1, val_size=val_size)
 rates = (3e-3, 1e-2, 3e-2)
 
@@ -1045,6 +1047,10 @@ for name, arch in archs.items():
     layers[name] = sum(isinstance(m, (nn.Conv2d, nn.Linear))
                        for m in net.modules())
     print(f"DenseNet-{name}: {layers[name]} layers, {params[name]:,}")
+with torch.device("meta"):
+    wide = densenet121(arch=(6, 12, 36, 24), growth_rate=48, num_channels=96)
+    wide(torch.zeros(1, 3, 64, 64))
+assert count_params(wide) == 28_681_000  # torchvision's DenseNet-161
 assert (params[169], params[201]) == (14_149_480, 20_013_928)
 assert layers == {121: 121, 169: 169, 201: 201, 264: 265}
 # %% [markdown]
@@ -1188,13 +1194,18 @@ for name in studies:
 # %% tags=["chaotic"]
 d2l.describe(dots(), """The same two panels with a third network, the one
     that adds.""")
-if full_run and real:
-    assert studies["add"][0][studies["add"][1], :, 2].min() > 0.6
+mean = {name: runs[best].mean(dim=0)  # loss, held-out loss, accuracy
+        for name, (runs, best) in studies.items()}
+if full_run and real and compare_epochs == 3:
+    assert mean["dense"][0] < mean["add"][0] - 0.03
+    assert mean["dense"][2] > mean["add"][2] + 0.01
+    assert abs(mean["dense"][2] - mean["residual"][2]) < 0.04
 
 # %% [markdown]
-# Here the layers, their order and the parameters are equal; what differs is adding or concatenating, and the widths that follow from it.
-# Look at the training loss and the accuracy of "dense" and "add" in the printed lines: where the dots of the right panel overlap, this control has found no gain from concatenation, and where they do not, it has found one at fifty steps and for these widths.
-# Either way a gain would not say *why*: an adding network of equal parameters is also narrower at the end of each block, where the dense one hands on all its maps.
+# The layers, their order and the parameters are equal; what differs is adding or concatenating, and the widths that follow from it.
+# In this run concatenation wins, with a lower training loss and a higher test accuracy in the mean of three seeds.
+# That supports the idea, at fifty steps and for these widths, but does not say *why* it helps: the adding network is also narrower where a block ends.
+# And it does not carry over to ResNet, whose branches hold two convolutions with normalizations of their own: against that one the dense network had no advantage.
 
 # %% [markdown]
 # ## Sources
