@@ -133,7 +133,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # ## The dense block
 #
 # Each $f_i$ is batch normalization, ReLU and a 3x3 convolution, in this order.
-# Normalization comes *before* the convolution because the layers read the same maps at different times: each gets its own scale and shift for every channel that it reads.
+# With normalization *before* the convolution, each layer has its own scale and shift for every channel that it reads, although all layers read the same maps.
 
 # %% tags=["export"]
 def conv_block(num_channels):
@@ -200,7 +200,7 @@ for L, expected in ((4, 10), (5, 15), (100, 5050)):
 # %% [markdown]
 # ## The transition
 #
-# Between blocks, somebody must bring the channels down again.
+# Between blocks the channels must come down again.
 # A *transition* mixes them to a smaller number by a 1x1 convolution and halves height and width by averaging.
 
 # %% tags=["export"]
@@ -903,10 +903,11 @@ for runs, best in studies.values():
 # %% [markdown]
 # ### Where it went
 #
-# Concatenation across *scales* is older than DenseNet: U-Net (2015) puts maps of its contracting half beside those of its expanding half, and that pattern is everywhere in segmentation and in diffusion models.
+# Concatenation across *scales* is older than DenseNet: U-Net (2015) puts maps of its contracting half beside those of its expanding half, and the pattern is common in segmentation and in diffusion models.
+# (Feature pyramids, often named in the same breath, merge scales by adding.)
 # Detectors kept the idea in partial form: CSPNet (2019), whose design the detector YOLOv4 took up, sends only a part of the channels through a stage and concatenates the rest at its end.
-# As a backbone DenseNet lost to residual networks, which are easier to widen and need less memory.
-# Kim and others (2024) argue that this was a matter of recipe and shape: their RDNet, wider and shallower and trained in today's way, is reported at the level of ConvNeXt and Swin on ImageNet.
+# As a backbone for classification DenseNet gave way to residual networks.
+# Kim and others (2024) argue that this was a matter of recipe and shape: their RDNet keeps concatenation, is wider and shallower, is trained in today's way, and is reported ahead of ConvNeXt and Swin on ImageNet.
 
 # %% [markdown]
 # ## Summary
@@ -1107,7 +1108,10 @@ h = min(range(8, 80), key=lambda h: abs(count_params(plain_mlp(d, h, 3))
                                         - like))
 kinds = {"dense": lambda: DenseMLP(d, 16, 3),
          "plain": lambda: plain_mlp(d, h, 3)}
-assert DenseMLP(d, 16, 3).out.in_features == d + 16 * 3
+probe = DenseMLP(d, 16, 3)
+assert probe.out.in_features == d + 16 * 3
+probe(X_in[:8]).sum().backward()
+assert all(layer.weight.grad.abs().max() > 0 for layer in probe.hidden)
 assert abs(count_params(kinds["plain"]()) / like - 1) < 0.03
 
 # %% tags=["rtol=0.1"]
@@ -1168,6 +1172,14 @@ class AddNet(DenseNet):
         self.net = nn.Sequential(*layers, head)
 
 # %%
+block, Z = AddBlock(2, 5), torch.randn(2, 5, 4, 4)
+block(Z)
+for part in block.net:
+    nn.init.zeros_(part[2].weight)
+    nn.init.zeros_(part[2].bias)
+assert torch.equal(block(Z), Z)  # adds nothing to the input
+
+# %%
 def parameters_of(make):
     with torch.device("meta"):
         net = make()
@@ -1214,5 +1226,6 @@ if full_run and real and compare_epochs == 3:
 # - G. Pleiss et al., Memory-efficient implementation of DenseNets, 2017, [arXiv:1707.06990](https://arxiv.org/abs/1707.06990): from quadratic to linear memory.
 # - D. Kim, B. Heo and D. Han, DenseNets reloaded: paradigm shift beyond ResNets and ViTs, 2024, [arXiv:2403.19588](https://arxiv.org/abs/2403.19588): RDNet.
 # - O. Ronneberger, P. Fischer and T. Brox, U-Net, 2015, [arXiv:1505.04597](https://arxiv.org/abs/1505.04597): concatenation across scales.
+# - T.-Y. Lin et al., Feature pyramid networks for object detection, 2016, [arXiv:1612.03144](https://arxiv.org/abs/1612.03144): scales merged by addition.
 # - C.-Y. Wang et al., CSPNet, 2019, [arXiv:1911.11929](https://arxiv.org/abs/1911.11929).
 # - [PyTorch issue 96136](https://github.com/pytorch/pytorch/issues/96136): checkpointing updates the statistics of batch normalization twice.
