@@ -931,7 +931,7 @@ for runs, best in studies.values():
 # #### Solution 8.7-1
 #
 # Averaging is linear and the same for all channels, so it can be done before the mixing (8.7.4) at a quarter of the cost.
-# The maximum is neither: for two positions $(1,0)$ and $(0,1)$ with the weights $(1,-1)$, mixing gives $1$ and $-1$ with maximum $1$; the maxima of the channels are $(1,1)$, and mixing them gives $0$.
+# The maximum is not linear: for two positions $(1,0)$ and $(0,1)$ with the weights $(1,-1)$, mixing gives $1$ and $-1$ with maximum $1$; the maxima of the channels are $(1,1)$, and mixing them gives $0$.
 # A ReLU between mixing and pooling breaks the rule for averages; a ReLU before both, as in the transition, does not.
 # (Whether a network classifies better with the maximum is another question, which only training answers.)
 
