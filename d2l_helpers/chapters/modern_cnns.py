@@ -15,6 +15,7 @@ from d2l_helpers.chapters.linear_classification import scale_bytes
 from d2l_helpers.chapters.linear_regression import Trainer
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.utils.checkpoint import checkpoint
 
 
 # 8.1 AlexNet
@@ -698,11 +699,11 @@ class DenseBlock(nn.Module):
 
 
 # 8.7 DenseNet
-def transition_block(num_channels):
+def transition_block(num_channels, bias=True):
     """To `num_channels` by a 1x1 convolution; halved by averaging."""
     return nn.Sequential(
         nn.LazyBatchNorm2d(), nn.ReLU(),
-        nn.LazyConv2d(num_channels, kernel_size=1),
+        nn.LazyConv2d(num_channels, kernel_size=1, bias=bias),
         nn.AvgPool2d(kernel_size=2, stride=2))
 
 
@@ -712,22 +713,24 @@ class DenseNet(Classifier):
 
     `num_channels` leave the stem, each layer of a dense block adds
     `growth_rate`, `arch` is the number of layers in each block; `width`
-    multiplies the first two.
+    multiplies the first two. `block(growth)` makes a layer of the dense
+    blocks; `bias` belongs to the convolutions outside of them.
     """
 
     def __init__(self, num_channels=64, growth_rate=32, arch=(4, 4, 4, 4),
-                 lr=0.01, num_classes=10, width=1.0):
+                 lr=0.01, num_classes=10, width=1.0, block=conv_block,
+                 bias=True):
         super().__init__()
         self.save_hyperparameters()
         channels, growth = scaled(num_channels, width), scaled(
             growth_rate, width)
         layers = [self.b1(channels)]
         for i, num_convs in enumerate(arch):
-            layers.append(DenseBlock(num_convs, growth))
+            layers.append(DenseBlock(num_convs, growth, block))
             channels += num_convs * growth
             if i < len(arch) - 1:
                 channels //= 2
-                layers.append(transition_block(channels))
+                layers.append(transition_block(channels, bias))
         self.net = nn.Sequential(*layers, nn.Sequential(
             nn.LazyBatchNorm2d(), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
             nn.Flatten(), nn.LazyLinear(num_classes)))
@@ -735,9 +738,49 @@ class DenseNet(Classifier):
     def b1(self, channels):
         """The stem of ResNet: a quarter of the height and width."""
         return nn.Sequential(
-            nn.LazyConv2d(channels, kernel_size=7, stride=2, padding=3),
+            nn.LazyConv2d(channels, kernel_size=7, stride=2, padding=3,
+                          bias=self.bias),
             nn.LazyBatchNorm2d(), nn.ReLU(),
             nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
+
+
+# 8.7 DenseNet
+class CheckpointedDenseBlock(DenseBlock):
+    """A DenseBlock that keeps little and computes twice.
+
+    While gradients are recorded, only the input and the output of each
+    layer stay in memory. In training, every forward pass with its backward
+    pass updates the running statistics of batch normalization twice.
+    """
+
+    def forward(self, X):
+        maps = [X]
+        for part in self.net:
+            def layer(*maps, part=part):
+                return part(torch.cat(maps, dim=1))
+            maps.append(checkpoint(layer, *maps, use_reentrant=False))
+        return torch.cat(maps, dim=1)
+
+
+# 8.7 DenseNet
+class DenseLayerB(nn.Sequential):
+    """A layer with a bottleneck: 1x1 to 4 * growth, 3x3 to growth."""
+
+    def __init__(self, growth):
+        super().__init__(
+            nn.LazyBatchNorm2d(), nn.ReLU(),
+            nn.LazyConv2d(4 * growth, kernel_size=1, bias=False),
+            nn.LazyBatchNorm2d(), nn.ReLU(),
+            nn.LazyConv2d(growth, kernel_size=3, padding=1, bias=False))
+
+
+def densenet121(num_classes=1000, arch=(6, 12, 24, 16), **options):
+    """DenseNet-121, or with another `arch` one of its larger siblings.
+
+    `options` go to DenseNet: growth_rate, num_channels, width, lr.
+    """
+    return DenseNet(arch=arch, num_classes=num_classes, block=DenseLayerB,
+                    bias=False, **options)
 
 
 # 8.8 Designing convolutional networks: AnyNet and RegNet
