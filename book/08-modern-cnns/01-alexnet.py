@@ -583,15 +583,7 @@ def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0):
     return trainer.history
 
 # %% tags=["hide-input"]
-# check: the promises of AugmentedFashionMNIST and fit_quietly
-class Tiny(Classifier):
-    def __init__(self, lr=0.1):
-        super().__init__()
-        self.save_hyperparameters()
-        self.net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5),
-                                 nn.LazyLinear(10))
-
-
+# check: the promises of AugmentedFashionMNIST
 few = AugmentedFashionMNIST(batch_size=32, train_size=100, val_size=70)
 same = FashionMNIST(batch_size=32, train_size=100, val_size=70)
 for source in (few, same):
@@ -609,6 +601,21 @@ for batch, wanted_batch in zip(few.val_dataloader(), same.val_dataloader(),
                                strict=True):
     assert torch.equal(batch[0], wanted_batch[0])
     assert torch.equal(batch[1], wanted_batch[1])
+free = AugmentedFashionMNIST(batch_size=32, train_size=40, val_size=10)
+drawn = []  # without a generator of its own: from PyTorch's
+for _ in range(2):
+    torch.manual_seed(1)
+    drawn.append(next(iter(free.train_dataloader()))[0])
+assert torch.equal(*drawn)
+
+# %% tags=["hide-input"]
+# check: the promises of fit_quietly
+class Tiny(Classifier):
+    def __init__(self, lr=0.1):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5),
+                                 nn.LazyLinear(10))
 
 
 def tiny(seed=0):
@@ -795,8 +802,9 @@ for name, values in results.items():
     train, val, _ = values.mean(dim=0).tolist()
     print(f"{name:12s} training {train:.2f}, held out {val:.2f}")
 steps = few_epochs * math.ceil(few_size / 50)
-print(f"{sum(count_macs(make_net(0), blank.shape).values()) / 1e6:.2f} million "
-      f"multiply-accumulates for an image, {steps} steps, in each arm")
+work = sum(count_macs(make_net(0), blank.shape).values()) / 1e6
+print(f"{work:.2f} million multiply-accumulates for an image, "
+      f"{steps} steps, in each arm")
 
 # %% tags=["rtol=0.1", "hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 2.2))
