@@ -740,7 +740,7 @@ d2l.describe(fig, """Three rows of eight kernels of 11 by 11 weights, red
     training they still look like noise to the eye, with broad lighter and
     darker regions. Their changes are smooth: large areas of one sign, some
     of them like edges or bars.""")
-if full_run:
+if full_run and real:
     before, after_it = smoothness(start[:, 0]), smoothness(change)
     assert before.abs().mean() < 0.15 and after_it[most].mean() > 0.4
     alike = torch.cosine_similarity(learned.flatten(1), start.flatten(1))

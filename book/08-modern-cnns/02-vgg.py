@@ -483,8 +483,9 @@ for weights, init in (("Xavier", init_cnn), ("He", init_he)):
 
 # %%
 falling = moments["Xavier"]
-assert all(a > b for a, b in zip(falling, falling[1:]))
+assert falling[-1] < falling[0]
 if real:
+    assert all(a > b for a, b in zip(falling, falling[1:]))
     assert falling[4] < falling[0] / 20
     assert max(moments["He"]) < 5 * min(moments["He"])
     assert spread["Xavier"] < spread["He"] / 50
@@ -663,8 +664,8 @@ d2l.describe(ax, """Accuracy on held-out images for three networks, three
 
 # %%
 means = {name: values[:, 0].mean() for name, values in results.items()}
-for values in results.values():
-    assert len({*values[:, 0].tolist()}) == num_seeds
+for values in results.values():  # each dot is a run of its own
+    assert len({tuple(row) for row in values.tolist()}) == num_seeds
 if full_run and real:
     assert min(values[:, 0].min() for values in results.values()) > 0.55
     if stack_epochs < 10:  # no order worth a sentence
