@@ -686,7 +686,7 @@ print("validation accuracy after each epoch:",
 
 # %%
 if full_run and real:
-    assert history["val_acc"][-1] >= (0.72 if max_epochs < 10 else 0.85)
+    assert history["val_acc"][-1] >= (0.68 if max_epochs < 10 else 0.85)
 
 # %% tags=["rtol=0.2", "hide-input"]
 _, ax = plt.subplots()
