@@ -80,7 +80,7 @@ from d2l_helpers.chapters.modern_cnns import (
 d2l.use_style()
 
 # %% tags=["parameters"]
-train_size = 3000  # images for the training of narrow VGG-11
+train_size = 2500  # images for the training of narrow VGG-11
 val_size = 1000
 size = 32  # side of the images
 fc = 256  # units of the dense layers
@@ -307,7 +307,7 @@ left = torch.zeros(4)
 for i, part in enumerate(names):
     values = torch.tensor([parts[i] / 1e6 for parts in by_part.values()])
     ax.barh(range(4), values, left=left, label=part, height=0.6,
-            hatch="//" if part == "dense" else None)
+            color="#BBBBBB" if part == "dense" else f"C{i}")
     left = left + values
 ax.set_yticks(range(4), labels=list(by_part))
 ax.invert_yaxis()
@@ -358,6 +358,7 @@ assert matrix_bytes == 392 * 2**20
 # ## Training, and a network that does not start
 #
 # A laptop version has a quarter of the channels (`narrow`), images of $32\times32$ and 256 units in the dense layers.
+# The profile `gpu` trains the narrow network at $224\times224$ for ten epochs, by SGD with learning rate 0.01.
 
 # %% tags=["rtol=0.15"]
 def adamw(rate):
@@ -372,7 +373,7 @@ def sgd(rate):
 data = FashionMNIST(128, (size, size), train_size=train_size,
                     val_size=val_size)
 real = data.source == "real"
-full_run = (train_size >= 3000 and start_size >= 3840
+full_run = (train_size >= 2500 and start_size >= 3840
             and stack_size >= 1500 and stack_epochs >= 3)
 torch.manual_seed(0)
 model = apply_init(VGG(narrow, fc=fc, lr=sgd_rate), data.X_train[:1],
@@ -442,6 +443,8 @@ d2l.describe(ax, """Training loss over 80 steps, three curves for each of
 # **Figure 8.2.4.** The start with two initializations and two optimizers, each point the mean of ten steps.
 
 # %%
+for runs in cells.values():  # each curve is a run of its own
+    assert len({tuple(run) for run in runs}) == num_seeds
 if full_run and real:
     assert all(abs(loss - math.log(10)) < 0.03
                for loss in last["Xavier", "SGD"])
@@ -480,8 +483,9 @@ for weights, init in (("Xavier", init_cnn), ("He", init_he)):
 
 # %%
 falling = moments["Xavier"]
-assert all(a > b for a, b in zip(falling, falling[1:]))
+assert falling[-1] < falling[0]
 if real:
+    assert all(a > b for a, b in zip(falling, falling[1:]))
     assert falling[4] < falling[0] / 20
     assert max(moments["He"]) < 5 * min(moments["He"])
     assert spread["Xavier"] < spread["He"] / 50
@@ -571,6 +575,11 @@ with torch.no_grad():
 print(f"{count_params(block)} parameters become {count_params(fused)}")
 assert count_params(fused) == 9 * 64 + 8
 assert block.double().fuse().weight.dtype == torch.float64
+tight, Z = block.eval(), torch.randn(2, 8, 5, 5).double()
+for norm in tight.norms:  # variances as small as epsilon
+    norm.running_var.fill_(norm.eps)
+with torch.no_grad():
+    torch.testing.assert_close(torch.relu(tight.fuse()(Z)), tight(Z))
 
 # %% [markdown]
 # In training mode the two differ, since each normalization uses the mean and variance of the batch.
@@ -619,6 +628,8 @@ for name, options in arms.items():
     print(f"{name:15s} {macs_of(*options):9,d} multiply-accumulates")
 assert abs(macs_of(wide, 5, 1) / macs_of(pair, 3, 2) - 1) < 0.01
 assert macs_of(pair, 3, 2) == macs_of(pair, 3, 2, False)
+assert [sum(isinstance(layer, nn.ReLU) for layer in Stages(*options).net)
+        for options in arms.values()] == [3, 3, 6]
 
 # %% tags=["rtol=0.1"]
 images = FashionMNIST(25, train_size=stack_size, val_size=2000)
@@ -658,8 +669,8 @@ d2l.describe(ax, """Accuracy on held-out images for three networks, three
 
 # %%
 means = {name: values[:, 0].mean() for name, values in results.items()}
-for values in results.values():
-    assert len({*values[:, 0].tolist()}) == num_seeds
+for values in results.values():  # each dot is a run of its own
+    assert len({tuple(row) for row in values.tolist()}) == num_seeds
 if full_run and real:
     assert min(values[:, 0].min() for values in results.values()) > 0.55
     if stack_epochs < 10:  # no order worth a sentence
@@ -674,7 +685,7 @@ if full_run and real:
 # That does not refute VGG.
 # Its comparison, on ImageNet, had larger pictures, deeper networks, a hundred times as many classes and almost a thousand times as many images.
 # It does say that "two $3\times3$ are better than one $5\times5$" is no law about kernels: what the stack saves in weights and adds in ReLUs has to be worth something to the task.
-# In practice $3\times3$ became the standard for years, not least because chips and libraries were tuned for it, and networks of the 2020s such as ConvNeXt (Section 8.8) returned to larger kernels, $7\times7$ with one channel each.
+# In practice $3\times3$ became the standard for years, and networks of the 2020s such as ConvNeXt (Section 8.8) returned to larger kernels, $7\times7$ with one channel each.
 
 # %% [markdown]
 # ## Summary
@@ -801,7 +812,7 @@ for side in (56, 84, 224):
     else:
         small_work = work
 assert full_work / small_work > 7  # the area alone: (224 / 84)**2 = 7.1
-few = FashionMNIST(50, (56, 56), train_size=start_size // 3, val_size=500)
+few = FashionMNIST(20, (56, 56), train_size=start_size // 4, val_size=500)
 torch.manual_seed(0)
 net = apply_init(VGG(narrow, fc=128, width=0.5), few.X_train[:1], init_he)
 score = fit_quietly(net, few, 1, adamw(2e-3), num_gpus=num_gpus)["val_acc"]
@@ -819,7 +830,8 @@ print(f"56 pixels, one epoch: accuracy {score[0]:.2f}")
 #
 # With equal channels the pair has *more* parameters and operations, not fewer, since every stage doubles its channels (the premise of (8.2.1) does not hold).
 # Depth, parameters and cost all differ, so a comparison at equal channels could not say which of them made a difference.
-# The runs at other rates use the channels of the experiment, with equal operations, and one seed each; we print them and assert no order.
+# The runs at a higher rate use the channels of the experiment, with equal operations, and one seed each; we print them and assert no order.
+# A single seed decides nothing where seeds differ as much as in Figure 8.2.5.
 
 # %% tags=["rtol=0.2"]
 with torch.device("meta"):
@@ -828,12 +840,12 @@ cost = [sum(count_macs(net, (1, 1, 28, 28)).values()) for net in (one, two)]
 print([count_params(net) for net in (one, two)], "parameters,", cost,
       "multiply-accumulates")
 assert count_params(one) == 65_162 and count_params(two) == 72_442
-assert 1 < cost[1] / cost[0] < 1.3
-for rate in (5e-4, 4e-3):
-    for name in ("one 5x5", "two 3x3"):
-        value, loss = compete(0, arms[name], rate)
-        print(f"rate {rate}, {name}: accuracy {value:.3f}, "
-              f"training loss {loss:.2f}")
+assert cost == [5_331_840, 7_338_880]
+rate = 5e-3
+for name in ("one 5x5", "two 3x3"):
+    value, loss = compete(0, arms[name], rate)
+    print(f"rate {rate}, {name}: accuracy {value:.3f}, "
+          f"training loss {loss:.2f}")
 
 # %% [markdown]
 # ### Exercise 8.2-6
