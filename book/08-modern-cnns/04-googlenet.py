@@ -44,7 +44,7 @@
 # # 8.4 GoogLeNet and Inception
 #
 # Which kernel is best, $1\times1$, $3\times3$ or $5\times5$?
-# The winner of the ImageNet competition of 2014 refused to choose and used them all, side by side, at a fifth of the operations of its rival VGG.
+# The winner of the ImageNet competition of 2014 refused to choose and used them all, side by side, with a fifth of the operations of VGG-11 and a tenth of those of VGG-16.
 # This section builds it, shows which small layer makes that affordable, and asks by a control what the many branches are good for.
 #
 # **You will**
@@ -217,7 +217,7 @@ assert branch_weights(192, 3, 128, math.floor(least)) < direct[0]
 #
 # **Figure 8.4.2.** GoogLeNet without its auxiliary heads, and shapes for images of $96\times96$.
 #
-# The numbers of channels in the nine blocks were found by many trials.
+# No formula stands behind the numbers of channels in the nine blocks; the authors chose them.
 # In the first two of them the branches have the ratios $2:4:1:1$ and $4:6:3:2$; before the $3\times3$ convolution the input is reduced to a half, and before the $5\times5$ one to $\frac1{12}$ in block 3a and to $\frac18$ in block 3b.
 # The pooling between the groups has a $3\times3$ window, stride 2 and padding 1.
 #
@@ -381,7 +381,8 @@ d2l.describe(ax, """Stacked bars for nine blocks. The 3 by 3 branch with its
 # **Figure 8.4.3.** Share of each branch, its reduction included, in the weights of the nine blocks: the $3\times3$ branch is the main one everywhere.
 #
 # Counting also finds what is not as it should be.
-# The model `googlenet` of torchvision has a different number of parameters, for three reasons: it has batch normalization, hence no biases, and its "$5\times5$" branch convolves with $3\times3$ kernels, an old deviation that is kept so that trained weights stay usable.
+# The model `googlenet` of torchvision has a different number of parameters, for three reasons: it has batch normalization, it has no biases, and its "$5\times5$" branch convolves with $3\times3$ kernels.
+# It was ported from TensorFlow with these kernels, and they cannot be changed without training its published weights anew ([issue 906](https://github.com/pytorch/vision/issues/906)).
 # It is still a good network; but it is not the one of the paper.
 
 # %%
@@ -473,7 +474,7 @@ def score(net):
     return (scores.argmax(dim=1) == y).float().mean().item()
 
 # %% [markdown]
-# A plain network of a dozen layers is at the mercy of its optimizer.
+# Whether a plain network of a dozen layers starts to learn depends on its optimizer, as the last two sections have shown.
 # Batch normalization ([Section 8.5](05-batch-norm.ipynb)) standardizes the output of each convolution over the batch.
 # AdamW divides each step by the recent size of its gradient.
 # Both set a scale, and we would like to know whether one of the two is enough.
@@ -519,13 +520,16 @@ d2l.describe(ax, """Accuracy of four arms, a dot for each of three seeds. SGD
 # Either normalization or AdamW is enough here.
 
 # %%
-for values in (*results.values(), *losses.values()):
+for values in losses.values():
     assert len(set(values)) == num_seeds  # each dot is a run of its own
 if laptop and real:
     assert max(results["SGD", False]) < 0.45
     rest = [v for key, values in results.items() if key != ("SGD", False)
             for v in values]
     assert min(rest) > 0.55
+    assert min(results["SGD", True]) > max(results["SGD", False]) + 0.15
+    plain, normalized = results["AdamW", False], results["AdamW", True]
+    assert min(normalized) < max(plain)  # these two overlap
 
 # %% [markdown]
 # Under plain SGD at this rate normalization decides: without it each run is worse than each run with it, by a wide margin.
@@ -627,7 +631,7 @@ if laptop and real:
 #
 # - An Inception block concatenates a $1\times1$, a $3\times3$, a $5\times5$ and a pooling branch; all keep height and width.
 # - A reduction to $r$ channels brings the weights of a $k\times k$ branch from $k^2cc'$ to $r(c+k^2c')$; in block 3a the two large branches need 2.59 times fewer.
-# - Stem, body and head are the plan of most networks since. GoogLeNet has 5 977 530 parameters here; it is cheaper than VGG in every respect, but needs more operations than AlexNet.
+# - Stem, body and head are the plan of most networks since. GoogLeNet has 5 977 530 parameters here; it has fewer parameters and operations than VGG-11, but needs more operations than AlexNet.
 # - Counting parameters tells implementations apart: a widely used one has $3\times3$ kernels where the paper has $5\times5$.
 # - On a small Inception network, plain SGD at a fixed rate needs normalization, AdamW does not, and with both nothing is gained over either one that three seeds would show.
 # - At equal operations and few steps, four branches and the $3\times3$ branch alone cannot be told apart by their accuracy.
