@@ -317,7 +317,7 @@ assert rest == [1, 1]  # positions behind the last pooling
 
 # %% tags=["rtol=0.1"]
 data = FashionMNIST(batch_size=batch_size, train_size=train_size,
-                    val_size=min(val_size, 200),
+                    val_size=min(val_size, 50),
                     resize=(image_size, image_size))
 real = data.source == "real"
 full_run = train_size >= 3000 and compare_size >= 2000  # not smoke
@@ -530,7 +530,7 @@ class SmallNiN(Classifier):
 
 small_data, moved_data = (
     kind(batch_size=compare_batch, train_size=compare_size,
-         val_size=min(val_size, 250))
+         val_size=min(val_size, 50))
     for kind in (FashionMNIST, AugmentedFashionMNIST))
 
 
@@ -605,7 +605,7 @@ def accuracy(net, X, y=test.y_val):
     return (scores.argmax(dim=1) == y).float().mean().item()
 
 
-shifts = (0, 1, 2, 3, 4, 6)
+shifts = (0, 2, 4, 6)
 by_shift = {key: [accuracy(net, shift(test.X_val, k)) for k in shifts]
             for key, net in nets.items()}
 numbers = {}
@@ -645,8 +645,7 @@ axes[0].legend()
 d2l.describe(axes, """Accuracy, and the share of it that is kept, against the
     shift of the images, a mark for each of three seeds and lines through
     the means. Without a shift the dense head is ahead. It loses more than
-    half at four pixels; the average head keeps most there and is ahead from
-    three pixels on.""")
+    half at four pixels; the average head keeps most there and is ahead.""")
 
 # %% [markdown]
 # **Figure 8.3.5.** Accuracy (left) and the share that is kept (right) when images move; marks are seeds, lines their means.
@@ -656,8 +655,8 @@ if laptop and real:
     for seed in range(num_seeds):
         average, dense = by_shift["average", seed], by_shift["dense", seed]
         assert dense[0] > average[0]  # centred images
-        assert average[4] > dense[4] + 0.05  # four pixels
-        assert average[4] / average[0] > dense[4] / dense[0] + 0.15
+        assert average[2] > dense[2] + 0.05  # four pixels
+        assert average[2] / average[0] > dense[2] / dense[0] + 0.15
     assert min(v[0] for v in by_shift.values()) > 0.6
 
 # %% [markdown]
@@ -853,11 +852,10 @@ assert two_steps - direct == 11_040
 moved = []
 for seed in range(num_seeds):
     net = trained("dense", seed, moved_data)
-    moved.append([accuracy(net, shift(test.X_val, k)) for k in (0, 2, 4, 6)])
+    moved.append([accuracy(net, shift(test.X_val, k)) for k in shifts])
 mean_moved = torch.tensor(moved).mean(dim=0)
 for name, runs in (("dense, moved images", moved),
-                   *((head, [[by_shift[head, seed][i] for i in (0, 2, 4, 5)]
-                             for seed in range(num_seeds)])
+                   *((head, [by_shift[head, seed] for seed in range(num_seeds)])
                      for head in ("average", "dense"))):
     mean = torch.tensor(runs).mean(dim=0)
     print(f"{name}: accuracy {mean[0]:.2f}, kept at 2, 4, 6 pixels",
@@ -865,10 +863,10 @@ for name, runs in (("dense, moved images", moved),
 if laptop and real:
     for seed, run in enumerate(moved):
         plain = by_shift["dense", seed]
-        assert run[1] / run[0] > plain[2] / plain[0] + 0.05
-        assert run[2] / run[0] > plain[4] / plain[0] + 0.2
+        assert run[1] / run[0] > plain[1] / plain[0] + 0.05
+        assert run[2] / run[0] > plain[2] / plain[0] + 0.2
     means = [sum(by_shift["average", seed][i] for seed in range(num_seeds))
-             for i in (0, 5)]  # at six pixels
+             for i in (0, 3)]  # at six pixels
     assert means[1] / means[0] > mean_moved[3] / mean_moved[0] + 0.07
 
 # %% [markdown]
