@@ -4,9 +4,28 @@
 #     data: [fashion-mnist]
 #     profiles:
 #       gpu:
+#         image_size: 96
+#         width: 1.0
+#         train_size: 60000
+#         batch_size: 128
+#         max_epochs: 10
+#         sgd_rate: 0.01
+#         grid_size: 60000
+#         val_size: 10000
 #         num_gpus: 1
 #       smoke:
+#         train_size: 200
 #         max_epochs: 1
+#         grid_size: 100
+#         num_seeds: 2
+#     rehearsal:
+#       image_size: 0.7
+#       width: 0.125
+#       train_size: 0.0125
+#       batch_size: 0.25
+#       max_epochs: 0.2
+#       grid_size: 0.01
+#       val_size: 0.1
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -23,22 +42,70 @@
 
 # %% [markdown]
 # # 8.4 GoogLeNet and Inception
+#
+# Which kernel is best, $1\times1$, $3\times3$ or $5\times5$?
+# The winner of the ImageNet competition of 2014 refused to choose and used them all, side by side, with a fifth of the operations of VGG-11 and a tenth of those of VGG-16.
+# This section builds it, shows which small layer makes that affordable, and asks by a control what the many branches are good for.
+#
+# **You will**
+#
+# - build an Inception block and derive its shapes, its parameters, and what its $1\times1$ reductions save;
+# - assemble a network from stem, body and head, and find a deviation in a widely used implementation by counting;
+# - cross normalization with the optimizer and say which of the two a plain network needs;
+# - compare four branches with a single one at equal operations, over three seeds.
+#
+# **Cost**: about a minute on a CPU; the profile `gpu` trains on all images; a download of 31 MB, once.
 
 # %%
+import math
+
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.builders_guide import apply_init, count_params
 from d2l_helpers.chapters.convolutional_neural_networks import (
-    count_macs, layer_summary)
+    count_macs, init_he, layer_summary, receptive_field)
 from d2l_helpers.chapters.linear_classification import (
-    Classifier, FashionMNIST)
-from d2l_helpers.chapters.modern_cnns import fit_quietly, scaled
+    Classifier, FashionMNIST, predict)
+from d2l_helpers.chapters.modern_cnns import (
+    VGG, VGG11, AlexNet, NiN, fit_quietly, scaled)
+
+d2l.use_style()
 
 # %% tags=["parameters"]
-max_epochs = 3
+image_size = 28  # from 65 on, the whole GoogLeNet trains
+width = 0.125  # times the published channels, in the networks that train
+train_size = 1200
+batch_size = 32
+max_epochs = 2
+sgd_rate = 0.1
+grid_size = 600  # images of Exercise 1
+val_size = 1000
+num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
+
+# %% [markdown]
+# ## Four branches
+#
+# GoogLeNet took up threads from all of its predecessors: the $1\times1$ convolution and the global average of [NiN](03-nin.ipynb), the repeated blocks that [VGG](02-vgg.ipynb) used in the same year, and kernels of several sizes, about which every network so far had decided differently.
+# (The capital L in its name is a bow to LeNet; *Inception* alludes to a film and to NiN, a network in a network.)
+#
+# Its block sends the same input through four *branches*:
+#
+# - a $1\times1$ convolution;
+# - a $1\times1$ convolution, then a $3\times3$ one with padding 1;
+# - a $1\times1$ convolution, then a $5\times5$ one with padding 2;
+# - $3\times3$ maximum pooling with stride 1 and padding 1, then a $1\times1$ convolution.
+#
+# All branches keep height and width, so their outputs can be *concatenated* along the channel axis.
+# ReLU follows each convolution.
+#
+# ![A box at the bottom, the input, sends arrows into four columns: a 1 by 1 convolution; a 1 by 1 convolution and above it a 3 by 3 one; a 1 by 1 convolution and a 5 by 5 one; maximum pooling and a 1 by 1 convolution. Arrows from the four columns end in a box at the top, the concatenation of their channels.](img/inception-block.svg)
+#
+# **Figure 8.4.1.** An Inception block; $c_1,\dots,c_4$ and the reductions $r_2$, $r_3$ are numbers of channels.
 
 # %% tags=["export"]
 def conv_relu(out_channels, kernel_size, norm=False, **options):
@@ -69,6 +136,94 @@ class Inception(nn.Module):
 
     def forward(self, X):
         return torch.cat([branch(X) for branch in self.branches], dim=1)
+
+# %% [markdown]
+# The optional batch normalization is the subject of [Section 8.5](05-batch-norm.ipynb); the network of 2014 had none.
+# The first block of GoogLeNet, 3a, takes 192 maps to $64+128+32+32=256$:
+
+# %%
+torch.manual_seed(0)
+block = Inception(64, (96, 128), (16, 32), 32)
+X = torch.randn(1, 192, 28, 28)
+parts = [branch(X) for branch in block.branches]
+for part in parts:
+    print(tuple(part.shape))
+print("together", tuple(block(X).shape), count_params(block), "parameters")
+
+# %%
+# check 8.4-C1: block 3a; each branch sees the extent that it should
+assert [part.shape[1] for part in parts] == [64, 128, 32, 32]
+assert torch.equal(block(X), torch.cat(parts, dim=1))
+assert block(X).shape == (1, 256, 28, 28) and (block(X) >= 0).all()
+assert count_params(block) == 163_696
+extents = []  # along the middle row: which pixels reach the middle output?
+for branch in block.branches:
+    source = X.clone().requires_grad_()
+    branch(source)[0, :, 14, 14].sum().backward()
+    reached = source.grad[0].abs().sum(dim=(0, 1)) > 0  # by column
+    extents.append(reached.nonzero().flatten().tolist())
+assert extents[0] == [14] and extents[3] == [13, 14, 15]
+assert extents[1] == [13, 14, 15] and extents[2] == list(range(12, 17))
+
+# %% [markdown]
+# Why so many?
+# The authors gave two reasons: what is of interest in an image comes in several sizes, so it should be looked at with several; and the channels of each branch divide the computation deliberately, most of it going where it is thought to help most.
+# Those are reasons, not measurements, and the end of this section brings a control.
+
+# %% [markdown]
+# ## What the reductions save
+#
+# Large kernels over many channels are expensive: a $k\times k$ convolution from $c$ to $c'$ channels has $k^2cc'$ weights (and as many multiply-accumulates at each position).
+# A $1\times1$ convolution to $r<c$ channels before it brings this to
+#
+# $$\underbrace{cr}_{1\times1}+\underbrace{k^2rc'}_{k\times k}=r\,(c+k^2c')\quad\text{instead of}\quad k^2cc'. \tag{8.4.1}$$
+#
+# Here $c$ and $c'$ are the numbers of input and output channels, $r$ is the reduction and $k$ the side of the kernel.
+# It pays if $r<k^2cc'/(c+k^2c')$.
+# In block 3a the $3\times3$ branch has $c=192$, $r=96$, $c'=128$ and the $5\times5$ branch $c=192$, $r=16$, $c'=32$:
+
+# %%
+def branch_weights(c, k, out, r=None):
+    """Weights of a k x k branch, behind a reduction to r channels."""
+    return k * k * c * out if r is None else r * (c + k * k * out)
+
+
+direct = [branch_weights(192, 3, 128), branch_weights(192, 5, 32)]
+reduced = [branch_weights(192, 3, 128, 96), branch_weights(192, 5, 32, 16)]
+print(direct, "->", reduced, f"{sum(direct) / sum(reduced):.2f} times fewer")
+
+# %%
+# check 8.4-C5: 374,784 weights without and 144,896 with the reductions
+real_ones = [sum(layer.weight.numel() for layer in branch.modules()
+                 if isinstance(layer, nn.Conv2d))
+             for branch in block.branches[1:3]]
+assert reduced == real_ones and sum(reduced) == 144_896
+assert sum(direct) == 374_784
+assert abs(sum(direct) / sum(reduced) - 2.59) < 0.005
+least = 9 * 192 * 128 / (192 + 9 * 128)  # from here on it does not pay
+assert branch_weights(192, 3, 128, math.ceil(least)) > direct[0]
+assert branch_weights(192, 3, 128, math.floor(least)) < direct[0]
+
+# %% [markdown]
+# ## Stem, body, head
+#
+# GoogLeNet is divided more clearly than any of the networks before into three parts, and we shall meet this division in all that follow:
+#
+# - a *stem* of ordinary convolutions, which finds simple features and makes the maps small quickly;
+# - a *body* of like blocks in groups, with a pooling layer between the groups;
+# - a *head*, which turns features into the answer to the task, here the global average and one dense layer. Another task, such as detection, takes another head.
+#
+# ![Boxes from bottom to top. Image, 1 by 96 by 96. Stem: 7 by 7 convolution with stride 2 and pooling, 64 by 24 by 24; 1 by 1 and 3 by 3 convolution and pooling, 192 by 12 by 12. Body: two Inception blocks and pooling, 480 by 6 by 6; five blocks and pooling, 832 by 3 by 3; two blocks, 1024 by 3 by 3. Head: global average, 1024; dense, 10.](img/inception-network.svg)
+#
+# **Figure 8.4.2.** GoogLeNet without its auxiliary heads, and shapes for images of $96\times96$.
+#
+# No formula stands behind the numbers of channels in the nine blocks; the authors chose them.
+# In the first two of them the branches have the ratios $2:4:1:1$ and $4:6:3:2$; before the $3\times3$ convolution the input is reduced to a half, and before the $5\times5$ one to $\frac1{12}$ in block 3a and to $\frac18$ in block 3b.
+# The pooling between the groups has a $3\times3$ window, stride 2 and padding 1.
+#
+# In training, the original had two more heads in the middle of the body, whose losses were added with weight 0.3; they were meant to bring gradient to the lower blocks.
+# A later paper by some of the authors found that they did not speed up the early training, and read their effect, late in training, as one of regularization (Szegedy and others, 2016).
+# We leave them out.
 
 # %% tags=["export"]
 class GoogLeNet(Classifier):
@@ -125,3 +280,560 @@ class GoogLeNet(Classifier):
             self.inception(256, (160, 320), (32, 128), 128),
             self.inception(384, (192, 384), (48, 128), 128),
             nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+# %%
+with torch.device("meta"):
+    model = GoogLeNet()
+    summary = layer_summary(model.net, (1, 1, 96, 96))
+for name, shape in summary:
+    print(f"{name:12s} {shape[1:]}")
+print(f"{count_params(model):,d} parameters")
+
+# %%
+# check 8.4-C2: the shapes of the figure, and all nine blocks
+assert [shape[1:] for _, shape in summary] == [
+    (64, 24, 24), (192, 12, 12), (480, 6, 6), (832, 3, 3), (1024,), (10,)]
+blocks = [m for m in model.modules() if isinstance(m, Inception)]
+
+
+def block_outputs(net):
+    """Output channels of each Inception block, branch by branch."""
+    return [[[m for m in branch.modules()
+              if isinstance(m, nn.Conv2d)][-1].out_channels
+             for branch in m.branches]
+            for m in net.modules() if isinstance(m, Inception)]
+
+
+assert [sum(block) for block in block_outputs(model)] == [
+    256, 480, 512, 512, 512, 528, 832, 832, 1024]  # also C1
+assert [[2 * n for n in block] for block in block_outputs(
+    GoogLeNet(width=0.5))] == block_outputs(model)
+
+# %%
+# check 8.4-C3: parameters for one channel and ten classes, and as published
+def on_meta(make, shape):
+    """(parameters, MACs) of a network, counted on the device meta."""
+    with torch.device("meta"):
+        net = make()
+        macs = sum(count_macs(net, shape).values())
+    return count_params(net), macs
+
+
+published = on_meta(lambda: GoogLeNet(num_classes=1000), (1, 3, 224, 224))
+assert count_params(model) == 5_977_530 and published[0] == 6_998_552
+convolved = sum(m.out_channels for m in model.modules()
+                if isinstance(m, nn.Conv2d))  # two numbers each, with norm
+assert on_meta(lambda: GoogLeNet(norm=True), (1, 1, 96, 96))[0] == (
+    5_977_530 + 2 * convolved)
+
+# %%
+# check 8.4-C4: multiply-accumulates at 96 and at 224 pixels
+macs = {size: on_meta(GoogLeNet, (1, 1, size, size))[1] for size in (96, 224)}
+print({size: f"{value:,d}" for size, value in macs.items()})
+assert round(macs[96] / 1e6) == 276 and round(macs[224] / 1e6) == 1503
+
+# %% [markdown]
+# ### Cheaper than what?
+#
+# GoogLeNet is often called cheaper than its predecessors.
+# That depends on the currency.
+# With colour images of $224\times224$ and 1000 classes:
+
+# %%
+image = (1, 3, 224, 224)
+price = {"AlexNet": on_meta(lambda: AlexNet(num_classes=1000), image),
+         "VGG-11": on_meta(lambda: VGG(VGG11, num_classes=1000), image),
+         "GoogLeNet": published}
+for name, (params, count) in price.items():
+    print(f"{name:10s} {params / 1e6:6.1f} million parameters, "
+          f"{count / 1e9:.2f} billion multiply-accumulates")
+assert price["GoogLeNet"][0] < price["AlexNet"][0] / 7
+assert 4.5 < price["VGG-11"][1] / price["GoogLeNet"][1] < 5
+assert price["AlexNet"][1] < price["GoogLeNet"][1]
+
+# %% [markdown]
+# Against VGG it is cheaper in both; against AlexNet it has far fewer parameters, but needs *more* operations.
+#
+# Where do its parameters sit?
+
+# %% tags=["hide-input"]
+shares = torch.tensor([[sum(layer.weight.numel() for layer in
+                            branch.modules() if isinstance(layer, nn.Conv2d))
+                        for branch in block.branches]
+                       for block in blocks], dtype=torch.float)  # (9, 4)
+shares /= shares.sum(dim=1, keepdim=True)
+names = ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
+fig, ax = plt.subplots(figsize=(6, 2.6))
+bottom = torch.zeros(9)
+for i, label in enumerate(("1x1", "3x3", "5x5", "pooling")):
+    ax.bar(names, shares[:, i], bottom=bottom, label=label, color=f"C{i}",
+           hatch=("", "//", "..", "xx")[i], ec="white")
+    bottom += shares[:, i]
+ax.set(xlabel="block", ylabel="share of weights", ylim=(0, 1))
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+assert (shares[:, 1] > 0.45).all() and (shares.argmax(dim=1) == 1).all()
+assert (shares[:, 2] < 0.3).all()
+d2l.describe(ax, """Stacked bars for nine blocks. The 3 by 3 branch with its
+    reduction has about half of the weights or more in every block; the 5 by
+    5 branch has less than a third.""")
+
+# %% [markdown]
+# **Figure 8.4.3.** Share of each branch, its reduction included, in the weights of the nine blocks: the $3\times3$ branch is the main one everywhere.
+#
+# Counting also finds what is not as it should be.
+# The model `googlenet` of torchvision has a different number of parameters, for three reasons: it has batch normalization, it has no biases, and its "$5\times5$" branch convolves with $3\times3$ kernels.
+# It was ported from TensorFlow with these kernels, and they cannot be changed without training its published weights anew ([issue 906](https://github.com/pytorch/vision/issues/906)).
+# It is still a good network; but it is not the one of the paper.
+
+# %%
+# check 8.4-C6: torchvision's variant, constructed without weights
+try:
+    from torchvision.models import googlenet
+except ImportError:
+    print("torchvision is not installed; its variant is not compared")
+else:
+    with torch.device("meta"):
+        variant = googlenet(weights=None, aux_logits=False,
+                            init_weights=False)
+    kernel = variant.inception3a.branch3[1].conv
+    assert count_params(variant) == 6_624_904
+    assert kernel.weight.shape == (32, 16, 3, 3) and kernel.bias is None
+    with torch.device("meta"):  # the three differences, one by one
+        ours = GoogLeNet(num_classes=1000)
+        count_macs(ours, image)
+    convs = [m for m in ours.modules() if isinstance(m, nn.Conv2d)]
+    change = sum(conv.out_channels for conv in convs)  # - bias, + BN
+    fewer = sum(16 * branch[1][0].weight[:, :, 0, 0].numel()
+                for m in ours.modules() if isinstance(m, Inception)
+                for branch in [m.branches[2]])
+    assert count_params(ours) + change - fewer == 6_624_904
+
+# %% [markdown]
+# All layers with a stride are padded, so the network accepts any image.
+# It does not follow that any image makes sense: up to $32\times32$ pixels the last maps have a single position, and the last blocks see no arrangement any more.
+
+# %%
+# check 8.4-C7: any size is accepted; up to 32 pixels one position is left
+def last_side(size, kind=GoogLeNet):
+    """Side of the maps before the global average."""
+    with torch.device("meta"):
+        body = kind(width=0.1).net[:5]
+        body[4] = body[4][:-2]  # without average and flatten
+        return body.eval()(torch.zeros(2, 1, size, size)).shape[-1]
+
+
+small = GoogLeNet(width=1 / 16).eval()
+with torch.no_grad():
+    for size in (1, 2, 28, 33):
+        assert small(torch.rand(2, 1, size, size)).shape == (2, 10)
+assert [last_side(n) for n in (1, 32, 33, 96, 224)] == [1, 1, 2, 3, 7]
+
+# %% [markdown]
+# ## Normalization or optimizer?
+#
+# We train at a small scale: a network for $28\times28$ images with an eighth of the channels, a stem with a smaller kernel, and two groups of two blocks, 3a, 3b, 4a and 4b.
+# It keeps $4\times4$ positions before the average.
+# (The profile `gpu` trains the whole network, at $96\times96$ and with the rate 0.01 that is usual for this size.)
+
+# %%
+class SmallGoogLeNet(GoogLeNet):
+    """Four of the nine blocks, for images of about 28 x 28."""
+
+    def b1(self):
+        return self.conv(64, 3, stride=2, padding=1)  # 14 x 14
+
+    def b4(self):  # b2 and b3 end with 7 x 7 and 4 x 4
+        return nn.Sequential(
+            self.inception(192, (96, 208), (16, 48), 64),
+            self.inception(160, (112, 224), (24, 64), 64))
+
+    def b5(self):
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+Net = SmallGoogLeNet if image_size < 65 else GoogLeNet
+options = {"resize": (image_size, image_size), "batch_size": batch_size}
+data = FashionMNIST(train_size=train_size, val_size=min(val_size, 50),
+                    **options)
+test = FashionMNIST(train_size=1, val_size=val_size, **options)
+real = data.source == "real"
+full_run = train_size >= 1200 and grid_size >= 600  # not smoke
+laptop = full_run and train_size < 60_000  # the sizes of the profile cpu
+
+
+def build(kind, seed, **options):
+    """A network of class `kind` with He's weights, drawn after `seed`."""
+    net = apply_init(kind(width=width, **options), data.X_train[:2])
+    torch.manual_seed(seed)
+    return net.apply(init_he)
+
+
+def score(net):
+    """Accuracy on the test images."""
+    scores, y = predict(net.cpu(), test.val_dataloader())
+    return (scores.argmax(dim=1) == y).float().mean().item()
+
+# %% [markdown]
+# Whether a plain network of a dozen layers starts to learn depends on its optimizer, as the last two sections have shown.
+# Batch normalization ([Section 8.5](05-batch-norm.ipynb)) standardizes the output of each convolution over the batch.
+# AdamW divides each step by the recent size of its gradient.
+# Both set a scale, and we would like to know whether one of the two is enough.
+# So we cross them: plain SGD with learning rate 0.1 and AdamW with 0.002, each without and with normalization, from the same weights, with the same images in the same order, for three seeds.
+
+# %%
+optimizers = {"SGD": lambda p: torch.optim.SGD(p, lr=sgd_rate),
+              "AdamW": lambda p: torch.optim.AdamW(p, lr=2e-3)}
+results, losses = {}, {}
+for name, optimizer in optimizers.items():
+    for norm in (False, True):
+        for seed in range(num_seeds):
+            net = build(Net, seed, norm=norm)
+            history = fit_quietly(net, data, max_epochs, optimizer, seed,
+                                  num_gpus)
+            key = (name, norm)
+            losses.setdefault(key, []).append(history["train_loss"][-1])
+            results.setdefault(key, []).append(score(net))
+
+# %% tags=["chaotic", "hide-input"]
+def dots(ax, rows):
+    """Draw rows name -> accuracies as dots, with a bar at each mean."""
+    for i, (name, values) in enumerate(rows.items()):
+        ax.plot(values, [-i] * len(values), "o", color=f"C{i}", alpha=0.6)
+        ax.plot(sum(values) / len(values), -i, "|", ms=16, mew=2,
+                color=f"C{i}")
+    ax.set_yticks([-i for i in range(len(rows))], labels=list(rows))
+    ax.set(xlabel="accuracy on test images",
+           ylim=(0.5 - len(rows), 0.5))
+
+
+_, ax = plt.subplots(figsize=(5.6, 2.2))
+dots(ax, {f"{name}, {'with' if norm else 'without'} normalization": values
+          for (name, norm), values in results.items()})
+ax.axvline(0.1, color="#888888", lw=0.8)
+d2l.describe(ax, """Accuracy of four arms, a dot for each of three seeds. SGD
+    without normalization lies far to the left; SGD with normalization and AdamW without and with it lie together
+    between 0.55 and 0.75.""")
+
+# %% [markdown]
+# **Figure 8.4.4.** Dots are seeds, bars means; the line is guessing.
+# Either normalization or AdamW is enough to get started here.
+
+# %%
+for values in losses.values():
+    assert len(set(values)) == num_seeds  # each dot is a run of its own
+if laptop and real:
+    assert max(results["SGD", False]) < 0.45
+    rest = [v for key, values in results.items() if key != ("SGD", False)
+            for v in values]
+    assert min(rest) > 0.5
+    assert min(results["SGD", True]) > max(results["SGD", False]) + 0.15
+    gain = {name: sum(results[name, True]) - sum(results[name, False])
+            for name in optimizers}
+    assert abs(gain["AdamW"]) < gain["SGD"] / 3
+
+# %% [markdown]
+# Under plain SGD at this rate normalization decides: without it each run is worse than each run with it, by a wide margin.
+# Under AdamW the two arms lie close together: the difference of their means is less than a third of that under SGD.
+# The arm with normalization is ahead here; with 1500 instead of 1200 images, in further runs that are not stored here, the dots of the two overlapped, so we assert no order.
+# "Batch normalization is necessary" and "batch normalization makes little difference" can both be read off one half of the figure.
+# The rate 0.1 is fixed here; Exercise 1 gives each arm of SGD its own.
+
+# %% [markdown]
+# ## What the branches buy
+#
+# Is it good for accuracy to look with several kernels at once?
+# The control keeps everything, the stem, the number of blocks and the channels between them, and gives the *whole* computation of each block to the $3\times3$ branch: a reduction to $r$ channels and a $3\times3$ convolution to all $c'$ output channels.
+# By (8.4.1) its operations are those of the Inception block if $r$ is its number of weights over $c+9c'$.
+
+# %%
+class OneBranchNet(Net):
+    """Each Inception block replaced by its 3x3 branch, at equal MACs."""
+
+    def inception(self, *channels):
+        c = getattr(self, "c_in", scaled(192, self.width))
+        with torch.device("meta"):  # what the block would cost and give
+            block = super().inception(*channels)
+            weights = sum(count_macs(block, (1, c, 1, 1)).values())
+            self.c_in = block(torch.zeros(2, c, 1, 1)).shape[1]
+        r = round(weights / (c + 9 * self.c_in))
+        return nn.Sequential(
+            conv_relu(r, 1, self.norm),
+            conv_relu(self.c_in, 3, self.norm, padding=1))
+
+
+kinds = {"four branches": Net, "3x3 branch alone": OneBranchNet}
+prices = {name: on_meta(lambda kind=kind: kind(width=width, norm=True),
+                        (1, 1, image_size, image_size)) for name, kind in kinds.items()}
+for name, (params, count) in prices.items():
+    print(f"{name:17s} {params:,d} parameters, {count:,d} MACs")
+
+# %%
+# equal operations, and equal channels between the blocks
+(_, four), (_, one) = prices.values()
+assert abs(one / four - 1) < 0.02
+outputs = [[shape for _, shape in layer_summary(
+    build(kind, 0, norm=True).net, (1, 1, image_size, image_size))]
+    for kind in kinds.values()]
+assert outputs[0] == outputs[1]
+assert not any(isinstance(m, Inception)
+               for m in build(OneBranchNet, 0).modules())
+
+# %% [markdown]
+# Both networks have normalization and are trained by AdamW at the same rate, so the first arm has been trained already.
+
+# %%
+contest = {"four branches": results["AdamW", True]}
+contest_loss = {"four branches": losses["AdamW", True]}
+for seed in range(num_seeds):
+    net = build(OneBranchNet, seed, norm=True)
+    history = fit_quietly(net, data, max_epochs, optimizers["AdamW"], seed,
+                          num_gpus)
+    contest.setdefault("3x3 branch alone", []).append(score(net))
+    contest_loss.setdefault("3x3 branch alone", []).append(
+        history["train_loss"][-1])
+
+# %% tags=["rtol=0.2", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.4, 1.7), sharey=True)
+dots(axes[0], contest)
+dots(axes[1], contest_loss)
+axes[1].set(xlabel="training loss, last epoch")
+d2l.describe(axes, """Two rows of three dots each. Left, accuracy: the ranges
+    of four branches and of one branch lie close together or overlap. Right,
+    training loss: the mean of four branches is lower.""")
+
+# %% [markdown]
+# **Figure 8.4.5.** Four branches and one, at equal operations, images, steps and rate; dots are seeds.
+
+# %% tags=["rtol=0.2"]
+for name, values in contest.items():
+    print(f"{name:17s} accuracy", [round(v, 3) for v in values], "loss",
+          [round(v, 2) for v in contest_loss[name]])
+if laptop and real:
+    assert min(min(values) for values in contest.values()) > 0.5
+    four, one = contest.values()
+    assert abs(sum(four) - sum(one)) / num_seeds < 0.12
+    assert min(four) < max(one)  # the ranges overlap
+    assert sum(contest_loss["four branches"]) < sum(
+        contest_loss["3x3 branch alone"]) - 0.05 * num_seeds
+
+# %% [markdown]
+# At this scale, 1200 images and two epochs, four branches have the higher mean, by about as much as the seeds of one arm differ, and the ranges overlap.
+# Is that an order?
+# At a rate of 0.005, in four further runs of each on 1500 images that are not stored here, each arm was ahead from two of the seeds, so we assert none.
+# The training loss of four branches is lower on average, so they fit these images faster.
+# Why, this control does not tell: the branches differ from the single one in more than the sizes of their kernels, for example in the number of nonlinear layers on the way.
+# It does not refute the authors either: their judgement came from ImageNet, with large images and long training.
+# What it says is that the mixture of kernels cannot be *taken for granted* as the cause of GoogLeNet's success; the reductions and the missing dense head save parameters and operations whatever the branches do.
+#
+# The field went both ways.
+# Later Inception networks replaced the $5\times5$ kernels by pairs of $3\times3$ ones (Exercise 4), and Xception (Chollet, 2017) read the block as a step towards one branch for each channel, the depthwise convolution that mobile networks and ConvNeXt use.
+# For years the simpler residual blocks of [Section 8.6](06-resnet.ipynb) displaced the hand-tuned channels.
+# Parallel branches have come back: InceptionNeXt (Yu and others, 2024) splits a large depthwise kernel into four of them, and RepVGG merges branches into one kernel after training ([Section 8.2](02-vgg.ipynb)).
+
+# %% [markdown]
+# ## Summary
+#
+# - An Inception block concatenates a $1\times1$, a $3\times3$, a $5\times5$ and a pooling branch; all keep height and width.
+# - A reduction to $r$ channels brings the weights of a $k\times k$ branch from $k^2cc'$ to $r(c+k^2c')$; in block 3a the two large branches need 2.59 times fewer.
+# - Stem, body and head are the plan of most networks since. GoogLeNet has 5 977 530 parameters here; it has fewer parameters and operations than VGG-11, but needs more operations than AlexNet.
+# - Counting parameters tells implementations apart: a widely used one has $3\times3$ kernels where the paper has $5\times5$.
+# - On a small Inception network, plain SGD at a fixed rate needs normalization to get started; under AdamW normalization changes little.
+# - At equal operations and few steps, the accuracies of four branches and of the $3\times3$ branch alone overlap, and no order held at two rates.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 8.4-1
+#
+# The comparison with SGD fixed the learning rate at 0.1.
+# Give each arm, without and with normalization, the best of 0.01, 0.03, 0.1 and 0.3.
+# How do the gain of normalization and its best rate depend on the optimizer?
+
+# %% [markdown]
+# #### Solution 8.4-1
+#
+# One seed and half of the images are enough for a first look.
+# At its best rate the arm with normalization is ahead by a wide margin; without normalization none of the four rates gets far in these few steps.
+# The arms also want different rates: with normalization the larger ones are better, up to the end of this grid, so the best may lie beyond it; at 0.01 it is not ahead at all.
+# So the gain under SGD is not an effect of the one rate.
+# Under AdamW (Figure 8.4.4) the gain was small or none, and the rate was smaller by a factor of 50: it is measured in other units, as the step is divided by the size of the gradient.
+
+# %% tags=["chaotic"]
+few = FashionMNIST(train_size=grid_size, val_size=50, **options)
+grid, rates = {}, (0.01, 0.03, 0.1, 0.3)
+for norm in (False, True):
+    for lr in rates:
+        net = build(Net, 0, norm=norm)
+        fit_quietly(net, few, max_epochs,
+                    lambda p, lr=lr: torch.optim.SGD(p, lr=lr), 0, num_gpus)
+        grid[norm, lr] = score(net)
+ax = d2l.plot(rates, [[grid[norm, lr] for lr in rates]
+                      for norm in (False, True)],
+              ["without", "with normalization"], xlabel="rate of SGD",
+              ylabel="accuracy on test images", xscale="log", ylim=(0, 0.7),
+              fmts=("-o", "--s"))
+d2l.describe(ax, """Accuracy against the learning rate of SGD, two lines. With
+    normalization it rises with the rate, from below 0.3 to about 0.5;
+    without, it stays below 0.35 at all four rates.""")
+if laptop and real:
+    best = {norm: max(v for (n, _), v in grid.items() if n == norm)
+            for norm in (False, True)}
+    assert best[True] > best[False] + 0.1
+
+# %% [markdown]
+# **Figure 8.4.6.** SGD at four rates, without and with normalization, one seed.
+
+# %% [markdown]
+# ### Exercise 8.4-2
+#
+# From which size of the image on do the last maps have at least $3\times3$ positions?
+# Change the stem, and nothing else, so that all nine blocks have at least as many for $28\times28$ images.
+
+# %% [markdown]
+# #### Solution 8.4-2
+#
+# Each of the five steps of stride 2 rounds up, so the side is $\lceil n/32\rceil$: at least 65 pixels are needed for 3.
+# For 28 pixels the two steps of `b1` have to go, which leaves a factor of 8 and $\lceil28/8\rceil=4$.
+
+# %%
+class FineGoogLeNet(GoogLeNet):
+    """GoogLeNet with a stem for 28 x 28 images."""
+
+    def b1(self):
+        return self.conv(64, 3, padding=1)
+
+
+assert all(last_side(n) == -(-n // 32) for n in (1, 28, 64, 65, 96, 100))
+assert last_side(64) == 2 and last_side(65) == 3
+print("side of the last maps for 28 pixels:", last_side(28, FineGoogLeNet))
+assert last_side(28, FineGoogLeNet) == 4 >= 3
+assert on_meta(FineGoogLeNet, (1, 1, 28, 28))[0] == 5_977_530 - 64 * (49 - 9)
+
+# %% [markdown]
+# ### Exercise 8.4-3
+#
+# Compare the parameters of AlexNet, VGG-11, NiN and GoogLeNet for grey images and ten classes.
+
+# %% [markdown]
+# #### Solution 8.4-3
+#
+# The first two pay for their dense layers, the last two have none or one of $1024\times10$.
+
+# %%
+family = {"AlexNet": AlexNet, "VGG-11": lambda: VGG(VGG11), "NiN": NiN,
+          "GoogLeNet": GoogLeNet}
+sizes = {name: on_meta(make, (1, 1, 224, 224))[0]
+         for name, make in family.items()}
+for name, params in sizes.items():
+    print(f"{name:10s} {params:12,d}  {params / sizes['GoogLeNet']:5.1f}")
+assert list(sizes.values()) == [46_764_746, 128_806_154, 1_992_166,
+                                5_977_530]
+
+# %% [markdown]
+# ### Exercise 8.4-4
+#
+# Inception v2 replaces the $5\times5$ convolution by two $3\times3$ ones.
+# Compare the window and the weights, first for equal channels, then in block 3a, where 16 channels become 32.
+
+# %% [markdown]
+# #### Solution 8.4-4
+#
+# The window is the same, and for equal channels there are $\frac{18}{25}$ of the weights.
+# In block 3a, where the number of channels doubles, it depends on where it does so: with 32 channels between the two the pair has *more* weights than the $5\times5$ kernel, with 16 fewer.
+
+# %%
+pair, single = [(3, 1, 1), (3, 1, 1)], [(5, 1, 2)]
+assert receptive_field(pair) == receptive_field(single) == (5, 1, -2)
+c = 48
+assert 2 * 9 * c * c * 25 == 25 * c * c * 18
+
+
+def pair_weights(middle):
+    """Weights of 3x3 from 16 to `middle`, then 3x3 to 32 channels."""
+    net = nn.Sequential(nn.Conv2d(16, middle, 3, padding=1, bias=False),
+                        nn.Conv2d(middle, 32, 3, padding=1, bias=False))
+    assert net(torch.zeros(1, 16, 7, 7)).shape == (1, 32, 7, 7)
+    return count_params(net)
+
+
+print({middle: pair_weights(middle) for middle in (16, 32)}, 25 * 16 * 32)
+assert pair_weights(16) < 25 * 16 * 32 < pair_weights(32)
+
+# %% [markdown]
+# ### Exercise 8.4-5
+#
+# The paper on Inception v3 also introduced *label smoothing*: the target gives the right class $1-\epsilon$ and shares $\epsilon$ equally among all $q$ classes, the right one included.
+# How low can the cross-entropy become?
+
+# %% [markdown]
+# #### Solution 8.4-5
+#
+# The cross-entropy of any prediction is at least the entropy of the target ([Section 4.1](../04-linear-classification/01-softmax-regression.ipynb)), and equal to it where the prediction *is* the target.
+# For $\epsilon=0.1$ and $q=10$ the target is 0.91 once and 0.01 nine times, and the floor is $-0.91\log0.91-0.09\log0.01\approx0.500$.
+# A loss of 0.5 can thus be a perfect fit.
+
+# %%
+target = torch.full((1, 10), 0.01, dtype=torch.float64)
+target[0, 3] = 0.91
+floor = torch.special.entr(target).sum()
+logits = target.log().requires_grad_()
+label = torch.tensor([3])
+loss = F.cross_entropy(logits, label, label_smoothing=0.1)
+loss.backward()
+print(f"floor {floor:.4f}")
+torch.testing.assert_close(loss.detach(), floor)
+assert abs(floor - 0.500) < 0.001 and logits.grad.abs().max() < 1e-12
+others = torch.randn(1000, 10, dtype=torch.float64) * 3
+worse = F.cross_entropy(others, label.expand(1000), label_smoothing=0.1,
+                        reduction="none")
+assert worse.min() > floor
+
+# %% [markdown]
+# ### Exercise 8.4-6
+#
+# Add a shortcut: let a block compute $\mathbf{X}+g(\mathbf{X})$, where $g$ is an Inception block.
+# What has to be true of the channels, and what does the block compute if the last convolutions of its branches are 0?
+
+# %% [markdown]
+# #### Solution 8.4-6
+#
+# The branches together must give as many channels as they get; otherwise the shortcut needs a $1\times1$ convolution.
+# With zeros in the last convolutions $g$ is 0, and the block is the identity, for every input.
+# [Section 8.6](06-resnet.ipynb) makes this its starting point.
+
+# %%
+class ResidualInception(nn.Module):
+    """X plus an Inception block of X; a 1x1 layer fits the channels."""
+
+    def __init__(self, c_in, c1, c2, c3, c4):
+        super().__init__()
+        self.block = Inception(c1, c2, c3, c4)
+        out = c1 + c2[1] + c3[1] + c4
+        self.shortcut = (nn.Identity() if out == c_in
+                         else nn.Conv2d(c_in, out, kernel_size=1))
+
+    def forward(self, X):
+        return self.shortcut(X) + self.block(X)
+
+
+X = torch.randn(2, 24, 7, 7)
+same = ResidualInception(24, 8, (6, 8), (2, 4), 4)
+wider = ResidualInception(24, 8, (6, 8), (2, 4), 8)
+assert same(X).shape == X.shape and wider(X).shape == (2, 28, 7, 7)
+assert not torch.equal(same(X), X)
+for branch in same.block.branches:
+    last = [m for m in branch.modules() if isinstance(m, nn.Conv2d)][-1]
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+assert torch.equal(same(X), X)
+
+# %% [markdown]
+# ## Sources
+#
+# - C. Szegedy et al., Going deeper with convolutions, 2015, [arXiv:1409.4842](https://arxiv.org/abs/1409.4842): GoogLeNet, the table of its channels, the auxiliary heads.
+# - C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, Rethinking the Inception architecture for computer vision, 2016, [arXiv:1512.00567](https://arxiv.org/abs/1512.00567): pairs of $3\times3$ kernels, label smoothing, and what the auxiliary heads do.
+# - M. Lin, Q. Chen and S. Yan, Network in network, 2013, [arXiv:1312.4400](https://arxiv.org/abs/1312.4400).
+# - S. Ioffe and C. Szegedy, Batch normalization, 2015, [arXiv:1502.03167](https://arxiv.org/abs/1502.03167).
+# - F. Chollet, Xception: deep learning with depthwise separable convolutions, 2017, [arXiv:1610.02357](https://arxiv.org/abs/1610.02357).
+# - W. Yu, P. Zhou, S. Yan and X. Wang, InceptionNeXt: when Inception meets ConvNeXt, 2024, [arXiv:2303.16900](https://arxiv.org/abs/2303.16900).
+# - H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST, 2017, [arXiv:1708.07747](https://arxiv.org/abs/1708.07747).

@@ -276,6 +276,30 @@ class NiN(Classifier):
             nn.Flatten())
 
 
+# 8.3 Network in network (NiN)
+def class_activation_map(net, X):
+    """Maps (n, classes, h, w) whose means are the scores of `net`.
+
+    `net` is an nn.Sequential that ends with global average pooling and
+    nn.Flatten, X a batch (n, c, H, W). Runs in evaluation mode, without
+    gradients, and leaves the modes of `net` as they were.
+    """
+    *body, pool, flatten = net
+    if not (isinstance(pool, nn.AdaptiveAvgPool2d)
+            and pool.output_size in (1, (1, 1))
+            and isinstance(flatten, nn.Flatten)):
+        raise ValueError("the network must end with AdaptiveAvgPool2d(1) "
+                         f"and Flatten, not with {pool} and {flatten}.")
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    with torch.no_grad():
+        for layer in body:
+            X = layer(X)
+    for module, training in modes.items():
+        module.training = training
+    return X
+
+
 # 8.4 GoogLeNet and Inception
 def conv_relu(out_channels, kernel_size, norm=False, **options):
     """Convolution and ReLU; with `norm` batch normalization in between."""
