@@ -106,8 +106,8 @@ max_epochs = 1
 mega_macs = 0.5  # million multiply-accumulates for an image
 kilo_params = 20  # thousand parameters
 tune = False  # True: choose the learning rates anew
-num_photos = 200  # of each class
-probe_steps = 50  # of small networks on few labels
+num_photos = 190  # of each class
+probe_steps = 40  # of small networks on few labels
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
 # %% [markdown]
@@ -324,7 +324,7 @@ except ValueError as error:
 data = FashionMNIST(batch_size, resize=(picture_size,) * 2,
                     train_size=train_size, val_size=val_size)
 real = data.source == "real"
-full_run = train_size >= 1536 and probe_steps >= 50  # not smoke
+full_run = train_size >= 1536 and probe_steps >= 40  # not smoke
 shape = (1, 1, picture_size, picture_size)
 mean, std = data.X_train.mean().item(), data.X_train.std().item()
 
@@ -375,7 +375,8 @@ def compare(models, shape, data, optimizers, epochs=1, seeds=(0, 1, 2),
 
     `models` maps names to functions that make a classifier, `optimizers`
     the same names to what `fit_quietly` wants; `shape` is one input, such
-    as (1, 1, 32, 32). The weights are He's and follow the seed. Returns
+    as (1, 1, 32, 32). The weights are He's, follow the seed, and are stored
+    with the channels last, which changes speed and rounding. Returns
     {name: {"params": int, "macs": int, "val_acc": [one for each seed]}}.
     """
     table = {}
@@ -384,6 +385,7 @@ def compare(models, shape, data, optimizers, epochs=1, seeds=(0, 1, 2),
         for seed in seeds:
             torch.manual_seed(seed)
             model = apply_init(make(), data.X_train[:1], init_he)
+            model = model.to(memory_format=torch.channels_last)
             history = fit_quietly(model, data, epochs, optimizers[name],
                                   seed, num_gpus)
             accuracies.append(history["val_acc"][-1])
@@ -609,7 +611,7 @@ if full_run and real and not num_gpus:
 # The task is cats against dogs, with few labels.
 
 # %%
-def read_photo(path, size=80):
+def read_photo(path, size=96):
     """A photograph as bytes (3, size, size)."""
     image = Image.open(path)
     image.draft("RGB", (size, size))  # decodes no more than it must
@@ -634,7 +636,7 @@ d2l.describe(plt.gcf(), """Eight photographs of cats and dogs in a row, each
     with its label above it.""")
 
 # %% [markdown]
-# **Figure 8.9.4.** Photographs at 80 by 80 pixels; the network was made for 224.
+# **Figure 8.9.4.** Photographs at 96 by 96 pixels; the network was made for 224.
 #
 # Random weights need one preparation: without running means and variances of its own, batch normalization in evaluation mode lets activations fade or grow with depth.
 # One pass over 32 photographs in training mode measures them.
@@ -661,11 +663,11 @@ with torch.no_grad():
 inputs = {"pretrained": cached_features(pretrained, "embed", photos)[0],
           "random weights": cached_features(
               untrained(photos[:32]), "embed", photos)[0],
-          "pixels": F.avg_pool2d(photos / 255, 2)}  # 40 x 40
+          "pixels": F.avg_pool2d(photos / 255, 2)}  # 48 x 48
 
 # %% [markdown]
 # The probe standardizes the features by its few training pictures.
-# The network from scratch gets 50 steps of 32 pictures, whatever the number of labels; as a data set of the book's `Trainer`, the few are repeated until an epoch has that many.
+# The network from scratch gets 40 steps of 32 pictures, whatever the number of labels; as a data set of the book's `Trainer`, the few are repeated until an epoch has that many.
 
 # %%
 def probe(features, labels, train, test, ridge=1e-3):
@@ -748,7 +750,7 @@ features = cached_features(pretrained, "embed",
                            garments.expand(-1, 3, -1, -1))[0]
 on_fashion = label_curves(
     {"pretrained": features, "pixels": F.avg_pool2d(garments, 2)}, labels,
-    (5, 25), torch.arange(n), torch.arange(n, 2 * n))
+    (5, 20), torch.arange(n), torch.arange(n, 2 * n))
 for what, curves in (("cats and dogs", on_photos), ("Fashion", on_fashion)):
     for name, curve in curves.items():
         print(f"{what:14s}{name:15s}", "; ".join(
@@ -776,20 +778,19 @@ axes[0].set_ylabel("test accuracy")
 axes[0].legend(fontsize=7, loc="lower right")
 d2l.describe(axes, """Test accuracy against the number of labels of each
     class, three dots for each method. Left, cats and dogs: the probe on the
-    pretrained network lies at about 0.75 with five labels and near 0.9 with
+    pretrained network lies around 0.75 with five labels and near 0.9 with
     fifty; random weights, pixels and the network from scratch stay between
-    0.45 and 0.65. Right, Fashion-MNIST: all methods lie together, near 0.65
-    with five labels and 0.75 with twenty-five.""")
+    0.45 and 0.65. Right, Fashion-MNIST: all methods lie together, near 0.62
+    with five labels and 0.74 with twenty.""")
 
 # %%
 if full_run and real_photos and not num_gpus:
     others = [a for name, curve in on_photos.items() if name != "pretrained"
               for accuracies in curve.values() for a in accuracies]
-    probes = [a for accuracies in on_photos["pretrained"].values()
-              for a in accuracies]
-    assert min(probes) > max(others) + 0.05
+    probes = [a for k in (15, 50) for a in on_photos["pretrained"][k]]
+    assert min(probes) > max(others) + 0.05 and max(others) < 0.7
     assert min(on_photos["pretrained"][50]) > 0.8
-    for k in (5, 25):
+    for k in (5, 20):
         trio = [sum(curve[k]) / 3 for curve in on_fashion.values()]
         assert max(trio) - min(trio) < 0.12
 # the draws: k of each class, from the pool alone, another for each seed
@@ -805,8 +806,9 @@ assert sum(b[1].sum() for b in batches) == 12 * kinds[[3, 5]].sum()
 # %% [markdown]
 # **Figure 8.9.5.** Accuracy against the number of labels, three draws each; the gray line is guessing.
 #
-# On photographs the pretrained features with five labels of each kind beat everything else with fifty.
-# The network from scratch has not learned the task at all; more steps are no remedy, for with 300 instead of 50 it stayed below 0.6 in three further runs that are not stored here.
+# On photographs the pretrained features with fifteen labels of each kind beat everything else with fifty.
+# With five they depend on which five.
+# The network from scratch has not learned the task at all; more steps are no remedy, for with 300 instead of 40 it stayed below 0.6 in three further runs that are not stored here.
 # The same architecture with random weights is near guessing as well, so in this experiment the lead belongs to the weights, not to depthwise convolutions.
 # It is a friendly case: ImageNet's classes include some 120 breeds of dogs and a few of cats, so these features were paid for with the labels of very similar pictures.
 # On Fashion-MNIST next to nothing of the lead is left: a linear classifier of the raw pixels does about as well as one of the features.
@@ -984,7 +986,7 @@ for name, switches in {
 # - A network on the device `meta` can be counted for nothing. Parameters, operations, depth and receptive field rank the published networks in four different orders.
 # - A fair comparison fixes data, steps, recipe and *one* cost, gives each network the same search for its rate, and calls a network ahead only if the seeds agree. At equal operations and at equal parameters different pairs were ordered.
 # - A newer recipe moved one and the same network by as much as many architectures differ.
-# - On photographs like those of ImageNet, pretrained features with five labels a class beat everything else with fifty, and the same architecture with random weights did not. On gray garments the lead was gone.
+# - On photographs like those of ImageNet, pretrained features with fifteen labels a class beat everything else with fifty, and the same architecture with random weights did not. On gray garments the lead was gone.
 # - Multiply-accumulates do not determine the time; measure, with the switches that you will use.
 
 # %% [markdown]
