@@ -1013,7 +1013,7 @@ for name, switches in {
 # #### Solution 8.9-1
 #
 # At equal operations the first ranking is that of the accuracies, up to the small differences in cost; the second prefers the networks that need few parameters for their operations.
-# The softmax regression needs 10 multiply-accumulates a pixel, and nothing with a fiftieth of the cost can lose in a quotient: it wins the first ranking easily, as a network that always guesses would win with one operation.
+# The softmax regression needs 10 multiply-accumulates a pixel, about a fiftieth of the others, and wins the first ranking easily, as a network that always guesses would win with one operation.
 # A quotient rewards being small; a curve of accuracy against cost shows what each additional operation buys.
 
 # %% tags=["rtol=0.1"]
@@ -1136,6 +1136,7 @@ if full_run and real and not num_gpus:
 #
 # - The papers of the networks are listed in [Section 8.0](00-overview.md).
 # - M. Tan and Q. V. Le, EfficientNet: rethinking model scaling for convolutional neural networks, 2019, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946).
+# - R. Liu, Higher accuracy on vision models with EfficientNet-Lite, 2020, [blog.tensorflow.org](https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html): what was removed for phones.
 # - M. Dehghani, A. Arnab, L. Beyer, A. Vaswani and Y. Tay, The efficiency misnomer, 2021, [arXiv:2110.12894](https://arxiv.org/abs/2110.12894): parameters, operations and speed contradict each other.
 # - R. Wightman, H. Touvron and H. Jégou, ResNet strikes back, 2021, [arXiv:2110.00476](https://arxiv.org/abs/2110.00476): ResNet-50 with a new recipe.
 # - I. Bello et al., Revisiting ResNets: improved training and scaling strategies, 2021, [arXiv:2103.07579](https://arxiv.org/abs/2103.07579).
