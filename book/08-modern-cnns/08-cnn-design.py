@@ -820,15 +820,15 @@ axes[1].set(xlabel="thousand multiply-accumulates",
 axes[0].legend()
 axes[1].legend()
 d2l.describe(axes, """Left the empirical error distributions of two samples
-    of networks, two staircases from 0 to 1 that start at about the same
-    error; the free sample has a tail to the right, at high errors. Right
-    the error of each network against its cost: in both samples errors
-    scatter at every cost, and the free sample has a few high outliers.""")
+    of networks, two staircases from 0 to 1 that cross several times; that
+    of the free sample ends further right. Right the error of each network
+    against its cost: in both samples errors scatter at every cost, and the
+    free sample has the highest one.""")
 
 # %% [markdown]
 # **Figure 8.8.5.** Left the error distributions of the two samples, right error against cost, a point for each network.
 #
-# The difference of the two means is smaller than the spread of the single networks.
+# The curves cross, and the difference of the two means is smaller than the spread of the single networks.
 # Could it be luck?
 # If both samples came from one and the same space, the labels "free" and "growing" would be arbitrary, and every way of dealing them out equally likely.
 # A *permutation test* deals them out at random many times.
@@ -978,14 +978,16 @@ for name, chosen in (("8 channels at the end", late == 8),
 if full_run and real:
     assert all(e.var() < 0.5 * free.errors.var() for e in luck.values())
     if num_networks == 24:
-        assert free.errors[late == 8].mean() > 0.05 + (
-            free.errors[late > 8].mean())
+        rest = free.errors[late > 8].mean()
+        assert free.errors[late == 8].mean() > 0.05 + rest
+        assert rest < ordered.errors.mean() + 0.005
 
 # %% [markdown]
 # Training one network again moves its error, too, so a part of the spread in the figure is luck; for these two networks the variance over seeds is less than half of the variance over the free sample.
 # The tail of the free sample has a plain reading: look at the networks whose last stage has 8 channels, so that ten classes have to be told apart by eight numbers.
 # We looked before we asked, and a pattern found that way is a guess; Exercise 3 draws fresh networks to test it, and trains some of them for longer.
-# If it holds, then what the principle of growing widths does in this space, after one pass through the images, is to keep out a few bad networks.
+# Without them the free sample has no larger mean error than the growing one.
+# So if the guess holds, what the principle of growing widths does in this space, after one pass through the images, is to keep out a few bad networks.
 # %% [markdown]
 # ## Summary
 #
@@ -1066,7 +1068,7 @@ assert 4 < ratio < 4.5
 # Violate one principle at a time, in the same range of multiply-accumulates: spaces in which the width *falls*, but not the depth, and in which the depth falls, but not the width.
 # Draw networks from both and compare their error distributions with that of the growing space.
 # Does the guess about eight last channels hold for the fresh networks?
-# Does it hold after five passes through the images instead of one?
+# Does it hold after three passes through the images instead of one?
 
 # %% [markdown]
 # #### Solution 8.8-3
@@ -1136,7 +1138,7 @@ def error_history(arch, seed, epochs):
     return 1 - torch.tensor(history["val_acc"])
 
 
-longer = {name: sum(error_history(space.archs[i], i, 5 * space_epochs)
+longer = {name: sum(error_history(space.archs[i], i, 3 * space_epochs)
                     for i in range(2)) / 2
           for name, space in (("8", narrow), ("more", wide))}
 for name, errors in longer.items():
@@ -1144,7 +1146,7 @@ for name, errors in longer.items():
           " ".join(f"{e:.3f}" for e in errors))
 gap = longer["8"] - longer["more"]
 if full_run and real and space_epochs == 1:
-    assert gap[-1] < 0.6 * gap[0]
+    assert gap[-1] < 0.7 * gap[0]
 
 # %% [markdown]
 # In these four networks a large part of the gap goes.
