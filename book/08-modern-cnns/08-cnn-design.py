@@ -598,7 +598,7 @@ assert first.adapt.kernel_size == (3, 3) and first.adapt.stride == (2, 2)
 
 # %% [markdown]
 # Now we exchange the block: one network each of two stages with 1 and 2 blocks, the same images, steps and optimizer, three seeds, and for both the same two learning rates.
-# The multiply-accumulates are equal, so the widths cannot be: one block is dearer than the other.
+# The multiply-accumulates are equal, so the widths cannot be: at equal widths the two blocks cost differently.
 
 # %% tags=["rtol=0.15"]
 arms = {"ResNeXt": (((1, 40, 8, 1), (2, 40, 8, 1)), ResNeXtBlock),
@@ -643,7 +643,7 @@ d2l.describe(ax, """Validation accuracy of two kinds of block at two
 # **Figure 8.8.4.** ResNeXt and ConvNeXt blocks in one template: dots are seeds, bars means.
 #
 # These are a few dozen steps on small grey images, and we assert no order of the two blocks.
-# Somebody who had tried the smaller rate alone would have found a clear winner, with all three seeds on its side; at the larger rate most of that lead is gone.
+# With the smaller rate alone we would have reported a clear winner, with all three seeds on its side; at the larger rate that lead is gone.
 # The larger rate is also the end of our grid, so ResNeXt's best rate may lie beyond it.
 # What the figure shows is the method: exchange one part, hold the rest, tune both arms, and look at the scatter of the seeds before the difference of the means.
 #
@@ -946,14 +946,14 @@ if full_run and real and num_networks == 24:
 
 # %% [markdown]
 # This experiment does not decide.
-# The p-value is well above 5 %, and to find a difference of the measured size we would need many times as many networks as we have trained.
+# The p-value is well above 5 %, and to find a difference of the measured size we would need several times as many networks as we have trained.
 # The measured difference is uncertain itself, and (8.8.6) divides by its square, so the number is an order of magnitude and no plan.
 # How uncertain, the last two lines show: the two halves of the samples are the same experiment, run twice, and they lie further apart than the whole difference is from zero.
 #
 # "Not significant" does not mean "equal", either: samples of this size reliably show only differences larger than the one called visible.
 # And the p-value belongs to the seeds 0 and 1 of the two samples, which we have not chosen by their result.
-# Other seeds give others: of two more pairs that we drew, not stored here, one had a p-value just below 5 %, and in the other the *free* space had the smaller mean error.
-# To draw until the answer pleases, and to report the last draw, makes any p-value worthless; whoever draws again has to say so and to count all draws.
+# Other seeds give others: of two more pairs that we drew with this recipe, not stored here, one had a p-value just below 5 %, and in the other the *free* space had the smaller mean error.
+# Drawing until the answer pleases and reporting the last draw makes any p-value worthless; if you draw again, say so and count all draws.
 #
 # The paper drew 500 networks where we drew 24, and trained them for longer on a harder task.
 #
@@ -1151,7 +1151,7 @@ if full_run and real and space_epochs == 1:
 # %% [markdown]
 # In these four networks a large part of the gap goes.
 # One pass shows how fast a network starts, and it does not tell how much worse the narrow ones are in the end.
-# The second of the four assumptions, that early results guide, is what the whole experiment leans on; here they keep the order and exaggerate the difference.
+# The second of the four assumptions, that early results guide, is what the whole experiment leans on; here they exaggerate the difference.
 
 # %% [markdown]
 # ### Exercise 8.8-4
