@@ -23,7 +23,7 @@
 #         max_epochs: 1
 #         block_size: 200
 #         block_epochs: 1
-#         num_networks: 3
+#         num_networks: 4
 #         space_size: 200
 #         space_epochs: 1
 #         num_violations: 2
@@ -97,10 +97,10 @@ batch_size = 64
 max_epochs = 2
 block_size = 1000  # images of each run that compares two blocks
 block_epochs = 2
-num_networks = 12  # drawn from each of two design spaces
+num_networks = 24  # drawn from each of two design spaces
 space_side = 14  # height and width of their images
 space_size = 2000
-space_epochs = 2
+space_epochs = 1
 num_violations = 4  # networks of each sample in Exercise 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
@@ -203,9 +203,22 @@ def num_layers(net):
 
 assert num_layers(regnet) == 1 + 3 * (4 + 6) + 1 == 32
 
+# %% tags=["hide-input"]
+# check: activation of the stem, average of the head, arguments kept
+with torch.no_grad():
+    maps = regnet.net[0](torch.randn(4, 1, 12, 12))
+    scores = regnet.net[3](torch.eye(80)[:, :, None, None].expand(
+        80, 80, 2, 3) * torch.tensor([[0.0, 0, 0], [0, 0, 6]]))
+assert (maps == 0).any() and (maps >= 0).all()
+torch.testing.assert_close(  # the mean of 6 positions is 1
+    scores, regnet.net[3][2].weight.T + regnet.net[3][2].bias)
+other = RegNetX32(lr=0.3, num_classes=7)
+assert other.lr == 0.3 and regnet.lr == 0.05
+assert other.net[3][2].out_features == 7
+
 # %% [markdown]
 # It trains like the other networks of the chapter.
-# We draw He's weights and take AdamW: in trial runs, three seeds each, its accuracies scattered less than those of SGD with momentum 0.9 and learning rate 0.05.
+# We draw He's weights and take AdamW.
 
 # %% tags=["rtol=0.1"]
 def optimizer_with(kind, lr, **options):
@@ -216,7 +229,7 @@ def optimizer_with(kind, lr, **options):
 data = FashionMNIST(batch_size, (image_side, image_side),
                     train_size=train_size, val_size=val_size)
 real = data.source == "real"
-full_run = train_size >= 2500 and num_networks >= 12  # not smoke
+full_run = train_size >= 2500 and num_networks >= 24  # not smoke
 torch.manual_seed(0)
 regnet = apply_init(RegNetX32(), data.X_train[:2], init_he)
 history = fit_quietly(regnet, data, max_epochs, num_gpus=num_gpus,
@@ -343,7 +356,7 @@ for wrong in ([], [[0.1, 0.2]], 0.3):
 # %% [markdown]
 # With 500 networks from a space, each trained for ten epochs on ImageNet at about 400 million multiply-accumulates, the paper narrowed the space step by step.
 # AnyNet**A** is free.
-# **B** shares one bottleneck ratio $k$ among the stages, **C** also one group width $g$: the distributions hardly changed, so nothing was lost, and six numbers were saved.
+# **B** shares one bottleneck ratio $k$ among the stages, **C** also one group width $g$: the distributions hardly changed, and six numbers were saved.
 # **D** demands widths that do not decrease, $c_{i+1}\ge c_i$, and **E** also depths with $d_{i+1}\ge d_i$: each made the distribution better.
 # Later in the paper $k=1$ came out best.
 #
@@ -557,7 +570,9 @@ with torch.no_grad():
     assert ConvNeXtBlock(8)(X).shape == X.shape
     assert torch.equal(ConvNeXtBlock(8, layer_scale=0)(X), X)
     halved = ConvNeXtBlock(12, 1, 4, use_1x1conv=True, strides=2)(X)
+    kept = ConvNeXtBlock(12, 1, 4, use_1x1conv=True)(X)
 assert halved.shape == (2, 12, 4, 4)  # as ResNeXtBlock does
+assert kept.shape == (2, 12, 7, 7)
 
 # %% tags=["hide-input"]
 # check: depthwise, one position at a time behind it, normalized channels
@@ -576,9 +591,14 @@ with torch.no_grad():
     spot = X.clone()
     spot[:, :, 3, 3] += 1  # a change in one position reaches 7 x 7
     assert ((block(spot) - block(X)).abs() > 0).any(dim=1).all()
+    first = ConvNeXtBlock(8, 1, 2, use_1x1conv=True, strides=2)
+    first(X)
+assert first.expand.out_features == 16  # bot_mul 2
+assert first.adapt.kernel_size == (3, 3) and first.adapt.stride == (2, 2)
 
 # %% [markdown]
-# Now only the block differs: one network each of two stages with 1 and 2 blocks, widths chosen for equal multiply-accumulates, the same images, steps and optimizer, three seeds, and for both the same two learning rates.
+# Now we exchange the block: one network each of two stages with 1 and 2 blocks, the same images, steps and optimizer, three seeds, and for both the same two learning rates.
+# The multiply-accumulates are equal, so the widths cannot be: at equal widths the two blocks cost differently.
 
 # %% tags=["rtol=0.15"]
 arms = {"ResNeXt": (((1, 40, 8, 1), (2, 40, 8, 1)), ResNeXtBlock),
@@ -600,6 +620,10 @@ for name, (arch, block) in arms.items():
     print(f"{name}: {block_macs[name]:,d} multiply-accumulates")
 assert abs(block_macs["ResNeXt"] / block_macs["ConvNeXt"] - 1) < 0.02
 assert all(len(set(values)) > 1 for values in block_scores.values())
+if full_run and real:  # an order at the small rate, none at the large one
+    a, b, c, d = block_scores.values()
+    assert max(a) + 0.02 < min(c)
+    assert abs(sum(b) - sum(d)) / 3 < 0.7 * (sum(c) - sum(a)) / 3
 
 # %% tags=["rtol=0.15", "hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 2.2))
@@ -612,15 +636,16 @@ ax.set_yticks([0, -1, -2, -3], labels=[f"{name}, lr {lr}" for name, lr
 ax.set(xlabel="validation accuracy", ylim=(-3.6, 0.6))
 d2l.describe(ax, """Validation accuracy of two kinds of block at two
     learning rates, a dot for each of three seeds and a bar at their mean.
-    The row of ResNeXt at the smaller rate lies lowest; the other three
-    rows overlap.""")
+    The dots of ResNeXt at the smaller rate lie far to the left;
+    those of the other three rows lie close together.""")
 
 # %% [markdown]
 # **Figure 8.8.4.** ResNeXt and ConvNeXt blocks in one template: dots are seeds, bars means.
 #
-# These are a few dozen steps on small grey images, at two rates, and we assert no order of the two blocks.
-# In a run with 1500 instead of 1000 images, not stored here, the picture was another one: ConvNeXt had the higher mean at both rates.
-# What the figure shows is the method: exchange one part, hold the rest, and look at the scatter of the seeds before the difference of the means.
+# These are a few dozen steps on small grey images, and we assert no order of the two blocks.
+# With the smaller rate alone we would have reported a clear winner, with all three seeds on its side; at the larger rate that lead is gone.
+# The larger rate is also the end of our grid, so ResNeXt's best rate may lie beyond it.
+# What the figure shows is the method: exchange one part, hold the rest, tune both arms, and look at the scatter of the seeds before the difference of the means.
 #
 # On ImageNet, with a long modern recipe, ConvNeXt was competitive with the Transformers of its time; its second version (2023) adds a normalization of the channels' responses and pretraining on masked images.
 # How much built-in knowledge about images a network still needs when there are very many images to learn from is a question for Section 11.8.
@@ -722,6 +747,16 @@ try:
     raise AssertionError("a network of two operations was found")
 except ValueError as error:
     assert "between 1 and 2" in str(error)
+rng = torch.Generator().manual_seed(0)
+menu = ((1, 8, 4, 1), (2, 24, 8, 1), (3, 40, 8, 1))  # stages of our own
+three = [sample_anynet(rng, anything, (0, math.inf), menu, num_stages=3)
+         for _ in range(60)]
+assert {stage for arch in three for stage in arch} == set(menu)
+assert {len(arch) for arch in three} == {3}
+for stem, x in ((24, (1, 1, 14, 14)), (16, (2, 3, 9, 13))):
+    cost = anynet_macs(menu[:2], stem, x)  # only this one may be drawn
+    assert sample_anynet(rng, anything, (cost, cost), menu[:2],
+                         stem_channels=stem, shape=x) == menu[:2]
 for arch, x in ((pairs[0], (1, 1, 14, 14)), (pairs[-1], (2, 3, 9, 13))):
     with torch.device("meta"):
         net = AnyNet(arch, 24, num_classes=7).net
@@ -729,11 +764,11 @@ for arch, x in ((pairs[0], (1, 1, 14, 14)), (pairs[-1], (2, 3, 9, 13))):
     assert measured == anynet_macs(arch, 24, x, num_classes=7)
 
 # %% [markdown]
-# All networks train in the same way: SGD with momentum 0.9 and learning rate 0.05, chosen once for all, equally many steps, each with a seed of its own.
+# All networks train in the same way: SGD with momentum 0.9 and learning rate 0.05, chosen once for all, equally many steps, one pass through the images, each network with a seed of its own.
 # `Space` keeps what a sample gives.
 
 # %%
-small = FashionMNIST(128, (space_side, space_side), train_size=space_size,
+small = FashionMNIST(64, (space_side, space_side), train_size=space_size,
                      val_size=val_size)
 
 
@@ -761,8 +796,8 @@ class Space:
             rows, dtype=torch.float64).T  # (n,) each
 
 # %% tags=["rtol=0.3"]
-free = Space(anything, num_networks, seed=2)
-ordered = Space(grows, num_networks, seed=3)
+free = Space(anything, num_networks, seed=0)
+ordered = Space(grows, num_networks, seed=1)
 for name, space in (("free", free), ("growing", ordered)):
     e = space.errors.sort().values
     best = e[:max(1, len(e) // 4)].mean()
@@ -785,15 +820,15 @@ axes[1].set(xlabel="thousand multiply-accumulates",
 axes[0].legend()
 axes[1].legend()
 d2l.describe(axes, """Left the empirical error distributions of two samples
-    of networks, two staircases from 0 to 1 that start at about the same
-    error; the free sample has a tail to the right, at high errors. Right
-    the error of each network against its cost: in both samples errors
-    scatter at every cost, and the free sample has a few high outliers.""")
+    of networks, two staircases from 0 to 1 that cross several times; that
+    of the free sample ends further right. Right the error of each network
+    against its cost: in both samples errors scatter at every cost, and the
+    free sample has the highest one.""")
 
 # %% [markdown]
 # **Figure 8.8.5.** Left the error distributions of the two samples, right error against cost, a point for each network.
 #
-# The difference of the two means is smaller than the spread of the single networks.
+# The curves cross, and the difference of the two means is smaller than the spread of the single networks.
 # Could it be luck?
 # If both samples came from one and the same space, the labels "free" and "growing" would be arbitrary, and every way of dealing them out equally likely.
 # A *permutation test* deals them out at random many times.
@@ -830,7 +865,7 @@ calm = [permutation_test(*half, 1000, rng) > 0.05 for half in halves]
 shifted = permutation_test(free.errors, free.errors + 0.1, 5000, rng)
 print(f"{sum(calm)} of 200 splits of one space above 0.05; "
       f"shift by 0.1: p below 0.05 is {shifted < 0.05}")
-if n >= 12:
+if n >= 24:
     assert sum(calm) >= 180
 if full_run and real:
     assert shifted < 0.05
@@ -885,54 +920,74 @@ print(f"for a difference of one standard deviation: {n} networks; "
 assert n == 16 and networks_needed(0.5, 2.0) == 252 and 0.7 < found < 0.88
 
 # %% tags=["rtol=5.0"]
-p = permutation_test(free.errors, ordered.errors, rng=rng)
-delta = (free.errors.mean() - ordered.errors.mean()).item()
-s = ((free.errors.var() + ordered.errors.var()) / 2).sqrt().item()
-needed = networks_needed(delta, s)
+def compare(a, b):
+    """Difference of the means, p-value, and common standard deviation."""
+    return ((a.mean() - b.mean()).item(), permutation_test(a, b, rng=rng),
+            ((a.var() + b.var()) / 2).sqrt().item())
+
+
+delta, p, s = compare(free.errors, ordered.errors)
+needed = networks_needed(max(abs(delta), 1e-4), s)
 visible = Z * s * math.sqrt(2 / num_networks)
 print(f"difference of the means {delta:.3f}, spread {s:.3f}, p-value {p:.2f}"
       f"\nfor this difference: {needed} networks in each sample; "
       f"visible with {num_networks}: {visible:.3f}")
-if full_run and real and num_networks == 12:
-    assert p > 0.05 and needed > 14 and abs(delta) < visible
+half = num_networks // 2
+gaps = []
+for name, part in (("first", slice(half)), ("second", slice(half, None))):
+    gap, p_half, _ = compare(free.errors[part], ordered.errors[part])
+    gaps.append(gap)
+    print(f"{name} {half} of each: difference {gap:.3f}, "
+          f"p-value {p_half:.2f}")
+if full_run and real and num_networks == 24:
+    assert p > 0.2 and min(needed, 1000) > 3 * num_networks
+    assert abs(delta) < 0.6 * visible
+    assert abs(gaps[0] - gaps[1]) > 1.5 * abs(delta)
 
 # %% [markdown]
-# At this size the experiment does not decide.
+# This experiment does not decide.
 # The p-value is well above 5 %, and to find a difference of the measured size we would need several times as many networks as we have trained.
 # The measured difference is uncertain itself, and (8.8.6) divides by its square, so the number is an order of magnitude and no plan.
+# How uncertain, the last two lines show: the two halves of the samples are the same experiment, run twice, and they lie further apart than the whole difference is from zero.
 #
-# "Not significant" does not mean "equal", either: 12 networks of each kind see reliably only differences larger than the last number printed.
-# We drew five more pairs of samples with other seeds, which are not stored here.
-# In all of them the growing space had the smaller mean error, by 0.01 to 0.07; one p-value was below 1 %, the other four were above 10 %.
-# This is what a power far below 80 % looks like: the same experiment, repeated, sometimes finds the difference and mostly does not.
-# Had that one run been the only one, it would have been reported as a clear success.
-# A permutation test of all six pairs together, 72 networks of each kind, gives a p-value below 1 %: the growing space does seem to have the smaller mean error in this setting, but twelve networks of each kind could not have told us.
+# "Not significant" does not mean "equal", either: samples of this size reliably show only differences larger than the one called visible.
+# And the p-value belongs to the seeds 0 and 1 of the two samples, which we have not chosen by their result.
+# Other seeds give others: of two more pairs that we drew with this recipe, not stored here, one had a p-value just below 5 %, and in the other the *free* space had the smaller mean error.
+# Drawing until the answer pleases and reporting the last draw makes any p-value worthless; if you draw again, say so and count all draws.
 #
-# The paper drew 500 networks where we drew 12, and trained them for longer on a harder task.
+# The paper drew 500 networks where we drew 24, and trained them for longer on a harder task.
 #
 # How much of the spread is the luck of a single training?
-# One network from the middle of the growing space, four seeds:
+# One network from the middle of the growing space, and one whose last stage has 8 channels, three seeds each:
 
-# %% tags=["rtol=0.5"]
-lucky = torch.tensor([trained_error(((2, 32, 8, 0.5), (2, 48, 8, 0.5)), i)[0]
-                      for i in range(4)])
+# %% tags=["rtol=0.7"]
+luck = {name: torch.tensor([trained_error(arch, seed)[0]
+                            for seed in range(3)])
+        for name, arch in (
+            ("wide end", ((2, 32, 8, 0.5), (2, 48, 8, 0.5))),
+            ("narrow end", ((1, 64, 8, 0.5), (2, 8, 4, 1))))}
+for name, errors in luck.items():
+    print(f"{name}, three seeds:", " ".join(f"{e:.3f}" for e in errors))
+    assert len(set(errors.tolist())) > 1  # a seed of its own for each
 late = torch.tensor([arch[-1][1] for arch in free.archs])  # last width
-print(f"one network, four seeds: spread {lucky.std():.3f}")
-assert len(set(lucky.tolist())) > 1  # a seed of its own for each
-if full_run and real:  # an error, and less of it than of guessing
-    assert lucky.max() < 0.4 and free.errors.max() < 0.7
-    assert lucky.std() < 0.7 * free.errors.std()
 for name, chosen in (("8 channels at the end", late == 8),
                      ("more channels at the end", late > 8)):
     e = free.errors[chosen]
     print(f"free, {name}: {len(e)} networks", "" if len(e) == 0
           else f"with errors from {e.min():.3f} to {e.max():.3f}")
+if full_run and real:
+    assert all(e.var() < 0.5 * free.errors.var() for e in luck.values())
+    if num_networks == 24:
+        rest = free.errors[late > 8].mean()
+        assert free.errors[late == 8].mean() > 0.05 + rest
+        assert rest < ordered.errors.mean() + 0.005
 
 # %% [markdown]
-# The seeds scatter much less than the networks of the free sample, so most of that spread belongs to the networks.
-# Its tail has a plain reading, at least in this sample: look at the networks whose last stage has 8 channels, so that ten classes have to be told apart by eight numbers.
-# We looked before we asked, and a pattern found that way is a guess; Exercise 3 draws fresh networks to test it.
-# If it holds, then what the principle of growing widths does in this space is to keep out a few bad networks.
+# Training one network again moves its error, too, so a part of the spread in the figure is luck; for these two networks the variance over seeds is less than half of the variance over the free sample.
+# The tail of the free sample has a plain reading: look at the networks whose last stage has 8 channels, so that ten classes have to be told apart by eight numbers.
+# We looked before we asked, and a pattern found that way is a guess; Exercise 3 draws fresh networks to test it, and trains some of them for longer.
+# Without them the free sample has no larger mean error than the growing one.
+# So if the guess holds, what the principle of growing widths does in this space, after one pass through the images, is to keep out a few bad networks.
 # %% [markdown]
 # ## Summary
 #
@@ -940,7 +995,7 @@ for name, chosen in (("8 channels at the end", late == 8),
 # - A design space is judged by the error distribution of networks drawn from it, at equal cost and with one recipe; its findings hold for that recipe.
 # - RegNet takes widths on a line, rounded to powers: five numbers give published networks exactly, down to the way a tie is rounded.
 # - Squeeze-and-excitation weighs channels by what the whole picture says; ConvNeXt's block fits the same template.
-# - Our two samples of 12 networks differ by less than such samples can show. A comparison states its p-value and the sample that it would have needed.
+# - Our two samples of 24 networks differ by less than such samples can show, and their halves disagree. A comparison states its p-value, the sample that it would have needed, and every draw that was made.
 
 # %% [markdown]
 # ## Exercises
@@ -1013,11 +1068,12 @@ assert 4 < ratio < 4.5
 # Violate one principle at a time, in the same range of multiply-accumulates: spaces in which the width *falls*, but not the depth, and in which the depth falls, but not the width.
 # Draw networks from both and compare their error distributions with that of the growing space.
 # Does the guess about eight last channels hold for the fresh networks?
+# Does it hold after three passes through the images instead of one?
 
 # %% [markdown]
 # #### Solution 8.8-3
 #
-# The comparison with the growing space is printed and not judged: four networks see even less than twelve.
+# The comparison with the growing space is printed and not judged: four networks see even less than twenty-four.
 # For the guess we split the space of falling widths in advance, into networks with 8 channels at the end and networks with more.
 
 # %% tags=["rtol=2.0"]
@@ -1044,12 +1100,14 @@ for name, space in spaces.items():
     print(f"{name}: errors {space.errors.min():.3f} to "
           f"{space.errors.max():.3f}, p-value against growing {p:.3f}")
     assert all(mac_range[0] <= macs <= mac_range[1] for macs in space.macs)
-    assert not any(grows(arch) for arch in space.archs)
+    assert all((a[1] > b[1], a[0] > b[0]) == ("width" in name, "depth" in name)
+               for a, b in space.archs)  # one principle is violated
 narrow, wide = spaces["width falls to 8"], spaces["width falls to more"]
 print(f"8 last channels against more: p-value "
       f"{permutation_test(narrow.errors, wide.errors, rng=rng):.3f}")
 if full_run and real and num_violations == 4:
-    assert narrow.errors.mean() > wide.errors.mean() + 0.03
+    assert narrow.errors.mean() - wide.errors.mean() > 1.2 * max(
+        narrow.errors.std(), wide.errors.std())
 
 # %% tags=["rtol=0.3", "hide-input"]
 _, ax = plt.subplots()
@@ -1065,8 +1123,35 @@ d2l.describe(ax, """Four empirical error distributions. The staircase of
 # %% [markdown]
 # **Figure 8.8.6.** Principles violated one at a time.
 #
-# The guess survives: the fresh networks that end in 8 channels have the larger mean error, by more than the spread of either group, and those whose width falls to 16 or more do not stand out from the growing ones.
+# The guess survives one pass: the fresh networks that end in 8 channels have the larger mean error, by more than the spread of either group.
 # That is four networks against four; the p-value says how often the deal of the labels alone would do as much.
+# Now the first two networks of each group, trained for longer:
+
+# %% tags=["rtol=0.5"]
+def error_history(arch, seed, epochs):
+    """Validation error of a network after each epoch, (epochs,)."""
+    torch.manual_seed(seed)
+    model = apply_init(AnyNet(arch, 16), small.X_train[:2], init_he)
+    history = fit_quietly(
+        model, small, epochs, seed=seed, num_gpus=num_gpus,
+        optimizer=optimizer_with(torch.optim.SGD, 0.05, momentum=0.9))
+    return 1 - torch.tensor(history["val_acc"])
+
+
+longer = {name: sum(error_history(space.archs[i], i, 3 * space_epochs)
+                    for i in range(2)) / 2
+          for name, space in (("8", narrow), ("more", wide))}
+for name, errors in longer.items():
+    print(f"width falls to {name}, mean of two:",
+          " ".join(f"{e:.3f}" for e in errors))
+gap = longer["8"] - longer["more"]
+if full_run and real and space_epochs == 1:
+    assert gap[-1] < 0.7 * gap[0]
+
+# %% [markdown]
+# In these four networks a large part of the gap goes.
+# One pass shows how fast a network starts, and it does not tell how much worse the narrow ones are in the end.
+# The second of the four assumptions, that early results guide, is what the whole experiment leans on; here they exaggerate the difference.
 
 # %% [markdown]
 # ### Exercise 8.8-4
@@ -1108,10 +1193,14 @@ def mlp_error(hidden, seed):
     return 1 - history["val_acc"][-1]
 
 
+hidden = sample_mlp(torch.Generator().manual_seed(0), anything)
+net = nn.Sequential(*(nn.LazyLinear(c) for c in (*hidden, 10)))
+cost = sum(count_macs(net, (1, sides)).values())
+assert 30_000 * scale <= cost <= 60_000 * scale
 families, rng = {}, torch.Generator().manual_seed(5)
 for name, rule in (("free", anything), ("narrowing", lambda hidden: all(
         a >= b for a, b in zip(hidden, hidden[1:])))):
-    drawn = [sample_mlp(rng, rule) for _ in range(num_networks)]
+    drawn = [sample_mlp(rng, rule) for _ in range(num_networks // 2)]
     assert all(rule(hidden) for hidden in drawn)
     families[name] = torch.tensor([mlp_error(hidden, i)
                                    for i, hidden in enumerate(drawn)])
