@@ -88,12 +88,22 @@ HOST = {
             "vgg_block",
             "nin_block",
             "conv_relu",
-            "shortcut",
+            "conv_norm",
+            "projection",
+            "densenet121",
             "conv_block",
             "transition_block",
         )
     },
     "modern_cnns.ecdf": "errors of networks, numbers of Python, in float64",
+    "modern_cnns.regnet_widths": "takes and gives numbers",
+    "modern_cnns.anynet_macs": "takes and gives numbers",
+    "modern_cnns.sample_anynet": "takes and gives numbers",
+    "modern_cnns.permutation_test": "errors of networks, numbers of Python, in float64",
+    "modern_cnns.width_for": "takes and gives numbers; the networks are on `meta`",
+    "modern_cnns.compare": "makes its networks; fit_quietly moves them",
+    "modern_cnns.switched": "autocast, which `meta` has not; Section 8.9 checks it",
+    "modern_cnns.throughput": "a clock",
     "d2l.try_device": "names of devices; tests/test_device.py",
     "linear_classification.FashionMNIST.visualize": "figures; test_figures_copy_to_the_cpu",
     "d2l.plot": "figures; test_figures_copy_to_the_cpu",
@@ -260,7 +270,17 @@ MODELS: dict[str, tuple[Any, ...]] = {
         lambda: c8.ResNet(((1, 64), (2, 128)), reference=True, block=c8.Bottleneck, width=0.1),
         IMAGE,
     ),
+    "LeNet, normalized": (lambda: c8.BNLeNet(), IMAGE),
+    "LeNet, normalized from scratch": (lambda: c8.BNLeNetScratch(), IMAGE),
     "DenseNet": (lambda: c8.DenseNet(16, 8, (2, 2)), IMAGE),
+    "DenseNet, bottlenecks": (
+        lambda: c8.densenet121(10, (2, 2), growth_rate=8, num_channels=16),
+        IMAGE,
+    ),
+    "ConvNeXt": (
+        lambda: c8.AnyNet(((1, 8, 1, 4), (1, 16, 1, 4)), 8, block=c8.ConvNeXtBlock),
+        IMAGE,
+    ),
     "RegNet": (lambda: c8.RegNetX32(), IMAGE),
 }
 
@@ -415,6 +435,19 @@ def fold() -> nn.Module:
     return c8.fold_bn(*pair)(floats(2, 3, 8, 8))
 
 
+def checkpointed() -> torch.Tensor:
+    block = on_device(lambda: c8.CheckpointedDenseBlock(2, 3), 4, 5, 5)
+    Y = block(floats(2, 4, 5, 5).requires_grad_())
+    Y.sum().backward()
+    return Y
+
+
+def reparametrized() -> torch.Tensor:
+    block = on_device(lambda: c8.RepBlock(4), 4, 5, 5)
+    block(floats(2, 4, 5, 5))
+    return block.eval().fuse()(floats(2, 4, 5, 5))
+
+
 def ported() -> None:
     with _disable_current_modes():
         here, there = nn.Linear(2, 3), nn.Linear(2, 3).to(META)
@@ -487,6 +520,16 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "costs": (lambda: c8.cost_table(on_device(c7.LeNet, *IMAGE).net, (1, *IMAGE)) and None,),
     "quiet training": (quiet, 7),
     "batch normalization": (normalized,),
+    "checkpointed layers": (checkpointed,),
+    "reparametrized block": (reparametrized,),
+    "class activation maps": (
+        lambda: c8.class_activation_map(
+            on_device(lambda: c8.NiN(width=0.1), 1, 67, 67).net, floats(2, 1, 67, 67)
+        ),
+    ),
+    "squeeze and excitation": (
+        lambda: on_device(lambda: c8.SqueezeExcite(4, 2), 4, 5, 5)(floats(2, 4, 5, 5)),
+    ),
     "vectors normalized": (lambda: c8.layer_norm(floats(3, 4)),),
     "folding": (fold,),
     "copied state": (ported,),
