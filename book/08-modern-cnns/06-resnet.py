@@ -110,7 +110,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # Let $\mathcal F$ be the set of functions that an architecture can compute with any values of its parameters.
 # The best of them for the data is
 #
-# $$f^*_{\mathcal F} = \mathop{\mathrm{argmin}}_{f\in\mathcal F} L(\mathbf X,\mathbf y,f), \tag{8.6.1}$$
+# $$f^*_{\mathcal F} = \operatorname*{argmin}_{f\in\mathcal F} L(\mathbf X,\mathbf y,f), \tag{8.6.1}$$
 #
 # where $L$ is the training loss, $\mathbf X$ holds the images of the training set and $\mathbf y$ their labels.
 # If a richer architecture contains the old one, $\mathcal F\subseteq\mathcal F'$, its best loss is at most as high.
@@ -606,7 +606,7 @@ assert [round(b, 2) for b in billions.values()] == [
 #
 # $$\frac{\partial L}{\partial\mathbf x_l} = \frac{\partial L}{\partial\mathbf x_m}\Big(\mathbf I+\frac{\partial}{\partial\mathbf x_l}\sum_{i=l}^{m-1}g_i(\mathbf x_i)\Big). \tag{8.6.3}$$
 #
-# Here $\mathbf x_l\in\mathbb R^d$ is the input of block $l$, gradients are rows of length $d$, and $\mathbf I$ is the $d\times d$ identity.
+# Here $\mathbf x_l\in\mathbb{R}^d$ is the input of block $l$, gradients are rows of length $d$, and $\mathbf I$ is the $d\times d$ identity.
 # In a plain chain the bracket is a *product* of matrices; here it is the identity plus something.
 # The gradient of the output reaches every block as it is, plus a term that may strengthen it or cancel it.
 #
