@@ -61,7 +61,7 @@
 # - say which promise nested function classes make, and which they do not;
 # - build ResNet-18, 34, 50 and ResNeXt-50, and prove them equal to a reference implementation, output by output;
 # - follow a gradient through 50 layers with and without shortcuts, with the controls that tell the shortcut from the scale of the weights;
-# - compare plain and residual networks at two depths, over several seeds.
+# - compare plain and residual networks at two depths over several seeds, and find out how much of the gain is the start alone.
 #
 # **Cost**: about a minute on a CPU; the profile `gpu` trains on all images; a download of 31 MB, once.
 
@@ -92,14 +92,14 @@ d2l.use_style()
 # %% tags=["parameters"]
 train_size = 3000  # images for ResNet-18 and ResNeXt
 val_size = 1000
-image_size = 48  # side of the images for ResNet-18
+image_size = 40  # side of the images for ResNet-18
 width = 0.25  # of ResNet-18, as a multiple of the published channels
 batch_size = 64
 lr = 0.05
 max_epochs = 3
 depth_size = 1500  # images of the comparison of depths
 depth_epochs = 3
-depth_pixels = 24  # side of these images
+depth_pixels = 20  # side of these images
 max_depth = 20  # layers of the deepest network
 num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
@@ -110,7 +110,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # Let $\mathcal F$ be the set of functions that an architecture can compute with any values of its parameters.
 # The best of them for the data is
 #
-# $$f^*_{\mathcal F} = \mathop{\mathrm{argmin}}_{f\in\mathcal F} L(\mathbf X,\mathbf y,f), \tag{8.6.1}$$
+# $$f^*_{\mathcal F} = \operatorname*{argmin}_{f\in\mathcal F} L(\mathbf X,\mathbf y,f), \tag{8.6.1}$$
 #
 # where $L$ is the training loss, $\mathbf X$ holds the images of the training set and $\mathbf y$ their labels.
 # If a richer architecture contains the old one, $\mathcal F\subseteq\mathcal F'$, its best loss is at most as high.
@@ -126,7 +126,8 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # Behind a ReLU all values are nonnegative, and on those another ReLU changes nothing.
 # Plain deep classes are nested as well, which we check below.
 # Nesting bounds the best *attainable* training loss; it does not say what SGD finds from a random start in finite time.
-# What the shortcut changes is the start and the path.
+# So nesting is not what sets residual networks apart.
+# A shortcut changes where training starts and which way it goes from there; the last experiment of this section changes the start alone.
 
 # %% [markdown]
 # ## The residual block
@@ -138,13 +139,14 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 #
 # All three have the shape (channels, height, width) of $\mathbf x$.
 # The path around the layers is the *shortcut* or *skip connection*, the path through them the *branch*.
-# With all weights of the branch at 0, a plain block computes $\mathbf 0$ and the residual block $\mathbf x$: small weights mean "change little" and no longer "forget the input".
+# Where the branch gives 0, a plain block forgets its input, whereas the residual block passes it on: a small branch means "change little".
 #
 # ![Three blocks from bottom to top. Plain: 3 by 3 convolution, batch norm, ReLU, 3 by 3 convolution, batch norm, ReLU. Residual: the same, and the input is added before the last ReLU. The third has stride 2 in the first convolution and a 1 by 1 convolution on the shortcut.](img/resnet-blocks.svg)
 #
 # **Figure 8.6.2.** A plain block, a residual block, and one that changes channels and resolution.
 #
 # The branch is two $3\times3$ convolutions with batch normalization ([Section 8.5](05-batch-norm.ipynb)); the last ReLU comes after the addition.
+# Small kernels do not make a branch small, because batch normalization undoes their scale; its own factor $\gamma$ does.
 # Where the block changes the number of channels or halves the resolution, the shortcut cannot be the identity; a $1\times1$ convolution with the same stride brings the input into shape.
 # K. He and his colleagues won the ImageNet challenge of 2015 with such networks; *highway networks* had shortcuts with trained gates half a year earlier.
 #
@@ -244,6 +246,8 @@ assert torch.equal(X, Z)
 torch.testing.assert_close(  # a 1x1 shortcut is what is added
     (block := Residual(4, True))(X),
     F.relu(block.branch(X) + block.shortcut(X)))
+block(X).sum().backward()
+assert block.shortcut[0].weight.grad.any()  # and it learns
 
 # %% [markdown]
 # Is a block with a silent branch the identity?
@@ -268,6 +272,15 @@ silent(X), plain(X)  # gives the lazy layers their shapes
 nn.init.zeros_(silent.branch[-1].weight)  # beta is 0 already
 assert torch.equal(silent(X.abs()), X.abs())
 assert torch.equal(silent(X), F.relu(X)) and not torch.equal(silent(X), X)
+quiet = Residual(3)
+Y = quiet(X).detach()
+with torch.no_grad():  # kernels a tenth as large change next to nothing,
+    for layer in quiet.branch:
+        if isinstance(layer, nn.Conv2d):
+            layer.weight *= 0.1
+    assert (quiet(X) - Y).norm() < 0.01 * (Y - F.relu(X)).norm()
+    quiet.branch[-1].weight *= 0.1  # a tenth of gamma makes it quiet
+    assert (quiet(X) - F.relu(X)).norm() < 0.15 * (Y - F.relu(X)).norm()
 for layer in plain.branch:
     if isinstance(layer, nn.Conv2d):
         nn.init.dirac_(layer.weight)
@@ -350,6 +363,8 @@ assert [shape[1:] for _, shape, *_ in table] == [
 # check 8.6-C4: parameters and multiply-accumulates of this version
 assert sum(params for *_, params, _ in table) == 11_178_378
 assert round(sum(macs for *_, macs in table) / 1e5) == 3187
+assert 0.74 < table[4][2] / 11_178_378 < 0.76  # stage 4: three quarters
+assert max(row[3] for row in table[1:5]) < 1.15 * table[4][3]
 
 # %% tags=["hide-input"]
 # check: width, classes and rate, and what the blocks are called with
@@ -362,6 +377,7 @@ calls = []
 with torch.device("meta"):
     narrow = ResNet18(lr=0.3, num_classes=7, width=0.25)
     assert narrow(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+    assert not narrow.reference and ResNet18(reference=True).reference
     assert narrow.lr == 0.3 and count_params(narrow) == 702_570 - 3 * 129
     ResNet(((2, 64), (1, 128)), block=spy)
     ResNet(((1, 64), (1, 64)), block=spy, reference=True, width=2)
@@ -373,7 +389,7 @@ assert calls == [(64, False, 1, True, False)] * 2 + [
 # Halving the side quarters the positions, doubling the channels quadruples the weights of a layer: the four stages cost about the same, and three quarters of the parameters sit in the last one.
 #
 # Does it learn?
-# We take a quarter of the width, $48\times48$ pixels and 3000 images; the initializer comes after the dry run, which gives the lazy layers their shapes ([Section 6.4](../06-builders-guide/04-lazy-initialization.ipynb)).
+# We take a quarter of the width, $40\times40$ pixels and 3000 images; the initializer comes after the dry run, which gives the lazy layers their shapes ([Section 6.4](../06-builders-guide/04-lazy-initialization.ipynb)).
 
 # %%
 full_run = (train_size >= 3000 and depth_size >= 1500
@@ -406,7 +422,7 @@ if full_run and real:
     assert val_accuracy >= 0.70 and train_loss < val_loss - 0.05
 
 # %% [markdown]
-# After three epochs of 47 steps the accuracy is above 70 %, as it was with each of three seeds.
+# After three epochs of 47 steps the accuracy is above 70 % (one seed).
 # The network, in evaluation mode, does better on the images that it was trained on than on others.
 
 # %% [markdown]
@@ -517,7 +533,8 @@ nn.init.zeros_(a[0].weight)
 assert b[0].weight.any() and b[0].weight.requires_grad
 before = {name: t.clone() for name, t in b.state_dict().items()}
 for other, word in ((nn.Linear(2, 3), "2 tensors"), (nn.Sequential(
-        nn.Linear(2, 3), nn.BatchNorm1d(4)), "1.weight has shape (4,)")):
+        nn.Linear(2, 3), nn.BatchNorm1d(4)), "1.weight has shape (4,)"), (
+        nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(3)), "0.weight has")):
     try:
         port_state(other, b)
         raise AssertionError("modules that do not fit were accepted")
@@ -589,7 +606,7 @@ assert [round(b, 2) for b in billions.values()] == [
 #
 # $$\frac{\partial L}{\partial\mathbf x_l} = \frac{\partial L}{\partial\mathbf x_m}\Big(\mathbf I+\frac{\partial}{\partial\mathbf x_l}\sum_{i=l}^{m-1}g_i(\mathbf x_i)\Big). \tag{8.6.3}$$
 #
-# Here $\mathbf x_l\in\mathbb R^d$ is the input of block $l$, gradients are rows of length $d$, and $\mathbf I$ is the $d\times d$ identity.
+# Here $\mathbf x_l\in\mathbb{R}^d$ is the input of block $l$, gradients are rows of length $d$, and $\mathbf I$ is the $d\times d$ identity.
 # In a plain chain the bracket is a *product* of matrices; here it is the identity plus something.
 # The gradient of the output reaches every block as it is, plus a term that may strengthen it or cancel it.
 #
@@ -614,7 +631,7 @@ chains = {"plain": (0, 1), "shortcut, a = 0.1": (1, 0.1),
           "shortcut, a = 1": (1, 1)}
 norms = {(name, s): [gradient_norms(s, *chains[name], seed)
                      for seed in range(3)]
-         for s in (0.25, 1) for name in chains}
+         for s in (0.25, 1, 16) for name in chains}
 for (name, s), runs in norms.items():
     print(f"s = {s:<4}  {name:18s} at the input:",
           ", ".join(f"{run[0]:.2g}" for run in runs))
@@ -622,11 +639,15 @@ for (name, s), runs in norms.items():
 # %%
 # check 8.6-C9: the gradient at the input, three seeds
 first = {key: [run[0] for run in runs] for key, runs in norms.items()}
-assert max(first["plain", 0.25]) < 1e-10
-assert min(first["plain", 1]) > 0.1
+assert max(first["plain", 0.25]) < 32e-14
+assert 0.1 < min(first["plain", 1]) and max(first["plain", 1]) < 32
+assert all(0.9 < g / 32 < 1.15 for g in first["shortcut, a = 0.1", 0.25])
+small = [g for s in (0.25, 1, 16) for g in first["shortcut, a = 0.1", s]]
+assert max(small) < 2 * min(small)
+assert min(first["plain", 16]) > 1e20 * max(first["plain", 0.25])
 for s in (0.25, 1):
-    assert all(10 < g < 100 for g in first["shortcut, a = 0.1", s])
     assert min(first["shortcut, a = 1", s]) > 100
+assert all(5 < g / 32 < 13 for g in first["shortcut, a = 1", 0.25])
 assert all(run[-1] == 32 for runs in norms.values() for run in runs)
 
 # %% tags=["hide-input"]
@@ -651,7 +672,8 @@ d2l.describe(fig, """Norm of the gradient at each of 50 layers on a
 # The right panel is the control: at the larger scale the plain chain is alive without any shortcut.
 # And with $a=1$ the gradient grows on its way, at both scales.
 # Both can be estimated: while $\tanh$ is nearly linear, a layer multiplies the mean square of the gradient by about $1+a^2s$.
-# Fifty layers with $a=0.1$ and $s=\frac14$ make $1.0025^{50}\approx1.13$, a factor of 1.06 in the norm; with $a=1$ it would be 260, of which the flat parts of $\tanh$ leave less.
+# Fifty layers with $a=0.1$ and $s=\frac14$ make $1.0025^{50}\approx1.13$, a factor of 1.06 in the norm; with $a=1$ it would be 260, of which the flat parts of $\tanh$ leave about ten.
+# From $s=\frac14$ to $s=16$ the gradient at the input of the plain chain ranges over more than twenty orders of magnitude, that of the chain with $a=0.1$ over less than a factor of two.
 # So here a shortcut with a small branch makes the gradient insensitive to the scale of the weights.
 # It is not the only way to get a gradient through 50 layers, and a shortcut alone does not fix its size.
 
@@ -734,11 +756,13 @@ assert [m.groups for m in convs] == [1, 2, 1, 1]
 assert convs[1].out_channels == 6 and convs[1].stride == (2, 2)
 assert all(m.bias is not None for m in convs)
 assert kinds(small) == ["Conv2d", "BatchNorm2d"] * 4
-try:
-    ResNeXtBlock(32, group_width=5, bot_mul=1)
-    raise AssertionError("groups of 5 in 32 channels were accepted")
-except ValueError as error:
-    assert "32" in str(error) and "5" in str(error)
+for c, group_width, bot_mul in ((32, 5, 1), (12, 4, 0.5)):
+    try:
+        ResNeXtBlock(c, group_width, bot_mul)
+        raise AssertionError("groups that do not divide were accepted")
+    except ValueError as error:
+        assert (f"{c * bot_mul:.0f} inner" in str(error)
+                and f"groups of {group_width}." in str(error))
 
 # %% [markdown]
 # A small network of four such blocks, at $28\times28$ pixels:
@@ -772,7 +796,7 @@ print(f"{count_params(resnext)} parameters, validation accuracy "
       f"{resnext_history['val_acc'][-1]:.2f}")
 assert count_params(resnext) == 37_162
 if full_run and real:
-    assert resnext_history["val_acc"][-1] >= 0.55
+    assert resnext_history["val_acc"][-1] >= 0.65
 
 # %% [markdown]
 # ## What did the shortcut buy?
@@ -780,13 +804,18 @@ if full_run and real:
 # The question of the beginning, as an experiment.
 # A network has a stem of 12 channels and three stages of 12, 24 and 48 channels with $n$ blocks each, which makes $6n+2$ layers.
 # The blocks are either `Residual` or `Plain`, the same layers without the shortcut.
-# Both arms get the same images, the same number of steps, He's initialization, SGD with momentum 0.9, and a choice between two learning rates by the loss of the first seed.
+# A third arm asks how much of the difference is the start: it is the plain network, but the kernels of its blocks begin as Dirac kernels plus a tenth of their random values.
+# (Only this ratio counts, since batch normalization follows.)
+# It computes what the plain network can compute, at the same cost, and begins near the identity; for the deeper networks we train it, too.
+# All arms get the same images, the same number of steps, He's initialization, SGD with momentum 0.9, and a choice between two learning rates by the loss of the first seed.
 # The $1\times1$ shortcuts of two blocks make the residual arm slightly more expensive.
 # We compare *training* losses, because the degradation that started all this is one of training.
 
 # %%
 depths = [depth for depth in (8, 20, 56) if depth <= max_depth]
-rates = (0.05, 0.1)
+rates = (0.025, 0.05)
+arms = {"plain": (Plain, False), "residual": (Residual, False),
+        "plain, Dirac start": (Plain, True)}  # block, near the identity
 depth_data = FashionMNIST(64, resize=(depth_pixels, depth_pixels),
                           train_size=depth_size, val_size=200)
 
@@ -816,85 +845,117 @@ for depth in depths:
 for depth in depths:  # equal cost, within three per cent
     assert 1 < macs[depth, Residual] / macs[depth, Plain] < 1.03
 
-# %% tags=["rtol=0.3"]
-def final_loss(depth, block, rate, seed):
+# %%
+def start_near_identity(model, noise=0.1):
+    """Kernels of all branches become Dirac kernels + noise * kernels."""
+    with torch.no_grad():
+        for block in model.modules():
+            if isinstance(block, Residual):
+                for conv in block.branch:
+                    if isinstance(conv, nn.Conv2d):
+                        dirac = nn.init.dirac_(torch.empty_like(conv.weight))
+                        conv.weight.mul_(noise).add_(dirac)
+
+
+def final_loss(depth, arm, rate, seed):
     """Mean training loss over the last epoch."""
+    block, dirac_start = arms[arm]
     torch.manual_seed(seed)
     model = apply_init(Scores(deep_net(depth, block)),
                        depth_data.X_train[:2], init_he)
+    if dirac_start:
+        start_near_identity(model)
     history = fit_quietly(
         model, depth_data, depth_epochs, seed=seed, num_gpus=num_gpus,
         optimizer=lambda p: torch.optim.SGD(p, lr=rate, momentum=0.9))
     return history["train_loss"][-1]
 
 
-losses, best = {}, {}
-for depth in depths:
-    for block in (Plain, Residual):
-        trial = {rate: final_loss(depth, block, rate, 0) for rate in rates}
-        best[depth, block] = rate = min(trial, key=trial.get)
-        losses[depth, block] = [trial.pop(rate)] + [
-            final_loss(depth, block, rate, seed)
-            for seed in range(1, num_seeds)]
-        losses[depth, block, "not chosen"] = list(trial.values())
-        print(f"{depth:2d} layers, {block.__name__:8s}: rate {rate}, loss",
-              " ".join(f"{x:.2f}" for x in losses[depth, block]))
-means = {key: sum(losses[key]) / num_seeds for key in best}
-assert all(len(set(losses[key])) == num_seeds for key in best)
+# %% tags=["hide-input"]
+# check: the start changes the kernels of the branches, and nothing else
+pair = []
+for _ in range(2):
+    torch.manual_seed(0)
+    pair.append(apply_init(deep_net(8, Plain), depth_data.X_train[:2],
+                           init_he))
+start_near_identity(pair[1])
+for (name, A), B in zip(pair[0].named_parameters(), pair[1].parameters()):
+    if "branch" in name and A.ndim == 4:
+        A = 0.1 * A + nn.init.dirac_(torch.empty_like(A))
+    torch.testing.assert_close(A, B)
+
+# %% tags=["rtol=0.3"]
+losses, best, not_chosen = {}, {}, {}
+for key in [(depth, arm) for depth in depths for arm in arms
+            if depth > 8 or not arms[arm][1]]:
+    trial = {rate: final_loss(*key, rate, 0) for rate in rates}
+    best[key] = rate = min(trial, key=trial.get)
+    losses[key] = [trial.pop(rate)] + [
+        final_loss(*key, rate, seed) for seed in range(1, num_seeds)]
+    (not_chosen[key],) = trial.values()
+    print(f"{key[0]:2d} layers, {key[1]:18s}: rate {rate}, loss",
+          " ".join(f"{x:.2f}" for x in losses[key]))
+means = {key: sum(runs) / num_seeds for key, runs in losses.items()}
+assert all(len(set(runs)) == num_seeds for runs in losses.values())
 
 # %% tags=["rtol=0.3", "hide-input"]
 _, ax = plt.subplots(figsize=(5.6, 3.2))
-for i, (block, marker) in enumerate(((Plain, "s"), (Residual, "o"))):
+for i, (arm, marker) in enumerate(zip(arms, "so^")):
     for j, depth in enumerate(depths):
-        x = j + 0.3 * i - 0.2
-        runs, other = (losses[depth, block],
-                       losses[depth, block, "not chosen"])
-        ax.plot([x + 0.02 * k for k in range(len(runs))], runs, marker,
-                color=f"C{i}",
-                label=None if j else block.__name__.lower())
-        ax.plot(x + 0.12, other[0], marker, color=f"C{i}",
-                markerfacecolor="none")
+        x = j + 0.25 * i - 0.25
+        if (depth, arm) in losses:
+            runs = losses[depth, arm]
+            ax.plot([x + 0.02 * k for k in range(len(runs))], runs, marker,
+                    color=f"C{i}",
+                    label=arm if depth == depths[-1] else None)
+            ax.plot(x + 0.1, not_chosen[depth, arm], marker, color=f"C{i}",
+                    markerfacecolor="none")
 ax.set_xticks(range(len(depths)), labels=[str(depth) for depth in depths])
 ax.set(xlabel="layers", ylabel="training loss of the last epoch",
        xlim=(-0.5, len(depths) - 0.5))
 ax.legend(loc="upper left")
 d2l.describe(ax, """Training loss of the last epoch against the number of
     layers, one filled mark for each seed, and a hollow mark for the rate that
-    was not chosen. With 8 layers plain and residual marks lie close together.
-    With 20 layers the plain marks lie much higher; the residual marks have
-    risen by less, and all lie below the plain ones.""")
+    was not chosen. With 8 layers the residual marks lie a little below the
+    plain ones. With 20 layers the plain marks lie much higher than with 8; the
+    residual marks have risen by less, and the marks of the plain network that
+    starts at Dirac kernels lie beside them.""")
 if full_run and real and depth_epochs < 10:
-    gap = {depth: means[depth, Plain] - means[depth, Residual]
-           for depth in (8, 20)}
-    assert gap[20] > 0.1 and abs(gap[8]) < gap[20] / 2
-    rise = {block: means[20, block] - means[8, block]
-            for block in (Plain, Residual)}
-    assert losses[20, Residual, "not chosen"][0] > means[20, Residual] + 0.05
-    assert rise[Plain] > 0.1 and 0 < rise[Residual] < 0.75 * rise[Plain]
+    plain, residual, start = (means[20, arm] for arm in arms)
+    gap = means[8, "plain"] - means[8, "residual"]
+    rise = plain - means[8, "plain"], residual - means[8, "residual"]
+    assert 0 < gap < (plain - residual) / 2 and plain - residual > 0.15
+    assert rise[0] > 0.15 and 0 < rise[1] < 0.5 * rise[0]
+    assert min(losses[20, "plain"]) > max(losses[20, "plain, Dirac start"])
+    assert plain - start > 0.15 and abs(start - residual) < 0.08
+    assert (macs[20, Residual] > 3 * macs[8, Residual])
+    assert min(not_chosen[20, "plain"], *losses[20, "plain"]) > max(
+        not_chosen[20, arm] for arm in arms if arm != "plain")
 
 # %% [markdown]
 # **Figure 8.6.6.** Filled marks: three seeds at the chosen rate; hollow marks: the other rate, one seed.
 #
 # Within these 72 steps the plain network trains clearly worse with 20 layers than with 8, although its class of functions is larger.
-# With shortcuts the loss at 20 layers is much lower than without, each arm at its own rate.
-# (The rate matters as much: at 0.1, the hollow mark, the residual network of 20 layers does as badly as the plain one.)
-# At 8 layers the difference is small; with three other seeds, not stored here, there was none.
-# The residual network of 20 layers does not get below that of 8 layers either, and costs more than three times as much.
-# So here the shortcut did not make depth pay; it removed a good part of the penalty for it.
+# With shortcuts the loss at 20 layers is much lower than without; at 8 layers the difference is less than half as large.
+# The residual network of 20 layers does not get below that of 8 layers, and costs more than three times as much.
+# So here the shortcut did not make depth pay; it removed more than half of the penalty for it.
+#
+# The third arm did about as well, without any shortcut: in this setting a start near the identity is enough.
+# This is no general equivalence; the tenth was the best of three factors that we tried on one seed, a choice that the other arms did not have, and 1 did not help.
+# Zagoruyko and Komodakis (2017) keep a Dirac kernel in the *parametrization* of plain networks, and trained them to nearly the accuracy of residual ones.
 #
 # What this does *not* show: which network would be ahead after a longer training, or on new images, or at another width or initialization.
-# Nor why.
+# Nor why the start matters.
 # He et al. had batch normalization in their plain networks, and report that the gradients in them did not vanish; so the chain of Figure 8.6.4, which has no normalization, does not settle it.
 # Other accounts are open.
-# Gradients of deep plain networks come to resemble white noise, those with shortcuts much later (*shattered gradients*, Balduzzi et al., 2017).
+# Gradients of deep plain networks come to resemble white noise, those with shortcuts much later (*shattered gradients*, Balduzzi et al., 2017; here, too, another initialization replaced the shortcuts in first experiments).
 # Pictures of the loss surface look smoother with shortcuts (Li et al., 2018).
 # A residual network can be read as a collection of paths of many lengths, of which mostly the short ones carry gradient (Veit et al., 2016).
-# Nor is the shortcut strictly necessary: plain networks whose kernels are parametrized around the Dirac kernel have been trained to nearly the accuracy of residual ones (Zagoruyko and Komodakis, 2017).
 
 # %% [markdown]
 # ## What became of it
 #
-# A year later the same authors moved batch normalization and ReLU *before* each convolution.
+# Three months later the same authors moved batch normalization and ReLU *before* each convolution.
 # In this *pre-activation* order (Exercise 4) nothing stands on the shortcut, (8.6.3) holds literally, and they trained a network of 1001 layers on CIFAR-10.
 # A common start sets $\gamma$ of the last batch normalization in each branch to 0 (`zero_init_residual` in torchvision): at the first step every block with an identity shortcut passes on its input.
 # In the same way blocks can be added to a trained network without changing its outputs.
@@ -907,19 +968,20 @@ if full_run and real and depth_epochs < 10:
 # %% [markdown]
 # ## Summary
 #
-# - Nested function classes bound the best attainable training loss. Plain networks are nested as well; a shortcut changes where training starts and which way it goes.
+# - Nested function classes bound the best attainable training loss. Plain networks are nested as well, but do not usually start near the identity.
 # - A residual block computes $\mathrm{relu}(g(\mathbf x)+\mathbf x)$; with $g=0$ it is the identity on nonnegative inputs only.
 # - ResNet-18, ResNet-50 and ResNeXt-50 of this section agree with torchvision's in parameters, operations and, with ported weights, in outputs.
 # - With a small branch a shortcut makes the gradient insensitive to the scale of the weights; plain chains at the right scale live, too, and a large branch lets gradients grow.
 # - Grouped convolutions cost one $g$-th; ResNeXt spends the savings on more inner channels between $1\times1$ convolutions.
-# - On 1500 images and in equal steps, 20 plain layers trained worse than 8; shortcuts removed a good part of this penalty, and changed little at 8.
+# - On 1500 images and in 72 steps, 20 plain layers trained worse than 8; shortcuts removed more than half of this penalty, and so did a start at Dirac kernels.
 
 # %% [markdown]
 # ## Exercises
 #
 # ### Exercise 8.6-1
 #
-# Compare an Inception block and a residual block, both from 192 to 256 channels: their parameters, and what they compute when all weights and biases of their convolutions are 0.
+# Compare an Inception block and a residual block, both from 192 to 256 channels: their parameters, and what they compute when all weights and biases of the convolutions in their branches are 0.
+# What changes when the shortcut has a convolution, and this is 0, too?
 
 # %% [markdown]
 # #### Solution 8.6-1
@@ -927,8 +989,9 @@ if full_run and real and depth_epochs < 10:
 # The first Inception block of GoogLeNet has $64+128+32+32=256$ output channels.
 # Its expensive kernels work on few channels; the residual block has two full $3\times3$ convolutions, $9\cdot192\cdot256$ and $9\cdot256^2$ weights, and the shortcut.
 # It has more than six times as many parameters.
-# With zeros the Inception block forgets its input.
-# The residual block becomes its shortcut: the identity, where no shape changes.
+# With zeros in its branches the Inception block forgets its input.
+# The residual block becomes the ReLU of its shortcut: here of a $1\times1$ convolution; from 256 to 256 channels it would be the identity on inputs that are not negative.
+# With zeros in the $1\times1$ convolution, too, this block forgets its input as well: only an identity on the shortcut cannot be unlearned.
 
 # %%
 inception = Inception(64, (96, 128), (16, 32), 32)
@@ -943,15 +1006,25 @@ by_hand += 192 * 16 + 16 + 25 * 16 * 32 + 32 + 192 * 32 + 32
 assert sizes_1[0] == by_hand
 assert sizes_1[1] == (9 * 192 + 9 * 256 + 192) * 256 + 3 * 256 + 4 * 256
 assert sizes_1[1] > 6 * sizes_1[0]
-same = Residual(256)
-same(X := torch.rand(2, 256, 6, 6))
-with torch.no_grad():
-    for net in (inception, same):
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d):
-                for p in module.parameters():
-                    nn.init.zeros_(p)
-    assert not inception(X[:, :192]).any() and torch.equal(same(X), X)
+same, Z = Residual(256), torch.rand(2, 256, 6, 6)
+same(Z)  # gives the lazy layers their shapes
+
+
+def silence(net):
+    """Set weights and biases of all convolutions to 0."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+for net in (inception, residual.branch, same.branch):
+    silence(net)
+assert not inception(X).any() and torch.equal(same(Z), Z)
+assert torch.equal(residual(X), F.relu(residual.shortcut(X)))
+assert residual(X).any()
+silence(residual)
+assert not residual(X).any()
 
 # %% [markdown]
 # ### Exercise 8.6-2
@@ -1032,6 +1105,8 @@ class PreActivation(nn.Module):
 X = torch.randn(4, 3, 6, 6, requires_grad=True)
 ten = nn.Sequential(*(PreActivation(3) for _ in range(10)))
 assert not torch.allclose(ten(X), X)
+norm, _, conv, *_ = ten[0].branch  # the order of the question
+torch.testing.assert_close(ten[0].branch[:3](X), conv(F.relu(norm(X))))
 for block in ten:
     nn.init.zeros_(block.branch[-1].weight)
 assert torch.equal(ten(X), X) and (X < 0).any()
@@ -1044,20 +1119,21 @@ assert torch.equal(after, upstream * (X > 0))
 # ### Exercise 8.6-5
 #
 # If larger classes are never worse, why not widen without bound?
-# Train a residual network of two stages at widths from $\frac18$ to 1 on 1000 images, with equal steps.
+# Train a residual network of two stages at widths from $\frac18$ to 1 on 1000 images of $20\times20$ pixels, with equal steps.
 
 # %% [markdown]
 # #### Solution 8.6-5
 #
-# Training loss falls from the narrowest to the widest network, as equation (8.6.1) suggests but does not promise for equal steps.
+# Training loss falls from the narrowest to the widest network (one seed, one learning rate), as equation (8.6.1) suggests but does not promise for equal steps.
 # It speaks of the training loss only: the accuracy on new images need not follow ([Section 5.5](../05-multilayer-perceptrons/05-generalization-deep-learning.ipynb)), and the work grows with the square of the width.
 
 # %% tags=["rtol=0.3"]
-few = FashionMNIST(64, train_size=min(train_size, 1000), val_size=val_size)
+few = FashionMNIST(64, resize=(20, 20), train_size=min(train_size, 1000),
+                   val_size=val_size)
 by_width = {}
 for share in (1 / 8, 1 / 4, 1 / 2, 1):
     torch.manual_seed(0)
-    net = apply_init(ResNet(((1, 64), (1, 128)), 0.1, width=share),
+    net = apply_init(ResNet(((1, 64), (1, 128)), 0.05, width=share),
                      few.X_train[:2], init_cnn)
     wide_history = fit_quietly(net, few, min(max_epochs, 3),
                                num_gpus=num_gpus)
@@ -1077,7 +1153,7 @@ if full_run and real:
 # #### Solution 8.6-6
 #
 # The second block of each stage has an identity shortcut; without its branch the stage still gives maps of the right kind.
-# What we lose depends on the stage; none of the four is indispensable.
+# What we lose depends on the stage; without any one of the four the accuracy stays far above the 10 % of guessing.
 # Veit et al. (2016) removed parts from a network of 110 layers in this way, and concluded that its paths do not depend strongly on each other.
 
 # %% tags=["rtol=0.4"]
@@ -1092,7 +1168,7 @@ print(f"accuracy {val_accuracy:.2f}; without one block:",
 assert loss_and_accuracy(model, data.get_dataloader(False))[1] == (
     val_accuracy)  # the network is whole again
 if full_run and real and max_epochs < 10:
-    assert all(val_accuracy - a < 0.25 for a in without.values())
+    assert all(0.4 < a < val_accuracy for a in without.values())
 
 # %% [markdown]
 # ## Sources
