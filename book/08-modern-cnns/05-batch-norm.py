@@ -57,7 +57,7 @@
 # - test the story of the internal covariate shift;
 # - measure what normalization buys at each method's own best learning rate, and what layer and group normalization offer for tiny batches.
 #
-# **Cost**: about three quarters of a minute on a CPU; longer in the profile `gpu`, which trains on all images; a download of 31 MB, once.
+# **Cost**: about 40 seconds on a CPU; longer in the profile `gpu`, which trains on all images; a download of 31 MB, once.
 
 # %%
 import copy
@@ -512,7 +512,7 @@ for name, model in (("plain", plain.cpu()), ("scratch", scratch.train()),
 # Three exact consequences follow from (8.5.1).
 #
 # *The bias before it is redundant*: the batch mean takes it away.
-# Its gradient is zero, and most libraries leave it out.
+# Its gradient is zero, and most networks leave it out.
 #
 # *The scale of the weights is redundant*: for a number $a>0$ and $\epsilon\to0$,
 #
@@ -529,7 +529,7 @@ for name, model in (("plain", plain.cpu()), ("scratch", scratch.train()),
 # Write $g_i=\partial L/\partial y_i$ for the gradient at the output of one feature of example $i$, $\hat x_i$ for its standardized value, and a bar for the mean over the batch.
 # Differentiating (8.5.2) gives $\partial\hat\mu/\partial x_i=\frac1n$ and $\partial\hat\sigma/\partial x_i=\hat x_i/n$ with $n=|\mathcal{B}|$.
 # So a change of $x_i$ reaches every output $y_j=\gamma\hat x_j+\beta$: its own directly, all of them through $\hat\mu$ and $\hat\sigma$.
-# With $\partial y_j/\partial x_i=\frac{\gamma}{\hat\sigma}\left(\mathbb{1}[i=j]-\frac1n-\frac1n\hat x_i\hat x_j\right)$ the sum $\sum_jg_j\,\partial y_j/\partial x_i$ is
+# With $\partial y_j/\partial x_i=\frac{\gamma}{\hat\sigma}\left(\mathbf{1}(i=j)-\frac1n-\frac1n\hat x_i\hat x_j\right)$ the sum $\sum_jg_j\,\partial y_j/\partial x_i$ is
 #
 # $$\frac{\partial L}{\partial x_i}=\frac{\gamma}{\hat\sigma}\left(g_i-\bar g-\hat x_i\,\overline{g\hat x}\right). \tag{8.5.5}$$
 #
@@ -1207,9 +1207,9 @@ if full_run and real and compare_size < 3000:
 # - Batch normalization standardizes each feature or channel by the batch, then scales and shifts; in evaluation mode by moving statistics, which are buffers with the unbiased variance.
 # - Behind it, bias and length of the weights are redundant; the gradient is orthogonal to the weights, and weight decay acts on the effective learning rate.
 # - In training mode the batch is part of the function: a batch of two or of one class, or stale moving statistics, give another network than evaluation mode.
-# - Still inputs account for half of its gain here at most: with random shifts in every step the network trained worse than without them, but better than without normalization.
+# - By the test here, still inputs account for at most half of its gain: jolted in every step, the network trained worse than undisturbed, but better than without normalization.
 # - With batches of two it hardly learned behind dense layers, but did behind convolutions; layer and group normalization do not see the batch.
-# - At equal steps and tuned rates it trained faster; with more steps the lead in accuracy became smaller.
+# - At equal steps and tuned rates it trained faster; with more steps the lead in accuracy shrank.
 
 # %% [markdown]
 # ## Exercises
