@@ -910,6 +910,8 @@ if full_run and real and compare_size < 3000:
     bare = final("plain", 0.1, "val_acc")
     assert final("jolted", 0.1, "val_acc").max() < bare.min()
     assert calm.min() > bare.max()
+for net, strength in ((without_jolts(jolted[0]), 0), (jolted[0], 1)):
+    assert {m.strength for m in net if isinstance(m, Jolt)} == {strength}
 steps, scales = torch.tensor([[0.0, 0], [1, -3], [1, -3]]), torch.tensor(
     [[1.0, 3], [5, 5], [9, 9]])
 assert movement(steps, scales) == 0.5  # 2 / 2 and 0 / 5
