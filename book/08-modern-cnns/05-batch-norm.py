@@ -665,6 +665,7 @@ assert two_channels.configure_optimizers().param_groups[0]["lr"] == 0.3
 assert run("batch norm", 0.1, 0) is run("batch norm", 0.1, 0,
                                         compare_epochs)  # trained once
 assert len(set(final("batch norm", 0.1, "train_loss").tolist())) == num_seeds
+assert few.generator.initial_seed() == num_seeds - 1  # orders of their own
 pair = torch.stack([run("batch norm", 0.1, seed)[0].net[9].weight.flatten()
                     for seed in (0, 1)])  # from other starts
 assert torch.corrcoef(pair)[0, 1].abs() < 0.3
@@ -1010,6 +1011,8 @@ ax.set(xlabel="validation accuracy", xlim=(0, 1), ylim=(3.5, -0.5))
 d2l.describe(ax, """Dots for three seeds. Batch norm everywhere: well below
     0.5. The three others, batch norm behind convolutions only, group norm
     and layer norm, lie close together, clearly higher.""")
+assert [pair_nets[name][0].net[1].num_groups
+        for name in ("group norm", "layer norm")] == [2, 1]
 if full_run and real and pair_size <= 400:
     worst = min(min(s) for n, s in by_two.items() if n != "batch norm")
     assert max(by_two["batch norm"]) < worst - 0.1
