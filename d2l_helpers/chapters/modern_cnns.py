@@ -517,18 +517,19 @@ def fold_bn(conv, bn):
     """One convolution that computes bn(conv(X)) in evaluation mode.
 
     `conv` is an nn.Conv2d, `bn` an nn.BatchNorm2d with moving statistics;
-    both stay as they are.
+    both stay as they are. The result has the type and device of `conv`.
     """
-    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)  # (c_o,)
-    folded = nn.utils.skip_init(
-        nn.Conv2d, conv.in_channels, conv.out_channels, conv.kernel_size,
-        conv.stride, conv.padding, conv.dilation, conv.groups,
-        padding_mode=conv.padding_mode, device=conv.weight.device,
-        dtype=conv.weight.dtype)
+    folded = nn.Conv2d(  # "meta": no memory, and nothing is drawn
+        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
+        conv.padding, conv.dilation, conv.groups,
+        padding_mode=conv.padding_mode, device="meta")
     bias = 0 if conv.bias is None else conv.bias
     with torch.no_grad():
-        folded.weight.copy_(conv.weight * scale[:, None, None, None])
-        folded.bias.copy_((bias - bn.running_mean) * scale + bn.bias)
+        scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)  # (c_o,)
+        weight = conv.weight * scale[:, None, None, None]
+        bias = (bias - bn.running_mean) * scale + bn.bias
+    folded.weight = nn.Parameter(weight.to(conv.weight.dtype))
+    folded.bias = nn.Parameter(bias.to(conv.weight.dtype))
     return folded
 
 
