@@ -513,7 +513,7 @@ d2l.describe(ax, """Training loss against the step. With sigmoids it stays
 # Without the small slopes of the sigmoids there is no wait.
 #
 # Exercise 7.6-1 asks which of the two exchanges was the remedy.
-# Another one comes in Section 8.5: normalization keeps the inputs of every layer where the activations have slope.
+# Another one comes in Section 8.5: normalization keeps the inputs of every layer varying from image to image.
 
 # %% [markdown]
 # ## What it sees
