@@ -896,7 +896,7 @@ assert price["dense"][2] > 1.6 * price["residual"][2]
 train_part = FashionMNIST(batch_size, train_size=compare_size, holdout=2000,
                           val_size=min(300, val_size))
 test_part = FashionMNIST(500, train_size=1, val_size=val_size)
-rates = (6e-3, 1.6e-2, 4e-2)
+rates = (7e-3, 2e-2, 6e-2)
 
 
 def run(make, rate, seed):
@@ -960,13 +960,14 @@ for runs, best in studies.values():
 if full_run and real and compare_epochs == 3:
     found = torch.stack([runs[best, :, 2]
                          for runs, best in studies.values()])
+    assert all(best == 1 for _, best in studies.values())  # not at an end
     gap = (found[0].mean() - found[1].mean()).abs()
     assert gap < (found.amax(dim=1) - found.amin(dim=1)).max()
 
 # %% [markdown]
 # **Figure 8.7.7.** Dense and residual at equal operations, steps and images; one dot for each seed.
 #
-# At this size three seeds do not tell the networks apart: at the chosen rates the means differ by less than their seeds do.
+# At this size three seeds do not tell the networks apart: at the chosen rates, which do not lie at an end of the grid, the means differ by less than the seeds of one network.
 # What differs is the price.
 # The dense network has somewhat fewer parameters and keeps nearly twice as much for the backward pass.
 # The famous ratio of parameters is gone, and equal operations are only a part of the reason: with four stages, the last output shows, a ResNet with as many operations as our DenseNet still has about six times its parameters.
