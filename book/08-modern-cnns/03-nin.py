@@ -58,7 +58,7 @@
 #
 # - use $1\times1$ convolutions as small dense networks, the same at every pixel, and prove it by an equality;
 # - replace a dense head by a global average, and count what that saves;
-# - predict from the initialization why a network of this kind may not start to learn, and make it start;
+# - predict from the initialization why a network of this kind may be slow to start, and make it start sooner;
 # - read a map of evidence for each class off the network, and measure what the average costs and what it gives when images move.
 #
 # **Cost**: about a minute on a CPU; the profile `gpu` trains on all images, enlarged to 224 pixels; a download of 31 MB, once.
@@ -89,7 +89,7 @@ width = 0.125  # times its full channels
 train_size = 3000
 batch_size = 32
 max_epochs = 2
-long_epochs = 5  # of the runs that do not start
+long_epochs = 5  # of the runs that are slow to start
 compare_size = 2000  # images of the networks for 28 x 28 pixels
 compare_batch = 32
 compare_epochs = 3
@@ -315,7 +315,7 @@ rest = [conv_out(conv_out(conv_out(conv_out(size, 11, stride=4), 3,
 assert rest == [1, 1]  # positions behind the last pooling
 
 # %% [markdown]
-# ## Why it may not start
+# ## Why it may be slow to start
 #
 # A network of this kind may sit for a long time at a loss of $\log10\approx2.303$, that of equal scores for all classes.
 # The initialization shows why to expect it.
