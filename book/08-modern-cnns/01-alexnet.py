@@ -502,6 +502,9 @@ assert abs(sum(flip for flip, _, _ in seen) / count - 0.5) < 0.05
 data_type = augment_batch((255 * many[:9]).byte(),
                           torch.Generator().manual_seed(1))
 assert data_type.dtype == torch.uint8
+
+# %% tags=["hide-input"]
+# check: margins of no whole number of pixels, no generator, refusals
 wide = torch.zeros(500, 1, 28, 28)
 wide[:, :, 14, 14] = 1  # an eighth of 28 is 3.5: at most three pixels
 _, _, i, j = augment_batch(wide, torch.Generator().manual_seed(4)).nonzero(
@@ -651,6 +654,9 @@ for twin, state in zip(twins, (5, 6)):
 assert reseed[0] == reseed[1] == runs[0]
 assert {key: len(values) for key, values in runs[0].items()} == {
     "train_loss": 2, "val_loss": 2, "val_acc": 2}
+
+# %% tags=["hide-input"]
+# check: fit_quietly leaves the model as it was
 model = tiny()
 used = []
 
@@ -914,7 +920,7 @@ if full_run and real:
 # The garments of Fashion-MNIST are all centred; the photographs of ImageNet are not.
 #
 # Would longer training turn the order of the squares?
-# Exercise 8.1-5 trains on until the images are known by heart.
+# Exercise 8.1-5 trains on, with one seed, until the images are known by heart; it does not.
 # None of this contradicts the paper, whose training made about 90 passes over more than a million images; it says that a regularizer has to be judged on the data, and at the length of training, where it is going to be used.
 
 # %% [markdown]
