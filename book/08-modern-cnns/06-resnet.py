@@ -674,7 +674,7 @@ d2l.describe(fig, """Norm of the gradient at each of 50 layers on a
 # Both can be estimated: while $\tanh$ is nearly linear, a layer multiplies the mean square of the gradient by about $1+a^2s$.
 # Fifty layers with $a=0.1$ and $s=\frac14$ make $1.0025^{50}\approx1.13$, a factor of 1.06 in the norm; with $a=1$ it would be 260, of which the flat parts of $\tanh$ leave about ten.
 # From $s=\frac14$ to $s=16$ the gradient at the input of the plain chain ranges over more than twenty orders of magnitude, that of the chain with $a=0.1$ over less than a factor of two.
-# So here a shortcut with a small branch makes the gradient insensitive to the scale of the weights.
+# So over these scales a shortcut with a small branch makes the gradient far less sensitive to the scale of the weights.
 # It is not the only way to get a gradient through 50 layers, and a shortcut alone does not fix its size.
 
 # %% [markdown]
@@ -928,6 +928,7 @@ if full_run and real and depth_epochs < 10:
     assert rise[0] > 0.15 and 0 < rise[1] < 0.5 * rise[0]
     assert min(losses[20, "plain"]) > max(losses[20, "plain, Dirac start"])
     assert plain - start > 0.15 and abs(start - residual) < 0.08
+    assert start - means[8, "plain"] < 0.5 * rise[0]
     assert (macs[20, Residual] > 3 * macs[8, Residual])
     assert min(not_chosen[20, "plain"], *losses[20, "plain"]) > max(
         not_chosen[20, arm] for arm in arms if arm != "plain")
@@ -959,7 +960,7 @@ if full_run and real and depth_epochs < 10:
 # In this *pre-activation* order (Exercise 4) nothing stands on the shortcut, (8.6.3) holds literally, and they trained a network of 1001 layers on CIFAR-10.
 # A common start sets $\gamma$ of the last batch normalization in each branch to 0 (`zero_init_residual` in torchvision): at the first step every block with an identity shortcut passes on its input.
 # In the same way blocks can be added to a trained network without changing its outputs.
-# *Stochastic depth* drops branches at random during training, which only makes sense with a shortcut (Huang et al., 2016).
+# *Stochastic depth* drops branches at random during training; the shortcut still carries the signal past them (Huang et al., 2016).
 #
 # The block is not all that counts.
 # The same ResNet-50 that had an accuracy of 75 to 76 % on ImageNet with the early recipes reached 80.4 % with a longer and more demanding one (Wightman et al., 2021).
@@ -971,7 +972,7 @@ if full_run and real and depth_epochs < 10:
 # - Nested function classes bound the best attainable training loss. Plain networks are nested as well, but do not usually start near the identity.
 # - A residual block computes $\mathrm{relu}(g(\mathbf x)+\mathbf x)$; with $g=0$ it is the identity on nonnegative inputs only.
 # - ResNet-18, ResNet-50 and ResNeXt-50 of this section agree with torchvision's in parameters, operations and, with ported weights, in outputs.
-# - With a small branch a shortcut makes the gradient insensitive to the scale of the weights; plain chains at the right scale live, too, and a large branch lets gradients grow.
+# - With a small branch a shortcut makes the gradient far less sensitive to the scale of the weights; plain chains at the right scale live, too, and a large branch lets gradients grow.
 # - Grouped convolutions cost one $g$-th; ResNeXt spends the savings on more inner channels between $1\times1$ convolutions.
 # - On 1500 images and in 72 steps, 20 plain layers trained worse than 8; shortcuts removed more than half of this penalty, and so did a start at Dirac kernels.
 

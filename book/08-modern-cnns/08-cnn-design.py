@@ -65,7 +65,7 @@
 #
 # - build any network of stem, stages and head from a list of numbers, and know its cost before it exists;
 # - generate the widths and depths of published RegNets from five numbers;
-# - exchange the block and nothing else: squeeze-and-excitation, ConvNeXt;
+# - build other blocks, squeeze-and-excitation and ConvNeXt, and compare two in one template at equal cost;
 # - compare two design spaces by error distributions and a permutation test, and say how large a sample would have been needed.
 #
 # **Cost**: about a minute on a CPU; the profile `gpu` trains more than 200 networks on more images, and no result of it is stored here; a download of 31 MB, once.
@@ -620,10 +620,10 @@ for name, (arch, block) in arms.items():
     print(f"{name}: {block_macs[name]:,d} multiply-accumulates")
 assert abs(block_macs["ResNeXt"] / block_macs["ConvNeXt"] - 1) < 0.02
 assert all(len(set(values)) > 1 for values in block_scores.values())
-if full_run and real:  # an order at the small rate, none at the large one
+if full_run and real and block_epochs == 2:  # the lead at the small rate
     a, b, c, d = block_scores.values()
     assert max(a) + 0.02 < min(c)
-    assert abs(sum(b) - sum(d)) / 3 < 0.7 * (sum(c) - sum(a)) / 3
+    assert sum(d) - sum(b) < 0.3 * (sum(c) - sum(a))  # is gone
 
 # %% tags=["rtol=0.15", "hide-input"]
 _, ax = plt.subplots(figsize=(5.4, 2.2))
@@ -645,7 +645,7 @@ d2l.describe(ax, """Validation accuracy of two kinds of block at two
 # These are a few dozen steps on small grey images, and we assert no order of the two blocks.
 # With the smaller rate alone we would have reported a clear winner, with all three seeds on its side; at the larger rate that lead is gone.
 # The larger rate is also the end of our grid, so ResNeXt's best rate may lie beyond it.
-# What the figure shows is the method: exchange one part, hold the rest, tune both arms, and look at the scatter of the seeds before the difference of the means.
+# What the figure shows is the method: exchange one part, hold the cost and the recipe, tune both arms, and look at the scatter of the seeds before the difference of the means.
 #
 # On ImageNet, with a long modern recipe, ConvNeXt was competitive with the Transformers of its time; its second version (2023) adds a normalization of the channels' responses and pretraining on masked images.
 # How much built-in knowledge about images a network still needs when there are very many images to learn from is a question for Section 11.8.
@@ -975,7 +975,7 @@ for name, chosen in (("8 channels at the end", late == 8),
     e = free.errors[chosen]
     print(f"free, {name}: {len(e)} networks", "" if len(e) == 0
           else f"with errors from {e.min():.3f} to {e.max():.3f}")
-if full_run and real:
+if full_run and real and space_epochs == 1:
     assert all(e.var() < 0.5 * free.errors.var() for e in luck.values())
     if num_networks == 24:
         rest = free.errors[late > 8].mean()
@@ -992,8 +992,8 @@ if full_run and real:
 # ## Summary
 #
 # - AnyNet is a template: stem, stages, head, 17 numbers for four stages. The block can be exchanged without touching the rest.
-# - A design space is judged by the error distribution of networks drawn from it, at equal cost and with one recipe; its findings hold for that recipe.
-# - RegNet takes widths on a line, rounded to powers: five numbers give published networks exactly, down to the way a tie is rounded.
+# - A design space is judged by the error distribution of networks drawn from it, in one range of cost and with one recipe; its findings hold for that recipe.
+# - RegNet takes widths on a line, rounded to powers: five numbers give the widths and depths of published networks exactly, down to the way a tie is rounded.
 # - Squeeze-and-excitation weighs channels by what the whole picture says; ConvNeXt's block fits the same template.
 # - Our two samples of 24 networks differ by less than such samples can show, and their halves disagree. A comparison states its p-value, the sample that it would have needed, and every draw that was made.
 
@@ -1146,12 +1146,12 @@ for name, errors in longer.items():
           " ".join(f"{e:.3f}" for e in errors))
 gap = longer["8"] - longer["more"]
 if full_run and real and space_epochs == 1:
-    assert gap[-1] < 0.7 * gap[0]
+    assert 0 < gap[-1] < 0.7 * gap[0]
 
 # %% [markdown]
-# In these four networks a large part of the gap goes.
+# In these four networks the order stays, and a large part of the gap goes.
 # One pass shows how fast a network starts, and it does not tell how much worse the narrow ones are in the end.
-# The second of the four assumptions, that early results guide, is what the whole experiment leans on; here they exaggerate the difference.
+# The second of the four assumptions, that early results guide, is what the whole experiment leans on; here they got the order right and exaggerated the difference.
 
 # %% [markdown]
 # ### Exercise 8.8-4
