@@ -45,14 +45,14 @@
 # %% [markdown]
 # # 8.5 Batch normalization
 #
-# We standardize the inputs of a network, because features on one scale train faster.
+# We standardize the inputs of a network, because it trains faster on features of one scale.
 # Why stop at the inputs?
 # *Batch normalization* standardizes inside the network, at every layer and in every step, by the mean and variance of the minibatch.
 # It became a standard part of convolutional networks after 2015, it makes the output for one image depend on the images next to it, and the first explanation of why it works can be tested.
 #
 # **You will**
 #
-# - write batch normalization for dense and convolutional layers, with moving statistics and backward pass, and prove it equal to PyTorch's;
+# - write batch normalization for dense and convolutional layers, with moving statistics and backward pass, and test that it equals PyTorch's;
 # - avoid the traps between training and evaluation mode, and measure when the two disagree;
 # - test the story of the internal covariate shift;
 # - measure what normalization buys at each method's own best learning rate, and what layer and group normalization offer for tiny batches.
@@ -93,7 +93,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # ## Standardize inside
 #
 # In [Section 7.6](../07-convolutional-neural-networks/06-lenet.ipynb) LeNet with sigmoids waited for over a thousand steps before it began to learn.
-# Below we measure one thing that it lacks: from image to image, the inputs of its deeper layers hardly vary.
+# Below we measure one thing that it lacks, variation: from image to image, the inputs of its deeper layers hardly change.
 # The scale of these inputs depends on the weights, and the weights change in every step.
 # So let every layer bring its inputs back to a fixed scale, and let the network choose that scale itself.
 #
@@ -873,7 +873,8 @@ def without_jolts(net):
 
 
 jolted = [run("jolted", 0.1, seed)[0].net for seed in range(num_seeds)]
-calm = torch.tensor([accuracy_in_batches(without_jolts(net), shuffled, 0)
+every = torch.arange(len(few.y_val))  # the images of `final`
+calm = torch.tensor([accuracy_in_batches(without_jolts(net), every, 0)
                      for net in jolted])
 print("evaluation mode, statistics as trained:",
       *(f"{a:.2f}" for a in final("jolted", 0.1, "val_acc").tolist()))
@@ -932,7 +933,7 @@ assert torch.equal(noisy.eval()(maps), noisy.norm(maps))
 
 # %% [markdown]
 # The story is half right: batch normalization does keep these means still, several times stiller than the plain network does, since only its shift can move them before the activation.
-# But much of the gain does not need stillness: with inputs that move *more* than in the plain network, the jolted one reaches a lower training loss in all seeds, and keeps over half of the advantage (with three further seeds, not stored, 0.52 of it).
+# But much of the gain does not need stillness: although the inputs of its second convolution move *more* than in the plain network, the jolted one reaches a lower training loss in all seeds, and keeps over half of the advantage (with three further seeds, not stored, 0.52 of it).
 # In evaluation mode the jolted networks look ruined, but that is the disagreement of the last section again: their moving statistics are those of jolted inputs.
 # Without jolts and with fresh statistics the same weights are more accurate than the plain networks in all seeds.
 # The jolts do cost something.
@@ -1033,7 +1034,7 @@ if full_run and real and pair_size <= 400:
 # %% [markdown]
 # ## Folding
 #
-# In evaluation mode batch normalization is one multiplication and one addition for each channel, so a convolution in front of it can do both:
+# In evaluation mode batch normalization multiplies each channel by one number and adds another, so a convolution in front of it can do both:
 #
 # $$\mathbf{K}'_o=\frac{\gamma_o}{\sqrt{v_o+\epsilon}}\,\mathbf{K}_o,\qquad b'_o=\frac{\gamma_o}{\sqrt{v_o+\epsilon}}\,(b_o-m_o)+\beta_o, \tag{8.5.7}$$
 #
@@ -1044,7 +1045,7 @@ if full_run and real and pair_size <= 400:
 def fold_bn(conv, bn):
     """One convolution that computes bn(conv(X)) in evaluation mode.
 
-    `conv` is an nn.Conv2d, `bn` an nn.BatchNorm2d with moving statistics;
+    `conv` is an nn.Conv2d, `bn` an affine nn.BatchNorm2d with its statistics;
     both stay as they are. The result has the type and device of `conv`.
     """
     folded = nn.Conv2d(  # "meta": no memory, and nothing is drawn
@@ -1195,7 +1196,7 @@ if full_run and real and compare_size < 3000:
 # %% [markdown]
 # In this setting both claims hold.
 # With batch normalization the network trains at a rate at which the plain one fails in all seeds, and at equal steps and each at its own best rate its training loss is lower in all seeds.
-# But the advantage in accuracy shrinks when both train two and a half times as long, and after 15 epochs (not stored) the mean accuracies were one point apart: here most of what it buys is time.
+# But the advantage in accuracy shrinks when both train two and a half times as long, and after 15 epochs (not stored) the mean accuracies were one point apart: here most of its lead in accuracy was a matter of time.
 # On ImageNet, where the original paper trained a large network and changed its recipe too, it bought both: the baseline's accuracy in 14 times fewer steps, and then a higher one.
 
 # %% [markdown]
@@ -1232,7 +1233,7 @@ if full_run and real and compare_size < 3000:
 # The four layers have $6+16+120+84=226$ biases.
 
 # %%
-with torch.no_grad():  # a training step has moved them from their start
+with torch.no_grad():  # a shift far from 0, which has to stay
     concise.net[1].bias.add_(0.3)
 lean = copy.deepcopy(concise)
 for layer, norm in zip(lean.net, lean.net[1:]):
@@ -1395,7 +1396,7 @@ assert count_params(frozen) == 44_878 - 452
 #
 # Dropout before a ReLU is the same as behind it, since both zero entries and scaling pass through.
 # The training loss is measured in training mode, so it includes the noise of dropout, which raises it; read the gap with that in mind.
-# In these runs batch normalization has the larger gap *and* the higher accuracy: it is further on its way after equal steps, and the gap grows on the way.
+# In these runs batch normalization has the larger gap *and* the higher accuracy: it is further on its way after equal steps, and in all six runs the gap was larger after the fifth epoch than after the second (not stored).
 # So the gap alone does not tell which of two networks is the better one, nor which method regularizes more; that would take equal training losses.
 # The second part takes the networks that were trained with batches of two.
 # With batch normalization everywhere the two modes give different answers for many images; behind the convolutions only they agree on most; the others have no modes.

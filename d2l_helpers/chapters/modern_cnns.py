@@ -516,7 +516,7 @@ def layer_norm(X, eps=1e-5):
 def fold_bn(conv, bn):
     """One convolution that computes bn(conv(X)) in evaluation mode.
 
-    `conv` is an nn.Conv2d, `bn` an nn.BatchNorm2d with moving statistics;
+    `conv` is an nn.Conv2d, `bn` an affine nn.BatchNorm2d with its statistics;
     both stay as they are. The result has the type and device of `conv`.
     """
     folded = nn.Conv2d(  # "meta": no memory, and nothing is drawn
