@@ -17,7 +17,7 @@
 #         train_size: 300
 #         val_size: 100
 #         max_epochs: 1
-#         start_size: 320
+#         start_size: 256
 #         stack_size: 200
 #         stack_epochs: 1
 #         num_seeds: 2
@@ -521,13 +521,13 @@ for weights, init in (("Xavier", init_cnn), ("Xavier, zero biases",
 # %%
 factor = torch.tensor([17, 17 * 3, 17 * 3 * 6, 17 * 3 * 36, 17 * 3 * 144])
 expected = torch.tensor(moments["He"]) / factor
+bare = torch.tensor(moments["Xavier, zero biases"])
+torch.testing.assert_close(bare, expected, rtol=1e-3, atol=0)
 if real:
-    falling, bare = moments["Xavier"], moments["Xavier, zero biases"]
+    falling = moments["Xavier"]
     assert all(a > b for a, b in zip(falling, falling[1:]))
     assert falling[4] < falling[0] / 20
-    assert all(a < b for a, b in zip(bare, falling))
-    ratio = torch.tensor(bare) / expected
-    assert 0.4 < ratio.min() and ratio.max() < 2.5
+    assert falling[4] > 5 * bare[4]
     assert max(moments["He"]) < 5 * min(moments["He"])
     assert spread["Xavier"] < spread["He"] / 50
     assert slopes["Xavier"] < slopes["He"] / 50
@@ -535,7 +535,7 @@ if real:
 # %% [markdown]
 # With Xavier's weights the signal shrinks from block to block; with He's it keeps its order of magnitude.
 # At the end of the Xavier network the scores hardly differ between images, and the gradients of its convolutions are tiny.
-# (The default biases that `init_cnn` leaves slow the decay; with zeros, the second row, it is about as fast as the factors say.)
+# (The default biases that `init_cnn` leaves slow the decay; with zeros, the second row, it is as fast as the factors say: exactly, for the same draws only scaled.)
 #
 # The two initializers differ in three respects, though: the scale of the weights, their distribution, uniform or normal, and the biases.
 # We exchange the scale alone, and run He's weights at a higher rate as well, all with SGD and one seed each.
