@@ -456,7 +456,7 @@ ax.set(xlabel="step", ylabel="training loss")
 ax.legend(fontsize=8)
 d2l.describe(ax, """Training loss over 80 steps, three curves for each of
     four combinations. Those of Xavier with SGD stay at log 10 = 2.3. The
-    other nine fall, those of He with AdamW the most.""")
+    other nine fall, those of He with AdamW the fastest.""")
 
 # %% [markdown]
 # **Figure 8.2.4.** The start with two initializations and two optimizers, each point the mean of ten steps.
@@ -777,7 +777,7 @@ if full_run and real and stack_epochs < 10:
 # %% [markdown]
 # Here small kernels buy nothing that these runs can show.
 # At each network's better rate the means lie as close together as the seeds of one network, and the pair with a ReLU is not ahead of its linear twin.
-# The rate matters as much as the kernel: from 0.002 to 0.01 the $5\times5$ gains a little and the linear pair loses, so their order at one rate is not their order at the other, and three further seeds showed the same (not stored here).
+# The rate moves these means as far as the kernel does: from 0.002 to 0.01 the $5\times5$ gains a little and the linear pair loses, so their order at one rate is not their order at the other, and three further seeds showed the same (not stored here).
 # Two rates are no tuning and 120 steps no full training; on so few runs we assert no order.
 #
 # That does not refute VGG.
