@@ -294,7 +294,7 @@ d2l.describe(axes, """Bars for AlexNet, VGG-11 and NiN. Nearly all parameters
 
 # %% [markdown]
 # **Figure 8.3.2.** NiN has a fraction of the parameters of AlexNet and VGG-11; in operations it is near AlexNet.
-# What the missing head saves is memory for weights; of the operations it would have caused few.
+# What is saved by leaving out the dense head is memory for weights; it would have added few operations.
 #
 # With the dense head a further tie is gone: that to one input size.
 # Any image will do that leaves at least one position behind the last pooling.
@@ -388,6 +388,7 @@ assert moments["He"].min() > 1e-3 and moments["Xavier"][:, -1].max() < 1e-5
 # (The formula leaves out pooling, padding and the differences between the windows of an image: the other layers follow it only roughly.)
 #
 # Does it matter for training?
+# On a laptop we train with an eighth of the channels; there (8.3.3) predicts a few times more at the end than at full width, and still very little.
 # We train with the plain SGD of the usual recipe, learning rate 0.05, from both initializations, and with He's weights also with the final ReLU; and from Xavier's weights with AdamW, whose step hardly depends on the scale of the gradient.
 # All arms see the same images in the same order, from three seeds; the first arm goes on for longer than the others.
 
@@ -436,7 +437,7 @@ axes[1].legend(fontsize=8)
 d2l.describe(axes, """Left, on a logarithmic axis, the second moment behind
     each of twelve layers: with Xavier's weights it falls by many powers of
     ten, near the prediction; with He's it stays within a few. Right, loss
-    against epoch: with SGD and Xavier's weights all runs stay at log 10,
+    against epoch: with SGD and Xavier's weights all runs stay at log 10
     for two epochs and leave it later; with He's they leave it sooner, with
     and without a final ReLU; so they do with AdamW from Xavier's weights.""")
 
@@ -456,19 +457,19 @@ if laptop and real:  # mean loss of an epoch
     assert all(abs(v - math.log(10)) < 0.02 for v in equal["Xavier, SGD"])
     assert max(equal["He, SGD"]) < 2.25
     assert max(equal["Xavier, AdamW"]) < 2.2
-    assert min(longer) < 2.2  # at least one run has left
+    assert sorted(longer)[len(longer) // 2] < 2.2  # most have left
 
 # %% [markdown]
 # After two epochs of SGD at 0.05, the runs from Xavier's weights are still on the plateau, from every seed, and those from He's have left it; only the initial weights differ.
-# AdamW has left it from Xavier's weights too, so the plateau belongs to the pair of SGD and Xavier; [Section 8.2](02-vgg.ipynb) found the same for a narrow VGG.
-# But a plateau is not an end: in the epochs that follow, SGD leaves it from Xavier's weights as well, though not from each seed at the same time.
+# AdamW has left it from Xavier's weights too, so at these learning rates the plateau belongs to the pair of SGD and Xavier; [Section 8.2](02-vgg.ipynb) found the same for a narrow VGG.
+# But a plateau is not an end: in the epochs that follow, SGD leaves it from Xavier's weights as well, in most of the runs, and not from each seed at the same time.
 # What the better start buys here is time.
 # A third remedy is normalization ([Section 8.5](05-batch-norm.ipynb)).
 # About the final ReLU these runs say less: its losses overlap with those of the runs without it, and we assert no order.
 #
 # What the final ReLU does to a *single* class is exact.
-# If the bias of a class pushes its map below 0 at all positions of all images, its score is 0 for every image, and its weights get no gradient.
-# Only weight decay, or a change that the other classes cause in the layers below, can bring it back.
+# If the bias of a class pushes its map, before this ReLU, below 0 at all positions of all images, its score is 0 for every image, and its own weights in the last layer get no gradient.
+# What can bring it back must come from elsewhere: weight decay, momentum from earlier steps, or a change that the other classes cause in the layers below.
 
 # %%
 # check 8.3-C6: with a final ReLU no negative score, and a class may be dead
@@ -714,7 +715,7 @@ if laptop and real:
 # %% [markdown]
 # Compare the average with the *flat* head first: they cost the same operations, and only in the second does each position have its own weights.
 # At this budget the average then *costs* accuracy: on centred images the flat head is ahead from every seed.
-# The garments of this data set are always in the middle, so where something is says what it is.
+# The garments of this data set are always in the middle, so a position can carry information about the class.
 # When the images move by four pixels, the order is reversed, from every seed: the flat head keeps less than half of its accuracy, the average more than two thirds.
 #
 # The *dense* head, with which the network has twelve times the parameters that it has with the average, is on the side of the flat one: ahead in the middle, behind at four pixels.
@@ -734,7 +735,7 @@ if laptop and real:
 #
 # - A $1\times1$ convolution is a dense layer at each pixel; a NiN block is a small perceptron that slides over the image.
 # - A global average turns ten maps into ten scores without parameters; NiN has 1 992 166 of them, 23.5 times fewer than AlexNet at a similar number of operations, and takes images of any size from 67 pixels on.
-# - With ReLU, Xavier's weights keep $c_{\mathrm{i}}/(c_{\mathrm{i}}+c_{\mathrm{o}})$ of the second moment at each layer; plain SGD stays on the plateau for longer from such a start than from He's weights, and AdamW leaves it sooner too.
+# - With ReLU, Xavier's weights keep in expectation, apart from padding and pooling, $c_{\mathrm{i}}/(c_{\mathrm{i}}+c_{\mathrm{o}})$ of the second moment at each layer; plain SGD stays on the plateau for longer from such a start than from He's weights, and AdamW leaves it sooner too.
 # - A ReLU before the average makes scores nonnegative and can leave a class without a gradient of its own.
 # - The maps before the average show where a score comes from, exactly, if not causally.
 # - On small centred images and few steps the average is less accurate than a dense layer with weights for each position, at equal operations, and keeps more when images move.
