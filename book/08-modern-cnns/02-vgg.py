@@ -608,13 +608,13 @@ class RepBlock(nn.Module):
         eye = torch.eye(c).to(large)[:, :, None, None]  # (c, c, 1, 1)
         kernels = [large] + [nn.functional.pad(kernel, (1, 1, 1, 1))
                              for kernel in (small, eye)]
-        fused = nn.Conv2d(c, c, kernel_size=3, padding=1).to(large)
-        fused.weight.zero_()
-        fused.bias.zero_()
+        weight, bias = torch.zeros_like(large), large.new_zeros(c)
         for kernel, norm in zip(kernels, self.norms):
             scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-            fused.weight += scale[:, None, None, None] * kernel
-            fused.bias += norm.bias - scale * norm.running_mean
+            weight += scale[:, None, None, None] * kernel
+            bias += norm.bias - scale * norm.running_mean
+        fused = nn.Conv2d(c, c, 3, padding=1, device="meta")  # draws nothing
+        fused.weight, fused.bias = nn.Parameter(weight), nn.Parameter(bias)
         return fused
 
 # %%
