@@ -91,6 +91,12 @@ HOST = {
             "conv_norm",
             "projection",
             "densenet121",
+            "DenseLayerB",
+            "GoogLeNet",
+            "InceptionNet",
+            "ResNet",
+            "DenseNet",
+            "AnyNet",
             "conv_block",
             "transition_block",
         )
