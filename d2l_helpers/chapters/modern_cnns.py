@@ -338,11 +338,11 @@ class Inception(nn.Module):
 
 
 # 8.4 GoogLeNet and Inception
-class GoogLeNet(Classifier):
-    """GoogLeNet without auxiliary heads; returns scores (n, num_classes).
+class InceptionNet(Classifier):
+    """Five parts b1() to b5() of a subclass, and a dense layer on top.
 
-    The input is (n, channels, h, w) of any size; `width` multiplies the
-    channels, `norm` adds batch normalization after each convolution.
+    Returns scores (n, num_classes). `width` multiplies the channels, `norm`
+    adds batch normalization after each convolution.
     """
 
     def __init__(self, lr=0.01, num_classes=10, width=1.0, norm=False):
@@ -365,6 +365,15 @@ class GoogLeNet(Classifier):
 
     def pool(self):
         return nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+
+
+# 8.4 GoogLeNet and Inception
+class GoogLeNet(InceptionNet):
+    """GoogLeNet without auxiliary heads, for images of any size.
+
+    In training with `norm` a part with one position needs more than one
+    image in the batch, as every batch normalization does.
+    """
 
     def b1(self):
         return nn.Sequential(self.conv(64, 7, stride=2, padding=3),
