@@ -26,7 +26,7 @@
 #       val_size: 0.01
 #       batch_size: 0.25
 #       max_epochs: 0.1
-#       mega_macs: 0.02
+#       mega_macs: 0.03
 #       kilo_params: 0.05
 #       num_photos: 0.12
 #       probe_steps: 0.02
@@ -396,9 +396,10 @@ for _ in range(2 * math.ceil(train_size / batch_size)):
     weight.grad = torch.ones(1)
     optimizer.step()
 peak = seen.index(max(seen))
-assert math.isclose(max(seen), 0.5, rel_tol=0.05) or len(seen) < 40
 assert seen == sorted(seen[:peak]) + sorted(seen[peak:], reverse=True)
-assert 0 < peak < len(seen) / 2 and seen[-1] < 0.05 * max(seen)
+if len(seen) > 40:  # enough steps to come near both ends
+    assert math.isclose(max(seen), 0.5, rel_tol=0.05)
+    assert 0 < peak < len(seen) / 2 and seen[-1] < 0.05 * max(seen)
 
 # %% [markdown]
 # The peak rate is each network's own in each condition, the best of 0.003, 0.01, 0.03 and 0.1 by the mean accuracy of two other seeds on 640 images that were held out of the training part.
@@ -452,7 +453,8 @@ def parameters_here(model):
 
 def at_cost(target, cost):
     """Functions that make each network at the wanted cost."""
-    widths = {name: width_for(maker, target, cost)
+    high = 4.0 if full_depth else 1.0  # the widest that may be needed
+    widths = {name: width_for(maker, target, cost, high=high)
               for name, maker in small.items()}
     return {name: lambda name=name: prepare(small[name](widths[name]))
             for name in small}
@@ -559,6 +561,10 @@ for what, mean_of in means.items():
         for name in sorted(mean_of, key=mean_of.get, reverse=True)))
 
 # %% tags=["hide-input"]
+assert average({"a": {"val_acc": [1.0, 0.5]}}) == {"a": 0.75}
+some = data.X_train[:8]
+assert not torch.equal(Nudge()(some), some)
+torch.testing.assert_close(Nudge()(some), some, rtol=2e-6, atol=0)
 if full_run and real and not num_gpus:
     for mean_of in means.values():
         five = [mean_of[name] for name in small
@@ -1143,6 +1149,7 @@ if full_run and real and not num_gpus:
 # The order depends on the machine, so we print it.
 # A suspect for the low end is the dense head of AlexNet, which reads all its weights for a single image: we time its parts apart, with one image and with sixteen.
 # If reading weights sets the pace, the head does more operations a second in the larger batch, for each weight is then used sixteen times.
+# A larger batch also spreads the fixed cost of each call, so compare the head's gain with that of the convolutions.
 # Other suspects are grouped convolutions (ResNeXt), whose matrices are smaller, and the many narrow layers of DenseNet, which also copies what it concatenates.
 
 # %% tags=["timing"]
