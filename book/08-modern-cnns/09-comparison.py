@@ -26,7 +26,7 @@
 #       val_size: 0.01
 #       batch_size: 0.25
 #       max_epochs: 0.1
-#       mega_macs: 0.02
+#       mega_macs: 0.03
 #       kilo_params: 0.05
 #       num_photos: 0.12
 #       probe_steps: 0.02
@@ -49,7 +49,7 @@
 #
 # Eight sections, eight ideas: which network should you take?
 # The question has no answer before it is said what is held equal.
-# This section puts all networks of the chapter into one table, trains them under one recipe at equal operations and again at equal parameters, and then weighs architecture against two things that are not architecture: the training recipe, and weights that somebody else has trained.
+# This section puts eight networks of the chapter into one table, trains small versions of seven under one recipe at equal operations and again at equal parameters, and then weighs architecture against two things that are not architecture: the training recipe, and weights that somebody else has trained.
 #
 # **You will**
 #
@@ -65,7 +65,7 @@ import copy
 import math
 import time
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from unittest import mock
 
 import matplotlib.pyplot as plt
@@ -84,15 +84,10 @@ from d2l_helpers.chapters.linear_classification import (
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.modern_cnns import (
     VGG, VGG11, VGG16, AlexNet, AnyNet, AugmentedFashionMNIST, Bottleneck,
-    DenseNet, GoogLeNet, Inception, NiN, ResNet, ResNet18, fit_quietly,
-    scaled)
+    DenseNet, GoogLeNet, Inception, NiN, ResNet, ResNet18, densenet121,
+    fit_quietly, scaled)
 from d2l_helpers.pretrained import (
     EfficientNetLite0, cached_features, efficientnet_lite0)
-
-try:
-    from d2l_helpers.chapters.modern_cnns import densenet121
-except ImportError:
-    from torchvision.models import densenet121
 
 d2l.use_style()
 
@@ -254,13 +249,13 @@ assert view(path(toy))[:2] == (7 + 2 * 2 + 4 * 4 + 4, 8)
 # A laptop cannot train these networks on ImageNet.
 # We take the first images of Fashion-MNIST at 32 by 32 pixels and shrink the networks twice.
 # In depth: VGG, ResNet, DenseNet and RegNetX keep three stages with one block each (two layers in a dense block, one and two blocks for RegNetX), GoogLeNet its stem and the first two of nine Inception blocks.
-# AlexNet and NiN have no block to leave out; they need pictures of at least 67 pixels and enlarge theirs first.
+# AlexNet and NiN keep their layers; they need pictures of at least 67 pixels and enlarge theirs first.
 # In width: a function looks for the `width` at which a network costs what we want.
 
 # %%
-def short_google(width, norm=False):
+def short_google(width):
     """GoogLeNet, or its stem and first two Inception blocks."""
-    model = GoogLeNet(width=width, norm=norm)
+    model = GoogLeNet(width=width, norm=True)
     if not full_depth:
         model.net = nn.Sequential(*model.net[:3], nn.AdaptiveAvgPool2d(1),
                                   nn.Flatten(), nn.LazyLinear(10))
@@ -297,6 +292,7 @@ def width_for(maker, target, cost, low=0.02, high=1.0, steps=9):
     `cost` takes a model on the device "meta" and must not fall when the
     width grows. Raises ValueError if `target` is not reached in between.
     """
+    @cache
     def at(width):
         with torch.device("meta"):
             return cost(maker(width))
@@ -326,7 +322,8 @@ except ValueError as error:
 # %% [markdown]
 # All networks then get the same conditions.
 # The pixels are standardized.
-# Dropout is off, and batch normalization averages over the last few steps instead of the last few dozen, since a run has only 48 steps (the profile `gpu` keeps both as published).
+# Batch normalization stands between each convolution and its ReLU, also in AlexNet, VGG, NiN and GoogLeNet, which were published without it: otherwise four of seven arms would differ from the rest in more than their architecture.
+# Dropout is off, since a run has only 48 steps (the profile `gpu` keeps it as published).
 # He's initialization, AdamW (Section 12.10) and a learning rate that rises to a peak and falls again, in batches of 32.
 
 # %%
@@ -343,13 +340,24 @@ class Standardize(nn.Module):
         return (X - mean) / std
 
 
+def normalize(net):
+    """Batch normalization between each convolution and its ReLU."""
+    parts = list(net)
+    for i, part in enumerate(parts[:-1]):
+        if isinstance(part, nn.Sequential):
+            normalize(part)
+        elif (isinstance(part, nn.Conv2d)
+              and isinstance(parts[i + 1], nn.ReLU)):
+            net[i] = nn.Sequential(part, nn.LazyBatchNorm2d())
+
+
 def prepare(model):
     """The same conditions for all networks of the comparison."""
+    if isinstance(model, (AlexNet, VGG, NiN)):
+        normalize(model.net)
     for layer in model.modules():
         if isinstance(layer, nn.Dropout) and max_epochs < 5:
             layer.p = 0.0
-        if isinstance(layer, nn.BatchNorm2d) and max_epochs < 5:
-            layer.momentum = 0.3
     front = [Standardize()]
     if isinstance(model, (AlexNet, NiN)) and picture_size < 67:
         front.insert(0, nn.Upsample(size=(72, 72)))
@@ -369,13 +377,43 @@ def recipe(lr, epochs=max_epochs):
         return optimizer
     return make
 
+# %% tags=["hide-input"]
+# check: what the conditions promise
+pixels = Standardize()(data.X_train)
+assert abs(pixels.mean()) < 1e-3 and abs(pixels.std() - 1) < 1e-3
+for name, norms in (("AlexNet", 5), ("NiN", 11), ("VGG", None),
+                    ("GoogLeNet", None)):
+    model = prepare(small[name](0.1))
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert (norms or len(convs)) == sum(isinstance(
+        m, (nn.BatchNorm2d, nn.LazyBatchNorm2d)) for m in model.modules())
+    assert max_epochs >= 5 or not any(
+        m.p for m in model.modules() if isinstance(m, nn.Dropout))
+weight = nn.Parameter(torch.zeros(1))
+optimizer, seen = recipe(0.5, 2)([weight]), []
+for _ in range(2 * math.ceil(train_size / batch_size)):
+    seen.append(optimizer.param_groups[0]["lr"])
+    weight.grad = torch.ones(1)
+    optimizer.step()
+peak = seen.index(max(seen))
+assert seen == sorted(seen[:peak]) + sorted(seen[peak:], reverse=True)
+if len(seen) > 40:  # enough steps to come near both ends
+    assert math.isclose(max(seen), 0.5, rel_tol=0.05)
+    assert 0 < peak < len(seen) / 2 and seen[-1] < 0.05 * max(seen)
+
 # %% [markdown]
-# The peak rate is each network's own, the best of 0.003, 0.01 and 0.03 by the mean accuracy of two other seeds on 640 images that were held out of the training part, at equal operations.
-# That search took 42 trainings; with `tune = True` it runs again.
+# The peak rate is each network's own in each condition, the best of 0.003, 0.01, 0.03 and 0.1 by the mean accuracy of two other seeds on 640 images that were held out of the training part.
+# That search took 112 trainings, and its result stands below; with `tune = True` it runs again.
+# NiN took the largest rate, AlexNet and VGG at equal operations the smallest, so a wider grid might help these three.
 
 # %%
-rates = {"AlexNet": 3e-3, "VGG": 1e-2, "NiN": 3e-3, "GoogLeNet": 1e-2,
-         "ResNet": 3e-2, "DenseNet": 3e-2, "RegNetX": 3e-2}
+rates = {
+    "operations": {
+        "AlexNet": 3e-3, "VGG": 3e-3, "NiN": 1e-1, "GoogLeNet": 3e-2,
+        "ResNet": 1e-2, "DenseNet": 3e-2, "RegNetX": 3e-2},
+    "parameters": {
+        "AlexNet": 3e-2, "VGG": 1e-2, "NiN": 1e-1, "GoogLeNet": 3e-2,
+        "ResNet": 3e-2, "DenseNet": 1e-2, "RegNetX": 3e-2}}
 
 # %% tags=["export"]
 def compare(models, shape, data, optimizers, epochs=1, seeds=(0, 1, 2),
@@ -415,7 +453,8 @@ def parameters_here(model):
 
 def at_cost(target, cost):
     """Functions that make each network at the wanted cost."""
-    widths = {name: width_for(maker, target, cost)
+    high = 4.0 if full_depth else 1.0  # the widest that may be needed
+    widths = {name: width_for(maker, target, cost, high=high)
               for name, maker in small.items()}
     return {name: lambda name=name: prepare(small[name](widths[name]))
             for name in small}
@@ -426,18 +465,21 @@ equal = {"operations": at_cost(mega_macs * 1e6, operations_here),
 if tune:
     held = FashionMNIST(batch_size, resize=(picture_size,) * 2,
                         train_size=train_size, val_size=640, holdout=640)
-    found = {lr: compare(equal["operations"], shape, held,
-                         dict.fromkeys(small, recipe(lr)), max_epochs,
-                         (3, 4), num_gpus) for lr in (3e-3, 1e-2, 3e-2)}
-    rates = {name: max(found, key=lambda lr: sum(
-        found[lr][name]["val_acc"])) for name in small}
+    for what, models in equal.items():
+        found = {lr: compare(models, shape, held, dict.fromkeys(
+            models, recipe(lr)), max_epochs, (3, 4), num_gpus)
+            for lr in (3e-3, 1e-2, 3e-2, 1e-1)}
+        rates[what] = {name: max(found, key=lambda lr: sum(
+            found[lr][name]["val_acc"])) for name in models}
+        print(f"equal {what}, best rates:", rates[what])
 
 # %% tags=["rtol=0.1"]
-optimizers = {name: recipe(lr) for name, lr in rates.items()}
+optimizers = {what: {name: recipe(lr) for name, lr in mine.items()}
+              for what, mine in rates.items()}
 results = {}
 for what, models in equal.items():
-    results[what] = compare(models, shape, data, optimizers, max_epochs,
-                            num_gpus=num_gpus)
+    results[what] = compare(models, shape, data, optimizers[what],
+                            max_epochs, num_gpus=num_gpus)
     print(f"equal {what}: params, MACs, accuracy of three seeds")
     for name, row in results[what].items():
         print(f"{name:10s}{row['params']:8,d} {row['macs']:9,d} ",
@@ -452,7 +494,8 @@ for what, key, target in (("operations", "macs", mega_macs * 1e6),
         assert abs(row[key] / target - 1) < slack or not full_run, name
         assert len(row["val_acc"]) == 3
 again = compare({"VGG": equal["parameters"]["VGG"]}, shape, data,
-                optimizers, max_epochs, (1,), num_gpus)["VGG"]
+                optimizers["parameters"], max_epochs, (1,),
+                num_gpus)["VGG"]
 assert num_gpus or math.isclose(
     again["val_acc"][0], results["parameters"]["VGG"]["val_acc"][1],
     abs_tol=0.01)
@@ -464,9 +507,6 @@ starts = [compare({"VGG": equal["parameters"]["VGG"]}, shape, tiny, still,
                   1, (seed,), num_gpus)["VGG"]["val_acc"][0]
           for seed in (0, 1, 2, 0)]  # nothing is learned
 assert starts[0] == starts[3] and len(set(starts)) > 1
-alex = prepare(small["AlexNet"](0.1))
-assert all(m.p == 0 for m in alex.modules()
-           if isinstance(m, nn.Dropout)) or max_epochs >= 5
 
 # %% tags=["hide-input", "rtol=0.1"]
 _, axes = plt.subplots(1, 2, figsize=(6.6, 2.9), sharey=True, sharex=True)
@@ -479,41 +519,68 @@ for ax, (what, table) in zip(axes, results.items()):
            xlim=(0, 1))
 axes[0].set_yticks(range(len(small)), labels=list(reversed(small)))
 d2l.describe(axes, """Two panels with seven networks in rows and three dots
-    in each row, one for each seed. Left, at equal operations, VGG, ResNet,
-    DenseNet and RegNetX lie close together near 0.7, AlexNet and GoogLeNet
-    a little above 0.6, NiN near 0.2. Right, at equal parameters, AlexNet
-    falls to about 0.5 and GoogLeNet comes closer to the others.""")
+    in each row, one for each seed. In both, VGG, GoogLeNet, ResNet, DenseNet
+    and RegNetX overlap near 0.7, and NiN lies lowest, near 0.5. AlexNet is at
+    0.65 at equal operations and below 0.6 at equal parameters.""")
 
 # %% [markdown]
 # **Figure 8.9.2.** Accuracy of three seeds after one pass over the images, all networks under one recipe.
 #
-# The dots of different networks overlap, so "the ranking" needs a rule that respects them.
-# Of two networks we call one *ahead* only if all its seeds are above all seeds of the other.
+# The dots of different networks overlap, so which differences are larger than chance?
+# Chance enters with the seed, and with less: we multiply the pixels of one network by 1.000001, keep the seeds, and train again.
+# Only the rounding is new, and 48 steps enlarge it.
 
-# %% tags=["chaotic"]
-def ahead(table):
-    """Pairs (a, b) where each seed of a is above each seed of b."""
-    return {(a, b) for a in table for b in table
-            if min(table[a]["val_acc"]) > max(table[b]["val_acc"])}
+# %% tags=["chaotic", "rtol=0.9"]
+class Nudge(nn.Module):
+    def forward(self, X):
+        return X * 1.000001
 
 
-orders = {what: ahead(table) for what, table in results.items()}
-pairs = len(small) * (len(small) - 1) // 2
-for what, order in orders.items():
-    print(f"equal {what}: {len(order)} of {pairs} pairs are ordered")
-changed = orders["operations"] ^ orders["parameters"]
-print("ordered in one condition only:", len(changed))
-print("GoogLeNet ahead of AlexNet:", {
-    what: ("GoogLeNet", "AlexNet") in order
-    for what, order in orders.items()})
+def nudged():
+    """GoogLeNet of equal operations, with another rounding."""
+    model = equal["operations"]["GoogLeNet"]()
+    model.net.insert(0, Nudge())
+    return model
+
+
+def average(table):
+    """The mean accuracy of each network over its seeds."""
+    return {name: sum(row["val_acc"]) / len(row["val_acc"])
+            for name, row in table.items()}
+
+
+twin = compare({"GoogLeNet": nudged}, shape, data, optimizers["operations"],
+               max_epochs, num_gpus=num_gpus)["GoogLeNet"]["val_acc"]
+print("the same seeds, pixels times 1.000001:", " ".join(
+    f"{b - a:+.3f}" for a, b in zip(
+        results["operations"]["GoogLeNet"]["val_acc"], twin)))
+means = {what: average(table) for what, table in results.items()}
+for what, mean_of in means.items():
+    print(f"equal {what}, best first:", ", ".join(
+        f"{name} {mean_of[name]:.2f}"
+        for name in sorted(mean_of, key=mean_of.get, reverse=True)))
+
+# %% tags=["hide-input"]
+assert average({"a": {"val_acc": [1.0, 0.5]}}) == {"a": 0.75}
+some = data.X_train[:8]
+assert not torch.equal(Nudge()(some), some)
+torch.testing.assert_close(Nudge()(some), some, rtol=2e-6, atol=0)
 if full_run and real and not num_gpus:
-    for order in orders.values():
-        assert {("ResNet", "AlexNet"), ("ResNet", "GoogLeNet"),
-                *((name, "NiN") for name in small
-                  if name not in ("AlexNet", "NiN"))} <= order
-        assert len(order) < pairs  # some pairs stay open
-    assert ("GoogLeNet", "AlexNet") in orders["parameters"]
-    assert ("GoogLeNet", "AlexNet") not in orders["operations"]
+    for mean_of in means.values():
+        five = [mean_of[name] for name in small
+                if name not in ("AlexNet", "NiN")]
+        assert max(five) - min(five) < 0.12
+        assert mean_of["NiN"] < min(five) - 0.08
+        assert mean_of["NiN"] > 0.25  # it learns
+        assert mean_of["AlexNet"] < mean_of["ResNet"] - 0.03
+    change = {name: means["operations"][name] - means["parameters"][name]
+              for name in small}
+    assert change["AlexNet"] > 0.02 and abs(change["VGG"]) < 0.07
+    rows = results["parameters"]
+    assert 3 < rows["GoogLeNet"]["macs"] / rows["AlexNet"]["macs"] < 5
+    assert 7 * rows["VGG"]["macs"] < results["operations"]["VGG"]["macs"]
+    assert 7 * rows["VGG"]["params"] < results[
+        "operations"]["VGG"]["params"]
 
 # %% tags=["hide-input", "rtol=0.1"]
 _, axes = plt.subplots(1, 2, figsize=(6.6, 3.0), sharey=True)
@@ -542,22 +609,23 @@ d2l.describe(axes, """Mean accuracy against multiply-accumulates, left, and
 # %% [markdown]
 # **Figure 8.9.3.** All networks of both conditions, discs at equal operations, squares at equal parameters; a larger mark has more of the quantity that is *not* on the axis.
 #
-# What stays in both conditions, on these images after 48 steps: ResNet is ahead of AlexNet and GoogLeNet, and all but AlexNet are clearly ahead of NiN, which has hardly begun to learn.
-# What changes: at equal operations GoogLeNet is *not* ahead of AlexNet, and at equal parameters it is, by a wide margin.
-# AlexNet keeps most of its parameters in dense layers that do little work, so equal parameters leave it about a quarter of GoogLeNet's operations.
+# What stays in both conditions, on these images after 48 steps and on the mean of three seeds: NiN learns, but is clearly behind VGG, GoogLeNet, ResNet, DenseNet and RegNetX, and AlexNet is behind ResNet.
+# What changes: AlexNet loses several hundredths at equal parameters.
+# It keeps most of its parameters in dense layers that do little work, so equal parameters leave it about a quarter of GoogLeNet's operations.
 # (RegNetX comes in steps of 8 channels and is the same network in both.)
-# Among the best networks three seeds settle little.
+# Among the other five the order is not worth a sentence: their means lie within a few hundredths, where rounding and seeds move them.
 #
-# And all of it holds for *this* budget.
-# 48 steps favour what starts fast; the networks that normalize and those that do not are not told apart from the networks with and without shortcuts, for ResNet, DenseNet and RegNetX have both; and the rates were chosen at equal operations alone.
-# In the profile `gpu` each network has the depth of its paper and sees several hundred times as many images; expect another ranking.
+# VGG shows why.
+# At equal parameters it has less than a seventh of the operations *and* of the parameters that it has at equal operations, and its accuracy is about the same.
+# So for VGG the cost that we held equal is not what limits the accuracy at this budget; a comparison at equal cost decides little where more cost buys nothing.
+# In the profile `gpu` each network has the depth of its paper and sees several hundred times as many images; its ranking need not be this one.
 
 # %% [markdown]
 # ## Recipe against architecture
 #
 # Now the architecture stays and the recipe changes.
 # The ResNet of equal parameters makes three passes over the images under two recipes.
-# *Plain*: SGD with momentum 0.9 at a constant rate, the better of 0.03 and 0.1 on held-out images.
+# *Plain*: SGD with momentum 0.9 at a constant rate, the best of 0.01, 0.03 and 0.1 on held-out images.
 # *Full*: AdamW with one cycle of the rate, whose peak is that of the comparison, and *label smoothing*, which asks for probability 0.91 instead of 1 for the right class and 0.01 for each other one.
 
 # %% tags=["rtol=0.1"]
@@ -579,7 +647,7 @@ def recipe_scores(make, optimizer, data):
 
 recipe_epochs = 3 * max_epochs
 resnet = equal["parameters"]["ResNet"]
-cycle = recipe(rates["ResNet"], recipe_epochs)
+cycle = recipe(rates["parameters"]["ResNet"], recipe_epochs)
 by_recipe = {
     "plain": recipe_scores(resnet, lambda p: torch.optim.SGD(
         p, lr=0.03, momentum=0.9), data),
@@ -593,20 +661,30 @@ if recipe_epochs >= 12:  # flips and shifts need a longer run
 for name, scores in by_recipe.items():
     print(f"{name:16s}", " ".join(f"{a:.2f}" for a in scores))
 
+# %% tags=["hide-input"]
+# check: what smoothing asks for; the network is left as it was
+scores, right = torch.tensor([[0.0, 1.0, 3.0] + 7 * [0.0]]), torch.tensor([2])
+wanted = torch.full((1, 10), 0.01)
+wanted[0, 2] = 0.91
+torch.testing.assert_close(smoothed(resnet)().loss(scores, right),
+                           F.cross_entropy(scores, wanted))
+torch.testing.assert_close(resnet().loss(scores, right),
+                           F.cross_entropy(scores, right))
+
 # %% tags=["chaotic", "rtol=0.9"]
 gain = (sum(by_recipe["full"]) - sum(by_recipe["plain"])) / 3
-several = [sum(results["parameters"][name]["val_acc"]) / 3
-           for name in ("VGG", "ResNet", "DenseNet", "RegNetX")]
-print(f"gain by the recipe {gain:.2f}; from the worst to the best of four "
+several = [means["parameters"][name] for name in (
+    "VGG", "GoogLeNet", "ResNet", "DenseNet", "RegNetX")]
+print(f"gain by the recipe {gain:.2f}; from the worst to the best of five "
       f"architectures {max(several) - min(several):.2f}")
 if full_run and real and not num_gpus:
-    assert 0.01 < gain < 0.08 and max(several) - min(several) < 0.12
+    assert 0.01 < gain < 0.1 and max(several) - min(several) < 0.12
 
 # %% [markdown]
-# The gain of a few hundredths is of the size of the differences among four architectures at equal parameters (which had a third of the steps).
-# A paper that changes both at once, as most did, cannot say which of them it was.
+# The gain is a few hundredths, and so are the differences among five architectures at equal parameters (which had a third of the steps).
+# A paper that changes both at once cannot say which of them it was.
 # Exercise 8.9-4 splits the gain into its parts.
-# Flips and shifts ([Section 8.1](01-alexnet.ipynb)) belong to every modern recipe, but three passes are too few to judge them: in three further runs, not stored here, the accuracy was lower with them.
+# Flips and shifts ([Section 8.1](01-alexnet.ipynb)) belong to most modern recipes, but three passes are too few to judge them.
 # The profile `gpu` adds them.
 
 # %% [markdown]
@@ -648,7 +726,7 @@ d2l.describe(plt.gcf(), """Eight photographs of cats and dogs in a row, each
 # %% [markdown]
 # **Figure 8.9.4.** Photographs at 96 by 96 pixels; the network was made for 224.
 #
-# Random weights need one preparation: without running means and variances of its own, batch normalization in evaluation mode lets activations fade or grow with depth.
+# Random weights need one preparation: in evaluation mode batch normalization uses running means and variances, and those of a new network are 0 and 1, whatever its activations.
 # One pass over 32 photographs in training mode measures them.
 
 # %%
@@ -670,10 +748,25 @@ def untrained(images, seed=0):
 pretrained = efficientnet_lite0()
 with torch.no_grad():
     assert pretrained.embed(photos[:2]).shape == (2, 1280)
+random_net = untrained(photos[:32])
 inputs = {"pretrained": cached_features(pretrained, "embed", photos)[0],
           "random weights": cached_features(
-              untrained(photos[:32]), "embed", photos)[0],
+              random_net, "embed", photos)[0],
           "pixels": F.avg_pool2d(photos / 255, 2)}  # 48 x 48
+
+# %% tags=["hide-input"]
+# check: the statistics are those of the 32 photographs; modes and momenta
+norm = next(m for m in random_net.modules()
+            if isinstance(m, nn.BatchNorm2d))
+arrived = []
+hook = norm.register_forward_hook(
+    lambda layer, inputs, output: arrived.append(inputs[0]))
+with torch.no_grad():
+    random_net.embed(photos[:32])
+hook.remove()
+torch.testing.assert_close(norm.running_mean, arrived[0].mean((0, 2, 3)),
+                           rtol=1e-3, atol=1e-4)
+assert not norm.training and norm.momentum != 1.0
 
 # %% [markdown]
 # The probe standardizes the features by its few training pictures.
@@ -795,11 +888,13 @@ d2l.describe(axes, """Test accuracy against the number of labels of each
 
 # %%
 if full_run and real_photos and not num_gpus:
-    others = [a for name, curve in on_photos.items() if name != "pretrained"
-              for accuracies in curve.values() for a in accuracies]
-    probes = [a for k in (15, 50) for a in on_photos["pretrained"][k]]
-    assert min(probes) > max(others) + 0.05 and max(others) < 0.7
-    assert min(on_photos["pretrained"][50]) > 0.8
+    means = {name: {k: sum(scores) / 3 for k, scores in curve.items()}
+             for name, curve in on_photos.items()}
+    probes = means.pop("pretrained")
+    others = {k: max(curve[k] for curve in means.values())
+              for k in (5, 15, 50)}
+    assert probes[15] > max(others.values()) + 0.1 and probes[50] > 0.8
+    assert probes[5] > others[5] + 0.06 and max(others.values()) < 0.68
     for k in (5, 20):
         trio = [sum(curve[k]) / 3 for curve in on_fashion.values()]
         assert max(trio) - min(trio) < 0.12
@@ -816,10 +911,9 @@ assert sum(b[1].sum() for b in batches) == 12 * kinds[[3, 5]].sum()
 # %% [markdown]
 # **Figure 8.9.5.** Accuracy against the number of labels, three draws each; the gray line is guessing.
 #
-# On photographs the pretrained features with fifteen labels of each kind beat everything else with fifty.
-# With five they depend on which five.
-# The network from scratch does hardly better than guessing; more steps are no remedy, for with 300 instead of 40 steps and 100 labels of each kind it stayed below 0.6 in three further runs that are not stored here.
-# The same architecture with random weights is near guessing as well, so in this experiment the lead belongs to the weights, not to depthwise convolutions.
+# On photographs the pretrained features lead with five labels already; with fifteen labels of each kind their mean accuracy is above everything else with fifty.
+# The network from scratch does hardly better than guessing in its 40 steps; what a longer run would bring was not measured.
+# The same architecture with random weights is near guessing as well, so in this experiment the architecture alone does not give the lead: it takes the weights.
 # It is a friendly case: ImageNet's classes include some 120 breeds of dogs and a few of cats, so these features were paid for with the labels of very similar pictures.
 # On Fashion-MNIST next to nothing of the lead is left: a linear classifier of the raw pixels does about as well as one of the features.
 # Between these two lies the practice; Section 14.2 also fine-tunes, which moves the features.
@@ -936,11 +1030,11 @@ assert seen == [((6, 2, 6, 6), False, False)] * 3 and watched.training
 # %% [markdown]
 # Now the clock.
 # The published networks get zeros instead of weights.
-# We send one picture of 160 by 160 pixels through each.
+# We send one picture of 128 by 128 pixels through each.
 # All times belong to the machine that ran this notebook, and to the moment.
 
 # %% tags=["timing"]
-frame = (1, 3, 160, 160)
+frame = (1, 3, 128, 128)
 
 
 def hollow(make):
@@ -972,8 +1066,8 @@ for name, switches in {
 # %% [markdown]
 # The last column would be a constant if operations decided.
 # It is not.
-# Candidates for what makes one multiply-accumulate dearer than another are large weight matrices that must be fetched for a single image, groups, and many small layers; Exercise 2 asks for your machine.
-# Dehghani et al. (2021) show the same for parameters, operations and speed of other families, and that a paper which reports only one of the three can favour whom it likes.
+# Large weight matrices that must be fetched for a single image, groups and many small layers are usual suspects; Exercise 2 puts one of them to the test on your machine.
+# Dehghani et al. (2021) show for other families that parameters, operations and speed can contradict each other, and that a paper which reports only one of the three gives a partial picture.
 
 # %% [markdown]
 # ## Which one should you take?
@@ -981,12 +1075,12 @@ for name, switches in {
 # With few labels and pictures of the kind that people photograph: none of them from scratch.
 # Take a pretrained backbone, probe it, fine-tune it if the probe is not enough.
 # Kornblith et al. (2018) found that accuracy on ImageNet predicts the accuracy of such probes very well over 16 networks and 12 data sets, but that the recipe spoils this: label smoothing and dropout improved ImageNet and hurt the features.
-# Fang et al. (2023) found no consistent gain from better ImageNet networks on six data sets of practical tasks, such as camera traps and satellites.
+# Fang et al. (2023) tried six data sets of practical tasks, such as camera traps and satellites, and on several of them a better ImageNet network was not consistently better.
 # So try two backbones on your own pictures before you believe a table, this one included.
 #
 # And the architectures?
 # The same ResNet-50 whose first recipe gave 75 to 76 % on ImageNet reached 80.4 % with the recipe of 2021 (Wightman et al.), and Bello et al. (2021) concluded that training and scaling may matter more than architectural changes.
-# ConvNeXt (2022) moved a ResNet step by step to the recipe and the proportions of a vision Transformer and competed with it; with equal compute on four billion labelled images convolutional networks matched Transformers (Smith et al., 2023).
+# ConvNeXt (2022) moved a ResNet step by step to the recipe and the proportions of a vision Transformer and competed with it; pretrained on about four billion labelled images, convolutional networks matched the accuracy reported for Transformers of comparable compute (Smith et al., 2023).
 # In a comparison of some sixty public backbones, convolutional ConvNeXts with supervised pretraining on the large ImageNet were among the best over many tasks (Goldblum et al., 2023).
 # Since then the strongest general features come from Transformers that learn without labels; DINOv3 (2025) is meant to be used frozen, and its small descendants include ConvNeXts.
 # Section 11.8 builds the vision Transformer.
@@ -995,9 +1089,9 @@ for name, switches in {
 # ## Summary
 #
 # - A network on the device `meta` can be counted for nothing. Parameters, operations, depth and receptive field rank the published networks in four different orders.
-# - A fair comparison fixes data, steps, recipe and *one* cost, gives each network the same search for its rate, and calls a network ahead only if the seeds agree. At equal operations and at equal parameters different pairs were ordered.
-# - A newer recipe moved one and the same network by as much as many architectures differ.
-# - On photographs like those of ImageNet, pretrained features with fifteen labels a class beat everything else with fifty, and the same architecture with random weights did not. On gray garments the lead was gone.
+# - A fair comparison fixes data, steps, recipe and *one* cost, and gives each network the same search for its rate. Then it asks what rounding and seeds alone would change. At our budget five architectures could not be told apart.
+# - A newer recipe moved one network by a few hundredths; those five architectures differed by a few hundredths too.
+# - On photographs like those of ImageNet, pretrained features with fifteen labels a class beat everything else with fifty, and the same architecture with random weights was near guessing. On gray garments the lead was gone.
 # - Multiply-accumulates do not determine the time; measure, with the switches that you will use.
 
 # %% [markdown]
@@ -1013,27 +1107,34 @@ for name, switches in {
 # #### Solution 8.9-1
 #
 # At equal operations the first ranking is that of the accuracies, up to the small differences in cost; the second prefers the networks that need few parameters for their operations.
-# The softmax regression needs 10 multiply-accumulates a pixel, about a fiftieth of the others, and wins the first ranking easily, as a network that always guesses would win with one operation.
+# The softmax regression, fitted to the same images, needs 10 multiply-accumulates a pixel, about a fiftieth of the others, and wins the first ranking easily, as a network that always guesses would win with one operation.
 # A quotient rewards being small; a curve of accuracy against cost shows what each additional operation buys.
 
 # %% tags=["rtol=0.1"]
-table = dict(results["operations"])
-pixels = picture_size**2
-few_pixels = F.avg_pool2d(garments, 2)  # 32 x 32
-line = probe(few_pixels, labels, torch.arange(n), torch.arange(n, 2 * n))
-table["softmax"] = {"macs": pixels * 10, "params": pixels * 10 + 10,
-                    "val_acc": [line]}
-ranks = {}
-for key in ("macs", "params"):
-    ranks[key] = sorted(table, reverse=True, key=lambda name: sum(
+def ranking(table, key):
+    """Names by mean accuracy per unit of `key`, the best first."""
+    return sorted(table, reverse=True, key=lambda name: sum(
         table[name]["val_acc"]) / len(table[name]["val_acc"])
         / table[name][key])
-    print(f"accuracy per {key}, best first:", ", ".join(ranks[key][:3]))
-values = [sum(table[name]["val_acc"]) / len(table[name]["val_acc"])
-          / table[name]["macs"] for name in ranks["macs"]]
-assert values == sorted(values, reverse=True) and len(values) == 8
+
+
+table = dict(results["operations"])
+count, trained = picture_size**2, len(data.X_train)
+line = probe(torch.cat([data.X_train, data.X_val]),
+             torch.cat([data.y_train, data.y_val]), torch.arange(trained),
+             torch.arange(trained, trained + len(data.X_val)))
+table["softmax"] = {"macs": count * 10, "params": count * 10 + 10,
+                    "val_acc": [line]}
+ranks = {key: ranking(table, key) for key in ("macs", "params")}
+for key, names in ranks.items():
+    print(f"accuracy per {key}, best first:", ", ".join(names[:3]))
+toy = {"large": {"macs": 4, "params": 1, "val_acc": [0.9, 0.7]},
+       "small": {"macs": 2, "params": 2, "val_acc": [0.6]}}
+assert ranking(toy, "macs") == ["small", "large"]
+assert ranking(toy, "params") == ["large", "small"]
 if full_run and real and not num_gpus:
-    assert ranks["macs"][0] == "softmax" and values[0] > 10 * values[1]
+    assert ranks["macs"][0] == "softmax" and line > 0.5
+    assert table["softmax"]["macs"] * 40 < table["VGG"]["macs"]
     assert ranks["params"].index("DenseNet") < ranks["params"].index("VGG")
 
 # %% [markdown]
@@ -1045,20 +1146,31 @@ if full_run and real and not num_gpus:
 # %% [markdown]
 # #### Solution 8.9-2
 #
-# The order depends on the machine, so we print it and assert nothing.
-# Candidates for the low end: AlexNet and VGG read all weights of their dense layers for a single image, so memory sets the pace; with a larger batch each weight is used more often.
-# Grouped convolutions (ResNeXt) have smaller matrices in each group, and DenseNet has many narrow layers and copies what it concatenates.
-# High rates come from wide 3x3 convolutions.
+# The order depends on the machine, so we print it.
+# A suspect for the low end is the dense head of AlexNet, which reads all its weights for a single image: we time its parts apart, with one image and with sixteen.
+# If reading weights sets the pace, the head does more operations a second in the larger batch, for each weight is then used sixteen times.
+# A larger batch also spreads the fixed cost of each call, so compare the head's gain with that of the convolutions.
+# Other suspects are grouped convolutions (ResNeXt), whose matrices are smaller, and the many narrow layers of DenseNet, which also copies what it concatenates.
 
 # %% tags=["timing"]
-by_rate = sorted(speeds, key=lambda name: math.prod(speeds[name]))
+def by_operations(speeds):
+    """Names by multiply-accumulates a second, the fewest first."""
+    return sorted(speeds, key=lambda name: math.prod(speeds[name]))
+
+
 print("from the fewest operations a second to the most:",
-      ", ".join(by_rate))
-by_macs = sorted(speeds, key=lambda name: speeds[name][1])
-by_time = sorted(speeds, key=lambda name: 1 / speeds[name][0])
-print("places in the order of times that the operations predict:",
-      sum(a == b for a, b in zip(by_macs, by_time)), "of", len(by_macs))
-assert sorted(by_rate) == sorted(published)
+      ", ".join(by_operations(speeds)))
+assert by_operations({"a": (10, 5e9), "b": (30, 1e9)}) == ["b", "a"]
+alex, _ = hollow(published["AlexNet"][2])
+cut = 1 + [type(part) for part in alex.net].index(nn.Flatten)
+body, head = alex.net[:cut], alex.net[cut:]
+inner = body(torch.zeros(frame)).shape[1]
+for what, part, single in (("convolutions", body, frame[1:]),
+                           ("dense head", head, (inner,))):
+    work = operations(part, (1, *single))
+    print(f"{what:13s}", ", ".join(
+        f"{throughput(part, (m, *single)) * work / 1e9:5.1f} billion MACs "
+        f"a second with {m}" for m in (1, 16)))
 
 # %% [markdown]
 # ### Exercise 8.9-3
@@ -1089,7 +1201,8 @@ def separable(net):
 def in_blocks(net):
     """Weights of convolutions inside the residual blocks' main branch."""
     return sum(p.numel() for name, p in net.named_parameters()
-               if ".conv" in name)
+               if p.ndim == 4 and "shortcut" not in name
+               and not name.startswith("net.0"))
 
 
 with torch.device("meta"):
@@ -1114,8 +1227,8 @@ assert round(params / count_params(light), 2) == 5.98
 # %% [markdown]
 # #### Solution 8.9-4
 #
-# The parts are printed; with three seeds their spreads overlap, so only the sum is asserted.
-# The constant rate of AdamW is again the better of two on held-out images (0.003, 0.01).
+# The parts are printed; with three seeds their spreads overlap, so only the mean of the sum is asserted, and not for each seed.
+# The constant rate of AdamW is again the best of three on held-out images (0.001, 0.003, 0.01).
 
 # %% tags=["rtol=0.1"]
 ladder = {
@@ -1128,8 +1241,8 @@ for name, scores in ladder.items():
     print(f"{name:22s}", " ".join(f"{a:.2f}" for a in scores),
           f" mean {sum(scores) / 3:.2f}")
 if full_run and real and not num_gpus:
-    assert all(b > a for a, b in zip(by_recipe["plain"],
-                                     by_recipe["full"]))
+    assert sum(ladder["with label smoothing"]) / 3 > 0.01 + sum(
+        ladder["SGD, constant rate"]) / 3
 
 # %% [markdown]
 # ## Sources

@@ -18,6 +18,7 @@ from d2l_helpers.chapters.linear_classification import Classifier
 from d2l_helpers.chapters.linear_classification import FashionMNIST
 from d2l_helpers.chapters.linear_classification import scale_bytes
 from d2l_helpers.chapters.linear_regression import Trainer
+from functools import cache
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils.checkpoint import checkpoint
@@ -1027,6 +1028,7 @@ def width_for(maker, target, cost, low=0.02, high=1.0, steps=9):
     `cost` takes a model on the device "meta" and must not fall when the
     width grows. Raises ValueError if `target` is not reached in between.
     """
+    @cache
     def at(width):
         with torch.device("meta"):
             return cost(maker(width))
