@@ -325,7 +325,7 @@ assert rest == [1, 1]  # positions behind the last pooling
 # Then $z$ is symmetric about 0 too, and ReLU keeps half of it.
 # Xavier's variance $\sigma^2=2/(k^2c_{\mathrm{i}}+k^2c_{\mathrm{o}})$ therefore gives
 #
-# $$\frac{\mathbb{E}[\operatorname{ReLU}(z)^2]}{\mathbb{E}[x^2]}=\frac12\,k^2c_{\mathrm{i}}\,\sigma^2=\frac{c_{\mathrm{i}}}{c_{\mathrm{i}}+c_{\mathrm{o}}}, \tag{8.3.3}$$
+# $$\frac{E[\operatorname{ReLU}(z)^2]}{E[x^2]}=\frac12\,k^2c_{\mathrm{i}}\,\sigma^2=\frac{c_{\mathrm{i}}}{c_{\mathrm{i}}+c_{\mathrm{o}}}, \tag{8.3.3}$$
 #
 # and He's $\sigma^2=2/(k^2c_{\mathrm{i}})$ gives 1.
 # For the eight $1\times1$ layers, where $c_{\mathrm{i}}=c_{\mathrm{o}}$, Xavier's factor is $\frac12$; for the first layer, from 1 to 96 channels, it is $\frac1{97}$.

@@ -433,7 +433,7 @@ def links(net):
             reader += 1
     return found
 
-
+# %%
 def loss_without(model, cut, X, y, fill=1.0):
     """The loss on (X, y) if the links in `cut` carry only their means.
 
@@ -498,8 +498,11 @@ with torch.no_grad():
         assert abs(by_hand - loss_without(model, [link], X_few, y_few,
                                           fill)) < 1e-5
         assert abs(by_hand - intact) > 1e-4
-    handle = inner[2].register_forward_hook(
-        lambda m, x, y: read.append(x[0]))
+
+# %% tags=["hide-input"]
+# check: only the cut channels are replaced, by their means; mean size 1
+handle = inner[2].register_forward_hook(lambda m, x, y: read.append(x[0]))
+with torch.no_grad():
     loss_without(model, [], X_few, y_few)
     loss_without(model, [inner], X_few, y_few)
 handle.remove()
@@ -559,7 +562,7 @@ d2l.describe(axes, """Two tables with the sources of a block as rows and the
 # The input of a block has more channels than a layer, so we also cut just $k$ random ones of it.
 # And zeros, the usual way to cut, also shift what the reader computes; we measure how much that adds.
 
-# %% tags=["rtol=0.3"]
+# %%
 def kind(link):
     """Which of four kinds of connections a link belongs to."""
     source, reader = link[:2]
@@ -585,7 +588,7 @@ def few(link):
 def rise(cut, fill=1.0):
     return loss_without(model, cut, X_few, y_few, fill) - intact
 
-
+# %% tags=["rtol=0.3"]
 alone, equal_cut, zeros, together = {}, {}, {}, {}
 with torch.no_grad():
     for name, group in groups.items():

@@ -1165,7 +1165,7 @@ if full_run and real and space_epochs == 1:
 # The functions of this section do the rest.
 # Report the p-value and the needed sample; do not report a winner.
 
-# %% tags=["rtol=2.0"]
+# %%
 sides = space_side**2
 
 
@@ -1192,7 +1192,7 @@ def mlp_error(hidden, seed):
         optimizer=optimizer_with(torch.optim.SGD, 0.05, momentum=0.9))
     return 1 - history["val_acc"][-1]
 
-
+# %% tags=["rtol=2.0"]
 hidden = sample_mlp(torch.Generator().manual_seed(0), anything)
 net = nn.Sequential(*(nn.LazyLinear(c) for c in (*hidden, 10)))
 cost = sum(count_macs(net, (1, sides)).values())

@@ -350,7 +350,7 @@ def normalize(net):
               and isinstance(parts[i + 1], nn.ReLU)):
             net[i] = nn.Sequential(part, nn.LazyBatchNorm2d())
 
-
+# %%
 def prepare(model):
     """The same conditions for all networks of the comparison."""
     if isinstance(model, (AlexNet, VGG, NiN)):
@@ -797,7 +797,7 @@ class FewLabels(DataModule):
         return d2l.BatchLoader(self.parts[train], self.batch_size,
                                shuffle=train, generator=self.generator)
 
-
+# %%
 def from_scratch(X, y, train, test, seed):
     """Test accuracy of a residual network of 8 layers, width 1/4."""
     few = FewLabels(X, y, train, test, probe_steps)
@@ -814,7 +814,7 @@ def from_scratch(X, y, train, test, seed):
     return fit_quietly(model, few, 1, optimizer, seed,
                        num_gpus)["val_acc"][-1]
 
-
+# %%
 def draw_labels(y, k, pool, seed):
     """Indices of k examples of each class from `pool`, or all there are."""
     rng = torch.Generator().manual_seed(seed)
@@ -956,7 +956,7 @@ def switched(model, channels_last=False, dtype=None):
         for module, training in modes.items():
             module.training = training
 
-
+# %% tags=["export"]
 def throughput(model, shape, repeats=3, **switches):
     """Images per second in evaluation: the best of several batches.
 
@@ -1247,7 +1247,7 @@ if full_run and real and not num_gpus:
 # %% [markdown]
 # ## Sources
 #
-# - The papers of the networks are listed in [Section 8.0](00-overview.md).
+# - The papers of the networks are listed in Section 8.0.
 # - M. Tan and Q. V. Le, EfficientNet: rethinking model scaling for convolutional neural networks, 2019, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946).
 # - R. Liu, Higher accuracy on vision models with EfficientNet-Lite, 2020, [blog.tensorflow.org](https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html): what was removed for phones.
 # - M. Dehghani, A. Arnab, L. Beyer, A. Vaswani and Y. Tay, The efficiency misnomer, 2021, [arXiv:2110.12894](https://arxiv.org/abs/2110.12894): parameters, operations and speed contradict each other.

@@ -1101,6 +1101,7 @@ def switched(model, channels_last=False, dtype=None):
             module.training = training
 
 
+# 8.9 Comparing the architectures
 def throughput(model, shape, repeats=3, **switches):
     """Images per second in evaluation: the best of several batches.
 
