@@ -44,8 +44,8 @@
 # # 8.4 GoogLeNet and Inception
 #
 # Which kernel is best, $1\times1$, $3\times3$ or $5\times5$?
-# The network that won the classification task of ImageNet in 2014 refused to choose and used all of them, side by side, with a fifth of the operations of VGG-11 and a tenth of those of VGG-16.
-# This section builds it, counts how much of that economy is due to its small $1\times1$ layers, and asks by a control what the many branches are good for.
+# GoogLeNet, seven of which together won the classification task of ImageNet in 2014, refused to choose and used all of them, side by side, with about a fifth of the operations of VGG-11 and a tenth of those of VGG-16.
+# This section builds it, counts how much of that economy is due to its small $1\times1$ layers, and uses a control to ask what the many branches are good for.
 #
 # **You will**
 #
@@ -167,8 +167,8 @@ assert extents[0] == [14] and extents[3] == [13, 14, 15]
 assert extents[1] == [13, 14, 15] and extents[2] == list(range(12, 17))
 
 # %% [markdown]
-# Why so many?
-# The authors gave two reasons: what is of interest in an image comes in several sizes, so it should be looked at with several; and the channels of each branch divide the computation deliberately, most of it going where it is thought to help most.
+# Why so many branches?
+# The authors gave two reasons: what is of interest in an image comes in several sizes, so it should be looked at with several; and units that respond together are mostly close together, so small kernels should get many channels and large ones few, in place of a sparse layer that hardware computes slowly.
 # Those are reasons, not measurements, and this section ends with a control.
 
 # %% [markdown]
@@ -208,7 +208,7 @@ assert branch_weights(192, 3, 128, math.floor(least)) < direct[0]
 # %% [markdown]
 # ## Stem, body, head
 #
-# GoogLeNet is divided more clearly than any of the networks before into three parts, and we shall meet this division in all that follow:
+# GoogLeNet is divided into three parts more clearly than the networks of the sections before, and we will meet this division in those that follow:
 #
 # - a *stem* of ordinary convolutions, which finds simple features and makes the maps small quickly;
 # - a *body* of like blocks in groups, with a pooling layer between the groups;
@@ -224,7 +224,7 @@ assert branch_weights(192, 3, 128, math.floor(least)) < direct[0]
 #
 # In training, the original had two more heads in the middle of the body, whose losses were added with weight 0.3; they were meant to bring gradient to the lower blocks.
 # A later paper by some of the authors found that they did not speed up the early training, and read their effect, late in training, as one of regularization (Szegedy and others, 2016).
-# We leave them out.
+# We leave them out, and with them two parts of the original without parameters: local response normalization in the stem and dropout before the dense layer.
 
 # %% tags=["export"]
 class InceptionNet(Classifier):
@@ -468,9 +468,9 @@ assert [last_side(n) for n in (1, 32, 33, 96, 224)] == [1, 1, 2, 3, 7]
 # %% [markdown]
 # ## Normalization or optimizer?
 #
-# We train at a small scale: a network for $28\times28$ images with an eighth of the channels, a stem with a smaller kernel, and two groups of two blocks, 3a, 3b, 4a and 4b.
+# We train at a small scale: a network for $28\times28$ images with an eighth of the channels, a stem with a smaller kernel and only one of its two poolings, and two groups of two blocks, 3a, 3b, 4a and 4b.
 # It keeps $4\times4$ positions before the average.
-# (The profile `gpu` trains the whole network, at $96\times96$ and with the rate 0.01 that is usual for this size.)
+# (The profile `gpu` trains the whole network, at $96\times96$ and, under SGD, with the rate 0.01.)
 
 # %%
 class SmallGoogLeNet(GoogLeNet):
@@ -567,7 +567,7 @@ d2l.describe(ax, """Accuracy of four arms, a dot for each of three seeds. SGD
 
 # %% [markdown]
 # **Figure 8.4.4.** Dots are seeds, bars means; the line is guessing.
-# Either normalization or AdamW is enough to get started in two epochs.
+# At these rates either normalization or AdamW is enough to get started in two epochs.
 
 # %%
 for values in losses.values():
@@ -590,8 +590,8 @@ if laptop and real:
 # %% [markdown]
 # Under plain SGD at this rate normalization decides: without it each run is worse than each run with it, by a wide margin.
 # That is a matter of time: after six epochs instead of two, runs that we do not store here, the plain arm had got going too.
-# Under AdamW the difference of the means is less than a third of that under SGD, though normalization is ahead on average.
-# "Batch normalization is necessary" and "batch normalization makes little difference" can both be read off one half of the figure.
+# Under AdamW the difference of the means is less than a third of that under SGD, but normalization is ahead on average here too.
+# "Nothing is learned without batch normalization" and "batch normalization is only a help" can each be read off one half of the figure.
 # Both halves compare at one rate for each optimizer; Exercise 1 gives each arm its own, and the picture changes.
 
 # %% [markdown]
@@ -635,7 +635,7 @@ assert not any(isinstance(m, Inception)
                for m in build(OneBranchNet, 0).modules())
 
 # %% [markdown]
-# Both networks have normalization and are trained by AdamW, at the rate 0.002 of the last comparison and at 0.005, so that neither has only one chance.
+# Both networks have normalization and are trained by AdamW, at the rate 0.002 of the last comparison and at 0.005, so that the answer does not hang on a single rate.
 # The first of the four arms has been trained already.
 
 # %%
@@ -682,9 +682,9 @@ if laptop and real:
 # Is it an advantage or a head start?
 # In three further seeds, again at both rates, all pairs had the same order; in longer runs at the rate 0.002, six epochs, one of three pairs turned round, while the training loss of four branches was still lower.
 # (These runs are not stored here; change `max_epochs` to repeat the last.)
-# So four branches fit these images faster, and whether they end more accurate is open.
-# Why, this control does not tell: the branches differ from the single one in more than the sizes of their kernels, for example in the number of nonlinear layers on the way.
-# Nor does it carry over to the authors' setting: ImageNet, large images and long training.
+# So four branches fit these images in fewer steps, and whether they end more accurate is open.
+# This control does not tell why: the branches differ from the single one in more than the sizes of their kernels, for example in the number of nonlinear layers on the way.
+# Nor does it tell anything about the authors' setting: ImageNet, large images and long training.
 # And the branches are not the whole of GoogLeNet's success; the reductions and the small head save parameters and operations whatever the branches do.
 #
 # The field went both ways.
@@ -699,7 +699,7 @@ if laptop and real:
 # - A reduction to $r$ channels brings the weights of a $k\times k$ branch from $k^2cc'$ to $r(c+k^2c')$; in block 3a the two large branches need 2.59 times fewer.
 # - Stem, body and head are the plan of most networks since. GoogLeNet has 5 977 530 parameters here; it has fewer parameters and operations than VGG-11, but needs more operations than AlexNet.
 # - Counting parameters tells implementations apart: a widely used one has $3\times3$ kernels where the paper has $5\times5$.
-# - On a small Inception network, plain SGD at a fixed rate needs normalization to get started within two epochs; AdamW starts without it, and at its own best rate gains from it too.
+# - On a small Inception network, plain SGD at a fixed rate needs normalization to get started within two epochs; AdamW starts without it, and with the best of four rates for each arm, in one seed, it gains from it too.
 # - At equal operations and few steps, four branches beat the $3\times3$ branch alone for each seed at two rates; that they still do after longer training is not shown.
 
 # %% [markdown]
@@ -718,7 +718,7 @@ if laptop and real:
 # Under SGD the arm with normalization is ahead by a wide margin at its best rate; without normalization none of the four rates gets far in these few steps.
 # With normalization the larger rates are better, up to the end of this grid, so the best may lie beyond it; at 0.01 it is not ahead at all.
 # Under AdamW, at the smallest rate, the two arms are close; at the best rate of each, normalization gains a lot here too.
-# So the small gain in Figure 8.4.4 is not a property of AdamW: at that rate, and with more steps, the difference happened to be small.
+# So the smaller gain in Figure 8.4.4 is not a property of AdamW alone: it depends on the rate and on the number of steps too, and here there are only half as many.
 # The rates of the two optimizers are not in the same units: AdamW divides the step by the size of the gradient.
 # The rate is chosen on the test images, which flatters every arm a little.
 
@@ -809,7 +809,7 @@ assert on_meta(FineGoogLeNet, (1, 1, 28, 28))[0] == 5_977_530 - 64 * (49 - 9)
 # %% [markdown]
 # #### Solution 8.4-3
 #
-# In the first two more than nine tenths of the parameters are in the dense layers; the last two have none or one of $1024\times10$.
+# In the first two more than nine tenths of the parameters are in the dense layers; NiN has no dense layer, and GoogLeNet has one of $1024\times10$.
 
 # %%
 family = {"AlexNet": AlexNet, "VGG-11": lambda: VGG(VGG11), "NiN": NiN,
@@ -911,7 +911,7 @@ for eps, q in ((0.1, 10), (0.3, 10), (0.1, 1000)):
 # With zeros in the weights and biases of the last convolutions $g$ is 0, and a block with the plain shortcut is the identity, for every input.
 # It is a start without a way out: each branch ends with a ReLU, its input is 0, and PyTorch takes the derivative there as 0, so no parameter of $g$ gets a gradient.
 # Without the last ReLUs the last convolutions do get one.
-# In [Section 8.6](06-resnet.ipynb) the branch ends with a linear layer and the ReLU follows the sum.
+# In [Section 8.6](06-resnet.ipynb) the branch ends without a ReLU, and the ReLU follows the sum.
 
 # %%
 class ResidualInception(nn.Module):
