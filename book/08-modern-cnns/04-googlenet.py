@@ -678,7 +678,7 @@ if laptop and real:
 
 # %% [markdown]
 # At this scale, 1200 images and two epochs, four branches are more accurate than one with the same seed, for each seed and at both rates, and their mean training loss is lower.
-# The ranges overlap at both rates, so the pairs say more than the ranges: the images and their order are the same within a pair.
+# The ranges overlap at both rates, at 0.005 barely, so the pairs say more than the ranges: the images and their order are the same within a pair.
 # Is it an advantage or a head start?
 # In three further seeds, again at both rates, all pairs had the same order; in longer runs at the rate 0.002, six epochs, one of three pairs turned round, while the training loss of four branches was still lower.
 # (These runs are not stored here; change `max_epochs` to repeat the last.)
