@@ -299,7 +299,7 @@ torch.testing.assert_close(F.conv2d(F.conv2d(X, first), second),
 # An output of VGG-16's last block sees most of a $224\times224$ picture, one of VGG-11 two thirds of its side; the dense layers join what is left.
 # The last two lines of the check show what a stack is without ReLU: two $3\times3$ kernels in a row are one $5\times5$ kernel, their convolution.
 # With one channel the reverse does not hold: 18 numbers cannot make every 25.
-# With more channels between the two layers it can (Exercise 8.2-5).
+# With enough channels between the two layers it can (Exercise 8.2-5).
 
 # %% [markdown]
 # ## What the family costs
@@ -555,7 +555,7 @@ if full_run and real:
     assert abs(fast - math.log(10)) < 0.1
 
 # %% [markdown]
-# The plateau goes with the scale: with Xavier's scale the network stays there whatever the rest, and with He's it leaves.
+# At the rate 0.02 the plateau goes with the scale: with Xavier's scale the network stayed there in both variants, and with He's it left.
 # SGD takes steps in proportion to the gradient, while AdamW divides by its running size, which fits the escape of AdamW from the same weights.
 # But a small signal is not the only way onto the plateau.
 # At the rate 0.05 He's weights are there too at the end, though they began with large gradients: at that rate the choice of the initialization made no difference.
@@ -777,11 +777,11 @@ if full_run and real and stack_epochs < 10:
 # %% [markdown]
 # Here small kernels buy nothing that these runs can show.
 # At each network's better rate the means lie as close together as the seeds of one network, and the pair with a ReLU is not ahead of its linear twin.
-# The rate moves these means as far as the kernel does: from 0.002 to 0.01 the $5\times5$ gains a little and the linear pair loses, so their order at one rate is not their order at the other, and three further seeds showed the same (not stored here).
+# The rate moves these means as far as the kernel does: from 0.002 to 0.01 the $5\times5$ gains a little and the linear pair loses, so the lead of one over the other depends on the rate.
 # Two rates are no tuning and 120 steps no full training; on so few runs we assert no order.
 #
 # That does not refute VGG.
-# Its comparison, on ImageNet, had larger pictures, deeper networks, a hundred times as many classes and almost a thousand times as many images.
+# Its comparison, on ImageNet, had larger pictures, deeper networks, a hundred times as many classes and more than a thousand times as many images.
 # But "two $3\times3$ are better than one $5\times5$" is a result of such a setting, not of the kernels alone: what the stack saves in weights and adds in ReLUs has to be worth something to the task.
 # In practice $3\times3$ became the standard for years, and networks of the 2020s such as ConvNeXt (Section 8.8) returned to larger kernels, $7\times7$ with one channel each.
 
@@ -791,9 +791,9 @@ if full_run and real and stack_epochs < 10:
 # - A VGG block is $n$ convolutions $3\times3$ and one halving; a tuple `arch` of $(n, \text{channels})$ generates VGG-11 to VGG-19, with weights of the same shapes as torchvision's and, for VGG-11, the same outputs.
 # - Two $3\times3$ see $5\times5$ for $18c^2$ weights instead of $25c^2$, three see $7\times7$ for $27c^2$ instead of $49c^2$; where channels double, two cost more than one $5\times5$.
 # - The dense head holds nine tenths of VGG-11's parameters, the convolutions do nearly all of the work.
-# - At the rate 0.02 a narrow VGG-11 stayed at $\log10$ for 80 steps with Xavier's weights *and* SGD; He's scale, which keeps the signal's size through a ReLU, or AdamW got it off. At 0.05 He's weights did not.
+# - At the rate 0.02 a narrow VGG-11 stayed at $\log10$ for 80 steps with Xavier's weights *and* SGD; He's scale, which keeps the signal's size through a ReLU, or AdamW got it off. At 0.05, in one run, He's weights did not.
 # - Parallel linear branches with batch normalization fold into one $3\times3$ kernel: RepVGG trains three branches and runs a plain VGG.
-# - At equal operations and steps on 1000 small images, one $5\times5$, a linear pair and a pair of $3\times3$ came out alike, each at the better of two rates; the order at one rate depended on the rate.
+# - At equal operations and steps on 1000 small images, one $5\times5$, a linear pair and a pair of $3\times3$ came out alike, each at the better of two rates; the lead of one over another depended on the rate.
 
 # %% [markdown]
 # ## Exercises
@@ -831,7 +831,7 @@ for name, net in published.items():
 # %% [markdown]
 # #### Solution 8.2-2
 #
-# The dense part of VGG-11 is nearly three times that of AlexNet, because $512\cdot7\cdot7$ numbers leave the body instead of $256\cdot5\cdot5$.
+# The dense part of VGG-11 is more than two and a half times that of AlexNet, because $512\cdot7\cdot7$ numbers leave the body instead of $256\cdot5\cdot5$.
 # The convolutions do about eight times as much.
 # In both networks they are the small part of the parameters and the large part of the work.
 
@@ -927,7 +927,7 @@ print(f"56 pixels, one epoch: accuracy {score[0]:.2f}")
 # %% [markdown]
 # #### Solution 8.2-5
 #
-# With equal channels the pair has *more* parameters and operations, not fewer, since every stage doubles its channels (the premise of (8.2.1) does not hold).
+# With these channels the pair has *more* parameters and operations, not fewer, since every stage at least doubles its channels (the premise of (8.2.1) does not hold).
 # Depth, parameters and cost all differ, so a comparison at equal channels could not say which of them made a difference.
 #
 # The joint kernel is a function of the weights of both layers, and the rank of its Jacobian counts the directions.
@@ -974,7 +974,7 @@ assert directions(1, 1, 1) == 17
 #
 # The first dense layer becomes a $7\times7$ convolution, the others become $1\times1$ convolutions.
 # At 320 pixels the body leaves $10\times10$ positions, on which a $7\times7$ kernel has $4\times4$ places: a map of scores, one vector for each window of $224\times224$ in steps of 32 pixels.
-# At the inner borders a window sees its neighbours' pixels where a cut-out window has padding, so the scores are not equal: in this untrained network they differ by a tenth to a quarter.
+# At the inner borders a window sees its neighbours' pixels where a cut-out window has padding, so the scores are not equal: in this untrained network two of them differ by a tenth to a quarter.
 
 # %%
 def dense_to_conv(net, side):

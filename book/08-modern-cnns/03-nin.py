@@ -461,7 +461,7 @@ if laptop and real:  # mean loss of an epoch
 
 # %% [markdown]
 # After two epochs of SGD at 0.05, the runs from Xavier's weights are still on the plateau, from every seed, and those from He's have left it; only the initial weights differ.
-# AdamW has left it from Xavier's weights too, so at these learning rates the plateau belongs to the pair of SGD and Xavier; [Section 8.2](02-vgg.ipynb) found the same for a narrow VGG.
+# AdamW has left it from Xavier's weights too, so at these learning rates the plateau belongs to the pair of SGD and Xavier; [Section 8.2](02-vgg.ipynb) found the same for a narrow VGG at the rate 0.02, but at 0.05 its one run from He's weights ended on the plateau as well.
 # But a plateau is not an end: in the epochs that follow, SGD leaves it from Xavier's weights as well, in most of the runs, and not from each seed at the same time.
 # What the better start buys here is time.
 # A third remedy is normalization ([Section 8.5](05-batch-norm.ipynb)).
