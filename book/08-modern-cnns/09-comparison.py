@@ -93,7 +93,7 @@ d2l.use_style()
 
 # %% tags=["parameters"]
 picture_size = 32
-full_depth = False  # True: published depth instead of one block a stage
+full_depth = False  # True: the depths of the chapter's sections
 train_size = 1536
 val_size = 640
 batch_size = 32
@@ -163,7 +163,7 @@ d2l.describe(ax, """Parameters on a logarithmic axis against the year, from
 
 # %% [markdown]
 # **Figure 8.9.1.** Parameters against the year of publication; areas are proportional to operations at 224 by 224.
-# In orange the two networks with a dense head.
+# In orange the two networks with large dense heads.
 
 # %% [markdown]
 # Depth and receptive field belong to a *path* from input to output.
@@ -322,9 +322,9 @@ except ValueError as error:
 # %% [markdown]
 # All networks then get the same conditions.
 # The pixels are standardized.
-# Batch normalization stands between each convolution and its ReLU, also in AlexNet, VGG, NiN and GoogLeNet, which were published without it: otherwise four of seven arms would differ from the rest in more than their architecture.
+# All networks have batch normalization; AlexNet, VGG, NiN and GoogLeNet, which were published without it, get it between each convolution and its ReLU: otherwise four of seven arms would differ from the rest in more than their architecture.
 # Dropout is off, since a run has only 48 steps (the profile `gpu` keeps it as published).
-# He's initialization, AdamW (Section 12.10) and a learning rate that rises to a peak and falls again, in batches of 32.
+# All start from He's initialization and train with AdamW (Section 12.10), a learning rate that rises to a peak and falls again, and batches of 32.
 
 # %%
 data = FashionMNIST(batch_size, resize=(picture_size,) * 2,
@@ -521,14 +521,14 @@ axes[0].set_yticks(range(len(small)), labels=list(reversed(small)))
 d2l.describe(axes, """Two panels with seven networks in rows and three dots
     in each row, one for each seed. In both, VGG, GoogLeNet, ResNet, DenseNet
     and RegNetX overlap near 0.7, and NiN lies lowest, near 0.5. AlexNet is at
-    0.65 at equal operations and below 0.6 at equal parameters.""")
+    0.65 at equal operations and about 0.56 at equal parameters.""")
 
 # %% [markdown]
 # **Figure 8.9.2.** Accuracy of three seeds after one pass over the images, all networks under one recipe.
 #
 # The dots of different networks overlap, so which differences are larger than chance?
 # Chance enters with the seed, and with less: we multiply the pixels of one network by 1.000001, keep the seeds, and train again.
-# Only the rounding is new, and 48 steps enlarge it.
+# The pixels change by a millionth, a few units of rounding, and 48 steps enlarge the difference.
 
 # %% tags=["chaotic", "rtol=0.9"]
 class Nudge(nn.Module):
@@ -537,7 +537,7 @@ class Nudge(nn.Module):
 
 
 def nudged():
-    """GoogLeNet of equal operations, with another rounding."""
+    """GoogLeNet of equal operations, with pixels changed by a millionth."""
     model = equal["operations"]["GoogLeNet"]()
     model.net.insert(0, Nudge())
     return model
@@ -611,14 +611,14 @@ d2l.describe(axes, """Mean accuracy against multiply-accumulates, left, and
 #
 # What stays in both conditions, on these images after 48 steps and on the mean of three seeds: NiN learns, but is clearly behind VGG, GoogLeNet, ResNet, DenseNet and RegNetX, and AlexNet is behind ResNet.
 # What changes: AlexNet loses several hundredths at equal parameters.
-# It keeps most of its parameters in dense layers that do little work, so equal parameters leave it about a quarter of GoogLeNet's operations.
+# It keeps most of its parameters in dense layers that do little work, so equal parameters leave it about a quarter of GoogLeNet's operations; VGG has fewer still and loses next to nothing, so operations alone do not explain the loss.
 # (RegNetX comes in steps of 8 channels and is the same network in both.)
-# Among the other five the order is not worth a sentence: their means lie within a few hundredths, where rounding and seeds move them.
+# Three seeds do not settle the order of the other five: their means lie within a few hundredths, and a change of one millionth moves single runs by as much.
 #
-# VGG shows why.
+# VGG gives a hint why.
 # At equal parameters it has less than a seventh of the operations *and* of the parameters that it has at equal operations, and its accuracy is about the same.
-# So for VGG the cost that we held equal is not what limits the accuracy at this budget; a comparison at equal cost decides little where more cost buys nothing.
-# In the profile `gpu` each network has the depth of its paper and sees several hundred times as many images; its ranking need not be this one.
+# So for VGG the cost that we held equal does not seem to limit the accuracy at this budget (its rate at equal operations lies at the end of the grid, so the larger one may be tuned worse); where more cost buys little, a comparison at equal cost decides little.
+# In the profile `gpu` each network has the depth of its section in this chapter and sees several hundred times as many images; its ranking need not be this one.
 
 # %% [markdown]
 # ## Recipe against architecture
@@ -881,10 +881,10 @@ axes[0].set_ylabel("test accuracy")
 axes[0].legend(fontsize=7, loc="lower right")
 d2l.describe(axes, """Test accuracy against the number of labels of each
     class, three dots for each method. Left, cats and dogs: the probe on the
-    pretrained network lies around 0.75 with five labels and near 0.9 with
-    fifty; random weights, pixels and the network from scratch stay between
-    0.45 and 0.65. Right, Fashion-MNIST: all methods lie together, near 0.62
-    with five labels and 0.74 with twenty.""")
+    pretrained network lies a little above 0.7 with five labels and near 0.9
+    with fifty; random weights, pixels and the network from scratch stay
+    between 0.45 and 0.65. Right, Fashion-MNIST: all methods lie together,
+    near 0.66 with five labels and 0.74 with twenty.""")
 
 # %%
 if full_run and real_photos and not num_gpus:
@@ -909,13 +909,13 @@ assert len(batches) == 6 and len(batches[0][1]) == 4
 assert sum(b[1].sum() for b in batches) == 12 * kinds[[3, 5]].sum()
 
 # %% [markdown]
-# **Figure 8.9.5.** Accuracy against the number of labels, three draws each; the gray line is guessing.
+# **Figure 8.9.5.** Accuracy against the number of labels, three draws each; the gray line is guessing. (One kind of garment has only 19 pictures to draw from.)
 #
 # On photographs the pretrained features lead with five labels already; with fifteen labels of each kind their mean accuracy is above everything else with fifty.
 # The network from scratch does hardly better than guessing in its 40 steps; what a longer run would bring was not measured.
-# The same architecture with random weights is near guessing as well, so in this experiment the architecture alone does not give the lead: it takes the weights.
+# The same architecture with random weights (one draw) is near guessing as well, so in this experiment the architecture alone does not give the lead: it takes the weights.
 # It is a friendly case: ImageNet's classes include some 120 breeds of dogs and a few of cats, so these features were paid for with the labels of very similar pictures.
-# On Fashion-MNIST next to nothing of the lead is left: a linear classifier of the raw pixels does about as well as one of the features.
+# On Fashion-MNIST nothing of the lead is left: a linear classifier of the raw pixels does about as well as one of the features.
 # Between these two lies the practice; Section 14.2 also fine-tunes, which moves the features.
 
 # %% [markdown]
@@ -1089,7 +1089,7 @@ for name, switches in {
 # ## Summary
 #
 # - A network on the device `meta` can be counted for nothing. Parameters, operations, depth and receptive field rank the published networks in four different orders.
-# - A fair comparison fixes data, steps, recipe and *one* cost, and gives each network the same search for its rate. Then it asks what rounding and seeds alone would change. At our budget five architectures could not be told apart.
+# - A fair comparison fixes data, steps, recipe and *one* cost, and gives each network the same search for its rate. Then it asks what rounding and seeds alone would change. At our budget three seeds did not settle the order of five architectures.
 # - A newer recipe moved one network by a few hundredths; those five architectures differed by a few hundredths too.
 # - On photographs like those of ImageNet, pretrained features with fifteen labels a class beat everything else with fifty, and the same architecture with random weights was near guessing. On gray garments the lead was gone.
 # - Multiply-accumulates do not determine the time; measure, with the switches that you will use.
@@ -1182,7 +1182,7 @@ for what, part, single in (("convolutions", body, frame[1:]),
 # #### Solution 8.9-3
 #
 # A 3x3 convolution from $c$ to $d$ channels has $9cd$ weights, the pair $9c+cd$.
-# For many channels the ratio approaches 9; the stem, the shortcuts and the head do not change, so the whole network shrinks by a factor of about 6.
+# For many channels the ratio approaches 9; the stem, the shortcuts and the head do not change, so about a sixth of all parameters is left, and a little less than a fifth of the operations.
 
 # %%
 def separable(net):
@@ -1227,7 +1227,7 @@ assert round(params / count_params(light), 2) == 5.98
 # %% [markdown]
 # #### Solution 8.9-4
 #
-# The parts are printed; with three seeds their spreads overlap, so only the mean of the sum is asserted, and not for each seed.
+# The parts are printed: here AdamW and the schedule each add about three hundredths and the smoothing nothing; three seeds say little about steps so small, so only the mean of the sum is asserted, and not for each seed.
 # The constant rate of AdamW is again the best of three on held-out images (0.001, 0.003, 0.01).
 
 # %% tags=["rtol=0.1"]
