@@ -558,7 +558,7 @@ if full_run and real:
 # At the rate 0.02 the plateau goes with the scale: with Xavier's scale the network stayed there in both variants, and with He's it left.
 # SGD takes steps in proportion to the gradient, while AdamW divides by its running size, which fits the escape of AdamW from the same weights.
 # But a small signal is not the only way onto the plateau.
-# At the rate 0.05 He's weights are there too at the end, though they began with large gradients: at that rate the choice of the initialization made no difference.
+# At the rate 0.05 He's weights are there too at the end, though they began with large gradients: in that run the better start was no help.
 # The authors of VGG note that Xavier's weights let even their deep networks start without pretraining; batch, rate, width and classes were different there.
 
 # %% [markdown]
@@ -627,8 +627,12 @@ with torch.no_grad():
         norm.running_var.uniform_(0.5, 2.0)
         norm.weight.uniform_(0.5, 1.5)
         norm.bias.normal_()
-fused, X = block.fuse(), torch.randn(4, 8, 10, 10)
-assert block.training and not fused.weight.is_inference()
+drawn = torch.get_rng_state()
+fused = block.fuse()
+assert torch.equal(torch.get_rng_state(), drawn)  # nothing drawn
+assert block.training and all(p.requires_grad and p.is_leaf
+                              for p in fused.parameters())
+X = torch.randn(4, 8, 10, 10)
 block.eval()
 with torch.no_grad():
     torch.testing.assert_close(torch.relu(fused(X)), block(X),

@@ -656,7 +656,7 @@ d2l.describe(ax, """Validation accuracy of two kinds of block at two
 # Do growing widths and depths make a better space here, too?
 # We run the comparison in small: two stages behind a stem of 16 channels, images of $14\times14$, and 57 possible stages.
 
-# %% tags=["export"]
+# %%
 ANYNET_STAGES = tuple(
     (depth, c, g, bot_mul) for depth in (1, 2, 3)
     for c in (8, 16, 32, 48, 64) for g in (4, 8) for bot_mul in (1, 0.5)
@@ -666,7 +666,7 @@ ANYNET_STAGES = tuple(
 # The cost is to be alike in both samples.
 # It can be computed before the network exists: the first block of a stage has its first convolution at the old side, everything else works at the new one.
 
-# %% tags=["export"]
+# %%
 def anynet_macs(arch, stem_channels, shape, num_classes=10):
     """Multiply-accumulates of AnyNet(arch, stem_channels), by formula.
 
@@ -834,7 +834,7 @@ d2l.describe(axes, """Left the empirical error distributions of two samples
 # A *permutation test* deals them out at random many times.
 # Its *p-value* is the share of deals whose difference is at least as large as the one that was observed; the observed deal counts as one of them, so the p-value is never 0.
 
-# %% tags=["export"]
+# %%
 def permutation_test(a, b, num_permutations=5000, rng=None):
     """p-value of the difference between the means of a (n,) and b (m,).
 

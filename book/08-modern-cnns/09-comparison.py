@@ -285,7 +285,7 @@ small = {
 # %% [markdown]
 # Cost grows with the width, so halving an interval finds it, on `meta` for nothing.
 
-# %% tags=["export"]
+# %%
 def width_for(maker, target, cost, low=0.02, high=1.0, steps=9):
     """The width at which cost(maker(width)) is closest to `target`.
 
@@ -365,10 +365,8 @@ def prepare(model):
     return model
 
 
-def recipe(lr, epochs=max_epochs):
+def one_cycle(lr, steps):
     """For fit_quietly: AdamW with one cycle of the learning rate."""
-    steps = epochs * math.ceil(train_size / batch_size)
-
     def make(params):
         optimizer = torch.optim.AdamW(params, lr=lr, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -376,6 +374,11 @@ def recipe(lr, epochs=max_epochs):
         optimizer.register_step_post_hook(lambda *_: schedule.step())
         return optimizer
     return make
+
+
+def recipe(lr, epochs=max_epochs):
+    """One cycle over `epochs` of the training images."""
+    return one_cycle(lr, epochs * math.ceil(train_size / batch_size))
 
 # %% tags=["hide-input"]
 # check: what the conditions promise
@@ -415,7 +418,7 @@ rates = {
         "AlexNet": 3e-2, "VGG": 1e-2, "NiN": 1e-1, "GoogLeNet": 3e-2,
         "ResNet": 3e-2, "DenseNet": 1e-2, "RegNetX": 3e-2}}
 
-# %% tags=["export"]
+# %%
 def compare(models, shape, data, optimizers, epochs=1, seeds=(0, 1, 2),
             num_gpus=0):
     """Train every network once for each seed; a table of cost and success.
@@ -801,16 +804,10 @@ class FewLabels(DataModule):
 def from_scratch(X, y, train, test, seed):
     """Test accuracy of a residual network of 8 layers, width 1/4."""
     few = FewLabels(X, y, train, test, probe_steps)
+    optimizer = one_cycle(5e-3, probe_steps)
     torch.manual_seed(seed)
     model = apply_init(ResNet(EIGHT, width=0.25,
                               num_classes=int(y.max()) + 1), X[:1], init_he)
-
-    def optimizer(params):
-        adam = torch.optim.AdamW(params, lr=5e-3, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            adam, 5e-3, total_steps=probe_steps + 1)
-        adam.register_step_post_hook(lambda *_: schedule.step())
-        return adam
     return fit_quietly(model, few, 1, optimizer, seed,
                        num_gpus)["val_acc"][-1]
 
@@ -927,7 +924,7 @@ assert sum(b[1].sum() for b in batches) == 12 * kinds[[3, 5]].sum()
 # Autocast computes convolutions and matrix products in bfloat16, 16 bits with the range of float32 and 8 bits of precision.
 # The third, `torch.compile`, translates a model into fused kernels; it needs a compiler for that, so we leave it to Section 13.1.
 
-# %% tags=["export"]
+# %%
 @contextmanager
 def switched(model, channels_last=False, dtype=None):
     """A function that evaluates `model` under modern switches.
@@ -956,7 +953,7 @@ def switched(model, channels_last=False, dtype=None):
         for module, training in modes.items():
             module.training = training
 
-# %% tags=["export"]
+# %%
 def throughput(model, shape, repeats=3, **switches):
     """Images per second in evaluation: the best of several batches.
 

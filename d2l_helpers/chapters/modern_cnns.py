@@ -3,22 +3,16 @@
 Generated from book/08-modern-cnns/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
-import copy
 import d2l_helpers as d2l
 import math
-import time
 import torch
-from contextlib import contextmanager
-from d2l_helpers.chapters.builders_guide import apply_init
 from d2l_helpers.chapters.builders_guide import count_params
 from d2l_helpers.chapters.convolutional_neural_networks import count_macs
-from d2l_helpers.chapters.convolutional_neural_networks import init_he
 from d2l_helpers.chapters.convolutional_neural_networks import layer_summary
 from d2l_helpers.chapters.linear_classification import Classifier
 from d2l_helpers.chapters.linear_classification import FashionMNIST
 from d2l_helpers.chapters.linear_classification import scale_bytes
 from d2l_helpers.chapters.linear_regression import Trainer
-from functools import cache
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils.checkpoint import checkpoint
@@ -954,167 +948,3 @@ class ConvNeXtBlock(nn.Module):
         Y = self.reduce(nn.functional.gelu(self.expand(Y)))
         Y = Y if self.scale is None else self.scale * Y
         return X + Y.permute(0, 3, 1, 2)
-
-
-# 8.8 Designing convolutional networks: AnyNet and RegNet
-ANYNET_STAGES = tuple(
-    (depth, c, g, bot_mul) for depth in (1, 2, 3)
-    for c in (8, 16, 32, 48, 64) for g in (4, 8) for bot_mul in (1, 0.5)
-    if c * bot_mul % g == 0)  # (depth, channels, group_width, bot_mul)
-
-
-# 8.8 Designing convolutional networks: AnyNet and RegNet
-def anynet_macs(arch, stem_channels, shape, num_classes=10):
-    """Multiply-accumulates of AnyNet(arch, stem_channels), by formula.
-
-    For ResNeXt blocks and a batch of `shape` (n, channels, h, w).
-    """
-    n, c_in, *side = shape
-    side = [(s + 1) // 2 for s in side]
-    before = math.prod(side)  # positions
-    total, c_in = 9 * c_in * stem_channels * before, stem_channels
-    for depth, c, g, bot_mul in arch:
-        side = [(s + 1) // 2 for s in side]
-        after, b = math.prod(side), scaled(c, bot_mul)
-        total += c_in * b * before
-        total += (9 * g * b + b * c + c_in * c) * after
-        total += (depth - 1) * (2 * b * c + 9 * g * b) * after
-        before, c_in = after, c
-    return n * (total + c_in * num_classes)
-
-
-def sample_anynet(rng, constraint, mac_range, stages=ANYNET_STAGES,
-                  num_stages=2, stem_channels=16, shape=(1, 1, 14, 14)):
-    """Draw a network at random; returns the `arch` of an AnyNet.
-
-    Each stage is drawn from `stages` with the generator `rng`, all with
-    equal probability, until constraint(arch) is true and the
-    multiply-accumulates for an input of `shape` lie in `mac_range`, a
-    pair (low, high). Raises ValueError after 10 000 draws in vain.
-    """
-    low, high = mac_range
-    for _ in range(10_000):
-        draw = torch.randint(len(stages), (num_stages,), generator=rng)
-        arch = tuple(stages[i] for i in draw)
-        if constraint(arch) and low <= anynet_macs(
-                arch, stem_channels, shape) <= high:
-            return arch
-    raise ValueError("no network in 10000 draws satisfies the constraint "
-                     f"with a cost between {low} and {high}.")
-
-
-# 8.8 Designing convolutional networks: AnyNet and RegNet
-def permutation_test(a, b, num_permutations=5000, rng=None):
-    """p-value of the difference between the means of a (n,) and b (m,).
-
-    Two-sided: the share of `num_permutations` random deals of all n + m
-    values, and of the given one, whose means differ at least as much.
-    """
-    pooled = torch.cat((a, b)).double()
-    observed = (a.double().mean() - b.double().mean()).abs()
-    order = torch.rand(num_permutations, len(pooled), generator=rng).argsort(
-        dim=1)
-    deals = pooled[order]  # (num_permutations, n + m)
-    gap = (deals[:, :len(a)].mean(dim=1)
-           - deals[:, len(a):].mean(dim=1)).abs()
-    extreme = (gap >= observed - 1e-12).sum().item()
-    return (extreme + 1) / (num_permutations + 1)
-
-
-# 8.9 Comparing the architectures
-def width_for(maker, target, cost, low=0.02, high=1.0, steps=9):
-    """The width at which cost(maker(width)) is closest to `target`.
-
-    `cost` takes a model on the device "meta" and must not fall when the
-    width grows. Raises ValueError if `target` is not reached in between.
-    """
-    @cache
-    def at(width):
-        with torch.device("meta"):
-            return cost(maker(width))
-
-    if not at(low) <= target <= at(high):
-        raise ValueError(f"a cost of {target:,.0f} is not between the "
-                         f"{at(low):,} at width {low} and the {at(high):,} "
-                         f"at width {high}.")
-    for _ in range(steps):
-        middle = math.sqrt(low * high)
-        low, high = ((middle, high) if at(middle) < target
-                     else (low, middle))
-    return min((low, high), key=lambda width: abs(at(width) - target))
-
-
-# 8.9 Comparing the architectures
-def compare(models, shape, data, optimizers, epochs=1, seeds=(0, 1, 2),
-            num_gpus=0):
-    """Train every network once for each seed; a table of cost and success.
-
-    `models` maps names to functions that make a classifier, `optimizers`
-    the same names to what `fit_quietly` wants; `shape` is one input, such
-    as (1, 1, 32, 32). The weights are He's, follow the seed, and are stored
-    with the channels last, which changes speed and rounding. Returns
-    {name: {"params": int, "macs": int, "val_acc": [one for each seed]}}.
-    """
-    table = {}
-    for name, make in models.items():
-        accuracies = []
-        for seed in seeds:
-            torch.manual_seed(seed)
-            model = apply_init(make(), data.X_train[:1], init_he)
-            model = model.to(memory_format=torch.channels_last)
-            history = fit_quietly(model, data, epochs, optimizers[name],
-                                  seed, num_gpus)
-            accuracies.append(history["val_acc"][-1])
-        macs = sum(count_macs(model, shape).values())
-        table[name] = {"params": count_params(model), "macs": macs,
-                       "val_acc": accuracies}
-    return table
-
-
-# 8.9 Comparing the architectures
-@contextmanager
-def switched(model, channels_last=False, dtype=None):
-    """A function that evaluates `model` under modern switches.
-
-    Use: `with switched(net, channels_last=True) as forward: forward(X)`.
-    `dtype`, such as torch.bfloat16, computes under autocast. A model whose
-    memory format has to change is copied; the caller's model and tensors
-    keep format, type and mode, and no gradient is recorded.
-    """
-    order = (torch.channels_last if channels_last
-             else torch.contiguous_format)
-    net = copy.deepcopy(model).to(
-        memory_format=order) if channels_last else model
-    modes = {module: module.training for module in net.modules()}
-    kind = next(net.parameters()).device.type
-
-    def forward(X):
-        with torch.inference_mode(), torch.autocast(
-                kind, dtype or torch.bfloat16, enabled=dtype is not None):
-            return net(X.to(memory_format=order))
-
-    try:
-        net.eval()
-        yield forward
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
-# 8.9 Comparing the architectures
-def throughput(model, shape, repeats=3, **switches):
-    """Images per second in evaluation: the best of several batches.
-
-    `shape` is that of a batch, such as (8, 3, 96, 96); `switches` go to
-    `switched`. One more batch runs first and is not counted.
-    """
-    device = next(model.parameters()).device
-    X, seconds = torch.rand(shape, device=device), []
-    with switched(model, **switches) as forward:
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            forward(X)
-            if device.type != "cpu":
-                torch.accelerator.synchronize()
-            seconds.append(time.perf_counter() - start)
-    return shape[0] / min(seconds[1:])
