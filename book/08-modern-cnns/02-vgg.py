@@ -600,7 +600,6 @@ class RepBlock(nn.Module):
         return torch.relu(sum(norm(branch) for norm, branch in
                               zip(self.norms, branches)))
 
-    @torch.no_grad()
     def fuse(self):
         """An nn.Conv2d, 3x3 with bias, on the device of the block."""
         large, small = (conv.weight for conv in self.convs)

@@ -680,7 +680,7 @@ def stacked(make, L, c0, n, side):
     """What a block of L layers keeps, as often as is needed at once."""
     block, X = make(L, 8), torch.zeros(n, c0, side, side)
     block(X)  # gives lazy layers their shapes
-    total = kept(block, X.requires_grad_())
+    total = kept(block, X)
     if make is CheckpointedDenseBlock:  # one layer is done again
         total += 2 * n * (c0 + (L - 1) * 8) * side**2
     return total
@@ -689,7 +689,7 @@ def stacked(make, L, c0, n, side):
 L, c0, k, n, side = 12, 16, 8, 2, 8
 block, X = DenseBlock(L, k), torch.zeros(n, c0, side, side)
 block(X)
-naive = kept(block, X.requires_grad_())
+naive = kept(block, X)
 saving = CheckpointedDenseBlock(L, k)
 saving(X)
 lean = kept(saving, X)

@@ -1143,7 +1143,7 @@ if full_run and real and not num_gpus:
 # %% [markdown]
 # #### Solution 8.9-2
 #
-# The order depends on the machine, so we print it.
+# The order depends on the machine, so we print each network's place in it, 1 for the fewest operations a second.
 # A suspect for the low end is the dense head of AlexNet, which reads all its weights for a single image: we time its parts apart, with one image and with sixteen.
 # If reading weights sets the pace, the head does more operations a second in the larger batch, for each weight is then used sixteen times.
 # A larger batch also spreads the fixed cost of each call, so compare the head's gain with that of the convolutions.
@@ -1155,8 +1155,9 @@ def by_operations(speeds):
     return sorted(speeds, key=lambda name: math.prod(speeds[name]))
 
 
-print("from the fewest operations a second to the most:",
-      ", ".join(by_operations(speeds)))
+order = by_operations(speeds)
+for name in speeds:
+    print(f"{name:13s} place {order.index(name) + 1} of {len(order)}")
 assert by_operations({"a": (10, 5e9), "b": (30, 1e9)}) == ["b", "a"]
 alex, _ = hollow(published["AlexNet"][2])
 cut = 1 + [type(part) for part in alex.net].index(nn.Flatten)
