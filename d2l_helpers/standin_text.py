@@ -230,6 +230,28 @@ def sunspots() -> Iterator[Part]:
     yield "sunspots.csv", _lines(lines)
 
 
+def co2() -> Iterator[Part]:
+    """A bent trend, a yearly wave and noise; in a few weeks nobody measured."""
+    rng, lines = np.random.default_rng(27), ["date,co2"]
+    first = np.datetime64("1958-03-29")
+    for week in range(2284):
+        years = week * 7 / 365.25
+        level = 315 + 0.8 * years + 0.012 * years**2
+        wave = 2.8 * _sine(years) + 0.3 * float(rng.random() + rng.random() - 1)
+        day = str(first + 7 * week).replace("-", "")
+        missing = week != 0 and rng.random() < 0.025
+        lines.append(f"{day}," if missing else f"{day},{level + wave:.1f}")
+    yield "co2.csv", _lines(lines)
+
+
+def _sine(turns: float) -> float:
+    """Near enough to sin(2 pi turns), of the same bits on every machine."""
+    x = turns % 1.0
+    half = x if x < 0.5 else x - 0.5
+    arch = 16 * half * (0.5 - half)
+    return arch if x < 0.5 else -arch
+
+
 def airfoil() -> Iterator[Part]:
     """Five features and a level that falls with frequency and thickness."""
     rng, lines = np.random.default_rng(26), []
@@ -487,7 +509,7 @@ def minilm() -> Iterator[Part]:
 
 
 MAKERS = (
-    time_machine, austen, tiny_shakespeare, fra_eng, multi30k, sunspots, airfoil,
+    time_machine, austen, tiny_shakespeare, fra_eng, multi30k, sunspots, co2, airfoil,
     movie_reviews, sentence_polarity, masc_tagged, brown, conll2000, snli_dev_test, snli, stsb,
     ud_ewt, wnut17, wikitext_2, word_similarity, word_analogies, gpt2_bpe, bert_vocab,
     efficientnet_lite0, minilm,

@@ -816,6 +816,7 @@ _VERSIONS = {
     "cats-dogs": "a4f7b85e38fb",
     "cifar10": "e0d45b49c46d",
     "cifar10-jpeg": "34f004977557",
+    "co2": "cd5afc69cf8c",
     "conll2000": "beb210cf637f",
     "efficientnet-lite0": "074a81bc3909",
     "fra-eng": "316b9c764615",

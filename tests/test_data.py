@@ -920,10 +920,10 @@ def test_a_standin_has_the_form_of_the_real_set(name):
 
 def test_standin_files_have_the_lines_of_the_real_ones():
     parts = {
-        path: content for name in ("fra-eng", "multi30k", "snli-dev-test", "stsb", "sunspots", "airfoil", "bert-vocab", "word-analogies") for path, content in standins.PARTS[name]()
+        path: content for name in ("fra-eng", "multi30k", "snli-dev-test", "stsb", "sunspots", "co2", "airfoil", "bert-vocab", "word-analogies") for path, content in standins.PARTS[name]()
     }  # fmt: skip
     counts = {path: content.count(b"\n") for path, content in parts.items()}
-    expected = {"fra.txt": 167130, "train.de": 29000, "val.en": 1014, "s1.dev": 9842, "labels.test": 9824, "stsb-en-test.csv": 1379, "sunspots.csv": 310, "airfoil_self_noise.dat": 1503, "bert-base-uncased-vocab.txt": 30522, "questions-words.txt": 19558}  # fmt: skip
+    expected = {"fra.txt": 167130, "train.de": 29000, "val.en": 1014, "s1.dev": 9842, "labels.test": 9824, "stsb-en-test.csv": 1379, "sunspots.csv": 310, "co2.csv": 2285, "airfoil_self_noise.dat": 1503, "bert-base-uncased-vocab.txt": 30522, "questions-words.txt": 19558}  # fmt: skip
     assert {path: counts[path] for path in expected} == expected
     vocab = parts["bert-base-uncased-vocab.txt"].decode().splitlines()
     assert len(set(vocab)) == 30522
