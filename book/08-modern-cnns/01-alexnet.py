@@ -799,6 +799,7 @@ for name, source, labels in (("images", images, y), ("noise", noise, y),
     print(f"{name}: correlation of adjacent entries {grains[name]:.2f}")
 if real:
     right, random, shuffled = grains.values()
+    assert (wrong != y).float().mean() > 0.5
     assert random < 0.3 and min(right, shuffled) > 0.6
     assert abs(right - shuffled) < 0.1
 

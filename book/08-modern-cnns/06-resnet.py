@@ -1111,6 +1111,7 @@ torch.testing.assert_close(ten[0].branch[:3](X), conv(F.relu(norm(X))))
 for block in ten:
     nn.init.zeros_(block.branch[-1].weight)
 assert torch.equal(ten(X), X) and (X < 0).any()
+assert torch.equal(ten[0](X), X)
 upstream = torch.randn(4, 3, 6, 6)
 assert torch.equal(torch.autograd.grad(ten(X), X, upstream)[0], upstream)
 after = torch.autograd.grad(silent(X), X, upstream)[0]  # of check C2
