@@ -38,6 +38,7 @@ from d2l_helpers.chapters import linear_regression as c3
 from d2l_helpers.chapters import modern_cnns as c8
 from d2l_helpers.chapters import multilayer_perceptrons as c5
 from d2l_helpers.chapters import preliminaries as c2
+from d2l_helpers.chapters import recurrent_neural_networks as c9
 
 META = torch.device("meta")
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
@@ -103,6 +104,13 @@ HOST = {
     },
     "modern_cnns.ecdf": "errors of networks, numbers of Python, in float64",
     "modern_cnns.regnet_widths": "takes and gives numbers",
+    "recurrent_neural_networks.read_text": "reads a file",
+    "recurrent_neural_networks.Vocab": "strings and numbers of Python",
+    "recurrent_neural_networks.ngrams": "lists of Python",
+    "recurrent_neural_networks.zipf_exponent": "takes and gives numbers",
+    "recurrent_neural_networks.perplexity": "a float64 sum of numbers on the CPU",
+    "recurrent_neural_networks.NgramLM": "counts of the text, which stays on the CPU, in float64",
+    "recurrent_neural_networks.look_up": "as above",
     "d2l.try_device": "names of devices; tests/test_device.py",
     "linear_classification.FashionMNIST.visualize": "figures; test_figures_copy_to_the_cpu",
     "d2l.plot": "figures; test_figures_copy_to_the_cpu",
@@ -453,6 +461,51 @@ def ported() -> None:
     c8.port_state(here, there)
 
 
+class Windows(Batches):
+    """Windows of five indices instead of images."""
+
+    def __init__(self) -> None:
+        super().__init__((5,), classes=True)
+        self.X = torch.zeros(28, 5, dtype=torch.long)
+        self.y = self.X
+
+
+def rnn_params() -> tuple[torch.Tensor, ...]:
+    return floats(3, 4), floats(4, 4), floats(4)
+
+
+def sequences() -> list[torch.Tensor]:
+    with _disable_current_modes():
+        series = c9.SineSeries(T=30, num_train=20)
+        windows = c9.TimeMachine(4, num_steps=5, num_train=8, num_val=4)
+    return [data_module(series), data_module(windows)]
+
+
+def states() -> list[torch.Tensor]:
+    def layer(Xs: torch.Tensor) -> torch.Tensor:
+        return c9.rnn_forward(Xs, floats(2, 4), rnn_params())
+
+    step = functools.partial(c9.rnn_step, W_xh=floats(3, 4), W_hh=floats(4, 4), b_h=floats(4))
+    return [
+        c9.influence(layer, floats(5, 2, 3)),
+        c9.state_grad_norms(step, floats(5, 2, 3), floats(2, 4)),
+        c9.linear_scan(floats(5, 2), floats(5, 2)),
+    ]
+
+
+def language_model(scratch: bool) -> None:
+    """An epoch of clipped training, as quiet as it is, then three characters read back one by one."""
+    with _disable_current_modes():
+        vocab = c9.Vocab(list("abc"))
+        if scratch:
+            model = c9.RNNLMScratch(c9.RNNScratch(len(vocab), 4), len(vocab))
+        else:
+            model = c9.RNNLM(c9.RNN(len(vocab), 4), len(vocab))
+    c9.fit_clipped(model, Windows(), 1, num_gpus=1)
+    c9.continue_text(model, "ab", 3, vocab)
+    c9.continue_text(model, "ab", 3, vocab, temperature=1.0, generator=torch.Generator())
+
+
 CALLS: dict[str, tuple[Any, ...]] = {
     "difference quotient": (lambda: c2.numerical_derivative(torch.sin, floats(3), 1e-2),),
     # a number for each of two sides of three partial derivatives
@@ -531,6 +584,14 @@ CALLS: dict[str, tuple[Any, ...]] = {
     ),
     "vectors normalized": (lambda: c8.layer_norm(floats(3, 4)),),
     "folding": (fold,),
+    "autoregression": (
+        lambda: c9.rollout(*c9.fit_ar_lstsq(floats(30), 2), floats(2), 3),
+    ),
+    "windows": (sequences,),
+    "recurrent states": (states,),
+    # seven as in `fit`, and the scores of each of six characters
+    "language model from scratch": (lambda: language_model(True), 13),
+    "language model": (lambda: language_model(False), 13),
     "copied state": (ported,),
 }
 
