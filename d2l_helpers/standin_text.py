@@ -36,6 +36,11 @@ VERBS = (
 )
 PLACES = ("near behind under beside", "devant derrière sous contre", "nahe hinter unter neben")
 DETERMINERS = ("the a", "le un", "der ein")
+BEING = (
+    "I'm|I am|he's|he is|she's|she is|you're|you are|we're|we are|they're|they are".split("|"),
+    "je suis|je suis|il est|il est|elle est|elle est|tu es|tu es|nous sommes|nous sommes|ils sont|"
+    "ils sont".split("|"),
+)
 NAMES = "Anna Paul Weena Emma Henry London Paris Bath Oxford Rome".split()
 GOOD = "wonderful brilliant moving funny charming clever fine fresh warm gripping".split()
 BAD = "dull awful boring silly clumsy flat stale weak tedious empty".split()
@@ -117,6 +122,19 @@ class Writer:
             " ".join(words[i].split()[k] for words, k in zip(lists, chosen, strict=True))
             for i in range(3)
         )
+
+    def description(self) -> tuple[str, str]:
+        """Who is what, or what and where, in English and French."""
+        pairs = [DETERMINERS, NOUNS, PLACES, DETERMINERS, NOUNS]
+        if self.u() < 0.4:
+            pairs = [DETERMINERS, ADJECTIVES, NOUNS]
+        place = int(len(BEING[0]) * self.u())
+        english, french = ([words[place]] for words in BEING)
+        for words in pairs:
+            k = int(len(words[0].split()) * self.u())
+            english.append(words[0].split()[k])
+            french.append(words[1].split()[k])
+        return " ".join(english), " ".join(french)
 
     def opinion(self, good: bool, clauses: int) -> str:
         """Clauses about a film; half of the time the opposite is denied."""
@@ -206,8 +224,8 @@ def tiny_shakespeare() -> Iterator[Part]:
 
 def fra_eng() -> Iterator[Part]:
     writer, lines = Writer(23), []
-    for _ in range(167_130):
-        english, french, _ = writer.pair()
+    for i in range(167_130):
+        english, french, *_ = writer.pair() if i % 12 else writer.description()
         lines.append(f"{english.capitalize()}.\t{french.capitalize()} .")
     yield "fra.txt", _lines(sorted(lines, key=len))
 

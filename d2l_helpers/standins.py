@@ -819,7 +819,7 @@ _VERSIONS = {
     "co2": "cd5afc69cf8c",
     "conll2000": "beb210cf637f",
     "efficientnet-lite0": "074a81bc3909",
-    "fra-eng": "316b9c764615",
+    "fra-eng": "17d4eea45189",
     "gpt2-bpe": "8a77cc9d44b0",
     "masc-tagged": "0cc76ef88417",
     "minilm": "2401d36e476d",
