@@ -1,0 +1,599 @@
+"""Chapter 10, Modern recurrent neural networks: what its sections teach and later ones use.
+
+Generated from book/10-modern-rnns/*.py by `python -m bookbuild export`; edit the notebooks.
+"""
+
+import d2l_helpers as d2l
+import math
+import re
+import torch
+from collections import Counter
+from d2l_helpers.chapters.linear_classification import Classifier
+from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import Module
+from d2l_helpers.chapters.recurrent_neural_networks import RNN
+from d2l_helpers.chapters.recurrent_neural_networks import RNNScratch
+from d2l_helpers.chapters.recurrent_neural_networks import Vocab
+from d2l_helpers.chapters.recurrent_neural_networks import linear_scan
+from d2l_helpers.chapters.recurrent_neural_networks import read_text
+from torch import nn
+from torch.nn import functional as F
+
+
+# 10.1 Long short-term memory (LSTM)
+class LSTMScratch(Module):
+    """A layer of long short-term memory, from tensors.
+
+    Weights are normal with standard deviation `sigma`; biases are zero,
+    but that of the forget gate is `forget_bias`.
+    """
+
+    def __init__(self, num_inputs, num_hiddens, sigma=0.01,
+                 forget_bias=0.0):
+        super().__init__()
+        self.save_hyperparameters()
+
+        def triple():
+            return (nn.Parameter(sigma * torch.randn(num_inputs,
+                                                     num_hiddens)),
+                    nn.Parameter(sigma * torch.randn(num_hiddens,
+                                                     num_hiddens)),
+                    nn.Parameter(torch.zeros(num_hiddens)))
+
+        self.W_xi, self.W_hi, self.b_i = triple()  # input gate
+        self.W_xf, self.W_hf, self.b_f = triple()  # forget gate
+        self.W_xo, self.W_ho, self.b_o = triple()  # output gate
+        self.W_xc, self.W_hc, self.b_c = triple()  # input node
+        nn.init.constant_(self.b_f, forget_bias)
+
+    def step(self, X, H, C):
+        """The next hidden state and internal state, both (n, h)."""
+        I = torch.sigmoid(X @ self.W_xi + H @ self.W_hi + self.b_i)
+        F = torch.sigmoid(X @ self.W_xf + H @ self.W_hf + self.b_f)
+        O = torch.sigmoid(X @ self.W_xo + H @ self.W_ho + self.b_o)
+        C_tilde = torch.tanh(X @ self.W_xc + H @ self.W_hc + self.b_c)
+        C = F * C + I * C_tilde
+        return O * torch.tanh(C), C
+
+    def forward(self, inputs, H_C=None):
+        """Outputs (T, n, h) and (H, C), each (n, h), for (T, n, d).
+
+        Without `H_C` both states begin at zero.
+        """
+        if H_C is None:
+            zeros = inputs.new_zeros(inputs.shape[1], self.num_hiddens)
+            H_C = zeros, zeros
+        H, C = H_C
+        outputs = []
+        for X in inputs:
+            H, C = self.step(X, H, C)
+            outputs.append(H)
+        return torch.stack(outputs), (H, C)
+
+
+# 10.1 Long short-term memory (LSTM)
+class LSTM(RNN):
+    """`nn.LSTM` with one layer; the state is (H, C), each (1, n, h)."""
+
+    def __init__(self, num_inputs, num_hiddens):
+        Module.__init__(self)
+        self.save_hyperparameters()
+        self.rnn = nn.LSTM(num_inputs, num_hiddens)
+
+
+# 10.1 Long short-term memory (LSTM)
+def recall_task(batch_size, T, num_symbols, generator=None):
+    """Remember the first of T + 1 symbols.
+
+    Returns one-hot inputs (T + 1, batch_size, num_symbols + 1), of which
+    the first is the symbol and the others are a blank, the last class, and
+    the symbols (batch_size,).
+    """
+    y = torch.randint(num_symbols, (batch_size,), generator=generator)
+    X = torch.zeros(T + 1, batch_size, num_symbols + 1)
+    X[0, torch.arange(batch_size), y] = 1
+    X[1:, :, -1] = 1
+    return X, y
+
+
+# 10.2 Gated recurrent units (GRU)
+class GRUScratch(Module):
+    """A layer of gated recurrent units, from tensors.
+
+    The reset gate acts on the state before the matrix product, or, with
+    `reset_after`, on the product, where the bias of the state's part is
+    inside, as in `nn.GRU`. Weights are normal with standard deviation
+    `sigma`, biases zero.
+    """
+
+    def __init__(self, num_inputs, num_hiddens, sigma=0.01,
+                 reset_after=False):
+        super().__init__()
+        self.save_hyperparameters()
+
+        def triple():
+            return (nn.Parameter(sigma * torch.randn(num_inputs,
+                                                     num_hiddens)),
+                    nn.Parameter(sigma * torch.randn(num_hiddens,
+                                                     num_hiddens)),
+                    nn.Parameter(torch.zeros(num_hiddens)))
+
+        self.W_xr, self.W_hr, self.b_r = triple()  # reset gate
+        self.W_xz, self.W_hz, self.b_z = triple()  # update gate
+        self.W_xh, self.W_hh, self.b_h = triple()  # candidate
+        if reset_after:
+            self.b_hh = nn.Parameter(torch.zeros(num_hiddens))
+
+    def step(self, X, H):
+        """The next state (n, h)."""
+        R = torch.sigmoid(X @ self.W_xr + H @ self.W_hr + self.b_r)
+        Z = torch.sigmoid(X @ self.W_xz + H @ self.W_hz + self.b_z)
+        if self.reset_after:
+            recalled = R * (H @ self.W_hh + self.b_hh)
+        else:
+            recalled = (R * H) @ self.W_hh
+        H_tilde = torch.tanh(X @ self.W_xh + recalled + self.b_h)
+        return Z * H + (1 - Z) * H_tilde
+
+    def forward(self, inputs, H=None):
+        """Outputs (T, n, h) and the last state (n, h) for (T, n, d)."""
+        if H is None:
+            H = inputs.new_zeros(inputs.shape[1], self.num_hiddens)
+        outputs = []
+        for X in inputs:
+            H = self.step(X, H)
+            outputs.append(H)
+        return torch.stack(outputs), H
+
+
+# 10.2 Gated recurrent units (GRU)
+class GRU(RNN):
+    """`nn.GRU`; the state is (num_layers, n, h).
+
+    `dropout` acts between the layers.
+    """
+
+    def __init__(self, num_inputs, num_hiddens, num_layers=1, dropout=0):
+        Module.__init__(self)
+        self.save_hyperparameters()
+        self.rnn = nn.GRU(num_inputs, num_hiddens, num_layers,
+                          dropout=dropout)
+
+
+# 10.2 Gated recurrent units (GRU)
+class MinGRU(Module):
+    """The minimal GRU: gate and candidate see only the input.
+
+    So the update is linear in the state, and `linear_scan` computes all
+    steps at once; the state is (n, h).
+    """
+
+    def __init__(self, num_inputs, num_hiddens):
+        super().__init__()
+        self.save_hyperparameters()
+        self.gate = nn.Linear(num_inputs, num_hiddens)
+        self.candidate = nn.Linear(num_inputs, num_hiddens)
+
+    def forward(self, inputs, H=None):
+        """Outputs (T, n, h) and the last state for inputs (T, n, d)."""
+        Z = torch.sigmoid(self.gate(inputs))
+        b = (1 - Z) * self.candidate(inputs)
+        if H is not None:
+            b = torch.cat((b[:1] + Z[:1] * H, b[1:]))
+        outputs = linear_scan(Z, b)
+        return outputs, outputs[-1]
+
+
+# 10.3 Deep recurrent neural networks
+class StackedRNNScratch(Module):
+    """Layers of RNNScratch, each reading the outputs of the one below."""
+
+    def __init__(self, num_inputs, num_hiddens, num_layers, sigma=0.01):
+        super().__init__()
+        self.save_hyperparameters()
+        self.rnns = nn.ModuleList(
+            RNNScratch(num_hiddens if i else num_inputs, num_hiddens, sigma)
+            for i in range(num_layers))
+
+    def forward(self, inputs, Hs=None):
+        """Outputs (T, n, h) of the last layer and a list of last states.
+
+        `Hs` is a list of one state (n, h) for each layer; it is not changed.
+        """
+        outputs, last = inputs, []
+        for rnn, H in zip(self.rnns, Hs or [None] * self.num_layers,
+                          strict=True):
+            outputs, H = rnn(outputs, H)
+            last.append(H)
+        return outputs, last
+
+
+# 10.4 Bidirectional recurrent neural networks
+class BiRNNScratch(Module):
+    """Two layers of RNNScratch, one of which reads from the end.
+
+    Their outputs are put side by side, so `num_hiddens` is twice that of
+    each.
+    """
+
+    def __init__(self, num_inputs, num_hiddens, sigma=0.01):
+        super().__init__()
+        self.save_hyperparameters()
+        self.f_rnn = RNNScratch(num_inputs, num_hiddens, sigma)
+        self.b_rnn = RNNScratch(num_inputs, num_hiddens, sigma)
+        self.num_hiddens *= 2  # of the outputs
+
+    def forward(self, inputs, Hs=None):
+        """Outputs (T, n, 2h) and the two last states for (T, n, d)."""
+        f_H, b_H = Hs or (None, None)
+        f_outputs, f_H = self.f_rnn(inputs, f_H)
+        b_outputs, b_H = self.b_rnn(inputs.flip(0), b_H)
+        return torch.cat((f_outputs, b_outputs.flip(0)), dim=2), (f_H, b_H)
+
+
+# 10.4 Bidirectional recurrent neural networks
+class BiGRU(RNN):
+    """`nn.GRU` in both directions; `num_hiddens` is twice that of each."""
+
+    def __init__(self, num_inputs, num_hiddens):
+        Module.__init__(self)
+        self.save_hyperparameters()
+        self.rnn = nn.GRU(num_inputs, num_hiddens, bidirectional=True)
+        self.num_hiddens *= 2  # of the outputs
+
+
+# 10.5 Machine translation and the dataset
+def clean_pairs(text):
+    """Lower case, plain spaces, and a space before each of , . ! ?"""
+    text = re.sub("[\u202f\xa0]", " ", text).lower()
+    return re.sub(r"(?<! )([,.!?])", r" \1", text)
+
+
+# 10.5 Machine translation and the dataset
+PRONOUN_STARTS = tuple(
+    f"{start} " for start in (
+        "i'm", "i am", "he's", "he is", "she's", "she is", "you're",
+        "you are", "we're", "we are", "they're", "they are"))
+
+
+# 10.5 Machine translation and the dataset
+class MTFraEng(DataModule):
+    """English sentences and their French translations, as indices.
+
+    A batch is (source, decoder input, valid lengths of the sources,
+    labels); source, input and labels are (n, num_steps), and the labels are
+    the inputs one token later. Sentences end with "<eos>" and are cut or
+    filled with "<pad>" to `num_steps` tokens; the input begins with
+    "<bos>".
+
+    Without `subset` the first num_train + num_val lines of the file are
+    taken. `subset="pronoun"` takes the sentences that begin with a pronoun
+    and a form of "to be", at most `num_steps` - 1 tokens on both sides, each
+    English sentence once, in an order drawn with a fixed seed. Words that
+    occur less than twice in the training part (with `vocab_from="all"`, in
+    all lines) become "<unk>".
+    """
+
+    def __init__(self, batch_size, num_steps=9, num_train=512, num_val=128,
+                 subset=None, vocab_from="train"):
+        super().__init__()
+        self.save_hyperparameters()
+        self.pairs = self.choose(self.tokenize(clean_pairs(
+            read_text("fra-eng"))))
+        known = self.pairs[:num_train if vocab_from == "train" else None]
+        cut = [[tokens[:num_steps] for tokens in side]
+               for side in zip(*known)]
+        self.src_vocab = Vocab(cut[0], 2, ("<pad>", "<eos>"))
+        self.tgt_vocab = Vocab(cut[1], 2, ("<pad>", "<bos>", "<eos>"))
+        self.arrays = self.to_arrays(self.pairs)
+
+    def tokenize(self, text):
+        """A list of pairs of token lists, each ending with "<eos>"."""
+        return [tuple([*part.split(), "<eos>"]
+                      for part in line.split("\t")[:2])
+                for line in text.splitlines()]
+
+    def choose(self, pairs):
+        """The pairs of training, then those of validation."""
+        n = self.num_train + self.num_val
+        if self.subset == "pronoun":
+            once = {}
+            for src, tgt in pairs:
+                if (" ".join(src).startswith(PRONOUN_STARTS)
+                        and max(len(src), len(tgt)) <= self.num_steps):
+                    once.setdefault(" ".join(src), (src, tgt))
+            pairs = list(once.values())
+            order = torch.randperm(
+                len(pairs), generator=torch.Generator().manual_seed(0))
+            pairs = [pairs[i] for i in order]
+        if n > len(pairs):
+            raise ValueError(f"{n} pairs wanted, but there are "
+                             f"{len(pairs)}; ask for fewer.")
+        return pairs[:n]
+
+    def to_arrays(self, pairs):
+        """The four tensors of a batch, for pairs of token lists."""
+        def array(lists, vocab):
+            pad = ["<pad>"] * self.num_steps
+            return torch.tensor(
+                [vocab[(tokens + pad)[:self.num_steps]] for tokens in lists])
+
+        src = array([src for src, _ in pairs], self.src_vocab)
+        label = array([tgt for _, tgt in pairs], self.tgt_vocab)
+        bos = torch.full_like(label[:, :1], self.tgt_vocab["<bos>"])
+        tgt = torch.cat((bos, label[:, :-1]), dim=1)
+        valid_len = (src != self.src_vocab["<pad>"]).sum(dim=1)
+        return src, tgt, valid_len, label
+
+    def build(self, src_sentences, tgt_sentences):
+        """The four tensors for new sentences, lists of strings."""
+        lines = [f"{src}\t{tgt}" for src, tgt in zip(
+            src_sentences, tgt_sentences, strict=True)]
+        return self.to_arrays(self.tokenize(clean_pairs("\n".join(lines))))
+
+    def get_dataloader(self, train):
+        rows = slice(0, self.num_train) if train else slice(
+            self.num_train, None)
+        return self.get_tensorloader(self.arrays, train, rows)
+
+
+# 10.6 The encoder-decoder architecture
+class Encoder(nn.Module):
+    """Turns a sequence into something that a decoder can begin with."""
+
+    def forward(self, X, *args):
+        raise NotImplementedError("define forward(X, *args)")
+
+
+# 10.6 The encoder-decoder architecture
+class Decoder(nn.Module):
+    """Turns what an encoder found into a sequence, token by token."""
+
+    def init_state(self, enc_all_outputs, *args):
+        """The first state, made of what the encoder returned."""
+        raise NotImplementedError("define init_state(enc_all_outputs)")
+
+    def forward(self, X, state):
+        """Scores (n, T, vocab_size) and the state after tokens (n, T)."""
+        raise NotImplementedError("define forward(X, state)")
+
+
+# 10.6 The encoder-decoder architecture
+class EncoderDecoder(Classifier):
+    """An encoder, and a decoder that begins with what it returns."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, enc_X, dec_X, *args):
+        """Scores (n, T', vocab_size); `args` reach encoder and decoder."""
+        enc_all_outputs = self.encoder(enc_X, *args)
+        dec_state = self.decoder.init_state(enc_all_outputs, *args)
+        return self.decoder(dec_X, dec_state)[0]
+
+
+# 10.7 Sequence-to-sequence learning for machine translation
+def init_seq2seq(module):
+    """Xavier weights for linear layers and for all matrices of a GRU."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+    if isinstance(module, nn.GRU):
+        for name, param in module.named_parameters():
+            if "weight" in name:
+                nn.init.xavier_uniform_(param)
+
+
+# 10.7 Sequence-to-sequence learning for machine translation
+class Seq2SeqEncoder(Encoder):
+    """An embedding and a GRU; returns outputs (T, n, h) and its state.
+
+    With valid lengths (n,) the padding is never read: the state (layers, n,
+    h) is that after the last valid token.
+    """
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers,
+                 dropout=0):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.rnn = GRU(embed_size, num_hiddens, num_layers, dropout)
+        self.apply(init_seq2seq)
+
+    def forward(self, X, valid_len=None):
+        embs = self.embedding(X.T)  # (T, n, embed_size)
+        if valid_len is None:
+            return self.rnn(embs)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            embs, valid_len.cpu(), enforce_sorted=False)
+        outputs, state = self.rnn(packed)
+        outputs, _ = nn.utils.rnn.pad_packed_sequence(
+            outputs, total_length=len(embs))
+        return outputs, state
+
+
+# 10.7 Sequence-to-sequence learning for machine translation
+class Seq2SeqDecoder(Decoder):
+    """A GRU that reads the context beside each token."""
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers,
+                 dropout=0):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.rnn = GRU(embed_size + num_hiddens, num_hiddens, num_layers,
+                       dropout)
+        self.dense = nn.Linear(num_hiddens, vocab_size)
+        self.apply(init_seq2seq)
+
+    def init_state(self, enc_all_outputs, *args):
+        """The context (n, h) and the GRU's first state (layers, n, h)."""
+        _, hidden = enc_all_outputs
+        return hidden[-1], hidden
+
+    def forward(self, X, state):
+        """Scores (n, T, vocab_size) and the new state for tokens (n, T)."""
+        context, hidden = state
+        embs = self.embedding(X.T)  # (T, n, embed_size)
+        every = context.expand(len(embs), -1, -1)  # (T, n, h)
+        outputs, hidden = self.rnn(torch.cat((embs, every), dim=-1), hidden)
+        return self.dense(outputs).transpose(0, 1), (context, hidden)
+
+
+# 10.7 Sequence-to-sequence learning for machine translation
+class Seq2Seq(EncoderDecoder):
+    """Encoder and decoder, trained by Adam on the tokens of the target.
+
+    Labels equal to `tgt_pad` do not count.
+    """
+
+    def __init__(self, encoder, decoder, tgt_pad, lr):
+        super().__init__(encoder, decoder)
+        self.save_hyperparameters(ignore=["encoder", "decoder"])
+
+    def loss(self, Y_hat, Y):
+        """Mean cross-entropy over the labels that are not padding."""
+        losses = F.cross_entropy(Y_hat.flatten(0, 1), Y.flatten(),
+                                 reduction="none")
+        mask = (Y.flatten() != self.tgt_pad).float()
+        return (losses * mask).sum() / mask.sum()
+
+    def validation_step(self, batch):
+        self.plot("loss", self.loss(self(*batch[:-1]), batch[-1]),
+                  train=False)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+    def predict_step(self, batch, num_steps):
+        """Greedy translations (n, num_steps) of a batch, in eval mode.
+
+        `batch` is (source, decoder input, valid lengths, ...); of the
+        decoder input only the first column, "<bos>", is read.
+        """
+        was_training = self.training
+        self.eval()
+        src, tgt, valid_len = batch[:3]
+        with torch.no_grad():
+            state = self.decoder.init_state(self.encoder(src, valid_len),
+                                            valid_len)
+            outputs = [tgt[:, :1]]
+            for _ in range(num_steps):
+                Y, state = self.decoder(outputs[-1], state)
+                outputs.append(Y.argmax(dim=2))
+        self.train(was_training)
+        return torch.cat(outputs[1:], dim=1)
+
+
+# 10.7 Sequence-to-sequence learning for machine translation
+def bleu(pred, label, k):
+    """BLEU of one sentence: n-grams up to k, weights 1/2, 1/4, ...
+
+    `pred` and `label` are strings of tokens with spaces between them. The
+    score is 0 if some order up to k has no match, or no n-grams at all.
+    """
+    pred, label = pred.split(), label.split()
+    if not pred:
+        return 0.0
+    log_score = min(0, 1 - len(label) / len(pred))
+    for n in range(1, k + 1):
+        matches, total = matched_ngrams(pred, [label], n)
+        if matches == 0:
+            return 0.0
+        log_score += 0.5**n * math.log(matches / total)
+    return math.exp(log_score)
+
+
+def matched_ngrams(pred, refs, n):
+    """Clipped matches with any reference, and the n-grams of `pred`."""
+    def grams(tokens):
+        return Counter(zip(*(tokens[i:] for i in range(n))))
+
+    most = Counter()
+    for ref in refs:
+        most |= grams(ref)
+    mine = grams(pred)
+    return (mine & most).total(), mine.total()
+
+
+# 10.7 Sequence-to-sequence learning for machine translation
+def corpus_bleu(preds, refs, max_n=4):
+    """BLEU of Papineni and others, between 0 and 1.
+
+    `preds` are strings of tokens; `refs` are lists of such strings, the
+    references of each. Matches are counted over the whole corpus.
+    """
+    matches, totals = [0] * max_n, [0] * max_n
+    length = closest = 0
+    for pred, wanted in zip(preds, refs, strict=True):
+        pred = pred.split()
+        wanted = [ref.split() for ref in wanted]
+        length += len(pred)
+        closest += min((abs(len(ref) - len(pred)), len(ref))
+                       for ref in wanted)[1]
+        for n in range(max_n):
+            found, total = matched_ngrams(pred, wanted, n + 1)
+            matches[n] += found
+            totals[n] += total
+    if min(matches) == 0:
+        return 0.0
+    score = sum(math.log(m / t) for m, t in zip(matches, totals)) / max_n
+    return math.exp(score + min(0, 1 - closest / length))
+
+
+# 10.7 Sequence-to-sequence learning for machine translation
+def translate(model, data, sentences):
+    """Greedy translations of English sentences, strings of tokens."""
+    device = next(model.parameters()).device
+    batch = d2l.to_device(data.build(sentences, [""] * len(sentences)),
+                          device)
+    texts = []
+    for row in model.predict_step(batch, data.num_steps).tolist():
+        tokens = data.tgt_vocab.to_tokens(row)
+        end = tokens.index("<eos>") if "<eos>" in tokens else len(tokens)
+        texts.append(" ".join(tokens[:end]))
+    return texts
+
+
+# 10.8 Beam search
+def beam_search(step, state, bos, eos, beam_size, max_len, alpha=0.75,
+                reorder=None):
+    """Sequences of high probability, best first: a list (tokens, score).
+
+    `step(tokens, state)` takes the last tokens (b,) of b prefixes and a
+    state and returns log-probabilities (b, vocab_size) and the next state;
+    `reorder(state, parents)` keeps the rows `parents` (b,) of a state, by
+    default of a tensor's first dimension, or of each in a tuple. A
+    candidate ends with `eos` or has `max_len` tokens; its score is the sum
+    of its log-probabilities over its length to the power `alpha`. `tokens`
+    is a list without `bos`.
+    """
+    reorder = reorder or keep_rows
+    tokens = torch.tensor([bos])
+    total, prefixes, done = torch.zeros(1), [[]], []
+    while prefixes and len(prefixes[0]) < max_len:
+        log_probs, state = step(tokens, state)
+        scores = total[:, None] + log_probs.cpu()  # (b, vocab_size)
+        best, index = scores.flatten().topk(min(beam_size, scores.numel()))
+        parents, chosen, rows = index // scores.shape[1], [], []
+        for i, (score, token) in enumerate(zip(
+                best.tolist(), (index % scores.shape[1]).tolist())):
+            if score == -math.inf:
+                continue
+            prefix = prefixes[parents[i]] + [token]
+            if token == eos or len(prefix) == max_len:
+                done.append((prefix, score / len(prefix)**alpha))
+            else:
+                chosen.append(prefix)
+                rows.append(i)
+        prefixes, total = chosen, best[rows]
+        tokens = index[rows] % scores.shape[1]
+        state = reorder(state, parents[rows])
+    return sorted(done, key=lambda pair: -pair[1])
+
+
+def keep_rows(state, parents):
+    """Rows `parents` of a tensor, or of each tensor in a tuple or list."""
+    if isinstance(state, torch.Tensor):
+        return state[parents.to(state.device)]
+    if isinstance(state, (tuple, list)):
+        return type(state)(keep_rows(part, parents) for part in state)
+    return state
