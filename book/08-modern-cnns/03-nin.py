@@ -84,7 +84,7 @@ from d2l_helpers.chapters.modern_cnns import (
 d2l.use_style()
 
 # %% tags=["parameters"]
-image_size = 72  # of the network with AlexNet's geometry
+image_size = 67  # of the network with AlexNet's geometry
 width = 0.125  # times its full channels
 train_size = 3000
 batch_size = 32
@@ -544,7 +544,7 @@ for end in ((nn.ReLU(), nn.Flatten()), (nn.AdaptiveAvgPool2d(2), nn.Flatten()),
 
 # %% [markdown]
 # For this the image must be large enough to leave several positions.
-# At $72\times72$ AlexNet's geometry leaves one: *there the average has nothing to average*, and all that has been said about its virtues does not apply.
+# At $67\times67$ AlexNet's geometry leaves one: *there the average has nothing to average*, and all that has been said about its virtues does not apply.
 # So from here on we use a NiN for images of $28\times28$ that keeps $7\times7$ positions, with three heads that we want to compare.
 # All sit on the same 48 maps:
 #

@@ -480,7 +480,7 @@ assert macs == 397_677_568 and count_params(large) - biases == 5_157_512
 # *RegNetY* adds *squeeze-and-excitation* to each block, behind the grouped convolution.
 # Convolution looks at a neighbourhood; this block looks at the whole picture and turns channels up and down:
 #
-# $$z_c=\frac1{hw}\sum_{i,j}\mathsf X_{c,i,j},\qquad \mathbf s=\sigma\left(\mathbf W_2\operatorname{ReLU}(\mathbf W_1\mathbf z+\mathbf b_1)+\mathbf b_2\right),\qquad \mathsf Y_{c,i,j}=s_c\,\mathsf X_{c,i,j}. \tag{8.8.5}$$
+# $$\begin{aligned}z_c&=\frac1{hw}\sum_{i,j}\mathsf X_{c,i,j},\qquad \mathsf Y_{c,i,j}=s_c\,\mathsf X_{c,i,j},\\ \mathbf s&=\sigma\left(\mathbf W_2\operatorname{ReLU}(\mathbf W_1\mathbf z+\mathbf b_1)+\mathbf b_2\right).\end{aligned} \tag{8.8.5}$$
 #
 # Here $\mathsf X$ and $\mathsf Y$ have $m$ channels of size $h\times w$, and $\mathbf z$ holds the $m$ channel means.
 # For a reduction $r$, $\mathbf W_1$ has shape $\frac mr\times m$, $\mathbf b_1$ has $\frac mr$ entries, $\mathbf W_2$ has shape $m\times\frac mr$ and $\mathbf b_2$ has $m$ entries; each weight $s_c$ lies between 0 and 1.
