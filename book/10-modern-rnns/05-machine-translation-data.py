@@ -207,7 +207,7 @@ ax.set(xlabel="tokens of a sentence, <eos> included", ylabel="sentences")
 ax.legend()
 d2l.describe(ax, """Histograms of sentence lengths. English peaks at seven
     tokens, French at seven and eight; both fall off towards twenty. A dashed
-    line after nine tokens leaves more than a quarter of the sentences on its
+    line after nine tokens leaves about a quarter of the sentences on its
     right.""")
 
 # %% [markdown]
@@ -543,7 +543,7 @@ d2l.describe(axes, """Two batches of 128 sources. In the random batch the
     the line.""")
 
 # %% [markdown]
-# **Figure 10.5.3.** One batch without and one with bucketing: yellow words, grey `<eos>`, dark padding.
+# **Figure 10.5.3.** One batch without and one with bucketing, the rows of both sorted by the target's length: yellow words, grey `<eos>`, dark padding.
 # A batch has to be computed up to its orange line.
 #
 # On these 25,600 pairs, random batches spend more than half of their positions on padding.
@@ -563,7 +563,8 @@ ax = d2l.plot(torch.arange(167) + 0.5, list(blocks.T),
               ["English", "French"], xlabel="place in the file (1000 lines)",
               ylabel="mean tokens")
 d2l.describe(ax, """Mean sentence length over blocks of 1000 lines. Both curves
-    rise all along the file, from 4 tokens to above 20 at its end.""")
+    rise all along the file with small waves, from 4 tokens to 18 and 19 at
+    its end.""")
 assert (blocks[-1] > blocks[83]).all() and (blocks[83] > blocks[0]).all()
 
 # %% [markdown]
@@ -1081,8 +1082,8 @@ gains = [saved(notes, notes.train_dataloader()),
          saved(pronoun, sorted_batches)]
 print("saved: notes {:.0%}, pronoun {:.0%}, pronoun sorted {:.0%}".format(
     *gains))
-assert gains[2] > gains[1] + 0.1
-assert not real or gains[0] > 0.15 and gains[1] < 0.02
+if real:
+    assert gains[0] > 0.25 and gains[1] < 0.02 and gains[2] > 0.2
 
 # %% [markdown]
 # ### Exercise 10.5-4

@@ -4,6 +4,7 @@ Generated from book/10-modern-rnns/*.py by `python -m bookbuild export`; edit th
 """
 
 import d2l_helpers as d2l
+import functools
 import math
 import re
 import torch
@@ -11,11 +12,11 @@ from collections import Counter
 from d2l_helpers.chapters.linear_classification import Classifier
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import Module
+from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.chapters.recurrent_neural_networks import RNN
 from d2l_helpers.chapters.recurrent_neural_networks import RNNScratch
 from d2l_helpers.chapters.recurrent_neural_networks import Vocab
 from d2l_helpers.chapters.recurrent_neural_networks import linear_scan
-from d2l_helpers.chapters.recurrent_neural_networks import read_text
 from torch import nn
 from torch.nn import functional as F
 
@@ -250,91 +251,193 @@ def clean_pairs(text):
 
 
 # 10.5 Machine translation and the dataset
+@functools.cache
+def read_pairs(path):
+    """The cleaned pairs of a file with a tab in each line, in its order.
+
+    Returns a tuple of tuples (English, French). A file is read once; later
+    calls return the same tuple.
+    """
+    lines = clean_pairs(path.read_text(encoding="utf-8")).splitlines()
+    return tuple(tuple(line.split("\t")) for line in lines)
+
+
+# 10.5 Machine translation and the dataset
+def sentence_tokens(sentence):
+    """The words of a cleaned sentence, and "<eos>"."""
+    return [*sentence.split(), "<eos>"]
+
+
+# 10.5 Machine translation and the dataset
+class TranslationData(DataModule):
+    """Sentences and their translations, as indices.
+
+    A batch is (source, decoder input, valid lengths of the sources,
+    labels); source, input and labels are (n, num_steps), and the labels are
+    the inputs one token later. Sentences end with "<eos>" and are cut or
+    filled with "<pad>" to `num_steps` tokens; the input begins with
+    "<bos>". Words that occur less than twice in the training part (with
+    `vocab_from="all"`, in all pairs) become "<unk>".
+
+    A subclass defines `choose()`: cleaned pairs of sentences, `num_train`
+    for training and then `num_val` for validation.
+    """
+
+    def __init__(self, batch_size, num_steps, num_train, num_val,
+                 vocab_from):
+        super().__init__()
+        self.save_hyperparameters()
+        self.pairs = [tuple(map(sentence_tokens, pair))
+                      for pair in self.choose()]
+        known = {"train": self.pairs[:num_train],
+                 "all": self.pairs}[vocab_from]
+        src, tgt = ([tokens[:num_steps] for tokens in side]
+                    for side in zip(*known))
+        self.src_vocab = Vocab(src, 2, ("<pad>", "<eos>"))
+        self.tgt_vocab = Vocab(tgt, 2, ("<pad>", "<bos>", "<eos>"))
+        self.arrays = self.to_arrays(self.pairs)
+
+
+# 10.5 Machine translation and the dataset
+@add_to_class(TranslationData)
+def to_arrays(self, pairs):
+    """The four tensors of a batch, for pairs of token lists."""
+    def array(lists, vocab):
+        pad = ["<pad>"] * self.num_steps
+        return torch.tensor(
+            [vocab[(tokens + pad)[:self.num_steps]] for tokens in lists])
+
+    src = array([src for src, _ in pairs], self.src_vocab)
+    label = array([tgt for _, tgt in pairs], self.tgt_vocab)
+    bos = torch.full_like(label[:, :1], self.tgt_vocab["<bos>"])
+    tgt = torch.cat((bos, label[:, :-1]), dim=1)
+    valid_len = (src != self.src_vocab["<pad>"]).sum(dim=1)
+    return src, tgt, valid_len, label
+
+
+@add_to_class(TranslationData)
+def build(self, src_sentences, tgt_sentences):
+    """The four tensors for new sentences, two lists of strings."""
+    both = zip(src_sentences, tgt_sentences, strict=True)
+    return self.to_arrays([
+        tuple(sentence_tokens(clean_pairs(text)) for text in pair)
+        for pair in both])
+
+
+@add_to_class(TranslationData)
+def get_dataloader(self, train):
+    """Batches of the training part, shuffled, or of the rest in order."""
+    rows = slice(0, self.num_train) if train else slice(
+        self.num_train, None)
+    return self.get_tensorloader(self.arrays, train, rows)
+
+
+# 10.5 Machine translation and the dataset
+def first_pairs(pairs, n):
+    """A list of the first n of `pairs`, of which there must be so many."""
+    if n > len(pairs):
+        raise ValueError(f"{n} pairs wanted, but there are {len(pairs)}; "
+                         "ask for fewer.")
+    return list(pairs[:n])
+
+
+class MTFraEng(TranslationData):
+    """English sentences and their French translations.
+
+    Without `subset` the first num_train + num_val lines of the file are
+    taken. `subset="pronoun"` takes the sentences that begin with a pronoun
+    and a form of "to be", at most `num_steps` - 1 tokens on both sides, each
+    English sentence once, in an order drawn with a fixed seed. `source` is
+    "real", or "standin" without the corpus.
+    """
+
+    def __init__(self, batch_size, num_steps=9, num_train=512, num_val=128,
+                 subset=None, vocab_from="train"):
+        self.save_hyperparameters()
+        super().__init__(batch_size, num_steps, num_train, num_val,
+                         vocab_from)
+
+    def choose(self):
+        """The pairs of training, then those of validation."""
+        corpus = d2l.fetch("fra-eng")
+        self.source, (self.path,) = corpus.source, corpus.files.values()
+        pairs = read_pairs(self.path)
+        if self.subset == "pronoun":
+            pairs = self.pronoun_pairs(pairs)
+        elif self.subset is not None:
+            raise ValueError(f'subset is {self.subset!r}; use "pronoun" '
+                             "or None.")
+        return first_pairs(pairs, self.num_train + self.num_val)
+
+
+# 10.5 Machine translation and the dataset
+@functools.cache
+def french_versions(path):
+    """English sentence -> dict of its French versions, from a file."""
+    versions = {}
+    for src, tgt in read_pairs(path):
+        src, tgt = (" ".join(side.split()) for side in (src, tgt))
+        versions.setdefault(src, {})[tgt] = None
+    return versions
+
+
+@add_to_class(MTFraEng)
+def references(self, source):
+    """All French versions of an English sentence, of the whole file.
+
+    Cleaned strings with spaces between the tokens, each once, in the order
+    of the file; an empty list if the file lacks the sentence.
+    """
+    sentence = " ".join(clean_pairs(source).split())
+    return list(french_versions(self.path).get(sentence, {}))
+
+
+# 10.5 Machine translation and the dataset
 PRONOUN_STARTS = tuple(
     f"{start} " for start in (
         "i'm", "i am", "he's", "he is", "she's", "she is", "you're",
         "you are", "we're", "we are", "they're", "they are"))
 
 
+@add_to_class(MTFraEng)
+def pronoun_pairs(self, pairs):
+    """The pairs of the subset, each English sentence once, shuffled."""
+    once = {}
+    for src, tgt in pairs:
+        if (src.startswith(PRONOUN_STARTS) and max(
+                len(src.split()), len(tgt.split())) < self.num_steps):
+            once.setdefault(src, (src, tgt))
+    kept = list(once.values())
+    order = torch.randperm(len(kept),
+                           generator=torch.Generator().manual_seed(0))
+    return [kept[i] for i in order]
+
+
 # 10.5 Machine translation and the dataset
-class MTFraEng(DataModule):
-    """English sentences and their French translations, as indices.
+class MTMulti30k(TranslationData):
+    """Captions of photographs in two of the languages "en", "de", "fr".
 
-    A batch is (source, decoder input, valid lengths of the sources,
-    labels); source, input and labels are (n, num_steps), and the labels are
-    the inputs one token later. Sentences end with "<eos>" and are cut or
-    filled with "<pad>" to `num_steps` tokens; the input begins with
-    "<bos>".
-
-    Without `subset` the first num_train + num_val lines of the file are
-    taken. `subset="pronoun"` takes the sentences that begin with a pronoun
-    and a form of "to be", at most `num_steps` - 1 tokens on both sides, each
-    English sentence once, in an order drawn with a fixed seed. Words that
-    occur less than twice in the training part (with `vocab_from="all"`, in
-    all lines) become "<unk>".
+    The first `num_train` lines of the training files, then the first
+    `num_val` of the validation files. `source` is "real" or "standin".
     """
 
-    def __init__(self, batch_size, num_steps=9, num_train=512, num_val=128,
-                 subset=None, vocab_from="train"):
-        super().__init__()
+    def __init__(self, batch_size, num_steps=20, num_train=29_000,
+                 num_val=1014, src_lang="en", tgt_lang="fr",
+                 vocab_from="train"):
         self.save_hyperparameters()
-        self.pairs = self.choose(self.tokenize(clean_pairs(
-            read_text("fra-eng"))))
-        known = self.pairs[:num_train if vocab_from == "train" else None]
-        cut = [[tokens[:num_steps] for tokens in side]
-               for side in zip(*known)]
-        self.src_vocab = Vocab(cut[0], 2, ("<pad>", "<eos>"))
-        self.tgt_vocab = Vocab(cut[1], 2, ("<pad>", "<bos>", "<eos>"))
-        self.arrays = self.to_arrays(self.pairs)
+        super().__init__(batch_size, num_steps, num_train, num_val,
+                         vocab_from)
 
-    def tokenize(self, text):
-        """A list of pairs of token lists, each ending with "<eos>"."""
-        return [tuple([*part.split(), "<eos>"]
-                      for part in line.split("\t")[:2])
-                for line in text.splitlines()]
-
-    def choose(self, pairs):
+    def choose(self):
         """The pairs of training, then those of validation."""
-        n = self.num_train + self.num_val
-        if self.subset == "pronoun":
-            once = {}
-            for src, tgt in pairs:
-                if (" ".join(src).startswith(PRONOUN_STARTS)
-                        and max(len(src), len(tgt)) <= self.num_steps):
-                    once.setdefault(" ".join(src), (src, tgt))
-            pairs = list(once.values())
-            order = torch.randperm(
-                len(pairs), generator=torch.Generator().manual_seed(0))
-            pairs = [pairs[i] for i in order]
-        if n > len(pairs):
-            raise ValueError(f"{n} pairs wanted, but there are "
-                             f"{len(pairs)}; ask for fewer.")
-        return pairs[:n]
-
-    def to_arrays(self, pairs):
-        """The four tensors of a batch, for pairs of token lists."""
-        def array(lists, vocab):
-            pad = ["<pad>"] * self.num_steps
-            return torch.tensor(
-                [vocab[(tokens + pad)[:self.num_steps]] for tokens in lists])
-
-        src = array([src for src, _ in pairs], self.src_vocab)
-        label = array([tgt for _, tgt in pairs], self.tgt_vocab)
-        bos = torch.full_like(label[:, :1], self.tgt_vocab["<bos>"])
-        tgt = torch.cat((bos, label[:, :-1]), dim=1)
-        valid_len = (src != self.src_vocab["<pad>"]).sum(dim=1)
-        return src, tgt, valid_len, label
-
-    def build(self, src_sentences, tgt_sentences):
-        """The four tensors for new sentences, lists of strings."""
-        lines = [f"{src}\t{tgt}" for src, tgt in zip(
-            src_sentences, tgt_sentences, strict=True)]
-        return self.to_arrays(self.tokenize(clean_pairs("\n".join(lines))))
-
-    def get_dataloader(self, train):
-        rows = slice(0, self.num_train) if train else slice(
-            self.num_train, None)
-        return self.get_tensorloader(self.arrays, train, rows)
+        corpus, chosen = d2l.fetch("multi30k"), []
+        self.source = corpus.source
+        for part, n in (("train", self.num_train), ("val", self.num_val)):
+            sides = [clean_pairs(corpus.files[f"{part}.{lang}"].read_text(
+                encoding="utf-8")).splitlines()
+                for lang in (self.src_lang, self.tgt_lang)]
+            chosen += first_pairs(list(zip(*sides, strict=True)), n)
+        return chosen
 
 
 # 10.6 The encoder-decoder architecture
