@@ -211,7 +211,7 @@ d2l.describe(ax, """Histograms of sentence lengths. English peaks at seven
     right.""")
 
 # %% [markdown]
-# **Figure 10.5.2.** Lengths of the sentences up to 30 tokens; the dashed line is where the next section will cut.
+# **Figure 10.5.2.** Lengths of the sentences up to 30 tokens; the dashed line marks the width of nine tokens that is used below.
 #
 # Each language gets a vocabulary of its own.
 # Many words occur only once in the corpus; from a single example little can be learned, so words below a minimum frequency of 2 become `<unk>`.
@@ -797,7 +797,7 @@ assert not real or 0.45 < leaks[0] < 0.55
 # ## A subset that can be learned in a minute
 #
 # A fair split needs enough training data for the words in it, and a laptop needs few and short sentences.
-# The subset `"pronoun"` takes sentences such as `I'm hungry.` and `They are late.`: those that start with a pronoun and a form of *to be*, with at most eight tokens on both sides before `<eos>`.
+# The subset `"pronoun"` takes sentences such as `I'm hungry.` and `They are late.`: those with one of the twelve beginnings listed below, and with at most eight tokens on both sides before `<eos>`.
 # Each English sentence is kept once, with its first French version, and the order is random.
 
 # %% tags=["export"]
@@ -1124,10 +1124,10 @@ assert not real or abs(idle[14] - 0.4) < 0.02
 # This loop is meant to read at most `limit` lines:
 #
 # ```python
-# for i, line in enumerate(lines):
-#     if limit and i > limit:
-#         break
+# for line in lines:
 #     kept.append(line)
+#     if limit and len(kept) > limit:
+#         break
 # ```
 #
 # Write a test that finds both faults, and a version that passes it.
@@ -1135,17 +1135,17 @@ assert not real or abs(idle[14] - 0.4) < 0.02
 # %% [markdown]
 # #### Solution 10.5-5
 #
-# `i` counts from 0, so the loop keeps the lines 0 to `limit`, one too many.
+# The loop stops when it holds *more* than `limit` lines, one too late.
 # The second fault is quieter: a limit of 0 counts as no limit, and everything is read.
 # `itertools.islice` says what is meant; `None` is its word for no limit.
 
 # %%
 def read_some(lines, limit):
     kept = []
-    for i, line in enumerate(lines):
-        if limit and i > limit:
-            break
+    for line in lines:
         kept.append(line)
+        if limit and len(kept) > limit:
+            break
     return kept
 
 
