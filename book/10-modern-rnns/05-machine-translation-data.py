@@ -249,9 +249,9 @@ if real:
 # The target enters twice.
 # At each position a model is to predict the next token from those before it, as in (10.5.1), so with positions $1,\dots,S$
 #
-# $$\text{label}=(y_1,y_2,\dots,y_S),\qquad\text{decoder input}=(\texttt{<bos>},y_1,\dots,y_{S-1}), \tag{10.5.2}$$
+# $$\text{label}=(y_1,y_2,\dots,y_S),\qquad\text{decoder input}=(y_0,y_1,\dots,y_{S-1}), \tag{10.5.2}$$
 #
-# where $S$ is `num_steps`, $y_t$ the tokens of the target after truncation or padding, and `<bos>`, *beginning of sequence*, gives the first prediction something to start from.
+# where $S$ is `num_steps`, $y_1,\dots,y_S$ are the tokens of the target after truncation or padding, and $y_0$ is the token `<bos>`, *beginning of sequence*, which gives the first prediction something to start from.
 # For `salut !` and $S=4$ the label is `salut ! <eos> <pad>` and the input `<bos> salut ! <eos>`.
 #
 # The class below does this for any corpus; a subclass says which pairs it consists of.
@@ -388,6 +388,7 @@ train, val = notes.train_dataloader(), notes.val_dataloader()
 assert (train.num_examples, val.num_examples) == (512, 129)
 assert [len(batch[0]) for batch in val] == [128, 1]
 assert (notes.batch_size, MTFraEng(64).arrays[0].shape) == (128, (640, 9))
+assert notes.source == corpus.source and notes.path == path
 if real:
     assert (len(notes.src_vocab), len(notes.tgt_vocab)) == (194, 214)
     assert abs(padding[0] - 0.55) < 0.005 and abs(padding[1] - 0.47) < 0.005
@@ -916,6 +917,7 @@ for lang, data in captions.items():
     print(f"en-{lang}: vocabularies {len(data.src_vocab)} and "
           f"{len(data.tgt_vocab)}, unknown {source:.1%} and {target:.1%}")
 assert all(len(data.pairs) == 30_014 for data in captions.values())
+assert captions["fr"].source == d2l.fetch("multi30k").source
 assert all(data.arrays[3].shape == (30_014, 20)
            for data in captions.values())
 few = MTMulti30k(8, 9, 30, 10, "de", "en")
