@@ -62,12 +62,12 @@ d2l.use_style()
 #
 # Here $T$ and $T'$ are the numbers of tokens, which may differ, and each $y_t$ is an entry of the target's vocabulary.
 # The two sequences are *not aligned*: nothing in the data says which word of $\mathbf{x}$ stands behind $y_t$.
-# Tagging and the language models so far had one output for each input.
+# The language models so far had one output for each input.
 #
 # Warren Weaver proposed statistics for this task in 1949; in 1990 a group at IBM estimated such probabilities from the proceedings of the Canadian parliament, printed in English and French (Brown et al., 1990).
 # Such systems combined a language model of the target with a model of which words correspond.
 # In 2014 recurrent networks were trained on (10.5.1) as a whole, with one loss from end to end (Cho et al., 2014; Sutskever et al., 2014), and by 2016 Google described a system for practical use of this kind, with attention added (Wu et al., 2016).
-# Today one encoder-decoder can serve 200 languages (NLLB team, 2024), and on test sets in 55 languages, judged by automatic measures, general language models came out best (WMT24++, 2025).
+# Today one network can serve 200 languages (NLLB team, 2024), and on test sets in 55 languages, judged by automatic measures, general language models came out best (WMT24++, 2025).
 # Pairs of sentences, turned into numbers, are what the networks of the next sections learn from.
 #
 # ![Five rows. A line of the file, They lost, a tab, Elles ont perdu, is cleaned to lower case with spaces before the full stops. It is cut into tokens, ended by eos and filled to six positions: the source is they, lost, full stop, eos, pad, pad, with valid length 4. The decoder input is bos, elles, ont, perdu, full stop, eos. The label is elles, ont, perdu, full stop, eos, pad. Arrows lead from each label to the decoder input one position later.](img/mt-arrays.svg)
@@ -143,22 +143,26 @@ print(f"word types: {len(by_blank)} split at blanks, {len(by_space)} at any "
 assert "a\u2009b".split(" ") == ["a\u2009b"]  # one token
 assert "a\u2009b".split() == ["a", "b"]
 assert unicodedata.normalize("NFC", "e\u0301") == "\xe9" != "e\u0301"
-assert unicodedata.normalize("NFKC", "\u202f\xa0\u2009") == "   "
+assert unicodedata.normalize("NFKC", "\u202f\xa0\u2009₂") == "   2"
+assert unicodedata.normalize("NFKC", "’с") == "’с" != "'c"
+assert "a\u200bb".split() == ["a\u200bb"]
 if real:
     assert unicodedata.is_normalized("NFC", raw)
     assert len(by_blank) - len(by_space) == 44 == 29_386 - 29_342
     assert (len(curly), twins, cyrillic) == (259, 231, ["с’est"])
+    assert "\u2009" in french and "\u200b" in french
 
 # %% [markdown]
-# A thin space, U+2009, survives our list, and a split at blanks glues the words around it together; `split()` without an argument cuts at every kind of space, so the book uses that.
+# A thin space, U+2009, survives our list, and a split at blanks glues the words around it together.
+# `split()` without an argument cuts at every character that Unicode counts as white space, so the book uses that; the zero-width space U+200B, which is in the file too, is not among them.
 # Most words with a curly apostrophe exist a second time with a straight one.
-# One `с’est` begins with the *Cyrillic* letter es, which no eye can tell from `c`.
+# One `с’est` begins with the *Cyrillic* letter es, which looks like `c`.
 #
 # Unicode's *normalization forms* deal with part of this.
 # An accented letter can be one code point or a letter and a combining accent; NFC makes it one, and this file obeys it already.
-# NFKC also turns all three special spaces into blanks, and ligatures and subscripts into plain characters.
-# Neither touches apostrophes or alphabets.
-# We leave those, to stay comparable with others who use the file.
+# NFKC also turns all three special spaces into blanks, and subscripts into plain digits.
+# Neither touches apostrophes or foreign letters.
+# We leave those as they are, to stay comparable with others who use the file.
 
 # %% [markdown]
 # ## Tokens and their counts
@@ -467,7 +471,7 @@ except KeyError as error:
 # %% [markdown]
 # ## Batches of similar length
 #
-# Padding costs computation and teaches nothing.
+# Padding costs computation, and once it is masked it teaches nothing.
 # A batch needs only as many positions as its longest sentence, so the share of padding over batches $\mathcal{B}$ is
 #
 # $$\rho=1-\frac{\sum_i\ell_i}{\sum_{\mathcal{B}}|\mathcal{B}|\max_{i\in\mathcal{B}}\ell_i}, \tag{10.5.3}$$
@@ -477,6 +481,7 @@ except KeyError as error:
 #
 # *Bucketing* puts sentences of similar length together.
 # One way keeps most of the randomness: draw a random order, cut it into pools of several batches, sort each pool by length, cut it into batches, and serve these in random order.
+# The function below does all but the last.
 
 # %%
 def bucketed(lengths, batch_size, pool):
@@ -551,7 +556,7 @@ d2l.describe(axes, """Two batches of 128 sources. In the random batch the
 # Pools of 20 batches bring that below a quarter, and larger pools lower still.
 # The price is that a batch is no longer a random sample: its sentences share a length, and with it perhaps a kind.
 # In experiments with two translation corpora, Morishita et al. (2017) found that how batches are made affects training much, and that some ways of sorting did worse than plain shuffling.
-# Our sentences will have at most nine tokens, where bucketing saves little, so we do without it.
+# Our sentences will have at most nine tokens; we keep every batch at that width, which is simpler, and Exercise 10.5-3 measures what it costs.
 
 # %% [markdown]
 # ## Audit: is the split fair?
@@ -566,16 +571,34 @@ ax = d2l.plot(torch.arange(167) + 0.5, list(blocks.T),
 d2l.describe(ax, """Mean sentence length over blocks of 1000 lines. Both curves
     rise all along the file with small waves, from 4 tokens to 18 and 19 at
     its end.""")
+
+# %%
 assert (blocks[-1] > blocks[83]).all() and (blocks[83] > blocks[0]).all()
+all_lines = [line.split("\t")[0] for line in raw.splitlines()]
+chars = torch.tensor([len(line) for line in all_lines])
+starts = torch.tensor([line[0] == "I" for line in all_lines]).float()
+waves = [[values[chars == n].tensor_split(8) for values in (
+    lengths[:, 0].float(), starts)] for n in chars.unique()
+    if (chars == n).sum() >= 4000]
+higher = sum(bool(n[2].mean() > n[5].mean()) for n, _ in waves)
+with_i = min(start[2].mean().item() for _, start in waves)
+print(f"third eighth longer than the sixth: {higher} of {len(waves)} groups; "
+      f"begins with I: at least {with_i:.0%}")
+if real:
+    assert higher == len(waves) == 19 and with_i == 1
+    assert (chars.diff() < 0).sum() == 58
 
 # %% [markdown]
 # **Figure 10.5.4.** The file runs from short sentences to long ones.
 #
+# But for a few lines, it is sorted by the number of English characters.
+# The small waves are passes through the alphabet: in each large group of sentences with equally many characters, the third eighth, where all begin with the letter I, has more tokens than the sixth.
+#
 # So "the first 512 lines for training, the next 128 for validation" is no random split.
-# These lines are sorted by the number of English characters, and those of equal number by the alphabet.
+# What does it hold back?
 
 # %%
-lines = [line.split("\t")[0] for line in raw.splitlines()[:641]]
+lines = all_lines[:641]
 for part in (lines[:512], lines[512:]):
     number = torch.tensor([len(line) for line in part]).float()
     print(f"{len(part)} lines: {number.mean():.1f} characters on average, "
@@ -583,6 +606,8 @@ for part in (lines[:512], lines[512:]):
 if real:
     assert lines == sorted(lines, key=lambda line: (len(line), line))
     assert {len(line) for line in lines[512:]} == {10}
+    assert {line[0] for line in lines[512:]} == set("DEFGHI")
+    assert pairs[511][1] != pairs[512][1]
     assert lines[512] == "Dogs bark." == lines[511]
 
 # %% [markdown]
@@ -684,10 +709,10 @@ def unknown_words(known, side, least=2):
     return sum(count[word] < least for word in words) / len(words)
 
 
-sizes = [512 * 2**k for k in range(8)]
-falling = [[unknown_words(others[:n], side) for n in sizes]
+seen_lines = [512 * 2**k for k in range(8)]
+falling = [[unknown_words(others[:n], side) for n in seen_lines]
            for side in (0, 1)]
-ax = d2l.plot(sizes, falling, ["source", "target"], xscale="log",
+ax = d2l.plot(seen_lines, falling, ["source", "target"], xscale="log",
               xlabel="lines that the vocabularies see",
               ylabel="unknown words", fmts=("o-", "s--"), ylim=(0, 0.32))
 d2l.describe(ax, """Unknown words of the same 129 validation pairs against the
@@ -795,7 +820,7 @@ assert not real or 0.45 < leaks[0] < 0.55
 # About half of them.
 # A table of training sentences would "translate" those without any understanding, so a random split has to keep all lines of one English sentence on the same side.
 #
-# ## A subset that can be learned in a minute
+# ## A subset with a fair split
 #
 # A fair split needs enough training data for the words in it, and a laptop needs few and short sentences.
 # The subset `"pronoun"` takes sentences such as `I'm hungry.` and `They are late.`: those with one of the twelve beginnings listed below, and with at most eight tokens on both sides before `<eos>`.
@@ -857,7 +882,7 @@ if real:
 # %% [markdown]
 # Split by lines, more than half of the held-out English sentences would have been seen; split by sentences, none.
 # The leak is not quite closed: some validation sentences share their French version with a training sentence, `i am ...` with `i'm ...` for example.
-# In 10.7 this shows as a *retrieval baseline*, which copies the translation of the most similar training sentence, and which a model has to beat.
+# [Section 10.7](07-seq2seq.ipynb) therefore compares its model with a *retrieval baseline*, which copies the translation of the most similar training sentence.
 # Unknown words are now fewer than one in ten, with a vocabulary from the training part alone.
 
 # %% tags=["hide-input"]
@@ -881,7 +906,7 @@ assert not real or 0.03 < rewritten < 0.2
 #
 # The loader should not know one corpus only.
 # Multi30k holds 29,000 captions of photographs for training and 1014 for validation, in English, German and French (Elliott et al., 2016, 2017).
-# Its makers split it, and the order of the lines means nothing.
+# The split is that of its makers.
 # We found no licence with the data, so it stays an option, and none of its sentences is printed here.
 
 # %% tags=["export"]
