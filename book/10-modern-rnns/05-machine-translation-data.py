@@ -348,7 +348,7 @@ class MTFraEng(TranslationData):
 
     def __init__(self, batch_size, num_steps=9, num_train=512, num_val=128,
                  subset=None, vocab_from="train"):
-        self.save_hyperparameters()
+        self.subset = subset  # `choose` needs it
         super().__init__(batch_size, num_steps, num_train, num_val,
                          vocab_from)
 
@@ -661,6 +661,7 @@ print("in order, training part:    ",
       "source {:.0%}, target {:.0%}".format(*of_training))
 assert sorted(at_random[0].pairs) == sorted(in_order.pairs)
 assert at_random[0].pairs != at_random[1].pairs
+assert at_random[0].pairs == Shuffled(0, num_val=129).pairs
 if real:
     source, target = unknown["in order"]
     assert abs(target - 0.29) < 0.005
@@ -814,6 +815,8 @@ leaks = [seen_share(pairs, 5000, side) for side in (0, 1)]
 print(f"English seen before: {leaks[0]:.0%}, French: {leaks[1]:.0%}")
 assert seen_share([("a", "x"), ("a", "y"), ("b", "z")] * 2, 1, 0) == 1
 assert seen_share([("a", "x"), ("a", "y")], 1, 1) == 0
+again = [seen_share(pairs[:2000], 500, 0, seed) for seed in (0, 0, 1)]
+assert again[0] == again[1] != again[2]
 assert not real or 0.45 < leaks[0] < 0.55
 
 # %% [markdown]
@@ -920,7 +923,7 @@ class MTMulti30k(TranslationData):
     def __init__(self, batch_size, num_steps=20, num_train=29_000,
                  num_val=1014, src_lang="en", tgt_lang="fr",
                  vocab_from="train"):
-        self.save_hyperparameters()
+        self.src_lang, self.tgt_lang = src_lang, tgt_lang
         super().__init__(batch_size, num_steps, num_train, num_val,
                          vocab_from)
 
@@ -1009,6 +1012,7 @@ for n in (640, 2000, 5000, 10_000, 20_000):
 if real:
     assert grown == [[194, 214], [453, 584], [874, 1230], [1504, 2250],
                      [2458, 3822]]
+    assert grown_random[0] == [402, 435]
     for ordered, random in zip(zip(*grown), zip(*grown_random)):
         assert all(a < b for a, b in zip(ordered, random))
         assert ordered[-1] / ordered[0] > random[-1] / random[0]
@@ -1104,6 +1108,7 @@ size = torch.stack((pronoun.arrays[2][rows], (
     pronoun.arrays[3][rows] != pronoun.tgt_vocab["<pad>"]).sum(dim=1)), 1)
 sorted_batches = [tuple(array[b] for array in pronoun.arrays)
                   for b in bucketed(size, 128, 100)]
+assert sum(len(batch[0]) for batch in sorted_batches) == 6711
 gains = [saved(notes, notes.train_dataloader()),
          saved(pronoun, pronoun.train_dataloader()),
          saved(pronoun, sorted_batches)]

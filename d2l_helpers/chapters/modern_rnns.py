@@ -353,7 +353,7 @@ class MTFraEng(TranslationData):
 
     def __init__(self, batch_size, num_steps=9, num_train=512, num_val=128,
                  subset=None, vocab_from="train"):
-        self.save_hyperparameters()
+        self.subset = subset  # `choose` needs it
         super().__init__(batch_size, num_steps, num_train, num_val,
                          vocab_from)
 
@@ -424,7 +424,7 @@ class MTMulti30k(TranslationData):
     def __init__(self, batch_size, num_steps=20, num_train=29_000,
                  num_val=1014, src_lang="en", tgt_lang="fr",
                  vocab_from="train"):
-        self.save_hyperparameters()
+        self.src_lang, self.tgt_lang = src_lang, tgt_lang
         super().__init__(batch_size, num_steps, num_train, num_val,
                          vocab_from)
 
