@@ -791,6 +791,7 @@ print(sample, "->", notes.references(sample)[:4])
 assert all(tgt in notes.references(src) for src, tgt in pairs[::5000])
 assert notes.references("Nobody wrote this.") == []
 assert notes.references(sample) is not notes.references(sample)
+assert french_versions(path) is versions  # not collected again
 if real:
     assert len(versions) == 116_827 == len({src for src, _ in pairs})
     assert notes.references("Run!")[:2] == ["cours !", "courez !"]
