@@ -301,7 +301,8 @@ def influence(f, Xs):
 
     `f` maps inputs Xs (T, n, d) to outputs (T, n, q). Row t, column s is
     the norm of the gradient of the sum of output t with respect to input s:
-    zeros above the diagonal mean that no output sees a later input.
+    zeros above the diagonal mean that no output sees a later input. Outputs
+    of constant sum, like a softmax, and steps of slope zero hide from it.
     """
     Xs = Xs.detach().requires_grad_()
     rows = [torch.autograd.grad(out.sum(), Xs, retain_graph=True)[0]
