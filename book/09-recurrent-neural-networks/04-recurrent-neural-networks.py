@@ -58,7 +58,7 @@ train_steps = 300  # of the small language model in Exercise 9.4-4
 # ## From a table to a state
 #
 # An n-gram model ([Section 9.3](03-language-models.ipynb)) predicts from the last $n-1$ tokens.
-# With a vocabulary $\mathcal{V}$ its table has $|\mathcal{V}|^n$ entries, and a text fills an ever smaller share of them.
+# With a vocabulary $\mathcal{V}$ its table has $|\mathcal{V}|^n$ entries, and the larger $n$, the smaller the share of them that a text fills.
 #
 # A *latent* model replaces the window by a summary of everything so far:
 #
@@ -105,7 +105,8 @@ d2l.describe(ax, """On a logarithmic scale the table entries rise along a
     horizontal line at about three thousand.""")
 
 # %% [markdown]
-# **Figure 9.4.2.** The table grows by the size of the vocabulary with every order, the book fills ever less of it, and the recurrent network has no order at all.
+# **Figure 9.4.2.** The table grows by the size of the vocabulary with every order, the book fills ever less of it, and the recurrent network has no order.
+# Whether so few parameters also predict well is another question; [Section 9.5](05-rnn-scratch.ipynb) compares perplexities.
 
 # %%
 share = torch.tensor(seen) / torch.tensor(entries)
@@ -258,15 +259,17 @@ assert (forgetful - rest).abs().max() > 0.1
 # The recurrent loop cannot look ahead by construction; the models of later chapters have to be tested.
 #
 # Gradients provide a test: if output $t$ ignores input $s$, its derivative with respect to that input is zero.
+# So a derivative other than zero proves a leak, while zeros at random inputs are strong evidence that there is none.
 
 # %% tags=["export"]
 def influence(f, Xs):
     """How much output t depends on input s: a matrix (T, T).
 
     `f` maps inputs Xs (T, n, d) to outputs (T, n, q). Row t, column s is
-    the norm of the gradient of the sum of output t with respect to input s:
-    zeros above the diagonal mean that no output sees a later input. Outputs
-    of constant sum, like a softmax, and steps of slope zero hide from it.
+    the norm of the gradient of the sum of output t with respect to input s.
+    A value above the diagonal proves that an output sees a later input.
+    Zeros speak against it, except for outputs of constant sum, like those
+    of a softmax, and activations of slope zero.
     """
     Xs = Xs.detach().requires_grad_()
     rows = [torch.autograd.grad(out.sum(), Xs, retain_graph=True)[0]
@@ -452,12 +455,12 @@ assert F.pdist(after_e).min() > 0.1 and F.pdist(states[:36]).min() > 1e-6
 
 # %% [markdown]
 # Without recurrent weights the current letter explains the state entirely.
-# The larger they are, the more of the state is about the past: in three random networks the share of the letter falls as the spectral radius goes from 0 to 0.5 and to 0.9.
+# With them, part of it is about the past: in three random networks the share of the letter falls as the spectral radius grows from 0 to 0.5 and to 0.9.
 #
 # ### How long an impulse survives
 #
 # How far back does the past reach?
-# Run a network twice, with inputs that differ only at the first step, by 1, and follow the distance $\Delta_t$ between the two states.
+# Run a network twice, with inputs that differ only at the first step, by 1, and follow the distance between the two states.
 # If $\phi$ is the identity, the difference of the states obeys (9.4.3) without its input, so after $t$ steps it has been multiplied by $\mathbf{W}_{hh}^t$.
 # This power grows or shrinks, in the long run, like $\rho^t$, where $\rho$ is the spectral radius, and the inputs that both runs share do not matter.
 # With tanh they do.
@@ -485,6 +488,7 @@ def distance(radius, sound, T=100, phi=torch.tanh, seed=0):
 radii = [0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 2.0]
 fading = {(radius, kind): distance(radius, sound) for radius in radii
           for kind, sound in (("noise", 1), ("silence", 0))}
+print("left after 30 steps, for each spectral radius")
 for kind in ("silence", "noise"):
     print(kind, *(f"{radius:g}: {fading[radius, kind][30]:.0e}"
                   for radius in radii), sep="  ")
@@ -664,7 +668,7 @@ for m in (1, 2, 4):
 #
 # - A recurrent layer is a fully connected layer whose input includes its own last output; its parameter count $dh+h^2+h+hq+q$ does not depend on the length of the sequence.
 # - The state is all that passes from step to step, so a sequence can be cut anywhere if the state is carried over.
-# - A gradient matrix with zeros above the diagonal shows that no output sees the future, unless outputs cancel in the sum or slopes are zero.
+# - A gradient matrix with zeros above the diagonal is strong evidence that no output sees the future, unless outputs cancel in the sum or slopes are zero.
 # - For linear units an impulse fades or grows like $\rho^t$; for tanh units the inputs decide too, and noise erased it at spectral radii at which silence kept it.
 # - Two threshold units remember parity over any distance, which no window does; a linear unit needs a negative factor for it.
 
@@ -863,10 +867,10 @@ for seed in range(3):
 print("training loss", *(f"{v:.2f}" for v in losses))
 print("double precision: steps to a thousandth, mean of three "
       f"{sum(steps) / 3:.1f}")
-print("single precision: share still alive after 300 steps",
-      *(f"{v:.2f}" for v in alive))
-print("double, states rounded to single: share alive after 30 and 300",
-      *(f"{v:.2f}" for v in kept))
+print(f"flips still alive: single precision {sum(alive) / 3:.1f} after 300 "
+      "steps; double precision with states rounded to single "
+      f"{sum(kept[::2]) / 3:.1f} after 30, below 0.1 after 300:",
+      max(kept[1::2]) < 0.1)
 
 # %% tags=["hide-input", "chaotic"]
 fig, ax = plt.subplots(figsize=(6, 3.2))
@@ -883,6 +887,7 @@ d2l.describe(ax, """On a logarithmic scale the median differences of three
     precision they stay at about 1e-7.""")
 
 # %% [markdown]
+# The figure shows the median over the 32 flips, in three networks.
 # In single precision most flips are still there after 300 steps, at the size of a rounding error.
 # Is this memory?
 # Two controls with the same weights and the same pairs of states say no.
