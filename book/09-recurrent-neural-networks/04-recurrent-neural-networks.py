@@ -300,7 +300,7 @@ fig, axes = plt.subplots(1, 2, figsize=(6.6, 3.2), layout="constrained")
 for ax, matrix, name in zip(axes, (honest, leaky),
                             ("recurrent layer", "inputs centred over time")):
     shown = matrix.log10().masked_fill(matrix == 0, torch.nan)
-    image = ax.imshow(shown, vmin=-3, vmax=1)
+    image = ax.imshow(shown, vmin=-4, vmax=1)
     ax.set(title=name, xlabel="input $s$", xticks=range(0, 10, 3),
            yticks=range(0, 10, 3))
     ax.grid(visible=False)
