@@ -300,8 +300,10 @@ def influence(f, Xs):
     """How much output t depends on input s: a matrix (T, T).
 
     `f` maps inputs Xs (T, n, d) to outputs (T, n, q). Row t, column s is
-    the norm of the gradient of the sum of output t with respect to input s:
-    zeros above the diagonal mean that no output sees a later input.
+    the norm of the gradient of the sum of output t with respect to input s.
+    A value above the diagonal proves that an output sees a later input.
+    Zeros speak against it, except for outputs of constant sum, like those
+    of a softmax, and activations of slope zero.
     """
     Xs = Xs.detach().requires_grad_()
     rows = [torch.autograd.grad(out.sum(), Xs, retain_graph=True)[0]
