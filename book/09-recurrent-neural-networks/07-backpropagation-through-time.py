@@ -75,7 +75,7 @@ num_gpus = 0  # 1: use an accelerator, if there is one
 # ![Three columns, one for each step. Inputs x feed states h, states feed outputs o, outputs and labels y feed the loss L. The states form a chain from h0 to h3. Shaded boxes with the weight matrices repeat in each column. Dashed arrows run back along the chain of states.](img/bptt-graph.svg)
 #
 # **Figure 9.7.1.** The network unrolled over three steps.
-# Shaded: parameters, the same three matrices in every column.
+# Shaded: parameters, the same three matrices in every column, named as in the linear network below.
 # Dashed: the way of the gradient from step to step.
 #
 # By the chain rule,
@@ -186,10 +186,8 @@ for x in X:
     states.append(W_hx @ x + W_hh @ states[-1])
     outputs.append(W_qh @ states[-1])
 L = sum(((o - y)**2).sum() / 2 for o, y in zip(outputs, Y)) / 6
-*auto, dO = [torch.stack(g) if isinstance(g, list) else g for g in (
-    *torch.autograd.grad(L, weights, retain_graph=True),
-    list(torch.autograd.grad(L, states[1:], retain_graph=True)),
-    list(torch.autograd.grad(L, outputs)))]
+grads = torch.autograd.grad(L, [*weights, *states[1:], *outputs])
+auto, dO = (*grads[:3], torch.stack(grads[3:9])), torch.stack(grads[9:])
 with torch.no_grad():
     ours = linear_rnn_grads(X, Y, *weights)
     powers = [torch.linalg.matrix_power(W_hh.T, k) for k in range(6)]
@@ -213,13 +211,13 @@ assert two[1].item() == 0.25 and two[3].flatten().tolist() == [0.625, 0.25]
 # With $\xi_t=1$ nothing changes, with $\xi_t=0$ it is `detach`; the states are the same in any case.
 
 # %%
-def make_task(rho, size, T=32, n=4, d=3, h=8, q=2, seed=0):
+def make_task(rho, size, T=32, n=4, d=3, h=8, q=2):
     """Random inputs, labels, zero state, output weights, and W.
 
     W_hh is rho times an orthogonal matrix, the inputs have standard
     deviation `size`. Returns (Xs, Ys, H, W_hq), W in double precision.
     """
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(972)
     Xs, Ys, W_hq, W_xh, Z = (
         torch.randn(shape, generator=rng, dtype=torch.float64)
         for shape in ((T, n, d), (T, n, q), (h, q), (d, h), (h, h)))
@@ -288,7 +286,7 @@ def backward_grad(W, task, phi=torch.tanh, slope=lambda H: 1 - H**2):
 def forward_grad(W, task):
     """The same gradient in the order of time; nothing is stored."""
     Xs, Ys, H, W_hq = task
-    W_hh, eye = W[Xs.shape[2]:-1], torch.eye(H.shape[1], dtype=W.dtype)
+    W_hh, eye = W[Xs.shape[2]:-1], torch.eye(H.shape[1])
     J = W.new_zeros(*H.shape, *W.shape)  # dH / dW, (n, h, d + h + 1, h)
     grad = torch.zeros_like(W)
     for X, Y in zip(Xs, Ys):
@@ -372,7 +370,7 @@ def truncated_grad(W, task, tau):
 def pair_grads(W, task):
     """All C_{t,i}, (T, T, d + h + 1, h): zero for i > t."""
     T = len(task[0])
-    Ws = W.detach().repeat(T, 1, 1).requires_grad_()
+    Ws = W.repeat(T, 1, 1).requires_grad_()
     return torch.stack([
         torch.autograd.grad(term, Ws, retain_graph=True)[0]
         for term in loss_terms(Ws, task, torch.ones(T, dtype=W.dtype))])
@@ -415,11 +413,10 @@ for C in pairs.values():  # no step acts on an earlier loss
     assert (C[apart < 0] == 0).all() and (C[apart >= 0] != 0).any()
 
 # %% [markdown]
-# So truncated and full gradient agree to machine precision for $\tau=T$, and not otherwise.
-# How far apart are they?
+# So the gradient truncated by `detach` agrees with the full one to machine precision for $\tau=T$, and is off by more than a hundredth for the shorter segments.
 # Note what `detach` does: it keeps all pairs *within a segment*, so the first step of a segment looks back zero steps and the last one $\tau-1$.
 # Formula (9.7.5) suggests another cut: a *window*, in which every step looks back $\tau-1$ steps.
-# It costs more, since every loss term needs its own backward pass.
+# It costs more: every loss term needs its own backward pass of $\tau$ steps.
 
 # %%
 taus = torch.arange(1, T + 1)
@@ -432,7 +429,7 @@ for name, (task, W) in tasks.items():
         distance(pairs[name][apart < tau].sum(dim=0), full[name])
         for tau in taus])
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "rtol=0.1"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.8, 2.9),
                                   width_ratios=[2, 3])
 sizes = pairs["long memory"].norm(dim=(2, 3)).log10()
@@ -449,9 +446,9 @@ for k in range(8, T, 8):  # the segments of 8 steps
 left.plot([24.5, 32.5], [32.5, 32.5], color="#D55E00", lw=1.2)
 fig.colorbar(image, ax=left, shrink=0.8, label="log10 of the norm")
 for k, ((name, cut), error) in enumerate(errors.items()):
-    right.plot(taus, error.clamp(min=1e-15), ("o-", "^--")[k % 2], ms=3,
+    right.plot(taus, error.clamp(min=1e-14), ("o-", "^--")[k % 2], ms=3,
                lw=1, color=f"C{k // 2}", label=f"{cut}, {name}")
-right.set(yscale="log", xlabel=r"$\tau$", ylim=(1e-16, 10),
+right.set(yscale="log", xlabel=r"$\tau$", ylim=(1e-15, 10),
           ylabel="relative error of the gradient")
 right.legend(fontsize=7, loc="lower left")
 d2l.describe(fig, """Left: norms of the pairs as a lower triangle, falling
@@ -460,17 +457,18 @@ d2l.describe(fig, """Left: norms of the pairs as a lower triangle, falling
     scale. For segments it falls by about a factor of ten or less up to
     tau = 31, in both networks. For the window it falls in a straight line
     with short memory, to about 1e-14 at tau = 31, and to about 0.002 with
-    long memory. All four are at the floor of 1e-15 for tau = 32.""")
+    long memory. All four are at the floor of 1e-14 for tau = 32.""")
 
 # %% [markdown]
 # **Figure 9.7.3.** Left: the size of the pairs $\mathbf{C}_{t,i}$; segments of 8 keep what lies inside the four triangles.
-# Right: distance of the truncated gradient from the full one in two networks; errors below $10^{-15}$ are drawn there.
+# Right: distance of the truncated gradient from the full one in two networks; errors below $10^{-14}$ are drawn there.
 
 # %%
 # segments err at their borders, a window err far from the diagonal
 for name in tasks:
     segments, window = errors[name, "segments"], errors[name, "window"]
-    assert segments[30] > 0.01 and segments[0] == window[0]
+    assert (segments[:31] > 0.01).all()
+    assert abs(segments[0] / window[0] - 1) < 1e-6  # one step: the same
     assert (window[7:31] < segments[7:31]).all()
     assert (window.diff() < 0)[:20].all() and window[31] < 1e-14
     assert segments[31] < 1e-14
@@ -487,7 +485,7 @@ assert short[15] < 1e-6 and long[15] > 0.01
 #
 # ### At random
 #
-# Truncation has a *bias*: pairs across a cut are never seen, however long one trains.
+# Truncation has a *bias*: pairs further apart than $\tau-1$ steps are never seen, however long one trains.
 # *Randomized truncation* (Tallec and Ollivier, 2017) removes it.
 # Draw independent numbers
 #
@@ -518,9 +516,9 @@ b, c = torch.tensor([b, c], dtype=torch.float64)
 true_value = by_recursion(b, c)[-1]
 
 
-def randomised_truncation(pi, trials, seed=0):
+def randomised_truncation(pi, trials):
     """`trials` values of z_T by (9.7.13), pi_t = pi, (trials,)."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(975)
     z = torch.zeros(trials, dtype=torch.float64)
     for b_t, c_t in zip(b, c):
         keep = (torch.rand(trials, generator=rng) < pi).double()
@@ -583,7 +581,7 @@ d2l.describe(ax, """Full gradient at the origin. Truncated estimates on the
 # %%
 # two ways to spend about the same number of steps back, one draw each
 reach = sum(0.9**k for k in range(10))  # mean number of terms kept
-assert 6 < reach < 7 and sds[0.9] > 1.5 * abs(biases[6])
+assert abs(reach - 6.5) < 0.05 and sds[0.9] > 1.5 * abs(biases[6])
 assert abs(true_value - 1.1) < 0.05
 
 # %% [markdown]
@@ -611,8 +609,8 @@ for rho, expected in ((0.9, 0.00515), (1.0, 1.0), (1.1, 117.39)):
     assert abs(norm / expected - 1) < 1e-3
 
 # %% [markdown]
-# If one eigenvalue of a diagonalizable $\mathbf{M}$ is larger in absolute value than all others, $\mathbf{M}^k\mathbf{x}$ also turns towards its eigenvector (Exercise 1).
-# So a distant loss loses not only its size: whatever it said, it arrives in the same direction.
+# If one eigenvalue of a diagonalizable $\mathbf{M}$ is larger in absolute value than all others, $\mathbf{M}^k\mathbf{x}$ also turns towards its eigenvector, for almost every $\mathbf{x}$ (Exercise 1).
+# So a distant loss loses not only its size: whatever it said, it arrives in one direction, up to the sign.
 
 # %%
 # check 9.7-C6: powers of a symmetric matrix align with its leading vector
@@ -762,7 +760,7 @@ assert at_50[1.0].max() < 1e-8
 task, W = tasks["long memory"]
 near, far = (pairs["long memory"][mask].sum(dim=0)
              for mask in (apart < 8, apart >= 8))
-param = W.clone().requires_grad_()
+param = W.clone()
 param.grad = near + far
 norm = clip_gradients([param], 0.1)
 factor = 0.1 / norm
@@ -894,9 +892,9 @@ gaps = []
 for k in range(40):
     y = torch.linalg.matrix_power(M5, k) @ V @ alpha
     gaps.append((y / eigenvalues[0]**k - alpha[0] * V[:, 0]).norm())
-bound = sum(alpha[i].abs() * V[:, i].norm() for i in range(1, 5))
-for k, gap in enumerate(gaps):
-    assert gap <= bound * (0.6 / 0.9)**k + 1e-9
+second = alpha[1].abs() * V[:, 1].norm()
+for k, gap in enumerate(gaps[25:], start=25):  # the second term is left
+    assert abs(gap / (second * (0.6 / 0.9)**k) - 1) < 0.05
 turn = torch.tensor([[math.cos(1), -math.sin(1)],
                      [math.sin(1), math.cos(1)]])
 first = torch.stack([torch.linalg.matrix_power(turn, k)[:, 0]
@@ -1131,9 +1129,17 @@ with torch.no_grad():
     torch.testing.assert_close(torch.cat(parts, dim=1), whole)
     model.carry = False
     assert (model(X[:, 12:]) - parts[1]).abs().max() > 0.01
-with torch.enable_grad():
-    model(X)
+model(X)
 assert not model.state.requires_grad
+modes = []
+handle = model.rnn.register_forward_hook(lambda *_: modes.append(
+    (model.training, torch.is_grad_enabled())))
+value = held_out(model, X, loader[0][1])
+handle.remove()
+assert modes == [(False, False)]
+scores = model(X).log_softmax(dim=2)  # (n, T, vocabulary)
+picked = scores.gather(2, loader[0][1][:, :, None])
+assert abs(value - torch.exp(-picked.double().mean()).item()) < 1e-4
 
 # %% [markdown]
 # With segments of 8 steps and a running state the carried arm is better in all three seeds, by about 0.3.
