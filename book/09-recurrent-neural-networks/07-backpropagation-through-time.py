@@ -579,14 +579,15 @@ d2l.describe(ax, """Full gradient at the origin. Truncated estimates on the
 # Truncation errs by bias alone, randomization by variance alone.
 
 # %%
-# two ways to spend about the same number of steps back, one draw each
+# about the same number of steps back, for one draw and for nine
 reach = sum(0.9**k for k in range(10))  # mean number of terms kept
 assert abs(reach - 6.5) < 0.05 and sds[0.9] > 1.5 * abs(biases[6])
+assert sds[0.9] / 3 < abs(biases[6]) < sds[0.9] / 8**0.5
 assert abs(true_value - 1.1) < 0.05
 
 # %% [markdown]
 # For a single draw, randomization is a bad bargain here: with $\pi=0.9$ it keeps 6.5 terms on average, and errs more than truncation to 6 does.
-# But an optimizer averages over many steps, which wears the variance down and leaves the bias as it is.
+# But the mean of $m$ independent draws has a standard deviation smaller by $\sqrt m$, while the bias stays: nine draws make up for it here, and an optimizer averages over many steps.
 # Tallec and Ollivier report reliable convergence on a synthetic task where truncation can diverge, and a slightly better result on characters of the Penn Treebank.
 # One also reads that randomization does not pay off in practice; that is not what their paper found.
 
