@@ -844,7 +844,7 @@ for T_scan in (1, 2, 37, 64):
 assert chains == [6, 64]
 
 # %% [markdown]
-# In total the scan multiplies more, about $2T\log_2T$ times instead of $T$: it pays off only on hardware that does many things at once, and this notebook does not measure it.
+# In total the scan multiplies more, about $2T\log_2T$ times instead of $T$: it can pay off only where many of them run at once, and this notebook does not measure when.
 # The idea is old; Kogge and Stone published recursive doubling for recurrences in 1973.
 #
 # It is what many recurrent layers of today rest on.
