@@ -37,6 +37,7 @@
 
 # %%
 import hashlib
+import math
 import re
 from collections import Counter
 
@@ -123,7 +124,7 @@ assert data.preprocess("naïve 42") == "na ve "
 assert not real or inside > 100 and text.split().count("t") > 20
 
 # %% [markdown]
-# Sentences, numbers, names and paragraphs disappear, letters with accents turn into gaps, and `don't` becomes the two words `don` and `t`.
+# The ends of sentences, capitals, digits and paragraphs disappear, letters with accents turn into gaps, and `don't` becomes the two words `don` and `t`.
 # None of it can be restored (Exercise 9.2-5 does without loss).
 #
 # ### Tokens
@@ -193,7 +194,9 @@ assert "".join(pieces) == text
 assert not real or {"e ", " th"} <= set(pieces)
 
 # %% [markdown]
-# The third round joins a token made by the second with a letter; after thousands of rounds frequent words are one token and rare words a few.
+# The third round joins a token made by the second with a letter.
+# (Tokenizers in use first cut the text before each word, so they would not join the `e` with the space after it.)
+# After thousands of rounds frequent words are one token and rare words a few.
 # GPT-2 has 50 257 tokens (256 bytes, 50 000 pairs and an end mark), and gpt-oss (OpenAI, 2025) about 200 000.
 # Both start from the bytes of the raw text, so nothing is lost and nothing is unknown; Section 11.10 builds such a tokenizer.
 # Research also tries to do without one: the Byte Latent Transformer (Pagnoni et al., 2024) reads bytes, grouped into patches by how predictable they are.
@@ -202,7 +205,7 @@ assert not real or {"e ", " th"} <= set(pieces)
 #
 # A *vocabulary* numbers the distinct tokens.
 # Tokens that it lacks share one index, that of the *unknown token* `<unk>`.
-# *Reserved tokens* such as `<pad>` (filling) or `<bos>` (beginning of a sequence) get an index even if no text contains them; chapter 10 needs some.
+# *Reserved tokens* such as `<pad>` (filling) or `<bos>` (beginning of a sequence) get an index even if no text contains them; the translation models of chapter 10 need them.
 # And `min_freq` leaves out what is too rare to learn anything about.
 
 # %% tags=["export"]
@@ -316,9 +319,10 @@ if real:
 # %%
 # check 9.2-C12: new words become <unk>; vocabularies share nothing
 cut = int(0.9 * len(words))
-known, rest = Vocab(words[:cut]), words[cut:]
+train, rest = words[:cut], words[cut:]
+known = Vocab(train)
 indices, same = WordData().build(" ".join(rest), known)
-missing = [w for w in rest if w not in set(words[:cut])]
+missing = [w for w in rest if w not in known.token_to_idx]
 types = len(set(missing)) / len(set(rest))
 print(f"unknown: {len(missing) / len(rest):.1%} of the words, "
       f"{types:.0%} of the distinct words")
@@ -371,7 +375,7 @@ if real:
 #
 # ### Neighbours
 #
-# What matters for prediction are sequences of words.
+# To predict a word, we need to know which words it follows.
 # A run of $n$ neighbours is an *n-gram*; *bigrams* and *trigrams* have $n=2$ and 3.
 
 # %% tags=["export"]
@@ -403,7 +407,7 @@ if real:
     assert grams[3][4][1] == grams[3][5][1]
 
 # %% [markdown]
-# The commonest bigrams consist of stop words; among the trigrams the book itself appears.
+# The commonest bigrams are mostly pairs of stop words; among the trigrams the book itself appears.
 #
 # Our $m$ distinct words allow $m^2$ bigrams and $m^3$ trigrams.
 # How many of them does the book contain, and how often?
@@ -458,7 +462,7 @@ if real:
 # %%
 fresh = {}
 for n in (1, 2, 3):
-    seen, later = set(ngrams(words[:cut], n)), ngrams(rest, n)
+    seen, later = set(ngrams(train, n)), ngrams(rest, n)
     fresh[n] = sum(gram not in seen for gram in later) / len(later)
     print(f"n = {n}: {fresh[n]:.0%} of the last tenth was not seen before")
 assert fresh[1] == len(missing) / len(rest)
@@ -716,7 +720,7 @@ if real:
 #
 # - The slope falls from about 0.7 or more to below 0.6, so a value of $\beta$ means something only together with the length of the text; Fontanelli and Li (2025) report the same bend for twenty English texts.
 # - The counts alone, whatever the order, give the curve up to a fifth: at each doubling the text has between 80 and 100 % of the expected vocabulary.
-# - The texts lag behind random order: their first $n$ words repeat one another more than any $n$ words of the text do on average. In the rest of the books most parts do so, but not all; Chacoma and Zanette (2020) found such a lag to prevail in 75 works of six writers.
+# - The texts lag behind random order: their first $n$ words repeat one another more than $n$ words drawn at random do on average. In the rest of the books most parts do so, but not all; Chacoma and Zanette (2020) found such a lag to prevail in 75 works of six writers.
 
 # %% [markdown]
 # ### Three authors
@@ -724,7 +728,8 @@ if real:
 # Do such numbers tell authors apart?
 # A fair comparison takes the same number of words from each, and more than one part of each, since a difference between authors counts only beside the spread within an author.
 # We cut each text into parts of 8000 words: 4 of Wells, 91 of Austen, 24 of Shakespeare.
-# As a control we also cut the same words after shuffling them: what spread is left then is the chance of drawing 8000 words.
+# Of each part we take the exponent of Zipf over two windows of ranks, that of Heaps between 1000 and 8000 words (three doublings), the number of distinct words, and the share of the ten commonest words.
+# As a control we also cut up the same words after shuffling them: what spread is left then is the chance of drawing 8000 words.
 
 # %%
 def measure(words):
@@ -829,7 +834,7 @@ if real:
 # - The spread within an author is more than the chance of drawing words: after shuffling, the standard deviation of the number of distinct words is less than half. And on average an author's parts have fewer distinct words than any shuffled part.
 # - One decision in the cleaning counts too: with the names of the speakers, Shakespeare's exponent over ranks 10 to 100 falls by more than 0.03, and a part has more than 30 distinct words fewer.
 #
-# This does not show that the differences are traits of *authors*: each comes with a genre, a century and an edition of his or her own, and Wells with a single book.
+# This does not show that the differences are traits of *authors*: each text has its own genre, century and edition, and four parts of a single book say little about Wells in general.
 
 # %% [markdown]
 # ## Summary
@@ -838,7 +843,7 @@ if real:
 # - The vocabulary belongs to the training text. In this book one word in twelve of the last tenth is missing from the rest.
 # - A few words make up most of a text, and most distinct words and nearly all distinct trigrams occur once, so counting starves on a book.
 # - Zipf's and Heaps' laws hold roughly. Both exponents depend on the window and on the length of the text, and are compared at equal lengths or not at all.
-# - Between three authors some statistics differ by more than the spread within each, others do not; only several parts per author can tell.
+# - Between the texts of three authors some statistics differ by more than the spread within each, others do not; one part per author could not tell which.
 
 # %% [markdown]
 # ## Exercises
@@ -923,8 +928,8 @@ def bits(tokens):
     """Bits for a list: with equal codes, and by the entropy of shares."""
     counts = torch.tensor(list(Counter(tokens).values()), dtype=f64)
     shares = counts / counts.sum()
-    n, m = len(tokens), torch.tensor(float(len(counts)), dtype=f64)
-    return n * m.log2().item(), -n * (shares * shares.log2()).sum().item()
+    n, m = len(tokens), len(counts)
+    return n * math.log2(m), -n * (shares * shares.log2()).sum().item()
 
 
 assert bits("abab") == (4, 4) and bits("aaab")[1] < 4 * 0.82
@@ -963,11 +968,11 @@ def unknown_share(train, test):
 
 rates = []
 for tenths in (1, 2, 4, 6, 9):
-    start = cut - tenths * len(words) // 10
-    rates.append(unknown_share(words[start:cut], rest))
+    amount = tenths * len(words) // 10
+    rates.append(unknown_share(train[-amount:], rest))
     print(f"{tenths} tenths of the book: {rates[-1]:.1%} unknown")
 austen_only = unknown_share(texts["Austen"], rest)
-both = unknown_share(words[:cut] + texts["Austen"], rest)
+both = unknown_share(train + texts["Austen"], rest)
 print(f"Austen alone {austen_only:.1%}, both {both:.1%}")
 assert all(a >= b for a, b in zip(rates, rates[1:])) and both <= austen_only
 assert unknown_share(tokens[:10 * cut // 9], tokens[-len(tokens) // 10:]) == 0
