@@ -709,7 +709,7 @@ for t in texts.values():
         lagging.append((V < EV).item())
 for author, ratio in relative.items():
     print(f"{author:12} {ratio.min():.2f} to {ratio.max():.2f} of random "
-          f"order, below it at {(ratio[:-1] < 1).float().mean():.0%} of places")
+          f"order, below it at {(ratio[:-1] < 1).float().mean():.0%}")
 print(f"{sum(lagging)} of {len(lagging)} parts lag after 4000 words")
 if real:
     for ratio in relative.values():
