@@ -11,6 +11,7 @@ from d2l_helpers.chapters.linear_classification import Classifier
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import Module
 from d2l_helpers.chapters.linear_regression import Trainer
+from d2l_helpers.chapters.linear_regression import add_to_class
 from torch import nn
 from torch.nn import functional as F
 
@@ -78,6 +79,29 @@ def read_text(name):
 
 
 # 9.2 Converting raw text into sequence data
+class TextData(DataModule):
+    """A text as a sequence of indices.
+
+    `name` is a data set of one file. `preprocess` keeps the letters a to z,
+    in lower case, and puts one space for each run of other characters.
+    """
+
+    def __init__(self, name="time-machine"):
+        super().__init__()
+        self.save_hyperparameters()
+
+    def preprocess(self, text):
+        return re.sub("[^A-Za-z]+", " ", text).lower()
+
+
+# 9.2 Converting raw text into sequence data
+@add_to_class(TextData)
+def tokenize(self, text):
+    """A list of characters; a subclass may choose other tokens."""
+    return list(text)
+
+
+# 9.2 Converting raw text into sequence data
 class Vocab:
     """Maps tokens to the indices 0, 1, ... and back.
 
@@ -99,20 +123,6 @@ class Vocab:
     def __len__(self):
         return len(self.idx_to_token)
 
-    def __getitem__(self, tokens):
-        """The index of a token, or a list of the same form of indices."""
-        if isinstance(tokens, (list, tuple)):
-            return [self[token] for token in tokens]
-        return self.token_to_idx.get(tokens, self.unk)
-
-    def to_tokens(self, indices):
-        """The token of an index, or the list of those of several."""
-        if isinstance(indices, torch.Tensor):
-            indices = indices.tolist()
-        if isinstance(indices, (list, tuple)):
-            return [self.to_tokens(index) for index in indices]
-        return self.idx_to_token[indices]
-
     @property
     def unk(self):
         """The index of the unknown token."""
@@ -120,33 +130,35 @@ class Vocab:
 
 
 # 9.2 Converting raw text into sequence data
-class TextData(DataModule):
-    """A text as a sequence of indices.
+@add_to_class(Vocab)
+def __getitem__(self, tokens):
+    """The index of a token, or a list of the same form of indices."""
+    if isinstance(tokens, (list, tuple)):
+        return [self[token] for token in tokens]
+    return self.token_to_idx.get(tokens, self.unk)
 
-    `name` is a data set of one file. `preprocess` keeps the letters, in
-    lower case, and puts one space for each run of other characters.
+
+@add_to_class(Vocab)
+def to_tokens(self, indices):
+    """The token of an index, or the list of those of several."""
+    if isinstance(indices, torch.Tensor):
+        indices = indices.tolist()
+    if isinstance(indices, (list, tuple)):
+        return [self.to_tokens(index) for index in indices]
+    return self.idx_to_token[indices]
+
+
+# 9.2 Converting raw text into sequence data
+@add_to_class(TextData)
+def build(self, raw_text, vocab=None):
+    """The corpus (T,), indices as a tensor, and its vocabulary.
+
+    With `vocab` tokens that it lacks become "<unk>".
     """
-
-    def __init__(self, name="time-machine"):
-        super().__init__()
-        self.save_hyperparameters()
-
-    def preprocess(self, text):
-        return re.sub("[^A-Za-z]+", " ", text).lower()
-
-    def tokenize(self, text):
-        """A list of characters; a subclass may choose other tokens."""
-        return list(text)
-
-    def build(self, raw_text, vocab=None):
-        """The corpus (T,), indices as a tensor, and its vocabulary.
-
-        With `vocab` tokens that it lacks become "<unk>".
-        """
-        tokens = self.tokenize(self.preprocess(raw_text))
-        if vocab is None:
-            vocab = Vocab(tokens)
-        return torch.tensor(vocab[tokens]), vocab
+    tokens = self.tokenize(self.preprocess(raw_text))
+    if vocab is None:
+        vocab = Vocab(tokens)
+    return torch.tensor(vocab[tokens]), vocab
 
 
 # 9.2 Converting raw text into sequence data
