@@ -161,7 +161,7 @@ assert torch.equal(shuffled.sort(dim=0).values, still.labels[:20])
 # %% [markdown]
 # ### One step ahead
 #
-# Linear regression with the trainer of chapter 3 fits it in a second.
+# Linear regression with the trainer of chapter 3 fits it in five epochs.
 
 # %%
 torch.manual_seed(0)
@@ -229,10 +229,11 @@ for seed in range(3):
     assert 0.21 < fitted < 0.245 and 0.27 < persistence < 0.32
     if seed == 0:  # the series that gradient descent has seen
         descent = rmse(windows @ w_sgd.double() + b_sgd, x[end:])
+        print(f"by gradient descent {descent:.3f}")
         assert abs(descent - fitted) < 0.002
 
 # %% [markdown]
-# The two ways of fitting agree to the second digit, and both come close to the floor of 0.2.
+# The two ways of fitting agree, and both come close to the floor of 0.2.
 
 # %%
 x = sine(0)
@@ -404,30 +405,27 @@ for noise, (low, high) in ranges.items():
 
 # %% tags=["hide-input"]
 def draw(fig, tau, noise):
-    ax, tau = fig.subplots(), int(tau)
-    x = sine(0, noise)
-    w, b = fit_ar_lstsq(x[:end], tau)
-    one_step = k_step_predictions(linear(w, b), x, tau, 1)
+    x, start = sine(0, noise), 750
+    w, b = fit_ar_lstsq(x[:end], int(tau))
+    ax = fig.subplots()
     ax.plot(time, x, lw=0.8, alpha=0.45)
-    ax.plot(time[tau:end], one_step[:end - tau], "C2", lw=1,
-            label="one step ahead")
-    ax.plot(time[end:], rollout(w, b, x[:end], 396), "C1",
-            label="without new data")
+    ax.plot(time[start:], rollout(w, b, x[:start], 250), "C1",
+            label="forecast")
     ax.axhline(b / (1 - w.sum()), color="black", ls="--", lw=1,
                label="fixed point")
     ax.set(xlabel="time step", ylabel="x", ylim=(-2, 2),
            title=f"spectral radius {spectral_radius(w):.3f}")
-    ax.legend(loc="upper right", ncols=3, fontsize=8)
+    ax.legend(loc="lower left", fontsize=8)
 
 
-d2l.sliders(draw, """The noisy sine, one-step forecasts up to step 604, and
-    then a forecast without new data that falls back to the fixed point
-    near zero within a few hundred steps, while the sine goes on.""",
-    figsize=(5.6, 3.0), tau=[1, 2, 4, 16, 64], noise=[0.0, 0.1, 0.2, 0.4])
+d2l.sliders(draw, """The noisy sine, and a forecast from step 750 without new
+    data that falls from 0.9 back to the fixed point near zero within 250
+    steps.""", figsize=(5.0, 2.8), tau=[1, 4, 64],
+    noise=[0.0, 0.1, 0.2, 0.4])
 
 # %% [markdown]
-# **Figure 9.1.4.** A forecast fed with itself from step 604 on.
-# At $\tau=4$ and noise 0.2 it decays to the fixed point (dashed); without noise it continues the sine.
+# **Figure 9.1.4.** A forecast that feeds on itself from step 750 on, with weights fitted to the first 604 values.
+# With a window of 4 and noise 0.2 it decays to the fixed point (dashed); without noise it continues the sine.
 #
 # The error of a long forecast does not diverge here.
 # The forecast becomes a constant, and the error that of a constant.
@@ -440,7 +438,8 @@ d2l.sliders(draw, """The noisy sine, one-step forecasts up to step 604, and
 #
 # For $S=0.5$, $\sigma=0.2$ and $\tau=4$ this is 0.98: the regression distrusts noisy inputs and pulls its forecast towards the mean.
 # Statisticians call it *attenuation*.
-# Noise in the labels alone should do nothing of the kind, and that is the control:
+# Noise in the labels alone should do nothing of the kind, and that is the control.
+# We take two lags, since without noise two determine the weights and four do not.
 
 # %%
 def weight_sum(inputs, labels, tau=2):
@@ -518,7 +517,7 @@ d2l.describe(ax, """RMSE against the window from 1 to 64. One step ahead it
 # **Figure 9.1.5.** Error on the same 396 targets; dots are the five series.
 #
 # One step ahead nothing is gained beyond eight values.
-# Sixty-four steps ahead the longest window halves the error of the shortest three, and windows of 4 to 16 values differ little: the answer depends on the horizon, and the curve is not smooth.
+# Sixty-four steps ahead windows of 4 to 16 values differ little, but that of 64 has about half their error: the answer depends on the horizon.
 # How fast the gain of longer context falls off is a property of the data; [Section 9.3](03-language-models.ipynb) measures it for text.
 #
 # ## Markov models and the order of time
@@ -543,7 +542,7 @@ d2l.describe(ax, """RMSE against the window from 1 to 64. One step ahead it
 #
 # $$\tilde P_{ji}=P(x_t=i\mid x_{t+1}=j)=\frac{\pi_iP_{ij}}{\pi_j}. \tag{9.1.8}$$
 #
-# All of this can be watched on three states.
+# Three states are enough to watch it.
 
 # %%
 def simulate_markov(P, T, generator=None):
@@ -577,7 +576,8 @@ part = chain[:1000]
 now, later = part[:-1], part[1:]
 forward = pi[part[0]].log() + P[now, later].log().sum()
 backward = pi[part[-1]].log() + P_back[later, now].log().sum()
-assert abs(forward - backward) < 1e-8 and (P - P_back).abs().max() > 0.3
+assert abs(forward - backward) < 1e-8
+assert P[2, 1] == 0 == P_back[1, 2] and P[1, 2] > 0.1 < P_back[2, 1]
 
 # %% tags=["hide-input"]
 # check: length, start, certain transitions; pi is stationary
@@ -588,11 +588,12 @@ torch.testing.assert_close(P_back.sum(dim=1), torch.ones(3, dtype=f64))
 assert abs(pi.sum() - 1) < 1e-12 and pi.min() > 0.1
 
 # %% [markdown]
+# The likelihoods agree, the matrices do not: forwards the chain steps from 1 to 2 and never from 2 to 1, backwards the other way round.
+#
 # Why then do we read from left to right?
 # A probability of a prefix extends to the next token by one multiplication, at any length.
 # Neighbours, and the order in which things were caused, are often easier to model: changing the present can alter the future, never the past.
 # Hoyer and others (2009) showed that if $x_{t+1}=f(x_t)+\epsilon$ holds with a nonlinear $f$ and independent noise, then in general no such model holds backwards.
-# The chain above hints at it: the forward matrix goes from state 0 to state 1 and never to state 2, the backward one the other way round.
 #
 # ## Real series
 #
@@ -676,6 +677,7 @@ d2l.describe(ax, """Sunspot numbers from 1800 on, with a cycle of about
 # ### Carbon dioxide
 #
 # The second series is the concentration of carbon dioxide on Mauna Loa, weekly from 1958 to 2001, with a yearly season on a rising trend.
+# We take 52 weeks for a year, which is a day and a quarter too short.
 # Some weeks have no value.
 # To interpolate them would use the value *after* the gap, which nobody had at the time; we repeat the last one, and score only weeks with a measurement.
 #
@@ -869,11 +871,12 @@ assert 0.8 < same.min() < 0.88 < 0.93 < same.max() < 0.98
 #
 # ## Today
 #
-# Simple baselines first is advice that the field had to learn twice.
-# In 2022 Zeng and others reported that a single linear layer from the window to all horizons at once beat the Transformers for forecasting of that time on nine data sets.
-# Since then the idea of language models has come to series: Chronos and TimesFM are pretrained on many series and forecast a new one *without training*; on data sets not seen in training, their authors report errors comparable to those of models trained there.
-# One of the strongest on public benchmarks in 2025, TiRex, is recurrent: an xLSTM, a descendant of the networks of this chapter.
-# The tests are the same as here: the future kept out, seasonal baselines, several origins, intervals.
+# Begin with baselines, and count a linear model among them.
+# In 2022 Zeng and others reported that a single linear layer, from a window to all horizons at once with nothing fed back, beat the forecasting Transformers of that time on nine data sets.
+# Since then language models have come to series: Chronos and TimesFM are pretrained on many series and forecast a new one *without training*.
+# On data sets not seen in training, their authors report accuracies comparable or close to those of models trained there.
+# TiRex, which its authors found best on two public benchmarks in 2025, is recurrent: an xLSTM, a relative of the networks of this chapter and the next.
+# Whatever the model, the test remains: the future kept out, seasonal baselines, several origins, intervals.
 
 # %% [markdown]
 # ## Summary
@@ -882,7 +885,7 @@ assert 0.8 < same.min() < 0.88 < 0.93 < same.max() < 0.98
 # - A $k$-step-ahead forecast feeds on its own outputs. Its errors need not diverge: below spectral radius 1 the forecast decays to a fixed point.
 # - Noise in the inputs shrinks the weights and with them the memory of a fitted autoregression; noise in the labels does not.
 # - How long a window should be depends on the horizon.
-# - A chain can be factorized forwards and backwards with one likelihood; forwards is usually easier to model.
+# - A probability can be factorized forwards or backwards in time with one result, but the two conditional distributions differ.
 # - A model follows a trend only if its forecasts can leave the range of the past; differences provide this. Intervals say how far to trust it, as long as errors keep their distribution.
 
 # %% [markdown]
@@ -1037,11 +1040,11 @@ for seed in range(3):  # the trained linear model is near least squares
     x_hat = k_step_predictions(linear(w, b), sine(seed), 4, 16)[-396:]
     exact = rmse(x_hat, sine(seed)[end:])
     assert abs(results["linear"][seed] - exact) < 0.02
-    assert 0.2 < results["MLP"][seed] < 0.45
+    assert results["linear"][seed] - 0.01 < results["MLP"][seed] < 0.45
 
 # %% [markdown]
-# The rule that produced these data is linear in the past, and the network shows no clear gain.
-# Three seeds do not settle more than that.
+# After these 400 steps the network shows no gain on any of the three series.
+# Without noise the next value is a linear function of the past, so there is little for it to find.
 
 # %% [markdown]
 # ### Exercise 9.1-5
@@ -1067,7 +1070,7 @@ by_both = gain[repetition, gain.sum(dim=2).argmax(dim=1)]
 error = (by_past[:, 1].std() / 1000**0.5).item()
 print(f"past {by_past[:, 0].mean():.2f}, future {by_past[:, 1].mean():.2f} "
       f"± {error:.2f}; chosen with the future {by_both[:, 1].mean():.2f}")
-assert by_past[:, 1].mean().abs() < 3 * error < 0.1
+assert by_past[:, 1].mean().abs() < 3 * error < 0.12
 assert by_past[:, 0].mean() > 2.3 and by_both[:, 1].mean() > 1.5
 
 # %% [markdown]
