@@ -421,7 +421,7 @@ def draw(fig, tau, noise):
 d2l.sliders(draw, """The noisy sine, and a forecast from step 750 without new
     data that falls from 0.9 back to the fixed point near zero within 250
     steps.""", figsize=(5.0, 2.8), tau=[1, 4, 64],
-    noise=[0.0, 0.1, 0.2, 0.4])
+    noise=[0.0, 0.2, 0.4])
 
 # %% [markdown]
 # **Figure 9.1.4.** A forecast that feeds on itself from step 750 on, with weights fitted to the first 604 values.
@@ -614,7 +614,7 @@ def read_column(name, column):
                         dtype=f64)
 
 
-real = all(d2l.fetch(name).source == "real" for name in ("sunspots", "co2"))
+real = all(d2l.fetch(name).is_real for name in ("sunspots", "co2"))
 spots = read_column("sunspots", "SUNACTIVITY")  # (309,), from 1700 on
 past, future = spots[:220], spots[220:]
 orders = (1, 2, 3, 9, 20)
@@ -1015,8 +1015,7 @@ def trained(net, x, lr):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    with torch.no_grad():
-        choose = rmse(net(A[500:600]), y[500:600])
+    choose = rmse(net(A[500:600]), y[500:600])
     x_hat = k_step_predictions(net, x, 4, 16)[-396:]
     return choose, rmse(x_hat, x[end:])
 
