@@ -228,7 +228,7 @@ for seed, values in expected.items():
     fitted = rmse(linear(w, b)(windows)[:, 0], x[end:])
     persistence = rmse(x[end - 1:-1], x[end:])
     print(f"RMSE {fitted:.3f}, persistence {persistence:.3f}")
-    assert 0.2 < fitted < 0.8 * persistence
+    assert 0.2 < fitted < 0.83 * persistence
     assert abs(fitted - values[0]) + abs(persistence - values[1]) < 0.001
     if seed == 0:  # the series that gradient descent has seen
         descent = rmse(windows @ w_sgd.double() + b_sgd, x[end:])
