@@ -422,13 +422,13 @@ def draw(fig, tau, noise):
 
 
 d2l.sliders(draw, """The noisy sine, and a forecast from step 750 without new
-    data that falls from 0.9 back to the fixed point near zero within 250
-    steps.""", figsize=(5.0, 2.8), tau=[1, 4, 64],
+    data that falls from 1 towards the fixed point near zero, while the sine
+    passes below it.""", figsize=(5.0, 2.8), tau=[1, 4, 64],
     noise=[0.0, 0.2, 0.4])
 
 # %% [markdown]
 # **Figure 9.1.4.** A forecast that feeds on itself from step 750 on, with weights fitted to the first 604 values.
-# With a window of 4 and noise 0.2 it decays to the fixed point (dashed); without noise it continues the sine.
+# With a window of 4 and noise 0.2 it decays towards the fixed point (dashed); without noise it continues the sine.
 #
 # The error of a long forecast does not diverge here: the forecast tends to a constant, and the error to that of a constant.
 #
@@ -699,15 +699,15 @@ ax.legend(loc="upper left", ncols=2, fontsize=8)
 d2l.describe(ax, """Sunspot numbers from 1800 on, with a cycle of about
     eleven years and changing height, and two forecasts from 1919 on that
     see no later data. That of order 2 swings twice and is then flat, that of
-    order 9 keeps swinging with slowly falling height.""")
+    order 9 swings for some six cycles of falling height.""")
 
 # %% [markdown]
 # **Figure 9.1.6.** Forecasts of 89 years from data up to 1919.
 #
 # Weights of about $(-0.65,\ 1.35)$ are a pair of complex eigenvalues with modulus 0.81: the forecast is a cycle of 10 to 11 years that loses a fifth of its height each year.
-# One year ahead, order 2 beats persistence by a third and order 9 is better still.
+# On these 89 years, one year ahead, order 2 beats persistence by a third and order 9 is better still.
 # Four years ahead, order 2 is hardly better than the mean and clearly worse than the value eleven years ago; order 9 beats that one, by little.
-# Without the seasonal baseline we should have praised a poor model.
+# Without the seasonal baseline, order 2 would have looked respectable.
 #
 # ### Carbon dioxide
 #
@@ -716,8 +716,7 @@ d2l.describe(ax, """Sunspot numbers from 1800 on, with a cycle of about
 # Some weeks have no value.
 # To interpolate them would use the value *after* the gap, which nobody had at the time; we repeat the last one, and score only weeks with a measurement.
 #
-# A trend leads out of the range of all values seen.
-# Which models follow?
+# A trend leads out of the range of all values seen, and not every model can follow.
 # A *nearest-neighbour* forecast looks for the five windows most like the present one and averages their next values, so it can never exceed the largest value in its past.
 # The remedy is to model the *differences* $x_t-x_{t-1}$ and add them up.
 # For a linear autoregression of levels the eigenvalues decide.
