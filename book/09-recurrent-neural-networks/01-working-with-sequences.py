@@ -166,12 +166,12 @@ assert torch.equal(shuffled.sort(dim=0).values, still.labels[:20])
 
 # %%
 torch.manual_seed(0)
-model = LinearRegression(lr=0.01, num_inputs=4)
+model = LinearRegression(lr=0.01)
 model.board.display = False
 trainer = Trainer(max_epochs=5, num_gpus=num_gpus)
 trainer.fit(model, data)
 w_sgd, b_sgd = (p.cpu()[0] for p in model.get_w_b())  # (4,), scalar
-print("weights", [round(v, 2) for v in w_sgd.tolist()],
+print("weights", [round(v, 3) for v in w_sgd.tolist()],
       f"bias {b_sgd:.3f}")
 
 # %% [markdown]
@@ -591,7 +591,7 @@ def simulate_markov(P, T, generator=None):
 def count_transitions(states, m):
     """Relative frequencies (m, m) of the next state, row by row."""
     pairs = torch.bincount(m * states[:-1] + states[1:], minlength=m * m)
-    counts = pairs.reshape(m, m).double()
+    counts = pairs.reshape(m, m)
     return counts / counts.sum(dim=1, keepdim=True)
 
 # %%
