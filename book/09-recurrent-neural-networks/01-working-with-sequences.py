@@ -809,6 +809,7 @@ def at(weeks):
     """RMSE of each method that many weeks ahead."""
     return {name: rows[weeks - 1].item() for name, rows in after.items()}
 
+# %% tags=["hide-input"]
 if real:
     assert raw.isnan().sum() == 59 and not levels.isnan().any()
     assert abs(raw[0] - 316.1) < 1e-9 and levels[6] == levels[5]
