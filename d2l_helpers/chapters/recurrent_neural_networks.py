@@ -30,7 +30,7 @@ class SineSeries(DataModule):
                  noise=0.2, generator=None):
         super().__init__()
         self.save_hyperparameters()
-        self.time = torch.arange(1, T + 1, dtype=torch.float32)
+        self.time = torch.arange(1.0, T + 1)
         self.x = (torch.sin(0.01 * self.time)
                   + noise * torch.randn(T, generator=generator))
         self.features = self.x.unfold(0, tau, 1)[:-1]  # (T - tau, tau)
