@@ -67,7 +67,7 @@ num_folds = 3  # test parts of each author
 # Here $T$ is the number of tokens, and the factor with $t=1$ is $P(x_1)$.
 # For four words it reads $P(\text{deep})\,P(\text{learning}\mid\text{deep})\,P(\text{is}\mid\text{deep},\text{learning})\,P(\text{fun}\mid\text{deep},\text{learning},\text{is})$.
 #
-# Whoever knows these factors can *sample* a text, token by token.
+# With these factors one can *sample* a text, token by token.
 # A model can also *choose*: "recognize speech" and "wreck a nice beach" sound alike, and a speech recognizer prefers the more probable one.
 # In the same way it can rank the drafts of a translation.
 #
@@ -155,6 +155,7 @@ unseen = {}
 for n in range(1, 7):
     known = {text_train[i:i + n] for i in range(len(text_train) - n + 1)}
     runs = [text_val[i:i + n] for i in range(32, len(text_val) - n + 1)]
+    assert runs[0] == text_val[32:32 + n] and runs[-1] == text_val[-n:]
     unseen[n] = sum(run not in known for run in runs) / len(runs)
     print(f"{n}-grams: {len(known):5,} of {(m - 1)**n:,} possible seen; "
           f"of the new text {unseen[n]:.1%} never")
@@ -175,7 +176,7 @@ if real:
 # $$\exp\Bigl(-\frac1n\sum_{t=1}^{n}\log P(x_t\mid x_1,\dots,x_{t-1})\Bigr). \tag{9.3.4}$$
 #
 # It is the reciprocal of the geometric mean of the probabilities that the model gave to what really came.
-# A model that always knows the token has perplexity 1; one that is ever sure of the wrong token has $\infty$; and one that spreads its belief evenly over $m$ tokens has exactly $m$.
+# A model that is always certain, and right, has perplexity 1; one that gives the probability 0 to a token that then comes has $\infty$; and one that spreads its belief evenly over $m$ tokens has exactly $m$.
 # So a perplexity of 4 means: as uncertain, on average, as a choice among four equally likely tokens.
 # Its logarithm to base 2 is the number of *bits per token* that an ideal compressor with this model would need.
 # The word is from speech recognition (Jelinek, Mercer, Bahl and Baker, 1977).
@@ -195,7 +196,8 @@ assert perplexity(torch.tensor([0.5, 0.0, 1.0]).log()) == math.inf
 two = torch.tensor([1 / 2, 1 / 4], dtype=torch.float64)
 assert math.isclose(perplexity(two.log()), math.sqrt(8))
 assert math.isclose(perplexity(two.log()), 2**((1 + 2) / 2))  # bits
-assert math.isclose(perplexity([0.0, math.log(1 / 9)]), 3)
+assert math.isclose(perplexity([0.0, math.log(1 / 9)]), 3)  # in float64
+assert math.isclose(perplexity(two.log().reshape(2, 1)), math.sqrt(8))
 
 # %% [markdown]
 # Three mistakes are easy to make.
@@ -232,6 +234,7 @@ assert math.isclose(same, perplexity(torch.full((40,), -2.0)), rel_tol=1e-6)
 # and so on: order $k$ leans on order $k-1$, and order 0 is uniform, $1/m$.
 # (A simpler form of the third formula leans on $\hat P(x'')$; ours uses all that is known.)
 # In the denominators $n(x)$ and $n(x,x')$ count a context only where a token follows it.
+# With $\epsilon_1=m$ the first formula adds one to each count, which is *Laplace smoothing* in the narrow sense.
 # If "q" was seen 3 times, always before "u", $\hat P(u)=0.02$ and $\epsilon=5$, then $\hat P(u\mid q)=(3+5\cdot0.02)/(3+5)\approx0.39$.
 # For $\epsilon\to0$ we get relative frequencies back, and for $\epsilon\to\infty$ the model of lower order.
 #
@@ -395,14 +398,15 @@ for x in range(m):
         torch.testing.assert_close(book.distribution([x]),
                                    bigram[x].double(), rtol=0, atol=1e-7)
 assert abs(book.prob([t], h) - raw.count("th") / raw.count("t")) < 1e-9
-book.eps = 1e9  # of order 2 only this much, of order 1 as before
-n, total = book.tallies(val.unfold(0, 2, 1))
-unigram = smooth_counts(n[:1], total[:1], 5.0, m)[0]
-heavy = (n[1] + 1e9 * unigram) / (total[1] + 1e9)
-torch.testing.assert_close(heavy, unigram, rtol=0, atol=1e-4)
+book.eps = 1e9  # outweighs all counts, at order 1 too: uniform
 torch.testing.assert_close(book.log_probs(val).exp(),
                            torch.full((len(val) - 1,), 1 / m).double(),
                            rtol=0, atol=1e-4)
+n, total = book.tallies(val.unfold(0, 2, 1))
+plenty = torch.tensor([[10**12], [1]])  # but not that many at order 1
+low, high = smooth_counts(n * plenty, total * plenty, 1e9, m)
+torch.testing.assert_close(low, n[0] / total[0].double())
+torch.testing.assert_close(high, low, rtol=0, atol=1e-4)
 
 # %% tags=["hide-input"]
 # check: counts by hand, contexts at the end of the text, lower orders
@@ -472,10 +476,11 @@ def losses_by_order(model, tokens, grid):
 small = NgramLM(6, m, eps=5.0).fit(train)
 few_grid = [0.5, 5.0, 50.0]
 small_table = losses_by_order(small, val, few_grid).exp()  # (3, 6)
-whole_cut = len(corpus) * 9 // 10
-large = NgramLM(6, m, eps=5.0).fit(corpus[:whole_cut])
-large_table = losses_by_order(large, corpus[whole_cut:],
-                              [*few_grid, 20.0]).exp()  # (4, 6)
+cut = len(corpus) * 9 // 10
+first, rest = corpus[:cut], corpus[cut:]
+assert torch.equal(torch.cat((first, rest)), corpus)
+large = NgramLM(6, m, eps=5.0).fit(first)
+large_table = losses_by_order(large, rest, [*few_grid, 20.0]).exp()  # (4, 6)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(6.6, 2.9), sharey=True)
@@ -486,7 +491,7 @@ for ax, table, title in ((axes[0], small_table, "10,032 characters"),
              fmts=("o-", "s--", "^-."), xlabel="order", title=title, ax=ax)
 axes[0].set_ylabel("perplexity on new text")
 d2l.describe(axes, """Left: perplexity falls from 17 at order 1 to between 5
-    and 7 at orders 4 to 6; for the smallest eps it turns at order 3 and
+    and 7 at orders 4 to 6; for the smallest eps it turns at order 4 and
     rises to above 10. Right, with more text, it falls to about 4 for the
     two larger values.""")
 
@@ -523,10 +528,11 @@ print(f"order 6, eps 0.5: {small_table[0, 5]:.1f}, "
       f"order 3: {small_table[0, 2]:.1f}")
 
 # %% [markdown]
-# These are the baselines of Sections 9.5, 10.1 and 10.2: a network that trains on the small split and stays above the 5-gram has not earned its time.
-# Order and $\epsilon$ belong together.
-# The 6-gram with $\epsilon=0.5$ is worse than the trigram, although it contains it, since behind a context seen once it bets two thirds of the probability on the one token that followed.
-# With $\epsilon=50$ order 6 does not suffer from that.
+# These are the baselines of [Section 9.5](05-rnn-scratch.ipynb) and of Sections 10.1 and 10.2: a network that trains on the small split and stays above the 5-gram has not earned its time.
+#
+# Order and $\epsilon$ have to be chosen together.
+# With $\epsilon=0.5$ the 6-gram is worse than the trigram that it contains: behind a context seen once it gives more than two thirds of the probability to the one token that followed.
+# With $\epsilon=50$ that token gets little more than the lower order gives it, and order 6 is better than order 3.
 #
 # What the orders know becomes visible when we sample from them, one character after the other:
 
@@ -605,6 +611,16 @@ for author, parts in own_parts.items():
         for k, eps, loss in picked[author]))
 
 # %%
+# one of them again, from a model of its own
+k, eps, loss = picked["Wells"][0]
+parts, fold = own_parts["Wells"], folds[0]
+again = NgramLM(k, m, eps).fit(torch.cat((parts[0], parts[3:].flatten())))
+scored = again.log_probs(parts[fold][max_order - k:])
+assert fold == 1 and abs(loss + scored.mean()) < 1e-9
+assert abs(curves["Wells"][0, k - 1] - again.perplexity(
+    parts[2][max_order - k:])) < 1e-9
+
+# %%
 ax = d2l.plot(range(2, max_order + 1),
               [curve.mean(dim=0)[1:] for curve in curves.values()],
               list(curves), fmts=("o-", "s--", "^-."), xlabel="order",
@@ -634,7 +650,7 @@ if real and num_folds == 3:
 
 # %% [markdown]
 # With 137,600 characters for counting, all nine runs choose order 6, 7 or 8 and $\epsilon=20$, and from order 6 to 10 the perplexity changes by less than 2 %.
-# So in these excerpts the two knobs are the same for three authors, one of whom wrote mostly verse two centuries before the others.
+# So in these excerpts, and on this grid of $\epsilon$, the two knobs are nearly the same for three authors, one of whom wrote mostly verse and two or three centuries before the others.
 # What differs is the level: *Sense and Sensibility* is easier to predict than the other two in all three test parts.
 #
 # ### Scored on another author
@@ -659,9 +675,10 @@ for source, parts in others.items():
 
 # %%
 matrix = torch.tensor([[cross[s, a].mean() for a in names] for s in others])
-_, ax = plt.subplots(figsize=(5.4, 3.2))
+_, ax = plt.subplots(figsize=(5.8, 3.0))
 d2l.heatmap(matrix, rows=list(others), cols=list(names), annotate=".2f",
             xlabel="scored text", ylabel="counted text", ax=ax)
+ax.set_aspect("auto")
 d2l.describe(ax, """Matrix of perplexities. On the diagonal, the same book,
     about 4.1, 3.6 and 4.3; another book of the same author 4.3 for Austen
     and 5.7 for Shakespeare; other authors 5.2 to 6.7.""")
@@ -675,8 +692,9 @@ foreign = {a: torch.stack([cross[s, a] for s in others
 if real and num_folds == 3:
     for a in names:
         assert (cross[a, a] < 0.9 * foreign[a].amin(dim=0)).all()
-        assert all(eps >= 50 for s in others if not s.startswith(a)
-                   for k, eps in chosen[s, a] if (s, a) != ("Wells", "Austen"))
+    timid = [eps for (s, a), c in chosen.items() if not s.startswith(a)
+             for _, eps in c if eps in (50, 100)]
+    assert len(timid) == 10 * num_folds - 1
     for a, other in (("Austen", "Austen, Emma"),
                      ("Shakespeare", "Shakespeare, others")):
         assert (cross[other, a] > 1.1 * cross[a, a]).all()
@@ -686,7 +704,7 @@ print("chosen for other authors:", sorted({
     for pair in c}))
 
 # %% [markdown]
-# In these excerpts the same book is the best source in each column and each test part, and every other author is the worst.
+# In these excerpts the same book is the best source in each column and each test part, and the other authors are the worst.
 # Another book of the same author lies in between, so a good part of what looks like "the author" is the book: its names, its places, its subject.
 # Models of another author also want other settings: with one exception they chose $\epsilon$ of 50 or 100, that is, to trust their own counts less.
 
@@ -723,9 +741,9 @@ for size in sizes:
 fig, axes = plt.subplots(1, 2, figsize=(6.8, 3.1))
 axes[0].set_prop_cycle(color=plt.cm.viridis(
     torch.linspace(0, 0.85, len(sizes)).numpy()))
-d2l.plot(range(1, max_order + 1), growth,
+d2l.plot(range(2, max_order + 1), [curve[1:] for curve in growth],
          [f"{size // 1000:,} k" for size in sizes], fmts=("o-",),
-         xlabel="order", ylabel="perplexity", ylim=(2.5, 12), ax=axes[0])
+         xlabel="order", ylabel="perplexity", ax=axes[0])
 by_size = torch.tensor([[loss for *_, loss in row] for row in optimum]).exp()
 to_wells = torch.tensor(wells_by_size).exp()  # (sizes, folds)
 d2l.plot(sizes, [by_size.mean(dim=1), to_wells.mean(dim=1)],
@@ -737,9 +755,9 @@ axes[1].axhline(cross["Wells", "Wells"].mean(), color="C3", ls=":",
                 label="Wells on Wells")
 axes[1].legend()
 d2l.describe(axes, """Left: perplexity against the order for six sizes of the
-    text; the curves agree at orders 1 and 2 and fan out from order 3 on, the
+    text; the curves nearly agree at order 2 and fan out from order 3 on, the
     largest text lowest. Right: perplexity falls with the number of
-    characters, from 7 to 3.2 on Persuasion, from 8 to 4.7 on Wells, which
+    characters, from 7 to 3.2 on Persuasion, from 8 to 4.5 on Wells, which
     stays above the dotted line of a model of Wells at 4.1.""")
 
 # %% [markdown]
@@ -748,6 +766,7 @@ d2l.describe(axes, """Left: perplexity against the order for six sizes of the
 
 # %%
 final = torch.stack(growth)  # (sizes, order)
+assert sizes[-1] <= 3_000_000  # the test begins half a million later
 if real and num_folds == 3 and max_text >= 3_000_000:
     assert (by_size.diff(dim=0) < 0).all() and (to_wells.diff(dim=0) < 0).all()
     assert (final[0, :2] / final[-1, :2]).max() < 1.1  # orders 1 and 2
@@ -766,7 +785,7 @@ if real and num_folds == 3 and max_text >= 3_000_000:
 # Here nearness counts for more than a factor of twenty in the amount of text, though the curve is still falling.
 #
 # At the end of the curve the model needs about 1.7 bits per character.
-# Shannon estimated in 1951 that people, who saw up to 100 characters of context, need between 0.6 and 1.3.
+# For another text in the same 27 characters, Shannon estimated in 1951 that people who saw 100 characters of context needed between 0.6 and 1.3.
 
 # %%
 bits = by_size[-1].mean().log2().item()
@@ -784,7 +803,7 @@ if real and max_text >= 3_000_000:
 # - *Novelty.* The longer the context, the more certainly it is new, and what lies outside is lost.
 #
 # Among smoothing methods (9.3.5) is the simplest that works; for models of words Chen and Goodman (1998) found a variant of the method of Kneser and Ney ahead of all others that they tried.
-# N-gram models carried speech recognition and translation for decades (in 2007 with 300 billion n-grams), until neural networks, which share what they learn between similar contexts, replaced them.
+# N-gram models were a standard part of speech recognition and machine translation (in 2007 with 300 billion n-grams) before neural networks took their place.
 # Today they serve for analysis and as a complement: infini-gram (2024) counts n-grams of any length in 5 trillion tokens and lowers the perplexity of neural models combined with it.
 
 # %% [markdown]
@@ -801,7 +820,8 @@ if real and max_text >= 3_000_000:
 # $$\Bigl\lfloor\frac{T-d-1}{n}\Bigr\rfloor \tag{9.3.6}$$
 #
 # pieces.
-# For $T=35$, $n=5$ and $d=4$ that is $\lfloor30/5\rfloor=6$, while $d=0$ gives 6 as well, since $34/5$ is rounded down.
+# For $T=35$, $n=5$ and $d=0$ that is $\lfloor34/5\rfloor=6$.
+# A seventh piece of inputs would fit, but its last target would lie behind the end of the text.
 #
 # ![The text "the time machine by h g wells" twice. Above, from the third character on, five windows of five characters side by side. Below, the five target windows, each one character further to the right.](img/lm-windows.svg)
 #
@@ -1001,7 +1021,7 @@ assert used[:5] == [2, 3, 4, 5, 5] and len(used) == 32
 
 # %% [markdown]
 # The same model, the same characters, and another perplexity.
-# When Section 9.5 compares a network that starts each window afresh with these baselines, the handicap is of this size.
+# A network that starts each window afresh, as in Section 9.5, has a handicap of this kind when it is compared with these baselines.
 
 # %% [markdown]
 # ## Summary
@@ -1177,12 +1197,14 @@ shuffled = torch.randperm(len(sentences), generator=rng).tolist()
 by_length = sorted(shuffled, key=lambda i: len(sentences[i]))
 share = [padding_share(order).item() for order in (shuffled, by_length)]
 print(f"padding: shuffled {share[0]:.0%}, sorted {share[1]:.0%}")
-assert share[0] > 0.4 and share[1] < 0.1
+assert share[0] > 0.3 and share[1] < 0.1
+if real:
+    assert share[0] > 0.5
 
 # %%
 few = sentences[:32]
 X, mask = padded(few)
-loss = -torch.log_softmax(torch.arange(float(m)), dim=0)[X]  # of any model
+loss = X.float()  # stands for the losses of a model
 masked = (loss * mask).sum() / mask.sum()
 plain = torch.cat([loss[i, :len(s)] for i, s in enumerate(few)]).mean()
 torch.testing.assert_close(masked, plain)
@@ -1259,7 +1281,7 @@ if real:
 #
 # The sequence has to say who speaks, where the name ends, and where the speech ends, or a sampled dialogue never changes the speaker.
 # We add two tokens to the characters: `<speaker>` before each name and `<speech>` behind it; the next `<speaker>` ends the speech.
-# They are tokens of their own and not strings of characters, so no speech can forge them: the seven characters of a written "speaker" remain seven tokens.
+# They are tokens of their own and not strings of characters, so no speech can forge them: the nine characters of a written `<speaker>` remain nine tokens.
 # Chat models mark the turns of user and assistant in this way.
 
 # %%
@@ -1267,7 +1289,7 @@ plays = [block.split(":\n", 1)
          for block in read_text("tiny-shakespeare").split("\n\n")]
 turns = [(name.strip(), speech.strip()) for name, speech in
          (block for block in plays if len(block) == 2)]
-turns.append(("Mallory", "my lord <speaker>King<speech>I yield"))
+turns.append(("FORGER", "my lord <speaker>KING:<speech>I yield"))
 special = ["<speaker>", "<speech>"]
 
 
