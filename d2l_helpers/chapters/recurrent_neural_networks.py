@@ -184,7 +184,29 @@ def zipf_exponent(freqs, lo, hi):
 # 9.3 Language models
 def perplexity(log_probs):
     """exp of minus the mean of the log-probabilities, any shape; a float."""
-    return torch.exp(-torch.as_tensor(log_probs).double().mean()).item()
+    log_probs = torch.as_tensor(log_probs, dtype=torch.float64)
+    return torch.exp(-log_probs.mean()).item()
+
+
+# 9.3 Language models
+def smooth_counts(n, total, eps, vocab_size):
+    """Probabilities of the orders 1 to K, each smoothed by the one below.
+
+    `n` and `total` (K, N) are the counts of N runs of 1 to K tokens and of
+    their contexts. Returns (K, N) in float64.
+    """
+    p = [torch.full(n[0].shape, 1 / vocab_size, dtype=torch.float64)]
+    for n_k, total_k in zip(n, total):
+        p.append((n_k + eps * p[-1]) / (total_k + eps))
+    return torch.stack(p[1:])
+
+
+# 9.3 Language models
+def look_up(table, codes):
+    """Counts of `codes` in a table of (sorted codes, counts), else 0."""
+    known, counts = table
+    place = torch.searchsorted(known, codes).clamp(max=len(known) - 1)
+    return torch.where(known[place] == codes, counts[place], 0)
 
 
 # 9.3 Language models
@@ -197,12 +219,10 @@ class NgramLM:
     """
 
     def __init__(self, order, vocab_size, eps):
+        if vocab_size**order > 2**63:
+            raise ValueError(f"{vocab_size}^{order} runs do not fit into 64 "
+                             "bits; choose a lower order.")
         self.order, self.vocab_size, self.eps = order, vocab_size, eps
-
-    def codes(self, tokens, k):
-        """One integer for each run of k tokens: (T - k + 1,)."""
-        runs = tokens.unfold(0, k, 1)
-        return runs @ self.vocab_size ** torch.arange(k - 1, -1, -1)
 
     def fit(self, tokens):
         """Count the runs of a sequence of indices (T,); returns self.
@@ -210,51 +230,97 @@ class NgramLM:
         A run counts as a context if a token follows it.
         """
         self.counts, self.contexts = [], []
-        for k in range(1, self.order + 1):
-            codes = self.codes(tokens, k)
+        codes = torch.zeros_like(tokens)
+        for k in range(self.order):  # append one token to each run
+            codes = codes[:len(tokens) - k] * self.vocab_size + tokens[k:]
             self.counts.append(codes.unique(return_counts=True))
             self.contexts.append(
                 (codes // self.vocab_size).unique(return_counts=True))
         return self
 
-    def log_probs(self, tokens):
-        """log P of tokens order - 1, ..., T - 1 given those before, in
-        float64; the first tokens, without a full context, have none."""
-        first = self.order - 1
-        p = torch.full((len(tokens) - first,), 1 / self.vocab_size,
-                       dtype=torch.float64)
-        for k in range(1, self.order + 1):
-            codes = self.codes(tokens, k)[first - k + 1:]
-            n = look_up(self.counts[k - 1], codes)
-            total = look_up(self.contexts[k - 1], codes // self.vocab_size)
-            p = (n + self.eps * p) / (total + self.eps)
-        return p.log()
-
-    def prob(self, context, token):
-        """P(token | context): two lists or numbers of indices.
-
-        Of the context the last order - 1 tokens are used.
-        """
-        run = torch.tensor([*context, token])[-self.order:]
-        short = len(run) < self.order
-        model = self if not short else self.lower(len(run))
-        return model.log_probs(run).exp()[-1].item()
-
-    def lower(self, order):
-        """The model of a lower order in this one."""
-        model = NgramLM(order, self.vocab_size, self.eps)
-        model.counts, model.contexts = self.counts, self.contexts
-        return model
-
     def perplexity(self, tokens):
+        """That of the tokens which `log_probs` scores, as a float."""
         return perplexity(self.log_probs(tokens))
 
 
-def look_up(table, codes):
-    """Counts of `codes` in a table of (sorted codes, counts), else 0."""
-    known, counts = table
-    place = torch.searchsorted(known, codes).clamp(max=len(known) - 1)
-    return torch.where(known[place] == codes, counts[place], 0)
+# 9.3 Language models
+@add_to_class(NgramLM)
+def tallies(self, runs):
+    """Counts of the ends of runs (N, K), and of their contexts.
+
+    Row k - 1 of both results (K, N) belongs to the last k tokens of the
+    run: how often they occur, and how often those before the last do.
+    """
+    n, total, codes = [], [], torch.zeros_like(runs[:, 0])
+    for k in range(runs.shape[1]):  # prepend one token to each run
+        codes = codes + runs[:, -1 - k] * self.vocab_size**k
+        n.append(look_up(self.counts[k], codes))
+        total.append(look_up(self.contexts[k], codes // self.vocab_size))
+    return torch.stack(n), torch.stack(total)
+
+
+@add_to_class(NgramLM)
+def log_probs_by_order(self, tokens):
+    """log P of tokens order - 1, ..., T - 1 for each order: (order, N)."""
+    n, total = self.tallies(tokens.unfold(0, self.order, 1))
+    return smooth_counts(n, total, self.eps, self.vocab_size).log()
+
+
+@add_to_class(NgramLM)
+def log_probs(self, tokens):
+    """log P of tokens order - 1, ..., T - 1 given those before, in
+    float64; the first tokens, without a full context, have none."""
+    return self.log_probs_by_order(tokens)[-1]
+
+
+# 9.3 Language models
+@add_to_class(NgramLM)
+def distribution(self, context):
+    """P of each token behind a list of indices: (vocab_size,), float64.
+
+    Of the context the last order - 1 tokens are used, or fewer if it is
+    shorter.
+    """
+    context = list(context)
+    context = context[max(0, len(context) - self.order + 1):]
+    runs = torch.tensor([[*context, x] for x in range(self.vocab_size)])
+    return smooth_counts(*self.tallies(runs), self.eps, self.vocab_size)[-1]
+
+
+@add_to_class(NgramLM)
+def prob(self, context, token):
+    """P(token | context) for indices."""
+    return self.distribution(context)[token].item()
+
+
+@add_to_class(NgramLM)
+def lower(self, order):
+    """The model of a lower order in this one; it shares the counts."""
+    model = NgramLM(order, self.vocab_size, self.eps)
+    model.counts, model.contexts = self.counts, self.contexts
+    return model
+
+
+# 9.3 Language models
+def offset_windows(corpus, num_steps, offset):
+    """Inputs and targets (m, num_steps) that tile the corpus from `offset`.
+
+    The targets are the inputs, one token later.
+    """
+    runs = corpus[offset:].unfold(0, num_steps + 1, num_steps)
+    return runs[:, :-1], runs[:, 1:]
+
+
+def random_offset_batches(corpus, batch_size, num_steps, generator=None):
+    """One epoch of shuffled pieces (batch, num_steps) at a random offset.
+
+    Yields pairs of inputs and targets; the last batch may be smaller.
+    """
+    offset = torch.randint(num_steps, (), generator=generator).item()
+    X, Y = offset_windows(corpus, num_steps, offset)
+    order = torch.randperm(len(X), generator=generator)
+    for rows in order.split(batch_size):
+        yield X[rows], Y[rows]
 
 
 # 9.3 Language models
@@ -285,6 +351,20 @@ class TimeMachine(TextData):
         rows = slice(first, first + (self.num_train if train
                                      else self.num_val))
         return self.get_tensorloader((self.X, self.Y), train, rows)
+
+
+# 9.3 Language models
+def sequential_batches(corpus, batch_size, num_steps):
+    """Batches (batch_size, num_steps) whose rows continue one another.
+
+    Row i reads the i-th of `batch_size` streams of equal length. What does
+    not fill a stream or a window is left out. Yields inputs and targets.
+    """
+    length = (len(corpus) - 1) // batch_size // num_steps * num_steps
+    rows = torch.arange(batch_size) * ((len(corpus) - 1) // batch_size)
+    index = rows[:, None] + torch.arange(length)  # (batch_size, length)
+    for places in index.split(num_steps, dim=1):
+        yield corpus[places], corpus[places + 1]
 
 
 # 9.4 Recurrent neural networks
