@@ -34,7 +34,7 @@
 # - measure how long a state keeps a trace of one input, and see why the spectral radius alone does not answer this;
 # - wire by hand a network of two units that remembers something no window can.
 #
-# **Cost**: about fifteen seconds on a CPU, no use for a GPU; a download of 0.2 MB, once.
+# **Cost**: about twenty seconds on a CPU, no use for a GPU; a download of 0.2 MB, once.
 
 # %%
 import math
@@ -105,7 +105,7 @@ d2l.describe(ax, """On a logarithmic scale the table entries rise along a
     horizontal line at about three thousand.""")
 
 # %% [markdown]
-# **Figure 9.4.2.** The table grows by the size of the vocabulary with every order, the book fills ever less of it, and the recurrent network has no order.
+# **Figure 9.4.2.** Every order multiplies the table by the size of the vocabulary, the book fills ever less of it, and the recurrent network has no order.
 # Whether so few parameters also predict well is another question; [Section 9.5](05-rnn-scratch.ipynb) compares perplexities.
 
 # %%
@@ -231,7 +231,7 @@ for T in (1, 7, 100):
 
 # %% [markdown]
 # Two properties follow from the loop.
-# With $\mathbf{W}_{hh}=0$ the steps do not know of each other: the layer is the perceptron (9.4.2), applied to each step.
+# With $\mathbf{W}_{hh}=0$ the steps are independent: the layer is the perceptron (9.4.2), applied to each step.
 # And the state is *all* that passes from one step to the next, so we may stop after six steps, keep the state, and go on later.
 
 # %%
@@ -255,7 +255,7 @@ assert (forgetful - rest).abs().max() > 0.1
 # ## No looking ahead
 #
 # A model that predicts the next token must not see it.
-# A slip of one index, or a statistic taken over the whole sequence, is enough to leak it, and the loss then looks wonderful.
+# A slip of one index is enough to leak it, and so is a statistic taken over the whole sequence; the loss can then be lower than the model deserves.
 # The recurrent loop cannot look ahead by construction; the models of later chapters have to be tested.
 #
 # Gradients provide a test: if output $t$ ignores input $s$, its derivative with respect to that input is zero.
@@ -269,7 +269,7 @@ def influence(f, Xs):
     the norm of the gradient of the sum of output t with respect to input s.
     A value above the diagonal proves that an output sees a later input.
     Zeros speak against it, except for outputs of constant sum, like those
-    of a softmax, and activations of slope zero.
+    of a softmax, activations of slope zero, and detached values.
     """
     Xs = Xs.detach().requires_grad_()
     rows = [torch.autograd.grad(out.sum(), Xs, retain_graph=True)[0]
@@ -312,7 +312,7 @@ d2l.describe(axes, """Two matrices. Left, for the recurrent layer, only the
 
 # %% [markdown]
 # **Figure 9.4.3.** Influence of input $s$ on output $t$; white is exactly zero.
-# Left, a lower triangle that fades with distance; right, every output sees every input, the future included.
+# Left, a lower triangle that on average fades with distance; right, every output sees every input, the future included.
 
 # %%
 # check 9.4-C3: the output of step 3 ignores step 4 and remembers step 1
@@ -320,11 +320,31 @@ later = torch.ones(10, 10).triu(1).bool()
 assert honest[2, 3] == 0 and honest[2, 0] > 1e-3
 assert (honest[later] == 0).all() and (honest[~later] > 0).all()
 assert (leaky[later] > 1e-3).all()
+fades = torch.stack([honest.diagonal(-lag).mean() for lag in range(10)])
+assert (fades.diff() < 0).all() and fades[9] < 1e-3 * fades[0]
 
 # %% [markdown]
-# The test has two blind spots.
+# The test has blind spots.
 # It adds the entries of an output, and what cancels in the sum is lost: probabilities always add up to 1, so apply it to scores before the softmax.
-# And an activation with slope zero hides everything; below we meet a network that remembers perfectly and shows no influence.
+# An activation with slope zero hides everything; below we meet a network that remembers perfectly and shows no influence.
+# And what has been detached from the graph, as running statistics usually are, leaks unseen.
+# A second test needs no gradients: change the later inputs and compare the earlier outputs.
+
+# %%
+def sly(Xs):
+    return outputs(Xs - Xs.mean(dim=0).detach())
+
+
+changed = Xs.clone()
+changed[5:] += 1  # outputs 0 to 4 must stay the same
+print("largest influence of a later input:",
+      influence(sly, Xs)[later].max().item())
+print("largest change of the outputs before it:",
+      *(f"{(f(changed) - f(Xs))[:5].abs().max():.1f}"
+        for f in (sly, outputs)), sep="  ")
+assert (influence(sly, Xs)[later] == 0).all()
+assert (sly(changed) - sly(Xs))[:5].abs().max() > 0.1
+assert torch.equal(outputs(changed)[:5], outputs(Xs)[:5])
 
 # %% tags=["hide-input"]
 # check: the closed form for linear units, the blind spot, the promises
@@ -446,12 +466,16 @@ for radius in (0, 0.5, 0.9):
     print(f"spectral radius {radius}: the letter explains",
           *(f"{share:.2f}" for share in shares[radius]))
 assert min(shares[0]) > 1 - 1e-9
+assert abs(letter_share(states + 1) - letter_share(states)) < 1e-9
 assert max(shares[0.9]) < min(shares[0.5]) < max(shares[0.5]) < 0.95
 assert 0.4 < min(shares[0.9]) < max(shares[0.9]) < 0.8
 after_e = states[(corpus[:3000] == vocab["e"]).nonzero()[:3, 0]]
 print("distances of the states after the first three e:",
       *(f"{value:.1f}" for value in F.pdist(after_e).tolist()))
 assert F.pdist(after_e).min() > 0.1 and F.pdist(states[:36]).min() > 1e-6
+apart = torch.cdist(states[:36, :12], states[:36, :12])  # as in the figure
+same = corpus[:36, None] == corpus[:36]
+assert apart[same].sum() / (same.sum() - 36) < 0.6 * apart[~same].mean()
 
 # %% [markdown]
 # Without recurrent weights the current letter explains the state entirely.
@@ -462,20 +486,18 @@ assert F.pdist(after_e).min() > 0.1 and F.pdist(states[:36]).min() > 1e-6
 # How far back does the past reach?
 # Run a network twice, with inputs that differ only at the first step, by 1, and follow the distance between the two states.
 # If $\phi$ is the identity, the difference of the states obeys (9.4.3) without its input, so after $t$ steps it has been multiplied by $\mathbf{W}_{hh}^t$.
-# This power grows or shrinks, in the long run, like $\rho^t$, where $\rho$ is the spectral radius, and the inputs that both runs share do not matter.
+# For almost every impulse this grows or shrinks, in the long run, like $\rho^t$, where $\rho$ is the spectral radius, and the inputs that both runs share do not matter.
 # With tanh they do.
 
 # %%
-noise = torch.randn(200, 1, 1, dtype=torch.float64,
-                    generator=torch.Generator().manual_seed(0))
-
-
 def distance(radius, sound, T=100, phi=torch.tanh, seed=0):
     """Distances (T,) of two runs whose first inputs differ by 1.
 
-    Both runs share `sound` times standard normal inputs; relative to the
-    first distance.
+    Both runs share `sound` times standard normal inputs, another noise for
+    every seed; relative to the first distance.
     """
+    noise = torch.randn(2000, 1, 1, dtype=torch.float64,
+                        generator=torch.Generator().manual_seed(seed))
     Xs = (sound * noise[:T]).repeat(1, 2, 1)  # two sequences
     Xs[0, 1] += 1
     start = torch.zeros(2, 64, dtype=torch.float64)
@@ -485,7 +507,7 @@ def distance(radius, sound, T=100, phi=torch.tanh, seed=0):
     return gap / gap[0]
 
 # %%
-radii = [0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 2.0]
+radii = [0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 2.0, 3.0]
 fading = {(radius, kind): distance(radius, sound) for radius in radii
           for kind, sound in (("noise", 1), ("silence", 0))}
 print("left after 30 steps, for each spectral radius")
@@ -508,14 +530,14 @@ def draw(fig, radius, inputs):
 
 
 d2l.sliders(draw, """Distance of two runs on a logarithmic scale over 100
-    steps, for nine spectral radii, one of them highlighted beside the line
+    steps, for ten spectral radii, one of them highlighted beside the line
     rho to the power t. In silence the curves fall more slowly the larger the
     radius, and above 1 they stay high. With noise all fall steeply except
-    the one for radius 2.""",
+    those for radii 2 and 3.""",
             figsize=(5.6, 3.2), radius=radii, inputs=["noise", "silence"])
 
 # %% [markdown]
-# **Figure 9.4.6.** What is left of an impulse, for one random network of 64 tanh units at nine scales of $\mathbf{W}_{hh}$ (grey: the other scales).
+# **Figure 9.4.6.** What is left of an impulse, for one random network of 64 tanh units at ten scales of $\mathbf{W}_{hh}$ (grey: the other scales).
 # "Silence" means zero inputs after the impulse, "noise" the same standard normal inputs for both runs.
 
 # %%
@@ -531,19 +553,54 @@ for seed in range(3):  # linear: the rate is the radius, inputs or not
                        for sound in (0, 1))
         assert (quiet[60:].min() > 0.05) == (radius > 1)
         assert radius > 0.9 or quiet[60:].max() < 1e-3
-        assert (loud[20:].max() < 0.01) == (radius <= 1.2)
-        assert loud[60:].max() > 0.01 or radius <= 1.2
+        assert (loud[40:].max() < 0.01) == (radius <= 1.2)
+        assert loud[60:].min() > 0.01 or radius <= 1.2
 
 # %% [markdown]
 # For linear units the rate is $\rho$ in the long run, and noise that both runs share changes nothing.
-# For tanh units in silence $\rho$ still sorts the curves: up to 0.9, less than a thousandth is left after 60 steps, and above 1 a difference stays, since the impulse has started an activity that feeds itself.
-# Now let the same networks read noise.
-# Up to $\rho=1.2$ less than a hundredth is left after 20 steps, in three networks; at $\rho=2$ the two runs stay apart.
+# Now tanh units, in three random networks, each with its own noise.
+# In silence $\rho$ still sorts the curves: up to 0.9, less than a thousandth is left after 60 steps, and above 1 a difference stays, since the impulse has started an activity that feeds itself.
+# With noise, less than a hundredth is left after 40 steps up to $\rho=1.2$; at 2 and 3 the two runs are still apart after 100.
 # Only the inputs have changed, and linear units did not mind them.
 # So noise acts through the slope of tanh, which is below 1 wherever an input drives a unit away from 0.
+# Weaker noise should then act more slowly, and 100 steps may be too few to tell "stays" from "fades slowly".
+
+# %%
+def ends(radius, sound):
+    """Largest distance in the last 500 of 2000 steps, for three networks."""
+    return [distance(radius, sound, T=2000, seed=seed)[-500:].max().item()
+            for seed in range(3)]
+
+
+weak = [distance(1.2, 0.1, seed=seed)[40:].min() for seed in range(3)]
+last = {case: ends(*case) for case in ((1.2, 0), (1.2, 0.1), (2, 1), (3, 1))}
+for (radius, sound), left in last.items():
+    print(f"radius {radius}, noise {sound}: after 2000 steps",
+          *("apart" if value > 0.01 else "met" if value < 1e-9
+            else f"{value:.0e}" for value in left))
+assert min(weak) > 0.05 and max(last[1.2, 0.1]) < 1e-3
+assert min(last[1.2, 0]) > 0.05
+assert min(last[2, 1]) < 1e-9 and max(last[2, 1]) > 0.01 < min(last[3, 1])
+
+# %% [markdown]
+# With a tenth of the noise, more than a twentieth is left over the first 100 steps at $\rho=1.2$, yet a long run loses it.
+# At $\rho=2$ some of the three pairs have met after 2000 steps and some have not; at 3 none has.
 #
 # The spectral radius by itself therefore does not say how long a network remembers.
-# A radius below 1 is no guarantee of forgetting either: Yildiz, Jaeger and Kiebel (2012) construct counterexamples.
+# A radius below 1 is no guarantee of forgetting either, as Yildiz, Jaeger and Kiebel (2012) showed by counterexamples.
+# Two tanh units can have radius 0.5, forget a small state, and keep a large one.
+
+# %%
+W_hh = torch.tensor([[2, 4.5], [-0.5, -1]], dtype=torch.float64)
+starts = torch.tensor([[0.01, 0.01], [1, 1]], dtype=torch.float64)
+silence = torch.zeros(1000, 2, 1, dtype=torch.float64)
+runs = rnn_forward(silence, starts, (torch.zeros_like(starts[:1]), W_hh, 0))
+print("size of the two states after 1000 steps:",
+      *(f"{size:.3f}" for size in runs[-1].norm(dim=1).tolist()))
+assert abs(torch.linalg.eigvals(W_hh).abs().max() - 0.5) < 1e-6
+assert runs[-1, 0].norm() < 1e-9 and runs[500:, 1].norm(dim=1).min() > 0.5
+
+# %% [markdown]
 # [Section 9.7](07-backpropagation-through-time.ipynb) meets the same products of matrices in the gradient.
 
 # %% [markdown]
@@ -557,7 +614,7 @@ for seed in range(3):  # linear: the rate is the radius, inputs or not
 #
 # $$\mathbf{W}_{xh}=\begin{bmatrix}1&1\end{bmatrix},\quad \mathbf{W}_{hh}=\begin{bmatrix}1&1\\-1&-1\end{bmatrix},\quad \mathbf{b}_h=\begin{bmatrix}-0.5&-1.5\end{bmatrix},\quad p_t=h_{t,1}-h_{t,2}. \tag{9.4.5}$$
 #
-# Here $x_t\in\{0,1\}$ is the input, $h_{t,1}$ and $h_{t,2}$ are the two units, and $p_t$ is the read-out.
+# Here $x_t\in\{0,1\}$ is the input, $h_{t,1}$ and $h_{t,2}$ are the two units, both 0 at the start, and $p_t$ is the read-out.
 # Both units receive $x_t+p_{t-1}$.
 # The first fires if this sum is at least 1 (OR), the second if it is 2 (AND), and OR minus AND is "exactly one of the two": $p_t$ flips when $x_t=1$ and stays when $x_t=0$.
 #
@@ -598,6 +655,7 @@ for width in range(1, 8):  # a window that misses the first bit
     other[7 - width] = 1 - other[7 - width]  # just outside the window
     assert torch.equal(other[-width:], every[-width:])
     assert (parity(other)[-1] != parity(every)[-1]).all()
+assert step(torch.tensor([-1.0, 0, 1])).tolist() == [0, 0, 1]
 
 # %% [markdown]
 # The check also shows why a window fails: to every input there is another one that looks the same through the window and has the opposite parity.
@@ -619,7 +677,8 @@ assert blind.shape == (100, 100) and (blind == 0).all()
 # If, unlike in (9.4.3), the input may choose the recurrent factor, a single *linear* unit does it: $h_t=(1-2x_t)\,h_{t-1}$ with $h_0=1$ changes sign at every one; check C6 includes it.
 # Such recurrences, linear in the state with factors computed from the input, have returned in *state-space models* (Section 10.2), many of which restrict the factor to $[0,1]$.
 #
-# Then the sign can never flip, and more units do not help much.
+# Such a factor never flips a sign by itself.
+# An input that is *added* may, and there may be more units, but this does not help much.
 # On a sequence of ones each unit obeys $h_t=a\,h_{t-1}+b$ with constants $a\in[0,1]$ and $b$, and so equals a constant plus a multiple of $a^t$ (of $t$ if $a=1$).
 # A linear read-out of $m$ such units is a weighted sum of at most $m+1$ of these functions, and such a sum, unless it is 0 throughout, has at most $m$ zeros: over a long row of ones its sign changes at most $m$ times, that of parity at every step.
 
@@ -635,7 +694,7 @@ def sign_changes(a, b, readout):
 
 free = sign_changes(-one, 0 * one, one).item()
 print("one unit with factor -1:", free, "sign changes")
-assert free == 63
+assert free == sign_changes(-one, 0 * one, -2 * one) == 63
 for m in (1, 2, 4):
     a = torch.rand(20_000, m, generator=rng, dtype=torch.float64)
     b, readout = torch.randn(2, 20_000, m, generator=rng,
@@ -647,7 +706,12 @@ for m in (1, 2, 4):
 # %% [markdown]
 # Parity changes 63 times on 64 ones.
 # Sarrof, Veitsman and Hahn (2024) proved that state-space models with factors that are not negative cannot recognize parity at all lengths in finite precision, and Grazzi and others (2025) extended this to matrices with only positive eigenvalues and showed that allowing eigenvalues down to $-1$ cures it.
-# The condition matters: a counter, $a=b=1$, with the read-out $\cos(\pi h)$ is right for as long as it counts exactly.
+# Finite precision is essential: a counter, $a=b=1$, with the read-out $\cos(\pi h)$, which is not linear, is right for as long as it counts exactly.
+
+# %%
+count = long.cumsum(dim=0)  # h = h + x, from 0
+assert torch.equal((count * math.pi).cos().sign(), 1 - 2 * truth)
+assert 1 + torch.tensor(2.0**24) == 2.0**24  # single precision stops here
 
 # %% [markdown]
 # ## Strengths and limits
@@ -657,7 +721,7 @@ for m in (1, 2, 4):
 #
 # Two limits drive what follows.
 # Step $t$ waits for step $t-1$, so a sequence takes $T$ matrix products in a row; recurrences that are linear in the state escape this ([Section 9.7](07-backpropagation-through-time.ipynb)).
-# And the influence of an input is a product with one matrix for each step between, which for linear units fades or grows exponentially.
+# And the influence of an input is a product with one matrix for each step between, which for linear units fades or grows exponentially unless the spectral radius is 1.
 # For gradients these are the *vanishing* and *exploding gradients* of Section 9.7, and the gates of LSTM and GRU (Chapter 10) were built against the first.
 #
 # Since 2017 Transformers have replaced plain RNNs in most language models (Chapter 11).
@@ -668,8 +732,8 @@ for m in (1, 2, 4):
 #
 # - A recurrent layer is a fully connected layer whose input includes its own last output; its parameter count $dh+h^2+h+hq+q$ does not depend on the length of the sequence.
 # - The state is all that passes from step to step, so a sequence can be cut anywhere if the state is carried over.
-# - A gradient matrix with zeros above the diagonal is strong evidence that no output sees the future, unless outputs cancel in the sum or slopes are zero.
-# - For linear units an impulse fades or grows like $\rho^t$; for tanh units the inputs decide too, and noise erased it at spectral radii at which silence kept it.
+# - A gradient matrix with zeros above the diagonal is strong evidence that no output sees the future, unless outputs cancel in the sum, slopes are zero or values are detached.
+# - For linear units an impulse fades or grows like $\rho^t$; for tanh units the inputs decide too: in three networks of spectral radius 1.2, noise erased what silence kept.
 # - Two threshold units remember parity over any distance, which no window does; a linear unit needs a negative factor for it.
 
 # %% [markdown]
@@ -782,7 +846,7 @@ assert all(torch.equal(a, b) for a, b in zip(counter(2)[0], wired))
 #
 # A float has 32 bits, which gives 1024; of its patterns about half are numbers between $-1$ and 1, so tanh leaves 31 bits for each unit.
 #
-# For the second part we train three networks on sequences of 32 characters with Adam.
+# For the second part we train four networks on sequences of 32 characters with Adam.
 
 # %%
 patterns = 2 * torch.tensor(1.0).view(torch.int32).item() + 1  # in [-1, 1]
@@ -842,8 +906,8 @@ assert (copies - H).abs().max() == 2**-24 and torch.equal(H, before)
 
 # %% tags=["rtol=0.3"]
 full_run = train_steps >= 300
-gaps, losses, steps, alive, kept = [], [], [], [], []
-for seed in range(3):
+gaps, pairs, losses, steps, alive, kept = [], [], [], [], [], []
+for seed in range(4):
     net, loss = train(seed, train_steps)
     single, double = (survival(net, dtype)
                       for dtype in (torch.float32, torch.float64))
@@ -853,7 +917,9 @@ for seed in range(3):
     steps.append((typical > 1e-3 * typical[0]).sum().item())
     alive.append((single[-1] > 0).double().mean().item())
     coarse = survival(net, torch.float64, rounded)
-    kept += (coarse[[30, 300]] > 1e-9).double().mean(dim=1).tolist()
+    pairs.append([(gap > 1e-9).double().mean(dim=1)
+                  for gap in (single, coarse)])
+    kept += pairs[-1][1][[30, 300]].tolist()
     assert 0 < typical[0] < 2e-7 and torch.equal(single[0].double(),
                                                  double[0])
     if full_run:
@@ -861,39 +927,49 @@ for seed in range(3):
         assert typical[100:].max() < 1e-6 * typical[0]
         assert 4 <= steps[-1] <= 40
         assert typical[60:].max() < 1e-14 or not real
-        assert kept[-1] < 0.1 < 0.3 < kept[-2] or not real
-        assert alive[-1] > 0.6 or not real
+        assert kept[-2] > 0.5 or not real
+        assert alive[-1] > 0.5 or not real
         assert single.max() < 1e-5
 print("training loss", *(f"{v:.2f}" for v in losses))
-print("double precision: steps to a thousandth, mean of three "
-      f"{sum(steps) / 3:.1f}")
-print(f"flips still alive: single precision {sum(alive) / 3:.1f} after 300 "
+if full_run:
+    assert min(kept[1::2]) < 0.1 or not real
+print("double precision: steps to a thousandth, mean of four "
+      f"{sum(steps) / 4:.1f}")
+print(f"flips still alive: single precision {sum(alive) / 4:.1f} after 300 "
       "steps; double precision with states rounded to single "
-      f"{sum(kept[::2]) / 3:.1f} after 30, below 0.1 after 300:",
-      max(kept[1::2]) < 0.1)
+      f"{sum(kept[::2]) / 4:.1f} after 30")
 
 # %% tags=["hide-input", "chaotic"]
-fig, ax = plt.subplots(figsize=(6, 3.2))
-for name, style, i in (("single precision", "C0-", 0),
-                       ("double precision", "C1--", 1)):
-    for seed, pair in enumerate(gaps):
-        ax.plot(pair[i], style, linewidth=1, label=name if seed == 0 else "")
-ax.set(xlabel="steps after the flip", ylabel="largest difference",
-       yscale="log")
-ax.legend()
-d2l.describe(ax, """On a logarithmic scale the median differences of three
-    networks. In double precision they fall along straight lines from about
-    1e-7 to rounding errors of about 1e-16 within 60 steps. In single
-    precision they stay at about 1e-7.""")
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+for ax, curves, second, loc in (
+        (axes[0], gaps, "double precision", "center right"),
+        (axes[1], pairs, "only states rounded", "lower left")):
+    for i, (name, style) in enumerate((("single precision", "C0-"),
+                                       (second, "C1--"))):
+        for seed, pair in enumerate(curves):
+            ax.plot(pair[i], style, linewidth=1,
+                    label=name if seed == 0 else "")
+    ax.set_xlabel("steps after the flip")
+    ax.legend(loc=loc)
+axes[0].set(ylabel="largest difference", yscale="log")
+axes[1].set(ylabel="share of pairs still apart", ylim=(0, 1.02))
+d2l.describe(axes, """Left, on a logarithmic scale, the median differences of
+    four networks. In double precision they fall along straight lines from
+    about 1e-7 to rounding errors of about 1e-16 within 60 steps. In single
+    precision they stay at about 1e-7. Right, the share of the pairs that
+    are still apart: in single precision it soon stays constant above one
+    half; with only the states rounded it falls, to zero in some networks
+    and not in others.""")
 
 # %% [markdown]
-# The figure shows the median over the 32 flips, in three networks.
+# The figure shows the median over the 32 flips (left) and the share of the 32 pairs that are still apart (right), in four networks.
 # In single precision most flips are still there after 300 steps, at the size of a rounding error.
 # Is this memory?
 # Two controls with the same weights and the same pairs of states say no.
 # In double precision the difference is lost within a few dozen steps, down to the rounding errors of that format.
-# If only the *states* are rounded to single precision, while everything else is computed in double, most pairs are still apart after 30 steps, but nearly all have met after 300, in these three networks.
-# So what keeps a difference alive is rounding, above all that inside a step: it treats two nearby states differently, and two runs have met only when all 32 units agree.
+# If only the *states* are rounded to single precision, while everything else is computed in double, most pairs are still apart after 30 steps.
+# So what keeps a difference alive is rounding: it treats two nearby states differently, and two runs have met only when all 32 units agree.
+# Whether rounding the states is enough for 300 steps depends on the network: in some nearly all pairs have met by then, in others many have not.
 
 # %% [markdown]
 # ### Exercise 9.4-5

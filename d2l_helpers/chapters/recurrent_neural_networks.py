@@ -395,7 +395,7 @@ def influence(f, Xs):
     the norm of the gradient of the sum of output t with respect to input s.
     A value above the diagonal proves that an output sees a later input.
     Zeros speak against it, except for outputs of constant sum, like those
-    of a softmax, and activations of slope zero.
+    of a softmax, activations of slope zero, and detached values.
     """
     Xs = Xs.detach().requires_grad_()
     rows = [torch.autograd.grad(out.sum(), Xs, retain_graph=True)[0]
