@@ -69,10 +69,10 @@ d2l.use_style()
 
 # %% tags=["parameters"]
 max_epochs = 50  # of the library's network
-same_epochs = 6  # of four trainings from one start
+same_epochs = 5  # of four trainings from one start
 init_epochs = 2  # of each start, in batches of 256
 num_seeds = 3
-overfit_epochs = 25
+overfit_epochs = 20
 memory_steps = 200
 timing_reps = 10  # of each step that is timed
 num_gpus = 0  # 1: train on an accelerator, if there is one
@@ -165,6 +165,8 @@ class RNNLM(RNNLMScratch):
 data = TimeMachine(batch_size=1024)  # 10 steps an epoch
 V = len(data.vocab)
 real = d2l.fetch("time-machine").source == "real"
+full_run = (max_epochs >= 50 and same_epochs >= 5 and init_epochs >= 2
+            and memory_steps >= 200)  # not smoke
 torch.manual_seed(0)
 model = RNNLM(RNN(V, 32), V, lr=1)
 print(repr(continue_text(model, "it has ", 30, data.vocab)))
@@ -291,7 +293,8 @@ for a, b in (("scratch", "frozen"), ("both", "twice"), ("scratch", "both")):
 # check: whole loss curves agree, or differ, as (9.6.2) says
 assert (curves["scratch"] - curves["frozen"]).abs().max() < 1e-4
 assert (curves["both"] - curves["twice"]).abs().max() < 1e-4
-assert (curves["scratch"] - curves["both"]).abs().max() > 0.03
+gap = (curves["scratch"] - curves["both"]).abs().max()
+assert gap > (0.03 if full_run else 0.005)
 text = [continue_text(net, "it has ", 30, data.vocab, temperature=1,
                       generator=torch.Generator().manual_seed(0))
         for net in (own, frozen)]
@@ -318,8 +321,6 @@ print(f"validation perplexity {val[-1]:.2f}; "
 
 # %%
 # check 9.6-C5: better than the bigram, not than the smoothed trigram
-full_run = (max_epochs >= 50 and same_epochs >= 6 and init_epochs >= 2
-            and memory_steps >= 200)  # not smoke
 if full_run and real:
     assert val[-1] < 9.5 < bigram and val[-1] > trigram + 0.3
     lead = curves["both"][1].exp() - val[:same_epochs]
@@ -386,7 +387,7 @@ if full_run and real:
 # %% tags=["rtol=0.05"]
 PARTS = {"input": "rnn.rnn.weight_ih_l0",
          "recurrent": "rnn.rnn.weight_hh_l0", "output": "linear.weight"}
-small_data = TimeMachine(batch_size=256, num_val=2000)
+small_data = TimeMachine(batch_size=256, num_val=1000)
 
 
 def with_small(parts, seed):
