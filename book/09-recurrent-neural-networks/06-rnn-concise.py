@@ -95,7 +95,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 #
 # **Figure 9.6.1.** The output runs over time, `h_n` over the layers; they share one element, the last state of the last layer.
 #
-# An argument `num_layers` stacks layers, each of which reads the states of the one below; chapter 10 comes back to that.
+# An argument `num_layers` stacks layers, each of which reads the states of the one below; Chapter 10 comes back to that.
 # We use one layer, except here, to see the shapes.
 
 # %%
@@ -133,6 +133,7 @@ assert [tuple(part.shape) for part in batch_first] == [(3, 5, 32),
 # ## The language model
 #
 # We wrap the layer, so the model of the last section can take it, and replace the output layer by `nn.Linear`.
+# Its scores $(T,n,V)$ for a vocabulary of $V$ tokens are swapped to $(n,T,V)$, the order of the batches.
 # Everything else, from the one-hot inputs to the loss, is inherited.
 
 # %% tags=["export"]
@@ -205,8 +206,8 @@ tokens, targets = torch.randint(28, (2, 4, 12))  # (n, T) each
 first = torch.randn(4, 32)
 scores = scratch(tokens, first), builtin(tokens, first[None])
 torch.testing.assert_close(scores[1], scores[0], rtol=0, atol=1e-5)
-for model_, out in zip((scratch, builtin), scores):
-    model_.loss(out, targets).backward()
+for net, out in zip((scratch, builtin), scores):
+    net.loss(out, targets).backward()
 layer, linear = builtin.rnn.rnn, builtin.linear
 for theirs, ours in ((layer.weight_ih_l0, scratch.rnn.W_xh),
                      (layer.weight_hh_l0, scratch.rnn.W_hh),
@@ -236,10 +237,10 @@ for theirs, ours in ((layer.bias_ih_l0, scratch.rnn.b_h),
 # check: from equal gradients, both optimizers move the sum twice as far
 for rule in (torch.optim.SGD, torch.optim.Adam):
     moved = []
-    for model_, biases in ((scratch, [scratch.rnn.b_h]),
+    for net, biases in ((scratch, [scratch.rnn.b_h]),
                            (builtin, [layer.bias_ih_l0, layer.bias_hh_l0])):
         before = sum(b.detach().clone() for b in biases)
-        rule(model_.parameters(), lr=0.01).step()
+        rule(net.parameters(), lr=0.01).step()
         moved.append(sum(biases) - before)
     torch.testing.assert_close(moved[1], 2 * moved[0], rtol=0, atol=1e-6)
     assert moved[0].abs().max() > 1e-4
@@ -313,9 +314,9 @@ assert text[0] == text[1] and len(text[0]) == 37
 # %% tags=["rtol=0.1"]
 history = fit_clipped(model, data, max_epochs, num_gpus=num_gpus)
 val = torch.tensor(history["val_loss"]).exp()
-bigram, trigram = (
-    NgramLM(order, V, eps=5).fit(data.corpus[:10_032])
-    .perplexity(data.corpus[10_001 - order:15_032]) for order in (2, 3))
+read, unread = data.corpus[:10_032], data.corpus[10_000:15_032]
+bigram, trigram = (NgramLM(order, V, eps=5).fit(read).perplexity(unread)
+                   for order in (2, 3))
 print(f"validation perplexity {val[-1]:.2f}; "
       f"bigram {bigram:.2f}, trigram {trigram:.2f}")
 
@@ -352,7 +353,7 @@ d2l.describe(ax, """Validation perplexity over epochs. The curve from scratch
 # %% [markdown]
 # **Figure 9.6.2.** One start, one curve (line and circles); a second bias moves it a little, another start a lot.
 #
-# After 50 epochs the network beats the bigram and not the smoothed trigram, like the one of the last section.
+# After 50 epochs the network beats the bigram, and not the smoothed trigram.
 # What does it write?
 # We count the words of a sampled text that occur in the book, before and after training.
 
@@ -647,6 +648,7 @@ print("rows", tuple(packed.data.shape), " running",
       packed.batch_sizes.tolist())
 assert packed.data.shape == (8, 28)
 assert packed.batch_sizes.tolist() == [3, 2, 2, 1]
+assert X[:, 1].any(dim=1).tolist() == [True, False, False, False]
 
 # %% [markdown]
 # Every recurrent layer of the library accepts such a batch, also the GRU that Section 10.2 introduces.
@@ -687,7 +689,7 @@ with torch.no_grad():
 # %% [markdown]
 # ## Where it stands
 #
-# `nn.RNN` is rarely the layer of choice today: its relatives with gates (chapter 10) have the same interface, and recurrent language models of recent years, such as Mamba (Gu and Dao, 2023), mostly use recurrences that are linear in the state, so all steps can be computed in parallel ([Section 9.7](07-backpropagation-through-time.ipynb)).
+# `nn.RNN` is rarely the layer of choice today: its relatives with gates (Chapter 10) have the same interface, and recurrent language models of recent years, such as Mamba (Gu and Dao, 2023), mostly use recurrences that are linear in the state, so all steps can be computed in parallel ([Section 9.7](07-backpropagation-through-time.ipynb)).
 # The nonlinear kind has not been given up: the authors of FlashRNN (Pöppel, Beck and Hochreiter, 2024), who value its ability to track a state, wrote GPU kernels for LSTMs and similar layers and report up to 50 times the speed of a plain PyTorch implementation.
 
 # %% [markdown]
@@ -891,6 +893,8 @@ with torch.no_grad():
 both_ways = [loss.mean().exp().item() for loss in (fresh, carried)]
 gap = (fresh - carried).mean(dim=0)  # by position
 late = gap[16:].abs().mean().item()
+torch.testing.assert_close(carried[0], fresh[0])  # nothing before them
+assert (carried[1:, 0] != fresh[1:, 0]).all()
 print("perplexity: fresh {:.2f}, carried {:.2f}".format(*both_ways))
 print(f"loss that it saves: {gap[0]:.2f} at the first position")
 assert torch.equal(X.reshape(-1, 32)[3], data.X[first + 96])
