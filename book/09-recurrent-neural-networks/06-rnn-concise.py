@@ -380,7 +380,7 @@ if full_run and real:
 # The layer is the same, its two biases included; what differs is the start, with weights ten times as large and biases that are not zero.
 # A tempting explanation is memory.
 # The eigenvalues of a random $h\times h$ matrix of independent entries with standard deviation $s$ fill, for large $h$, a disc of radius $s\sqrt h$.
-# For the default that is $\sqrt h/\sqrt{3h}\approx0.58$ for any $h$, for $s=0.01$ and 32 units 0.057; so while the untrained library layer halves a trace of the past with every step, the other one loses nearly all of it.
+# For the default that is $\sqrt h/\sqrt{3h}\approx0.58$ for any $h$, for $s=0.01$ and 32 units 0.057; so while the untrained layer of the library about halves a trace of the past with every step, the other one loses nearly all of it.
 #
 # If that is the cause, a small recurrent matrix alone must delay the training.
 # We start `RNNLM` from the default, draw one, two or all three of the weight matrices anew with a standard deviation of 0.01, and train for 80 steps of 128 windows, at a learning rate of 1 for all and with three seeds.
@@ -790,11 +790,10 @@ for tau in (4, 16):
 # %% [markdown]
 # #### Solution 9.6-3
 #
-# With the identity a positive state is passed on unchanged, and the gradient with it.
-# After 32 steps it is still of the size of one step, whereas the default layers have lost it.
+# With the identity a positive state is passed on unchanged, except for what the input adds, and so is the gradient.
+# After 32 steps it is still of the order of that at the last step, whereas in the layers with a random recurrent matrix it is smaller by at least six powers of ten.
 #
-# (a) Here this is a burden: the sums over 32 steps make gradients of norm above 100, which have to be clipped, and at the rate 1 for all the perplexity after 80 steps is worse in every seed.
-# What a character depends on lies mostly a few steps back.
+# (a) Here this is a burden: before clipping the norm of the gradient exceeds 100 in some step of every run, and at the rate 1 for all the perplexity after 80 steps is worse in every seed than that of the default with tanh.
 #
 # (b) Here it is what was needed.
 # At equal steps and rates the networks with the identity solve most or all of the task, with tanh no less than with ReLU; without it the ReLU networks guess, and most of those with tanh do.
@@ -880,7 +879,7 @@ for kind, identity in (("tanh", False), ("relu", False), ("tanh", True),
 # A network that was trained on windows of 32 steps and runs for thousands has not lost its way here.
 # So less than a third of the distance to the trigram is due to the fresh states.
 
-# %% tags=["rtol=0.1"]
+# %% tags=["rtol=0.3"]
 model = model.cpu()
 first = data.num_train
 steps = data.num_val // 32 * 32
@@ -896,12 +895,13 @@ late = gap[16:].abs().mean().item()
 torch.testing.assert_close(carried[0], fresh[0])  # nothing before them
 assert (carried[1:, 0] != fresh[1:, 0]).all()
 print("perplexity: fresh {:.2f}, carried {:.2f}".format(*both_ways))
-print(f"loss that it saves: {gap[0]:.2f} at the first position")
+print("loss saved at positions 1, 2, 3:",
+      *(f"{g:.2f}" for g in gap[:3].tolist()))
 assert torch.equal(X.reshape(-1, 32)[3], data.X[first + 96])
 assert torch.equal(Y[-32:], data.Y[first + steps - 32])
 if full_run and real:
     assert both_ways[1] < both_ways[0] < both_ways[1] + 0.3
-    assert gap[0] > 0.1 and late < 0.01
+    assert gap[0] > 0.1 and gap[0] > gap[1] and late < 0.01
     assert both_ways[0] - both_ways[1] < 0.3 * (both_ways[0] - trigram)
 
 # %% [markdown]
