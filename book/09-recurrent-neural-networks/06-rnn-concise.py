@@ -433,10 +433,10 @@ for row, (parts, values) in enumerate(reached.items()):
 ax.set(xlabel="validation perplexity after 80 steps", ylim=(5.6, -0.6),
        yticks=range(6), yticklabels=[" + ".join(p) or "none" for p in arms],
        ylabel="small matrices")
-d2l.describe(ax, """Dots for three seeds and six starts. With no small matrix
-    and with one small matrix the perplexity is between 10.7 and 12.4; with
-    small input and output matrices, and with all three small, it is above
-    14.""")
+d2l.describe(ax, """Dots for the seeds of six starts. With no small matrix and
+    with one small matrix the dots lie close together at the left; with
+    small input and output matrices, and with all three small, they lie far
+    to the right.""")
 
 # %% [markdown]
 # **Figure 9.6.3.** No single matrix explains the delay; input and output matrix together account for most of it.
