@@ -914,8 +914,8 @@ for ax, (name, scores) in zip(axes, counted.items()):
                     label=f"{width} units" if i == 0 else None)
     for k, p in scores.items():
         ax.axhline(p, color="#777777", lw=0.8, ls=":")
-        ax.text(60, p, f"order {k}", fontsize=8, va="bottom",
-                color="#555555")
+        ax.text(0.02, p, f"order {k}", fontsize=8, va="bottom",
+                color="#555555", transform=ax.get_yaxis_transform())
     ax.set(xlabel="steps", title=name, yscale="log", ylim=(3.9, 15))
     ax.set_yticks([4, 5, 6, 8, 10, 14], labels=[4, 5, 6, 8, 10, 14])
     ax.minorticks_off()
