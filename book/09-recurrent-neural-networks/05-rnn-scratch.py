@@ -941,11 +941,13 @@ if real:
                    for p, q in zip(counted[name].values(), pair))
 if standard and real:
     end = {key: path[:, -1] for key, path in paths.items()}
-    assert end[little, 128].min() > end[little, 32].max() + 0.4
-    assert fits[little, 128].max() < fits[little, 32].min() - 1
+    assert end[little, 128].min() > end[little, 32].max() + 0.15
+    assert fits[little, 128].max() < fits[little, 32].min() - 0.4
     best = {width: paths[little, width].min(dim=1).values for width in rates}
     assert (best[128].mean() - best[32].mean()).abs() < 0.3
-    assert end[plenty, 128].max() < end[plenty, 32].min() - 0.1
+    assert end[plenty, 128].max() < end[plenty, 32].min()
+    gain = end[plenty, 32].mean() - end[plenty, 128].mean()
+    assert 0.15 < gain < 0.8
     for width in rates:
         assert end[plenty, width].max() < end[little, width].min() - 0.7
         assert end[little, width].min() > counted[little][3] + 0.15
@@ -954,7 +956,7 @@ if standard and real:
 
 # %% [markdown]
 # With little text, the wide network fits the training windows better and the held-out text worse: it overfits, and even its best moment is about level with the narrow one.
-# With all text, both widths end lower by about a unit of perplexity or more, and the wide one is ahead, in all three seeds.
+# With all text, both widths end lower by about a unit of perplexity or more, and the wide one is ahead in all three seeds, by less than that.
 # So neither cure works alone: width needs text.
 # The table profits from text as well.
 # After these 400 steps the best network is about level with the trigrams, and order 5 is far ahead of both.
@@ -1125,7 +1127,7 @@ assert (model.cpu().rnn(torch.ones(3, 2, V))[0] >= 0).all()
 # #### Solution 9.5-5
 #
 # The order of words hardly matters to it, nor to the trigram table.
-# Reversed or shuffled spelling is worse than a uniform guess among all characters: the network has learned spelling, and is confident about it.
+# On reversed or misspelt text its perplexity is about that of a uniform guess among all characters, or worse: what it has learned is spelling, and there that knowledge is of no use.
 
 # %% tags=["rtol=0.1"]
 text = "".join(vocab.to_tokens(held_out))
@@ -1159,7 +1161,7 @@ if full_run and real:
     change = judged["words shuffled"] / judged["as written"]
     assert 1 < change.min() and change.max() < 1.15
     for name in ("reversed", "words misspelt"):
-        assert judged[name].min() > V
+        assert judged[name].min() > 0.9 * V
 
 # %% [markdown]
 # ### Exercise 9.5-6
@@ -1170,7 +1172,7 @@ if full_run and real:
 # %% [markdown]
 # #### Solution 9.5-6
 #
-# At the common rate 0.01 the wide network leads by about twice as much as in the figure: half of that lead is due to a rate that is too small for the narrow one.
+# At the common rate 0.01 the wide network leads by more than in the figure: a part of that lead is due to a rate that is too small for the narrow one.
 # At the common rate 0.03 the order is reversed.
 # One seed each, on all windows, 400 steps.
 # So tune the rate of each model first; then use all text and the wide network, and spend the remaining time on steps, since its curve still falls.
@@ -1184,7 +1186,7 @@ for (width, rate), p in common.items():
     print(f"{width} units at rate {rate}: {p:.2f}")
 if standard and real:
     lead = common[32, 0.03] - common[128, 0.01]  # each at its better rate
-    assert common[32, 0.01] - common[128, 0.01] > 1.5 * lead > 0
+    assert common[32, 0.01] - common[128, 0.01] > lead + 0.1 > 0.1
     assert common[128, 0.03] > common[32, 0.03] + 0.5
 
 # %% [markdown]
