@@ -957,7 +957,7 @@ if standard and real:
 # %% [markdown]
 # With little text, the wide network fits the training windows better and the held-out text worse: it overfits, and even its best moment is about level with the narrow one.
 # With all text, both widths end lower by about a unit of perplexity or more, and the wide one is ahead in all three seeds, by less than that.
-# So neither cure works alone: width needs text.
+# In these runs more text helped by itself, and more units only together with it.
 # The table profits from text as well.
 # After these 400 steps the best network is about level with the trigrams, and order 5 is far ahead of both.
 # These are short runs, and the curves on the right still fall; what they say is that a table of counts is an opponent to be measured, not assumed beaten.
