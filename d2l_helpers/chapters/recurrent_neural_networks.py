@@ -588,7 +588,7 @@ def state_grad_norms(rnn, Xs, H, readout=None):
 
 # 9.7 Backpropagation through time
 def linear_scan(a, b):
-    """All states of h_t = a_t h_{t-1} + b_t, h_0 = 0, in log2(T) rounds.
+    """All states of h_t = a_t h_{t-1} + b_t, h_0 = 0, in ceil(log2(T)) rounds.
 
     `a` and `b` have shape (T, ...), elementwise; so does the result.
     """
