@@ -158,7 +158,7 @@ def build(self, raw_text, vocab=None):
     tokens = self.tokenize(self.preprocess(raw_text))
     if vocab is None:
         vocab = Vocab(tokens)
-    return torch.tensor(vocab[tokens]), vocab
+    return torch.tensor(vocab[tokens], dtype=torch.int64), vocab
 
 
 # 9.2 Converting raw text into sequence data
