@@ -213,7 +213,7 @@ def look_up(table, codes):
 class NgramLM:
     """Counts of up to `order` neighbours, each order smoothed by the lower.
 
-    `vocab_size` is the number of tokens m, `eps` the weight of the lower
+    `vocab_size` is the number of tokens m, `eps` > 0 the weight of the lower
     order in counts: the model of order k adds eps times the probability of
     order k - 1 to each count; order 0 is uniform, 1/m.
     """
