@@ -4,9 +4,17 @@
 #     data: [time-machine]
 #     profiles:
 #       gpu:
+#         max_epochs: 50
+#         compare_epochs: 12
 #         num_gpus: 1
 #       smoke:
 #         max_epochs: 1
+#         compare_epochs: 1
+#         num_seeds: 2
+#         timing_reps: 2
+#     rehearsal:
+#       max_epochs: 0.1
+#       compare_epochs: 0.25
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -23,18 +31,64 @@
 
 # %% [markdown]
 # # 10.2 Gated recurrent units (GRU)
+#
+# The LSTM of [Section 10.1](01-lstm.ipynb) has three gates and two states.
+# The *gated recurrent unit* (GRU) makes do with two gates and one state.
+# Does it lose anything, and can one go further and take the memory out of the gates, as the recurrent layers of recent language models do?
+#
+# **You will**
+#
+# - build a GRU, test each gate at its extremes, and prove one variant equal to `nn.GRU` and the other one different;
+# - compare RNN, LSTM and GRU at equal parameters and steps, each at its own learning rate, with three seeds;
+# - write a minimal GRU and a selective scan, layers that are trained without a loop over time, and see what they cannot do.
+#
+# **Cost**: about 40 seconds on a CPU; a download of 0.2 MB, once.
 
 # %%
+import math
+import time
+
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import (
+    BatchSampler, DataLoader, RandomSampler, TensorDataset)
 
 import d2l_helpers as d2l
-from d2l_helpers.chapters.linear_regression import Module
-from d2l_helpers.chapters.recurrent_neural_networks import RNN, linear_scan
+from d2l_helpers.chapters.builders_guide import count_params
+from d2l_helpers.chapters.linear_regression import Module, add_to_class
+from d2l_helpers.chapters.modern_rnns import LSTM, recall_task
+from d2l_helpers.chapters.recurrent_neural_networks import (
+    RNN, RNNLM, NgramLM, RNNLMScratch, RNNScratch, TimeMachine, fit_clipped,
+    influence, linear_scan, read_text)
+
+d2l.use_style()
 
 # %% tags=["parameters"]
-max_epochs = 30
+max_epochs = 30  # of 10 steps, from scratch
+compare_epochs = 4  # of 50 steps, each cell and rate
+num_seeds = 3
+timing_reps = 10  # of each step that is timed
 num_gpus = 0  # 1: train on an accelerator, if there is one
+
+# %% [markdown]
+# ## Two gates
+#
+# Cho and others (2014) introduced the cell for machine translation, as one that is simpler to compute than an LSTM.
+# Chung and others (2014) compared the two on music and speech and found both better than plain tanh units, and the GRU comparable to the LSTM.
+#
+# A GRU keeps one state $\mathbf{H}_t\in\mathbb{R}^{n\times h}$ for $n$ sequences and $h$ units.
+# Two gates look at the input $\mathbf{X}_t\in\mathbb{R}^{n\times d}$ and at the previous state:
+#
+# $$\begin{aligned}\mathbf{R}_t&=\sigma(\mathbf{X}_t\mathbf{W}_{xr}+\mathbf{H}_{t-1}\mathbf{W}_{hr}+\mathbf{b}_r),\\ \mathbf{Z}_t&=\sigma(\mathbf{X}_t\mathbf{W}_{xz}+\mathbf{H}_{t-1}\mathbf{W}_{hz}+\mathbf{b}_z).\end{aligned} \tag{10.2.1}$$
+#
+# The *reset gate* $\mathbf{R}_t$ and the *update gate* $\mathbf{Z}_t$ have shape $(n,h)$ and entries between 0 and 1; $\mathbf{W}_{xr},\mathbf{W}_{xz}$ are $d\times h$, $\mathbf{W}_{hr},\mathbf{W}_{hz}$ are $h\times h$, and the biases have shape $(h,)$.
+#
+# ![Previous state and input both enter two boxes with a sigmoid, the reset gate and the update gate.](img/gru-gates.svg)
+#
+# **Figure 10.2.1.** Both gates see the input and the previous state.
 
 # %% tags=["export"]
 class GRUScratch(Module):
@@ -64,26 +118,273 @@ class GRUScratch(Module):
         if reset_after:
             self.b_hh = nn.Parameter(torch.zeros(num_hiddens))
 
-    def step(self, X, H):
-        """The next state (n, h)."""
+    def gates(self, X, H):
+        """Reset and update gate, both (n, h)."""
         R = torch.sigmoid(X @ self.W_xr + H @ self.W_hr + self.b_r)
         Z = torch.sigmoid(X @ self.W_xz + H @ self.W_hz + self.b_z)
-        if self.reset_after:
-            recalled = R * (H @ self.W_hh + self.b_hh)
-        else:
-            recalled = (R * H) @ self.W_hh
-        H_tilde = torch.tanh(X @ self.W_xh + recalled + self.b_h)
-        return Z * H + (1 - Z) * H_tilde
+        return R, Z
 
-    def forward(self, inputs, H=None):
-        """Outputs (T, n, h) and the last state (n, h) for (T, n, d)."""
-        if H is None:
-            H = inputs.new_zeros(inputs.shape[1], self.num_hiddens)
-        outputs = []
+# %%
+torch.manual_seed(0)
+layer = GRUScratch(28, 32, sigma=0.5)
+X, H = torch.randn(3, 28), torch.zeros(3, 32)
+R, Z = layer.gates(X, H)
+torch.testing.assert_close(R, torch.sigmoid(X @ layer.W_xr))
+torch.testing.assert_close(Z, torch.sigmoid(X @ layer.W_xz))
+print("update gates", [round(z, 2) for z in Z[0, :5].tolist()])
+
+# %% [markdown]
+# ## The candidate
+#
+# The reset gate decides how much of the old state enters the proposal for a new one, the *candidate* $\tilde{\mathbf{H}}_t\in(-1,1)^{n\times h}$:
+#
+# $$\tilde{\mathbf{H}}_t=\tanh\left(\mathbf{X}_t\mathbf{W}_{xh}+(\mathbf{R}_t\odot\mathbf{H}_{t-1})\mathbf{W}_{hh}+\mathbf{b}_h\right), \tag{10.2.2}$$
+#
+# where $\odot$ multiplies entry by entry, $\mathbf{W}_{xh}$ is $d\times h$, $\mathbf{W}_{hh}$ is $h\times h$ and $\mathbf{b}_h$ has shape $(h,)$.
+# With $\mathbf{R}_t$ at 1 it is the update of a plain RNN; with $\mathbf{R}_t$ at 0 the past is gone, and the candidate is a layer of an MLP applied to $\mathbf{X}_t$ alone.
+#
+# ![As before; now the reset gate multiplies the previous state, and the product enters a box with tanh together with the input. Its output is the candidate.](img/gru-candidate.svg)
+#
+# **Figure 10.2.2.** The candidate sees the state through the reset gate.
+#
+# ## The new state
+#
+# The update gate mixes old state and candidate:
+#
+# $$\mathbf{H}_t=\mathbf{Z}_t\odot\mathbf{H}_{t-1}+(1-\mathbf{Z}_t)\odot\tilde{\mathbf{H}}_t. \tag{10.2.3}$$
+#
+# A unit with old state 0.8, candidate $-0.4$ and $z=0.75$ moves to $0.75\cdot0.8+0.25\cdot(-0.4)=0.5$.
+# At $z=1$ it would skip the step and keep 0.8, at $z=0$ take $-0.4$.
+# Some papers and libraries swap the roles of $\mathbf{Z}_t$ and $1-\mathbf{Z}_t$; look before you copy a bias.
+#
+# ![The complete step. The previous state runs straight through a product with the update gate and a sum to the new state; the candidate joins after a product with one minus the update gate.](img/gru-state.svg)
+#
+# **Figure 10.2.3.** The whole step; the upper line is the direct path from state to state.
+
+# %% tags=["export"]
+@add_to_class(GRUScratch)
+def step(self, X, H):
+    """The next state (n, h)."""
+    R, Z = self.gates(X, H)
+    if self.reset_after:
+        recalled = R * (H @ self.W_hh + self.b_hh)
+    else:
+        recalled = (R * H) @ self.W_hh
+    H_tilde = torch.tanh(X @ self.W_xh + recalled + self.b_h)
+    return Z * H + (1 - Z) * H_tilde
+
+
+@add_to_class(GRUScratch)
+def forward(self, inputs, H=None):
+    """Outputs (T, n, h) and the last state (n, h) for (T, n, d).
+
+    Without `H` the first state is zero.
+    """
+    if H is None:
+        H = inputs.new_zeros(inputs.shape[1], self.num_hiddens)
+    outputs = []
+    for X in inputs:
+        H = self.step(X, H)
+        outputs.append(H)
+    return torch.stack(outputs), H
+
+# %% [markdown]
+# The limits in the text are tests: a bias of $\pm1000$ holds a gate at exactly 1 or 0 in 32-bit numbers.
+# Note that the plain RNN needs both gates, $\mathbf{R}_t=1$ *and* $\mathbf{Z}_t=0$; it is often said that the open reset gate is enough.
+
+# %%
+# check 10.2-C3: gates at their limits: a copy, a plain RNN, an MLP
+def hold(layer, reset, update):
+    """Fix both gates by their biases, in place."""
+    with torch.no_grad():
+        layer.b_r.fill_(1000 * (2 * reset - 1))
+        layer.b_z.fill_(1000 * (2 * update - 1))
+
+
+Xs, H_0 = torch.randn(20, 3, 28), torch.rand(3, 32) * 2 - 1
+plain = RNNScratch(28, 32)
+with torch.no_grad():
+    nn.init.normal_(layer.b_h)
+    plain.W_xh, plain.W_hh, plain.b_h = layer.W_xh, layer.W_hh, layer.b_h
+    for reset in (0, 1):
+        hold(layer, reset, update=1)
+        assert torch.equal(layer(Xs, H_0)[1], H_0)
+    hold(layer, reset=1, update=0)
+    torch.testing.assert_close(layer(Xs, H_0)[0], plain(Xs, H_0)[0],
+                               rtol=0, atol=1e-5)
+    hold(layer, reset=0, update=0)
+    mlp = torch.tanh(Xs @ layer.W_xh + layer.b_h)
+    torch.testing.assert_close(layer(Xs, H_0)[0], mlp, rtol=0, atol=1e-5)
+
+# %% [markdown]
+# ## The direct path
+#
+# Equation (10.2.3) is a weighted mean.
+# So no unit can leave $[-1,1]$ once it is inside (Exercise 10.2-4), however large the inputs are, and the LSTM's second tanh is not needed.
+#
+# The gradient has a direct path, too.
+# With gates and candidate held fixed, $\partial\mathbf{H}_t/\partial\mathbf{H}_{t-1}$ is, for each sequence, the diagonal matrix with the entries of $\mathbf{Z}_t$, and over $k$ steps what remains is their product.
+# If weights and inputs are near 0, this is $\sigma(b_z)^k$ for the update bias $b_z$: over 30 steps $0.5^{30}\approx9\cdot10^{-10}$ for $b_z=0$, and 0.23 for $b_z=3$.
+
+# %%
+# check 10.2-C4: states stay in [-1, 1]; the direct path is a product
+torch.manual_seed(1)
+layer = GRUScratch(28, 32, sigma=1)
+outputs, _ = layer(10 * torch.randn(50, 16, 28))
+assert 0.99 < outputs.abs().max() <= 1
+far = layer(10 * torch.randn(50, 16, 28), torch.full((16, 32), 3.0))[0]
+assert far.max() <= 3 and far[-1].abs().max() <= 1
+for bias in (0.0, 3.0):
+    quiet = GRUScratch(1, 1, sigma=0)
+    nn.init.constant_(quiet.b_z, bias)
+    H_0 = torch.ones(1, 1, requires_grad=True)
+    grad, = torch.autograd.grad(quiet(torch.zeros(30, 1, 1), H_0)[1], H_0)
+    print(f"update bias {bias:g}: gradient over 30 steps {grad.item():.2g}")
+    assert math.isclose(grad.item(), (1 / (1 + math.exp(-bias)))**30,
+                        rel_tol=1e-4)
+
+# %% [markdown]
+# So a unit with its update gate near 1 can carry information far; a unit whose reset gate often closes follows what is near.
+# Which units do which is learned.
+#
+# ## Training from scratch
+#
+# The first nine tenths of *The Time Machine* are for training: batches of 64 windows of 32 characters, drawn at random, with Adam at the rate 0.03 and clipping at norm 1 ([Section 9.5](../09-recurrent-neural-networks/05-rnn-scratch.ipynb)).
+# On the last tenth every character is predicted once.
+# An epoch is 10 steps here.
+
+# %%
+class Pool(TimeMachine):
+    """Random batches, `steps` an epoch; validation is the rest."""
+
+    def __init__(self, batch_size, steps, num_train):
+        super().__init__(batch_size, num_train=num_train)
+        self.steps = steps
+
+    def get_dataloader(self, train):
+        if not train:  # the first target is the first unseen character
+            rows = slice(self.num_train + self.num_steps - 1, None,
+                         self.num_steps)
+            return self.get_tensorloader((self.X, self.Y), False, rows)
+        windows = TensorDataset(self.X[:self.num_train],
+                                self.Y[:self.num_train])
+        draws = RandomSampler(windows, generator=self.generator,
+                              num_samples=self.steps * self.batch_size)
+        batches = BatchSampler(draws, self.batch_size, drop_last=False)
+        return DataLoader(windows, batch_size=None, sampler=batches)
+
+# %%
+length = len(TimeMachine(64).corpus)
+cut = int(0.9 * length)  # the first held-out character
+data = Pool(64, steps=10, num_train=cut - 32)
+V = len(data.vocab)
+counts = NgramLM(3, V, eps=5).fit(data.corpus[:cut])
+bigram, trigram = (
+    counts.lower(k).perplexity(data.corpus[cut - k + 1:]) for k in (2, 3))
+torch.manual_seed(0)
+scratch = RNNLMScratch(GRUScratch(V, 32), V)
+history = fit_clipped(
+    scratch, data, max_epochs, num_gpus=num_gpus,
+    optimizer=lambda params: torch.optim.Adam(params, lr=0.03))
+
+# %% tags=["hide-input"]
+# check: no held-out character is trained on, each is predicted once
+real = d2l.fetch("time-machine").source == "real"
+full_run = max_epochs >= 30 and compare_epochs >= 4 and num_seeds >= 3
+data.generator = torch.Generator().manual_seed(0)
+targets = torch.cat([Y.flatten() for _, Y in data.val_dataloader()])
+assert torch.equal(targets, data.corpus[cut:cut + len(targets)])
+assert 0 <= len(data.corpus) - cut - len(targets) < 32
+batches = list(data.train_dataloader())
+assert len(batches) == 10 and batches[0][0].shape == (64, 32)
+assert data.num_train + data.num_steps == cut
+assert not torch.equal(batches[0][0], batches[1][0])
+assert len(data.train_dataloader().dataset) == data.num_train
+assert 0 <= 0.9 * length - cut < 1
+
+# %% tags=["rtol=0.1"]
+val = torch.tensor(history["val_loss"]).exp()
+print(f"validation perplexity {val[-1]:.2f}; "
+      f"bigram {bigram:.2f}, trigram {trigram:.2f}")
+
+# %%
+# check 10.2-C5: better than a bigram, and than this smoothed trigram
+if full_run and real:
+    assert val[-1] < 9.5 < bigram and val[-1] < trigram - 0.2
+
+# %% [markdown]
+# After 300 steps the GRU is ahead of a trigram model smoothed with $\varepsilon=5$ on the same text.
+# That is one particular table of counts; [Section 9.3](../09-recurrent-neural-networks/03-language-models.ipynb) shows that longer contexts and tuned smoothing get further.
+#
+# What did the update gates learn?
+# We let the network read a stretch of unseen text and record them.
+
+# %%
+def update_gates(layer, inputs):
+    """The update gates (T, n, h) while the layer reads (T, n, d)."""
+    H, gates = torch.zeros(inputs.shape[1], layer.num_hiddens), []
+    with torch.no_grad():
         for X in inputs:
-            H = self.step(X, H)
-            outputs.append(H)
-        return torch.stack(outputs), H
+            gates.append(layer.gates(X, H)[1])
+            H = layer.step(X, H)
+    return torch.stack(gates)
+
+
+scratch = scratch.cpu()
+heard = data.corpus[cut:cut + 2048]
+gates = update_gates(scratch.rnn, scratch.one_hot(heard[None]))[:, 0]
+space = heard == data.vocab[" "]
+mean_gate = torch.stack((gates[space].mean(dim=0),
+                         gates[~space].mean(dim=0)))  # (2, h)
+contrast = mean_gate[0] - mean_gate[1]
+print(f"space minus letter, over units: {contrast.min():.1f} "
+      f"to {contrast.max():.1f}")
+
+# %%
+# check: the gates are those of the step, and some heed word boundaries
+inputs = scratch.one_hot(heard[None, :2])
+with torch.no_grad():
+    one, two = (scratch.rnn(inputs[:k])[1] for k in (1, 2))
+    again = scratch.rnn.gates(inputs[1], one)[1]
+    torch.testing.assert_close(again, gates[1:2])
+    torch.testing.assert_close(scratch.rnn(inputs[1:], one)[1], two)
+if full_run and real:
+    assert contrast.abs().max() > 0.3
+
+# %% tags=["chaotic", "hide-input"]
+shown = 56
+fig, ax = plt.subplots(figsize=(7.2, 3.0))
+order = contrast.argsort()
+image = ax.imshow(gates[:shown, order].T, cmap="viridis", vmin=0, vmax=1,
+                  aspect="auto")
+text = data.vocab.to_tokens(heard[:shown])
+ax.set_xticks(range(shown), labels=[c.replace(" ", "␣") for c in text],
+              fontsize=7)
+ax.tick_params(axis="x", length=0)
+ax.grid(visible=False)
+ax.set(ylabel="hidden unit", xlabel="character read")
+fig.colorbar(image, ax=ax, label="update gate")
+d2l.describe(ax, """Heat map of the update gates of 32 units over 56
+    characters of unseen text. Units are sorted by the difference between
+    their mean gate at spaces and at letters. The rows at the top and at the
+    bottom change at the spaces, those between follow other patterns.""")
+
+# %% [markdown]
+# **Figure 10.2.4.** Update gates over unseen text, units sorted by space minus letter.
+# Units at the two ends mark the boundaries of words: they overwrite at a space what they keep within a word, or the reverse.
+#
+# ## The library's variant
+#
+# `nn.GRU` computes the candidate in another way.
+# Gates are as in (10.2.1), but
+#
+# $$\mathbf{N}_t=\tanh\left(\mathbf{X}_t\mathbf{W}_{xn}+\mathbf{b}_{xn}+\mathbf{R}_t\odot(\mathbf{H}_{t-1}\mathbf{W}_{hn}+\mathbf{b}_{hn})\right), \tag{10.2.4}$$
+#
+# where $\mathbf{N}_t$, called the new gate, takes the place of $\tilde{\mathbf{H}}_t$, and weights and biases have the shapes of those in (10.2.2).
+# The reset gate acts *after* the product.
+# Then no product has to wait for a gate: $\mathbf{H}_{t-1}$ meets all three matrices, side by side, in one product (Exercise 10.2-5).
+# Cho and others have both: the first version of their preprint resets after the product, the final one before.
+# Weights trained for one variant are not weights for the other, and nothing warns you, since all shapes agree.
 
 # %% tags=["export"]
 class GRU(RNN):
@@ -97,6 +398,86 @@ class GRU(RNN):
         self.save_hyperparameters()
         self.rnn = nn.GRU(num_inputs, num_hiddens, num_layers,
                           dropout=dropout)
+
+# %% [markdown]
+# The library stacks its matrices in the order reset, update, new, one row for each unit.
+
+# %%
+def copy_to_nn_gru(scratch, layer):
+    """Give an `nn.GRU` of one layer the weights of a GRUScratch."""
+    s, zeros = scratch, torch.zeros_like(scratch.b_h)
+    b_hn = s.b_hh if s.reset_after else zeros
+    with torch.no_grad():
+        layer.weight_ih_l0.copy_(torch.cat((s.W_xr, s.W_xz, s.W_xh), 1).mT)
+        layer.weight_hh_l0.copy_(torch.cat((s.W_hr, s.W_hz, s.W_hh), 1).mT)
+        layer.bias_ih_l0.copy_(torch.cat((s.b_r, s.b_z, s.b_h)))
+        layer.bias_hh_l0.copy_(torch.cat((zeros, zeros, b_hn)))
+
+# %%
+# check 10.2-C1: one variant is nn.GRU, the other is not
+torch.manual_seed(2)
+Xs, H_0, gaps = torch.randn(12, 4, 28), torch.randn(4, 32), []
+library = GRU(28, 32)
+for reset_after in (True, False):
+    own = GRUScratch(28, 32, sigma=0.3, reset_after=reset_after)
+    for name, p in own.named_parameters():
+        if name.startswith("b_"):
+            nn.init.normal_(p)
+    copy_to_nn_gru(own, library.rnn)
+    ours, theirs = own(Xs, H_0), library(Xs, H_0[None])
+    gaps.append((ours[0] - theirs[0]).abs().max().item())
+    if reset_after:
+        torch.testing.assert_close(theirs[1][0], ours[1], rtol=0, atol=1e-5)
+        (ours[0] * Xs[..., :1]).sum().backward()
+        (theirs[0] * Xs[..., :1]).sum().backward()
+        blocks = library.rnn.weight_hh_l0.grad.split(32)  # r, z, n
+        for block, p in zip(blocks, (own.W_hr, own.W_hz, own.W_hh)):
+            torch.testing.assert_close(block.mT, p.grad, rtol=0, atol=1e-4)
+        torch.testing.assert_close(library.rnn.bias_hh_l0.grad[64:],
+                                   own.b_hh.grad, rtol=0, atol=1e-4)
+print(f"largest difference: after {gaps[0]:.0e}, before {gaps[1]:.2f}")
+assert gaps[0] < 1e-5 and gaps[1] > 1e-2
+
+# %% tags=["hide-input"]
+# check: what the classes promise
+start = GRUScratch(40, 50)
+for name, p in start.named_parameters():
+    if name.startswith("W_"):
+        assert abs(p.std() - 0.01) < 0.001 and abs(p.mean()) < 0.001
+    else:
+        assert not p.any()
+assert len(list(start.parameters())) == 9
+assert abs(GRUScratch(40, 50, sigma=0.5).W_hz.std() - 0.5) < 0.05
+zero = torch.zeros(4, 32)
+torch.testing.assert_close(own(Xs)[0], own(Xs, zero)[0])
+assert torch.equal(own(Xs)[0][-1], own(Xs)[1])
+deep = GRU(28, 32, num_layers=2, dropout=0.5)
+assert deep.rnn.num_layers == 2 and deep.rnn.dropout == 0.5
+assert deep(Xs)[1].shape == (2, 4, 32) and deep.num_hiddens == 32
+assert not torch.equal(deep(Xs)[0], deep(Xs)[0])  # dropout in training
+assert library.rnn.num_layers == 1 and library.rnn.dropout == 0
+
+# %% [markdown]
+# Gates cost parameters: for 28 inputs and 32 units a GRU has three times those of an RNN, an LSTM four times.
+
+# %%
+# check 10.2-C2: parameters are as 1 : 3 : 4
+sizes = [count_params(cell(28, 32)) for cell in (RNN, GRU, LSTM)]
+print("RNN, GRU, LSTM:", sizes)
+assert sizes == [1984, 5952, 7936]
+assert sizes[1] == 3 * sizes[0] and 4 * sizes[1] == 3 * sizes[2]
+
+# %% [markdown]
+# ## Gates that see only the input
+#
+# The loop over time is slow because each gate waits for the previous state.
+# Take the state out of gates and candidate:
+#
+# $$\mathbf{Z}_t=\sigma(\mathbf{X}_t\mathbf{W}_z+\mathbf{b}_z),\qquad \tilde{\mathbf{H}}_t=\mathbf{X}_t\mathbf{W}_h+\mathbf{b}_h,\qquad \mathbf{H}_t=\mathbf{Z}_t\odot\mathbf{H}_{t-1}+(1-\mathbf{Z}_t)\odot\tilde{\mathbf{H}}_t, \tag{10.2.5}$$
+#
+# with $\mathbf{W}_z,\mathbf{W}_h\in\mathbb{R}^{d\times h}$ and biases of shape $(h,)$.
+# This is linear in the state, with coefficients known in advance for all $t$, so `linear_scan` of [Section 9.7](../09-recurrent-neural-networks/07-backpropagation-through-time.ipynb) computes $T$ steps in about $\log_2T$ rounds.
+# Martin and Cundy (2018) trained such layers by a parallel scan; Feng and others (2024) named this one *minGRU*.
 
 # %% tags=["export"]
 class MinGRU(Module):
@@ -120,3 +501,225 @@ class MinGRU(Module):
             b = torch.cat((b[:1] + Z[:1] * H, b[1:]))
         outputs = linear_scan(Z, b)
         return outputs, outputs[-1]
+
+# %%
+# check 10.2-C6: scan and loop agree, outputs and gradients
+def min_gru_loop(layer, inputs, H):
+    """The states (T, n, h) of a MinGRU, step by step."""
+    outputs = []
+    for X in inputs:
+        Z = torch.sigmoid(layer.gate(X))
+        H = Z * H + (1 - Z) * layer.candidate(X)
+        outputs.append(H)
+    return torch.stack(outputs)
+
+
+def assert_same(ways, arguments, parameters):
+    """Equal outputs, and equal gradients with respect to everything."""
+    leaves = [a.requires_grad_() for a in arguments] + list(parameters)
+    results = []
+    for way in ways:
+        out = way(*arguments)
+        weight = torch.linspace(-1, 1, out.numel()).reshape(out.shape)
+        results.append((out, *torch.autograd.grad((out * weight).sum(),
+                                                  leaves)))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+torch.manual_seed(3)
+layer = MinGRU(28, 6)
+assert_same((lambda X, H: layer(X, H)[0],
+             lambda X, H: min_gru_loop(layer, X, H)),
+            (torch.randn(37, 4, 28), torch.randn(4, 6)), layer.parameters())
+with torch.no_grad():
+    Xs = torch.randn(5, 4, 28)
+    torch.testing.assert_close(layer(Xs)[0],
+                               min_gru_loop(layer, Xs, torch.zeros(4, 6)))
+    assert torch.equal(layer(Xs)[0][-1], layer(Xs)[1])
+
+# %% [markdown]
+# A gate that sees the input can still choose what to keep.
+# In the recall task of [Section 10.1](01-lstm.ipynb) one symbol is followed by $T$ blanks.
+# A minGRU solves it by hand: close the gate at the blank, open it at a symbol.
+
+# %%
+# check: input-dependent decay remembers over 1000 steps, fixed does not
+X, y = recall_task(64, T=1000, num_symbols=8,
+                   generator=torch.Generator().manual_seed(0))
+chooser, recalled = MinGRU(9, 8), []
+with torch.no_grad():
+    chooser.candidate.weight.copy_(torch.eye(8, 9))
+    chooser.candidate.bias.zero_()
+    for gate in ([-20.0] * 8 + [20.0], [3.0] * 9):
+        chooser.gate.weight.copy_(torch.tensor(gate).expand(8, 9))
+        chooser.gate.bias.zero_()
+        recalled.append(chooser(X)[1])
+assert (recalled[0].argmax(dim=1) == y).all()
+assert recalled[0].amax(dim=1).min() > 0.99 > 1e-9 > recalled[1].max()
+
+# %% [markdown]
+# There is a price.
+# Let two states $\mathbf{H}_0,\mathbf{H}_0'$ of one unit read the same inputs.
+# By (10.2.5) their difference is multiplied by $\mathbf{Z}_t>0$ in each step, so it never changes sign.
+# Parity ([Section 9.4](../09-recurrent-neural-networks/04-recurrent-neural-networks.ipynb)) asks for exactly that: after a further 1, "even" and "odd" must change places.
+# No unit of a single such layer can keep the parity above and below a threshold; a GRU's unit is not bound in this way.
+
+# %%
+# check: a minGRU keeps the order of two states, a GRU need not
+torch.manual_seed(4)
+flips = []
+for cell in (MinGRU(4, 8), GRUScratch(4, 8, sigma=3)):
+    Xs, low, up = torch.randn(12, 50, 4), torch.randn(50, 8), torch.rand(50, 8)
+    with torch.no_grad():
+        apart = cell(Xs, low + up)[0] - cell(Xs, low)[0]
+    flips.append((apart < -1e-6).float().mean().item())
+print(f"order reversed: minGRU {flips[0]:.2f}, GRU {flips[1]:.2f}")
+assert flips[0] == 0 and flips[1] > 0.1
+
+# %% [markdown]
+# ## A selective scan
+#
+# The state-space layers of Mamba (Gu and Dao, 2023) are of the same kind, with a larger state.
+# Each of $d$ channels $u_t$ has $N$ states, collected in $\mathbf{h}_t\in\mathbb{R}^{d\times N}$ for one sequence; they are driven through an input projection $\mathbf{B}_t$ and read through an output projection $\mathbf{C}_t$, both vectors in $\mathbb{R}^N$ that depend on the input:
+#
+# $$\mathbf{h}_t=\mathbf{a}_t\odot\mathbf{h}_{t-1}+(1-\mathbf{a}_t)\odot(\mathbf{u}_t\mathbf{B}_t^\top),\qquad \mathbf{y}_t=\mathbf{h}_t\mathbf{C}_t,\qquad \mathbf{a}_t=\exp(-\boldsymbol\Delta_t\boldsymbol\lambda). \tag{10.2.6}$$
+#
+# Here $\mathbf{u}_t,\mathbf{y}_t\in\mathbb{R}^d$ are input and output, $\boldsymbol\Delta_t=\log(1+e^{\mathbf{W}\mathbf{u}_t+\mathbf{b}})\in\mathbb{R}^d$ is the *step size*, positive and chosen by the input, with $\mathbf{W}\in\mathbb{R}^{d\times d}$, and $\boldsymbol\lambda\in\mathbb{R}^{d\times N}$ holds positive decay rates; $\boldsymbol\Delta_t\boldsymbol\lambda$ multiplies row $i$ of $\boldsymbol\lambda$ by entry $i$ of $\boldsymbol\Delta_t$.
+# A small step keeps the state, a large one overwrites it.
+# A rate $\lambda=1$ with $\Delta=\log2$ gives $a=\frac12$.
+# The factor $1-\mathbf{a}_t$ comes from solving $\dot h=-\lambda h+\lambda Bu$ exactly over a step of length $\Delta$; Mamba's code and papers differ in such details, and real blocks add a convolution, a gate and a skip connection.
+
+# %%
+class SelectiveScan(nn.Module):
+    """Selective states: `num_states` for each of `num_channels`."""
+
+    def __init__(self, num_channels, num_states):
+        super().__init__()
+        rates = torch.arange(1.0, num_states + 1)
+        self.log_rate = nn.Parameter(  # (d, N)
+            rates.log().repeat(num_channels, 1))
+        self.delta = nn.Linear(num_channels, num_channels)
+        self.B = nn.Linear(num_channels, num_states)
+        self.C = nn.Linear(num_channels, num_states)
+
+    def coefficients(self, U):
+        """Decay and drive (..., d, N) of inputs (..., d)."""
+        delta = F.softplus(self.delta(U))[..., None]  # (..., d, 1)
+        a = torch.exp(-delta * self.log_rate.exp())
+        return a, (1 - a) * U[..., None] * self.B(U)[..., None, :]
+
+    def forward(self, inputs):
+        """Outputs (T, n, d) for inputs (T, n, d)."""
+        states = linear_scan(*self.coefficients(inputs))  # (T, n, d, N)
+        return (states * self.C(inputs)[..., None, :]).sum(dim=-1)
+
+# %%
+# check: the scan equals its loop; one state per channel is a minGRU
+def selective_loop(layer, inputs):
+    h, outputs = 0.0, []
+    for U in inputs:
+        a, b = layer.coefficients(U)
+        h = a * h + b  # (n, d, N)
+        outputs.append((h @ layer.C(U)[..., None])[..., 0])
+    return torch.stack(outputs)
+
+
+torch.manual_seed(5)
+layer = SelectiveScan(5, 3)
+assert_same((layer, lambda U: selective_loop(layer, U)),
+            (torch.randn(37, 4, 5),), layer.parameters())
+one, twin = SelectiveScan(5, 1), MinGRU(5, 5)
+with torch.no_grad():
+    for projection in (one.B, one.C):
+        projection.weight.zero_()
+        projection.bias.fill_(1)
+    twin.gate.weight.copy_(-one.delta.weight)
+    twin.gate.bias.copy_(-one.delta.bias)
+    twin.candidate.weight.copy_(torch.eye(5))
+    twin.candidate.bias.zero_()
+    U = torch.randn(37, 4, 5)
+    torch.testing.assert_close(one(U), twin(U)[0], rtol=0, atol=1e-5)
+    a, _ = layer.coefficients(U)
+    torch.testing.assert_close(a[..., 2], a[..., 0]**3)
+    assert 0 < a.min() and a.max() < 1
+
+# %% [markdown]
+# The last assertion but two is worth a second look.
+# For one state per channel, $\lambda=1$ and $\mathbf{B}=\mathbf{C}=1$ the decay is $e^{-\log(1+e^s)}=\sigma(-s)$: a state-space layer of this size *is* a gated unit, and its step size is the update gate in other clothes.
+#
+# ## A fair comparison
+#
+# Four cells enter the same model, with widths such that *all* parameters together, output layer included, agree within 1.5 %.
+# Each weight is used in one multiplication per character, so the multiplications in matrix products agree nearly as well; elementwise work and speed do not.
+# All take 200 steps of 32 windows, the same for all cells with equal seed.
+# Adam's rate comes from the grid 0.01, 0.03, 0.1, extended by a factor of three if the best lies at its end, and is chosen by the *training* loss of seed 0 in the last 50 steps.
+
+# %%
+cells = {"RNN": lambda: RNN(V, 59), "LSTM": lambda: LSTM(V, 27),
+         "GRU": lambda: GRU(V, 32), "minGRU": lambda: MinGRU(V, 80)}
+pool = Pool(32, steps=50, num_train=cut - 32)
+
+
+def run(make_cell, rate, seed):
+    """The history of one training."""
+    torch.manual_seed(seed)
+    return fit_clipped(
+        RNNLM(make_cell(), V), pool, compare_epochs, seed=seed,
+        optimizer=lambda params: torch.optim.Adam(params, rate),
+        num_gpus=num_gpus)
+
+
+def tune(make_cell, rates=(0.01, 0.03, 0.1)):
+    """The rate of lowest training loss, and all runs by rate."""
+    def final(rate):
+        return runs[rate]["train_loss"][-1]
+
+    runs = {rate: run(make_cell, rate, seed=0) for rate in rates}
+    best = min(runs, key=final)
+    if best in (min(rates), max(rates)):
+        further = best * 3 if best == max(rates) else best / 3
+        runs[further] = run(make_cell, further, seed=0)
+    return min(runs, key=final), runs
+
+# %% tags=["rtol=0.1"]
+tuned = {name: tune(cell) for name, cell in cells.items()}
+chosen = {name: rate for name, (rate, _) in tuned.items()}
+paths = {name: torch.tensor(
+    [runs[rate]["val_loss"]] + [run(cells[name], rate, seed)["val_loss"]
+                                for seed in range(1, num_seeds)]).exp()
+         for name, (rate, runs) in tuned.items()}  # (seeds, epochs)
+for name, path in paths.items():
+    size = count_params(RNNLM(cells[name](), V))
+    print(f"{name}: {size} parameters, rate {chosen[name]:.2g}, perplexity",
+          ", ".join(f"{p:.2f}" for p in path[:, -1].tolist()))
+
+# %%
+# check 10.2-C6: what holds in all seeds, with a margin
+total = [count_params(RNNLM(cell(), V)) for cell in cells.values()]
+assert max(total) < 1.015 * min(total) or not real
+final = {name: path[:, -1] for name, path in paths.items()}
+if full_run and real:
+    for name, (rate, runs) in tuned.items():
+        assert min(runs) < rate < max(runs)
+    assert final["minGRU"].min() > final["GRU"].max() + 0.4
+    assert final["minGRU"].max() < bigram - 1
+
+# %% tags=["rtol=0.1", "hide-input"]
+fig, ax = plt.subplots(figsize=(6, 3.6))
+steps_run = pool.steps * torch.arange(1, compare_epochs + 1)
+for (name, path), style in zip(paths.items(), ("C0-", "C1--", "C2-.", "C3:")):
+    for seed, curve in enumerate(path):
+        ax.plot(steps_run, curve, style, marker="o", ms=3, lw=1.4,
+                label=name if seed == 0 else None)
+for name, p in (("bigram", bigram), ("trigram", trigram)):
+    ax.axhline(p, color="#777777", lw=0.8, ls=":")
+    ax.text(steps_run[-1] + 3, p, name, fontsize=8, color="#555555",
+            va="bottom")
+ax.set(xlabel="steps", ylabel="validation perplexity", yscale="log")
+ax.set_yticks([6, 7, 8, 9, 10, 12], labels=[6, 7, 8, 9, 10, 12])
+ax.minorticks_off()
+ax.legend()
+d2l.describe(ax, """Validation perplexity against steps for four cells, three
+    runs each. All fall below the bigram line within 100 steps. After 200
+    steps the minimal GRU is highest, and the GRU is near the trigram.""")
