@@ -125,26 +125,39 @@ class GRUScratch(Module):
         if reset_after:
             self.b_hh = nn.Parameter(torch.zeros(num_hiddens))
 
-    def step(self, X, H):
-        """The next state (n, h)."""
+    def gates(self, X, H):
+        """Reset and update gate, both (n, h)."""
         R = torch.sigmoid(X @ self.W_xr + H @ self.W_hr + self.b_r)
         Z = torch.sigmoid(X @ self.W_xz + H @ self.W_hz + self.b_z)
-        if self.reset_after:
-            recalled = R * (H @ self.W_hh + self.b_hh)
-        else:
-            recalled = (R * H) @ self.W_hh
-        H_tilde = torch.tanh(X @ self.W_xh + recalled + self.b_h)
-        return Z * H + (1 - Z) * H_tilde
+        return R, Z
 
-    def forward(self, inputs, H=None):
-        """Outputs (T, n, h) and the last state (n, h) for (T, n, d)."""
-        if H is None:
-            H = inputs.new_zeros(inputs.shape[1], self.num_hiddens)
-        outputs = []
-        for X in inputs:
-            H = self.step(X, H)
-            outputs.append(H)
-        return torch.stack(outputs), H
+
+# 10.2 Gated recurrent units (GRU)
+@add_to_class(GRUScratch)
+def step(self, X, H):
+    """The next state (n, h)."""
+    R, Z = self.gates(X, H)
+    if self.reset_after:
+        recalled = R * (H @ self.W_hh + self.b_hh)
+    else:
+        recalled = (R * H) @ self.W_hh
+    H_tilde = torch.tanh(X @ self.W_xh + recalled + self.b_h)
+    return Z * H + (1 - Z) * H_tilde
+
+
+@add_to_class(GRUScratch)
+def forward(self, inputs, H=None):
+    """Outputs (T, n, h) and the last state (n, h) for (T, n, d).
+
+    Without `H` the first state is zero.
+    """
+    if H is None:
+        H = inputs.new_zeros(inputs.shape[1], self.num_hiddens)
+    outputs = []
+    for X in inputs:
+        H = self.step(X, H)
+        outputs.append(H)
+    return torch.stack(outputs), H
 
 
 # 10.2 Gated recurrent units (GRU)
