@@ -300,6 +300,10 @@ assert len(batches) == 10 and batches[0][0].shape == (64, 32)
 assert data.num_train + data.num_steps == cut
 assert not torch.equal(batches[0][0], batches[1][0])
 assert len(data.train_dataloader().dataset) == data.num_train
+torch.manual_seed(1)
+data.generator.manual_seed(0)
+again = list(data.train_dataloader())  # the generator alone decides
+assert all(torch.equal(a[0], b[0]) for a, b in zip(again, batches))
 assert 0 <= 0.9 * length - cut < 1
 
 # %% tags=["rtol=0.1"]
@@ -354,6 +358,7 @@ with torch.no_grad():
 if full_run and real:
     assert contrast.max() > 0.5
     assert 2 * means[0] < min(means[1:])
+assert contrast.abs().max() <= 1 and max(means) <= 1
 assert heard[0] != data.vocab[" "] and not (space & first).any()
 
 # %% tags=["chaotic", "hide-input"]
@@ -377,7 +382,7 @@ d2l.describe(ax, """Heat map of the update gates of 32 units over 56
 # %% [markdown]
 # **Figure 10.2.4.** Update gates over unseen text, units sorted by first letter minus the rest.
 # In this network most gates are low at a space, so the state is overwritten there.
-# A few units, the upper rows, do the opposite one step later: at the first letter of a word they keep what they wrote at the space, and so still know at the second letter where the word began.
+# A few units, the upper rows, do the opposite one step later: at the first letter of a word they skip the step and keep what they wrote at the space.
 #
 # ## The library's variant
 #
@@ -705,6 +710,8 @@ for name, path in paths.items():
 total = [count_params(RNNLM(cell(), V)) for cell in cells.values()]
 assert max(total) < 1.015 * min(total) or not real
 final = {name: path[:, -1] for name, path in paths.items()}
+assert {path.shape for path in paths.values()} == {
+    (num_seeds, compare_epochs)}
 if full_run and real:
     for name, (rate, runs) in tuned.items():
         assert min(runs) < rate < max(runs)
