@@ -745,7 +745,7 @@ d2l.describe(ax, """Validation perplexity against steps for four cells, three
 # %% [markdown]
 # **Figure 10.2.5.** Four cells at equal parameters and steps, each at its own rate, three seeds.
 #
-# In this setting the GRU ends below the RNN and the minGRU in all three seeds, near the level of the trigram table.
+# In this setting the GRU ends at a lower perplexity than the RNN and the minGRU in all three seeds, near the level of the trigram table.
 # Between GRU and LSTM we assert no order: the best LSTM comes within a few hundredths of the GRUs, the others stay several tenths behind, and with three seeds, one start of the forget gate ([Section 10.1](01-lstm.ipynb)) and 200 steps more cannot be said.
 # The minGRU is the worst of the four here, as *one* layer.
 # In language models such layers are stacked, with normalization and residual connections (Gu and Dao, 2023), and see far more text; Exercise 10.2-2 stacks two.
@@ -817,7 +817,8 @@ for source in range(8):
 #
 # A bias of $\pm1000$ fixes a gate and gives it zero gradient, so its weights stay as they are and do not count.
 # Two answers surprise.
-# Without the update gate the network is as good as the GRU here, within the spread of the seeds, while without the reset gate it is worse in all three: in 200 steps on windows of 32 characters nothing rewards a long memory.
+# Without the update gate the network is as good as the GRU here, within the spread of the seeds, while without the reset gate it is worse in all three.
+# This is a result for 200 steps on windows of 32 characters, and says nothing about tasks with longer memory, such as that of [Section 10.1](01-lstm.ipynb).
 # And neither a second layer nor 102 units close the gap of the minGRU, of which at least half a unit of perplexity is left in every run.
 # Each arm has the rate of its base, except for the two layers, which are tuned like the cells above.
 
