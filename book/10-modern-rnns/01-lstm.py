@@ -7,7 +7,9 @@
 #         max_epochs: 50
 #         library_epochs: 50
 #         num_hiddens: 256
-#         recall_steps: 1600
+#         recall_steps: 400
+#         exercise_steps: 120
+#         share_steps: 200
 #         num_gpus: 1
 #       smoke:
 #         max_epochs: 1
@@ -18,9 +20,11 @@
 #         num_seeds: 2
 #     rehearsal:
 #       max_epochs: 0.1
-#       library_epochs: 0.2
+#       library_epochs: 0.02
 #       num_hiddens: 0.125
 #       recall_steps: 0.02
+#       exercise_steps: 0.05
+#       share_steps: 0.02
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -70,8 +74,8 @@ from d2l_helpers.chapters.recurrent_neural_networks import (
 d2l.use_style()
 
 # %% tags=["parameters"]
-max_epochs = 30  # of the language model from scratch
-library_epochs = 5
+max_epochs = 15  # of 20 steps, of the language model from scratch
+library_epochs = 3
 num_hiddens = 32  # of both language models
 recall_steps = 400  # of each network in the memory task
 exercise_steps = 120
@@ -348,7 +352,8 @@ for sigma in (0.1, 0.2):
         norms[sigma, bias] = reach(LSTMScratch(28, 32, sigma, bias).double())
 
 # %% tags=["hide-input", "rtol=0.05"]
-fig, axes = plt.subplots(1, 2, figsize=(6.6, 3), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(6.6, 3.3), sharey=True,
+                         layout="constrained")
 for ax, sigma in zip(axes, (0.1, 0.2)):
     ax.plot(norms[sigma, "RNN"], "k--", label="RNN")
     for i, bias in enumerate(biases):
@@ -360,12 +365,13 @@ for ax, sigma in zip(axes, (0.1, 0.2)):
     ax.set(yscale="log", ylim=(1e-12, 1e4), xlabel="distance in steps",
            title=f"standard deviation {sigma} of the weights")
 axes[0].set_ylabel("norm of the gradient")
-axes[1].legend(fontsize=7)
+fig.legend(*axes[1].get_legend_handles_labels(), fontsize=8, ncols=4,
+           loc="outside lower center", columnspacing=1)
 d2l.describe(axes, """Two panels of gradient norm against distance on a
 logarithmic scale. Left: the RNN and the LSTM with forget bias 0 fall fast,
 that with bias 1 slowly, that with bias 3 hardly. Right, with larger weights,
-all fall more slowly, and the RNN more slowly than the LSTM with bias 0. Every curve
-of an LSTM lies above its dotted line, the direct path.""")
+all fall more slowly, and the RNN more slowly than the LSTM with bias 0.
+Every curve of an LSTM lies above its dotted line, the direct path.""")
 plt.show()
 
 # %% [markdown]
@@ -383,7 +389,7 @@ for sigma in (0.1, 0.2):
     for bias in biases:
         direct = torch.sigmoid(torch.tensor(bias)).item()
         assert direct + 0.03 < per_step[bias] < direct + 0.32
-    assert per_step[0.0] < per_step[1.0] < per_step[3.0]
+    assert per_step[0.0] < per_step[1.0] < 1 < per_step[3.0]
     if sigma == 0.1:
         assert 0.4 < per_step["RNN"] < 0.8 < per_step[1.0] < 0.95
         assert abs(per_step["RNN"] - per_step[0.0]) < 0.2
@@ -485,14 +491,14 @@ assert fused.W.shape == (60, 128) and count_params(fused) == 7808
 # ## A language model
 #
 # The model of [Section 9.5](../09-recurrent-neural-networks/05-rnn-scratch.ipynb) takes any layer that returns outputs and a state, so nothing is left to write.
-# The settings: 10 000 windows of 32 characters in batches of 1024, SGD with the rate 4 and clipping at 1.
+# The settings: 10 000 windows of 32 characters in batches of 512, SGD with the rate 4 and clipping at 1.
 # The judges are n-grams of [Section 9.3](../09-recurrent-neural-networks/03-language-models.ipynb), counted on the same text with one fixed smoothing; tuned ones reach lower.
 
 # %% tags=["rtol=0.1"]
-data = TimeMachine(batch_size=1024, num_val=2000)
+data = TimeMachine(batch_size=512, num_val=2000)
 V = len(data.vocab)
 real = d2l.fetch("time-machine").source == "real"
-full_run = (max_epochs >= 30 and library_epochs >= 5
+full_run = (max_epochs >= 15 and library_epochs >= 3
             and recall_steps >= 400 and exercise_steps >= 120
             and share_steps >= 200)  # not smoke
 torch.manual_seed(0)
@@ -533,13 +539,13 @@ ax.plot(range(1, library_epochs + 1), val_library, "C1--",
         label="library, its own start")
 ax.axhline(bigram, color="k", ls=":", lw=1, label="bigram")
 ax.axhline(trigram, color="k", ls="-.", lw=1, label="trigram")
-ax.set(xlabel="epoch of 10 steps", ylabel="validation perplexity",
+ax.set(xlabel="epoch of 20 steps", ylabel="validation perplexity",
        yscale="log", yticks=[6, 8, 10, 15, 20],
        yticklabels=["6", "8", "10", "15", "20"])
 ax.minorticks_off()
 ax.legend(fontsize=8)
 d2l.describe(ax, """Validation perplexity over epochs. The curve from scratch
-stays at 17 for several epochs, then falls below the line of the bigram; the
+stays near 17 at first, then falls below the line of the bigram; the
 library's curve falls sooner.""")
 plt.show()
 
@@ -549,10 +555,10 @@ plt.show()
 # %%
 # check 10.1-C6: below the bigram; before that, a plateau
 if full_run and real:
-    assert 7 < val[-1] < bigram - 0.2 and trigram < val[-1]
-    assert (val[:4] > 16).all()
-    if library_epochs == 5:
-        assert 12 < val_library[-1] < val[4] - 1
+    assert val[-1] < bigram - 0.15
+    if max_epochs == 15 and num_hiddens == 32:  # not the profile gpu
+        assert val[:2].min() > 16 and val[-1] > trigram + 1
+        assert 11 < val_library[-1] < val[library_epochs - 1] - 1
 
 # %% [markdown]
 # After 300 steps the model has passed the bigram and not the trigram.
@@ -607,13 +613,12 @@ if full_run and real:
 
 # %% [markdown]
 # On the unread text the forget gates are a little below one half on average, and lower at spaces than at letters.
-# These are short memories, and this training had no need for longer ones to pass the bigram.
+# With such short memories the model passed the bigram.
 # What single units mean, such a picture does not say.
 #
 # ## What the forget bias decides
 #
-# Text rewards short memories.
-# The *recall task* rewards nothing else: name the first of $T+1$ symbols after the other $T$ have passed.
+# The *recall task* asks for a long memory and for nothing else: name the first of $T+1$ symbols after the other $T$ have passed.
 # Those can be blanks, or random symbols that must be ignored.
 
 # %% tags=["export"]
@@ -779,14 +784,14 @@ if full_run:
 #
 # Both halves of this are known.
 # Jozefowicz, Zaremba and Sutskever (2015) found that a forget bias of 1 closes the gap between LSTM and GRU.
-# The *chrono initialization* of Tallec and Ollivier (2018) draws $b_f=\log u$ with $u$ uniform between 1 and $T_{\max}-1$, where $T_{\max}$ is the longest dependency expected, and sets $b_i=-b_f$; it addresses both cells.
+# The *chrono initialization* of Tallec and Ollivier (2018) draws $b_f=\log u$ with $u$ uniform between 1 and $T_{\max}-1$, where $T_{\max}$ is the longest dependency expected, and sets $b_i=-b_f$; the paper treats both cells.
 #
 # ## Variants, and today
 #
 # Many variants exist: *peepholes*, which let the gates see $\mathbf{C}$, projections that make $\mathbf{H}$ smaller than $\mathbf{C}$ (`proj_size` in the library), normalization inside the cell.
 # Greff et al. (2017) compared eight variants on three tasks and found none that improved significantly on the standard cell; the forget gate and the output activation were the parts that mattered most.
 # What all share is a cost: four times the products of a plain layer of equal size, and steps that must wait for one another.
-# xLSTM (Beck et al., 2024) removes the latter in part: its gates are exponential, and in one of its two cells the memory is a matrix whose updates can be computed in parallel; the authors report language models on a par with Transformers and state space models of their size.
+# xLSTM (Beck et al., 2024) removes the latter in part: its gates are exponential, and in one of its two cells the memory is a matrix whose updates can be computed in parallel; the authors report language models that compare favorably with Transformers and state space models.
 
 # %% [markdown]
 # ## Summary
@@ -908,7 +913,7 @@ for seed in range(num_seeds):
 # The input gate's triple goes, a quarter of the parameters.
 # From a zero start $\mathbf{C}$ is a weighted mean of numbers in $(-1,1)$ and stays there.
 # At equal steps and $b_f=1$ both solve this easy setting in all seeds, so it cannot tell them apart; what is saved costs nothing here.
-# Greff et al. (2017) found the coupling harmless in larger tasks, and it is what the GRU does.
+# Greff et al. (2017) found the coupling harmless in larger tasks, and the GRU couples its gates in the same way.
 
 # %% tags=["chaotic"]
 class TiedLSTM(LSTMScratch):
@@ -954,7 +959,7 @@ if full_run:
 #
 # After 200 steps none of the three does: the share is 0 for each, although $\sigma(5)^{60}\approx0.67$ of a gradient survives on the direct path.
 # Keeping is not all: the input gates start half open, and the 60 blanks write into the cell as well.
-# With $b_f=5$ *and* $b_i=-5$, the pair of signs of the chrono initialization, the gates start closed, and most seeds solve the task in the same number of steps.
+# With $b_f=5$ *and* $b_i=-5$, the pair of signs of the chrono initialization, the gates start closed, and some seeds solve the task in the same number of steps.
 
 # %% tags=["chaotic"]
 shares = {}
