@@ -508,6 +508,9 @@ val = torch.tensor(history["val_loss"]).exp()
 read, unread = data.corpus[:10_032], data.corpus[10_000:12_032]
 bigram, trigram = (NgramLM(order, V, eps=5).fit(read).perplexity(unread)
                    for order in (2, 3))
+assert torch.equal(read[-32:], data.Y[9_999])
+assert torch.equal(unread[:32], data.X[10_000])
+assert torch.equal(unread[-32:], data.Y[11_999])  # the same text
 print(f"validation perplexity {val[-1]:.1f}; "
       f"bigram {bigram:.2f}, trigram {trigram:.2f}")
 
@@ -601,6 +604,8 @@ with torch.no_grad():
     for X_t in model.one_hot(unread[None]):
         forget.append(model.rnn.gates(X_t, H)[1].mean())
         H, C = model.rnn.step(X_t, H, C)
+    at_once = model.rnn(model.one_hot(unread[None]))[1]
+torch.testing.assert_close((H, C), at_once, rtol=1e-3, atol=1e-4)
 forget, space = torch.stack(forget), unread == data.vocab[" "]
 print(f"forget gates, mean over units: {forget[space].mean():.3f} at spaces, "
       f"{forget[~space].mean():.3f} at letters")
@@ -778,11 +783,11 @@ if full_run:
 
 # %% [markdown]
 # After 10 distractors the GRU and the LSTM with $b_f=1$ name the symbol; the LSTM with $b_f=0$ does not.
-# After 30, all gated cells with a small bias guess, and those with a bias of 3 do not, whether GRU or LSTM.
+# After 30, the gated cells with a small bias guess in all three seeds, and those with a bias of 3 do not, whether GRU or LSTM.
 # So at this budget the cell mattered less than the time constant with which it started: a gate at $\sigma(b)$ forgets over about $1/(1-\sigma(b))=1+e^b$ steps, which is 2, 3.7 and 21 for $b=0,1,3$.
-# The plain layer's seeds are too far apart for a verdict; gates are not necessary for a success, and one lucky seed proves no more than that.
+# The plain layer's seeds are too far apart for a verdict; one of them shows that a network without gates can succeed, and no more than that.
 #
-# Both halves of this are known.
+# Others have pulled the same lever.
 # Jozefowicz, Zaremba and Sutskever (2015) found that a forget bias of 1 closes the gap between LSTM and GRU.
 # The *chrono initialization* of Tallec and Ollivier (2018) draws $b_f=\log u$ with $u$ uniform between 1 and $T_{\max}-1$, where $T_{\max}$ is the longest dependency expected, and sets $b_i=-b_f$; the paper treats both cells.
 #
@@ -790,7 +795,7 @@ if full_run:
 #
 # Many variants exist: *peepholes*, which let the gates see $\mathbf{C}$, projections that make $\mathbf{H}$ smaller than $\mathbf{C}$ (`proj_size` in the library), normalization inside the cell.
 # Greff et al. (2017) compared eight variants on three tasks and found none that improved significantly on the standard cell; the forget gate and the output activation were the parts that mattered most.
-# What all share is a cost: four times the products of a plain layer of equal size, and steps that must wait for one another.
+# What the standard cell costs is four times the products of a plain layer of equal size, and steps that must wait for one another.
 # xLSTM (Beck et al., 2024) removes the latter in part: its gates are exponential, and in one of its two cells the memory is a matrix whose updates can be computed in parallel; the authors report language models that compare favorably with Transformers and state space models.
 
 # %% [markdown]
