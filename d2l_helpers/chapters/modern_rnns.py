@@ -290,7 +290,10 @@ class TranslationData(DataModule):
         self.pairs = [tuple(map(sentence_tokens, pair))
                       for pair in self.choose()]
         known = {"train": self.pairs[:num_train],
-                 "all": self.pairs}[vocab_from]
+                 "all": self.pairs}.get(vocab_from)
+        if known is None:
+            raise ValueError(f'vocab_from is {vocab_from!r}; use "train" '
+                             'or "all".')
         src, tgt = ([tokens[:num_steps] for tokens in side]
                     for side in zip(*known))
         self.src_vocab = Vocab(src, 2, ("<pad>", "<eos>"))
