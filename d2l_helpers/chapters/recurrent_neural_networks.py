@@ -11,6 +11,7 @@ from d2l_helpers.chapters.linear_classification import Classifier
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import Module
 from d2l_helpers.chapters.linear_regression import Trainer
+from d2l_helpers.chapters.linear_regression import add_to_class
 from torch import nn
 from torch.nn import functional as F
 
@@ -29,7 +30,7 @@ class SineSeries(DataModule):
                  noise=0.2, generator=None):
         super().__init__()
         self.save_hyperparameters()
-        self.time = torch.arange(1, T + 1, dtype=torch.float32)
+        self.time = torch.arange(1.0, T + 1)
         self.x = (torch.sin(0.01 * self.time)
                   + noise * torch.randn(T, generator=generator))
         self.features = self.x.unfold(0, tau, 1)[:-1]  # (T - tau, tau)
@@ -78,6 +79,29 @@ def read_text(name):
 
 
 # 9.2 Converting raw text into sequence data
+class TextData(DataModule):
+    """A text as a sequence of indices.
+
+    `name` is a data set of one file. `preprocess` keeps the letters a to z,
+    in lower case, and puts one space for each run of other characters.
+    """
+
+    def __init__(self, name="time-machine"):
+        super().__init__()
+        self.save_hyperparameters()
+
+    def preprocess(self, text):
+        return re.sub("[^A-Za-z]+", " ", text).lower()
+
+
+# 9.2 Converting raw text into sequence data
+@add_to_class(TextData)
+def tokenize(self, text):
+    """A list of characters; a subclass may choose other tokens."""
+    return list(text)
+
+
+# 9.2 Converting raw text into sequence data
 class Vocab:
     """Maps tokens to the indices 0, 1, ... and back.
 
@@ -99,20 +123,6 @@ class Vocab:
     def __len__(self):
         return len(self.idx_to_token)
 
-    def __getitem__(self, tokens):
-        """The index of a token, or a list of the same form of indices."""
-        if isinstance(tokens, (list, tuple)):
-            return [self[token] for token in tokens]
-        return self.token_to_idx.get(tokens, self.unk)
-
-    def to_tokens(self, indices):
-        """The token of an index, or the list of those of several."""
-        if isinstance(indices, torch.Tensor):
-            indices = indices.tolist()
-        if isinstance(indices, (list, tuple)):
-            return [self.to_tokens(index) for index in indices]
-        return self.idx_to_token[indices]
-
     @property
     def unk(self):
         """The index of the unknown token."""
@@ -120,33 +130,35 @@ class Vocab:
 
 
 # 9.2 Converting raw text into sequence data
-class TextData(DataModule):
-    """A text as a sequence of indices.
+@add_to_class(Vocab)
+def __getitem__(self, tokens):
+    """The index of a token, or a list of the same form of indices."""
+    if isinstance(tokens, (list, tuple)):
+        return [self[token] for token in tokens]
+    return self.token_to_idx.get(tokens, self.unk)
 
-    `name` is a data set of one file. `preprocess` keeps the letters, in
-    lower case, and puts one space for each run of other characters.
+
+@add_to_class(Vocab)
+def to_tokens(self, indices):
+    """The token of an index, or the list of those of several."""
+    if isinstance(indices, torch.Tensor):
+        indices = indices.tolist()
+    if isinstance(indices, (list, tuple)):
+        return [self.to_tokens(index) for index in indices]
+    return self.idx_to_token[indices]
+
+
+# 9.2 Converting raw text into sequence data
+@add_to_class(TextData)
+def build(self, raw_text, vocab=None):
+    """The corpus (T,), indices as a tensor, and its vocabulary.
+
+    With `vocab` tokens that it lacks become "<unk>".
     """
-
-    def __init__(self, name="time-machine"):
-        super().__init__()
-        self.save_hyperparameters()
-
-    def preprocess(self, text):
-        return re.sub("[^A-Za-z]+", " ", text).lower()
-
-    def tokenize(self, text):
-        """A list of characters; a subclass may choose other tokens."""
-        return list(text)
-
-    def build(self, raw_text, vocab=None):
-        """The corpus (T,), indices as a tensor, and its vocabulary.
-
-        With `vocab` tokens that it lacks become "<unk>".
-        """
-        tokens = self.tokenize(self.preprocess(raw_text))
-        if vocab is None:
-            vocab = Vocab(tokens)
-        return torch.tensor(vocab[tokens]), vocab
+    tokens = self.tokenize(self.preprocess(raw_text))
+    if vocab is None:
+        vocab = Vocab(tokens)
+    return torch.tensor(vocab[tokens]), vocab
 
 
 # 9.2 Converting raw text into sequence data
@@ -172,7 +184,29 @@ def zipf_exponent(freqs, lo, hi):
 # 9.3 Language models
 def perplexity(log_probs):
     """exp of minus the mean of the log-probabilities, any shape; a float."""
-    return torch.exp(-torch.as_tensor(log_probs).double().mean()).item()
+    log_probs = torch.as_tensor(log_probs, dtype=torch.float64)
+    return torch.exp(-log_probs.mean()).item()
+
+
+# 9.3 Language models
+def smooth_counts(n, total, eps, vocab_size):
+    """Probabilities of the orders 1 to K, each smoothed by the one below.
+
+    `n` and `total` (K, N) are the counts of N runs of 1 to K tokens and of
+    their contexts. Returns (K, N) in float64.
+    """
+    p = [torch.full(n[0].shape, 1 / vocab_size, dtype=torch.float64)]
+    for n_k, total_k in zip(n, total):
+        p.append((n_k + eps * p[-1]) / (total_k + eps))
+    return torch.stack(p[1:])
+
+
+# 9.3 Language models
+def look_up(table, codes):
+    """Counts of `codes` in a table of (sorted codes, counts), else 0."""
+    known, counts = table
+    place = torch.searchsorted(known, codes).clamp(max=len(known) - 1)
+    return torch.where(known[place] == codes, counts[place], 0)
 
 
 # 9.3 Language models
@@ -185,12 +219,10 @@ class NgramLM:
     """
 
     def __init__(self, order, vocab_size, eps):
+        if vocab_size**order > 2**63:
+            raise ValueError(f"{vocab_size}^{order} runs do not fit into 64 "
+                             "bits; choose a lower order.")
         self.order, self.vocab_size, self.eps = order, vocab_size, eps
-
-    def codes(self, tokens, k):
-        """One integer for each run of k tokens: (T - k + 1,)."""
-        runs = tokens.unfold(0, k, 1)
-        return runs @ self.vocab_size ** torch.arange(k - 1, -1, -1)
 
     def fit(self, tokens):
         """Count the runs of a sequence of indices (T,); returns self.
@@ -198,51 +230,97 @@ class NgramLM:
         A run counts as a context if a token follows it.
         """
         self.counts, self.contexts = [], []
-        for k in range(1, self.order + 1):
-            codes = self.codes(tokens, k)
+        codes = torch.zeros_like(tokens)
+        for k in range(self.order):  # append one token to each run
+            codes = codes[:len(tokens) - k] * self.vocab_size + tokens[k:]
             self.counts.append(codes.unique(return_counts=True))
             self.contexts.append(
                 (codes // self.vocab_size).unique(return_counts=True))
         return self
 
-    def log_probs(self, tokens):
-        """log P of tokens order - 1, ..., T - 1 given those before, in
-        float64; the first tokens, without a full context, have none."""
-        first = self.order - 1
-        p = torch.full((len(tokens) - first,), 1 / self.vocab_size,
-                       dtype=torch.float64)
-        for k in range(1, self.order + 1):
-            codes = self.codes(tokens, k)[first - k + 1:]
-            n = look_up(self.counts[k - 1], codes)
-            total = look_up(self.contexts[k - 1], codes // self.vocab_size)
-            p = (n + self.eps * p) / (total + self.eps)
-        return p.log()
-
-    def prob(self, context, token):
-        """P(token | context): two lists or numbers of indices.
-
-        Of the context the last order - 1 tokens are used.
-        """
-        run = torch.tensor([*context, token])[-self.order:]
-        short = len(run) < self.order
-        model = self if not short else self.lower(len(run))
-        return model.log_probs(run).exp()[-1].item()
-
-    def lower(self, order):
-        """The model of a lower order in this one."""
-        model = NgramLM(order, self.vocab_size, self.eps)
-        model.counts, model.contexts = self.counts, self.contexts
-        return model
-
     def perplexity(self, tokens):
+        """That of the tokens which `log_probs` scores, as a float."""
         return perplexity(self.log_probs(tokens))
 
 
-def look_up(table, codes):
-    """Counts of `codes` in a table of (sorted codes, counts), else 0."""
-    known, counts = table
-    place = torch.searchsorted(known, codes).clamp(max=len(known) - 1)
-    return torch.where(known[place] == codes, counts[place], 0)
+# 9.3 Language models
+@add_to_class(NgramLM)
+def tallies(self, runs):
+    """Counts of the ends of runs (N, K), and of their contexts.
+
+    Row k - 1 of both results (K, N) belongs to the last k tokens of the
+    run: how often they occur, and how often those before the last do.
+    """
+    n, total, codes = [], [], torch.zeros_like(runs[:, 0])
+    for k in range(runs.shape[1]):  # prepend one token to each run
+        codes = codes + runs[:, -1 - k] * self.vocab_size**k
+        n.append(look_up(self.counts[k], codes))
+        total.append(look_up(self.contexts[k], codes // self.vocab_size))
+    return torch.stack(n), torch.stack(total)
+
+
+@add_to_class(NgramLM)
+def log_probs_by_order(self, tokens):
+    """log P of tokens order - 1, ..., T - 1 for each order: (order, N)."""
+    n, total = self.tallies(tokens.unfold(0, self.order, 1))
+    return smooth_counts(n, total, self.eps, self.vocab_size).log()
+
+
+@add_to_class(NgramLM)
+def log_probs(self, tokens):
+    """log P of tokens order - 1, ..., T - 1 given those before, in
+    float64; the first tokens, without a full context, have none."""
+    return self.log_probs_by_order(tokens)[-1]
+
+
+# 9.3 Language models
+@add_to_class(NgramLM)
+def distribution(self, context):
+    """P of each token behind a list of indices: (vocab_size,), float64.
+
+    Of the context the last order - 1 tokens are used, or fewer if it is
+    shorter.
+    """
+    context = list(context)
+    context = context[max(0, len(context) - self.order + 1):]
+    runs = torch.tensor([[*context, x] for x in range(self.vocab_size)])
+    return smooth_counts(*self.tallies(runs), self.eps, self.vocab_size)[-1]
+
+
+@add_to_class(NgramLM)
+def prob(self, context, token):
+    """P(token | context) for indices."""
+    return self.distribution(context)[token].item()
+
+
+@add_to_class(NgramLM)
+def lower(self, order):
+    """The model of a lower order in this one; it shares the counts."""
+    model = NgramLM(order, self.vocab_size, self.eps)
+    model.counts, model.contexts = self.counts, self.contexts
+    return model
+
+
+# 9.3 Language models
+def offset_windows(corpus, num_steps, offset):
+    """Inputs and targets (m, num_steps) that tile the corpus from `offset`.
+
+    The targets are the inputs, one token later.
+    """
+    runs = corpus[offset:].unfold(0, num_steps + 1, num_steps)
+    return runs[:, :-1], runs[:, 1:]
+
+
+def random_offset_batches(corpus, batch_size, num_steps, generator=None):
+    """One epoch of shuffled pieces (batch, num_steps) at a random offset.
+
+    Yields pairs of inputs and targets; the last batch may be smaller.
+    """
+    offset = torch.randint(num_steps, (), generator=generator).item()
+    X, Y = offset_windows(corpus, num_steps, offset)
+    order = torch.randperm(len(X), generator=generator)
+    for rows in order.split(batch_size):
+        yield X[rows], Y[rows]
 
 
 # 9.3 Language models
@@ -275,6 +353,20 @@ class TimeMachine(TextData):
         return self.get_tensorloader((self.X, self.Y), train, rows)
 
 
+# 9.3 Language models
+def sequential_batches(corpus, batch_size, num_steps):
+    """Batches (batch_size, num_steps) whose rows continue one another.
+
+    Row i reads the i-th of `batch_size` streams of equal length. What does
+    not fill a stream or a window is left out. Yields inputs and targets.
+    """
+    length = (len(corpus) - 1) // batch_size // num_steps * num_steps
+    rows = torch.arange(batch_size) * ((len(corpus) - 1) // batch_size)
+    index = rows[:, None] + torch.arange(length)  # (batch_size, length)
+    for places in index.split(num_steps, dim=1):
+        yield corpus[places], corpus[places + 1]
+
+
 # 9.4 Recurrent neural networks
 def rnn_step(X, H, W_xh, W_hh, b_h, phi=torch.tanh):
     """One step: the new state (n, h) from inputs X (n, d) and state H."""
@@ -300,8 +392,10 @@ def influence(f, Xs):
     """How much output t depends on input s: a matrix (T, T).
 
     `f` maps inputs Xs (T, n, d) to outputs (T, n, q). Row t, column s is
-    the norm of the gradient of the sum of output t with respect to input s:
-    zeros above the diagonal mean that no output sees a later input.
+    the norm of the gradient of the sum of output t with respect to input s.
+    A value above the diagonal proves that an output sees a later input.
+    Zeros speak against it, except for outputs of constant sum, like those
+    of a softmax, activations of slope zero, and detached values.
     """
     Xs = Xs.detach().requires_grad_()
     rows = [torch.autograd.grad(out.sum(), Xs, retain_graph=True)[0]
