@@ -35,7 +35,7 @@
 # - tell a state of fixed shape from one that grows with the source;
 # - count how many sources a state of $b$ bits can tell apart, and say what that count does not prove.
 #
-# **Cost**: a few seconds on a CPU, no use of a GPU; nothing to download.
+# **Cost**: a few seconds on a CPU; a GPU, if there is one, only trains Exercise 10.6-1; nothing to download.
 
 # %%
 import itertools
@@ -63,7 +63,7 @@ num_gpus = 0  # 1: use an accelerator, if there is one
 # ## Two networks and a state
 #
 # The English `we won .` has three tokens, the French `nous avons gagné .` has four: `won` becomes `avons gagné`.
-# Sources and targets of translation have different lengths and no alignment is given: the data of [Section 10.5](05-machine-translation-data.ipynb) do not say which French word stands for which English one.
+# In translation, source and target generally differ in length, and no alignment is given: the data of [Section 10.5](05-machine-translation-data.ipynb) do not say which French word stands for which English one.
 # The *encoder-decoder architecture* avoids the question.
 # Its *encoder* reads the source, of whatever length, and returns a *state*; its *decoder* starts from the state and writes the target token by token.
 #
@@ -131,7 +131,8 @@ class Decoder(nn.Module):
 # ## Both together
 #
 # The model encodes, initializes, decodes, and returns the first of the decoder's two results, the scores.
-# It is a `Classifier` ([Section 4.3](../04-linear-classification/03-base-classification-model.ipynb)), since each target position is a choice among $q$ classes; training, validation and accuracy are inherited.
+# It is a `Classifier` ([Section 4.3](../04-linear-classification/03-base-classification-model.ipynb)), since each target position is a choice among $q$ classes; the training step, the validation step and the accuracy are inherited.
+# The loss is left to the models of later sections.
 
 # %% tags=["export"]
 class EncoderDecoder(Classifier):
@@ -486,7 +487,7 @@ assert len(stacks.unique(dim=0)) == len(set(orders)) == 60
 #
 # A decoder may be called once with all tokens or many times with one, and the answers must agree; training and prediction rely on it.
 # With the true target as input, the scores of one long call must be those of many short ones, provided that each call begins with the state of the one before.
-# This test catches a decoder that returns the wrong state, and we repeat it with every real decoder (check C3 of Section 10.7).
+# The test below would catch a decoder that returns a wrong state; [Section 10.7](07-seq2seq.ipynb) repeats it for a learned one.
 
 # %%
 def in_pieces(decoder, X, state, sizes):
@@ -574,7 +575,7 @@ for length in (1, 20, 300):
 # Whether the bound is reached depends on the encoder.
 # We take all 1024 sources and two kinds of encoder with $b$ bits.
 # One draws a random state for each source, a *hash*.
-# The other reads the source as a number in base 4 and keeps its last $b$ bits, that is, the last $b/2$ tokens.
+# The other reads the source as a number in base 4 and keeps its last $b$ bits, which for even $b$ are the last $b/2$ tokens.
 # The decoder is the best there is: it remembers, for each state, one source that leads to it.
 
 # %%
@@ -715,7 +716,7 @@ assert 256 * 32 // math.log2(10_000) == 616
 #
 # Forcada and Ñeco trained networks in 1997 that built a state from a string and unfolded it into its translation, on simple tasks.
 # In 2013 and 2014 Kalchbrenner and Blunsom, Cho and others, and Sutskever and others brought the idea to real translation; the term encoder-decoder is in the title of the paper by Cho and others.
-# Large language models today are mostly decoders alone: the source is the beginning of the one text that they continue.
+# Most large language models today are decoders alone: the source is the beginning of the one text that they continue.
 # Encoder-decoder models are still in wide use, for instance for speech: Whisper (2022) is a Transformer of this form, and T5Gemma (2025) turns pretrained decoders into encoder-decoder models.
 #
 # ## Summary
@@ -876,6 +877,7 @@ if max_epochs >= 10:  # not in the smoke profile
 twins = torch.tensor([[0, 1, 2, 0, 1, 3, 0, 1], [0, 1, 3, 0, 1, 2, 0, 1]])
 state = models[3].encoder(twins)  # (1, 2, 32)
 torch.testing.assert_close(state[:, 0], state[:, 1])
+assert models[3].encoder(twins[:, :1]).shape == (1, 2, 32)  # any length
 
 # %% [markdown]
 # ### Exercise 10.6-2
@@ -1027,8 +1029,8 @@ assert difference.abs().max() > 0.01  # swapped on purpose: no error
 
 # %% [markdown]
 # The fields must be named, so their order cannot be mistaken, and a shape that does not fit is refused where the state is made and not three calls later.
-# The class is frozen: a decoder cannot change a state that somebody else still holds, as beam search does ([Section 10.8](08-beam-search.ipynb)).
-# Its tensors could still be changed in place.
+# The class is frozen, so a decoder cannot replace the fields of a state that another part of the program still holds, such as a beam search ([Section 10.8](08-beam-search.ipynb)); the tensors themselves could still be changed in place.
+# What names cannot prevent is a wrong tensor of the right shape under the wrong name, as the last lines show.
 #
 # ### Exercise 10.6-4
 #
@@ -1039,7 +1041,7 @@ assert difference.abs().max() > 0.01  # swapped on purpose: no error
 # %% [markdown]
 # #### Solution 10.6-4
 #
-# It belongs into `init_state`, the one place where the decoder depends on the encoder's form; neither `Encoder` nor `EncoderDecoder` changes.
+# It belongs in `init_state`, the one place where the decoder depends on the encoder's form; neither `Encoder` nor `EncoderDecoder` changes.
 # Which layers to use is a choice: here the states of all layers are concatenated.
 # The tanh keeps the result in $(-1,1)$, where the states of a GRU lie.
 
@@ -1082,7 +1084,8 @@ scores.square().mean().backward()
 for name, param in model.named_parameters():
     assert param.grad.abs().max() > 0, name
 state = model.decoder.init_state(encoder(src))
-assert state.shape == (1, 4, 16) and state.abs().max() < 1
+assert state.shape == (1, 4, 16)
+assert model.decoder.init_state(100 * encoder(src)).abs().max() <= 1
 alone = model(src[1:2], dec_X[1:2])  # no row sees another
 torch.testing.assert_close(alone, scores[1:2])
 
