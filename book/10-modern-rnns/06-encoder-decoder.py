@@ -232,7 +232,7 @@ assert names == ["encoder", "decoder"]  # registered: they can be trained
 
 # %% [markdown]
 # **Figure 10.6.2.** Calls (solid) and what they return (dashed); $n$ is the size of the batch.
-# The encoder runs once in both cases; what differs is where the decoder's input comes from.
+# The encoder runs once in both cases; what differs is where the decoder's input comes from, and hence how often it is called.
 #
 # Here is the loop in its simplest form, *greedy* prediction: each step takes the token with the largest score.
 # [Section 10.7](07-seq2seq.ipynb) makes it a method, `predict_step`, and [Section 10.8](08-beam-search.ipynb) replaces the greedy choice.
@@ -376,6 +376,11 @@ def secret(word):
     alphabet = "abcdefghijklmnopqrstuvwxyz"
     return word[::-1].translate(
         str.maketrans(alphabet, alphabet[3:] + alphabet[:3]))
+
+
+draws = [random_words(2, 5, torch.Generator().manual_seed(seed))
+         for seed in (1, 1, 2)]
+assert draws[0] == draws[1] != draws[2]
 
 # %%
 # check 10.6-C3 (first part): exact for the lengths 1 to 20
@@ -612,7 +617,7 @@ def recovered(table):
     """How many of the 1024 sources come back through this table."""
     encoder = TableEncoder(table)
     model = EncoderDecoder(encoder, MemoryDecoder(encoder, sources))
-    Y_hat = model(sources, torch.zeros_like(sources))  # (1024, 5, 4)
+    Y_hat = model(sources, sources)  # (1024, 5, 4); inputs are ignored
     return (Y_hat.argmax(dim=2) == sources).all(dim=1).sum().item()
 
 
@@ -691,8 +696,8 @@ assert len(best) == 16 and max(best.values()) == 2
 share = {}
 for length in (11, 12):
     words = random_words(1000, length, rng)
-    values = [sum((ord(x) - 97) * 26**i for i, x in enumerate(word))
-              for word in words]
+    values = [sum(x * 26**i for i, x in enumerate(row))
+              for row in to_indices(words)[0].tolist()]
     states = torch.tensor(values, dtype=torch.float64)  # (1000,)
     back = [int(state) for state in states.tolist()]
     share[length] = sum(a == b for a, b in zip(back, values)) / 1000
@@ -824,12 +829,13 @@ parts = [torch.cat([batch[0] for batch in loader])
          for loader in (data.train_dataloader(), data.val_dataloader())]
 assert [len(part) for part in parts] == [1000, 296]
 assert len(torch.cat(parts).unique(dim=0)) == 1296  # nothing in both
+assert torch.equal(Secrets().arrays[0], src)  # the same part each time
 
 # %%
 accuracy, models = {}, {}
 for kernel_size, seed in itertools.product((1, 3), range(3)):
     torch.manual_seed(seed)
-    model = SecretModel(CNNEncoder(7, 32, kernel_size), GRUDecoder(7, 32))
+    model = SecretModel(CNNEncoder(6, 32, kernel_size), GRUDecoder(7, 32))
     history = fit_clipped(
         model, data, max_epochs, seed=seed, num_gpus=num_gpus,
         optimizer=lambda params: torch.optim.Adam(params, lr=0.01))
@@ -861,6 +867,7 @@ for model in models.values():
     torch.testing.assert_close(
         in_pieces(model.decoder, tgt[:100], model.encoder(src), [1, 3]),
         model(src, tgt[:100]))
+    assert model(src, tgt[:100]).shape == (100, 4, 7)
 if max_epochs >= 10:  # not in the smoke profile
     assert max(accuracy[1]) < ceiling + 0.02
     assert min(accuracy[1]) > 0.5  # something is learned, too
