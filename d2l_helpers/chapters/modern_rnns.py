@@ -308,7 +308,10 @@ class TranslationData(DataModule):
         self.pairs = [tuple(map(sentence_tokens, pair))
                       for pair in self.choose()]
         known = {"train": self.pairs[:num_train],
-                 "all": self.pairs}[vocab_from]
+                 "all": self.pairs}.get(vocab_from)
+        if known is None:
+            raise ValueError(f'vocab_from is {vocab_from!r}; use "train" '
+                             'or "all".')
         src, tgt = ([tokens[:num_steps] for tokens in side]
                     for side in zip(*known))
         self.src_vocab = Vocab(src, 2, ("<pad>", "<eos>"))
@@ -472,10 +475,10 @@ class Decoder(nn.Module):
 
     def init_state(self, enc_all_outputs, *args):
         """The first state, made of what the encoder returned."""
-        raise NotImplementedError("define init_state(enc_all_outputs)")
+        raise NotImplementedError("define init_state(enc_all_outputs, *args)")
 
     def forward(self, X, state):
-        """Scores (n, T, vocab_size) and the state after tokens (n, T)."""
+        """Scores (n, T', q) and the state after the tokens X (n, T')."""
         raise NotImplementedError("define forward(X, state)")
 
 
@@ -488,7 +491,7 @@ class EncoderDecoder(Classifier):
         self.encoder, self.decoder = encoder, decoder
 
     def forward(self, enc_X, dec_X, *args):
-        """Scores (n, T', vocab_size); `args` reach encoder and decoder."""
+        """Scores (n, T', q); `args` reach the encoder and `init_state`."""
         enc_all_outputs = self.encoder(enc_X, *args)
         dec_state = self.decoder.init_state(enc_all_outputs, *args)
         return self.decoder(dec_X, dec_state)[0]
