@@ -24,7 +24,7 @@
 #
 # A language model continues one sequence; a translator reads one sequence and writes another, of another length and in another order.
 # This section prepares the data for that task: from lines of text to arrays of fixed width, with every position accounted for.
-# Then it audits the usual split of a popular corpus and finds three ways in which a validation score on it would mislead.
+# Then it audits the usual split of a popular corpus and finds three ways in which a validation score on it can mislead.
 #
 # **You will**
 #
@@ -33,7 +33,7 @@
 # - measure how much of a batch is padding, and save most of it by grouping sentences of similar length;
 # - check a split for shift, leaks and unknown words, with a control that separates one cause from another.
 #
-# **Cost**: about fifteen seconds on a CPU, no use of a GPU; downloads of 3 and 2 MB.
+# **Cost**: about twenty seconds on a CPU, no use of a GPU; downloads of 3 and 2 MB.
 
 # %%
 import functools
@@ -66,7 +66,7 @@ d2l.use_style()
 #
 # Warren Weaver proposed statistics for this task in 1949; in 1990 a group at IBM estimated such probabilities from the proceedings of the Canadian parliament, printed in English and French (Brown et al., 1990).
 # Such systems combined a language model of the target with a model of which words correspond.
-# In 2014 recurrent networks were trained on (10.5.1) as a whole, with one loss from end to end (Cho et al., 2014; Sutskever et al., 2014), and by 2016 Google described a system for practical use of this kind, with attention added (Wu et al., 2016).
+# Among the first networks trained on (10.5.1) as a whole, with one loss from end to end, were those of Kalchbrenner and Blunsom (2013), Cho et al. (2014) and Sutskever et al. (2014), and by 2016 Google described a system for practical use of this kind, with attention added (Wu et al., 2016).
 # Today one network can serve 200 languages (NLLB team, 2024), and on test sets in 55 languages, judged by automatic measures, general language models came out best (WMT24++, 2025).
 # Pairs of sentences, turned into numbers, are what the networks of the next sections learn from.
 #
@@ -161,7 +161,7 @@ if real:
 # Unicode's *normalization forms* deal with part of this.
 # An accented letter can be one code point or a letter and a combining accent; NFC makes it one, and this file obeys it already.
 # NFKC also turns all three special spaces into blanks, and subscripts into plain digits.
-# Neither touches apostrophes or foreign letters.
+# Neither touches the curly apostrophe or the Cyrillic letter.
 # We leave those as they are, to stay comparable with others who use the file.
 
 # %% [markdown]
@@ -282,7 +282,10 @@ class TranslationData(DataModule):
         self.pairs = [tuple(map(sentence_tokens, pair))
                       for pair in self.choose()]
         known = {"train": self.pairs[:num_train],
-                 "all": self.pairs}[vocab_from]
+                 "all": self.pairs}.get(vocab_from)
+        if known is None:
+            raise ValueError(f'vocab_from is {vocab_from!r}; use "train" '
+                             'or "all".')
         src, tgt = ([tokens[:num_steps] for tokens in side]
                     for side in zip(*known))
         self.src_vocab = Vocab(src, 2, ("<pad>", "<eos>"))
@@ -454,6 +457,7 @@ assert not real or (cut > 0.2).all() and cut[1] > cut[0]
 # what is refused: too many pairs, unknown words for options, odd lists
 wrong = [lambda: MTFraEng(8, num_train=167_130, num_val=1),
          lambda: MTFraEng(8, subset="nouns"),
+         lambda: MTFraEng(8, vocab_from="validation"),
          lambda: notes.build(["go .", "hi ."], ["va !"])]
 for call in wrong:
     try:
@@ -462,11 +466,6 @@ for call in wrong:
     except ValueError as error:
         print(error)
 assert len(first_pairs(pairs[:5], 5)) == 5
-try:
-    MTFraEng(8, vocab_from="validation")
-    raise AssertionError("an unknown vocab_from was accepted")
-except KeyError as error:
-    print("KeyError:", error)
 
 # %% [markdown]
 # ## Batches of similar length
@@ -480,7 +479,7 @@ except KeyError as error:
 # Two sentences of 3 and 9 tokens in one batch give $\rho=1-12/18=1/3$.
 #
 # *Bucketing* puts sentences of similar length together.
-# One way keeps most of the randomness: draw a random order, cut it into pools of several batches, sort each pool by length, cut it into batches, and serve these in random order.
+# One way keeps some of the randomness: draw a random order, cut it into pools of several batches, sort each pool by length, cut it into batches, and serve these in random order.
 # The function below does all but the last.
 
 # %%
@@ -584,7 +583,14 @@ higher = sum(bool(n[2].mean() > n[5].mean()) for n, _ in waves)
 with_i = min(start[2].mean().item() for _, start in waves)
 print(f"third eighth longer than the sixth: {higher} of {len(waves)} groups; "
       f"begins with I: at least {with_i:.0%}")
+mixed = torch.randperm(len(chars), generator=torch.Generator().manual_seed(0))
+mixed = mixed[chars[mixed].argsort(stable=True)]  # no alphabet any more
+mixed = lengths[mixed][:167_000].reshape(167, 1000, 2).float().mean(dim=1)
+steps = [means.diff(dim=0).abs().mean().item() for means in (blocks, mixed)]
+print(f"mean step from block to block: {steps[0]:.2f}, or {steps[1]:.2f} "
+      "without the alphabet")
 if real:
+    assert steps[1] < steps[0] / 2
     assert higher == len(waves) == 19 and with_i == 1
     assert (chars.diff() < 0).sum() == 58
 
@@ -593,6 +599,7 @@ if real:
 #
 # But for a few lines, it is sorted by the number of English characters.
 # The small waves are passes through the alphabet: in each large group of sentences with equally many characters, the third eighth, where all begin with the letter I, has more tokens than the sixth.
+# With the lines of each group shuffled, the steps from block to block shrink to less than half.
 #
 # So "the first 512 lines for training, the next 128 for validation" is no random split.
 # What does it hold back?
@@ -614,7 +621,8 @@ if real:
 # Every validation sentence has ten characters and begins with a letter from D to I, and the first of them, `Dogs bark.`, is also the last training sentence, with another translation.
 #
 # Does this shift explain why so many validation words are unknown?
-# The control is to split the *same* 641 lines at random, which removes the shift and keeps everything else.
+# The obvious control is to split the *same* 641 lines at random, a hundred times.
+# The class below does that; its option `by_sentence` will be needed soon.
 
 # %%
 def unknown_shares(data, train=False):
@@ -632,70 +640,144 @@ def unknown_shares(data, train=False):
 
 
 class Shuffled(MTFraEng):
-    """The same lines, split at random."""
+    """The same lines, split at random by lines or by English sentences."""
 
-    def __init__(self, seed, **options):
+    def __init__(self, seed, by_sentence=False, **options):
+        self.by_sentence = by_sentence
         self.rng = torch.Generator().manual_seed(seed)
         super().__init__(128, **options)
 
     def choose(self):
-        chosen = super().choose()
-        order = torch.randperm(len(chosen), generator=self.rng)
-        return [chosen[i] for i in order]
+        groups = {}
+        for place, pair in enumerate(super().choose()):
+            key = pair[0] if self.by_sentence else place
+            groups.setdefault(key, []).append(pair)
+        groups, train, val = list(groups.values()), [], []
+        for i in torch.randperm(len(groups), generator=self.rng):
+            fits = len(val) + len(groups[i]) <= self.num_val
+            (val if fits else train).extend(groups[i])
+        return train + val
 
 # %%
+def random_splits(count, **options):
+    """Unknown shares (count, 2) of splits with seeds 0, 1, ..."""
+    return torch.tensor([unknown_shares(Shuffled(seed, **options))
+                         for seed in range(count)])
+
+
+def show(name, shares):
+    """Print the means over splits, and the ranges of several."""
+    text = [f"{side} {values.mean():.0%}" + (
+        f" ({values.min():.0%} to {values.max():.0%})"
+        if len(values) > 1 else "")
+        for side, values in zip(("source", "target"), torch.tensor(shares).T)]
+    print(f"{name:28}", ", ".join(text))
+
+
 in_order = MTFraEng(128, num_val=129)
-at_random = [Shuffled(seed, num_val=129) for seed in range(5)]
 unknown = {"in order": unknown_shares(in_order),
            "in order, vocabulary of all": unknown_shares(notes)}
-unknown |= {f"at random, seed {seed}": unknown_shares(data)
-            for seed, data in enumerate(at_random)}
-for name, (source, target) in unknown.items():
-    print(f"{name:28} source {source:.0%}, target {target:.0%}")
+by_lines = random_splits(100, num_val=129)
+for name, shares in unknown.items():
+    show(name, [shares])
+show("at random, by lines", by_lines.tolist())
+
+# %% [markdown]
+# In order, a quarter of the source words are unknown; in each of the random splits there are fewer.
+# It is tempting to call the difference the effect of the shift.
+#
+# But this control changes a second thing.
+# The file often gives several translations of one English sentence, on lines next to each other.
+# A split in order leaves such lines together; a random one deals them out to both sides, and the words of a validation sentence that training has too are less likely to be unknown.
+# A better control splits at random and keeps all lines of one English sentence on the same side.
+
+# %%
+def repeated(data):
+    """Share of validation sentences (English) that training has too."""
+    known = {tuple(src) for src, _ in data.pairs[:data.num_train]}
+    held = data.pairs[data.num_train:]
+    return sum(tuple(src) in known for src, _ in held) / len(held)
+
+
+one_split = {"in order": in_order, "by lines": Shuffled(0, num_val=129),
+             "by sentence": Shuffled(0, num_val=129, by_sentence=True)}
+for name, data in one_split.items():
+    print(f"{name:12} validation sentences seen: {repeated(data):.0%}")
+by_sentence = random_splits(100, num_val=129, by_sentence=True)
+show("at random, by sentence", by_sentence.tolist())
 
 # %%
 # check 10.5-C9: unknown words of the validation part
-shuffled = torch.tensor([unknown_shares(data) for data in at_random])
+reached = (by_sentence[:, 0] >= unknown["in order"][0]).sum().item()
+print(f"splits by sentence with as many unknown source words: {reached}")
 of_training = unknown_shares(in_order, train=True)
 print("in order, training part:    ",
       "source {:.0%}, target {:.0%}".format(*of_training))
-assert sorted(at_random[0].pairs) == sorted(in_order.pairs)
-assert at_random[0].pairs != at_random[1].pairs
-assert at_random[0].pairs == Shuffled(0, num_val=129).pairs
+for data in one_split.values():  # the same lines in each
+    assert sorted(data.pairs) == sorted(in_order.pairs)
+assert Shuffled(0, num_val=129).pairs == one_split["by lines"].pairs
+assert Shuffled(1, num_val=129).pairs != one_split["by lines"].pairs
 if real:
     source, target = unknown["in order"]
     assert abs(target - 0.29) < 0.005
-    assert source > shuffled[:, 0].max() + 0.05  # the shift shows here
-    assert abs(shuffled[:, 1].mean() - target) < 0.02  # and not here
+    assert source > by_lines[:, 0].max() + 0.05
+    leak = (by_sentence - by_lines).mean(dim=0)[0]
+    assert leak > 0.5 * (source - by_lines[:, 0].mean())
+    assert 0.02 < source - by_sentence[:, 0].mean() < 0.06
+    assert 2 <= reached <= 10
+    assert 0.01 < by_sentence[:, 1].mean() - target < 0.05
+    assert repeated(one_split["in order"]) < 0.01
+    assert repeated(one_split["by lines"]) > 0.5
+    assert not any(repeated(Shuffled(seed, True, num_val=129))
+                   for seed in range(20))
     assert of_training[0] < 0.06 and of_training[1] > 0.15
     assert unknown["in order, vocabulary of all"][1] < target / 2
 
 # %% tags=["hide-input"]
-_, ax = plt.subplots(figsize=(5, 2.2))
-for side, (name, marker) in enumerate((("source", "o"), ("target", "s"))):
-    ax.plot(shuffled[:, side], [1 - side] * 5, marker, color="C0",
-            label="split at random" if side == 0 else None)
-    for key, color in (("in order", "C1"),
-                       ("in order, vocabulary of all", "C3")):
-        ax.plot(unknown[key][side], 1 - side, marker, color=color,
+_, ax = plt.subplots(figsize=(5, 2.6))
+for side in (0, 1):
+    rows = ((by_lines[:, side], "at random, by lines", "C0", 0.25),
+            (by_sentence[:, side], "at random, by sentence", "black", 0))
+    for shares, name, color, up in rows:
+        ax.plot(shares, [1 - side + up] * len(shares), "|", ms=10, alpha=0.6,
+                color=color, label=name if side == 0 else None)
+    for key, color, marker in (("in order", "C1", "o"), (
+            "in order, vocabulary of all", "C3", "s")):
+        ax.plot(unknown[key][side], 0.75 - side, marker, color=color,
                 label=key if side == 0 else None)
 ax.set(xlabel="unknown words in the validation part", xlim=(0, 0.4),
-       ylim=(-0.5, 2.2))
+       ylim=(-0.5, 2.4))
 ax.set_yticks([1, 0], ["source", "target"])
-ax.legend(loc="upper right", ncols=3, fontsize=7, columnspacing=1)
+ax.legend(loc="upper right", ncols=2, fontsize=7, columnspacing=1)
 d2l.describe(ax, """Shares of unknown words. Sources: 25 per cent with the
-    split in order, 13 to 16 per cent at random. Targets: 29 per cent in
-    order, inside the range of the random splits. With the vocabulary of all
-    lines the shares are 5 and 13 per cent.""")
+    split in order, 10 to 17 per cent in random splits by lines, 12 to 25 per
+    cent in random splits by sentence, with a mean of 21. Targets: 29 per
+    cent in order, inside the range of both kinds of random splits. With the
+    vocabulary of all lines the shares are 5 and 13 per cent.""")
 
 # %% [markdown]
-# **Figure 10.5.5.** Unknown words of the 129 validation pairs, for the split in order and for five random splits of the same 641 lines.
+# **Figure 10.5.5.** Unknown words of 129 validation pairs, for the split in order and for two hundred random splits of the same 641 lines.
 #
-# For the *source* the shift is visible: in order, more words are unknown than in any of the five random splits.
-# For the *target* it is not: random splits leave about as many unknown, more than a quarter.
+# More than half of the apparent effect was the leak of the first control.
+# Against splits by sentence, the split in order leaves about four points more of the *source* words unknown, and a few of the hundred random splits leave as many.
+# For the *target* it leaves no more than they do: more than a quarter is unknown either way.
+# Is the rest of the difference chance?
+# With more lines, split in the same proportion, random splits vary less.
+
+# %%
+for n in (2, 4):
+    options = {"num_train": 512 * n, "num_val": 129 * n}
+    ordered = unknown_shares(MTFraEng(128, **options))
+    kept = random_splits(20, by_sentence=True, **options)
+    show(f"first {641 * n} lines, in order", [ordered])
+    show("at random, by sentence", kept.tolist())
+    assert not real or 0.01 < ordered[0] - kept[:, 0].max() < 0.06
+
+# %% [markdown]
+# On both longer parts, the source has more unknown words in order than in any of twenty random splits, by a few points: the shift is there, and is smaller than the first control made it look.
 #
-# What helps there is more training text.
-# The next cell keeps the same 129 validation pairs and lets the vocabularies see more and more lines of the rest of the file.
+# What helps both sides is more training text.
+# The next cell keeps the 129 validation pairs of the split in order and lets the vocabularies see more and more lines of the rest of the file.
 
 # %%
 others = pairs[:512] + pairs[641:]
@@ -723,25 +805,37 @@ d2l.describe(ax, """Unknown words of the same 129 validation pairs against the
 
 # %%
 once = unknown_words(others[:512], 1, least=1)
+held = [{pair[side] for pair in pairs[512:641]} for side in (0, 1)]
+apart = [pair for pair in others
+         if pair[0] not in held[0] and pair[1] not in held[1]]
+strict = unknown_words(apart[:8192], 1)
 print(f"512 lines, target: {falling[1][0]:.0%} unknown, or {once:.0%} if one "
       "occurrence were enough")
+print(f"8192 lines, target: {falling[1][4]:.1%} unknown, or {strict:.1%} "
+      "without lines that share a sentence with the validation part")
+assert len(others) == len(pairs) - 129 and set(apart) < set(others)
+assert not any({pair[side] for pair in apart} & held[side]
+               for side in (0, 1))
 for side, shares in enumerate(falling):
     assert shares == sorted(shares, reverse=True)
     assert abs(shares[0] - unknown["in order"][side]) < 1e-6
 if real:
     assert falling[1][4] < 0.4 * falling[1][0] and falling[1][-1] < 0.05
+    assert abs(strict - falling[1][4]) < 0.01
     assert 0.2 < once < falling[1][0]
 
 # %% [markdown]
 # **Figure 10.5.6.** The validation pairs of the first split, with vocabularies from more lines of the file.
 #
 # With sixteen times as many lines, about a third of the unknown target words is left.
+# Lines that share a sentence with the validation pairs are not the reason: without them the share is nearly the same.
 # To drop the minimum frequency instead would help less.
 #
 # ### Vocabularies see the validation part
 #
 # The first setting took another way: its vocabularies were built from all 641 lines, and the unknown share of the target fell to less than half.
-# But the words so gained occur in training once or not at all, and a word that training never shows has an embedding that nothing has trained; only the number looks better.
+# But the words so gained occur in training once or not at all.
+# For those that training never shows, only the number looks better: nothing has trained their embeddings.
 # A vocabulary is part of the model, and belongs to the training part.
 
 # %%
@@ -797,7 +891,10 @@ if real:
     assert notes.references("Run!")[:2] == ["cours !", "courez !"]
     assert notes.references("I'm  home.") == ["je suis chez moi ."]
     assert not any("  " in found for found in versions)
-    assert sum(map(len, versions.values())) < len(set(pairs)) < len(pairs)
+    squeezed = {(" ".join(src.split()), " ".join(tgt.split()))
+                for src, tgt in pairs}
+    assert sum(map(len, versions.values())) == len(squeezed)
+    assert len(squeezed) < len(set(pairs)) < len(pairs)
 
 # %% [markdown]
 # Now suppose that somebody shuffles the lines and holds out 5000.
@@ -828,7 +925,8 @@ assert not real or 0.45 < leaks[0] < 0.55
 #
 # A fair split needs enough training data for the words in it, and a laptop needs few and short sentences.
 # The subset `"pronoun"` takes sentences such as `I'm hungry.` and `They are late.`: those with one of the twelve beginnings listed below, and with at most eight tokens on both sides before `<eos>`.
-# Each English sentence is kept once, with its first French version, and the order is random.
+# Each English sentence is kept once, with the first French version that is short enough, and the order is random.
+# Sentences that begin with `i’m`, with a curly apostrophe, are missed: this is where leaving the text as it is has a price.
 
 # %% tags=["export"]
 PRONOUN_STARTS = tuple(
@@ -882,6 +980,11 @@ if real:
     source, target = unknown_shares(pronoun)
     assert abs(source - 0.061) < 2e-3 and abs(target - 0.084) < 2e-3
     assert by_line[0] > 0.5 and 0.04 < both < 0.13
+    curly_starts = [src for src, _ in pairs if "’" in src
+                    and src.replace("’", "'").startswith(PRONOUN_STARTS)]
+    assert 0 < len(curly_starts) < 30
+    assert not {src.split()[0] for src in curly_starts} & {
+        src[0] for src, _ in pronoun.pairs}
 
 # %% [markdown]
 # Split by lines, more than half of the held-out English sentences would have been seen; split by sentences, none.
@@ -897,13 +1000,14 @@ def long_form(tokens):
     return " ".join([pronoun_, *verbs[verb], *tokens[1:]])
 
 
-known_long = {long_form(src) for src, _ in pronoun.pairs[:6711]}
-rewritten = sum(long_form(src) in known_long
-                for src, _ in pronoun.pairs[6711:]) / 500
-print(f"validation sentences whose long form is in training: {rewritten:.0%}")
+long_pairs = {(long_form(src), *tgt) for src, tgt in pronoun.pairs[:6711]}
+rewritten = sum((long_form(src), *tgt) in long_pairs
+                for src, tgt in pronoun.pairs[6711:]) / 500
+print("validation pairs that are in training, but for i'm and i am: "
+      f"{rewritten:.0%}")
 assert long_form(["they're", "late"]) == "they are late"
 assert long_form(["i", "am"]) == "i am"
-assert not real or 0.03 < rewritten < 0.2
+assert not real or 0.02 < rewritten < both
 
 # %% [markdown]
 # ## A second corpus
@@ -971,8 +1075,8 @@ if data.source == "real":
 # - A translation pair becomes four arrays: source, decoder input, valid length, label; the label is the input one position later, and `<eos>` ends both sides unless truncation removes it.
 # - Spaces and apostrophes that look alike change the vocabulary; `split()` cuts at all kinds of space, `split(" ")` does not.
 # - Random batches of these sentences were more than half padding, pools of 20 sorted batches less than a quarter; whether that is good for training is another question.
-# - In the split by the first 640 lines, the order of the file shows in unknown *source* words; unknown *target* words were as many in random splits, and became fewer with more training lines.
-# - Vocabularies from all lines halve the unknown share by words that training shows once or never.
+# - A random split by lines is a leaky control for the order of the file: keeping sentences together removed more than half of the difference in unknown source words; more training lines made unknown words fewer on both sides.
+# - Vocabularies from all lines more than halved the unknown share, by words that training shows once or never.
 # - With several translations per sentence, a split by lines leaks about half of the held-out sources; split by sentence, and look for paraphrases after that.
 
 # %% [markdown]
@@ -990,7 +1094,10 @@ if data.source == "real":
 #
 # Both vocabularies grow all the time, more slowly than the number of lines.
 # But in the order of the file the later lines are also longer.
-# Random lines have the average length from the beginning, so their vocabularies are larger at every size, and they grow by a smaller factor: only that growth is due to the number alone.
+# Random lines have the average length from the beginning; their vocabularies are larger at every size, and they grow by a smaller factor: only that growth is due to the number alone.
+# Length is not the whole difference: random lines with as many English tokens still give larger vocabularies.
+# Nor is it that lines in order repeat English sentences with other translations: with each sentence taken once, the difference stays.
+# The short sentences at the beginning share their words more than others do.
 
 # %%
 def vocab_sizes(rows, num_steps=9):
@@ -1018,6 +1125,27 @@ if real:
         assert all(a < b for a, b in zip(ordered, random))
         assert ordered[-1] / ordered[0] > random[-1] / random[0]
 
+# %%
+def equal_tokens(ordered, n, seed=0):
+    """English words of the first n pairs, and of as many tokens at random."""
+    size = torch.tensor([min(9, len(sentence_tokens(src)))
+                         for src, _ in ordered])
+    order = torch.randperm(len(size),
+                           generator=torch.Generator().manual_seed(seed))
+    count = (size[order].cumsum(dim=0) < size[:n].sum()).sum() + 1
+    assert 0 <= size[order[:count]].sum() - size[:n].sum() < 9
+    rows = [ordered[i] for i in order[:count]]
+    return vocab_sizes(ordered[:n])[0], vocab_sizes(rows)[0]
+
+
+distinct = list({src: (src, tgt) for src, tgt in pairs}.values())
+for n in (641, 2001, 20_001):
+    once_each = len({src for src, _ in pairs[:n]})
+    pair_of_sizes = equal_tokens(pairs, n), equal_tokens(distinct, once_each)
+    print(f"{n - 1:6} lines in order, as many tokens at random: all lines "
+          "{}, each sentence once {}".format(*pair_of_sizes))
+    assert not real or all(b > 1.1 * a for a, b in pair_of_sizes)
+
 # %% [markdown]
 # Split at blanks instead of at any space, the French numbers are slightly larger (585, 1231, 2252 and 3826 from 2000 lines on).
 
@@ -1032,8 +1160,8 @@ if real:
 # %% [markdown]
 # #### Solution 10.5-2
 #
-# If every word of the sentence is known, the longest match recovers about nine sentences in ten.
-# It fails where a longer word overlaps the border, as in `a new`, which becomes `an e w`, and it has no chance at an unknown word.
+# Three quarters of the sentences are recovered, and about nine in ten of those whose words are all known.
+# It fails where a longer word overlaps the border, as in `a new`, which becomes `an e w`, and of the sentences with an unknown word it recovered none.
 # Characters need no cutting and a tiny vocabulary, but several times as many positions.
 # Subword tokenizers such as SentencePiece learn their pieces from the unsegmented text itself (Kudo and Richardson, 2018).
 
@@ -1050,14 +1178,18 @@ def longest_match(text, words):
 
 
 known_words = {word for src, _ in pronoun.pairs[:6711] for word in src[:-1]}
-sentences = [src[:-1] for src, _ in pronoun.pairs[6711:]
-             if known_words.issuperset(src[:-1])]
-cut_again = [longest_match("".join(s), known_words) for s in sentences]
-recovered = sum(a == b for a, b in zip(sentences, cut_again))
-print(f"recovered: {recovered} of {len(sentences)} with known words only")
+held_out = [src[:-1] for src, _ in pronoun.pairs[6711:]]
+sentences = [s for s in held_out if known_words.issuperset(s)]
+right = [s for s in held_out
+         if longest_match("".join(s), known_words) == s]
+recovered = sum(s in right for s in sentences)
+print(f"recovered: {len(right)} of {len(held_out)}; {recovered} of "
+      f"{len(sentences)} with known words only")
 assert longest_match("anewcat", {"a", "an", "new", "cat"}) == [
     "an", "e", "w", "cat"]
-assert not real or 0.85 < recovered / len(sentences) < 0.97
+if real:
+    assert 0.85 < recovered / len(sentences) < 0.97
+    assert len(right) == recovered and abs(recovered / 500 - 0.75) < 0.02
 
 # %%
 letters = {c for src, _ in pronoun.pairs[:6711] for c in " ".join(src[:-1])}
@@ -1110,6 +1242,7 @@ size = torch.stack((pronoun.arrays[2][rows], (
 sorted_batches = [tuple(array[b] for array in pronoun.arrays)
                   for b in bucketed(size, 128, 100)]
 assert sum(len(batch[0]) for batch in sorted_batches) == 6711
+notes.generator = pronoun.generator = torch.Generator().manual_seed(0)
 gains = [saved(notes, notes.train_dataloader()),
          saved(pronoun, pronoun.train_dataloader()),
          saved(pronoun, sorted_batches)]
@@ -1129,7 +1262,9 @@ if real:
 #
 # A pair is whole if both sides fit.
 # Nine positions cut more than a third of the pairs.
-# For 95 % of them one needs 14, and then two fifths of the positions are padding: fixed width is a compromise between lost text and wasted work, which dynamic padding avoids.
+# For 95 % of them one needs 14, and then two fifths of the positions are padding: fixed width is a compromise between lost text and wasted work.
+# Dynamic padding alone changes nothing here: nearly every random batch of 128 has a sentence of 14 tokens on both sides.
+# In batches of similar length, less than a fifth is padding.
 
 # %%
 broken, idle = {}, {}
@@ -1146,10 +1281,17 @@ d2l.describe(ax, """From 5 to 20 positions the share of pairs that are cut
     from almost zero to 58 per cent. The curves cross near 10 positions.""")
 print(f"num_steps 9 cuts {broken[9]:.0%}; {enough} are enough, with "
       f"{idle[enough]:.0%} padding")
+cut = drawn.clamp(max=enough)
+dynamic = [rho(cut, bucketed(cut, 128, pool)) for pool in (1, 20)]
+print("own width for each batch: {:.0%} padding in random batches, {:.0%} in "
+      "pools of 20".format(*dynamic))
 assert list(broken.values()) == sorted(broken.values(), reverse=True)
 assert list(idle.values()) == sorted(idle.values())
 assert not real or enough == 14 and broken[9] > 1 / 3
-assert not real or abs(idle[14] - 0.4) < 0.02
+if real:
+    full = [bool((cut[b].amax(dim=0) == 14).all()) for b in schemes[1]]
+    assert abs(idle[14] - 0.4) < 0.02 and sum(full) > 0.9 * len(full)
+    assert abs(dynamic[0] - idle[14]) < 0.01 and dynamic[1] < 0.2
 
 # %% [markdown]
 # ### Exercise 10.5-5
@@ -1207,6 +1349,7 @@ assert len(MTFraEng(128, num_train=600, num_val=40).pairs) == 640
 # ## Sources
 #
 # - P. F. Brown et al. (1990). A statistical approach to machine translation. Computational Linguistics 16(2). [aclanthology.org/J90-2002](https://aclanthology.org/J90-2002/): the statistical approach, and Weaver's proposal of 1949.
+# - N. Kalchbrenner, P. Blunsom (2013). Recurrent continuous translation models. [aclanthology.org/D13-1176](https://aclanthology.org/D13-1176/).
 # - K. Cho et al. (2014). Learning phrase representations using RNN encoder-decoder for statistical machine translation. [arXiv:1406.1078](https://arxiv.org/abs/1406.1078).
 # - I. Sutskever, O. Vinyals, Q. V. Le (2014). Sequence to sequence learning with neural networks. [arXiv:1409.3215](https://arxiv.org/abs/1409.3215).
 # - Y. Wu et al. (2016). Google's neural machine translation system: bridging the gap between human and machine translation. [arXiv:1609.08144](https://arxiv.org/abs/1609.08144).
@@ -1214,7 +1357,7 @@ assert len(MTFraEng(128, num_train=600, num_val=40).pairs) == 640
 # - T. Kudo, J. Richardson (2018). SentencePiece: a simple and language independent subword tokenizer and detokenizer for neural text processing. [arXiv:1808.06226](https://arxiv.org/abs/1808.06226).
 # - M. Morishita et al. (2017). An empirical study of mini-batch creation strategies for neural machine translation. [arXiv:1706.05765](https://arxiv.org/abs/1706.05765).
 # - D. Elliott, S. Frank, K. Sima'an, L. Specia (2016). Multi30K: multilingual English-German image descriptions. [arXiv:1605.00459](https://arxiv.org/abs/1605.00459).
-# - D. Elliott et al. (2017). Findings of the second shared task on multimodal machine translation and multilingual image description: the French captions.
+# - D. Elliott et al. (2017). Findings of the second shared task on multimodal machine translation and multilingual image description. [arXiv:1710.07177](https://arxiv.org/abs/1710.07177): the French captions.
 # - NLLB Team (2024). Scaling neural machine translation to 200 languages. Nature 630. [doi:10.1038/s41586-024-07335-x](https://doi.org/10.1038/s41586-024-07335-x).
 # - WMT24++: expanding the language coverage of WMT24 to 55 languages & dialects (2025). [arXiv:2502.12404](https://arxiv.org/abs/2502.12404): language models against other systems, by automatic measures; its authors leave the judgement of people to later work.
 # - [Tatoeba](https://tatoeba.org), sentences and translations under CC BY 2.0, in the selection of [manythings.org/anki](https://www.manythings.org/anki/): the corpus.

@@ -47,29 +47,42 @@ class LSTMScratch(Module):
         self.W_xc, self.W_hc, self.b_c = triple()  # input node
         nn.init.constant_(self.b_f, forget_bias)
 
-    def step(self, X, H, C):
-        """The next hidden state and internal state, both (n, h)."""
-        I = torch.sigmoid(X @ self.W_xi + H @ self.W_hi + self.b_i)
-        F = torch.sigmoid(X @ self.W_xf + H @ self.W_hf + self.b_f)
-        O = torch.sigmoid(X @ self.W_xo + H @ self.W_ho + self.b_o)
-        C_tilde = torch.tanh(X @ self.W_xc + H @ self.W_hc + self.b_c)
-        C = F * C + I * C_tilde
-        return O * torch.tanh(C), C
 
-    def forward(self, inputs, H_C=None):
-        """Outputs (T, n, h) and (H, C), each (n, h), for (T, n, d).
+# 10.1 Long short-term memory (LSTM)
+@add_to_class(LSTMScratch)
+def gates(self, X, H):
+    """Input, forget and output gate and input node, each (n, h)."""
+    I = torch.sigmoid(X @ self.W_xi + H @ self.W_hi + self.b_i)
+    F = torch.sigmoid(X @ self.W_xf + H @ self.W_hf + self.b_f)
+    O = torch.sigmoid(X @ self.W_xo + H @ self.W_ho + self.b_o)
+    C_tilde = torch.tanh(X @ self.W_xc + H @ self.W_hc + self.b_c)
+    return I, F, O, C_tilde
 
-        Without `H_C` both states begin at zero.
-        """
-        if H_C is None:
-            zeros = inputs.new_zeros(inputs.shape[1], self.num_hiddens)
-            H_C = zeros, zeros
-        H, C = H_C
-        outputs = []
-        for X in inputs:
-            H, C = self.step(X, H, C)
-            outputs.append(H)
-        return torch.stack(outputs), (H, C)
+
+@add_to_class(LSTMScratch)
+def step(self, X, H, C):
+    """The next hidden state and internal state, both (n, h)."""
+    I, F, O, C_tilde = self.gates(X, H)
+    C = F * C + I * C_tilde
+    return O * torch.tanh(C), C
+
+
+# 10.1 Long short-term memory (LSTM)
+@add_to_class(LSTMScratch)
+def forward(self, inputs, H_C=None):
+    """Outputs (T, n, h) and (H, C), each (n, h), for (T, n, d).
+
+    Without `H_C` both states begin at zero.
+    """
+    if H_C is None:
+        zeros = inputs.new_zeros(inputs.shape[1], self.num_hiddens)
+        H_C = zeros, zeros
+    H, C = H_C
+    outputs = []
+    for X in inputs:
+        H, C = self.step(X, H, C)
+        outputs.append(H)
+    return torch.stack(outputs), (H, C)
 
 
 # 10.1 Long short-term memory (LSTM)
@@ -83,17 +96,22 @@ class LSTM(RNN):
 
 
 # 10.1 Long short-term memory (LSTM)
-def recall_task(batch_size, T, num_symbols, generator=None):
+def recall_task(batch_size, T, num_symbols, generator=None, distract=False):
     """Remember the first of T + 1 symbols.
 
     Returns one-hot inputs (T + 1, batch_size, num_symbols + 1), of which
-    the first is the symbol and the others are a blank, the last class, and
-    the symbols (batch_size,).
+    the first is the symbol and the others are a blank, the last class, or,
+    with `distract`, random symbols; and the symbols (batch_size,).
     """
     y = torch.randint(num_symbols, (batch_size,), generator=generator)
     X = torch.zeros(T + 1, batch_size, num_symbols + 1)
     X[0, torch.arange(batch_size), y] = 1
-    X[1:, :, -1] = 1
+    if distract:
+        rest = torch.randint(num_symbols, (T, batch_size),
+                             generator=generator)
+        X[1:] = F.one_hot(rest, num_symbols + 1)
+    else:
+        X[1:, :, -1] = 1
     return X, y
 
 
@@ -303,7 +321,10 @@ class TranslationData(DataModule):
         self.pairs = [tuple(map(sentence_tokens, pair))
                       for pair in self.choose()]
         known = {"train": self.pairs[:num_train],
-                 "all": self.pairs}[vocab_from]
+                 "all": self.pairs}.get(vocab_from)
+        if known is None:
+            raise ValueError(f'vocab_from is {vocab_from!r}; use "train" '
+                             'or "all".')
         src, tgt = ([tokens[:num_steps] for tokens in side]
                     for side in zip(*known))
         self.src_vocab = Vocab(src, 2, ("<pad>", "<eos>"))
@@ -467,10 +488,10 @@ class Decoder(nn.Module):
 
     def init_state(self, enc_all_outputs, *args):
         """The first state, made of what the encoder returned."""
-        raise NotImplementedError("define init_state(enc_all_outputs)")
+        raise NotImplementedError("define init_state(enc_all_outputs, *args)")
 
     def forward(self, X, state):
-        """Scores (n, T, vocab_size) and the state after tokens (n, T)."""
+        """Scores (n, T', q) and the state after the tokens X (n, T')."""
         raise NotImplementedError("define forward(X, state)")
 
 
@@ -483,7 +504,7 @@ class EncoderDecoder(Classifier):
         self.encoder, self.decoder = encoder, decoder
 
     def forward(self, enc_X, dec_X, *args):
-        """Scores (n, T', vocab_size); `args` reach encoder and decoder."""
+        """Scores (n, T', q); `args` reach the encoder and `init_state`."""
         enc_all_outputs = self.encoder(enc_X, *args)
         dec_state = self.decoder.init_state(enc_all_outputs, *args)
         return self.decoder(dec_X, dec_state)[0]
