@@ -561,7 +561,10 @@ class RNN(Module):
 
 # 9.6 Concise implementation of recurrent neural networks
 class RNNLM(RNNLMScratch):
-    """The language model with a library's layers."""
+    """The language model with a library's layers.
+
+    The output layer starts as `nn.Linear` does; `sigma` is not used.
+    """
 
     def init_params(self):
         self.linear = nn.Linear(self.rnn.num_hiddens, self.vocab_size)
