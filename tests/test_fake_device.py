@@ -111,6 +111,7 @@ HOST = {
     "recurrent_neural_networks.perplexity": "a float64 sum of numbers on the CPU",
     "recurrent_neural_networks.NgramLM": "counts of the text, which stays on the CPU, in float64",
     "recurrent_neural_networks.look_up": "as above",
+    "recurrent_neural_networks.smooth_counts": "as above",
     "d2l.try_device": "names of devices; tests/test_device.py",
     "linear_classification.FashionMNIST.visualize": "figures; test_figures_copy_to_the_cpu",
     "d2l.plot": "figures; test_figures_copy_to_the_cpu",

@@ -900,7 +900,7 @@ if real and max_text >= 3_000_000:
 #
 # **Figure 9.3.7.** The five pieces for $n=5$ and $d=2$, inputs above, targets below.
 
-# %% tags=["export"]
+# %%
 def offset_windows(corpus, num_steps, offset):
     """Inputs and targets (m, num_steps) that tile the corpus from `offset`.
 
@@ -1058,7 +1058,7 @@ except ValueError as error:
 # The third way cuts the text into as many streams as the batch has rows, and reads them in order.
 # Each row continues where the same row of the previous batch ended, so a recurrent network can carry its state on, and its context is not limited to the window.
 
-# %% tags=["export"]
+# %%
 def sequential_batches(corpus, batch_size, num_steps):
     """Batches (batch_size, num_steps) whose rows continue one another.
 

@@ -302,28 +302,6 @@ def lower(self, order):
 
 
 # 9.3 Language models
-def offset_windows(corpus, num_steps, offset):
-    """Inputs and targets (m, num_steps) that tile the corpus from `offset`.
-
-    The targets are the inputs, one token later.
-    """
-    runs = corpus[offset:].unfold(0, num_steps + 1, num_steps)
-    return runs[:, :-1], runs[:, 1:]
-
-
-def random_offset_batches(corpus, batch_size, num_steps, generator=None):
-    """One epoch of shuffled pieces (batch, num_steps) at a random offset.
-
-    Yields pairs of inputs and targets; the last batch may be smaller.
-    """
-    offset = torch.randint(num_steps, (), generator=generator).item()
-    X, Y = offset_windows(corpus, num_steps, offset)
-    order = torch.randperm(len(X), generator=generator)
-    for rows in order.split(batch_size):
-        yield X[rows], Y[rows]
-
-
-# 9.3 Language models
 class TimeMachine(TextData):
     """Windows of characters, and the same windows one character later.
 
@@ -351,20 +329,6 @@ class TimeMachine(TextData):
         rows = slice(first, first + (self.num_train if train
                                      else self.num_val))
         return self.get_tensorloader((self.X, self.Y), train, rows)
-
-
-# 9.3 Language models
-def sequential_batches(corpus, batch_size, num_steps):
-    """Batches (batch_size, num_steps) whose rows continue one another.
-
-    Row i reads the i-th of `batch_size` streams of equal length. What does
-    not fill a stream or a window is left out. Yields inputs and targets.
-    """
-    length = (len(corpus) - 1) // batch_size // num_steps * num_steps
-    rows = torch.arange(batch_size) * ((len(corpus) - 1) // batch_size)
-    index = rows[:, None] + torch.arange(length)  # (batch_size, length)
-    for places in index.split(num_steps, dim=1):
-        yield corpus[places], corpus[places + 1]
 
 
 # 9.4 Recurrent neural networks
