@@ -447,17 +447,24 @@ def clip_gradients(params, max_norm):
 
 # 9.5 Recurrent neural network implementation from scratch
 class ClippingTrainer(Trainer):
-    """The Trainer, able to clip; `norms` lists the gradient norms.
+    """The Trainer, able to clip; `norms` (steps,) holds gradient norms.
 
-    One norm for each step with gradient_clip_val > 0, before clipping.
+    One norm for each step with gradient_clip_val > 0, before clipping, on
+    the device of the training; those of an epoch are added at its end.
     """
 
     def reset(self):
         super().reset()
-        self.norms = []
+        self.norms, self.recent = torch.empty(0, device=self.device), []
 
     def clip_gradients(self, max_norm, model):
-        self.norms.append(clip_gradients(model.parameters(), max_norm))
+        self.recent.append(clip_gradients(model.parameters(), max_norm))
+
+    def close_epoch(self):
+        super().close_epoch()
+        if self.recent:
+            self.norms = torch.cat((self.norms, torch.stack(self.recent)))
+            self.recent = []
 
 
 # 9.5 Recurrent neural network implementation from scratch
@@ -465,11 +472,11 @@ def fit_clipped(model, data, epochs, clip=1.0, optimizer=None, seed=0,
                 num_gpus=0):
     """Train with clipped gradients, without a picture.
 
-    `optimizer` is called with the parameters and returns an optimizer;
-    without it the model's own is used. `seed` fixes the order of the
-    windows and PyTorch's global generator. Returns the history: a dict of
-    lists with one mean per epoch, "train_loss", "val_loss", "val_acc"; the
-    perplexity is exp of such a loss.
+    `optimizer` is called with the parameters and returns an optimizer, from
+    now on the model's own; without it the model's own is used. `seed` fixes
+    the order of the windows and PyTorch's global generator. Returns the
+    history: a dict of lists with one mean per epoch, "train_loss",
+    "val_loss", "val_acc"; the perplexity is exp of such a loss.
     """
     model.board.display = False
     if optimizer is not None:
