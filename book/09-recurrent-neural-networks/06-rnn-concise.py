@@ -45,7 +45,7 @@
 # - measure the speed on your machine, and count what the library does differently;
 # - carry a state from call to call, and keep padding out of it.
 #
-# **Cost**: about 40 seconds on a CPU; a download of 0.2 MB, once.
+# **Cost**: about 35 seconds on a CPU; a download of 0.2 MB, once.
 
 # %%
 import copy
@@ -69,7 +69,7 @@ from d2l_helpers.chapters.recurrent_neural_networks import (
 d2l.use_style()
 
 # %% tags=["parameters"]
-max_epochs = 50  # of the library's network
+max_epochs = 30  # of the library's network
 same_epochs = 5  # of four trainings from one start
 init_windows = 10_240  # for each start, in batches of 128
 num_seeds = 3
@@ -170,7 +170,7 @@ class RNNLM(RNNLMScratch):
 data = TimeMachine(batch_size=1024)  # 10 steps an epoch
 V = len(data.vocab)
 real = d2l.fetch("time-machine").source == "real"
-full_run = (max_epochs >= 50 and same_epochs >= 5 and
+full_run = (max_epochs >= 30 and same_epochs >= 5 and
             init_windows >= 10_240 and memory_steps >= 200)  # not smoke
 torch.manual_seed(0)
 model = RNNLM(RNN(V, 32), V, lr=1)
@@ -242,7 +242,7 @@ for theirs, ours in ((layer.bias_ih_l0, scratch.rnn.b_h),
 for rule in (torch.optim.SGD, torch.optim.Adam):
     moved = []
     for net, biases in ((scratch, [scratch.rnn.b_h]),
-                           (builtin, [layer.bias_ih_l0, layer.bias_hh_l0])):
+                        (builtin, [layer.bias_ih_l0, layer.bias_hh_l0])):
         before = sum(b.detach().clone() for b in biases)
         rule(net.parameters(), lr=0.01).step()
         moved.append(sum(biases) - before)
@@ -315,7 +315,7 @@ assert text[0] == text[1] and len(text[0]) >= 37
 # %% [markdown]
 # Over all epochs, training and validation, the curves agree in pairs to $10^{-4}$, and the networks of the first pair even draw the same text from the same random numbers.
 # Between the pairs the losses differ by several hundredths, and not for long: at the end of the five epochs little of the gap in the validation loss is left.
-# Somebody who compares the two programs in the second epoch sees a difference, and cannot tell whether it is noise, a better implementation or, as here, a learning rate.
+# Anyone who compares the two programs in the second epoch sees a difference, and cannot tell whether it is noise, a better implementation or, as here, a learning rate.
 #
 # ## The library's own start
 #
@@ -363,13 +363,13 @@ d2l.describe(ax, """Validation perplexity over epochs. The curve from scratch
 # %% [markdown]
 # **Figure 9.6.2.** One start, one curve (line and circles); a second bias moves it a little, another start a lot.
 #
-# After 50 epochs the network beats the bigram, and not the smoothed trigram.
+# After 30 epochs the network beats the bigram, but not the smoothed trigram.
 # What does it write?
 # We count the words of a sampled text that occur in the book, before and after training, and in a text sampled from the table of bigrams.
 
 # %% tags=["rtol=0.5"]
 def share_of_words(text):
-    """Share of the words behind "it has " that the book has."""
+    """Share of the words after "it has " that the book has."""
     book = set(data.preprocess(read_text("time-machine")).split())
     words = text.split()[2:-1]  # without the prefix and a cut word
     return sum(word in book for word in words) / len(words)
@@ -391,8 +391,8 @@ print("words of the book: {:.2f} before, {:.2f} after, {:.2f} by bigrams"
 w, *_ = data.preprocess(read_text("time-machine")).split()
 assert share_of_words(f"it has {w} {w} 0 {w} {w}") == 3 / 4
 if full_run and real:
-    assert shares[0] < 0.1 and 0.15 < min(shares[1:])
-    assert max(shares[1:]) < 0.33
+    assert shares[0] < 0.1 < min(shares[1:])
+    assert abs(shares[1] - shares[2]) < 0.1
 
 # %% [markdown]
 # After training, some of the words are words of the book.
@@ -404,7 +404,7 @@ if full_run and real:
 # Trained from its own start, the library's network was ahead in each of the five epochs that we compared.
 # The layer is the same, its two biases included; what differs is the start, with weights ten times as large and biases that are not zero.
 # A tempting explanation is memory.
-# The eigenvalues of a random $h\times h$ matrix of independent entries with standard deviation $s$ fill, for large $h$, a disc of radius $s\sqrt h$.
+# The eigenvalues of a random $h\times h$ matrix of independent, identically distributed entries with mean zero and standard deviation $s$ fill, for large $h$, a disc of radius $s\sqrt h$.
 # For the default that is $\sqrt h/\sqrt{3h}\approx0.58$ for any $h$, for $s=0.01$ and 32 units 0.057; so while the untrained layer of the library about halves a trace of the past with every step, the other one loses nearly all of it.
 #
 # If that is the cause, a small recurrent matrix alone must delay the training.
@@ -491,7 +491,7 @@ d2l.describe(ax, """Dots for the seeds of seven starts. With nothing small,
 # With everything small the perplexity was higher still, so the recurrent matrix or the biases do add something once the other two are small.
 #
 # All that at one learning rate.
-# A rate of 2 suits the three starts that we try better, and the delay is smaller:
+# The three starts that we try again all do better at a rate of 2, and the delay is smaller:
 
 # %% tags=["rtol=0.1"]
 faster_runs = {parts: perplexities(parts, lr=2) for parts in
@@ -542,7 +542,7 @@ for parts in arms:
                 0.75 < ratio < 1.25)
 
 # %% [markdown]
-# It is as the argument says: a small matrix keeps its own gradient and takes nine tenths of the other one's.
+# It is as the argument says: a small matrix keeps its own gradient and takes about nine tenths of the other one's.
 # In deep linear networks such plateaus have been computed exactly, for special starts (Saxe, McClelland and Ganguli, 2014).
 #
 # ## Speed
@@ -659,7 +659,7 @@ d2l.describe(ax, """Bars of the time of one training step for four batch
 # %% [markdown]
 # **Figure 9.6.4.** Time of a training step in one run, with a logarithmic axis.
 #
-# These numbers belong to one run on one machine, on a CPU with one thread unless you chose otherwise; yours will differ, and no sentence here depends on them.
+# The stored numbers belong to one run on one machine, on one thread of its CPU; yours will differ, not least because PyTorch by itself takes several threads, and no sentence here depends on them.
 # Read two things off them: how much faster the library is at a batch size that you care about, if it is, and whether it stays ahead of the program that treats the inputs first.
 #
 # ## A state between calls
@@ -709,7 +709,7 @@ assert outcome == {"kept": "Trying to backward through the graph a second "
 # ## Sequences of unequal lengths
 #
 # Sentences differ in length, but a tensor is a box: shorter sequences are *padded*, here with zeros.
-# The layer does not know that, and goes on computing states behind the end of a sequence.
+# The layer does not know that, and goes on computing states past the end of a sequence.
 # `pack_padded_sequence` stores only the real steps, sorted by time and at each time by the length of the sequence, and how many sequences are still running.
 #
 # ![Three sequences of lengths 4, 1 and 3 in a table of three rows and four columns, padded with zeros; next to it the eight real steps in the order of time, in groups of 3, 2, 2 and 1.](img/concise-packed.svg)
@@ -790,7 +790,7 @@ with torch.no_grad():
 #
 # ### Exercise 9.6-1
 #
-# A network that cannot overfit a little text cannot learn from a lot.
+# A common test before a long training: can the network overfit a little text?
 # Make an `RNNLM` with 128 units overfit 512 windows, with Adam and a learning rate of 0.01, and report training and validation perplexity.
 # How many characters of the book do these windows hold, and can the training perplexity reach 1?
 
@@ -799,7 +799,7 @@ with torch.no_grad():
 #
 # The windows overlap: 512 of them hold $512+32=544$ characters, targets included, and a character is the input of up to 32 of them.
 # Even a network that knows the text by heart cannot reach a training perplexity of 1: a window begins anywhere, and after one or two characters it is often unclear where.
-# How well one can guess at all we get by counting how often each beginning of a window goes on in each way.
+# Counting how often each beginning of a window continues in each way shows how well one can guess at all.
 # The network ends above that bound and below 1.6, while on the next windows of the book it is worse than a uniform guess among all characters.
 
 # %% tags=["rtol=0.3"]
@@ -814,7 +814,7 @@ train, held_out = (math.exp(history[key][-1])
 
 
 def best_perplexity(windows):
-    """A lower bound for windows (m, T + 1) of which only these are known."""
+    """The least training perplexity on the windows (m, T + 1)."""
     total = 0
     for t in range(1, windows.shape[1]):  # t characters, then a guess
         known = Counter(map(tuple, windows[:, :t].tolist()))
@@ -882,13 +882,13 @@ for tau in (4, 16):
         print(f"tau {tau}: network %.3f, least squares %.3f"
               % errors[tau, seed])
         ratio = errors[tau, seed][0] / errors[tau, seed][1]
-        assert 0.95 < ratio < 1.2 if tau == 4 else 1 < ratio < 1.35
+        assert 0.99 < ratio < 1.1 if tau == 4 else 1 < ratio < 1.25
 
 # %% [markdown]
 # ### Exercise 9.6-3
 #
 # Le, Jaitly and Hinton (2015) use ReLU units, start the recurrent matrix at the identity and the biases at zero.
-# How far does a gradient reach in such an untrained layer, and does it help (a) the text of this section, (b) a task in which the first of 20 symbols must be named at the end?
+# How far does a gradient reach in such an untrained layer, and does such a start help in (a) the text of this section, (b) a task in which the first of 20 symbols must be named at the end?
 # Which of the two changes matters in (b), the activation or the identity?
 
 # %% [markdown]
@@ -898,8 +898,8 @@ for tau in (4, 16):
 # After 32 characters the gradient is still of the order of that at the last, whereas in the layers with a random recurrent matrix it is smaller by at least six powers of ten.
 #
 # (a) Here the identity hurts: at the rate 1 for all, the perplexity after 80 steps is worse by more than 1 in every seed than that of the default, with ReLU as with tanh.
-# The blame lies neither with ReLU, which without the identity costs less than that, nor with huge gradients alone: before clipping their norm exceeds 100 in some step of every run with ReLU and the identity, with tanh it stays below 10.
-# Half the identity repairs most of the damage.
+# The blame lies neither with ReLU, which without the identity costs less than half as much on average, nor with huge gradients alone: before clipping their norm exceeds 100 in some step of every run with ReLU and the identity, with tanh it stays below 10.
+# Half the identity repairs most of the damage on average.
 # Le, Jaitly and Hinton, too, name a scaled identity as an alternative.
 #
 # (b) Here it is what was needed.
@@ -941,25 +941,29 @@ assert min(reach["tanh", 1], reach["relu", 1]) > 0.1
 assert max(reach["tanh", 0], reach["relu", 0]) < 1e-6
 
 # %% tags=["rtol=0.3"]
+print("default: perplexity", *(f"{p:.1f}" for p in reached[()].tolist()))
+means = {}
 for kind, identity in (*KINDS[1:], ("relu", 0.5)):
-    costs, norms = [], []
+    ends, norms = [], []
     for seed in range(num_seeds):
         torch.manual_seed(seed)
         net = RNNLM(RNN(V, 32), V, lr=1)
         net.rnn.rnn = recurrent_layer(V, kind, identity)
         history = fit_clipped(net, small_data, epochs=1, seed=seed,
                               num_gpus=num_gpus)
-        costs.append(math.exp(history["val_loss"][-1]) - reached[()][seed])
+        ends.append(math.exp(history["val_loss"][-1]))
         norms.append(max(net.trainer.norms).item())
-    print(f"{kind}, identity {identity}: perplexity above the default's by",
-          *(f"{c:.1f}" for c in costs))
-    if full_run and real:
-        assert min(costs) > 1.5 if identity == 1 else max(costs) < 1.8
-        assert identity or max(costs) < 1
-        if identity == 1:
-            assert (min(norms) > 100 if kind == "relu" else max(norms) < 10)
+    print(f"{kind}, identity {identity}: perplexity",
+          *(f"{p:.1f}" for p in ends))
+    costs = torch.tensor(ends) - reached[()]
+    means[kind, identity] = costs.mean()
+    if full_run and real and identity == 1:
+        assert costs.min() > 1
+        assert min(norms) > 100 if kind == "relu" else max(norms) < 10
+if full_run and real:
+    assert max(means["relu", 0], means["relu", 0.5]) < means["relu", 1] / 2
 
-# %% tags=["rtol=0.3"]
+# %% tags=["rtol=0.6"]
 def recall(kind, identity, seed, lr, T=20, symbols=8):
     """Accuracy in naming the first symbol, over the last 20 batches."""
     torch.manual_seed(seed)
@@ -993,7 +997,7 @@ if full_run:
     assert tanh.min() > 0.6 and relu.min() > 0.6
     assert tanh.mean() > relu.mean() - 0.05
     assert shares["tanh", 0, 0.003].median() < 0.25
-    assert shares["tanh", 0, 0.01].max() > 0.6
+    assert shares["tanh", 0, 0.01].median() > 0.8
     assert shares["relu", 1, 0.01].mean() < relu.mean() - 0.1
 
 # %% [markdown]
@@ -1007,11 +1011,11 @@ if full_run:
 # #### Solution 9.6-4
 #
 # We cut the validation text into windows without overlap, so both ways predict the same characters.
-# The carried state is better, by little: only the first characters of a window suffer from the missing context, and beyond the 16th the losses differ by less than 0.01 on average.
+# The carried state is better, by little: only the first characters of a window suffer from the missing context, and beyond the 16th the losses differ by less than 0.001 on average.
 # A network that was trained on windows of 32 steps and runs for thousands has not lost its way here.
-# So less than a third of the distance to the trigram is due to the fresh states.
+# So less than a fifth of the distance to the trigram is due to the fresh states.
 
-# %% tags=["rtol=0.3"]
+# %% tags=["rtol=0.5"]
 model = model.cpu()
 first = data.num_train
 steps = data.num_val // 32 * 32
@@ -1033,8 +1037,8 @@ assert torch.equal(X.reshape(-1, 32)[3], data.X[first + 96])
 assert torch.equal(Y[-32:], data.Y[first + steps - 32])
 if full_run and real:
     assert both_ways[1] < both_ways[0] < both_ways[1] + 0.3
-    assert gap[0] > 0.1 and gap[0] > gap[1] and late < 0.01
-    assert both_ways[0] - both_ways[1] < 0.3 * (both_ways[0] - trigram)
+    assert gap[0] > 0.1 and gap[0] > gap[1] and late < 0.001
+    assert both_ways[0] - both_ways[1] < 0.2 * (both_ways[0] - trigram)
 
 # %% [markdown]
 # ## Sources
