@@ -293,7 +293,7 @@ assert V == 28 or not real
 # Such a product can vanish or explode ([Section 9.7](07-backpropagation-through-time.ipynb)).
 # Why is an exploding gradient dangerous?
 # Suppose the objective $f$ of the parameters $\mathbf{x}$ is *Lipschitz* with constant $L$, that is, $|f(\mathbf{x})-f(\mathbf{y})|\le L\|\mathbf{x}-\mathbf{y}\|$ for all $\mathbf{x},\mathbf{y}$.
-# Then a step against the gradient $\mathbf{g}$ with learning rate $\eta$ changes it at most by
+# Then a step against the gradient $\mathbf{g}$ with learning rate $\eta$ changes $f$ by at most
 #
 # $$|f(\mathbf{x})-f(\mathbf{x}-\eta\mathbf{g})|\le L\eta\|\mathbf{g}\|. \tag{9.5.2}$$
 #
@@ -368,7 +368,7 @@ assert clipped == [1, -1]
 
 # %% [markdown]
 # The trainer of [Section 3.4](../03-linear-regression/04-linear-regression-scratch.ipynb) calls `clip_gradients` after the backward pass and before the step, if told so, and leaves the method to us.
-# `fit_clipped` wraps what every experiment of this chapter repeats: a seed, an optimizer, no picture.
+# `fit_clipped` wraps what the experiments of this and the next two sections repeat: a seed, an optimizer, no picture.
 
 # %% tags=["export"]
 class ClippingTrainer(Trainer):
@@ -548,7 +548,8 @@ def in_windows(order, num_steps=32, num_windows=5000):
 handicap = {k: in_windows(k) for k in (2, 3, 5)}
 for k, p in handicap.items():
     print(f"order {k}: {p:.2f} in windows, {baseline[k]:.2f} without")
-assert all(0 < p - baseline[k] < 0.2 for k, p in handicap.items())
+assert abs(handicap[2] - baseline[2]) < 0.05  # two characters always fit
+assert all(0 < handicap[k] - baseline[k] < 0.2 for k in (3, 5))
 if real:
     assert abs(handicap[3] - 6.685) < 0.01 and abs(handicap[5] - 5.519) < 0.01
 
@@ -623,7 +624,7 @@ d2l.describe(axes, """Left the gradient norms of four runs without clipping
     run and exploding in another, at rate 6 exploding. Right the validation
     perplexity of three runs of each setting: near 10 at rate 1; at rate
     3 one unclipped run above 300, the others near 9; at rate 6 only the
-    runs with threshold 0.3 near 10, all others above 100.""")
+    runs with threshold 0.3 near 10, all others far above 28.""")
 
 # %% [markdown]
 # **Figure 9.5.3.** Left, gradient norms without clipping; right, perplexities after one pass (dotted: the uniform guess).
@@ -662,14 +663,14 @@ if real and clip_windows == 8000:
 
 # %% [markdown]
 # At rate 1 all norms are below 1, so $\theta=1$ would change nothing.
-# At rate 3 this holds for two of the three runs, which end the same with and without clipping, digit by digit; the other explodes after some thirty steps without clipping and trains with it, although only a handful of its 250 steps are touched.
+# At rate 3 this holds for two of the three runs, which end the same with and without clipping, digit by digit; the other explodes after some thirty steps without clipping and trains with it, although only very few of its 250 steps are touched.
 # This is the case that clipping is made for, and we had to look for it: the windows were chosen because one of the three seeds shows it.
 # At rate 6, all three runs explode, and with $\theta=1$ they still end worse than the uniform guess; a step may then be $\eta\theta=6$ long.
 # With $\theta=0.3$ all three train, but now more than a third of the steps are clipped, all of them to the same length of 1.8.
 #
 # Is that better than a smaller rate?
 # Not here: the perplexities at rate 6 with $\theta=0.3$ and at rate 3 with $\theta=1$ overlap.
-# What clipping bought in these runs is a wider range of usable rates, not a better model.
+# What clipping bought at rate 6 is a usable rate, not a better model.
 
 # %% [markdown]
 # ## Writing text
@@ -829,8 +830,8 @@ for temperature in (0.25, 0.5, 1.0, 1.5):
           ", ".join(f"{v:.2f}" for v in distinct))
 table_of = torch.stack(list(quality.values()))  # (temperatures, seeds, 2)
 if full_run and real and max_epochs <= 8:
-    assert (table_of[:-1, :, 0] > table_of[1:, :, 0] + 0.05).all()
-    assert (table_of[:-1, :, 1] < table_of[1:, :, 1] - 0.03).all()
+    assert (table_of[:-1, :, 0] > table_of[1:, :, 0]).all()
+    assert (table_of[:-1, :, 1] < table_of[1:, :, 1]).all()
 
 # %% [markdown]
 # In all three runs both shares move in opposite directions over these temperatures, so there is no best one without saying what for.
@@ -843,7 +844,7 @@ if full_run and real and max_epochs <= 8:
 # We vary both at equal steps, in batches of 32 drawn at random, with Adam and $\theta=1$.
 # The last tenth of the book is held out; training takes either the 10 000 windows before it or all windows before it.
 # On validation every character is predicted once.
-# A width may need its own learning rate, so each gets the better of 0.01 and 0.03 for all windows: 0.03 for 32 units, 0.01 for 128.
+# A width may need its own learning rate, so each gets the better of 0.01 and 0.03 on the held-out part, after one run of each on all windows: 0.03 for 32 units, 0.01 for 128.
 # The runs on 10 000 windows use the same two rates; Exercise 9.5-6 asks what difference that makes.
 
 # %%
@@ -937,14 +938,14 @@ axes[0].set_ylabel("validation perplexity")
 axes[0].legend()
 d2l.describe(axes, """Validation perplexity against steps, three runs of each
     width. Left, on 10 000 windows: 32 units fall to about 8 and stay, 128
-    units fall to about 8 and rise again to 9; both end above the trigram
+    units fall to about 8 and rise again; both end above the trigram
     line. Right, on all windows: all curves keep falling, 128 units end at
     about 6.2, 32 units at 6.7; the trigram line lies between them, that of
     order 5 far below.""")
 
 # %% [markdown]
 # **Figure 9.5.6.** Two amounts of text, two widths, three seeds each, equal steps.
-# More units help on the right and end worse on the left.
+# At these rates, more units help on the right and end worse on the left.
 
 # %%
 standard = pool_epochs == 8 and wide == 128
@@ -955,7 +956,7 @@ if real:
                    for p, q in zip(counted[name].values(), pair))
 if standard and real:
     end = {key: path[:, -1] for key, path in paths.items()}
-    assert end[little, 128].min() > end[little, 32].max() + 0.15
+    assert end[little, 128].min() > end[little, 32].max()
     assert fits[little, 128].max() < fits[little, 32].min() - 0.4
     best = {width: paths[little, width].min(dim=1).values for width in rates}
     assert (best[128].mean() - best[32].mean()).abs() < 0.3
@@ -964,13 +965,13 @@ if standard and real:
     assert 0.15 < gain < 0.8
     for width in rates:
         assert end[plenty, width].max() < end[little, width].min() - 0.7
-        assert end[little, width].min() > counted[little][3] + 0.15
+        assert end[little, width].min() > counted[little][3]
         assert end[plenty, width].min() > counted[plenty][5] + 1
     assert (end[plenty, 128] - counted[plenty][3]).abs().max() < 0.5
 
 # %% [markdown]
 # With little text, the wide network fits the training windows better and the held-out text worse: it overfits, and even its best moment is about level with the narrow one.
-# At a rate chosen for this text it ends about level as well, not ahead (Exercise 9.5-6, one seed).
+# At a smaller rate it does not overfit in these 400 steps and ends about level as well, not ahead (Exercise 9.5-6, one seed).
 # With all text, both widths end lower by about a unit of perplexity or more, and the wide one is ahead in all three seeds, by less than that.
 # In these runs more text helped by itself, and more units only together with it.
 # The table profits from text as well.
@@ -990,8 +991,8 @@ if standard and real:
 # ## Summary
 #
 # - The layer is a loop with three parameters, the language model a read-out shared by all steps; causality is tested on the loss.
-# - Clipping scales all gradients together, keeps their direction, and bounds a step by $\eta\theta$; averaged over batches, it is biased.
-# - At rate 1 it never acted. At rate 3 it decided one of three runs by a few steps; at rate 6 only a threshold that acted all the time helped, and bought no better perplexity.
+# - Clipping scales all gradients together, keeps their direction, and bounds a step by $\eta\theta$; averaged over batches, it can be biased.
+# - At rate 1 it never acted. At rate 3 it decided one of three runs by a few steps; at rate 6 only the smaller of two thresholds helped, which acted in more than a third of the steps, and bought no better perplexity.
 # - Greedy decoding looped in every run; temperature trades known words for variety.
 # - With 10 000 windows the network beat bigrams and lost to trigrams, and more units did not help; on all windows they did, and ended about level with the trigrams.
 
@@ -1129,7 +1130,7 @@ for seed in range(num_seeds):
     ends.append(math.exp(history["val_loss"][-1]))
 print("ReLU at rate 6:", ", ".join(f"{p:.1f}" for p in ends))
 if real and clip_windows == 8000:
-    assert max(ends) < 13
+    assert max(ends) < 16
 assert (model.cpu().rnn(torch.ones(3, 2, V))[0] >= 0).all()
 
 # %% [markdown]
