@@ -75,7 +75,7 @@ num_folds = 3  # test parts of each author
 # A *Markov model* of order $n-1$ therefore keeps the last $n-1$ tokens of the context ([Section 9.1](01-working-with-sequences.ipynb)).
 # A run of $n$ tokens is an *n-gram*; with $n=1,2,3$ (9.3.1) becomes
 #
-# $$\prod_tP(x_t),\qquad P(x_1)\prod_{t>1}P(x_t\mid x_{t-1}),\qquad P(x_1)\,P(x_2\mid x_1)\prod_{t>2}P(x_t\mid x_{t-2},x_{t-1}), \tag{9.3.2}$$
+# $$\begin{aligned}&\prod_tP(x_t),\qquad P(x_1)\prod_{t>1}P(x_t\mid x_{t-1}),\\&P(x_1)\,P(x_2\mid x_1)\prod_{t>2}P(x_t\mid x_{t-2},x_{t-1}),\end{aligned} \tag{9.3.2}$$
 #
 # the *unigram*, *bigram* and *trigram* models.
 # We call $n$ the *order of the n-gram model*; it counts the predicted token too.
@@ -233,7 +233,7 @@ assert math.isclose(same, perplexity(torch.full((40,), -2.0)), rel_tol=1e-6)
 # *Additive smoothing* moves some probability to what was not seen: pretend that, before any counting, $\epsilon$ tokens had already been seen behind each context, distributed as a model of lower order predicts.
 # With $m$ distinct tokens and a constant $\epsilon_k>0$ for each order $k$,
 #
-# $$\hat P(x)=\frac{n(x)+\epsilon_1/m}{n+\epsilon_1},\quad \hat P(x'\mid x)=\frac{n(x,x')+\epsilon_2\hat P(x')}{n(x)+\epsilon_2},\quad \hat P(x''\mid x,x')=\frac{n(x,x',x'')+\epsilon_3\hat P(x''\mid x')}{n(x,x')+\epsilon_3}, \tag{9.3.5}$$
+# $$\begin{aligned}\hat P(x)&=\frac{n(x)+\epsilon_1/m}{n+\epsilon_1},\\ \hat P(x'\mid x)&=\frac{n(x,x')+\epsilon_2\hat P(x')}{n(x)+\epsilon_2},\\ \hat P(x''\mid x,x')&=\frac{n(x,x',x'')+\epsilon_3\hat P(x''\mid x')}{n(x,x')+\epsilon_3},\end{aligned} \tag{9.3.5}$$
 #
 # and so on: order $k$ leans on order $k-1$, and order 0 is uniform, $1/m$.
 # (A simpler form of the third formula leans on $\hat P(x'')$; ours uses the bigram, too.)
