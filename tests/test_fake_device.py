@@ -585,9 +585,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     ),
     "vectors normalized": (lambda: c8.layer_norm(floats(3, 4)),),
     "folding": (fold,),
-    "autoregression": (
-        lambda: c9.rollout(*c9.fit_ar_lstsq(floats(30), 2), floats(2), 3),
-    ),
+    "autoregression": (lambda: c9.rollout(*c9.fit_ar_lstsq(floats(30), 2), floats(2), 3),),
     "windows": (sequences,),
     "recurrent states": (states,),
     # seven as in `fit`, and the scores of each of six characters
