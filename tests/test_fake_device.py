@@ -418,7 +418,6 @@ def loaders() -> Any:
     return batches
 
 
-#: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
 def augmented() -> torch.Tensor:
     with _disable_current_modes():
         data = c8.AugmentedFashionMNIST(batch_size=32, train_size=64, val_size=32)
@@ -507,6 +506,7 @@ def language_model(scratch: bool) -> None:
     c9.continue_text(model, "ab", 3, vocab, temperature=1.0, generator=torch.Generator())
 
 
+#: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
 CALLS: dict[str, tuple[Any, ...]] = {
     "difference quotient": (lambda: c2.numerical_derivative(torch.sin, floats(3), 1e-2),),
     # a number for each of two sides of three partial derivatives
