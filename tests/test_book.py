@@ -28,6 +28,14 @@ def test_form_and_links():
     assert lint.problems(BOOK) == []
 
 
+def test_the_readme_lists_every_section():
+    listed = re.findall(r"\]\((book/\d\d-[^)]+)\)", (BOOK.root / "README.md").read_text())
+    pages = [
+        s.path if s.path.suffix == ".md" else s.path.with_suffix(".ipynb") for s in BOOK.sections
+    ]
+    assert listed == [page.relative_to(BOOK.root).as_posix() for page in pages]
+
+
 def test_nothing_is_stale():
     assert export.stale(BOOK) == [] and pair.stale(BOOK) == []
 

@@ -111,6 +111,7 @@ HOST = {
     "recurrent_neural_networks.perplexity": "a float64 sum of numbers on the CPU",
     "recurrent_neural_networks.NgramLM": "counts of the text, which stays on the CPU, in float64",
     "recurrent_neural_networks.look_up": "as above",
+    "recurrent_neural_networks.smooth_counts": "as above",
     "d2l.try_device": "names of devices; tests/test_device.py",
     "linear_classification.FashionMNIST.visualize": "figures; test_figures_copy_to_the_cpu",
     "d2l.plot": "figures; test_figures_copy_to_the_cpu",
@@ -417,7 +418,6 @@ def loaders() -> Any:
     return batches
 
 
-#: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
 def augmented() -> torch.Tensor:
     with _disable_current_modes():
         data = c8.AugmentedFashionMNIST(batch_size=32, train_size=64, val_size=32)
@@ -506,6 +506,7 @@ def language_model(scratch: bool) -> None:
     c9.continue_text(model, "ab", 3, vocab, temperature=1.0, generator=torch.Generator())
 
 
+#: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
 CALLS: dict[str, tuple[Any, ...]] = {
     "difference quotient": (lambda: c2.numerical_derivative(torch.sin, floats(3), 1e-2),),
     # a number for each of two sides of three partial derivatives
@@ -584,9 +585,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     ),
     "vectors normalized": (lambda: c8.layer_norm(floats(3, 4)),),
     "folding": (fold,),
-    "autoregression": (
-        lambda: c9.rollout(*c9.fit_ar_lstsq(floats(30), 2), floats(2), 3),
-    ),
+    "autoregression": (lambda: c9.rollout(*c9.fit_ar_lstsq(floats(30), 2), floats(2), 3),),
     "windows": (sequences,),
     "recurrent states": (states,),
     # seven as in `fit`, and the scores of each of six characters

@@ -786,6 +786,7 @@ def first_gradient(images, y):
     torch.manual_seed(0)
     net = apply_init(AlexNet(width=width, fc=fc), images[:1], init_he).eval()
     net.loss(net(images), y).backward()
+    assert not net.training  # no dropout in the way
     return net.net[0].weight.grad[:, 0]
 
 

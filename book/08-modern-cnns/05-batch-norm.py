@@ -763,7 +763,7 @@ d2l.describe(fig, """Left: in training mode, accuracy rises with the batch
 # Right: evaluation mode with the statistics as trained, with the moving average continued while the weights rest, and with a plain mean over batches; a colour for each seed.
 
 # %%
-if full_run and real and compare_size < 3000:
+if full_run and real and compare_size == 1600:
     for result in modes.values():
         level, = result["evaluation"]
         mixed, sorted_ = result["shuffled"], result["by class"]
@@ -900,7 +900,7 @@ d2l.describe(ax, """Training loss against the movement of the inputs, log
 # The jolted networks lie to the right of the plain ones, and below them.
 
 # %%
-if full_run and real and compare_size < 3000:
+if full_run and real and compare_size == 1600:
     moved = {name: pair[0] for name, pair in story.items()}
     loss = {name: pair[1] for name, pair in story.items()}
     assert moved["batch norm"].max() < moved["plain"].min() / 3
@@ -1113,7 +1113,7 @@ losses, scores = table["train_loss"], table["val_acc"]
 best = {name: rates[int(table["val_loss"][name].mean(dim=1).argmin())]
         for name in arms}
 print("rate with the lowest mean validation loss:", best)
-if full_run and real and compare_size < 3000:
+if full_run and real and compare_size == 1600:
     assert set(best.values()) <= {0.1, 0.3}  # not at the edge of the grid
 
 # %% tags=["hide-input", "rtol=0.3"]
@@ -1176,7 +1176,7 @@ d2l.describe(fig, """Left: validation accuracy at four rates. Plain is
 # **Figure 8.5.8.** Left: accuracy at each rate after two epochs. Right: after five epochs, each at its best rate. One dot for each of three seeds.
 
 # %%
-if full_run and real and compare_size < 3000:
+if full_run and real and compare_size == 1600:
     top = {name: scores[name].mean(dim=1).max() for name in arms}
     assert top["batch norm"] > top["plain"] + 0.08
     good = scores["batch norm"].mean(dim=1) > 0.4
@@ -1269,7 +1269,7 @@ tuned = (scores["batch norm"][rates.index(best["batch norm"])]
 print("lead at common rates:",
       ", ".join(f"{lr:g}: {v:.2f}" for lr, v in zip(rates, lead.tolist())))
 print(f"each at its best rate: {tuned:.2f}")
-if full_run and real and compare_size < 3000:
+if full_run and real and compare_size == 1600:
     assert 0.05 < tuned < 0.6 * lead[-1]
     assert scores["plain"][-1].max() < 0.2
 
@@ -1292,7 +1292,7 @@ places = {name: final(name, 0.1, "train_loss")
           for name in ("plain", "every second", "batch norm")}
 for name, loss in places.items():
     print(f"{name}:", *(f"{v:.2f}" for v in loss.tolist()))
-if full_run and real and compare_size < 3000:
+if full_run and real and compare_size == 1600:
     assert places["every second"].max() < places["plain"].min()
 kinds = [type(m).__name__ for m in make(0, norms["every second"]).net]
 assert [kinds[i] for i in (1, 5, 10, 13)] == [
@@ -1369,7 +1369,7 @@ accuracy = {name: final(name, 0.1, "val_acc")
             for name in ("batch norm", "frozen", "DyT", "plain")}
 for name, values in accuracy.items():
     print(f"{name}:", *(f"{v:.2f}" for v in values.tolist()))
-if full_run and real and compare_size < 3000:
+if full_run and real and compare_size == 1600:
     assert (accuracy["frozen"] - accuracy["batch norm"]).abs().max() < 0.05
 model, *_ = run("DyT", 0.1, 0)
 X = few.X_val[:16]
@@ -1412,7 +1412,7 @@ for name in ("dropout", "batch norm"):
     print(f"{name}: validation minus training loss",
           *(f"{v:.2f}" for v in gaps[name].tolist()), "accuracy",
           *(f"{v:.2f}" for v in reached[name].tolist()))
-if full_run and real and compare_size < 3000:
+if full_run and real and compare_size == 1600:
     assert gaps["dropout"].max() < gaps["batch norm"].min()
     assert reached["dropout"].max() < reached["batch norm"].min()
 

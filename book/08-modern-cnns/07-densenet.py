@@ -475,6 +475,7 @@ print(f"{len(all_links)} connections, {len(X_few)} images")
 # %% tags=["hide-input"]
 # check: hooks are gone; zeros act like zeroed weights, means like a bias
 assert len(all_links) == 4 * 15 and all_links[-1][:2] == (4, 19)
+assert not model.training  # the losses are those of evaluation mode
 with torch.no_grad():
     assert loss_without(model, [], X_few, y_few) == intact
 inner, last = all_links[[link[:2] for link in all_links].index((1, 2))], (
@@ -916,6 +917,7 @@ def run(make, rate, seed):
     history = fit_quietly(net, train_part, compare_epochs,
                           adamw(rate, steps), seed, num_gpus)
     scores = predict(net, test_part.val_dataloader())
+    assert torch.equal(scores[1], test_part.y_val)
     return (history["train_loss"][-1], history["val_loss"][-1],
             net.accuracy(*scores).item())
 
@@ -1128,8 +1130,7 @@ params, layers = {}, {}
 tiny = torch.zeros(2, 3, 32, 32)  # gives lazy layers their shapes
 for name, arch in archs.items():
     net = densenet121(arch=arch)
-    with torch.no_grad():
-        net(tiny)
+    net(tiny)
     params[name] = count_params(net)
     layers[name] = sum(isinstance(m, (nn.Conv2d, nn.Linear))
                        for m in net.modules())

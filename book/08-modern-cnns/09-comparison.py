@@ -1044,6 +1044,7 @@ def hollow(make):
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.zero_()
+    assert not any(p.any() for p in model.parameters())
     return model, macs
 
 

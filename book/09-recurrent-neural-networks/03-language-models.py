@@ -75,7 +75,7 @@ num_folds = 3  # test parts of each author
 # A *Markov model* of order $n-1$ therefore keeps the last $n-1$ tokens of the context ([Section 9.1](01-working-with-sequences.ipynb)).
 # A run of $n$ tokens is an *n-gram*; with $n=1,2,3$ (9.3.1) becomes
 #
-# $$\prod_tP(x_t),\qquad P(x_1)\prod_{t>1}P(x_t\mid x_{t-1}),\qquad P(x_1)\,P(x_2\mid x_1)\prod_{t>2}P(x_t\mid x_{t-2},x_{t-1}), \tag{9.3.2}$$
+# $$\begin{aligned}&\prod_tP(x_t),\qquad P(x_1)\prod_{t>1}P(x_t\mid x_{t-1}),\\&P(x_1)\,P(x_2\mid x_1)\prod_{t>2}P(x_t\mid x_{t-2},x_{t-1}),\end{aligned} \tag{9.3.2}$$
 #
 # the *unigram*, *bigram* and *trigram* models.
 # We call $n$ the *order of the n-gram model*; it counts the predicted token too.
@@ -95,7 +95,7 @@ num_folds = 3  # test parts of each author
 # Take one context, behind which token $j$ occurred $n_j$ times, $n=\sum_jn_j$ times in all.
 # The log-likelihood of these occurrences is $\sum_jn_j\log p_j$, and the $p_j$ have to sum to 1.
 # With a Lagrange multiplier $\lambda$ for this constraint, the derivative of $\sum_jn_j\log p_j+\lambda\bigl(1-\sum_jp_j\bigr)$ with respect to $p_j$ vanishes if $n_j/p_j=\lambda$.
-# So $p_j=n_j/\lambda$, and the sum over $j$ gives $\lambda=n$; the logarithm is concave, so this is the maximum: *relative frequencies maximize the likelihood*,
+# So $p_j=n_j/\lambda$ (also where $n_j=0$: such a token adds nothing to the sum), and the sum over $j$ gives $\lambda=n$; the logarithm is concave, so this is the maximum: *relative frequencies maximize the likelihood*,
 #
 # $$\hat P(x)=\frac{n(x)}{n},\qquad \hat P(x'\mid x)=\frac{n(x,x')}{n(x)}, \tag{9.3.3}$$
 #
@@ -206,7 +206,7 @@ assert math.isclose(perplexity(two.log().reshape(2, 1)), math.sqrt(8))
 # %% [markdown]
 # Three mistakes are easy to make.
 #
-# - *Averaging perplexities.* The exponential is convex, so by Jensen's inequality the mean of the perplexities of several batches is at least the exponential of their mean loss, and more the more they differ. Average the losses first.
+# - *Averaging perplexities.* The exponential is convex, so by Jensen's inequality the mean of the perplexities of several batches is at least the exponential of their mean loss, and the gap grows with their spread. Average the losses first.
 # - *Comparing vocabularies.* A word is harder to guess than a letter, and a word that became `<unk>` is easy. What can be compared over different tokens is the total number of bits divided by the number of characters, or bytes, of the original text. Exercise 9.3-5 does it.
 # - *Forgetting the context.* The first tokens of a window are predicted from little. We measure the effect at the end of the section.
 
@@ -233,10 +233,10 @@ assert math.isclose(same, perplexity(torch.full((40,), -2.0)), rel_tol=1e-6)
 # *Additive smoothing* moves some probability to what was not seen: pretend that, before any counting, $\epsilon$ tokens had already been seen behind each context, distributed as a model of lower order predicts.
 # With $m$ distinct tokens and a constant $\epsilon_k>0$ for each order $k$,
 #
-# $$\hat P(x)=\frac{n(x)+\epsilon_1/m}{n+\epsilon_1},\quad \hat P(x'\mid x)=\frac{n(x,x')+\epsilon_2\hat P(x')}{n(x)+\epsilon_2},\quad \hat P(x''\mid x,x')=\frac{n(x,x',x'')+\epsilon_3\hat P(x''\mid x')}{n(x,x')+\epsilon_3}, \tag{9.3.5}$$
+# $$\begin{aligned}\hat P(x)&=\frac{n(x)+\epsilon_1/m}{n+\epsilon_1},\\ \hat P(x'\mid x)&=\frac{n(x,x')+\epsilon_2\hat P(x')}{n(x)+\epsilon_2},\\ \hat P(x''\mid x,x')&=\frac{n(x,x',x'')+\epsilon_3\hat P(x''\mid x')}{n(x,x')+\epsilon_3},\end{aligned} \tag{9.3.5}$$
 #
 # and so on: order $k$ leans on order $k-1$, and order 0 is uniform, $1/m$.
-# (A simpler form of the third formula leans on $\hat P(x'')$; ours uses all that is known.)
+# (A simpler form of the third formula leans on $\hat P(x'')$; ours uses the bigram, too.)
 # In the denominators $n(x)$ and $n(x,x')$ count a context only where a token follows it.
 # With $\epsilon_1=m$ the first formula adds one to each count, which is *Laplace smoothing* in the narrow sense.
 # If "q" was seen 3 times, always before "u", $\hat P(u)=0.02$ and $\epsilon=5$, then $\hat P(u\mid q)=(3+5\cdot0.02)/(3+5)\approx0.39$.
@@ -502,7 +502,7 @@ d2l.describe(axes, """Left: perplexity falls from 17 at order 1 to between 5
 
 # %% [markdown]
 # **Figure 9.3.3.** Perplexity against the order for three strengths of smoothing.
-# With $\epsilon=0.5$ longer contexts do harm: from order 5 on with little text, at order 6 with fifteen times as much.
+# With $\epsilon=0.5$ longer contexts do harm: from order 5 on with little text, at order 6 with more than fifteen times as much.
 
 # %%
 # check 9.3-C4: the baselines on the small split, orders 1 to 5, eps = 5
@@ -544,7 +544,7 @@ if real:
 #
 # Order and $\epsilon$ have to be chosen together.
 # With $\epsilon=0.5$ the 6-gram is worse than the trigram that it contains: behind a context seen once it gives more than two thirds of the probability to the one token that followed.
-# With $\epsilon=50$ that token gets little more than the lower order gives it, and order 6 is better than order 3.
+# With $\epsilon=50$ that token gets at most 0.02 more than the lower order gives it, and order 6 is better than order 3.
 #
 # What the orders know becomes visible when we sample from them, one character after the other:
 
@@ -574,7 +574,7 @@ if real:
     assert in_book[0] < 0.35 and in_book[-1] > 0.8 > in_book[1]
 
 # %% [markdown]
-# In brackets stands the share of words in 400 sampled characters that occur in the book.
+# In parentheses: the share of the words in 400 sampled characters that occur in the book.
 # The unigram model spells nonsense, and order 6 mostly writes words, but no sentences: nothing in it reaches further than five characters back.
 
 # %% [markdown]
@@ -636,7 +636,7 @@ assert abs(curves["Wells"][0, k - 1] - again.perplexity(
 
 # %%
 ax = d2l.plot(range(2, max_order + 1),
-              [curve.mean(dim=0)[1:] for curve in curves.values()],
+              [curve.log().mean(dim=0).exp()[1:] for curve in curves.values()],
               list(curves), fmts=("o-", "s--", "^-."), xlabel="order",
               ylabel="perplexity at the best eps")
 for i, curve in enumerate(curves.values()):
@@ -648,7 +648,7 @@ d2l.describe(ax, """Three falling curves that flatten from order 5 on, with a
 
 # %% [markdown]
 # **Figure 9.3.4.** Perplexity against the order, at the best $\epsilon$ of each order, on the parts for choosing.
-# Lines are means, dots the three parts.
+# Dots are the three parts, lines the perplexity over all three.
 
 # %%
 if real and num_folds == 3:
@@ -664,7 +664,7 @@ if real and num_folds == 3:
 
 # %% [markdown]
 # With 137,600 characters for counting, all nine runs choose order 6, 7 or 8 and $\epsilon=20$, and from order 6 to 10 the perplexity changes by less than 2 %.
-# So in these excerpts, and on this grid of $\epsilon$, the two knobs are nearly the same for three authors, one of whom wrote mostly verse and two or three centuries before the others.
+# So in these excerpts, and on this grid of $\epsilon$, the two knobs are nearly the same for three authors, one of whom wrote mostly in verse, two to three centuries before the others.
 # What differs is the level: *Sense and Sensibility* is easier to predict than the other two in all three test parts.
 #
 # ### Scored on another author
@@ -689,7 +689,8 @@ for source, parts in others.items():
         cross[source, author] = torch.tensor([r[2] for r in runs]).exp()
 
 # %%
-matrix = torch.tensor([[cross[s, a].mean() for a in names] for s in others])
+matrix = torch.tensor([[cross[s, a].log().mean().exp() for a in names]
+                       for s in others])
 _, ax = plt.subplots(figsize=(5.8, 3.0))
 d2l.heatmap(matrix, rows=list(others), cols=list(names), annotate=".2f",
             xlabel="scored text", ylabel="counted text", ax=ax)
@@ -699,9 +700,13 @@ d2l.describe(ax, """Matrix of perplexities. On the diagonal, the same book,
     and 5.7 for Shakespeare; other authors 5.2 to 6.7.""")
 
 # %% [markdown]
-# **Figure 9.3.5.** Test perplexity of models (rows) on the texts of three authors (columns), means of three test parts, all models from 137,600 characters.
+# **Figure 9.3.5.** Test perplexity of models (rows) on the texts of three authors (columns), over all three test parts, all models from 137,600 characters.
 
 # %%
+if real:  # where the two other books begin
+    for s, title in (("Austen, Emma", "emma"),
+                     ("Shakespeare, others", "sampson")):
+        assert "".join(vocab.to_tokens(others[s][0, :len(title)])) == title
 for a in names:  # the diagonal is the experiment above
     assert chosen[a, a] == [(k, eps) for k, eps, _ in picked[a]]
     losses = torch.tensor([loss for *_, loss in picked[a]])
@@ -730,14 +735,14 @@ print("chosen for other authors:", sorted({
 # In these excerpts the same book is the best source in each column and each test part, and the other authors are the worst.
 # Another book of the same author lies in between, so part of what looks like the author is the book.
 # Away from its own book a model also wants another $\epsilon$: 20 in all nine cases at home, but 50 in five of six for another book of the author, and 50 or 100 in 29 of 30 for other authors.
-# A larger $\epsilon$ means to trust one's own counts less.
+# A larger $\epsilon$ means that the counts are trusted less.
 #
 # What is it that belongs to the book?
-# One suspect can be removed: in the plays the speaker's name stands before each speech, and each play has its own cast.
+# One suspect can be removed: in the plays the speaker's name stands before each speech, and our two excerpts share few names.
 # We delete these names, in the text for counting and in that for scoring.
 
 # %%
-plain = re.sub(r"(^|\n\n)[^\n]*:\n", "\n\n", read_text("tiny-shakespeare"))
+plain = re.sub(r"(^|\n\n).*:(?=\n)", "\n\n", read_text("tiny-shakespeare"))
 speech, _ = texts["Shakespeare"].build(plain, vocab)
 start = len(speech) * 421_846 // len(corpora["Shakespeare"])
 same, other = (speech[s:s + 10 * part].reshape(10, part) for s in (0, start))
@@ -758,12 +763,12 @@ if real and num_folds == 3:
 
 # %% [markdown]
 # With the names the other plays give a perplexity about a third above that of the same plays, without them about a seventh.
-# About half of the gap in the loss came from a fifteenth of the text, the names of the speakers: before you credit a gap to style, look at the format.
+# About half of the gap in the loss came from about a fifteenth of the text, the names of the speakers: before you credit a gap to style, look at the format.
 
 # %% [markdown]
 # ## What more text does
 #
-# For more text we turn to the other novels of Jane Austen.
+# For more text we turn to more of the novels of Jane Austen.
 # The test is now *Persuasion*; the text for counting begins with *Sense and Sensibility* and grows through *Pride and Prejudice* and *Mansfield Park* to *Emma*, from 10,000 to 3,000,000 characters.
 # None of it is from the novel to be scored.
 # With the same models we score the three test parts of *The Time Machine*.
@@ -799,13 +804,13 @@ d2l.plot(range(2, max_order + 1), [curve[1:] for curve in growth],
 by_size, to_wells = (
     torch.tensor([[loss for *_, loss in row] for row in rows]).exp()
     for rows in (optimum, wells_by_size))  # (sizes, folds)
-d2l.plot(sizes, [by_size.mean(dim=1), to_wells.mean(dim=1)],
+d2l.plot(sizes, [x.log().mean(dim=1).exp() for x in (by_size, to_wells)],
          ["on Persuasion", "on Wells"], fmts=("o-", "s--"), xscale="log",
          xlabel="characters of Austen", ax=axes[1])
 for i, dots in enumerate((by_size, to_wells)):
     axes[1].plot(sizes, dots, ".", color=f"C{i}", ms=4, alpha=0.6)
-axes[1].axhline(cross["Wells", "Wells"].mean(), color="C3", ls=":",
-                label="Wells on Wells")
+axes[1].axhline(cross["Wells", "Wells"].log().mean().exp(), color="C3",
+                ls=":", label="Wells on Wells")
 axes[1].legend()
 d2l.describe(axes, """Left: perplexity against the order for six sizes of the
     text; the curves nearly agree at order 2 and fan out from order 3 on, the
@@ -831,6 +836,7 @@ if real and num_folds == 3 and max_text >= 3_000_000:
     assert 1.9 < final[0, 5] / final[-1, 5] < 2.1  # order 6
     assert final[2, 1] / final[-1, 1] < 1.02
     assert enough == sorted(enough) and enough[0] == 5 and enough[-1] == 8
+    assert (final[:, 9] < 1.01 * final.amin(dim=1)).all()  # order 10
     assert min(eps for _, eps, _ in optimum[-1]) >= 50
     assert (to_wells[-1] > 1.04 * cross["Wells", "Wells"]).all()
 
@@ -838,21 +844,24 @@ if real and num_folds == 3 and max_text >= 3_000_000:
 # check: 300,000 characters of each of the four books are equally near
 if real and num_folds == 3 and max_text >= 3_000_000:
     nearness = []
-    for start in (0, 645_837, 1_305_062, 2_158_009):  # where they begin
+    for start, title in ((0, "sense"), (645_837, "pride"),
+                         (1_305_062, "mansfield"), (2_158_009, "emma")):
         piece = corpora["Austen"][start:start + 300_000]
+        assert "".join(vocab.to_tokens(piece[:len(title)])) == title
         model = NgramLM(max_order, m, eps=1.0).fit(piece)
         nearness.append(torch.tensor([
             choose(model, persuasion[fold + 1], persuasion[fold])[2]
             for fold in folds]).mean().exp().item())
     print("from each book:", *(f"{p:.2f}" for p in nearness))
     assert max(nearness) < 1.05 * min(nearness)
+    assert abs(nearness[0] - by_size[3].log().mean().exp()) < 1e-4
     assert (by_size[3] / by_size[5] > 1.15).all()
 
 # %% [markdown]
 # Two readings.
 # First, what text buys depends on the order.
 # The bigram hardly changes after 100,000 characters; the 6-gram halves its perplexity, and longer contexts begin to pay: to be within 2 % of the best of the ten orders takes order 5 with 10,000 characters and order 8 with 3,000,000.
-# So no one order is the best for English: here the order that suffices rises with the amount of text.
+# So the order that suffices rises with the amount of text; a higher one needs more memory but does no harm here: with its own $\epsilon$, order 10 is within 1 % of the best at every size.
 # (It is the amount that helps and not a book nearer to *Persuasion*: 300,000 characters of each of the four agree to within 5 %.)
 # Second, 3,000,000 characters of Austen predict *The Time Machine* less well than 137,600 of the same book, in all three test parts.
 # Here nearness counts for more than a factor of twenty in the amount of text, though the curve is still falling.
@@ -861,7 +870,7 @@ if real and num_folds == 3 and max_text >= 3_000_000:
 # For another text in the same 27 characters, Shannon estimated in 1951, from a reader's guesses behind 100 known characters, an entropy between 0.6 and 1.3.
 
 # %%
-bits = by_size[-1].mean().log2().item()
+bits = by_size[-1].log2().mean().item()
 print(f"{bits:.2f} bits per character")
 if real and max_text >= 3_000_000:
     assert 1.6 < bits < 1.75
@@ -872,7 +881,7 @@ if real and max_text >= 3_000_000:
 # More text and better smoothing help, but some limits remain.
 #
 # - *Sparsity and storage.* A table for runs of four words out of 100,000 has $10^{20}$ cells (Exercise 9.3-1), and what is stored instead grows with the text.
-# - *No similarity.* Having seen "the cat sleeps" makes "sleeps" no likelier behind "feline" than behind "table": tokens are different or equal, nothing in between.
+# - *No similarity.* Having seen "the cat sleeps" makes "sleeps" no likelier behind an unseen "feline" than behind an unseen "table": tokens are different or equal, nothing in between.
 # - *Novelty.* The longer the context, the more certainly it is new, and what lies outside is lost.
 #
 # (9.3.5) is a simple method of smoothing; for models of words Chen and Goodman (1998) found a variant of the method of Kneser and Ney ahead of all others that they tried.
@@ -900,7 +909,7 @@ if real and max_text >= 3_000_000:
 #
 # **Figure 9.3.7.** The five pieces for $n=5$ and $d=2$, inputs above, targets below.
 
-# %% tags=["export"]
+# %%
 def offset_windows(corpus, num_steps, offset):
     """Inputs and targets (m, num_steps) that tile the corpus from `offset`.
 
@@ -957,7 +966,7 @@ assert "|".join("".join(vocab.to_tokens(row)) for row in words_of_figure) == (
 # %% [markdown]
 # **All windows.**
 # The data class of this chapter keeps the windows of *every* offset.
-# They overlap, so in an epoch nearly each character is used $n$ times, at every place of the window.
+# They overlap, so in an epoch nearly every character is used $n$ times, at every place of the window.
 
 # %% tags=["export"]
 class TimeMachine(TextData):
@@ -1052,13 +1061,13 @@ except ValueError as error:
 # %% [markdown]
 # So 10,000 windows are not 10,000 independent examples: they touch 5.8 % of the book.
 # Neighbours share all characters but one, and the last training window shares 32 of its 33 characters with the first one for validation.
-# Our numbers on the small split have that flaw, too; it is small, for it concerns 32 of 5032 characters.
+# Our numbers on the small split have that flaw, too, but it is small: it concerns 32 of 5032 characters.
 #
 # **Sequential.**
 # The third way cuts the text into as many streams as the batch has rows, and reads them in order.
 # Each row continues where the same row of the previous batch ended, so a recurrent network can carry its state on, and its context is not limited to the window.
 
-# %% tags=["export"]
+# %%
 def sequential_batches(corpus, batch_size, num_steps):
     """Batches (batch_size, num_steps) whose rows continue one another.
 
@@ -1108,7 +1117,7 @@ assert used[:5] == [2, 3, 4, 5, 5] and len(used) == 32
 # ## Summary
 #
 # - A language model is a product of conditional probabilities; n-gram models keep the last $n-1$ tokens, and relative frequencies maximize their likelihood.
-# - Smoothing by the lower order gives every text a probability and still sums to 1, provided that the denominator grows by all that was added to the counts.
+# - Smoothing by the lower order gives every text a positive probability, and each distribution still sums to 1, provided that the denominator grows by all that was added to the counts.
 # - Perplexity is the exponential of the mean loss; across tokens only bits per character compare.
 # - On 137,600 characters of each of three authors the best order was 6 to 8 and $\epsilon$ 20; the order needed to come within 2 % of the best rose with the amount of Austen.
 # - The same book predicted best, another book of the author less well, and other authors worst; between plays, about half of the gap in the loss was the names of the speakers.
@@ -1224,10 +1233,11 @@ if real and num_folds == 3:
 # %% [markdown]
 # #### Solution 9.3-3
 #
+# In the middle it does, at the ends it does not.
 # Position $i$ is an input for all offsets $d\le i$ whose pieces reach it.
 # At the beginning, position $i<n-1$ is skipped by the offsets above $i$, so it is used with probability $(i+1)/n$; from $n-1$ on every offset reaches it.
 # At the end, it depends on $T$: the last piece of offset $d$ ends before position $d+n\lfloor(T-d-1)/n\rfloor$.
-# In between, every position is used exactly once per epoch, and over the epochs equally often at each of the $n$ places of a piece.
+# In between, every position is used exactly once per epoch, and on average equally often at each of the $n$ places of a piece.
 # Within one epoch the pieces are not independent choices: neighbouring ones never overlap.
 
 # %%

@@ -70,8 +70,8 @@ from d2l_helpers.chapters.recurrent_neural_networks import (
 d2l.use_style()
 
 # %% tags=["parameters"]
-batch_size = 256
-max_epochs = 15
+batch_size = 128
+max_epochs = 8
 clip_windows = 8000  # one pass in batches of 32, for each clipped run
 pool_epochs = 8  # of 50 steps, for each run that varies text and width
 wide = 128  # hidden units of the wider network
@@ -136,6 +136,7 @@ rest, last = layer(Xs[6:], between)
 torch.testing.assert_close(torch.cat((first, rest)), outputs)
 torch.testing.assert_close(last, state)
 assert not torch.allclose(layer(Xs[6:])[0], rest)  # the state matters
+assert between.requires_grad  # and gradients flow back through it
 
 # %% [markdown]
 # A bug that hides well: code that stores the state as a tuple of one tensor unpacks it by `state, = state`.
@@ -219,7 +220,7 @@ for n in (1, 2, 7):
 
 # %% [markdown]
 # No position may see the character it has to predict, or a later one.
-# We test it on the loss: at step $t$ it equals the loss of the first $t$ characters fed alone.
+# We test it on the loss: at step $t$ it equals the loss of the last prediction when the first $t$ characters are fed alone.
 # With $\sigma=0.01$ a leak might drown, so the test uses larger weights.
 
 # %%
@@ -260,7 +261,7 @@ with torch.no_grad():
 # %% [markdown]
 # The measure is *perplexity*, exp of the mean loss ([Section 9.3](03-language-models.ipynb)): a uniform guess among $V$ characters has perplexity $V$.
 # `TimeMachine` serves 10 000 training windows of 32 characters from the beginning of the book, and 5000 for validation behind them.
-# With weights near zero all scores are near zero, so before training the model *is* the uniform guess.
+# With weights near zero all scores are near zero, so before training the model is very nearly the uniform guess.
 
 # %%
 data = TimeMachine(batch_size)
@@ -292,7 +293,7 @@ assert V == 28 or not real
 # Such a product can vanish or explode ([Section 9.7](07-backpropagation-through-time.ipynb)).
 # Why is an exploding gradient dangerous?
 # Suppose the objective $f$ of the parameters $\mathbf{x}$ is *Lipschitz* with constant $L$, that is, $|f(\mathbf{x})-f(\mathbf{y})|\le L\|\mathbf{x}-\mathbf{y}\|$ for all $\mathbf{x},\mathbf{y}$.
-# Then a step against the gradient $\mathbf{g}$ with learning rate $\eta$ changes it at most by
+# Then a step against the gradient $\mathbf{g}$ with learning rate $\eta$ changes $f$ by at most
 #
 # $$|f(\mathbf{x})-f(\mathbf{x}-\eta\mathbf{g})|\le L\eta\|\mathbf{g}\|. \tag{9.5.2}$$
 #
@@ -367,32 +368,39 @@ assert clipped == [1, -1]
 
 # %% [markdown]
 # The trainer of [Section 3.4](../03-linear-regression/04-linear-regression-scratch.ipynb) calls `clip_gradients` after the backward pass and before the step, if told so, and leaves the method to us.
-# `fit_clipped` wraps what every experiment of this chapter repeats: a seed, an optimizer, no picture.
+# `fit_clipped` wraps what the experiments of this and the next two sections repeat: a seed, an optimizer, no picture.
 
 # %% tags=["export"]
 class ClippingTrainer(Trainer):
-    """The Trainer, able to clip; `norms` lists the gradient norms.
+    """The Trainer, able to clip; `norms` (steps,) holds gradient norms.
 
-    One norm for each step with gradient_clip_val > 0, before clipping.
+    One norm for each step with gradient_clip_val > 0, before clipping, on
+    the device of the training; those of an epoch are added at its end.
     """
 
     def reset(self):
         super().reset()
-        self.norms = []
+        self.norms, self.recent = torch.empty(0, device=self.device), []
 
     def clip_gradients(self, max_norm, model):
-        self.norms.append(clip_gradients(model.parameters(), max_norm))
+        self.recent.append(clip_gradients(model.parameters(), max_norm))
+
+    def close_epoch(self):
+        super().close_epoch()
+        if self.recent:
+            self.norms = torch.cat((self.norms, torch.stack(self.recent)))
+            self.recent = []
 
 # %% tags=["export"]
 def fit_clipped(model, data, epochs, clip=1.0, optimizer=None, seed=0,
                 num_gpus=0):
     """Train with clipped gradients, without a picture.
 
-    `optimizer` is called with the parameters and returns an optimizer;
-    without it the model's own is used. `seed` fixes the order of the
-    windows and PyTorch's global generator. Returns the history: a dict of
-    lists with one mean per epoch, "train_loss", "val_loss", "val_acc"; the
-    perplexity is exp of such a loss.
+    `optimizer` is called with the parameters and returns an optimizer, from
+    now on the model's own; without it the model's own is used. `seed` fixes
+    the order of the windows and PyTorch's global generator. Returns the
+    history: a dict of lists with one mean per epoch, "train_loss",
+    "val_loss", "val_acc"; the perplexity is exp of such a loss.
     """
     model.board.display = False
     if optimizer is not None:
@@ -413,8 +421,8 @@ moved = torch.cat([(p - q).detach().flatten()
                    for p, q in zip(model.parameters(), before)]).norm()
 print(f"3 steps, together {moved:.4f} long, with a bound of "
       f"{3 * 2.0 * 1e-3:.4f}")
-assert len(model.trainer.norms) == 3 and 0.004 < moved <= 0.006
-assert min(model.trainer.norms) > 1e-2  # norms are those before clipping
+assert model.trainer.norms.shape == (3,) and 0.004 < moved <= 0.006
+assert model.trainer.norms.min() > 1e-2  # those before clipping
 
 # %% tags=["hide-input"]
 # check: what fit_clipped promises
@@ -436,21 +444,26 @@ assert [len(values) for values in one.values()] == [2, 2, 2]
 assert one["train_loss"][0] != one["train_loss"][1]
 assert not model.board.display and len(model.trainer.norms) == 6
 assert model.trainer.gradient_clip_val == 1.0
+short, again = new_model(8, seed=0, lr=2.0), model.trainer
+fit_clipped(short, tiny, epochs=1)
+assert torch.equal(short.trainer.norms, again.norms[:3])  # in order
+again.recent.append(torch.tensor(0.0))  # as if the last fit had broken off
+again.fit(model, tiny)
+assert len(again.norms) == 6 and again.recent == []  # forgets the last fit
 unclipped, model, _ = trained(0, clip=0)
-assert unclipped == one and model.trainer.norms == []
-model.trainer.norms.append(0.0)
-model.trainer.fit(model, tiny)
-assert model.trainer.norms == []
+assert unclipped == one and len(model.trainer.norms) == 0
 still, *_ = trained(0, optimizer=lambda p: torch.optim.SGD(p, lr=0.0))
 assert abs(math.exp(still["val_loss"][-1]) - V) < 0.1
-assert trained(0, optimizer=torch.optim.Adam)[0] != one
+adam, model, _ = trained(0, optimizer=torch.optim.Adam)
+assert adam != one
+assert isinstance(model.configure_optimizers(), torch.optim.Adam)
 assert torch.equal(new_model(8, 1).W_hq, new_model(8, 1).W_hq)
 assert not torch.equal(new_model(8, 1).W_hq, new_model(8, 0).W_hq)
 
 # %% [markdown]
 # ## Training
 #
-# We train 32 units with SGD at rate 1 and $\theta=1$ on batches of 256, three times, each with another start and another order of the windows.
+# We train 32 units with SGD at rate 1 and $\theta=1$ on batches of 128, three times, each with another start and another order of the windows.
 # (The profile `gpu` takes batches of 1024 and 100 epochs.)
 # The opponents are the smoothed n-gram tables of [Section 9.3](03-language-models.ipynb), counted on the same 10 032 characters and scored on the same part for validation.
 
@@ -498,21 +511,21 @@ for key, color, label in (("train_loss", "C0", "training, during the epoch"),
                 label=label if i == 0 else None)
 for k, p in baseline.items():
     ax.axhline(p, color="#777777", lw=0.8, ls=":")
-    ax.text(max_epochs + 0.3, p, f"order {k}", fontsize=8, color="#555555",
+    ax.text(1.02 * max_epochs, p, f"order {k}", fontsize=8, color="#555555",
             va="bottom" if k in (1, 2, 3, 4) else "top")
 ax.set(xlabel="epoch", ylabel="perplexity", yscale="log",
-       xlim=(0.5, max_epochs + 2.6))
+       xlim=(0.5, 1.17 * max_epochs), ylim=(4.9, 26))
 ax.set_yticks([5, 6, 8, 10, 15, 20], labels=[5, 6, 8, 10, 15, 20])
 ax.minorticks_off()
 ax.legend()
 d2l.describe(ax, """Training and validation perplexity of three runs against
     the epoch, close together, falling from above 15 to about 8. Dotted
-    lines mark the n-grams: the curves cross order 1 in the first epochs and
-    order 2 about half way, and end well above order 3.""")
+    lines mark the n-grams: validation begins below order 1, crosses order 2
+    about half way and ends well above order 3.""")
 
 # %% [markdown]
 # **Figure 9.5.2.** Three runs, and n-grams of order 1 to 5 on the same text.
-# The network passes the bigram table and does not reach the trigrams.
+# The network passes the bigram table and, in these steps, does not reach the trigrams.
 
 # %% [markdown]
 # In all three runs the network beats the bigrams, and a table of smoothed trigram counts beats the network.
@@ -535,7 +548,8 @@ def in_windows(order, num_steps=32, num_windows=5000):
 handicap = {k: in_windows(k) for k in (2, 3, 5)}
 for k, p in handicap.items():
     print(f"order {k}: {p:.2f} in windows, {baseline[k]:.2f} without")
-assert all(0 < p - baseline[k] < 0.2 for k, p in handicap.items())
+assert abs(handicap[2] - baseline[2]) < 0.05  # two characters always fit
+assert all(0 < handicap[k] - baseline[k] < 0.2 for k in (3, 5))
 if real:
     assert abs(handicap[3] - 6.685) < 0.01 and abs(handicap[5] - 5.519) < 0.01
 
@@ -549,26 +563,26 @@ if real:
 # In the training above, never.
 
 # %% tags=["rtol=0.1"]
-largest = max(max(model.trainer.norms).item() for model in models)
+largest = max(model.trainer.norms.max().item() for model in models)
 print(f"largest gradient norm in {num_seeds} runs: {largest:.2f}")
 assert largest < 0.95 or not real
 
 # %% [markdown]
 # The largest norm of all steps is below $\theta=1$, so with and without clipping these runs are the same.
 # To see it act, we take batches of 32, one pass over 8000 windows, and the rates 1, 3 and 6.
-# $\theta=\infty$ stands for no clipping, and $\theta=0.3$ is tried at the largest rate.
+# $\theta=\infty$ stands for no clipping; $\theta=1$ is tried at the rates 3 and 6, and $\theta=0.3$ at rate 6.
 
 # %%
 clip_data = TimeMachine(32, num_train=clip_windows, num_val=640, start=1000)
 results, norms = {}, {}
-for rate, theta in ((1.0, math.inf), (1.0, 1.0), (3.0, math.inf), (3.0, 1.0),
+for rate, theta in ((1.0, math.inf), (3.0, math.inf), (3.0, 1.0),
                     (6.0, math.inf), (6.0, 1.0), (6.0, 0.3)):
     for seed in range(num_seeds):
         model = new_model(32, seed, lr=rate)
         history = fit_clipped(model, clip_data, 1, clip=theta, seed=seed,
                               num_gpus=num_gpus)
         results[rate, theta, seed] = history["val_loss"][-1]
-        norms[rate, theta, seed] = torch.stack(model.trainer.norms).cpu()
+        norms[rate, theta, seed] = model.trainer.norms.cpu()
 
 
 def losses_of(rate, theta):
@@ -608,9 +622,9 @@ axes[1].legend(fontsize=8)
 d2l.describe(axes, """Left the gradient norms of four runs without clipping
     in the first hundred steps: at rate 1 below 0.5, at rate 3 below 1 in one
     run and exploding in another, at rate 6 exploding. Right the validation
-    perplexity of three runs of each setting: all near 10 at rate 1; at rate
+    perplexity of three runs of each setting: near 10 at rate 1; at rate
     3 one unclipped run above 300, the others near 9; at rate 6 only the
-    runs with threshold 0.3 near 10, all others above 100.""")
+    runs with threshold 0.3 near 10, all others far above 28.""")
 
 # %% [markdown]
 # **Figure 9.5.3.** Left, gradient norms without clipping; right, perplexities after one pass (dotted: the uniform guess).
@@ -629,9 +643,9 @@ print("clipped steps at rate 3 and theta 1:", *rare,
 # check 9.5-C4: nothing is clipped at rate 1; at 3 few steps decide
 guess = math.log(V)
 for seed in range(num_seeds):
-    assert norms[1.0, 1.0, seed].max() < 1 or not real
-    if real:
-        assert results[1.0, 1.0, seed] == results[1.0, math.inf, seed]
+    assert norms[1.0, math.inf, seed].max() < 0.9 or not real
+    if norms[3.0, math.inf, seed].max() <= 1:  # never clipped: digit by digit
+        assert results[3.0, 1.0, seed] == results[3.0, math.inf, seed]
 if real and clip_windows == 8000:
     assert losses_of(1.0, math.inf).exp().max() < 12
     assert (losses_of(3.0, math.inf) > guess).tolist() == [True, False, False]
@@ -648,15 +662,15 @@ if real and clip_windows == 8000:
     assert 1 / 3 < (short > 0.3).float().mean() < 0.9
 
 # %% [markdown]
-# At rate 1 no step is clipped, and the runs with $\theta=1$ equal those without, digit by digit.
-# At rate 3, two of the three runs are never clipped either; the other explodes after some thirty steps without clipping and trains with it, although only a handful of its 250 steps are touched.
+# At rate 1 all norms are below 1, so $\theta=1$ would change nothing.
+# At rate 3 this holds for two of the three runs, which end the same with and without clipping, digit by digit; the other explodes after some thirty steps without clipping and trains with it, although only very few of its 250 steps are touched.
 # This is the case that clipping is made for, and we had to look for it: the windows were chosen because one of the three seeds shows it.
-# At rate 6, all three runs explode, and with $\theta=1$ they still end worse than the uniform guess: a step may be $\eta\theta=6$ long.
+# At rate 6, all three runs explode, and with $\theta=1$ they still end worse than the uniform guess; a step may then be $\eta\theta=6$ long.
 # With $\theta=0.3$ all three train, but now more than a third of the steps are clipped, all of them to the same length of 1.8.
 #
 # Is that better than a smaller rate?
 # Not here: the perplexities at rate 6 with $\theta=0.3$ and at rate 3 with $\theta=1$ overlap.
-# What clipping bought in these runs is a wider range of usable rates, not a better model.
+# What clipping bought at rate 6 is a usable rate, not a better model.
 
 # %% [markdown]
 # ## Writing text
@@ -767,7 +781,7 @@ assert period("xyz" + 60 * "ab") == 2 and period(held := vocab.to_tokens(
 with torch.no_grad():
     states = models[0].rnn(models[0].one_hot(
         torch.tensor([vocab[list(texts[0])]])))[0][:, 0]  # (T, h)
-if full_run and real and max_epochs <= 15:
+if full_run and real and max_epochs <= 8:
     assert None not in loops
     back = (states[-1] - states[-1 - loops[0]]).abs().max()
     assert back < 0.02 < (states[-1] - states[-2]).abs().max()
@@ -815,22 +829,23 @@ for temperature in (0.25, 0.5, 1.0, 1.5):
           ", ".join(f"{v:.2f}" for v in known_words), "- distinct",
           ", ".join(f"{v:.2f}" for v in distinct))
 table_of = torch.stack(list(quality.values()))  # (temperatures, seeds, 2)
-if full_run and real and max_epochs <= 15:
-    assert (table_of[:-1, :, 0] > table_of[1:, :, 0] + 0.05).all()
-    assert (table_of[:-1, :, 1] < table_of[1:, :, 1] - 0.03).all()
+if full_run and real and max_epochs <= 8:
+    assert (table_of[:-1, :, 0] > table_of[1:, :, 0]).all()
+    assert (table_of[:-1, :, 1] < table_of[1:, :, 1]).all()
 
 # %% [markdown]
 # In all three runs both shares move in opposite directions over these temperatures, so there is no best one without saying what for.
-# Loops under greedy decoding are no matter of small networks alone: Holtzman and others (2020) describe them for GPT-2 whenever the most probable text is sought, and propose to sample from the most probable tokens only.
+# Loops under greedy decoding are no matter of small networks alone: Holtzman and others (2020) describe them for GPT-2 when the most probable text is sought, and propose to sample from the most probable tokens only.
 
 # %% [markdown]
-# ## Text, width or rate?
+# ## Text or width?
 #
 # What keeps the network behind the trigrams: too little text, or too few units?
 # We vary both at equal steps, in batches of 32 drawn at random, with Adam and $\theta=1$.
 # The last tenth of the book is held out; training takes either the 10 000 windows before it or all windows before it.
 # On validation every character is predicted once.
-# A width may need its own learning rate, so each gets the better of 0.01 and 0.03 for all windows: 0.03 for 32 units, 0.01 for 128 (Exercise 9.5-6 runs the other two, with one seed).
+# A width may need its own learning rate, so each gets the better of 0.01 and 0.03 on the held-out part, after one run of each on all windows: 0.03 for 32 units, 0.01 for 128.
+# The runs on 10 000 windows use the same two rates; Exercise 9.5-6 asks what difference that makes.
 
 # %%
 class Pool(TimeMachine):
@@ -923,14 +938,14 @@ axes[0].set_ylabel("validation perplexity")
 axes[0].legend()
 d2l.describe(axes, """Validation perplexity against steps, three runs of each
     width. Left, on 10 000 windows: 32 units fall to about 8 and stay, 128
-    units fall to about 8 and rise again to 9; both end above the trigram
+    units fall to about 8 and rise again; both end above the trigram
     line. Right, on all windows: all curves keep falling, 128 units end at
     about 6.2, 32 units at 6.7; the trigram line lies between them, that of
     order 5 far below.""")
 
 # %% [markdown]
 # **Figure 9.5.6.** Two amounts of text, two widths, three seeds each, equal steps.
-# More units help on the right and end worse on the left.
+# At these rates, more units help on the right and end worse on the left.
 
 # %%
 standard = pool_epochs == 8 and wide == 128
@@ -941,7 +956,7 @@ if real:
                    for p, q in zip(counted[name].values(), pair))
 if standard and real:
     end = {key: path[:, -1] for key, path in paths.items()}
-    assert end[little, 128].min() > end[little, 32].max() + 0.15
+    assert end[little, 128].min() > end[little, 32].max()
     assert fits[little, 128].max() < fits[little, 32].min() - 0.4
     best = {width: paths[little, width].min(dim=1).values for width in rates}
     assert (best[128].mean() - best[32].mean()).abs() < 0.3
@@ -950,12 +965,13 @@ if standard and real:
     assert 0.15 < gain < 0.8
     for width in rates:
         assert end[plenty, width].max() < end[little, width].min() - 0.7
-        assert end[little, width].min() > counted[little][3] + 0.15
+        assert end[little, width].min() > counted[little][3]
         assert end[plenty, width].min() > counted[plenty][5] + 1
     assert (end[plenty, 128] - counted[plenty][3]).abs().max() < 0.5
 
 # %% [markdown]
 # With little text, the wide network fits the training windows better and the held-out text worse: it overfits, and even its best moment is about level with the narrow one.
+# At a smaller rate it does not overfit in these 400 steps and ends about level as well, not ahead (Exercise 9.5-6, one seed).
 # With all text, both widths end lower by about a unit of perplexity or more, and the wide one is ahead in all three seeds, by less than that.
 # In these runs more text helped by itself, and more units only together with it.
 # The table profits from text as well.
@@ -969,16 +985,16 @@ if standard and real:
 # Two years later Pascanu, Mikolov and Bengio analysed exploding gradients and proposed to clip the norm.
 # The recipe has outlived the network: LLaMA (2023), a Transformer, was trained with clipping at 1.0.
 # Theory followed: Zhang and others (2020) prove that clipping can be arbitrarily faster than a fixed step size if the curvature may grow with the gradient, and Koloskova and others (2023) that with noise a bias like the one above can keep clipped SGD from the optimum at any step size.
-# Current work adapts the threshold to each parameter (AdaGC, 2025).
+# Recent work adapts the threshold to each tensor of parameters (AdaGC, 2025).
 
 # %% [markdown]
 # ## Summary
 #
 # - The layer is a loop with three parameters, the language model a read-out shared by all steps; causality is tested on the loss.
-# - Clipping scales all gradients together, keeps their direction, and bounds a step by $\eta\theta$; averaged over batches, it is biased.
-# - At rate 1 it never acted. At rate 3 it decided one of three runs by a few steps; at rate 6 only a threshold that acted all the time helped, and bought no better perplexity.
+# - Clipping scales all gradients together, keeps their direction, and bounds a step by $\eta\theta$; averaged over batches, it can be biased.
+# - At rate 1 it never acted. At rate 3 it decided one of three runs by a few steps; at rate 6 only the smaller of two thresholds helped, which acted in more than a third of the steps, and bought no better perplexity.
 # - Greedy decoding looped in every run; temperature trades known words for variety.
-# - With 10 000 windows the network beat bigrams and lost to trigrams, and more units ended worse; on all windows they ended better, about level with the trigrams.
+# - With 10 000 windows the network beat bigrams and lost to trigrams, and more units did not help; on all windows they did, and ended about level with the trigrams.
 
 # %% [markdown]
 # ## Exercises
@@ -997,14 +1013,14 @@ if standard and real:
 # In all three runs, perplexity falls during the first few characters and then hardly moves, also beyond the 32 steps it was trained on: the network keeps working there, but it makes little use of anything that lies more than four characters back.
 
 # %% tags=["rtol=0.1"]
-longer = TimeMachine(500, num_steps=128, num_val=4000)
+longer = TimeMachine(500, num_steps=128, num_val=2500)
 by_place = torch.stack([
     model.loss(*predict(model, longer.val_dataloader()), averaged=False)
     .reshape(-1, 128).mean(dim=0).exp() for model in models])  # (seeds, 128)
 for place in (1, 2, 4, 8, 16, 32, 64, 128):
     print(f"place {place:3d}:", ", ".join(
         f"{p:.2f}" for p in by_place[:, place - 1].tolist()))
-if full_run and real and max_epochs <= 15:
+if full_run and real and max_epochs <= 8:
     late = by_place[:, 64:].mean(dim=1)
     assert (by_place[:, 0] > by_place[:, 3] + 1.8).all()
     assert ((by_place[:, 3] - late).abs() < 0.6).all()
@@ -1018,7 +1034,7 @@ if full_run and real and max_epochs <= 15:
 # %% [markdown]
 # #### Solution 9.5-2
 #
-# The embedding is $\mathbf{W}_{xh}$ itself, so the layer gets the identity in its place.
+# The embedding is $\mathbf{W}_{xh}$ itself, and in the loop its rows take the place of $\mathbf{X}_t\mathbf{W}_{xh}$.
 
 # %%
 class Embedded(RNNLMScratch):
@@ -1114,7 +1130,7 @@ for seed in range(num_seeds):
     ends.append(math.exp(history["val_loss"][-1]))
 print("ReLU at rate 6:", ", ".join(f"{p:.1f}" for p in ends))
 if real and clip_windows == 8000:
-    assert max(ends) < 13
+    assert max(ends) < 16
 assert (model.cpu().rnn(torch.ones(3, 2, V))[0] >= 0).all()
 
 # %% [markdown]
@@ -1127,7 +1143,7 @@ assert (model.cpu().rnn(torch.ones(3, 2, V))[0] >= 0).all()
 # #### Solution 9.5-5
 #
 # The order of words hardly matters to it, nor to the trigram table.
-# On reversed or misspelt text its perplexity is about that of a uniform guess among all characters, or worse: what it has learned is spelling, and there that knowledge is of no use.
+# On reversed or misspelt text its perplexity is about that of a uniform guess among all characters, or worse: what it has learned is mostly the order of letters within words, and there that knowledge does not help.
 
 # %% tags=["rtol=0.1"]
 text = "".join(vocab.to_tokens(held_out))
@@ -1143,16 +1159,16 @@ variants = {"as written": text,
             "reversed": text[::-1],
             "words misspelt": " ".join("".join(shuffled(list(word)))
                                        for word in text.split())}
-judged = {}
+judged, trigrams = {}, {}
 for name, variant in variants.items():
     tokens = torch.tensor(vocab[list(variant)])
     with torch.no_grad():
         judged[name] = torch.stack([
             model.loss(model(tokens[None, :-1]), tokens[None, 1:]).exp()
             for model in models])
-    counts = table.lower(3).perplexity(tokens)
+    trigrams[name] = table.lower(3).perplexity(tokens)
     print(f"{name:14}:", ", ".join(f"{p:.1f}" for p in judged[name].tolist()),
-          f"- trigrams {counts:.1f}")
+          f"- trigrams {trigrams[name]:.1f}")
 assert sorted(variants["words misspelt"].split()[0]) == sorted(
     text.split()[0])
 assert abs(len(variants["words shuffled"]) - len(text)) <= 2
@@ -1160,34 +1176,39 @@ if full_run and real:
     assert (judged["as written"] / final - 1).abs().max() < 0.1
     change = judged["words shuffled"] / judged["as written"]
     assert 1 < change.min() and change.max() < 1.15
+    assert 1 < trigrams["words shuffled"] / trigrams["as written"] < 1.1
     for name in ("reversed", "words misspelt"):
         assert judged[name].min() > 0.9 * V
 
 # %% [markdown]
 # ### Exercise 9.5-6
 #
-# Reach the best perplexity you can on the last tenth of the book within 60 seconds of training.
-# Begin with the learning rate: what does the comparison of Figure 9.5.6 show if both widths use the same one?
+# The rates of Figure 9.5.6 were chosen on all windows.
+# What would the right panel show if both widths used 0.01?
+# And does the wide network end worse on the left at a smaller rate too, say 0.004?
 
 # %% [markdown]
 # #### Solution 9.5-6
 #
-# At the common rate 0.01 the wide network leads by more than in the figure: a part of that lead is due to a rate that is too small for the narrow one.
-# At the common rate 0.03 the order is reversed.
-# One seed each, on all windows, 400 steps.
-# So tune the rate of each model first; then use all text and the wide network, and spend the remaining time on steps, since its curve still falls.
+# On all windows at the common rate 0.01, the wide network leads by more than in the figure: part of that lead is due to a rate that is too small for the narrow one.
+# On 10 000 windows at rate 0.004, the wide network does not overfit within 400 steps, and ends about level with the narrow one.
+# One seed each.
+# So whether more units end *worse* on little text is a matter of the rate; that they do not *help* there holds at both rates.
+# A learning rate belongs to a model and a data set: a comparison tunes it for each of them.
 
 # %% tags=["rtol=0.2"]
-common = {(width, rate): (paths["all windows", width][0, -1]
-                          if rate == rates[width] else
-                          pool_run("all windows", width, rate, 0)[0][-1])
-          for width in rates for rate in (0.01, 0.03)}
-for (width, rate), p in common.items():
-    print(f"{width} units at rate {rate}: {p:.2f}")
+slow_narrow = pool_run(plenty, 32, 0.01, 0)[0]
+slow_wide = pool_run(little, wide, 0.004, 0)[0]
+print(f"all windows, 32 units: {slow_narrow[-1]:.2f} at rate 0.01, "
+      f"{paths[plenty, 32][0, -1]:.2f} at 0.03")
+print(f"10 000 windows, {wide} units: {slow_wide[-1]:.2f} at rate 0.004, "
+      f"{paths[little, wide][0, -1]:.2f} at 0.01")
 if standard and real:
-    lead = common[32, 0.03] - common[128, 0.01]  # each at its better rate
-    assert common[32, 0.01] - common[128, 0.01] > lead + 0.1 > 0.1
-    assert common[128, 0.03] > common[32, 0.03] + 0.5
+    assert slow_narrow[-1] > paths[plenty, 32][0, -1] + 0.1
+    assert slow_wide.diff().max() < 0.1  # it does not rise again
+    assert slow_wide[-1] < end[little, 128].min() - 0.1
+    assert (slow_wide[-1] - end[little, 32].mean()).abs() < 0.3
+    assert slow_wide[-1] > best[32].min()  # no better for it
 
 # %% [markdown]
 # ## Sources
@@ -1197,6 +1218,6 @@ if standard and real:
 # - J. Zhang, T. He, S. Sra and A. Jadbabaie, Why gradient clipping accelerates training: a theoretical justification for adaptivity, 2020, [arXiv:1905.11881](https://arxiv.org/abs/1905.11881).
 # - A. Koloskova, H. Hendrikx and S. U. Stich, Revisiting gradient clipping: stochastic bias and tight convergence guarantees, 2023, [arXiv:2305.01588](https://arxiv.org/abs/2305.01588).
 # - H. Touvron and others, LLaMA: open and efficient foundation language models, 2023, [arXiv:2302.13971](https://arxiv.org/abs/2302.13971): gradient clipping at 1.0.
-# - AdaGC: improving training stability for large language model pretraining, 2025, [arXiv:2502.11034](https://arxiv.org/abs/2502.11034): adaptive thresholds.
+# - G. Wang and others, AdaGC: enhancing LLM pretraining stability via adaptive gradient clipping, 2025, [arXiv:2502.11034](https://arxiv.org/abs/2502.11034): a threshold for each tensor.
 # - A. Holtzman, J. Buys, L. Du, M. Forbes and Y. Choi, The curious case of neural text degeneration, 2020, [arXiv:1904.09751](https://arxiv.org/abs/1904.09751): loops of greedy decoding in GPT-2, and nucleus sampling.
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the order of topics and the setting of the first training.

@@ -45,12 +45,13 @@
 # - measure the speed on your machine, and count what the library does differently;
 # - carry a state from call to call, and keep padding out of it.
 #
-# **Cost**: about 40 seconds on a CPU; a download of 0.2 MB, once.
+# **Cost**: about 35 seconds on a CPU; a download of 0.2 MB, once.
 
 # %%
 import copy
 import math
 import time
+from collections import Counter
 
 import matplotlib.pyplot as plt
 import torch
@@ -68,7 +69,7 @@ from d2l_helpers.chapters.recurrent_neural_networks import (
 d2l.use_style()
 
 # %% tags=["parameters"]
-max_epochs = 50  # of the library's network
+max_epochs = 30  # of the library's network
 same_epochs = 5  # of four trainings from one start
 init_windows = 10_240  # for each start, in batches of 128
 num_seeds = 3
@@ -122,7 +123,7 @@ layer = nn.RNN(28, 32)
 print({name: tuple(p.shape) for name, p in layer.named_parameters()})
 assert count_params(layer) == 1984
 assert count_params(RNNScratch(28, 32)) == 1952
-for p in layer.parameters():
+for p in (*layer.parameters(), *nn.RNN(5, 32).parameters()):
     assert 0.15 < p.abs().max() <= 1 / math.sqrt(32)
     assert abs(p.std() - 1 / math.sqrt(3 * 32)) < 0.02
 batch_first = nn.RNN(28, 32, batch_first=True)(X.transpose(0, 1))
@@ -151,7 +152,10 @@ class RNN(Module):
 
 # %% tags=["export"]
 class RNNLM(RNNLMScratch):
-    """The language model with a library's layers."""
+    """The language model with a library's layers.
+
+    The output layer starts as `nn.Linear` does; `sigma` is not used.
+    """
 
     def init_params(self):
         self.linear = nn.Linear(self.rnn.num_hiddens, self.vocab_size)
@@ -166,7 +170,7 @@ class RNNLM(RNNLMScratch):
 data = TimeMachine(batch_size=1024)  # 10 steps an epoch
 V = len(data.vocab)
 real = d2l.fetch("time-machine").source == "real"
-full_run = (max_epochs >= 50 and same_epochs >= 5 and
+full_run = (max_epochs >= 30 and same_epochs >= 5 and
             init_windows >= 10_240 and memory_steps >= 200)  # not smoke
 torch.manual_seed(0)
 model = RNNLM(RNN(V, 32), V, lr=1)
@@ -238,7 +242,7 @@ for theirs, ours in ((layer.bias_ih_l0, scratch.rnn.b_h),
 for rule in (torch.optim.SGD, torch.optim.Adam):
     moved = []
     for net, biases in ((scratch, [scratch.rnn.b_h]),
-                           (builtin, [layer.bias_ih_l0, layer.bias_hh_l0])):
+                        (builtin, [layer.bias_ih_l0, layer.bias_hh_l0])):
         before = sum(b.detach().clone() for b in biases)
         rule(net.parameters(), lr=0.01).step()
         moved.append(sum(biases) - before)
@@ -247,7 +251,7 @@ for rule in (torch.optim.SGD, torch.optim.Adam):
 
 # %% [markdown]
 # Does that matter in training?
-# Four networks start from the same weights, those of [Section 9.5](05-rnn-scratch.ipynb), and see the same windows in the same order, in batches of 1024 with a learning rate of 1:
+# Four networks start from the same weights, drawn as in [Section 9.5](05-rnn-scratch.ipynb), and see the same windows in the same order, in batches of 1024 with a learning rate of 1:
 #
 # 1. our own layer;
 # 2. the library's, with $\mathbf{b}_{hh}$ frozen at zero;
@@ -294,22 +298,28 @@ for a, b in (("scratch", "frozen"), ("both", "twice"), ("scratch", "both")):
 # check: whole loss curves agree, or differ, as (9.6.2) says
 assert (curves["scratch"] - curves["frozen"]).abs().max() < 1e-4
 assert (curves["both"] - curves["twice"]).abs().max() < 1e-4
-gap = (curves["scratch"] - curves["both"]).abs().max()
-assert gap > (0.03 if full_run else 0.005)
+gap = (curves["scratch"] - curves["both"]).abs()
+assert gap.max() > (0.03 if full_run and real else 5e-4)
+if full_run and real:
+    assert gap[1].max() > 0.03 and gap[1, -1] < gap[1].max() / 3
+with torch.no_grad():  # the last loss is that of the trained network
+    held_out = slice(data.num_train, data.num_train + data.num_val)
+    loss = both.loss(both(data.X[held_out]), data.Y[held_out])
+assert abs(loss - curves["both"][1, -1]) < 1e-3
 text = [continue_text(net, "it has ", 30, data.vocab, temperature=1,
                       generator=torch.Generator().manual_seed(0))
         for net in (own, frozen)]
 print(repr(text[0]))
-assert text[0] == text[1] and len(text[0]) == 37
+assert text[0] == text[1] and len(text[0]) >= 37
 
 # %% [markdown]
 # Over all epochs, training and validation, the curves agree in pairs to $10^{-4}$, and the networks of the first pair even draw the same text from the same random numbers.
-# Between the pairs the losses differ by several hundredths.
-# Final losses alone could not tell whether that is noise, a better implementation or, as here, a learning rate.
+# Between the pairs the losses differ by several hundredths, and not for long: at the end of the five epochs little of the gap in the validation loss is left.
+# Anyone who compares the two programs in the second epoch sees a difference, and cannot tell whether it is noise, a better implementation or, as here, a learning rate.
 #
 # ## The library's own start
 #
-# Now the network as one would write it, with the library's initialization and both biases, in the setting of [Section 9.5](05-rnn-scratch.ipynb).
+# Now the network as one would write it, with the library's initialization and both biases; windows, width, rate and clipping are those of [Section 9.5](05-rnn-scratch.ipynb), the batches are larger.
 
 # %% tags=["rtol=0.1"]
 history = fit_clipped(model, data, max_epochs, num_gpus=num_gpus)
@@ -353,96 +363,150 @@ d2l.describe(ax, """Validation perplexity over epochs. The curve from scratch
 # %% [markdown]
 # **Figure 9.6.2.** One start, one curve (line and circles); a second bias moves it a little, another start a lot.
 #
-# After 50 epochs the network beats the bigram, and not the smoothed trigram.
+# After 30 epochs the network beats the bigram, but not the smoothed trigram.
 # What does it write?
-# We count the words of a sampled text that occur in the book, before and after training.
+# We count the words of a sampled text that occur in the book, before and after training, and in a text sampled from the table of bigrams.
 
 # %% tags=["rtol=0.5"]
-def share_of_words(model):
-    """Share of 1000 sampled characters' words that the book has."""
-    text = continue_text(model, "it has ", 1000, data.vocab, temperature=1,
-                         generator=torch.Generator().manual_seed(0))
+def share_of_words(text):
+    """Share of the words after "it has " that the book has."""
     book = set(data.preprocess(read_text("time-machine")).split())
     words = text.split()[2:-1]  # without the prefix and a cut word
     return sum(word in book for word in words) / len(words)
 
 
+rng = torch.Generator().manual_seed(0)
 torch.manual_seed(0)
-shares = [share_of_words(net) for net in (RNNLM(RNN(V, 32), V), model)]
-print(f"words of the book: {shares[0]:.2f} before, {shares[1]:.2f} after")
+texts = [continue_text(net, "it has ", 1000, data.vocab, temperature=1,
+                       generator=rng)
+         for net in (RNNLM(RNN(V, 32), V), model)]
+table, drawn = NgramLM(2, V, eps=5).fit(read), data.vocab[list("it has ")]
+for _ in range(1000):
+    p = table.distribution(drawn)
+    drawn.append(torch.multinomial(p, 1, generator=rng).item())
+texts.append("".join(data.vocab.to_tokens(drawn)))
+shares = [share_of_words(text) for text in texts]
+print("words of the book: {:.2f} before, {:.2f} after, {:.2f} by bigrams"
+      .format(*shares))
+w, *_ = data.preprocess(read_text("time-machine")).split()
+assert share_of_words(f"it has {w} {w} 0 {w} {w}") == 3 / 4
 if full_run and real:
-    assert shares[0] < 0.2 and 0.1 < shares[1] < 0.5
+    assert shares[0] < 0.1 < min(shares[1:])
+    assert abs(shares[1] - shares[2]) < 0.1
+
+# %% [markdown]
+# After training, some of the words are words of the book.
+# But the table, which knows one character of context, writes about as many, so the share proves little.
 
 # %% [markdown]
 # ## Where the early lead comes from
 #
-# Trained from its own start, the library's network was ahead from the first epoch on.
+# Trained from its own start, the library's network was ahead in each of the five epochs that we compared.
 # The layer is the same, its two biases included; what differs is the start, with weights ten times as large and biases that are not zero.
 # A tempting explanation is memory.
-# The eigenvalues of a random $h\times h$ matrix of independent entries with standard deviation $s$ fill, for large $h$, a disc of radius $s\sqrt h$.
+# The eigenvalues of a random $h\times h$ matrix of independent, identically distributed entries with mean zero and standard deviation $s$ fill, for large $h$, a disc of radius $s\sqrt h$.
 # For the default that is $\sqrt h/\sqrt{3h}\approx0.58$ for any $h$, for $s=0.01$ and 32 units 0.057; so while the untrained layer of the library about halves a trace of the past with every step, the other one loses nearly all of it.
 #
 # If that is the cause, a small recurrent matrix alone must delay the training.
-# We start `RNNLM` from the default, draw one, two or all three of the weight matrices anew with a standard deviation of 0.01, and train for 80 steps of 128 windows, at a learning rate of 1 for all and with three seeds.
+# We start `RNNLM` from the default, draw some of the weight matrices, or the biases, anew with a standard deviation of 0.01, and train for 80 steps of 128 windows, at a learning rate of 1 for all and with three seeds.
 
 # %% tags=["rtol=0.05"]
-PARTS = {"input": "rnn.rnn.weight_ih_l0",
-         "recurrent": "rnn.rnn.weight_hh_l0", "output": "linear.weight"}
+PARTS = {"input": ["rnn.rnn.weight_ih_l0"],
+         "recurrent": ["rnn.rnn.weight_hh_l0"], "output": ["linear.weight"],
+         "biases": ["rnn.rnn.bias_ih_l0", "rnn.rnn.bias_hh_l0",
+                    "linear.bias"]}
 small_data = TimeMachine(batch_size=128, num_train=init_windows,
                          num_val=1000)
 
 
-def with_small(parts, seed):
-    """The library's start, some weight matrices drawn anew, small."""
+def with_small(parts, seed, lr=1):
+    """The library's start, some of its parts drawn anew, small."""
     torch.manual_seed(seed)
-    model = RNNLM(RNN(V, 32), V, lr=1)
-    for part in parts:
-        nn.init.normal_(model.get_parameter(PARTS[part]), std=0.01)
+    model = RNNLM(RNN(V, 32), V, lr=lr)
+    for name in (name for part in parts for name in PARTS[part]):
+        nn.init.normal_(model.get_parameter(name), std=0.01)
     return model
 
 
-arms = [(), ("recurrent",), ("input",), ("output",), ("input", "output"),
-        ("input", "recurrent", "output")]
-reached = {}
-for parts in arms:
-    runs = [fit_clipped(with_small(parts, seed), small_data, epochs=1,
+def perplexities(parts, lr=1):
+    """Validation perplexity after one epoch for each seed."""
+    runs = [fit_clipped(with_small(parts, seed, lr), small_data, epochs=1,
                         seed=seed, num_gpus=num_gpus)
             for seed in range(num_seeds)]
-    reached[parts] = torch.tensor([r["val_loss"][-1] for r in runs]).exp()
-    print(f"small: {', '.join(parts) or 'none':26}",
-          *(f"{p:.2f}" for p in reached[parts].tolist()))
+    return torch.tensor([run["val_loss"][-1] for run in runs]).exp()
+
+
+arms = [(), ("recurrent",), ("biases",), ("input",), ("output",),
+        ("input", "output"), tuple(PARTS)]
+pair, every = arms[5:]
+reached = {parts: perplexities(parts) for parts in arms}
+
+
+def report(results):
+    for parts, values in results.items():
+        name = "all" if parts == every else ", ".join(parts) or "none"
+        print(f"small: {name:14}", *(f"{p:.2f}" for p in values.tolist()))
+
+
+report(reached)
 
 # %%
 # check: one small matrix costs little, small input and output a lot
+first, other = (with_small(("input",), seed) for seed in (0, 1))
+for a, b in zip(first.parameters(), other.parameters(), strict=True):
+    assert not torch.equal(a, b)  # a start of its own for each seed
+for p in with_small(every, 0).parameters():
+    assert 0.005 < p.std() < 0.02
 radius = [torch.linalg.eigvals(with_small(parts, 0).rnn.rnn.weight_hh_l0)
           .abs().max() for parts in ((), ("recurrent",))]
 assert abs(radius[0] - 0.58) < 0.1 and abs(radius[1] - 0.057) < 0.02
 if full_run and real:
     cost = {parts: reached[parts] - reached[()] for parts in arms}
-    assert cost[("recurrent",)].abs().max() < 0.5
-    assert cost[("input",)].max() < 2 and cost[("output",)].max() < 2
-    pair, triple = arms[4:]
+    for part in ("recurrent", "biases"):
+        assert cost[(part,)].abs().max() < 0.5
+    for part in ("input", "output"):
+        assert cost[(part,)].mean() > 0.2 and cost[(part,)].max() < 2
     assert cost[pair].min() > 2.5
-    assert cost[pair].mean() > cost[triple].mean() / 2
+    assert cost[every].mean() / 2 < cost[pair].mean()
+    assert cost[every].mean() > cost[pair].mean() + 0.4
 
 # %% tags=["hide-input", "rtol=0.05"]
 fig, ax = plt.subplots(figsize=(6, 2.8))
 for row, (parts, values) in enumerate(reached.items()):
-    ax.plot(values, [row] * len(values), "o", color=f"C{int(row > 3)}",
+    ax.plot(values, [row] * len(values), "o", color=f"C{int(row > 4)}",
             alpha=0.8)
-ax.set(xlabel="validation perplexity after 80 steps", ylim=(5.6, -0.6),
-       yticks=range(6), yticklabels=[" + ".join(p) or "none" for p in arms],
-       ylabel="small matrices")
-d2l.describe(ax, """Dots for the seeds of six starts. With no small matrix and
-    with one small matrix the dots lie close together at the left; with
-    small input and output matrices, and with all three small, they lie far
-    to the right.""")
+ax.set(xlabel="validation perplexity after 80 steps", ylim=(6.6, -0.6),
+       yticks=range(7), ylabel="what starts small",
+       yticklabels=["none", *(" + ".join(p) for p in arms[1:6]), "all"])
+d2l.describe(ax, """Dots for the seeds of seven starts. With nothing small,
+    with small biases and with one small matrix the dots lie close together
+    at the left; with small input and output matrices, and with everything
+    small, they lie far to the right.""")
 
 # %% [markdown]
 # **Figure 9.6.3.** No single matrix explains the delay; input and output matrix together account for most of it.
 #
-# The story about memory fails its test: in these 80 steps a small recurrent matrix changed the perplexity by less than 0.5.
+# The story about memory fails its test: in these 80 steps a small recurrent matrix alone changed the perplexity by less than 0.5, and so did biases near zero.
 # A small input or output matrix alone cost less than 2, but both together more than 2.5, in all seeds.
+# With everything small the perplexity was higher still, so the recurrent matrix or the biases do add something once the other two are small.
+#
+# All that at one learning rate.
+# The three starts that we try again all do better at a rate of 2, and the delay is smaller:
+
+# %% tags=["rtol=0.1"]
+faster_runs = {parts: perplexities(parts, lr=2) for parts in
+               ((), ("recurrent",), pair)}
+report(faster_runs)
+if full_run and real:
+    for parts, values in faster_runs.items():
+        assert (values < reached[parts] - 0.5).all()
+        cost[parts, 2] = values - faster_runs[()]
+    assert cost[("recurrent",), 2].abs().max() < 0.5
+    assert cost[pair, 2].min() > 0.5
+    assert cost[pair, 2].mean() < cost[pair].mean() / 2
+
+# %% [markdown]
+# At rate 2 the order is the same, and the small pair costs less than half as much.
 # The pattern suggests a *saddle*.
 # To first order the current input reaches the scores through the product of output and input matrix, and the gradient of each factor contains the other one.
 # So one small factor should receive a gradient of the usual size and be repaired soon; if both are small, both gradients are small.
@@ -456,7 +520,7 @@ def first_gradients(parts, seed):
     H, _ = model.rnn(model.one_hot(X))  # (T, n, h)
     scores = model.output_layer(H)  # (n, T, V)
     of_input, of_scores = torch.autograd.grad(
-        model.loss(scores, Y), (model.get_parameter(PARTS["input"]), scores))
+        model.loss(scores, Y), (model.rnn.rnn.weight_ih_l0, scores))
     varying = (H - H.mean(dim=(0, 1))).transpose(0, 1)  # (n, T, h)
     of_output = torch.einsum("ntv,nth->vh", of_scores, varying)
     return of_input.norm().item(), of_output.norm().item()
@@ -466,7 +530,7 @@ norms = {parts: torch.tensor([first_gradients(parts, seed)
                               for seed in range(num_seeds)]).mean(dim=0)
          for parts in arms}
 for parts, (of_input, of_output) in norms.items():
-    print(f"small: {', '.join(parts) or 'none':26} gradient of input "
+    print(f"small: {', '.join(parts) or 'none'}; gradient of input "
           f"{of_input:.4f}, of output {of_output:.4f}")
 
 # %%
@@ -474,11 +538,12 @@ for parts, (of_input, of_output) in norms.items():
 for parts in arms:
     for i, other in ((0, "output"), (1, "input")):
         ratio = norms[parts][i] / norms[()][i]
-        assert 0.05 < ratio < 0.2 if other in parts else ratio > 0.8
+        assert (0.05 < ratio < 0.2 if other in parts else
+                0.75 < ratio < 1.25)
 
 # %% [markdown]
-# It is as the argument says: a small matrix keeps its own gradient and takes nine tenths of the other one's.
-# For deep linear networks the resulting plateau has been computed exactly (Saxe, McClelland and Ganguli, 2014).
+# It is as the argument says: a small matrix keeps its own gradient and takes about nine tenths of the other one's.
+# In deep linear networks such plateaus have been computed exactly, for special starts (Saxe, McClelland and Ganguli, 2014).
 #
 # ## Speed
 #
@@ -560,6 +625,18 @@ for size in sizes:
              for _ in range(timing_reps)]
     seconds[size] = torch.tensor(steps).amin(dim=0).tolist()
 
+# %% tags=["hide-input"]
+# check: the programs that are timed do the whole work, and only once
+for name, net in nets.items():
+    for _ in range(2):  # gradients of one step, not of two
+        time_step(net, batch)
+    measured = [p.grad.clone() for p in net.parameters()]
+    expected = torch.autograd.grad(net.loss(net(batch[0]), batch[1]),
+                                   list(net.parameters()))
+    for a, b in zip(measured, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+assert all(0 < t < 60 for times in seconds.values() for t in times)
+
 # %% tags=["timing"]
 for size, (own_loop, inputs_first, library) in seconds.items():
     print(f"batch {size}: time relative to the library: scratch "
@@ -582,7 +659,7 @@ d2l.describe(ax, """Bars of the time of one training step for four batch
 # %% [markdown]
 # **Figure 9.6.4.** Time of a training step in one run, with a logarithmic axis.
 #
-# These numbers belong to one run on one machine, on a CPU with one thread unless you chose otherwise; yours will differ, and no sentence here depends on them.
+# The stored numbers belong to one run on one machine, on one thread of its CPU; yours will differ, not least because PyTorch by itself takes several threads, and no sentence here depends on them.
 # Read two things off them: how much faster the library is at a batch size that you care about, if it is, and whether it stays ahead of the program that treats the inputs first.
 #
 # ## A state between calls
@@ -632,8 +709,8 @@ assert outcome == {"kept": "Trying to backward through the graph a second "
 # ## Sequences of unequal lengths
 #
 # Sentences differ in length, but a tensor is a box: shorter sequences are *padded*, here with zeros.
-# The layer does not know that, and goes on computing states behind the end of a sequence.
-# `pack_padded_sequence` stores only the real steps, sorted by time, and how many sequences are still running at each.
+# The layer does not know that, and goes on computing states past the end of a sequence.
+# `pack_padded_sequence` stores only the real steps, sorted by time and at each time by the length of the sequence, and how many sequences are still running.
 #
 # ![Three sequences of lengths 4, 1 and 3 in a table of three rows and four columns, padded with zeros; next to it the eight real steps in the order of time, in groups of 3, 2, 2 and 1.](img/concise-packed.svg)
 #
@@ -651,17 +728,23 @@ assert packed.batch_sizes.tolist() == [3, 2, 2, 1]
 assert X[:, 1].any(dim=1).tolist() == [True, False, False, False]
 
 # %% [markdown]
-# Every recurrent layer of the library accepts such a batch, also the GRU that Section 10.2 introduces.
+# `nn.RNN` accepts such a batch, and so do the LSTM and the GRU of Chapter 10, `nn.LSTM` and `nn.GRU`.
 # The final state of each sequence is then the one at its own end:
 
 # %%
 # check 9.6-C4: packed, the final state does not see the padding
-for layer in (nn.RNN(28, 32), nn.GRU(28, 32)):
+def states(layer, X):
+    """Outputs and final state; of an LSTM's pair of states the first."""
+    output, state = layer(X)
+    return output, state[0] if isinstance(state, tuple) else state
+
+
+for layer in (nn.RNN(28, 32), nn.LSTM(28, 32), nn.GRU(28, 32)):
     with torch.no_grad():
-        _, packed_state = layer(packed)
-        output, padded_state = layer(X)
+        _, packed_state = states(layer, packed)
+        output, padded_state = states(layer, X)
         for i, n in enumerate(lengths.tolist()):
-            _, alone = layer(X[:n, i:i + 1])  # without padding
+            _, alone = states(layer, X[:n, i:i + 1])  # without padding
             torch.testing.assert_close(packed_state[0, i], alone[0, 0],
                                        rtol=0, atol=1e-6)
             gap = (padded_state[0, i] - alone[0, 0]).abs().max()
@@ -697,9 +780,9 @@ with torch.no_grad():
 #
 # - `nn.RNN` returns the states of the last layer at all steps and the states of all layers at the last step; `batch_first` does not apply to the latter.
 # - With copied weights it equals the layer from scratch in outputs and gradients, but it has a second bias, and so twice the learning rate for the bias that acts.
-# - Freeze one bias, or double the other program's rate, and whole training curves agree to $10^{-4}$; before that, a difference in the loss says nothing about the implementation.
-# - In the setting here small input and output matrices together, each of which shrinks the other's gradient, accounted for most of the slow start; a small recurrent matrix did not matter.
-# - The library multiplies all inputs at once; how much time that saves is a question to the clock.
+# - Freeze one bias, or double the other program's rate, and the training curves of five epochs agree to $10^{-4}$; before that, a difference in the loss says nothing about the implementation.
+# - In the setting here small input and output matrices together, each of which shrinks the other's gradient, accounted for most of the slow start; a small recurrent matrix alone did not matter.
+# - The library multiplies all inputs at once; how much time that saves is a question for the clock.
 # - A carried state needs `detach` in training; packing keeps padding out of the final state.
 
 # %% [markdown]
@@ -707,15 +790,17 @@ with torch.no_grad():
 #
 # ### Exercise 9.6-1
 #
-# A network that cannot overfit a little text cannot learn from a lot.
+# A common test before a long training: can the network overfit a little text?
 # Make an `RNNLM` with 128 units overfit 512 windows, with Adam and a learning rate of 0.01, and report training and validation perplexity.
-# How many characters of the book do these windows hold?
+# How many characters of the book do these windows hold, and can the training perplexity reach 1?
 
 # %% [markdown]
 # #### Solution 9.6-1
 #
-# The windows overlap: 512 of them hold $512+32=544$ characters, targets included, and every character occurs in up to 32 windows.
-# The training perplexity falls towards 1, the text is known by heart, while on the next windows of the book the network is worse than a uniform guess among all characters.
+# The windows overlap: 512 of them hold $512+32=544$ characters, targets included, and a character is the input of up to 32 of them.
+# Even a network that knows the text by heart cannot reach a training perplexity of 1: a window begins anywhere, and after one or two characters it is often unclear where.
+# Counting how often each beginning of a window continues in each way shows how well one can guess at all.
+# The network ends above that bound and below 1.6, while on the next windows of the book it is worse than a uniform guess among all characters.
 
 # %% tags=["rtol=0.3"]
 few = TimeMachine(batch_size=128, num_train=512, num_val=512)
@@ -726,11 +811,30 @@ history = fit_clipped(
     optimizer=lambda params: torch.optim.Adam(params, lr=0.01))
 train, held_out = (math.exp(history[key][-1])
                    for key in ("train_loss", "val_loss"))
-print(f"training perplexity {train:.2f}, validation {held_out:.0f}.")
-characters = few.corpus[:512 + 32]
-assert torch.equal(few.Y[511], characters[-32:])
+
+
+def best_perplexity(windows):
+    """The least training perplexity on the windows (m, T + 1)."""
+    total = 0
+    for t in range(1, windows.shape[1]):  # t characters, then a guess
+        known = Counter(map(tuple, windows[:, :t].tolist()))
+        runs = Counter(map(tuple, windows[:, :t + 1].tolist()))
+        total += sum(n * math.log(known[run[:-1]] / n)
+                     for run, n in runs.items())
+    return math.exp(total / windows[:, 1:].numel())
+
+
+windows = few.corpus.unfold(0, 33, 1)[:512]
+best = best_perplexity(windows)
+print(f"training perplexity {train:.2f}, at best {best:.2f}; "
+      f"validation {held_out:.0f}.")
+two = torch.tensor([[0, 1, 0], [0, 2, 0]])  # one guess between two of two
+assert math.isclose(best_perplexity(two), math.sqrt(2))
+assert torch.equal(windows[:, :-1], few.X[:512])
+assert torch.equal(windows[:, 1:], few.Y[:512])
+assert torch.equal(few.Y[511], few.corpus[:512 + 32][-32:])
 if full_run and real:
-    assert train < 1.6 and held_out > 2 * V
+    assert 1.05 < best < train < 1.6 and held_out > 2 * V
 
 # %% [markdown]
 # ### Exercise 9.6-2
@@ -778,72 +882,95 @@ for tau in (4, 16):
         print(f"tau {tau}: network %.3f, least squares %.3f"
               % errors[tau, seed])
         ratio = errors[tau, seed][0] / errors[tau, seed][1]
-        assert 0.95 < ratio < 1.2 if tau == 4 else 1 < ratio < 1.35
+        assert 0.99 < ratio < 1.1 if tau == 4 else 1 < ratio < 1.25
 
 # %% [markdown]
 # ### Exercise 9.6-3
 #
 # Le, Jaitly and Hinton (2015) use ReLU units, start the recurrent matrix at the identity and the biases at zero.
-# How far does a gradient reach in such an untrained layer, and does it help (a) the text of this section, (b) a task in which the first of 20 symbols must be named at the end?
+# How far does a gradient reach in such an untrained layer, and does such a start help in (a) the text of this section, (b) a task in which the first of 20 symbols must be named at the end?
 # Which of the two changes matters in (b), the activation or the identity?
 
 # %% [markdown]
 # #### Solution 9.6-3
 #
-# With the identity a positive state is passed on unchanged, except for what the input adds, and so is the gradient.
-# After 32 steps it is still of the order of that at the last step, whereas in the layers with a random recurrent matrix it is smaller by at least six powers of ten.
+# With ReLU and the identity a positive state is passed on unchanged, except for what the input adds, and so is the gradient; tanh, whose slope at small states is nearly 1, does nearly the same.
+# After 32 characters the gradient is still of the order of that at the last, whereas in the layers with a random recurrent matrix it is smaller by at least six powers of ten.
 #
-# (a) Here this is a burden: before clipping the norm of the gradient exceeds 100 in some step of every run, and at the rate 1 for all the perplexity after 80 steps is worse in every seed than that of the default with tanh.
+# (a) Here the identity hurts: at the rate 1 for all, the perplexity after 80 steps is worse by more than 1 in every seed than that of the default, with ReLU as with tanh.
+# The blame lies neither with ReLU, which without the identity costs less than half as much on average, nor with huge gradients alone: before clipping their norm exceeds 100 in some step of every run with ReLU and the identity, with tanh it stays below 10.
+# Half the identity repairs most of the damage on average.
+# Le, Jaitly and Hinton, too, name a scaled identity as an alternative.
 #
 # (b) Here it is what was needed.
-# At equal steps and rates the networks with the identity solve most or all of the task, with tanh no less than with ReLU; without it the ReLU networks guess, and most of those with tanh do.
-# So in this task, at this budget, it is the identity that matters, not the activation.
+# At the rate 0.003 the networks with the identity solve most or all of the task, with tanh no less than with ReLU; without it the ReLU networks guess, and most of those with tanh do.
+# Is it the identity that matters, then, and not the activation?
+# At this rate, yes.
+# At 0.01 some networks with tanh solve the task without the identity, and those with ReLU and the identity do worse than before on average.
+# What holds at both rates: the ReLU networks need the identity.
 
 # %% tags=["rtol=0.3"]
 def recurrent_layer(d, kind, identity):
-    """`nn.RNN` of 32 units with zero biases, perhaps W_hh = identity."""
+    """`nn.RNN` of 32 units with zero biases.
+
+    W_hh is `identity` times the identity matrix; if 0, the default.
+    """
     layer = nn.RNN(d, 32, nonlinearity=kind)
     for bias in (layer.bias_ih_l0, layer.bias_hh_l0):
         nn.init.zeros_(bias)
     if identity:
-        nn.init.eye_(layer.weight_hh_l0)
+        with torch.no_grad():
+            layer.weight_hh_l0.copy_(identity * torch.eye(32))
     return layer
 
 
+half = recurrent_layer(28, "relu", 0.5)
+assert not half.bias_ih_l0.any() and not half.bias_hh_l0.any()
+assert torch.equal(half.weight_hh_l0, torch.eye(32) / 2)
+KINDS = (("tanh", 0), ("relu", 0), ("tanh", 1), ("relu", 1))
 torch.manual_seed(0)
-X = torch.randn(33, 16, 28, requires_grad=True)
+X = F.one_hot(torch.randint(28, (33, 16)), 28).float().requires_grad_()
 reach = {}
-for kind, identity in (("tanh", False), ("relu", False), ("relu", True)):
+for kind, identity in KINDS:
     layer = recurrent_layer(28, kind, identity)
     grad, = torch.autograd.grad(layer(X)[1].sum(), X)
     reach[kind, identity] = (grad[0].norm() / grad[-1].norm()).item()
     print(f"{kind}, identity {identity}: gradient after 32 steps, relative "
           f"to that at the last: {reach[kind, identity]:.0e}")
-assert reach["relu", True] > 0.1
-assert max(reach["tanh", False], reach["relu", False]) < 1e-6
+assert min(reach["tanh", 1], reach["relu", 1]) > 0.1
+assert max(reach["tanh", 0], reach["relu", 0]) < 1e-6
 
 # %% tags=["rtol=0.3"]
-hard = []
-for seed in range(num_seeds):
-    torch.manual_seed(seed)
-    net = RNNLM(RNN(V, 32), V, lr=1)
-    net.rnn.rnn = recurrent_layer(V, "relu", True)
-    history = fit_clipped(net, small_data, epochs=1, seed=seed,
-                          num_gpus=num_gpus)
-    hard.append(math.exp(history["val_loss"][-1]))
-    if full_run and real:
-        assert max(net.trainer.norms) > 100  # long sums of gradients
-        assert hard[-1] > reached[()].max() + 1
-print("text, perplexity:", *(f"{p:.1f}" for p in hard))
+print("default: perplexity", *(f"{p:.1f}" for p in reached[()].tolist()))
+means = {}
+for kind, identity in (*KINDS[1:], ("relu", 0.5)):
+    ends, norms = [], []
+    for seed in range(num_seeds):
+        torch.manual_seed(seed)
+        net = RNNLM(RNN(V, 32), V, lr=1)
+        net.rnn.rnn = recurrent_layer(V, kind, identity)
+        history = fit_clipped(net, small_data, epochs=1, seed=seed,
+                              num_gpus=num_gpus)
+        ends.append(math.exp(history["val_loss"][-1]))
+        norms.append(max(net.trainer.norms).item())
+    print(f"{kind}, identity {identity}: perplexity",
+          *(f"{p:.1f}" for p in ends))
+    costs = torch.tensor(ends) - reached[()]
+    means[kind, identity] = costs.mean()
+    if full_run and real and identity == 1:
+        assert costs.min() > 1
+        assert min(norms) > 100 if kind == "relu" else max(norms) < 10
+if full_run and real:
+    assert max(means["relu", 0], means["relu", 0.5]) < means["relu", 1] / 2
 
-# %% tags=["rtol=0.3"]
-def recall(kind, identity, seed, T=20, symbols=8):
+# %% tags=["rtol=0.6"]
+def recall(kind, identity, seed, lr, T=20, symbols=8):
     """Accuracy in naming the first symbol, over the last 20 batches."""
     torch.manual_seed(seed)
     layer = recurrent_layer(symbols, kind, identity)
     readout, hits = nn.Linear(32, symbols), []
     params = [*layer.parameters(), *readout.parameters()]
-    optimizer = torch.optim.Adam(params, lr=0.003)
+    optimizer = torch.optim.Adam(params, lr=lr)
     for _ in range(memory_steps):
         tokens = torch.randint(symbols, (T, 64))  # new ones in each step
         state = layer(F.one_hot(tokens, symbols).float())[1][0]
@@ -856,13 +983,22 @@ def recall(kind, identity, seed, T=20, symbols=8):
     return torch.stack(hits[-20:]).mean().item()
 
 
-for kind, identity in (("tanh", False), ("relu", False), ("tanh", True),
-                       ("relu", True)):
-    share = [recall(kind, identity, seed) for seed in range(num_seeds)]
-    print(f"{kind}, identity {identity}:", *(f"{s:.2f}" for s in share))
+shares = {}
+for lr in (0.003, 0.01):
+    for kind, identity in KINDS:
+        shares[kind, identity, lr] = torch.tensor(
+            [recall(kind, identity, seed, lr) for seed in range(num_seeds)])
+        print(f"rate {lr}, {kind}, identity {identity}:",
+              *(f"{s:.2f}" for s in shares[kind, identity, lr].tolist()))
     if full_run:
-        assert not identity or min(share) > 0.6
-        assert identity or kind == "tanh" or max(share) < 0.25
+        assert shares["relu", 0, lr].max() < 0.25  # a guess: 0.125
+if full_run:
+    tanh, relu = shares["tanh", 1, 0.003], shares["relu", 1, 0.003]
+    assert tanh.min() > 0.6 and relu.min() > 0.6
+    assert tanh.mean() > relu.mean() - 0.05
+    assert shares["tanh", 0, 0.003].median() < 0.25
+    assert shares["tanh", 0, 0.01].median() > 0.8
+    assert shares["relu", 1, 0.01].mean() < relu.mean() - 0.1
 
 # %% [markdown]
 # ### Exercise 9.6-4
@@ -875,11 +1011,11 @@ for kind, identity in (("tanh", False), ("relu", False), ("tanh", True),
 # #### Solution 9.6-4
 #
 # We cut the validation text into windows without overlap, so both ways predict the same characters.
-# The carried state is better, by little: only the first characters of a window suffer from the missing context, and beyond the 16th the losses differ by less than 0.01 on average.
+# The carried state is better, by little: only the first characters of a window suffer from the missing context, and beyond the 16th the losses differ by less than 0.001 on average.
 # A network that was trained on windows of 32 steps and runs for thousands has not lost its way here.
-# So less than a third of the distance to the trigram is due to the fresh states.
+# So less than a fifth of the distance to the trigram is due to the fresh states.
 
-# %% tags=["rtol=0.3"]
+# %% tags=["rtol=0.5"]
 model = model.cpu()
 first = data.num_train
 steps = data.num_val // 32 * 32
@@ -901,8 +1037,8 @@ assert torch.equal(X.reshape(-1, 32)[3], data.X[first + 96])
 assert torch.equal(Y[-32:], data.Y[first + steps - 32])
 if full_run and real:
     assert both_ways[1] < both_ways[0] < both_ways[1] + 0.3
-    assert gap[0] > 0.1 and gap[0] > gap[1] and late < 0.01
-    assert both_ways[0] - both_ways[1] < 0.3 * (both_ways[0] - trigram)
+    assert gap[0] > 0.1 and gap[0] > gap[1] and late < 0.001
+    assert both_ways[0] - both_ways[1] < 0.2 * (both_ways[0] - trigram)
 
 # %% [markdown]
 # ## Sources

@@ -302,28 +302,6 @@ def lower(self, order):
 
 
 # 9.3 Language models
-def offset_windows(corpus, num_steps, offset):
-    """Inputs and targets (m, num_steps) that tile the corpus from `offset`.
-
-    The targets are the inputs, one token later.
-    """
-    runs = corpus[offset:].unfold(0, num_steps + 1, num_steps)
-    return runs[:, :-1], runs[:, 1:]
-
-
-def random_offset_batches(corpus, batch_size, num_steps, generator=None):
-    """One epoch of shuffled pieces (batch, num_steps) at a random offset.
-
-    Yields pairs of inputs and targets; the last batch may be smaller.
-    """
-    offset = torch.randint(num_steps, (), generator=generator).item()
-    X, Y = offset_windows(corpus, num_steps, offset)
-    order = torch.randperm(len(X), generator=generator)
-    for rows in order.split(batch_size):
-        yield X[rows], Y[rows]
-
-
-# 9.3 Language models
 class TimeMachine(TextData):
     """Windows of characters, and the same windows one character later.
 
@@ -351,20 +329,6 @@ class TimeMachine(TextData):
         rows = slice(first, first + (self.num_train if train
                                      else self.num_val))
         return self.get_tensorloader((self.X, self.Y), train, rows)
-
-
-# 9.3 Language models
-def sequential_batches(corpus, batch_size, num_steps):
-    """Batches (batch_size, num_steps) whose rows continue one another.
-
-    Row i reads the i-th of `batch_size` streams of equal length. What does
-    not fill a stream or a window is left out. Yields inputs and targets.
-    """
-    length = (len(corpus) - 1) // batch_size // num_steps * num_steps
-    rows = torch.arange(batch_size) * ((len(corpus) - 1) // batch_size)
-    index = rows[:, None] + torch.arange(length)  # (batch_size, length)
-    for places in index.split(num_steps, dim=1):
-        yield corpus[places], corpus[places + 1]
 
 
 # 9.4 Recurrent neural networks
@@ -483,17 +447,24 @@ def clip_gradients(params, max_norm):
 
 # 9.5 Recurrent neural network implementation from scratch
 class ClippingTrainer(Trainer):
-    """The Trainer, able to clip; `norms` lists the gradient norms.
+    """The Trainer, able to clip; `norms` (steps,) holds gradient norms.
 
-    One norm for each step with gradient_clip_val > 0, before clipping.
+    One norm for each step with gradient_clip_val > 0, before clipping, on
+    the device of the training; those of an epoch are added at its end.
     """
 
     def reset(self):
         super().reset()
-        self.norms = []
+        self.norms, self.recent = torch.empty(0, device=self.device), []
 
     def clip_gradients(self, max_norm, model):
-        self.norms.append(clip_gradients(model.parameters(), max_norm))
+        self.recent.append(clip_gradients(model.parameters(), max_norm))
+
+    def close_epoch(self):
+        super().close_epoch()
+        if self.recent:
+            self.norms = torch.cat((self.norms, torch.stack(self.recent)))
+            self.recent = []
 
 
 # 9.5 Recurrent neural network implementation from scratch
@@ -501,11 +472,11 @@ def fit_clipped(model, data, epochs, clip=1.0, optimizer=None, seed=0,
                 num_gpus=0):
     """Train with clipped gradients, without a picture.
 
-    `optimizer` is called with the parameters and returns an optimizer;
-    without it the model's own is used. `seed` fixes the order of the
-    windows and PyTorch's global generator. Returns the history: a dict of
-    lists with one mean per epoch, "train_loss", "val_loss", "val_acc"; the
-    perplexity is exp of such a loss.
+    `optimizer` is called with the parameters and returns an optimizer, from
+    now on the model's own; without it the model's own is used. `seed` fixes
+    the order of the windows and PyTorch's global generator. Returns the
+    history: a dict of lists with one mean per epoch, "train_loss",
+    "val_loss", "val_acc"; the perplexity is exp of such a loss.
     """
     model.board.display = False
     if optimizer is not None:
@@ -561,7 +532,10 @@ class RNN(Module):
 
 # 9.6 Concise implementation of recurrent neural networks
 class RNNLM(RNNLMScratch):
-    """The language model with a library's layers."""
+    """The language model with a library's layers.
+
+    The output layer starts as `nn.Linear` does; `sigma` is not used.
+    """
 
     def init_params(self):
         self.linear = nn.Linear(self.rnn.num_hiddens, self.vocab_size)
