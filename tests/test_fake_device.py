@@ -36,6 +36,7 @@ from d2l_helpers.chapters import convolutional_neural_networks as c7
 from d2l_helpers.chapters import linear_classification as c4
 from d2l_helpers.chapters import linear_regression as c3
 from d2l_helpers.chapters import modern_cnns as c8
+from d2l_helpers.chapters import modern_rnns as c10
 from d2l_helpers.chapters import multilayer_perceptrons as c5
 from d2l_helpers.chapters import preliminaries as c2
 from d2l_helpers.chapters import recurrent_neural_networks as c9
@@ -112,6 +113,18 @@ HOST = {
     "recurrent_neural_networks.NgramLM": "counts of the text, which stays on the CPU, in float64",
     "recurrent_neural_networks.look_up": "as above",
     "recurrent_neural_networks.smooth_counts": "as above",
+    "modern_rnns.recall_task": "draws on the CPU, with a generator there; the caller moves the result",
+    "modern_rnns.clean_pairs": "a string",
+    "modern_rnns.sentence_tokens": "a string",
+    "modern_rnns.read_pairs": "reads a file",
+    "modern_rnns.first_pairs": "a list",
+    "modern_rnns.french_versions": "reads a file",
+    "modern_rnns.bleu": "strings",
+    "modern_rnns.corpus_bleu": "strings",
+    "modern_rnns.matched_ngrams": "strings",
+    "modern_rnns.Encoder.forward": "a stub that subclasses replace",
+    "modern_rnns.Decoder.forward": "a stub that subclasses replace",
+    "modern_rnns.Decoder.init_state": "a stub that subclasses replace",
     "d2l.try_device": "names of devices; tests/test_device.py",
     "linear_classification.FashionMNIST.visualize": "figures; test_figures_copy_to_the_cpu",
     "d2l.plot": "figures; test_figures_copy_to_the_cpu",
@@ -506,6 +519,61 @@ def language_model(scratch: bool) -> None:
     c9.continue_text(model, "ab", 3, vocab, temperature=1.0, generator=torch.Generator())
 
 
+def cells() -> None:
+    """Each layer from a zero state and from the state it returns."""
+    for make in (
+        c10.LSTMScratch,
+        c10.LSTM,
+        c10.GRUScratch,
+        functools.partial(c10.GRUScratch, reset_after=True),
+        functools.partial(c10.GRU, num_layers=2),
+        c10.MinGRU,
+        functools.partial(c10.StackedRNNScratch, num_layers=2),
+        c10.BiRNNScratch,
+        c10.BiGRU,
+    ):
+        with _disable_current_modes():
+            layer = make(3, 4).to(META)
+        outputs, state = layer(floats(5, 2, 3))
+        outputs, _ = layer(outputs[..., :3], state)
+        outputs.sum().backward()
+
+
+def translation() -> tuple[c10.MTFraEng, c10.Seq2Seq]:
+    """Pairs of sentences, on the CPU as the loaders serve them, and an untrained model on the device."""
+    with _disable_current_modes():
+        data = c10.MTFraEng(8, num_train=24, num_val=4)
+        sizes = 6, 4, 2
+        model = c10.Seq2Seq(
+            c10.Seq2SeqEncoder(len(data.src_vocab), *sizes),
+            c10.Seq2SeqDecoder(len(data.tgt_vocab), *sizes),
+            data.tgt_vocab["<pad>"],
+            lr=0.01,
+        ).to(META)
+    return data, model
+
+
+def pairs() -> torch.Tensor:
+    return data_module(translation()[0])
+
+
+def seq2seq() -> None:
+    data, model = translation()
+    c9.fit_clipped(model, data, 1, num_gpus=1)
+
+
+def translated() -> list[str]:
+    data, model = translation()
+    return c10.translate(model, data, ["go .", "i am ."])
+
+
+def beam() -> Any:
+    def step(tokens: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.log_softmax(state, dim=1), state
+
+    return c10.beam_search(step, floats(1, 4), bos=1, eos=2, beam_size=2, max_len=3)
+
+
 #: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
 CALLS: dict[str, tuple[Any, ...]] = {
     "difference quotient": (lambda: c2.numerical_derivative(torch.sin, floats(3), 1e-2),),
@@ -591,15 +659,33 @@ CALLS: dict[str, tuple[Any, ...]] = {
     # seven as in `fit`, and the scores of each of six characters
     "language model from scratch": (lambda: language_model(True), 13),
     "language model": (lambda: language_model(False), 13),
+    "gated, deep and bidirectional layers": (cells,),
+    "pairs of sentences": (pairs,),
+    # six for three batches' losses and their means, and the lengths of each of four batches
+    "translator": (seq2seq, 10),
+    # the lengths, and two sentences of nine tokens
+    "translations": (translated, 19),
+    "beam": (beam, 3),  # the scores of each of three steps
     "copied state": (ported,),
 }
+
+
+def unpacked(X: torch.Tensor, lengths: torch.Tensor, **kwargs: bool) -> torch.Tensor:
+    assert lengths.device.type == "cpu", "lengths of a packed batch lie on the CPU"
+    return X
 
 
 def call(what: Callable[[], Any], reads: int | None = 0, float64: bool = False) -> set[Any]:
     with (
         fake_device(reads, float64) as ran,
+        # LBFGS would read numbers in each of its hundred steps, which are all alike
         mock.patch.object(torch.optim.LBFGS, "step", lambda self, closure: closure()),
-    ):  # LBFGS would read numbers in each of its hundred steps, which are all alike
+        # Adam counts its steps in a tensor of the CPU, which has no number here
+        mock.patch.object(torch.optim.Adam, "step", lambda self: None),
+        # how long a packed batch is depends on numbers
+        mock.patch.object(nn.utils.rnn, "pack_padded_sequence", unpacked),
+        mock.patch.object(nn.utils.rnn, "pad_packed_sequence", lambda X, **kwargs: (X, None)),
+    ):
         what()
     plt.close("all")
     return ran
@@ -702,7 +788,7 @@ def test_a_new_export_is_noticed(monkeypatch: pytest.MonkeyPatch):
 
 def test_modules_hold_no_tensors():
     """A tensor made when a module is imported would lie on the CPU for good."""
-    for module in (c2, c3, c4, c5, c6, c7, c8):
+    for module in (c2, c3, c4, c5, c6, c7, c8, c9, c10):
         assert not [n for n, v in vars(module).items() if isinstance(v, torch.Tensor)]
 
 
