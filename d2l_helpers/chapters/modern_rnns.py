@@ -307,8 +307,8 @@ class TranslationData(DataModule):
     labels); source, input and labels are (n, num_steps), and the labels are
     the inputs one token later. Sentences end with "<eos>" and are cut or
     filled with "<pad>" to `num_steps` tokens; the input begins with
-    "<bos>". Words that occur less than twice in the training part (with
-    `vocab_from="all"`, in all pairs) become "<unk>".
+    "<bos>". Words that occur less than twice in the training part after
+    cutting (with `vocab_from="all"`, in all pairs) become "<unk>".
 
     A subclass defines `choose()`: cleaned pairs of sentences, `num_train`
     for training and then `num_val` for validation.
@@ -368,7 +368,7 @@ def get_dataloader(self, train):
 
 # 10.5 Machine translation and the dataset
 def first_pairs(pairs, n):
-    """A list of the first n of `pairs`, of which there must be so many."""
+    """The first n of `pairs` as a list; a ValueError if there are fewer."""
     if n > len(pairs):
         raise ValueError(f"{n} pairs wanted, but there are {len(pairs)}; "
                          "ask for fewer.")
