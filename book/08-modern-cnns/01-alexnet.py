@@ -569,8 +569,9 @@ class AugmentedFashionMNIST(FashionMNIST):
 # For the many comparisons of this chapter we wrap it: no picture, an optimizer of our choice, one seed for the order of the images and for dropout.
 
 # %% tags=["export"]
-def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0):
-    """Train with the book's Trainer, without a picture.
+def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0,
+                trainer=Trainer):
+    """Train with the book's Trainer, or another kind, without a picture.
 
     `optimizer` is called with the parameters and returns an optimizer;
     without it the model's own is used. `seed` sets the order of the
@@ -588,7 +589,7 @@ def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0):
         "configure_optimizers")  # set on this instance, rarely
     data.generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    trainer = Trainer(max_epochs=epochs, num_gpus=num_gpus)
+    trainer = trainer(max_epochs=epochs, num_gpus=num_gpus)
     try:
         model.board.display = False
         if optimizer is not None:
@@ -667,13 +668,18 @@ def slow_sgd(parameters):
     return used[0]
 
 
+class OtherTrainer(Trainer):
+    pass
+
+
 before = [p.clone() for p in model.parameters()]
 fit_quietly(model, same, 1, slow_sgd)
 assert all(map(torch.equal, before, model.parameters()))  # rate 0
 assert used[0].param_groups[0]["params"][0] is model.net[2].weight
 assert model.board.display and model.configure_optimizers().defaults[
     "lr"] == 0.1  # both as they were
-fit_quietly(model, same, 1)  # its own optimizer
+fit_quietly(model, same, 1, trainer=OtherTrainer)  # its own optimizer
+assert isinstance(model.trainer, OtherTrainer)
 assert not torch.equal(before[0], model.net[2].weight)
 model.configure_optimizers = own = lambda: used[0]
 fit_quietly(model, same, 1, lambda p: torch.optim.SGD(p, lr=0.1))

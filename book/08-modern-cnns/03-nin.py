@@ -89,8 +89,8 @@ width = 0.125  # times its full channels
 train_size = 3000
 batch_size = 32
 max_epochs = 2
-long_epochs = 5  # of the runs that are slow to start
-compare_size = 2000  # images of the networks for 28 x 28 pixels
+long_epochs = 4  # of the runs that are slow to start
+compare_size = 1600  # images of the networks for 28 x 28 pixels
 compare_batch = 32
 compare_epochs = 3
 val_size = 1000
@@ -336,7 +336,7 @@ data = FashionMNIST(batch_size=batch_size, train_size=train_size,
                     val_size=min(val_size, 50),
                     resize=(image_size, image_size))
 real = data.source == "real"
-full_run = train_size >= 3000 and compare_size >= 2000  # not smoke
+full_run = train_size >= 3000 and compare_size >= 1600  # not smoke
 laptop = full_run and train_size < 60_000  # the sizes of the profile cpu
 probe = F.interpolate(data.X_train[:16], size=72)  # (16, 1, 72, 72)
 
@@ -454,10 +454,12 @@ for name, values in (*equal.items(), ("Xavier, SGD, longer", longer)):
 every = [loss for values in equal.values() for loss in values]
 assert len(set(every)) == len(every)  # no two runs are the same
 if laptop and real:  # mean loss of an epoch
-    assert all(abs(v - math.log(10)) < 0.02 for v in equal["Xavier, SGD"])
-    assert max(equal["He, SGD"]) < 2.25
-    assert max(equal["Xavier, AdamW"]) < 2.2
-    assert sorted(longer)[len(longer) // 2] < 2.2  # most have left
+    plateau = math.log(10) - 0.02
+    assert min(equal["Xavier, SGD"]) > plateau
+    assert max(equal["Xavier, SGD"]) < math.log(10) + 0.02
+    assert max(equal["He, SGD"]) < plateau
+    assert max(equal["Xavier, AdamW"]) < plateau - 0.1
+    assert sorted(longer)[len(longer) // 2] < plateau  # most have left
 
 # %% [markdown]
 # After two epochs of SGD at 0.05, the runs from Xavier's weights are still on the plateau, from every seed, and those from He's have left it; only the initial weights differ.
@@ -638,7 +640,7 @@ d2l.describe(fig, """Above, four garments: t-shirt, trouser, sneaker, bag.
 # %% [markdown]
 # ## What the average buys, and what it costs
 #
-# The nine networks above are the comparison: same body, same 2000 images, same 3 epochs in the same order, AdamW at the same rate, three seeds; only the head differs.
+# The nine networks above are the comparison: same body, same 1600 images, same 3 epochs in the same order, AdamW at the same rate, three seeds; only the head differs.
 # We count, and we measure the accuracy on test images, also when these are moved to the right, which no network has seen in training.
 
 # %%
@@ -705,18 +707,18 @@ if laptop and real:
     for seed in range(num_seeds):
         average = by_shift["average", seed]
         assert average[2] / average[0] > 2 / 3  # four pixels
-        for head, most in (("flat", 0.5), ("dense", 0.6)):
+        for head in ("flat", "dense"):
             other = by_shift[head, seed]
             assert other[0] > average[0] + 0.01  # centred images
             assert average[2] > other[2] + 0.05
-            assert other[2] / other[0] < most
-    assert min(v[0] for v in by_shift.values()) > 0.6
+            assert other[2] / other[0] < 0.6
+    assert min(v[0] for v in by_shift.values()) > 0.5
 
 # %% [markdown]
 # Compare the average with the *flat* head first: they cost the same operations, and only in the second does each position have its own weights.
 # At this budget the average then *costs* accuracy: on centred images the flat head is ahead from every seed.
 # The garments of this data set are always in the middle, so a position can carry information about the class.
-# When the images move by four pixels, the order is reversed, from every seed: the flat head keeps less than half of its accuracy, the average more than two thirds.
+# When the images move by four pixels, the order is reversed, from every seed: the flat head keeps half of its accuracy or less, the average more than two thirds.
 #
 # The *dense* head, with which the network has twelve times the parameters that it has with the average, is on the side of the flat one: ahead in the middle, behind at four pixels.
 # Neither the gain nor the loss needs its hidden layer.
@@ -901,7 +903,7 @@ assert two_steps - direct == 11_040
 # #### Solution 8.3-6
 #
 # No.
-# In the mean over the seeds, the dense head that trained on moved images keeps nearly everything at two pixels, and at four about as much as the average head, which has seen none.
+# In the mean over the seeds, the dense head that trained on moved images keeps nearly everything at two pixels, and at four not much less than the average head, which has seen none.
 # But it was shown shifts of up to three pixels only, and at six the average head keeps clearly more.
 # It also pays: after the same steps it is less accurate on centred images than the dense head that saw only these.
 # (The mirrored images are a second difference from the runs above.)
@@ -928,7 +930,7 @@ if laptop and real:
     average = torch.tensor([by_shift["average", seed]
                             for seed in range(num_seeds)]).mean(dim=0)
     ours, theirs = mean_moved / mean_moved[0], average / average[0]
-    assert ours[1] > 0.94 and abs(ours[2] - theirs[2]) < 0.1
+    assert ours[1] > 0.94 and abs(ours[2] - theirs[2]) < 0.15
     assert theirs[3] > ours[3] + 0.07
 
 # %% [markdown]

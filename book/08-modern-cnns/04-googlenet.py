@@ -83,7 +83,7 @@ batch_size = 32
 max_epochs = 2
 sgd_rate = 0.1
 grid_size = 600  # images of Exercise 1
-val_size = 1000
+val_size = 600
 num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
@@ -708,16 +708,17 @@ if laptop and real:
 # ### Exercise 8.4-1
 #
 # The comparison with SGD fixed the learning rate at 0.1.
-# Give each arm, without and with normalization, the best of 0.01, 0.03, 0.1 and 0.3, and the arms of AdamW the best of 0.001, 0.008 and 0.064.
+# Give each arm, without and with normalization, the best of 0.01, 0.1 and 0.3, and the arms of AdamW the best of 0.001, 0.008 and 0.064.
 # How do the gain of normalization and its best rate depend on the optimizer?
 
 # %% [markdown]
 # #### Solution 8.4-1
 #
 # One seed and half of the images are enough for a first look.
-# Under SGD the arm with normalization is ahead by a wide margin at its best rate; without normalization none of the four rates gets far in these few steps.
-# With normalization the larger rates are better, up to the end of this grid, so the best may lie beyond it; at 0.01 it is not ahead at all.
-# Under AdamW both arms are best at the middle one of three rates that are eight times apart, so its best rate is inside the grid; there, normalization gains a lot too.
+# Under SGD the arm with normalization is ahead by a wide margin at its best rate; without normalization none of the three rates gets far in these few steps.
+# With normalization the two larger rates are far better than 0.01, where it is not ahead at all; the best rate may lie beyond the grid.
+# Under AdamW with normalization the middle one of three rates that are eight times apart is best, so its best rate is inside the grid; without normalization the two smaller rates are close together.
+# Normalization gains a lot here too.
 # So the smaller gain in Figure 8.4.4 is not a property of AdamW alone: it depends on the rate and on the number of steps too, and here there are only half as many.
 # The rates of the two optimizers are not in the same units: AdamW divides the step by the size of the gradient.
 # The rate is chosen on the test images, which flatters every arm a little.
@@ -725,7 +726,7 @@ if laptop and real:
 # %% tags=["chaotic"]
 few = FashionMNIST(train_size=grid_size, val_size=50, **options)
 grid = {}
-rates = {"SGD": (0.01, 0.03, 0.1, 0.3), "AdamW": (1e-3, 8e-3, 6.4e-2)}
+rates = {"SGD": (0.01, 0.1, 0.3), "AdamW": (1e-3, 8e-3, 6.4e-2)}
 for norm in (False, True):
     for name, optimizer in (("SGD", sgd), ("AdamW", adamw)):
         for lr in rates[name]:
@@ -743,8 +744,9 @@ axes[0].set(ylabel="accuracy on test images")
 axes[1].legend(fontsize=8, loc="lower right")
 d2l.describe(axes, """Accuracy against the learning rate, two lines each. SGD:
     with normalization it rises with the rate, to about 0.5; without, it
-    stays below 0.35 at all four rates. AdamW, three rates: both lines are
-    highest at the middle one, where normalization leads by far.""")
+    stays below 0.35 at all three rates. AdamW, three rates: with
+    normalization the line is highest at the middle one, where it leads by
+    far; without, the two smaller rates are about equal.""")
 if laptop and real:
     best = {(name, norm): max(grid[name, norm, lr] for lr in rates[name])
             for name in rates for norm in (False, True)}
@@ -752,10 +754,12 @@ if laptop and real:
     assert min(gain.values()) > 0.1
     assert grid["SGD", True, 0.01] < min(
         grid["SGD", False, 0.01] + 0.05, grid["SGD", True, 0.1] - 0.1)
-    assert grid["SGD", True, 0.3] > grid["SGD", True, 0.03]
+    assert min(grid["SGD", True, lr] for lr in (0.1, 0.3)) > (
+        grid["SGD", True, 0.01] + 0.1)
     assert max(grid["SGD", False, lr] for lr in rates["SGD"]) < 0.35
-    for norm in (False, True):
-        assert best["AdamW", norm] == grid["AdamW", norm, 8e-3]
+    assert best["AdamW", True] == grid["AdamW", True, 8e-3]
+    one, two, three = (grid["AdamW", False, lr] for lr in rates["AdamW"])
+    assert abs(one - two) < 0.1 < 0.2 < min(one, two) - three
 
 # %% [markdown]
 # **Figure 8.4.6.** SGD at four and AdamW at three rates, without and with normalization, one seed.

@@ -52,6 +52,7 @@
 
 # %%
 import math
+from functools import partial
 
 import matplotlib.pyplot as plt
 import torch
@@ -64,6 +65,7 @@ import d2l_helpers as d2l
 from d2l_helpers.chapters.builders_guide import count_params
 from d2l_helpers.chapters.linear_classification import Classifier, predict
 from d2l_helpers.chapters.linear_regression import Module, Trainer
+from d2l_helpers.chapters.modern_cnns import fit_quietly
 from d2l_helpers.chapters.recurrent_neural_networks import (
     NgramLM, TimeMachine, rnn_forward)
 
@@ -396,21 +398,12 @@ def fit_clipped(model, data, epochs, clip=1.0, optimizer=None, seed=0,
                 num_gpus=0):
     """Train with clipped gradients, without a picture.
 
-    `optimizer` is called with the parameters and returns an optimizer, from
-    now on the model's own; without it the model's own is used. `seed` fixes
-    the order of the windows and PyTorch's global generator. Returns the
-    history: a dict of lists with one mean per epoch, "train_loss",
-    "val_loss", "val_acc"; the perplexity is exp of such a loss.
+    As `fit_quietly` of Section 8.1, with the norm of the gradient limited
+    to `clip` (0: not at all). Returns the history of losses; the perplexity
+    is exp of such a loss.
     """
-    model.board.display = False
-    if optimizer is not None:
-        model.configure_optimizers = lambda: optimizer(model.parameters())
-    data.generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    trainer = ClippingTrainer(max_epochs=epochs, num_gpus=num_gpus,
-                              gradient_clip_val=clip)
-    trainer.fit(model, data)
-    return trainer.history
+    return fit_quietly(model, data, epochs, optimizer, seed, num_gpus,
+                       partial(ClippingTrainer, gradient_clip_val=clip))
 
 # %%
 tiny = TimeMachine(32, num_train=96, num_val=32)
@@ -442,11 +435,12 @@ def trained(seed, **options):
 assert one == two and one != other and a == b != c
 assert [len(values) for values in one.values()] == [2, 2, 2]
 assert one["train_loss"][0] != one["train_loss"][1]
-assert not model.board.display and len(model.trainer.norms) == 6
+assert model.board.display and len(model.trainer.norms) == 6
 assert model.trainer.gradient_clip_val == 1.0
 short, again = new_model(8, seed=0, lr=2.0), model.trainer
 fit_clipped(short, tiny, epochs=1)
 assert torch.equal(short.trainer.norms, again.norms[:3])  # in order
+model.board.display = False
 again.recent.append(torch.tensor(0.0))  # as if the last fit had broken off
 again.fit(model, tiny)
 assert len(again.norms) == 6 and again.recent == []  # forgets the last fit
@@ -456,7 +450,7 @@ still, *_ = trained(0, optimizer=lambda p: torch.optim.SGD(p, lr=0.0))
 assert abs(math.exp(still["val_loss"][-1]) - V) < 0.1
 adam, model, _ = trained(0, optimizer=torch.optim.Adam)
 assert adam != one
-assert isinstance(model.configure_optimizers(), torch.optim.Adam)
+assert isinstance(model.configure_optimizers(), torch.optim.SGD)
 assert torch.equal(new_model(8, 1).W_hq, new_model(8, 1).W_hq)
 assert not torch.equal(new_model(8, 1).W_hq, new_model(8, 0).W_hq)
 

@@ -124,8 +124,9 @@ class AugmentedFashionMNIST(FashionMNIST):
 
 
 # 8.1 AlexNet
-def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0):
-    """Train with the book's Trainer, without a picture.
+def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0,
+                trainer=Trainer):
+    """Train with the book's Trainer, or another kind, without a picture.
 
     `optimizer` is called with the parameters and returns an optimizer;
     without it the model's own is used. `seed` sets the order of the
@@ -143,7 +144,7 @@ def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0):
         "configure_optimizers")  # set on this instance, rarely
     data.generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    trainer = Trainer(max_epochs=epochs, num_gpus=num_gpus)
+    trainer = trainer(max_epochs=epochs, num_gpus=num_gpus)
     try:
         model.board.display = False
         if optimizer is not None:

@@ -12,6 +12,8 @@ from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import Module
 from d2l_helpers.chapters.linear_regression import Trainer
 from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.chapters.modern_cnns import fit_quietly
+from functools import partial
 from torch import nn
 from torch.nn import functional as F
 
@@ -472,21 +474,12 @@ def fit_clipped(model, data, epochs, clip=1.0, optimizer=None, seed=0,
                 num_gpus=0):
     """Train with clipped gradients, without a picture.
 
-    `optimizer` is called with the parameters and returns an optimizer, from
-    now on the model's own; without it the model's own is used. `seed` fixes
-    the order of the windows and PyTorch's global generator. Returns the
-    history: a dict of lists with one mean per epoch, "train_loss",
-    "val_loss", "val_acc"; the perplexity is exp of such a loss.
+    As `fit_quietly` of Section 8.1, with the norm of the gradient limited
+    to `clip` (0: not at all). Returns the history of losses; the perplexity
+    is exp of such a loss.
     """
-    model.board.display = False
-    if optimizer is not None:
-        model.configure_optimizers = lambda: optimizer(model.parameters())
-    data.generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    trainer = ClippingTrainer(max_epochs=epochs, num_gpus=num_gpus,
-                              gradient_clip_val=clip)
-    trainer.fit(model, data)
-    return trainer.history
+    return fit_quietly(model, data, epochs, optimizer, seed, num_gpus,
+                       partial(ClippingTrainer, gradient_clip_val=clip))
 
 
 # 9.5 Recurrent neural network implementation from scratch
