@@ -561,7 +561,7 @@ with torch.no_grad():
 # A gate that sees the input can still choose what to keep.
 # In the harder recall task of [Section 10.1](01-lstm.ipynb) a symbol is followed by $T$ random ones; let the last input be a mark that says "ignore this one".
 # A minGRU solves it by hand, with an update gate near 1 at marked symbols and near 0 at the first.
-# A gate that is the same at all symbols gives the first the least weight of all, and recalls no more than guesses do, one in eight.
+# A gate that is the same at all symbols gives the first the least weight of all; the four tried here recall about as much as guesses do, one in eight.
 
 # %%
 # check: a gate that heeds the mark remembers over 1000 steps, others fail
@@ -791,7 +791,7 @@ d2l.describe(ax, """Validation perplexity against steps for four cells, three
 # - A plain RNN needs the reset gate at 1 *and* the update gate at 0.
 # - `nn.GRU` resets after the matrix product; the other variant has the same shapes and gives other outputs.
 # - At equal parameters and 200 steps the GRU was ahead of the RNN and of one layer of minGRU in all three seeds; it was ahead of the LSTM on average, in one setting that does not rank the two.
-# - Gates that see only the input make the recurrence linear and a scan possible, and keep the order of any two states of a unit.
+# - Gates that see only the input make the recurrence linear and a scan possible; as they are positive, they keep the order of any two states of a unit.
 # - A selective scan with one state per channel, $\lambda=1$ and fixed projections is a minGRU.
 
 # %% [markdown]
