@@ -38,7 +38,7 @@
 #
 # **You will**
 #
-# - build a GRU, test each gate at its extremes, and prove one variant equal to `nn.GRU` and the other one different;
+# - build a GRU, test each gate at its extremes, and show one variant equal to `nn.GRU` and the other one different;
 # - compare RNN, LSTM and GRU at equal parameters and steps, each at its own learning rate, with three seeds;
 # - write a minimal GRU and a selective scan, layers that are trained without a loop over time, and see what they cannot do.
 #
@@ -244,13 +244,13 @@ for bias in (0.0, 3.0):
                         rel_tol=1e-4)
 
 # %% [markdown]
-# So a unit with its update gate near 1 can carry information far; a unit whose reset gate often closes follows what is near.
-# Which units do which is learned.
+# So a unit with its update gate near 1 can carry information far, whatever its reset gate does; that decides how much of the unit the candidates see.
+# When each gate opens is learned.
 #
 # ## Training from scratch
 #
 # The first nine tenths of *The Time Machine* are for training: batches of 64 windows of 32 characters, drawn at random, with Adam at the rate 0.03 and clipping at norm 1 ([Section 9.5](../09-recurrent-neural-networks/05-rnn-scratch.ipynb)).
-# On the last tenth every character is predicted once.
+# The last tenth is read in windows of 32 from a zero state; every character but a remainder shorter than a window is predicted once.
 # An epoch is 10 steps here.
 
 # %%
@@ -402,7 +402,7 @@ d2l.describe(ax, """Heat map of the update gates of 32 units over 56
 # The reset gate acts *after* the product.
 # Then no product has to wait for a gate: $\mathbf{H}_{t-1}$ meets all three matrices, side by side, in one product (Exercise 10.2-5).
 # Cho and others have both: the first version of their preprint resets after the product, the final one before.
-# Weights trained for one variant are not weights for the other, and nothing warns you, since all shapes agree.
+# Weights trained for one variant are not weights for the other, although all matrices have the same shapes; only the second bias of the candidate, $\mathbf{b}_{hn}$, tells the two apart.
 
 # %% tags=["export"]
 class GRU(RNN):
@@ -488,7 +488,7 @@ assert sizes[1] == 3 * sizes[0] and 4 * sizes[1] == 3 * sizes[2]
 # %% [markdown]
 # ## Gates that see only the input
 #
-# The loop over time is slow because each gate waits for the previous state.
+# The steps of a GRU follow one another because gates and candidate wait for the previous state.
 # Take the state out of gates and candidate:
 #
 # $$\mathbf{Z}_t=\sigma(\mathbf{X}_t\mathbf{W}_z+\mathbf{b}_z),\qquad \tilde{\mathbf{H}}_t=\mathbf{X}_t\mathbf{W}_h+\mathbf{b}_h,\qquad \mathbf{H}_t=\mathbf{Z}_t\odot\mathbf{H}_{t-1}+(1-\mathbf{Z}_t)\odot\tilde{\mathbf{H}}_t, \tag{10.2.5}$$
@@ -585,10 +585,11 @@ assert right[0] == 1 and max(right[1:]) < 0.3
 # There is a price.
 # Let two states $\mathbf{H}_0,\mathbf{H}_0'$ of one unit read the same inputs.
 # By (10.2.5) their difference is multiplied by $\mathbf{Z}_t>0$ in each step, so it never changes sign.
-# Parity ([Section 9.4](../09-recurrent-neural-networks/04-recurrent-neural-networks.ipynb)) asks for exactly that: after a further 1, "even" and "odd" must change places.
+# Parity ([Section 9.4](../09-recurrent-neural-networks/04-recurrent-neural-networks.ipynb)) asks for exactly such a change: after a further 1, "even" and "odd" must change places.
 # No unit of a single such layer can keep the parity above and below a threshold; a GRU's unit is not bound in this way.
-# What is missing is the sign, not the loop: with a factor $1-2x_t$ in the place of the gate the same scan has the parity exactly.
-# Grazzi and others (2024) prove that linear recurrent layers of finite precision cannot solve parity if all eigenvalues of their transitions are positive, and train models with eigenvalues in $[-1,1]$ that do.
+# What is missing is the sign, not the loop: with a factor $1-2x_t$ in the place of the gate, a first state of 1 and no drive, the sign of the same scan's state is the parity.
+# Sarrof, Veitsman and Hahn (2024) proved that state-space models with factors that are not negative cannot recognize parity at all lengths in finite precision.
+# Grazzi and others (2025) extended this to matrices with only positive eigenvalues, and trained models with eigenvalues in $[-1,1]$ that solve parity.
 
 # %%
 # check: a minGRU keeps the order of two states, a GRU need not
@@ -685,7 +686,7 @@ with torch.no_grad():
 # Each weight is used in one multiplication per character, so the multiplications in matrix products agree nearly as well; elementwise work and speed do not.
 # All take 200 steps of 32 windows, the same for all cells with equal seed.
 # Adam's rate comes from the grid 0.01, 0.03, 0.1, extended to 0.3 if its largest rate is the best, and is chosen by the *training* loss of seed 0 in the last 50 steps.
-# For all cells but the LSTM we check that the validation loss would have chosen the same rate.
+# We check that the validation loss would have chosen the same rate, except for the LSTM, whose spread between seeds is too large for such a check.
 
 # %%
 cells = {"RNN": lambda: RNN(V, 59), "LSTM": lambda: LSTM(V, 27),
@@ -789,10 +790,10 @@ d2l.describe(ax, """Validation perplexity against steps for four cells, three
 #
 # - A GRU has one state and two gates: reset decides what the candidate sees of the past, update how much of the old state stays; its states never leave $[-1,1]$.
 # - A plain RNN needs the reset gate at 1 *and* the update gate at 0.
-# - `nn.GRU` resets after the matrix product; the other variant has the same shapes and gives other outputs.
+# - `nn.GRU` resets after the matrix product; the other variant has matrices of the same shapes and gives other outputs.
 # - At equal parameters and 200 steps the GRU was ahead of the RNN and of one layer of minGRU in all three seeds; it was ahead of the LSTM on average, in one setting that does not rank the two.
 # - Gates that see only the input make the recurrence linear and a scan possible; as they are positive, they keep the order of any two states of a unit.
-# - A selective scan with one state per channel, $\lambda=1$ and fixed projections is a minGRU.
+# - A selective scan with one state per channel, $\lambda=1$ and $\mathbf{B}=\mathbf{C}=1$ is a minGRU whose candidate is its input.
 
 # %% [markdown]
 # ## Exercises
@@ -851,7 +852,7 @@ for source in range(8):
 # Two answers surprise.
 # Without the update gate the network is as good as the GRU here, within the spread of the seeds, while without the reset gate it is worse in all three.
 # This is a result for 200 steps on windows of 32 characters, and says nothing about tasks with longer memory, such as that of [Section 10.1](01-lstm.ipynb).
-# And neither a second layer nor 102 units close the gap of the minGRU within 200 steps, of which at least half a unit of perplexity is left in every run.
+# And neither a second layer nor 102 units close the gap of the minGRU within 200 steps: at least half a unit of perplexity is left in every run.
 # Each arm has the rate of its base, except for the two layers, which are tuned like the cells above; they have neither normalization nor a residual connection.
 
 # %%
@@ -927,8 +928,8 @@ if real:
 # #### Solution 10.2-3
 #
 # The cells take turns, and the fastest of several repetitions counts.
-# The order in time belongs to the machine and the library: which of the layers has a fast kernel on your device matters more than the number of gates.
-# If time is what you have little of, compare at equal time, not at equal steps.
+# The order in time belongs to the machine and the library: which of the layers has a fast kernel on your device can matter more than the number of gates, and `linear_scan` does more arithmetic than a loop to save rounds.
+# If time is the scarce resource, compare at equal time, not at equal steps.
 
 # %%
 def step_seconds(model, batch):
@@ -969,9 +970,9 @@ for name, s in zip(cells, seconds.tolist()):
 # $$|H_t|\le Z_t|H_{t-1}|+(1-Z_t)|\tilde H_t|\le Z_tM+(1-Z_t)M=M,$$
 #
 # where all symbols are the entries of one unit and sequence.
-# The step used that the weights $Z_t$ and $1-Z_t$ sum to 1.
+# The step uses the fact that the weights $Z_t$ and $1-Z_t$ sum to 1.
 # In an LSTM $F_t$ and $I_t$ are free, and with both at 1 the internal state grows by up to 1 in each step.
-# A minGRU has the weights but no tanh: its bound is the largest candidate, which grows with the inputs.
+# A minGRU has the weights but no tanh: its bound is the largest candidate, or the first state if that is larger, and candidates grow with the inputs.
 
 # %%
 torch.manual_seed(7)
@@ -993,7 +994,7 @@ with torch.no_grad():
 # %% [markdown]
 # ### Exercise 10.2-5
 #
-# Write one step of the library's variant with exactly two matrix products, and count them.
+# Write one step of the library's variant with exactly two matrix products, neither of which waits for the other, and count them.
 # Why is this impossible for (10.2.2)?
 
 # %% [markdown]
@@ -1001,7 +1002,8 @@ with torch.no_grad():
 #
 # Put the three matrices of the input side by side, $(d,3h)$, and those of the state, $(h,3h)$; split the results.
 # The input's product can even be computed for all steps at once, before the loop.
-# In (10.2.2) the candidate multiplies $\mathbf{R}_t\odot\mathbf{H}_{t-1}$, and $\mathbf{R}_t$ itself needs a product with $\mathbf{H}_{t-1}$: two products one after the other, besides that of the input.
+# In (10.2.2) the candidate multiplies $\mathbf{R}_t\odot\mathbf{H}_{t-1}$, and $\mathbf{R}_t$ itself needs a product with $\mathbf{H}_{t-1}$: one product must wait for another.
+# Two are still enough, of $[\mathbf{X}_t,\mathbf{H}_{t-1}]$ for both gates and of $[\mathbf{X}_t,\mathbf{R}_t\odot\mathbf{H}_{t-1}]$ for the candidate, but only one after the other.
 
 # %%
 def fused_step(layer, X, H):
@@ -1040,6 +1042,15 @@ with CountProducts() as plain:
 torch.testing.assert_close(one, two)
 print("products:", fused.number, "and", plain.number)
 assert (fused.number, plain.number) == (2, 6)
+layer = GRUScratch(5, 7, sigma=0.5)  # resets before; its biases are zero
+with CountProducts() as waiting:
+    R, Z = (torch.cat((X, H), dim=1) @ torch.cat((
+        torch.cat((layer.W_xr, layer.W_xz), dim=1),
+        torch.cat((layer.W_hr, layer.W_hz), dim=1)))).sigmoid().chunk(2, 1)
+    H_tilde = torch.tanh(torch.cat((X, R * H), dim=1)
+                         @ torch.cat((layer.W_xh, layer.W_hh)))
+torch.testing.assert_close(Z * H + (1 - Z) * H_tilde, layer.step(X, H))
+assert waiting.number == 2
 
 # %% [markdown]
 # ## Sources
@@ -1050,7 +1061,8 @@ assert (fused.number, plain.number) == (2, 6)
 # - E. Martin and C. Cundy, Parallelizing linear recurrent neural nets over sequence length, 2018, [arXiv:1709.04057](https://arxiv.org/abs/1709.04057).
 # - D. Balduzzi and M. Ghifary, Strongly-typed recurrent neural networks, 2016, [arXiv:1602.02218](https://arxiv.org/abs/1602.02218).
 # - L. Feng, F. Tung, M. O. Ahmed, Y. Bengio and H. Hajimirsadeghi, Were RNNs all we needed?, 2024, [arXiv:2410.01201](https://arxiv.org/abs/2410.01201).
-# - R. Grazzi, J. Siems, A. Zela, J. K. H. Franke, F. Hutter and M. Pontil, Unlocking state-tracking in linear RNNs through negative eigenvalues, 2024, [arXiv:2411.12537](https://arxiv.org/abs/2411.12537).
+# - R. Grazzi, J. Siems, A. Zela, J. K. H. Franke, F. Hutter and M. Pontil, Unlocking state-tracking in linear RNNs through negative eigenvalues, 2025, [arXiv:2411.12537](https://arxiv.org/abs/2411.12537).
+# - Y. Sarrof, Y. Veitsman and M. Hahn, The expressive capacity of state space models: a formal language perspective, 2024, [arXiv:2405.17394](https://arxiv.org/abs/2405.17394).
 # - A. Gu and T. Dao, Mamba: linear-time sequence modeling with selective state spaces, 2023, [arXiv:2312.00752](https://arxiv.org/abs/2312.00752).
 # - S. Yang, J. Kautz and A. Hatamizadeh, Gated Delta Networks: improving Mamba2 with delta rule, 2024, [arXiv:2412.06464](https://arxiv.org/abs/2412.06464).
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the order of topics.
