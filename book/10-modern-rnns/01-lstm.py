@@ -274,7 +274,8 @@ assert torch.equal(outputs[-1], H) and outputs.shape == (7, 3, 4)
 torch.testing.assert_close(last, (H, C))
 explicit = net(X, (torch.zeros(3, 4), torch.zeros(3, 4)))
 assert torch.equal(explicit[0], outputs)
-assert net(X.double().float()[:, :1])[1][1].shape == (1, 4)
+assert net(X[:, :1])[1][1].shape == (1, 4)
+assert net.double()(X.double())[1][1].dtype == torch.float64
 
 # %% [markdown]
 # ## How far a gradient reaches
@@ -383,6 +384,13 @@ plt.show()
 
 # %%
 # check: what the figure shows, as a factor per step from 20 to 80 steps
+start = torch.zeros(2, 16, 32, dtype=torch.float64, requires_grad=True)
+torch.manual_seed(1)
+net = LSTMScratch(28, 32, 0.2, 1.0).double()
+grad, = torch.autograd.grad(net(inputs, (*start,))[1][0].sum(), start)
+torch.testing.assert_close(reach(net)[100], grad.norm())
+
+
 def factor(norms):
     return ((norms[80] / norms[20]) ** (1 / 60)).item()
 
