@@ -7,9 +7,9 @@
 #         max_epochs: 50
 #         library_epochs: 50
 #         num_hiddens: 256
-#         recall_steps: 400
+#         recall_steps: 200
 #         exercise_steps: 120
-#         share_steps: 200
+#         share_steps: 150
 #         num_gpus: 1
 #       smoke:
 #         max_epochs: 1
@@ -44,7 +44,7 @@
 #
 # A recurrent layer rewrites its whole state at every step, and whatever the gradient of a distant step has to say passes through all of these rewritings.
 # *Long short-term memory* (LSTM) adds a second state that is kept by default and changed by addition, and lets the network learn when to write, erase and show it.
-# This section builds that cell, measures how far its gradients really reach, and finds that one number at the start, the bias of the forget gate, matters more than the name of the cell.
+# This section builds that cell, measures how far its gradients really reach, and finds that one number at the start, the bias of the forget gate, can decide whether it learns at all.
 #
 # **You will**
 #
@@ -53,7 +53,7 @@
 # - train it as a language model and compare it with counted n-grams;
 # - test on a memory task which cells and which forget biases remember at an equal budget.
 #
-# **Cost**: about 40 seconds on a CPU; a download of 0.2 MB, once.
+# **Cost**: about 35 seconds on a CPU; a download of 0.2 MB, once.
 
 # %%
 import math
@@ -77,9 +77,9 @@ d2l.use_style()
 max_epochs = 15  # of 20 steps, of the language model from scratch
 library_epochs = 3
 num_hiddens = 32  # of both language models
-recall_steps = 400  # of each network in the memory task
+recall_steps = 200  # of each network in the memory task
 exercise_steps = 120
-share_steps = 200
+share_steps = 150
 num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
@@ -274,7 +274,8 @@ assert torch.equal(outputs[-1], H) and outputs.shape == (7, 3, 4)
 torch.testing.assert_close(last, (H, C))
 explicit = net(X, (torch.zeros(3, 4), torch.zeros(3, 4)))
 assert torch.equal(explicit[0], outputs)
-assert net(X.double().float()[:, :1])[1][1].shape == (1, 4)
+assert net(X[:, :1])[1][1].shape == (1, 4)
+assert net.double()(X.double())[1][1].dtype == torch.float64
 
 # %% [markdown]
 # ## How far a gradient reaches
@@ -291,6 +292,7 @@ assert net(X.double().float()[:, :1])[1][1].shape == (1, 4)
 
 # %%
 # check 10.1-C4: the direct path, by formula and by autograd
+torch.manual_seed(0)
 for bias, value in ((0.0, 9.3e-10), (1.0, 8.3e-5), (3.0, 0.233)):
     net = LSTMScratch(5, 4, sigma=0, forget_bias=bias).double()
     C_0 = torch.zeros(1, 4, dtype=torch.float64, requires_grad=True)
@@ -309,6 +311,7 @@ for bias, value in ((0.0, 9.3e-10), (1.0, 8.3e-5), (3.0, 0.233)):
 # %%
 # check: with H detached, the gradient is the product of the forget gates
 torch.manual_seed(0)
+X = torch.randn(30, 1, 5, dtype=torch.float64)
 net = LSTMScratch(5, 4, sigma=0.7).double()
 C_0 = torch.randn(1, 4, dtype=torch.float64, requires_grad=True)
 direct = [torch.zeros_like(C_0), C_0]
@@ -327,6 +330,7 @@ assert (whole - cut).abs().max() > 3 * cut.abs().max()
 # We take untrained layers of 32 units, the sum of the last hidden state as the loss, and the norm of its gradient with respect to the whole state, $\mathbf{H}$ or $(\mathbf{H},\mathbf{C})$, at each distance, for two scales of the weights.
 
 # %%
+torch.manual_seed(0)
 inputs = F.one_hot(torch.randint(28, (100, 16)), 28).double()  # (T, n, d)
 zeros = torch.zeros(16, 32, dtype=torch.float64)
 
@@ -369,9 +373,10 @@ fig.legend(*axes[1].get_legend_handles_labels(), fontsize=8, ncols=4,
            loc="outside lower center", columnspacing=1)
 d2l.describe(axes, """Two panels of gradient norm against distance on a
 logarithmic scale. Left: the RNN and the LSTM with forget bias 0 fall fast,
-that with bias 1 slowly, that with bias 3 hardly. Right, with larger weights,
-all fall more slowly, and the RNN more slowly than the LSTM with bias 0.
-Every curve of an LSTM lies above its dotted line, the direct path.""")
+that with bias 1 slowly, that with bias 3 does not fall. Right, with larger
+weights, the others fall more slowly, and the RNN more slowly than the LSTM
+with bias 0. Beyond 20 steps every curve of an LSTM lies above its dotted
+line, the direct path.""")
 plt.show()
 
 # %% [markdown]
@@ -379,6 +384,13 @@ plt.show()
 
 # %%
 # check: what the figure shows, as a factor per step from 20 to 80 steps
+start = torch.zeros(2, 16, 32, dtype=torch.float64, requires_grad=True)
+torch.manual_seed(1)
+net = LSTMScratch(28, 32, 0.2, 1.0).double()
+grad, = torch.autograd.grad(net(inputs, (*start,))[1][0].sum(), start)
+torch.testing.assert_close(reach(net)[100], grad.norm())
+
+
 def factor(norms):
     return ((norms[80] / norms[20]) ** (1 / 60)).item()
 
@@ -388,8 +400,13 @@ for sigma in (0.1, 0.2):
     print(f"weights {sigma}:", {k: round(v, 2) for k, v in per_step.items()})
     for bias in biases:
         direct = torch.sigmoid(torch.tensor(bias)).item()
-        assert direct + 0.03 < per_step[bias] < direct + 0.32
-    assert per_step[0.0] < per_step[1.0] < 1 < per_step[3.0]
+        assert direct + 0.005 < per_step[bias] < direct + 0.4
+    assert per_step[0.0] + 0.05 < per_step[1.0] < per_step[3.0] - 0.01
+    assert 0.95 < per_step[3.0] < 1.1
+    for bias in biases:  # beyond 20 steps above the dotted line
+        dotted = norms[sigma, bias][1] * torch.sigmoid(
+            torch.tensor(bias)) ** torch.arange(19.0, 100)
+        assert (norms[sigma, bias][20:] > dotted).all()
     if sigma == 0.1:
         assert 0.4 < per_step["RNN"] < 0.8 < per_step[1.0] < 0.95
         assert abs(per_step["RNN"] - per_step[0.0]) < 0.2
@@ -399,7 +416,7 @@ for sigma in (0.1, 0.2):
 # %% [markdown]
 # Three things can be read off.
 # The forget bias orders the LSTMs at both scales.
-# The direct path alone underestimates what arrives: in all these layers the measured factor per step is larger than $\sigma(b_f)$, with $b_f=3$ even above 1.
+# The direct path alone underestimates what arrives: in all these layers the measured factor per step is larger than $\sigma(b_f)$, and with $b_f=3$ it is near 1.
 # And an LSTM with a zero bias has no advantage as such: with the smaller weights its gradient and that of the plain layer both vanish, and with the larger ones the plain layer's reaches further.
 #
 # ## The same as the library's
@@ -450,7 +467,7 @@ assert count_params(scratch) == 4 * (28 + 32 + 1) * 32 == 7808
 assert count_params(layer) == 7808 + 4 * 32 == 7936
 
 # %% [markdown]
-# Since both biases receive the whole gradient, the library's act with twice the learning rate ([Section 9.6](../09-recurrent-neural-networks/06-rnn-concise.ipynb)).
+# Since both biases receive the whole gradient, under SGD the library's act with twice the learning rate ([Section 9.6](../09-recurrent-neural-networks/06-rnn-concise.ipynb)).
 #
 # The eight small products of a step can also be one, of $[\mathbf{X}_t,\mathbf{H}_{t-1}]\in\mathbb{R}^{n\times(d+h)}$ and a matrix of shape $(d+h)\times4h$.
 
@@ -499,8 +516,8 @@ data = TimeMachine(batch_size=512, num_val=2000)
 V = len(data.vocab)
 real = d2l.fetch("time-machine").source == "real"
 full_run = (max_epochs >= 15 and library_epochs >= 3
-            and recall_steps >= 400 and exercise_steps >= 120
-            and share_steps >= 200)  # not smoke
+            and recall_steps >= 200 and exercise_steps >= 120
+            and share_steps >= 150)  # not smoke
 torch.manual_seed(0)
 model = RNNLMScratch(LSTMScratch(V, num_hiddens), V, lr=4)
 history = fit_clipped(model, data, max_epochs, num_gpus=num_gpus)
@@ -561,7 +578,7 @@ if full_run and real:
     assert val[-1] < bigram - 0.15
     if max_epochs == 15 and num_hiddens == 32:  # not the profile gpu
         assert val[:2].min() > 16 and val[-1] > trigram + 1
-        assert 11 < val_library[-1] < val[library_epochs - 1] - 1
+        assert 10 < val_library[-1] < val[library_epochs - 1] - 0.6
 
 # %% [markdown]
 # After 300 steps the model has passed the bigram and not the trigram.
@@ -613,13 +630,30 @@ assert trace[:, :3].min() > 0 and trace[:, :3].max() < 1
 assert trace[:, 3].min() > -1 and trace[:, 3].max() < 1
 if full_run and real:
     assert trace[:, 3].min() < 0  # of all four only the node is negative
+if full_run and real and max_epochs == 15 and num_hiddens == 32:
     assert 0.38 < forget.mean() < 0.54
     assert forget[space].mean() < forget[~space].mean() - 0.01
 
 # %% [markdown]
 # On the unread text the forget gates are a little below one half on average, and lower at spaces than at letters.
-# With such short memories the model passed the bigram.
-# What single units mean, such a picture does not say.
+# What single units mean, such a picture does not say, nor how long the model remembers, since the other paths carry as well.
+# That can be measured: we show it only the last $k$ characters of each unread window and ask for the next.
+
+# %% tags=["chaotic"]
+X, last = data.X[10_000:12_000], data.Y[10_000:12_000, -1]
+with torch.no_grad():
+    by_length = {k: F.cross_entropy(model(X[:, -k:])[:, -1],
+                                    last).exp().item()
+                 for k in (1, 2, 4, 8, 16, 32)}
+print("perplexity from the last k:",
+      {k: round(v, 2) for k, v in by_length.items()})
+if full_run and real and max_epochs == 15 and num_hiddens == 32:
+    assert by_length[1] > 1.15 * by_length[32]
+    assert by_length[2] > 1.03 * by_length[32]
+    assert abs(by_length[8] / by_length[32] - 1) < 0.015
+
+# %% [markdown]
+# The second-last character helps, and whatever lies more than eight back makes no difference of 2 %: the model was trained on 32 and remembers a few.
 #
 # ## What the forget bias decides
 #
@@ -711,81 +745,93 @@ for layer in (nn.LSTM(9, 32), nn.GRU(9, 37)):
 assert torch.equal(identity_rnn().weight_hh_l0, torch.eye(68))
 
 # %% [markdown]
-# All train equally long with Adam at the rate 0.005, on fresh sequences of 8 symbols with random distractors, in batches of 32.
+# All train for 200 steps of Adam on fresh sequences of 8 symbols, in batches of 32, at two learning rates.
 
 # %%
-def train_recall(layer, T, distract, seed, steps):
-    """Train `layer` and a readout; accuracy on 1000 new sequences."""
+def train_recall(layer, T, distract, seed, steps, lr=0.005):
+    """Train `layer` and a readout; accuracy on 500 new sequences."""
     rng = torch.Generator().manual_seed(seed)
     readout = nn.Linear(layer.hidden_size, 8)
     params = [*layer.parameters(), *readout.parameters()]
-    optimizer = torch.optim.Adam(params, lr=0.005)
+    optimizer = torch.optim.Adam(params, lr=lr)
     for _ in range(steps):
         X, y = recall_task(32, T, 8, rng, distract)
         optimizer.zero_grad()
         F.cross_entropy(readout(layer(X)[0][-1]), y).backward()
         optimizer.step()
     with torch.no_grad():
-        X, y = recall_task(1000, T, 8, rng, distract)
+        X, y = recall_task(500, T, 8, rng, distract)
         hits = readout(layer(X)[0][-1]).argmax(dim=1) == y
     return hits.float().mean().item()
 
 
-def accuracies(name, T):
-    """One accuracy for each seed, among random distractors."""
+def accuracies(name, T, distract=True, lr=0.005):
+    """One accuracy for each seed."""
     values = []
     for seed in range(num_seeds):
         torch.manual_seed(seed)
-        values.append(train_recall(arms[name](), T, True, seed,
-                                   recall_steps))
+        values.append(train_recall(arms[name](), T, distract, seed,
+                                   recall_steps, lr))
     return values
 
 # %% tags=["chaotic"]
-scores = {(name, T): accuracies(name, T) for T, names in (
-    (10, ["GRU", "LSTM, bias 0", "LSTM, bias 1"]), (30, list(arms)))
-    for name in names}
-for (name, T), values in scores.items():
-    print(f"T = {T}, {name}:", *(f"{v:.2f}" for v in values))
+short = ["GRU", "LSTM, bias 0", "LSTM, bias 1"]
+settings = {  # T, distractors, learning rate: the cells
+    (5, True, 0.005): short, (20, True, 0.005): list(arms),
+    (20, True, 0.01): list(arms), (20, False, 0.005): short[::2]}
+scores = {setting: {name: accuracies(name, *setting) for name in names}
+          for setting, names in settings.items()}
+for (T, distract, lr), table in scores.items():
+    print(f"T = {T}, {'distractors' if distract else 'blanks'}, rate {lr}")
+    for name, values in table.items():
+        print(f"  {name:14}", *(f"{v:.2f}" for v in values))
 
 # %% tags=["hide-input", "chaotic"]
-fig, axes = plt.subplots(1, 2, figsize=(6.4, 3), sharey=True)
-for ax, T in zip(axes, (10, 30)):
-    for i, name in enumerate(arms):
-        values = scores.get((name, T), [])
-        ax.plot(values, [i] * len(values), "o", color=f"C{i}",
-                fillstyle="none")
+fig, axes = plt.subplots(1, 3, figsize=(6.8, 3), sharey=True,
+                         layout="constrained")
+for ax, (T, distract) in zip(axes, ((5, True), (20, True), (20, False))):
+    for lr, marker in ((0.005, "o"), (0.01, "s")):
+        for name, values in scores.get((T, distract, lr), {}).items():
+            i = list(arms).index(name)
+            ax.plot(values, [i + 40 * (lr - 0.0075)] * len(values), marker,
+                    ls="", color=f"C{i}", fillstyle="none")
     ax.axvline(1 / 8, color="k", ls=":", lw=1)
-    ax.set(xlim=(-0.03, 1.05), xlabel="accuracy", title=f"$T={T}$")
+    ax.set(xlim=(-0.03, 1.08), xlabel="accuracy", title=(
+        f"$T={T}$, {'distractors' if distract else 'blanks'}"))
 axes[0].set_yticks(range(len(arms)), list(arms))
 axes[0].invert_yaxis()
-d2l.describe(axes, """Two panels of accuracies, one circle per seed. At ten
-steps the GRU and the LSTM with bias 1 are near 1, the LSTM with bias 0 is at
-the dotted line of guessing. At thirty steps GRU and LSTM with bias 3 are far
-above it in every seed, the other gated cells and the RNN with the identity
-on it, and the plain RNN's circles are spread.""")
+d2l.describe(axes, """Three panels of accuracies, one mark per seed. After five
+distractors GRU and LSTM with bias 0 and 1 are all at 1. After twenty the
+GRU and the LSTM with bias 3 are far above the dotted line of guessing in
+every seed and at both rates, the other gated cells on it, and the marks of
+the plain RNNs are spread. After twenty blanks the GRU without a bias of 3 is
+at 1.""")
 plt.show()
 
 # %% [markdown]
-# **Figure 10.1.8.** Accuracy on the recall task, one circle for each seed; dotted, guessing.
+# **Figure 10.1.8.** Accuracy on the recall task, one mark for each seed; circles: rate 0.005, squares: 0.01; dotted, guessing.
 
 # %%
 # check 10.1-C5: what remembers at this budget
 if full_run:
-    for name in ("GRU", "LSTM, bias 1"):
-        assert min(scores[name, 10]) > 0.95
-    assert max(scores["LSTM, bias 0", 10]) < 0.4
-    for name in ("GRU", "LSTM, bias 0", "LSTM, bias 1", "RNN, identity"):
-        assert max(scores[name, 30]) < 0.3
-    for name in ("GRU, bias 3", "LSTM, bias 3"):
-        assert min(scores[name, 30]) > 0.4
-    spread = max(scores["RNN", 30]) - min(scores["RNN", 30])
-    assert spread > 0.2
+    for name in short:
+        assert min(scores[5, True, 0.005][name]) > 0.9
+    for lr in (0.005, 0.01):
+        for name in short:
+            assert max(scores[20, True, lr][name]) < 0.25
+        for name in ("GRU, bias 3", "LSTM, bias 3"):
+            assert min(scores[20, True, lr][name]) > 0.35
+    assert min(scores[20, False, 0.005]["GRU"]) > 0.9  # blanks
+    both = [v for lr in (0.005, 0.01) for v in scores[20, True, lr]["RNN"]]
+    assert max(both) - min(both) > 0.2
 
 # %% [markdown]
-# After 10 distractors the GRU and the LSTM with $b_f=1$ name the symbol; the LSTM with $b_f=0$ does not.
-# After 30, the gated cells with a small bias guess in all three seeds, and those with a bias of 3 do not, whether GRU or LSTM.
-# So at this budget the cell mattered less than the time constant with which it started: a gate at $\sigma(b)$ forgets over about $1/(1-\sigma(b))=1+e^b$ steps, which is 2, 3.7 and 21 for $b=0,1,3$.
-# The plain layer's seeds are too far apart for a verdict; one of them shows that a network without gates can succeed, and no more than that.
+# After 5 distractors all three cells tried name the symbol, even the LSTM with $b_f=0$.
+# After 20, the gated cells with a small bias guess in all three seeds and at both rates, and those with a bias of 3 do not, whether GRU or LSTM.
+# So in this setting the time constant at the start decided, and not the kind of gated cell: a gate at $\sigma(b)$ forgets over about $1/(1-\sigma(b))=1+e^b$ steps, which is 2, 3.7 and 21 for $b=0,1,3$.
+# That is no law, as the last panel shows: after 20 *blanks* the same GRU, whose gate starts near one half, solves the task in all seeds.
+# Where nothing disturbs the state it can settle at a value that depends on the first symbol and stay there, which needs no slow gate; whether the GRU does so we have not examined.
+# The plain layer's seeds are too far apart for a verdict; the best show that a network without gates can succeed, and no more than that.
 #
 # Others have pulled the same lever.
 # Jozefowicz, Zaremba and Sutskever (2015) found that a forget bias of 1 closes the gap between LSTM and GRU.
@@ -794,17 +840,18 @@ if full_run:
 # ## Variants, and today
 #
 # Many variants exist: *peepholes*, which let the gates see $\mathbf{C}$, projections that make $\mathbf{H}$ smaller than $\mathbf{C}$ (`proj_size` in the library), normalization inside the cell.
-# Greff et al. (2017) compared eight variants on three tasks and found none that improved significantly on the standard cell; the forget gate and the output activation were the parts that mattered most.
+# Greff et al. (2017) compared eight variants on three tasks and found none that improved significantly on their standard cell, which has peepholes (leaving these out did no harm); the forget gate and the output activation were the parts that mattered most.
 # What the standard cell costs is four times the products of a plain layer of equal size, and steps that must wait for one another.
-# xLSTM (Beck et al., 2024) removes the latter in part: its gates are exponential, and in one of its two cells the memory is a matrix whose updates can be computed in parallel; the authors report language models that compare favorably with Transformers and state space models.
+# xLSTM (Beck et al., 2024) lets gates be exponential and has two cells; in one of them the memory is a matrix and no gate reads the last hidden state, so all steps can be computed in parallel; the authors report language models that compare favorably with Transformers and state space models.
 
 # %% [markdown]
 # ## Summary
 #
 # - The internal state is changed by a gated sum and meets no matrix on its way; the hidden state is what its output gate shows of it.
 # - The direct path carries $\prod\mathbf{F}$, at the start about $\sigma(b_f)^k$ over $k$ steps; in the untrained layers here the other paths added to it considerably.
+# - A small language model that had passed the bigram used only a few of the 32 characters that it saw.
 # - With copied weights the equations equal `nn.LSTM` in outputs, states and gradients; its gates come in the order i, f, g, o.
-# - A zero forget bias is a short memory: after 400 steps on the task with 30 distractors LSTMs with bias 0 and 1 guessed, and those with bias 3 did not; the GRU behaved alike.
+# - A zero forget bias is a short memory at the start: after 200 steps on the task with 20 distractors LSTMs with bias 0 and 1 guessed, and those with bias 3 did not; the GRU behaved alike, but solved the task with blanks without such a bias.
 
 # %% [markdown]
 # ## Exercises
@@ -853,7 +900,7 @@ class Untamed(LSTMScratch):
         return O * C, C
 
 
-largest = {}
+largest, gate_part = {}, {}
 for kind in (LSTMScratch, Untamed):
     torch.manual_seed(0)
     net = kind(5, 16, sigma=0.5, forget_bias=6)
@@ -861,9 +908,11 @@ for kind in (LSTMScratch, Untamed):
         H = net(torch.ones(1000, 1, 5))[0]
         inside = (H @ net.W_hf).abs().max()  # part of a gate's input
     largest[kind] = H.abs().max().item()
+    gate_part[kind] = inside.item()
     print(f"{kind.__name__}: largest |H| {largest[kind]:.1f}, "
           f"largest part of a gate's input {inside:.1f}")
 assert largest[LSTMScratch] < 1 and largest[Untamed] > 10
+assert gate_part[Untamed] > 10 * gate_part[LSTMScratch]
 
 # %% [markdown]
 # ### Exercise 10.1-3
@@ -962,9 +1011,10 @@ if full_run:
 # %% [markdown]
 # #### Solution 10.1-5
 #
-# After 200 steps none of the three does: the share is 0 for each, although $\sigma(5)^{60}\approx0.67$ of a gradient survives on the direct path.
+# After 150 steps at the rate 0.01 none of the three does: the share is 0 for each, although $\sigma(5)^{60}\approx0.67$ of a gradient survives on the direct path.
 # Keeping is not all: the input gates start half open, and the 60 blanks write into the cell as well.
-# With $b_f=5$ *and* $b_i=-5$, the pair of signs of the chrono initialization, the gates start closed, and some seeds solve the task in the same number of steps.
+# With $b_f=5$ *and* $b_i=-5$, the pair of signs of the chrono initialization, the input gates start closed, and most seeds solve the task in the same number of steps.
+# A longer training may change the shares of the others.
 
 # %% tags=["chaotic"]
 shares = {}
@@ -977,13 +1027,14 @@ for bias, input_bias in ((3, None), (4, None), (5, None), (5, -5)):
             with torch.no_grad():
                 layer.bias_ih_l0[:32] = input_bias
                 layer.bias_hh_l0[:32] = 0
-        results.append(train_recall(layer, 60, False, seed, share_steps))
+        results.append(train_recall(layer, 60, False, seed, share_steps,
+                                    lr=0.01))
     shares[bias, input_bias] = sum(r > 0.9 for r in results) / 5
     print(f"b_f = {bias}, b_i = {input_bias}: share above 0.9 "
           f"{shares[bias, input_bias]:.1f} of", *(f"{r:.2f}" for r in results))
 if full_run:
     assert shares[3, None] == shares[4, None] == shares[5, None] == 0
-    assert shares[5, -5] >= 0.4
+    assert shares[5, -5] >= 0.6
 
 # %% [markdown]
 # ### Exercise 10.1-6
