@@ -188,11 +188,11 @@ def exhaustive_search(step, state, bos, eos, max_len, alpha=0.75):
 
 # %%
 candidates = exhaustive_search(*lm.args, max_len=4, alpha=0)
-probs = {lm.word(tokens): math.exp(total) for tokens, total in candidates}
-print(len(probs), "candidates with total probability",
-      round(sum(probs.values()), 6))
-print({word: round(p, 3) for word, p in list(probs.items())[:5]})
-assert len(probs) == 121 and abs(sum(probs.values()) - 1) < 1e-12
+p_exact = {lm.word(tokens): math.exp(total) for tokens, total in candidates}
+print(len(p_exact), "candidates with total probability",
+      round(sum(p_exact.values()), 6))
+print({word: round(p, 3) for word, p in list(p_exact.items())[:5]})
+assert len(p_exact) == 121 and abs(sum(p_exact.values()) - 1) < 1e-12
 
 # %% [markdown]
 # ACB`<eos>` is more probable than what greedy search found.
@@ -514,12 +514,13 @@ assert abs(curves[0][0] - curves[0][1]) < 1e-12 < curves[0][0] - curves[0][3]
 # The decoder's state is a pair, the context $(b,h)$ and the hidden state $(\text{layers},b,h)$ with $h$ units, so the beams are rows of the first but columns of the second.
 
 # %%
-def decoder_step(decoder):
-    """A step function of a `Seq2SeqDecoder`."""
+def decoder_step(decoder, banned=()):
+    """A step function of a `Seq2SeqDecoder` without the tokens `banned`."""
     device = next(decoder.parameters()).device
 
     def step(tokens, state):
         scores, state = decoder(tokens[:, None].to(device), state)
+        scores[:, -1, list(banned)] = -math.inf
         return scores[:, -1].log_softmax(dim=1), state  # (b, vocab_size)
     return step
 
@@ -530,7 +531,7 @@ def reorder(state, rows):
     return context[rows], hidden[:, rows]
 
 
-def search_each(model, data, sentences, search):
+def search_each(model, data, sentences, search, banned=()):
     """What `search(step, state)` returns for each sentence."""
     device = next(model.parameters()).device
     src, _, valid_len, _ = d2l.to_device(
@@ -540,8 +541,8 @@ def search_each(model, data, sentences, search):
     with torch.no_grad():
         context, hidden = model.decoder.init_state(
             model.encoder(src, valid_len))
-        found = [search(decoder_step(model.decoder),
-                        (context[i:i + 1], hidden[:, i:i + 1]))
+        step = decoder_step(model.decoder, banned)
+        found = [search(step, (context[i:i + 1], hidden[:, i:i + 1]))
                  for i in range(len(sentences))]
     model.train(was_training)
     return found
@@ -551,14 +552,14 @@ data = MTFraEng(64, num_train=num_pairs, num_val=num_val, subset="pronoun")
 real = data.source == "real"
 full_run = num_pairs >= 3000 and max_epochs >= 5 and num_val >= 300
 bos, eos = data.tgt_vocab["<bos>"], data.tgt_vocab["<eos>"]
-max_len = data.num_steps
+unk, max_len = data.tgt_vocab.unk, data.num_steps
 sentences = [" ".join(src[:-1]) for src, _ in data.pairs[num_pairs:]]
 
 
-def beams(model, sentences, k):
+def beams(model, sentences, k, banned=(unk,)):
     """Lists of candidates and log-probabilities, one for each sentence."""
     return search_each(model, data, sentences, lambda step, state: (
-        beam_search(step, state, bos, eos, k, max_len, 0, reorder)))
+        beam_search(step, state, bos, eos, k, max_len, 0, reorder)), banned)
 
 
 def text(tokens):
@@ -567,6 +568,9 @@ def text(tokens):
         [token for token in tokens if token != eos]))
 
 # %% [markdown]
+# The token `<unk>` stands for all words outside the vocabulary, so its probability is large and its meaning nil.
+# We ban it from the output; the other probabilities are normalized again.
+#
 # Is the score of a beam what the model says about its tokens?
 # The state travels through many steps and is reordered on the way; a mistake there would give plausible sentences with wrong scores.
 # So we score the finished candidates again, in one pass with the tokens as decoder input, as in training.
@@ -587,7 +591,9 @@ def log_prob(model, sentence, tokens):
     batch = d2l.to_device((src, dec_X, valid_len),
                           next(model.parameters()).device)
     with torch.no_grad():
-        rows = model(*batch)[0].log_softmax(dim=1).cpu()  # (L, vocab_size)
+        scores = model(*batch)[0].cpu()  # (L, vocab_size)
+    scores[:, unk] = -math.inf
+    rows = scores.log_softmax(dim=1)
     return rows[torch.arange(len(tokens)), tokens].sum().item()
 
 # %%
@@ -625,10 +631,14 @@ assert abs(math.log(product) - score) < 1e-12 and rows[0].grad is None
 # It is a beam search with a threshold in place of a width, and its result is exact for $\alpha=0$.
 
 # %%
-def most_probable(step, state, bos, eos, max_len, reorder=keep_rows):
-    """The candidate of largest probability and its logarithm, exactly."""
-    best, bound = beam_search(step, state, bos, eos, 1, max_len, 0,
-                              reorder)[0]  # greedy, the first threshold
+def most_probable(step, state, bos, eos, max_len, reorder=keep_rows,
+                  beam_size=8):
+    """The candidate of largest probability and its logarithm, exactly.
+
+    The first threshold is what a beam of `beam_size` finds.
+    """
+    best, bound = beam_search(step, state, bos, eos, beam_size, max_len, 0,
+                              reorder)[0]
     prefixes, total = torch.tensor([[bos]]), torch.zeros(1)
     while len(prefixes):
         log_probs, state = step(prefixes[:, -1], state)
@@ -653,7 +663,7 @@ for lm_i, best in zip(lms, optima):  # exact where we can count
         sizes.append(len(tokens))
         return lm_i.step(tokens, state)
 
-    found = most_probable(spy, *lm_i.args[1:], max_len=4)
+    found = most_probable(spy, *lm_i.args[1:], max_len=4, beam_size=1)
     assert same(found, best)
     p = math.exp(greedy_search(*lm_i.args, max_len=4)[1])
     assert max(sizes) <= 1 / p + 1e-9
@@ -679,7 +689,7 @@ def best_texts(lists, alpha):
 def measure(model):
     """The exact optima, and the lists of each beam size."""
     exact = search_each(model, data, sentences, lambda step, state: (
-        most_probable(step, state, bos, eos, max_len, reorder)))
+        most_probable(step, state, bos, eos, max_len, reorder)), (unk,))
     return exact, {k: beams(model, sentences, k) for k in ks}
 
 
@@ -717,8 +727,556 @@ table = {name: torch.tensor(values) for name, values in table.items()}
 ref_len = mean(min(len(ref.split()) for ref in refs) for refs in references)
 
 # %% tags=["rtol=0.3"]
-for name in ("found", "log_prob"):
-    print(name, table[name].mean(dim=0).tolist())
+print("beam sizes", ks)
+print("most probable one found", [f"{v:.2f}" for v in table["found"].mean(0)])
 for alpha in alphas:
-    print("alpha", alpha, "length", table[alpha][..., 0].mean(dim=0).tolist(), "BLEU", table[alpha][..., 1].tolist())
-print("exact", table["exact"].tolist(), ref_len)
+    length, score = table[alpha].mean(dim=0).T
+    print(f"alpha {alpha}: length", [f"{v:.1f}" for v in length],
+          "BLEU", [f"{v:.3f}" for v in score])
+length, score = table["exact"].mean(dim=0)
+print(f"exact: length {length:.1f}, BLEU {score:.3f}; "
+      f"length of the references {ref_len:.1f}")
+for row, exact in zip(table[0], table["exact"]):
+    print("BLEU of one model, alpha 0:", [f"{v:.3f}" for v in row[:, 1]],
+          f"exact {exact[1]:.3f}")
+
+# %%
+# a beam of one is greedy search; nothing beats the exact search
+for model, (exact, lists) in zip(models, results):
+    one = beams(model, sentences[:100], k=1, banned=())
+    assert best_texts(one, 0) == translate(model, data, sentences[:100])
+    for k in ks:
+        assert all(part[0][1] < best[1] + 1e-4
+                   for part, best in zip(lists[k], exact))
+    for sentence, (tokens, score) in zip(sentences[:20], exact):
+        assert abs(log_prob(model, sentence, tokens) - score) < 1e-4
+
+# %% tags=["hide-input", "chaotic"]
+fig, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
+places = range(len(ks))
+for found in table["found"]:
+    axes[0].plot(places, found, "o", mfc="none", color="C0")
+axes[0].plot(places, table["found"].mean(dim=0), color="C0")
+for column, ax in enumerate(axes[1:]):
+    for alpha, color, mark, line in zip(alphas, ("C0", "C1", "C2"), "os^",
+                                        ("-", "--", ":")):
+        values = table[alpha][..., column]  # (models, beam sizes)
+        for row in values:
+            ax.plot(places, row, mark, mfc="none", color=color, ms=5)
+        ax.plot(places, values.mean(dim=0), line, color=color,
+                label=rf"$\alpha={alpha}$")
+    ax.plot([len(ks)] * 3, table["exact"][:, column], "x", color="black",
+            label="exact" if column else None)
+axes[1].axhline(ref_len, color="black", lw=1)
+axes[2].legend(fontsize=7, ncols=2)
+for ax, name in zip(axes, ("most probable one found", "mean length",
+                           "BLEU, n-grams up to 2")):
+    ax.set(xlabel="beam size", ylabel=name)
+    ax.set_xticks(range(len(ks) + (ax is not axes[0])), labels=[
+        *ks, "exact"][:len(ks) + (ax is not axes[0])])
+axes[0].set_ylim(0, 1)
+d2l.describe(axes, """Against the beam size. Left, the share of sentences for
+    which the most probable translation was found rises for all models.
+    Middle, the mean length falls from above the line of the references to a
+    token below it without normalization, less for alpha 0.75, and least for
+    1.5. Right, BLEU: without normalization it falls from beam size 4 on and is
+    lower still for the exact search; for alpha 0.75 it stays level.""")
+
+# %% [markdown]
+# **Figure 10.8.5.** Search on three models (dots; lines are means), with beam sizes 1 to 32 and exact search without normalization (crosses).
+# The black line is the mean length of the shortest references.
+
+# %%
+if full_run and real and num_pairs == 3000:
+    assert (table["found"].diff(dim=1) > 0).all()
+    assert (table["log_prob"].diff(dim=1) > 0).all()
+    assert table["found"][:, 0].max() < 0.5 < table["found"][:, -1].min() - 0.3
+    exact = table["exact"]  # (models, 2): length and BLEU
+    assert (table[0][:, 0, 0] - exact[:, 0]).min() > 1
+    assert (table[0][..., 0].diff(dim=1) < 0).all()
+    assert (table[0][:, 2, 1] - exact[:, 1]).min() > 0.008
+    flat = table[0.75][:, 2, 1] - table[0.75][:, -1, 1]
+    assert flat.abs().max() < 0.008
+    wide = torch.stack([table[alpha][:, -1, 0] for alpha in alphas])
+    assert (wide.diff(dim=0) > 0.2).all()  # a larger exponent, more tokens
+
+# %% [markdown]
+# The search does its job: in each of the three models a wider beam finds the most probable translation more often, and in the mean over all sentences more probable ones.
+# It also finds shorter ones.
+# Without normalization the mean length falls with the beam size in every model, from above that of the references to a token below it.
+# BLEU does not follow the probability: from beam size 4 to exact search it falls in all three models, although exact search makes no errors.
+# With $\alpha=0.75$ that fall is absent between beam sizes 4 and 32.
+# Between greedy search and a beam of 4, the three models do not agree on an order.
+#
+# How far does this carry?
+# The models are small, the sentences short, and 300 of them leave BLEU uncertain.
+# For larger systems Koehn and Knowles (2017) report better translations from narrow beams and worse ones from wide beams, and Murray and Chiang (2018) that correcting the length almost removes the problem.
+# Our runs fit both, for as far as they go.
+# Stahlberg and Byrne (2019), with exact search on a Transformer, found the *empty* translation to be the most probable one for more than half of their sentences.
+# In our models it never is.
+#
+# One more control: what if `<unk>` is allowed?
+
+# %% tags=["rtol=0.3"]
+empty = [sum(tokens == [eos] for tokens, _ in exact) for exact, _ in results]
+print("empty translations among the exact optima:", empty)
+allowed = []
+for model in models:
+    texts = [best_texts(beams(model, sentences, k, banned=()), 0)
+             for k in (1, 8)]
+    allowed.append([summary(part)[1] for part in texts])
+    print("with <unk> in {:.0%} of the greedy outputs: BLEU {:.3f} greedy, "
+          "{:.3f} with beam size 8".format(
+              mean("<unk>" in t for t in texts[0]), *allowed[-1]))
+    if full_run and real and num_pairs == 3000:
+        assert mean("<unk>" in t for t in texts[0]) > 0.5
+if full_run and real and num_pairs == 3000:
+    assert empty == [0, 0, 0]
+    assert all(one > eight + 0.003 for one, eight in allowed)
+
+# %% [markdown]
+# Most greedy outputs then contain it, and BLEU is lower with the beam than without in all three models.
+# With `<unk>` banned no such order was left: a comparison of searches can depend on a token that no reader would want to see.
+
+# %% [markdown]
+# ## Drawing instead of searching
+#
+# Where many outputs are good, as in a chat or a story, even a correct search returns the wrong thing: Holtzman et al. (2020) found the text of beam search bland and repetitive, and proposed to *draw* the next token from a distribution without its tail.
+# There are three common changes to the distribution, often combined.
+# A *temperature* $\tau$ ([Section 9.5](../09-recurrent-neural-networks/05-rnn-scratch.ipynb)) makes it proportional to $p(y)^{1/\tau}$.
+# *Top-k sampling* keeps the $k$ most probable tokens.
+# *Nucleus* or *top-p sampling* keeps the fewest tokens whose probabilities reach a sum of $p$; they are few where the model is sure and many where it is not.
+
+# %%
+def truncate_probs(probs, top_k=None, top_p=1.0):
+    """Probabilities (..., v) without their tail, with sum 1 again.
+
+    Keeps at most `top_k` tokens, by default all, and no more of the most
+    probable ones than are needed to reach `top_p`.
+    """
+    ordered, order = probs.sort(dim=-1, descending=True)
+    keep = ordered.cumsum(dim=-1) - ordered < top_p  # the sum before it
+    if top_k is not None:
+        keep[..., top_k:] = False
+    kept = torch.zeros_like(probs).scatter(-1, order, ordered * keep)
+    return kept / kept.sum(dim=-1, keepdim=True)
+
+
+def sample(step, state, bos, eos, max_len, rng, change=lambda probs: probs):
+    """One candidate, drawn token by token from changed probabilities."""
+    tokens, last = [], torch.tensor([bos])
+    while len(tokens) < max_len and tokens[-1:] != [eos]:
+        log_probs, state = step(last, state)
+        probs = change(log_probs.exp().cpu())
+        last = torch.multinomial(probs, 1, generator=rng)[:, 0]
+        tokens += last.tolist()
+    return tokens
+
+# %%
+probs = torch.tensor([[0.15, 0.5, 0.1, 0.25], [0.01, 0.01, 0.97, 0.01]])
+for options in (dict(top_k=2), dict(top_p=0.7), dict(top_p=0.9)):
+    print(options, truncate_probs(probs, **options).round(decimals=3).tolist())
+expected = torch.tensor([[0, 2 / 3, 0, 1 / 3], [0, 0, 1, 0]])
+torch.testing.assert_close(truncate_probs(probs, top_p=0.7), expected)
+torch.testing.assert_close(truncate_probs(probs), probs)
+torch.testing.assert_close(truncate_probs(probs, top_k=2)[0], expected[0])
+assert (truncate_probs(probs, 2) > 0).sum(dim=1).tolist() == [2, 2]
+assert (truncate_probs(probs, 2, 0.3) > 0).sum(dim=1).tolist() == [1, 1]
+assert (truncate_probs(probs, top_p=0.9) > 0).sum(dim=1).tolist() == [3, 1]
+
+# %% tags=["hide-input"]
+# check: samples have the probabilities of the exhaustive list
+rng = torch.Generator().manual_seed(3)
+drawn = [lm.word(sample(*lm.args, 4, rng)) for _ in range(3000)]
+for word in ("Ae", "e", "ACBe", "ABCe"):
+    assert abs(drawn.count(word) / 3000 - p_exact[word]) < 0.02, word
+sure = [sample(*lm.args, 4, rng, lambda p: truncate_probs(p, top_k=1))
+        for _ in range(3)]
+assert [lm.word(tokens) for tokens in sure] == ["ABCe"] * 3
+
+# %% [markdown]
+# What does drawing do to our translations, with few good outputs each?
+
+# %% tags=["rtol=0.3"]
+rng = torch.Generator().manual_seed(4)
+nucleus = {}
+for top_p in (1.0, 0.5):
+    nucleus[top_p] = [summary([text(tokens) for tokens in search_each(
+        model, data, sentences, lambda step, state: sample(
+            step, state, bos, eos, max_len, rng,
+            lambda p: truncate_probs(p, top_p=top_p)), (unk,))])[1]
+        for model in models]
+greedy = table[0][:, 0, 1].tolist()
+for name, values in (*nucleus.items(), ("greedy", greedy)):
+    print(name, [round(value, 3) for value in values])
+if full_run and real and num_pairs == 3000:
+    for other in (nucleus[0.5], greedy):
+        assert all(a + 0.02 < b for a, b in zip(nucleus[1.0], other))
+
+# %% [markdown]
+# Draws from the whole distribution have the lowest BLEU in all three models; draws from a nucleus of $p=0.5$ are about level with greedy search.
+#
+# ### Faster draws from the same distribution
+#
+# *Speculative decoding* (Leviathan et al., 2022) lets a cheap model propose tokens for an expensive one.
+# Let $q$ be the distribution of the next token under the cheap model and $p$ that of the expensive one.
+# Draw $y$ from $q$ and accept it with probability $\min(1,p(y)/q(y))$; otherwise draw from what $p$ has in excess of $q$, the normalized $\max(0,p-q)$.
+# The result has the distribution $p$.
+# With $\beta=\sum_y\min(p(y),q(y))$, the probability of acceptance, the excess sums to $1-\beta$, so
+#
+# $$\underbrace{q(y)\min\!\left(1,\tfrac{p(y)}{q(y)}\right)}_{\min(p(y),\,q(y))}+(1-\beta)\,\frac{\max(0,p(y)-q(y))}{1-\beta}=p(y). \tag{10.8.5}$$
+
+# %%
+def accept_and_excess(p, q):
+    """Probabilities of acceptance (v,), and the normalized max(0, p - q)."""
+    accept = torch.where(q > 0, torch.minimum(p, q) / q, 1)
+    excess = (p - q).clamp(min=0)
+    return accept, excess / excess.sum()
+
+
+def speculative_step(p, q, rng):
+    """A token with distribution p (v,), and whether it came from q (v,)."""
+    accept, excess = accept_and_excess(p, q)
+    token = torch.multinomial(q, 1, generator=rng).item()
+    if torch.rand(1, generator=rng) < accept[token]:
+        return token, True
+    return torch.multinomial(excess, 1, generator=rng).item(), False
+
+# %%
+# check 10.8-C7: exactly p, and not if the second draw is from p itself
+rng = torch.Generator().manual_seed(7)
+for _ in range(100):
+    p, q = torch.rand(2, 6, generator=rng, dtype=torch.float64)**3
+    q[0] = 0  # a token that is never proposed
+    p, q = p / p.sum(), q / q.sum()
+    accept, excess = accept_and_excess(p, q)
+    beta = torch.minimum(p, q).sum()
+    taken = q * accept
+    torch.testing.assert_close(taken.sum(), beta, rtol=0, atol=1e-12)
+    torch.testing.assert_close(taken + (1 - beta) * excess, p,
+                               rtol=0, atol=1e-12)
+    assert (taken + (1 - beta) * p - p).abs().max() > 1e-3
+draws = [speculative_step(p, q, rng) for _ in range(4000)]
+counts = torch.bincount(torch.tensor([t for t, _ in draws]), minlength=6)
+torch.testing.assert_close(counts / 4000, p.float(), rtol=0, atol=0.035)
+assert abs(sum(taken for _, taken in draws) / 4000 - beta) < 0.035
+assert all(speculative_step(p, p, rng)[1] for _ in range(50))
+
+# %% [markdown]
+# The expensive model must still judge every proposal.
+# But it can judge several in one call, if it reads a whole sequence at once as Transformers do (Chapter 11), so it is called fewer times in a row.
+# The closer $q$ is to $p$, the more is accepted.
+#
+# Today chat models draw, and serving systems speculate.
+# The Transformers library decodes greedily unless told otherwise.
+# In translation, beam search has a rival that takes the model's probabilities less literally: draw many outputs and return the one that is most similar to the others by a learned measure (*minimum Bayes risk*); with a truncated distribution, human judges preferred it to beam search in four language pairs (Freitag et al., 2023).
+
+# %% [markdown]
+# ## Summary
+#
+# - One step function serves all searches; the state's rows must follow the parents, and scoring the result again finds a mistake there.
+# - Greedy search can miss the optimum; a wider beam finds it more often on average, but for a single model it can find something worse.
+# - Probabilities fall with every token, so short outputs win; dividing by $L^\alpha$ favors long ones and acts only on finished candidates.
+# - With a known candidate of probability $p$ as threshold, at most $1/p$ prefixes of each length need be kept, and the search is exact.
+# - In three small translation models, going from beam size 4 to exact search gave more probable, shorter outputs and a lower BLEU: not a fault of the search, but of the model; $\alpha=0.75$ removed the fall.
+# - Speculative decoding draws exactly from $p$ with the help of any $q$; the second draw must be from the excess of $p$ over $q$.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 10.8-1
+#
+# Exhaustive search is a beam search of which size?
+# Give the $k$ from which on it lists all candidates, and the smaller one from which on it is sure to return the best by (10.8.4), for $|\mathcal{Y}|=v$ and $T'\ge3$.
+# Show by a table that the second cannot be smaller for $\alpha=0.75$.
+# For $\alpha=0$ a smaller one is enough; which?
+
+# %% [markdown]
+# #### Solution 10.8-1
+#
+# At step $t$ there are at most $(v-1)^{t-1}v$ extensions.
+# To list everything, the last step must keep all: $k=(v-1)^{T'-1}v$, here 108.
+# For the best candidate alone it is enough that nothing is pruned before the last step, where all have the same length and the first is the best: $k=(v-1)^{T'-2}v$, here 36.
+# In the first table below, the 36th extension at step 3 ends for certain, and the others do not: with 35 it is lost.
+#
+# For $\alpha=0$ an extension with a smaller probability than the best candidate is of no use, and finished ones never have a larger.
+# So at step $T'-1$ only the $(v-1)^{T'-1}$ unfinished extensions can stand before the best candidate or its prefix, and $k=(v-1)^{T'-1}+1$ places suffice, here 28.
+# In the second table, 27 unfinished prefixes stand before a finished optimum.
+
+# %%
+def tree_lm(weights, **last_rows):
+    """A TableLM in which words of three symbols have given weights."""
+    rows = {}
+    for n in range(3):
+        for prefix in map("".join, itertools.product("ABC", repeat=n)):
+            row = torch.tensor([sum(
+                weight for word, weight in weights.items()
+                if word.startswith(prefix + symbol)) for symbol in "ABCe"])
+            rows[prefix] = (row / row.sum()).tolist()
+    return TableLM(rows | last_rows)
+
+
+words = ["".join(w) + s for w in itertools.product("ABC", repeat=2)
+         for s in "ABCe"]
+last = tree_lm({w: 0.99 if w == "AAA" else 1.0 for w in words},
+               AAA=[0, 0, 0, 1.0])
+early = tree_lm({w: 1.0 for w in words if w[-1] != "e"} | {"AAe": 0.99})
+for example, alpha, enough in ((last, 0.75, 36), (early, 0, 28)):
+    best = exhaustive_search(*example.args, max_len=4, alpha=alpha)[0]
+    print(example.word(best[0]), f"needs beam size {enough}")
+    for k in (enough - 1, enough):
+        found = beam_search(*example.args, k, 4, alpha)[0]
+        assert (found[0] == best[0]) == (k == enough)
+assert all(same(beam_search(*lm_i.args, 28, 4, alpha=0)[0], best)
+           for lm_i, best in zip(lms, optima))
+assert len(beam_search(*lms[0].args, 107, 4)) == 120  # one is missing
+
+# %% [markdown]
+# ### Exercise 10.8-2
+#
+# Search with a beam in the character model of [Section 9.5](../09-recurrent-neural-networks/05-rnn-scratch.ipynb), which has no `<eos>`, and compare 60 characters from beam sizes 1 and 8 with samples: log-probability per character, and the share of distinct groups of four characters.
+
+# %% [markdown]
+# #### Solution 10.8-2
+#
+# Without `<eos>` all candidates have the same length, and an `eos` of $-1$, which no token has, does it.
+# The beam starts in the state behind the prefix without its last character.
+# In this model, on average over three prefixes, the beams find text that is far more probable than samples, the wider one most, and the wider beam repeats more groups of characters than the samples do.
+
+# %% tags=["rtol=0.3"]
+chars = TimeMachine(128, num_train=10_000, num_val=1000)
+torch.manual_seed(0)
+char_model = RNNLM(RNN(len(chars.vocab), 64), len(chars.vocab), lr=1)
+fit_clipped(char_model, chars, char_epochs, num_gpus=num_gpus,
+            optimizer=lambda params: torch.optim.Adam(params, lr=0.01))
+char_model.cpu()
+
+
+@torch.no_grad()
+def char_step(tokens, state):
+    outputs, state = char_model.rnn(char_model.one_hot(tokens[:, None]),
+                                    state)
+    return char_model.output_layer(outputs)[:, -1].log_softmax(dim=1), state
+
+
+def begin(prefix):
+    """The state before the last character of a prefix, and that one."""
+    fed = torch.tensor([chars.vocab[list(prefix)]])  # (1, T)
+    with torch.no_grad():
+        _, state = char_model.rnn(char_model.one_hot(fed[:, :-1]))
+    return char_step, state, fed[0, -1].item(), -1
+
+
+def distinct(tokens, n=4):
+    groups = [tuple(tokens[i:i + n]) for i in range(len(tokens) - n + 1)]
+    return len(set(groups)) / len(groups)
+
+# %% tags=["rtol=0.3"]
+rng = torch.Generator().manual_seed(2)
+rates, varied = {}, {}
+for prefix in ("the time ", "it was ", "we saw "):
+    start = begin(prefix)
+    texts = {k: [beam_search(*start, k, 60, alpha=1, reorder=(
+        lambda state, rows: state[:, rows]))[0]] for k in (1, 8)}
+    words = prefix + "".join(chars.vocab.to_tokens(texts[1][0][0]))
+    assert words == continue_text(char_model, prefix, 60, chars.vocab)
+    texts["sample"] = []
+    for _ in range(5):
+        tokens, state, total = sample(*start, 60, rng), start[1], 0
+        for fed, token in zip([start[2], *tokens], tokens):
+            row, state = char_step(torch.tensor([fed]), state)
+            total += row[0, token].item()
+        texts["sample"].append((tokens, total / 60))
+    for name, found in texts.items():
+        rates.setdefault(name, []).append(mean(s for _, s in found))
+        varied.setdefault(name, []).append(mean(
+            distinct(tokens) for tokens, _ in found))
+for name in rates:
+    print(name, "log-probability per character",
+          [f"{v:.2f}" for v in rates[name]], "distinct groups",
+          [f"{v:.2f}" for v in varied[name]])
+assert distinct([1, 2, 3, 4, 1, 2, 3, 4]) == 4 / 5
+if full_run and char_epochs >= 3:
+    rates = {name: mean(values) for name, values in rates.items()}
+    assert rates["sample"] + 0.5 < rates[1] < rates[8] - 0.1
+    assert mean(varied[8]) + 0.08 < mean(varied["sample"])
+
+# %% [markdown]
+# ### Exercise 10.8-3
+#
+# What does a larger $k$ cost, counted in calls of the decoder and in token scores per sentence?
+# Choose $k$ and $\alpha$ on one half of the validation sentences and compare with greedy search on the other half.
+
+# %% [markdown]
+# #### Solution 10.8-3
+#
+# The calls hardly grow, since the beams of a step are one batch, at most $T'$ times; the token scores grow with $k$, and more slowly than $k$ where the beam shrinks.
+# The pair that is best on the first half need not be so on the second, and with fifteen pairs to choose from its BLEU on the first half is too good.
+# Judge the choice by the second half alone; the table shows whether it pays there, for each model.
+
+# %% tags=["rtol=0.3"]
+costs = {}
+for k in ks:
+    batches = []
+
+    def counted(step, state):
+        def spy(tokens, state):
+            batches.append(len(tokens))
+            return step(tokens, state)
+        return beam_search(spy, state, bos, eos, k, max_len, 0, reorder)
+
+    search_each(models[0], data, sentences[:50], counted, (unk,))
+    costs[k] = (len(batches) / 50, sum(batches) / 50)
+    print(f"beam size {k}: {costs[k][0]:.1f} calls, {costs[k][1]:.1f} times "
+          "the vocabulary of token scores")
+assert all(calls <= max_len for calls, _ in costs.values())
+assert costs[1][0] == costs[1][1]  # a batch of one
+assert all(costs[k][1] <= k * costs[k][0] for k in ks)
+assert costs[32][1] > 4 * costs[4][1] > 4 * costs[1][1] > 0
+
+# %% tags=["rtol=0.3"]
+half = len(sentences) // 2
+
+
+def half_bleu(texts, part):
+    return corpus_bleu(texts[part], references[part], max_n=2)
+
+
+for _, lists in results:
+    texts = {(k, alpha): best_texts(lists[k], alpha)
+             for k in ks for alpha in alphas}
+    first, second = slice(0, half), slice(half, None)
+    chosen = max(texts, key=lambda pair: half_bleu(texts[pair], first))
+    scores = [half_bleu(texts[pair], part) for pair in ((1, 0), chosen)
+              for part in (first, second)]
+    print("chosen: beam size {}, alpha {};".format(*chosen),
+          "BLEU greedy {:.3f} and {:.3f}, chosen {:.3f} and {:.3f}".format(
+              *scores))
+    assert scores[2] >= scores[0]  # by choice
+
+# %% [markdown]
+# ### Exercise 10.8-4
+#
+# When may beam search stop before all beams have finished, with the same result?
+# Find a rule that is provably safe for $\alpha=0$, extend it to $\alpha>0$, and test it.
+
+# %% [markdown]
+# #### Solution 10.8-4
+#
+# For $\alpha=0$ the sum of logarithms only falls from here on.
+# As soon as the best finished candidate has at least the sum of the best unfinished prefix, nothing can overtake it.
+# For $\alpha>0$ a prefix with the sum $S\le0$ ends with a sum of at most $S$ and a length of at most $T'$, so its score is at most $S/T'^\alpha$; stop when the best finished score has reached this.
+# (At $\alpha=0$ it is the same rule.)
+# Dividing $S$ by the *present* length is not safe: the prefix may still gain by becoming longer.
+# Huang et al. (2017) derive such a rule.
+
+# %%
+def stopping_search(step, state, bos, eos, k, max_len, alpha, bound):
+    """The best candidate, and the number of steps it took.
+
+    Stops if it scores at least `bound(total, length)` for the best prefix.
+    """
+    tokens, total, best = torch.tensor([bos]), torch.zeros(1), ([], -math.inf)
+    prefixes = torch.empty(1, 0, dtype=torch.long)
+    for length in range(1, max_len + 1):
+        log_probs, state = step(tokens, state)
+        scores = total[:, None] + log_probs
+        total, index = scores.flatten().topk(min(k, scores.numel()))
+        rows, tokens = index // scores.shape[1], index % scores.shape[1]
+        prefixes = torch.cat((prefixes[rows], tokens[:, None]), dim=1)
+        ended = (tokens == eos) | (length == max_len)
+        for prefix, s in zip(prefixes[ended].tolist(), total[ended].tolist()):
+            best = max(best, (prefix, s / length**alpha),
+                       key=lambda pair: pair[1])
+        prefixes, tokens, total = (part[~ended] for part in
+                                   (prefixes, tokens, total))
+        state = state[rows[~ended]]
+        if not len(total) or best[1] >= bound(total[0].item(), length):
+            return best, length
+
+# %%
+rules = {"safe": lambda S, length: S / 4**alpha,
+         "present length": lambda S, length: S / length**alpha,
+         "never": lambda S, length: math.inf}
+for alpha in (0, 0.75):
+    wrong, steps = dict.fromkeys(rules, 0), dict.fromkeys(rules, 0)
+    for lm_i, k in itertools.product(lms[:150], (2, 4)):
+        reference = beam_search(*lm_i.args, k, 4, alpha)[0]
+        for name, bound in rules.items():
+            found, taken = stopping_search(*lm_i.args, k, 4, alpha, bound)
+            wrong[name] += not same(found, reference)
+            steps[name] += taken
+    print(f"alpha {alpha}: wrong results {wrong}, steps {steps}")
+    assert wrong["safe"] == wrong["never"] == 0
+    assert steps["safe"] < steps["never"]
+    assert (wrong["present length"] > 0) == (alpha > 0)
+
+# %% [markdown]
+# ### Exercise 10.8-5
+#
+# Force a given word to appear in the output, with `beam_search` unchanged.
+# Test it against exhaustive search, and then on the translation model.
+
+# %% [markdown]
+# #### Solution 10.8-5
+#
+# The word must stand at one of the $T'$ positions.
+# For each of them, run a beam search whose step function allows nothing else there, and keep the best candidate that contains the word.
+# This takes $T'$ searches; *grid beam search* (Hokamp and Liu, 2017) does it in one, with separate beams for prefixes that have the word and those that do not.
+
+# %%
+def with_word(step, word, place):
+    """A step function that allows only `word` at position `place`."""
+    calls = itertools.count()
+
+    def forced(tokens, state):
+        log_probs, state = step(tokens, state)
+        if next(calls) == place:
+            others = torch.arange(log_probs.shape[1]) != word
+            log_probs = log_probs.masked_fill(
+                others.to(log_probs.device), -math.inf)
+        return log_probs, state
+    return forced
+
+
+def forced_search(word, step, state, bos, eos, k, max_len, *args, **kwargs):
+    """The best candidate with `word`, of one search for each place."""
+    found = [pair for place in range(max_len) for pair in beam_search(
+        with_word(step, word, place), state, bos, eos, k, max_len, *args,
+        **kwargs) if word in pair[0]]
+    return max(found, key=lambda pair: pair[1])
+
+# %%
+for lm_i, word in itertools.product(lms[:40], range(3)):
+    every = exhaustive_search(*lm_i.args, max_len=4)
+    best = next(pair for pair in every if word in pair[0])
+    assert same(forced_search(word, *lm_i.args, 36, 4), best)
+
+# %% tags=["rtol=0.3"]
+word = data.tgt_vocab["pas" if real else "."]
+freely = best_texts(results[0][1][4], 0)
+forced = search_each(models[0], data, sentences[:20], lambda step, state: (
+    forced_search(word, step, state, bos, eos, 4, max_len, 0, reorder)),
+    (unk,))
+assert all(word in tokens for tokens, _ in forced)
+exact = [score for _, score in results[0][0][:20]]
+assert all(score <= best + 1e-4 for (_, score), best in zip(forced, exact))
+print("with the word freely:", sum(
+    data.tgt_vocab.to_tokens(word) in t.split() for t in freely[:20]),
+    "of 20; forced: all, at a mean cost of "
+    f"{mean(b - s for (_, s), b in zip(forced, exact)):.1f} in log-probability")
+
+# %% [markdown]
+# ## Sources
+#
+# - B. T. Lowerre, The HARPY speech recognition system, Carnegie Mellon University, 1976: an early use of the beam.
+# - D. Bahdanau, K. Cho and Y. Bengio, Neural machine translation by jointly learning to align and translate, 2014, [arXiv:1409.0473](https://arxiv.org/abs/1409.0473); its shrinking beam is described by L. Huang, K. Zhao and M. Ma, When to finish? Optimal beam search for neural text generation, 2017, [arXiv:1809.00069](https://arxiv.org/abs/1809.00069), who also give a safe rule for stopping.
+# - P. Koehn and R. Knowles, Six challenges for neural machine translation, 2017, [arXiv:1706.03872](https://arxiv.org/abs/1706.03872): narrow beams help, wide ones harm.
+# - K. Murray and D. Chiang, Correcting length bias in neural machine translation, 2018, [arXiv:1808.10006](https://arxiv.org/abs/1808.10006).
+# - F. Stahlberg and B. Byrne, On NMT search errors and model errors: cat got your tongue?, 2019, [arXiv:1908.10090](https://arxiv.org/abs/1908.10090): exact search, empty translations.
+# - A. Holtzman et al., The curious case of neural text degeneration, 2020, [arXiv:1904.09751](https://arxiv.org/abs/1904.09751): nucleus sampling.
+# - Y. Leviathan, M. Kalman and Y. Matias, Fast inference from transformers via speculative decoding, 2022, [arXiv:2211.17192](https://arxiv.org/abs/2211.17192).
+# - M. Freitag, B. Ghorbani and P. Fernandes, Epsilon sampling rocks: investigating sampling strategies for minimum Bayes risk decoding for machine translation, 2023, [arXiv:2305.09860](https://arxiv.org/abs/2305.09860).
+# - C. Hokamp and Q. Liu, Lexically constrained decoding for sequence generation using grid beam search, 2017, [arXiv:1704.07138](https://arxiv.org/abs/1704.07138).
+# - Hugging Face, [Generation strategies](https://huggingface.co/docs/transformers/v5.8.0/generation_strategies): greedy search as the default.
+# - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the example of Figure 10.8.1 and the walk of Figure 10.8.2.
