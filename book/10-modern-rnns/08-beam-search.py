@@ -345,7 +345,8 @@ def draw(fig, k, step):
             places[word] = x, y
             px, py = places[word[:-1]]
             color = "C0" if kept else "0.65"
-            ax.plot([px + 0.03, x - 0.03], [py, y], color=color,
+            behind = px + 0.33 + 0.055 * len(word[:-1]) if px else px + 0.03
+            ax.plot([behind, x - 0.03], [py, y], color=color,
                     lw=1.6 if kept else 0.6, zorder=1 + kept)
             label = word.replace("e", "<eos>") + f" {p:.3f}"
             ax.text(x + 0.03, y, label, va="center", fontsize=7,
@@ -767,9 +768,10 @@ for column, ax in enumerate(axes[1:]):
         ax.plot(places, values.mean(dim=0), line, color=color,
                 label=rf"$\alpha={alpha}$")
     ax.plot([len(ks)] * 3, table["exact"][:, column], "x", color="black",
-            label="exact" if column else None)
+            label="exact")
 axes[1].axhline(ref_len, color="black", lw=1)
-axes[2].legend(fontsize=7, ncols=2)
+axes[1].legend(fontsize=7, ncols=2, loc="upper right")
+axes[1].margins(y=0.2)
 for ax, name in zip(axes, ("most probable one found", "mean length",
                            "BLEU, n-grams up to 2")):
     ax.set(xlabel="beam size", ylabel=name)
@@ -876,7 +878,8 @@ def sample(step, state, bos, eos, max_len, rng, change=lambda probs: probs):
 # %%
 probs = torch.tensor([[0.15, 0.5, 0.1, 0.25], [0.01, 0.01, 0.97, 0.01]])
 for options in (dict(top_k=2), dict(top_p=0.7), dict(top_p=0.9)):
-    print(options, truncate_probs(probs, **options).round(decimals=3).tolist())
+    print(options, [[f"{p:.2f}" for p in row]
+                    for row in truncate_probs(probs, **options).tolist()])
 expected = torch.tensor([[0, 2 / 3, 0, 1 / 3], [0, 0, 1, 0]])
 torch.testing.assert_close(truncate_probs(probs, top_p=0.7), expected)
 torch.testing.assert_close(truncate_probs(probs), probs)
