@@ -52,7 +52,7 @@
 # - measure, with an exact search on a small translation model, what finding more probable outputs does to BLEU;
 # - draw from a distribution instead of searching it, and draw faster with the help of a cheaper model.
 #
-# **Cost**: about 40 seconds on a CPU; longer in the profile `gpu`, which trains larger models; a download of 3 MB.
+# **Cost**: about 40 seconds on a CPU; longer in the profile `gpu`, which trains larger models; downloads of about 3 MB.
 
 # %%
 import itertools
@@ -202,7 +202,7 @@ assert len(p_exact) == 121 and abs(sum(p_exact.values()) - 1) < 1e-12
 # ## Beam search
 #
 # Beam search with *beam size* $k$ keeps $k$ prefixes.
-# At each step it extends all of them by all tokens and keeps the $k$ best of the $k\,|\mathcal{Y}|$ extensions; its origin lies in speech recognition, in the Harpy system of 1976 (Lowerre).
+# At each step it extends all of them by all tokens and keeps the $k$ best of the $k\,|\mathcal{Y}|$ extensions; an early user was the speech recognizer Harpy of 1976 (Lowerre).
 # An extension that is a candidate, because it ends with `<eos>` or has $T'$ tokens, is finished and leaves the beam.
 #
 # ![A tree over the tokens A to E with beam size 2. Of five first tokens A and C are kept. Of the ten extensions of A and C the prefixes AB and CE are kept. Of the ten extensions of AB and CE the prefixes ABD and CED are kept. All others are gray.](img/beam-walk.svg)
@@ -626,7 +626,7 @@ assert abs(math.log(product) - score) < 1e-12 and rows[0].grad is None
 # ### Exact search, although there are too many candidates
 #
 # How often does a beam find the most probable translation?
-# With $1000$ tokens and $T'=9$ nobody can visit all candidates, and nobody needs to.
+# With about 1000 tokens and $T'=9$ nobody can visit all candidates, and nobody needs to.
 # Suppose that a candidate of probability $p$ is known.
 # A prefix with a smaller probability than $p$ can be dropped, since its continuations are less probable still.
 # The prefixes of one length exclude each other, so their probabilities add up to at most 1, and at most $1/p$ of them reach $p$.
@@ -814,7 +814,7 @@ if full_run and real and num_pairs == 3000:
 # How far does this carry?
 # The models are small, the sentences short, and 300 of them leave BLEU uncertain.
 # For larger systems Koehn and Knowles (2017) report better translations from narrow beams and worse ones from wide beams, and Murray and Chiang (2018) that correcting the length almost removes the problem.
-# Our runs fit both, for as far as they go.
+# Our runs agree with them on wide beams; on the gain from narrow ones they are undecided.
 # Stahlberg and Byrne (2019), with exact search on a Transformer, found the *empty* translation to be the most probable one for more than half of their sentences.
 # In our models it never is.
 #
@@ -982,7 +982,7 @@ assert all(speculative_step(p, p, rng)[1] for _ in range(50))
 # - Greedy search can miss the optimum; a wider beam finds it more often on average, but for a single model it can find something worse.
 # - Probabilities fall with every token, so short outputs win; dividing by $L^\alpha$ favors long ones and acts only on finished candidates.
 # - With a known candidate of probability $p$ as threshold, at most $1/p$ prefixes of each length need be kept, and the search is exact.
-# - In three small translation models, going from beam size 4 to exact search gave more probable, shorter outputs and a lower BLEU: not a fault of the search, but of the model; $\alpha=0.75$ removed the fall.
+# - In three small translation models, going from beam size 4 to exact search gave more probable, shorter outputs and a lower BLEU: not a fault of the search, but of the model; $\alpha=0.75$ kept beams of 4 and 16 level.
 # - Speculative decoding draws exactly from $p$ with the help of any $q$; the second draw must be from the excess of $p$ over $q$.
 
 # %% [markdown]
@@ -1273,7 +1273,8 @@ assert all(score <= best + 1e-4 for (_, score), best in zip(forced, exact))
 print("with the word freely:", sum(
     data.tgt_vocab.to_tokens(word) in t.split() for t in freely[:20]),
     "of 20; forced: all, at a mean cost of "
-    f"{mean(b - s for (_, s), b in zip(forced, exact)):.1f} in log-probability")
+    f"{mean(b - s for (_, s), b in zip(forced, exact)):.1f} in "
+    "log-probability")
 
 # %% [markdown]
 # ## Sources
