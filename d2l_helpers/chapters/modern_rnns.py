@@ -691,6 +691,16 @@ def translate(model, data, sentences):
 
 
 # 10.8 Beam search
+def keep_rows(state, parents):
+    """Rows `parents` of a tensor, or of each tensor in a tuple or list."""
+    if isinstance(state, torch.Tensor):
+        return state[parents.to(state.device)]
+    if isinstance(state, (tuple, list)):
+        return type(state)(keep_rows(part, parents) for part in state)
+    return state
+
+
+# 10.8 Beam search
 def beam_search(step, state, bos, eos, beam_size, max_len, alpha=0.75,
                 reorder=None):
     """Sequences of high probability, best first: a list (tokens, score).
@@ -704,33 +714,24 @@ def beam_search(step, state, bos, eos, beam_size, max_len, alpha=0.75,
     is a list without `bos`.
     """
     reorder = reorder or keep_rows
-    tokens = torch.tensor([bos])
-    total, prefixes, done = torch.zeros(1), [[]], []
-    while prefixes and len(prefixes[0]) < max_len:
+    tokens, total = torch.tensor([bos]), torch.zeros(1)
+    prefixes, done = [[]], []
+    while prefixes:
         log_probs, state = step(tokens, state)
         scores = total[:, None] + log_probs.cpu()  # (b, vocab_size)
-        best, index = scores.flatten().topk(min(beam_size, scores.numel()))
-        parents, chosen, rows = index // scores.shape[1], [], []
-        for i, (score, token) in enumerate(zip(
-                best.tolist(), (index % scores.shape[1]).tolist())):
+        total, index = scores.flatten().topk(min(beam_size, scores.numel()))
+        parents, tokens = index // scores.shape[1], index % scores.shape[1]
+        longer = [prefixes[parent] + [token] for parent, token
+                  in zip(parents.tolist(), tokens.tolist())]
+        rows = []  # of those that go on
+        for i, (prefix, score) in enumerate(zip(longer, total.tolist())):
             if score == -math.inf:
                 continue
-            prefix = prefixes[parents[i]] + [token]
-            if token == eos or len(prefix) == max_len:
+            if prefix[-1] == eos or len(prefix) == max_len:
                 done.append((prefix, score / len(prefix)**alpha))
             else:
-                chosen.append(prefix)
                 rows.append(i)
-        prefixes, total = chosen, best[rows]
-        tokens = index[rows] % scores.shape[1]
+        prefixes = [longer[i] for i in rows]
+        total, tokens = total[rows], tokens[rows]
         state = reorder(state, parents[rows])
     return sorted(done, key=lambda pair: -pair[1])
-
-
-def keep_rows(state, parents):
-    """Rows `parents` of a tensor, or of each tensor in a tuple or list."""
-    if isinstance(state, torch.Tensor):
-        return state[parents.to(state.device)]
-    if isinstance(state, (tuple, list)):
-        return type(state)(keep_rows(part, parents) for part in state)
-    return state
