@@ -306,6 +306,7 @@ for theirs, ours in pairs:
 
 # %% [markdown]
 # Two directions cost twice the parameters and twice the work of one, and the output layer sees $2h$ features.
+# So does the next layer of a deep network (Exercise 10.4-2).
 
 # %%
 # check 10.4-C3: twice the parameters
@@ -434,13 +435,15 @@ for train_part, (first, end) in ((True, (0, cuts[0])), (False, cuts)):
     own = book.get_dataloader(train_part).tensors
     assert torch.equal(own[0], X) and torch.equal(own[1], X)
 book.generator = torch.Generator().manual_seed(0)
-assert not torch.equal(next(iter(book.train_dataloader()))[0], X[:32])
-assert torch.equal(next(iter(book.val_dataloader()))[0], X[:32])
+for loader, shuffled in ((book.train_dataloader(), True),
+                         (book.val_dataloader(), False)):
+    first_rows = loader.tensors[0][:32]
+    assert torch.equal(next(iter(loader))[0], first_rows) != shuffled
 assert len(corpus) == int(text_share * len(book.corpus))
 assert [round(10 * cut / len(corpus), 2) for cut in cuts] == [8, 9]
 
 # %% [markdown]
-# For comparison we train a causal GRU whose width gives it as many parameters as the bidirectional network, output layer included.
+# For comparison we train a causal GRU whose width gives it nearly as many parameters as the bidirectional network has, output layer included.
 # Its rate for Adam is the one of 0.01, 0.03 and 0.1 with the lowest validation loss for seed 0.
 
 # %%
@@ -544,10 +547,10 @@ torch.testing.assert_close(
 
 # %% [markdown]
 # The perplexity is near 1.07, and (10.4.3) gives it to within one per cent.
-# At the only position that is a prediction, the cheat is *worse* than the causal network in all three seeds, with as many parameters and steps and at the same rate.
+# At the only position that is a prediction, the cheat is *worse* than the causal network in all three seeds, with equal parameters within one per cent, as many steps and the same rate.
 # Of its 32 targets per window that one alone has to be predicted.
 #
-# Two more measurements leave no doubt about what the number means.
+# Two more measurements show what the number is made of.
 # First, the same trained networks on windows of other lengths, without any further training.
 # Second, characters drawn uniformly from an alphabet of 27: no predictor that has not seen the answer can have an expected loss below $\log27$, a perplexity of 27.
 
@@ -587,7 +590,7 @@ d2l.describe(ax, """Perplexity against the length of the windows from 2 to
     128, both axes logarithmic. The circles of the networks with two
     directions lie on the curve p to the 1/T and fall from about 3 to nearly
     1; the line of the network with one direction falls from about 9 to
-    below 6.""")
+    about 6.""")
 
 # %% [markdown]
 # **Figure 10.4.4.** The cheat's "perplexity" is the curve $p^{1/T}$, with $p$ measured at each length; the networks are the same throughout.
@@ -613,7 +616,7 @@ if full_run and real:
 # The last position of a window is the one place where the cheat is honest, so we read the last 32 characters anew for each draw.
 # The judge is a table of 5-grams ([Section 9.3](../09-recurrent-neural-networks/03-language-models.ipynb)) from the training text; it also scores how the book goes on.
 
-# %% tags=["rtol=0.2"]
+# %% tags=["chaotic"]
 def sample(model, tokens, number, generator):
     """`number` characters more for each row of tokens (n, T)."""
     for _ in range(number):
@@ -660,6 +663,7 @@ if cpu_size and real:
     assert fives["cheat"].min() > 5 * fives["book"].item()
     assert fives["left"].min() > 2 * fives["book"].item()
     assert fives["cheat"].min() > 1.4 * fives["left"].max()
+
 # %% [markdown]
 # By this judge the cheat's continuations have more than five times the perplexity of the book's.
 # Those of the causal network are worse than the book, too, after one pass over a short text, but better than the cheat's in every pair of seeds.
@@ -689,7 +693,7 @@ assert (blanked[:, 16] == text.vocab.unk).all()
 assert (W != text.vocab.unk).all()  # the windows are as they were
 
 # %% [markdown]
-# Taylor (1953), who tested readers in this way, called it *cloze*.
+# Taylor (1953), who measured in this way how readable a text is, called it *cloze*.
 # With one blank a window gives one target.
 # A single layer can do all at once: score $x_t$ from $\mathbf{H}^{(f)}_{t-1}$ and $\mathbf{H}^{(b)}_{t+1}$, the states *beside* it, neither of which has read it.
 #
@@ -834,10 +838,10 @@ if cpu_size and real:
 #
 # Graves and Schmidhuber (2005) trained bidirectional LSTMs to name phonemes, and on that benchmark two directions did better than one.
 # The encoder with which Bahdanau, Cho and Bengio (2014) introduced attention to translation is a bidirectional RNN.
-# The price is always the same: nothing can be output before the last input has arrived, both chains must be stored, and a text cannot be written from left to right.
+# The price: nothing can be output before the last input has arrived, both chains must be stored, and a text cannot be written from left to right.
 #
 # The idea has outlived the layer.
-# BERT (Devlin and others, 2018) fills blanks with a Transformer whose every layer sees both sides, and encoders of this kind are still being developed for retrieval and classification, such as ModernBERT (Warner and others, 2024).
+# BERT (Devlin and others, 2018; Section 11.9) fills blanks with a Transformer whose every layer sees both sides, and encoders of this kind are still being developed for retrieval and classification, such as ModernBERT (Warner and others, 2024).
 # Caduceus (Schiff and others, 2024) runs a selective state-space layer, a relative of the minGRU of [Section 10.2](02-gru.ipynb), over DNA in both directions.
 # And "cannot generate" holds for writing from left to right only: LLaDA (Nie and others, 2025) generates text by filling in masks step by step.
 #
@@ -978,6 +982,7 @@ with torch.no_grad():
 assert count_params(wide) - count_params(add) == num_hiddens * V
 if full_run and real:
     assert summed.max() < 0.65 * one_side.min()
+    assert not cpu_size or (summed - cloze["both"]).mean().abs() < 0.3
 
 # %% [markdown]
 # ### Exercise 10.4-4
@@ -1055,12 +1060,13 @@ for name, make in (("GRU", lambda: GRU(len(WORDS), 13)),
                                   for X, y in (sentences(
                                       1000, at, torch.Generator()
                                       .manual_seed(3)) for at in (1, 7))]
-            alike = F.cosine_similarity(tagger.states(same),
-                                        tagger.states(other)).mean().item()
+            pair = tagger.states(same), tagger.states(other)
+            alike = F.cosine_similarity(*pair).mean().item()
         print(f"{name}, {count_params(tagger)} parameters: word before %.2f,"
               " word after %.2f;" % tuple(shares[name, seed]),
               f"cosine {alike:.2f}")
-        assert alike > 0.9999 if name == "GRU" else alike < 0.9
+        assert torch.equal(*pair) == (name == "GRU") and (
+            name == "GRU" or alike < 0.9)
         assert 0.4 < shares["GRU", seed][1] < 0.6
 
 # %% tags=["hide-input"]
