@@ -15,9 +15,9 @@
 #         num_seeds: 2
 #         timing_reps: 2
 #     rehearsal:
-#       plateau_epochs: 0.4
-#       max_epochs: 0.2
-#       depth_epochs: 0.4
+#       plateau_epochs: 0.1
+#       max_epochs: 0.1
+#       depth_epochs: 0.17
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -426,8 +426,8 @@ unigram, bigram, trigram = (
 # check: no held-out character is trained on, each is predicted once
 real = (d2l.fetch("time-machine").source == "real"
         and d2l.fetch("austen").source == "real")
-full_run = (plateau_epochs >= 5 and max_epochs >= 20 and depth_epochs >= 5
-            and num_seeds >= 3)  # not smoke
+full_run = (plateau_epochs == 5 and max_epochs == 20 and depth_epochs == 5
+            and num_seeds == 3)  # the sizes of the text
 data.generator = torch.Generator().manual_seed(0)
 (X, Y), = data.val_dataloader()
 targets = Y.flatten()
@@ -483,8 +483,9 @@ print("every 50 steps:", *(f"{p:.1f}" for p in gated[1::2].tolist()))
 
 # %%
 # check 10.3-C6: both pass the bigrams, one of them after a plateau
-if full_run and real:
+if max_epochs >= 20 and real:
     assert slow[-1] < 9.5 < bigram and gated[-1] < 9.5
+if full_run and real:
     assert (slow[1:5] / unigram - 1).abs().max() < 0.03
     assert gated[1] < bigram + 2 and gated[3] < 9
 
