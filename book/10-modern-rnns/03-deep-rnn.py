@@ -514,14 +514,15 @@ def scratch_model(num_layers, sigma):
                         sigma=sigma)
 
 
-def library_model(num_layers, num_hiddens=32):
-    torch.manual_seed(0)
-    return RNNLM(Stack(V, num_hiddens, num_layers), V)
+def new_model(num_layers, num_hiddens=32, residual=False, seed=0):
+    torch.manual_seed(seed)
+    stack = Stack(V, num_hiddens, num_layers, residual=residual)
+    return RNNLM(stack, V, lr=1)
 
 
 gradients = torch.tensor([
     [first_gradient(scratch_model(L, 0.01)) for L in (1, 2, 3, 4)],
-    [first_gradient(library_model(L)) for L in (1, 2, 3, 4)]])
+    [first_gradient(new_model(L)) for L in (1, 2, 3, 4)]])
 for name, row in zip(("sigma 0.01", "default"), gradients.tolist()):
     print(f"{name}, 1 to 4 layers:", *(f"{norm:.0e}" for norm in row))
 
@@ -565,9 +566,8 @@ def plateau(num_layers, residual=False, optimizer=None, **parts):
     """Validation perplexity (seeds, epochs)."""
     curves = []
     for seed in range(num_seeds):
-        torch.manual_seed(seed)
-        stack = Stack(V, 32, num_layers, residual=residual)
-        model = small_start(RNNLM(stack, V, lr=1), **parts)
+        model = new_model(num_layers, residual=residual, seed=seed)
+        small_start(model, **parts)
         curves.append(validation(model, plateau_epochs, seed, optimizer))
     return torch.stack(curves)
 
@@ -587,12 +587,16 @@ for (name, L), values in ends.items():
 # %% tags=["hide-input"]
 # check: the parts are those that the text names; each seed has its start
 for path, rest in ((True, False), (False, True), (True, True)):
-    model = small_start(library_model(2), path, rest)
+    model = small_start(new_model(2), path, rest)
     for name, p in model.named_parameters():
         on_path = "weight_ih" in name or name == "linear.weight"
         small = path if on_path else rest
         assert 0.006 < p.std() < 0.014 if small else p.std() > 0.07
     assert len(list(model.parameters())) == 10
+starts = [new_model(2, 40, True, seed).rnn for seed in (0, 1, 1)]
+states = [rnn.layers[1].weight_hh_l0 for rnn in starts]
+assert torch.equal(states[1], states[2]) and states[0].shape == (40, 40)
+assert not torch.equal(states[0], states[1]) and starts[0].residual
 assert {curve.shape for curve in curves.values()} == {
     (num_seeds, plateau_epochs)}
 assert all((curve[0] != curve[1]).all() for curve in curves.values())
@@ -654,10 +658,7 @@ d2l.describe(axes, """Validation perplexity against steps, three runs each.
 # %%
 def train(arm, rate, seed, epochs):
     """The history of one training of (layers, units, residual)."""
-    num_layers, num_hiddens, residual = arm
-    torch.manual_seed(seed)
-    stack = Stack(V, num_hiddens, num_layers, residual=residual)
-    return fit_clipped(RNNLM(stack, V), data, epochs, seed=seed,
+    return fit_clipped(new_model(*arm, seed), data, epochs, seed=seed,
                        optimizer=adam(rate), num_gpus=num_gpus)
 
 
@@ -683,7 +684,7 @@ for arm in arms:
         train(arm, chosen[arm], seed, depth_epochs)["val_loss"][-1]
         for seed in range(1, num_seeds)]
     final[arm] = torch.tensor(val).exp()
-    sizes[arm] = count_params(RNNLM(Stack(V, arm[1], arm[0]), V))
+    sizes[arm] = count_params(new_model(*arm))
     print("layers: {}, units: {}, residual: {};".format(*arm),
           f"{sizes[arm]} parameters, rate {chosen[arm]:.2g}, perplexity",
           ", ".join(f"{p:.2f}" for p in final[arm].tolist()))
@@ -867,12 +868,14 @@ def equal_width(num_layers, target):
     return round((math.sqrt(b**2 + 4 * a * (target - V)) - b) / (2 * a))
 
 
-target = count_params(library_model(1, 64))
+target = count_params(new_model(1, 64))
 widths = {L: equal_width(L, target) for L in (1, 2, 3, 4)}
 print("units per layer:", widths)
 for L, h in widths.items():
-    assert abs(count_params(library_model(L, h)) / target - 1) < 0.03
+    assert abs(count_params(new_model(L, h)) / target - 1) < 0.03
 assert widths[1] == 64 and (widths[4] < 32 or not real)
+for L, h in ((1, 1), (3, 2), (2, 100)):  # the exact inverse
+    assert equal_width(L, count_params(new_model(L, h))) == h
 
 # %% tags=["rtol=0.05"]
 longer = {arm: torch.tensor([
@@ -913,11 +916,9 @@ def read_and_test(pool):
     other = copy.copy(data)
     other.pool, tests = pool, []
     for seed in range(num_seeds):
-        torch.manual_seed(seed)
-        model = RNNLM(Stack(V, 32, 2, residual=True), V)
-        history = fit_clipped(model, other, depth_epochs, seed=seed,
-                              optimizer=adam(chosen[2, 32, True]),
-                              num_gpus=num_gpus)
+        history = fit_clipped(
+            new_model(2, 32, True, seed), other, depth_epochs, seed=seed,
+            optimizer=adam(chosen[2, 32, True]), num_gpus=num_gpus)
         tests.append(history["val_loss"][-1])
     return torch.tensor(tests).exp()
 
@@ -1006,7 +1007,7 @@ with torch.no_grad():
     ours, theirs = net(steady)[0], library(steady)[0]
     torch.testing.assert_close(ours, ours[:1].expand_as(ours))
     assert (theirs[1:] - theirs[:1]).abs().max() > 0.1
-    assert not torch.allclose(ours, plain(steady)[0])
+    assert not torch.allclose(ours, net(steady)[0])  # masks on the way up
     for rnn in net.rnns:  # nothing but the past: who is dropped stays 0
         rnn.W_xh.zero_()
         rnn.b_h.zero_()
