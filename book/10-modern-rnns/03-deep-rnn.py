@@ -634,8 +634,8 @@ d2l.describe(axes, """Validation perplexity against steps, three runs each.
     Left, from small weights: one layer falls below 14, two and three layers
     stay near 16.8 to the end, but three layers with residual connections
     fall as one layer does or sooner.
-    Right, from the default: stacks of 1, 2 and 3 layers all fall at once
-    and lie close together.""")
+    Right, from the default: stacks of 1, 2 and 3 layers all fall to 10 or
+    11; two runs of three layers do so with detours.""")
 
 # %% [markdown]
 # **Figure 10.3.4.** SGD at the rate 1, three seeds each.
@@ -733,10 +733,10 @@ ax.text(sizes[1, 32, False], trigram, "trigram", fontsize=8, va="bottom",
 ax.set(xlabel="parameters", ylabel="validation perplexity")
 ax.legend(fontsize=8)
 d2l.describe(ax, """Validation perplexity after 125 steps against the number of
-    parameters, three dots for each architecture. Wider single layers stay
-    between 7 and 7.5. Two layers lie level with the single layer of equal
-    size, four layers far above all. With residual connections two and four
-    layers lie lowest, near 7.""")
+    parameters, three dots for each architecture. Single layers of any
+    width lie between 7.1 and 7.7. Two layers lie level with the single
+    layer of equal size, four layers far above all. With residual
+    connections two and four layers lie lowest on average.""")
 
 # %% [markdown]
 # **Figure 10.3.5.** Equal steps, each architecture at its own rate, three seeds.
