@@ -271,7 +271,8 @@ class Seq2SeqDecoder(Decoder):
         return self.dense(outputs).transpose(0, 1), (context, hidden)
 
 # %%
-# check 10.7-C1 (decoder) and 10.7-C3: one call, or one call per token
+# check 10.7-C1 (decoder): shapes
+# check 10.7-C3: one call gives the same as one call per token
 decoder = Seq2SeqDecoder(vocab_size=10, embed_size=8, num_hiddens=16,
                          num_layers=2)
 start = decoder.init_state(encoder(X, lengths))
@@ -1140,8 +1141,6 @@ for name in arms:
 print("no mask, its own loss:", ", ".join(f"{v:.3f}" for v in own_losses))
 
 # %%
-at_pads = (short.arrays[3] == short.tgt_vocab["<pad>"]).float().mean()
-assert 0 < at_pads < 0.6
 if full_run and real:
     assert max(shares["masked"]) == 0 and min(shares["no mask"]) > 0.95
     assert all(a < b - 0.15 for a, b in zip(own_losses, arms["no mask"][0]))
