@@ -8,6 +8,7 @@
 #         pronoun_epochs: 10
 #         compare_epochs: 4
 #         num_hiddens: 512
+#         lr: 0.002
 #         num_gpus: 1
 #       smoke:
 #         max_epochs: 1
@@ -48,7 +49,7 @@
 # - expose a translator that has memorized its training pairs, and compare another with a baseline that only looks sentences up;
 # - measure how predictions with the true words before them differ from translations, and say what this difference does not show.
 #
-# **Cost**: about 45 seconds on a CPU; a download of 3 MB, once.
+# **Cost**: less than a minute on a CPU; a download of 3 MB, once.
 
 # %%
 import copy
@@ -76,6 +77,7 @@ max_epochs = 20  # on the first 512 lines
 pronoun_epochs = 3  # on the fair split
 compare_epochs = 3  # of the exercises
 num_hiddens = 96  # of the translator for the fair split
+lr = 0.008  # of Adam, for that translator
 num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
@@ -220,6 +222,7 @@ torch.testing.assert_close(packed[0][:, 1:2], alone)
 # further promises: what pads hold is never read, outputs there are zero
 torch.testing.assert_close(encoder(pad_to(X, lengths, 9, token=7),
                                    lengths)[1], packed[0])
+assert encoder(X[1:], lengths[1:])[0].shape == (9, 3, 16)
 for row, n in enumerate(lengths.tolist()):
     assert not outputs[n:, row].any()
     torch.testing.assert_close(outputs[n - 1, row], packed[0][1, row])
@@ -283,7 +286,7 @@ for t in range(9):
     Y, state = decoder(X[:, t:t + 1], state)
     pieces.append(Y)
 gap = (torch.cat(pieces, dim=1) - scores).abs().max()
-print(f"scores {tuple(scores.shape)}; largest difference {gap:.0e}")
+print(f"scores {tuple(scores.shape)}, state {tuple(hidden.shape)}")
 assert gap < 1e-5 and torch.equal(context, start[0])
 
 # %% tags=["hide-input"]
@@ -359,12 +362,13 @@ print(f"masked {loss:.3f}, with padding "
 # %% tags=["hide-input"]
 # the numbers of the text, and the optimizer
 three = torch.tensor([[[0.0, 0], [0, 0], [0, 0]]])
-small = Seq2Seq(None, None, tgt_pad=1, lr=0.25)
+bare_model = Seq2Seq(None, None, tgt_pad=1, lr=0.25)
 for k, value in enumerate((0.5, 1.0)):  # cross-entropy of label 0
     three[0, k, 1] = math.log(math.exp(value) - 1)
 three[0, 2, 1] = 30.0  # a label 1: padding, with loss 0
 padded = torch.tensor([[0, 0, 1]])
-torch.testing.assert_close(small.loss(three, padded), torch.tensor(0.75))
+torch.testing.assert_close(bare_model.loss(three, padded),
+                           torch.tensor(0.75))
 torch.testing.assert_close(
     F.cross_entropy(three[0], padded[0]), torch.tensor(0.5))
 optimizer = model.configure_optimizers()
@@ -620,7 +624,8 @@ for _, history in memorizers:
     epochs = range(1, max_epochs + 1)
     ax.plot(epochs, history["train_loss"], "C0-", lw=1.3)
     ax.plot(epochs, history["val_loss"], "C1--", lw=1.3)
-ax.set(xlabel="epoch", ylabel="loss per token", ylim=(0, None))
+ax.set(xlabel="epoch", ylabel="loss per token", ylim=(0, None),
+       xticks=range(0, max_epochs + 1, 5))
 ax.legend(["training", "validation"])
 d2l.describe(ax, """Loss per token against epochs, three runs each. The
     training loss falls from above 4 to a few tenths. The validation loss
@@ -701,7 +706,7 @@ assert len(labels) == 129 and held_out(notes)[1] == labels
 # Now the pronoun subset: 6711 training pairs, 500 held out, one layer of 96 units, three seeds.
 
 # %%
-runs = [train(make_model(data, num_hiddens, seed, lr=0.008), data,
+runs = [train(make_model(data, num_hiddens, seed, lr=lr), data,
               pronoun_epochs, seed) for seed in range(num_seeds)]
 models = [model for model, _ in runs]
 sources, labels = held_out(data)
@@ -796,6 +801,30 @@ for out in (*outputs, memory, wrong):  # ours is sacrebleu's, here too
 # Both are far above the model's answers to other sentences, so the source is read.
 # With the best of all references instead of one, every score rises.
 # It cannot fall, since the label is among the references; by how much it rises tells how much a single reference hides, here a few hundredths.
+#
+# One leak is left from Section 10.5: some French validation sentences are also training targets, of another English sentence.
+# Does the lookup win by them?
+
+# %% tags=["rtol=0.1"]
+targets = {" ".join(tgt[:-1]) for _, tgt in data.pairs[:data.num_train]}
+unseen = [i for i in range(500) if labels[i] not in targets]
+without = [mean_bleu([out[i] for i in unseen], [labels[i] for i in unseen])
+           for out in (*outputs, memory)]
+print(f"BLEU-2 on the {len(unseen)} pairs with a new French sentence: models",
+      ", ".join(f"{v:.3f}" for v in without[:-1]),
+      f"and lookup {without[-1]:.3f}")
+
+# %%
+if full_run and real:
+    assert 0.85 < len(unseen) / 500 < 0.95
+    assert without[-1] < table["lookup"][0] - 0.01
+if cpu_run and real:
+    assert max(without[:-1]) < without[-1] - 0.02
+    assert all(abs(value - score[0]) < 0.01
+               for value, score in zip(without, model_scores))
+
+# %% [markdown]
+# In part: without them the lookup loses about two hundredths and the models next to nothing, but it stays ahead.
 #
 # ## Your turn
 #
@@ -901,7 +930,8 @@ for model in models:
     label, forced, own = both_ways(model, data)
     valid, right = label != pad, (forced == label, own == label)
     slipped = F.pad((~right[1]).cumsum(dim=1) > 0, (1, 0))[:, :-1]
-    assert torch.equal(forced[valid & ~slipped], own[valid & ~slipped])
+    same = (forced == own)[valid & ~slipped].float().mean()
+    assert same > 0.998  # rounding may decide a tie
     by_position.append([[hits[valid[:, t], t].float().mean().item()
                          for hits in right] for t in range(9)])
     summary.append(
@@ -941,16 +971,17 @@ d2l.describe(ax, """Share of right tokens against the position, three runs
 # check: equal at the first token; the rest differs after a mistake only
 for row, (with_true, with_own, late_true, late_own, inflated) in zip(
         by_position, summary):
-    assert row[0][0] == row[0][1]
+    assert abs(row[0][0] - row[0][1]) < 0.005
     if full_run and real:
         assert with_true > with_own + 0.1 and late_true > late_own + 0.2
 if cpu_run and real:
     for numbers, score in zip(summary, model_scores):
+        assert numbers[2] > 2 * numbers[3]
         assert numbers[4] > score[0] + 0.03
     assert all(row[8][0] > 0.95 and row[8][1] < 0.6 for row in by_position)
 
 # %% [markdown]
-# Up to its first mistake the model is in the same situation either way, and the predictions agree exactly (the cell asserts it).
+# Up to its first mistake the model is in the same situation either way, and the predictions agree (the cell asserts it).
 # At the later positions, the *same* ones for both, it is right more than twice as often after the true words.
 # So the validation loss and any score of teacher-forced outputs describe a task easier than translation: read as sentences, these outputs would have a BLEU higher by about 0.05.
 #
