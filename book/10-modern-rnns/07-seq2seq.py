@@ -794,11 +794,11 @@ if cpu_run and real:
 # the baseline and the scores do what they say
 tiny = MTFraEng(8, num_train=200, num_val=10)
 tiny.pairs = [(f"{src} <eos>".split(), f"{tgt} <eos>".split())
-              for src, tgt in (("a b .", "x ."), ("a c .", "y ."),
-                               ("a c d .", "z ."), ("e f", "w"))]
+              for src, tgt in (("a c d .", "z ."), ("a b .", "x ."),
+                               ("a c .", "y ."), ("e f", "w"))]
 tiny.num_train = 3
 assert nearest_neighbor_baseline(tiny, ["A c.", "a", "c d", "e f", "."]) == [
-    "y .", "x .", "z .", "x .", "x ."]
+    "y .", "x .", "z .", "z .", "x ."]
 assert held_out(tiny) == [["e f"], ["w"]]
 trained = {tuple(src) for src, _ in data.pairs[:data.num_train]}
 assert not any((*s.split(), "<eos>") in trained for s in sources)
@@ -806,6 +806,7 @@ assert (len(sources), len(trained)) == (500, 6711)
 assert all(label in refs for label, refs in zip(labels, references))
 assert exact(["a", "b"], ["a", "c"]) == 0.5
 assert mean_bleu(["a b", "c d"], ["a b", "e f"]) == 0.5
+assert mean_bleu(["a c b"], ["a b"]) == 0  # BLEU-2, not less
 assert wrong[1:] == outputs[0][:-1] and len(wrong) == 500
 try:
     corpus_bleu(["a"], [["a"], ["b"]])
