@@ -46,7 +46,7 @@
 #
 # - write a GRU encoder and decoder, with padding kept out of the state and out of the loss;
 # - implement BLEU in two versions and prove one of them equal to `sacrebleu`;
-# - expose a translator that has memorized its training pairs, and compare another with a baseline that only looks sentences up;
+# - look behind a popular demonstration, and compare a second translator with a baseline that only looks sentences up;
 # - measure how predictions with the true words before them differ from translations, and say what this difference does not show.
 #
 # **Cost**: less than a minute on a CPU; a download of 3 MB, once.
@@ -603,7 +603,7 @@ assert sum(score > 0 for score in agreed) > 50
 print(str(metric.get_signature()).split("|version")[0], "...")
 
 # %% [markdown]
-# ## A translator that has memorized
+# ## Behind a demonstration
 #
 # The widely used demonstration trains on the first 512 lines of the file and validates on the next 129, with the vocabulary of all ([Section 10.5](05-machine-translation-data.ipynb)).
 # Its model has two layers of 256 units; we train a smaller one, of one layer with 96 units, three times.
@@ -666,10 +666,11 @@ for model, _ in memorizers:
 # A reference keeps its rare words, so an output `<unk>` never matches; comparing *indices* would count two unknown words as equal.
 
 # %%
-def held_out(data):
-    """English and French validation sentences, two lists of strings."""
-    held = data.pairs[data.num_train:]
-    return [[" ".join(pair[side][:-1]) for pair in held] for side in (0, 1)]
+def sentences(data, train=False):
+    """English and French sentences of a part, two lists of strings."""
+    part = (data.pairs[:data.num_train] if train
+            else data.pairs[data.num_train:])
+    return [[" ".join(pair[side][:-1]) for pair in part] for side in (0, 1)]
 
 
 def mean_bleu(outputs, labels, k=2):
@@ -682,22 +683,28 @@ def exact(outputs, labels):
     return sum(map(str.__eq__, outputs, labels)) / len(labels)
 
 # %%
-sources, labels = held_out(notes)
-in_training = {w for pair in notes.pairs[:notes.num_train] for w in pair[0]}
+own_sources, own_labels = sentences(notes, train=True)
+sources, labels = sentences(notes)
+in_training = set(" ".join(own_sources).split())
 known = [i for i, s in enumerate(sources) if in_training.issuperset(s.split())]
 notes_scores = []
 for model, _ in memorizers:
-    outputs = translate(model, notes, sources)
-    part = [outputs[i] for i in known], [labels[i] for i in known]
-    notes_scores.append([mean_bleu(outputs, labels), exact(outputs, labels),
-                         mean_bleu(*part)])
-for name, values in zip(("BLEU-2", "exact", "BLEU-2, known words"),
-                        zip(*notes_scores)):
-    print(f"{name}:", ", ".join(f"{v:.2f}" for v in values))
+    own = translate(model, notes, own_sources)
+    out = translate(model, notes, sources)
+    part = [out[i] for i in known], [labels[i] for i in known]
+    notes_scores.append([
+        mean_bleu(own, own_labels), exact(own, own_labels),
+        mean_bleu(out, labels), exact(out, labels), mean_bleu(*part)])
+
+# %% tags=["rtol=0.2"]
+for name, values in zip(
+        ("training BLEU-2", "  exact", "validation BLEU-2", "  exact",
+         "  BLEU-2, known words"), zip(*notes_scores)):
+    print(f"{name:22}", ", ".join(f"{v:.2f}" for v in values))
 print(f"{len(known)} of {len(sources)} sources have known words only")
 
 # %%
-# check 10.7-C7: learned by heart, and little else
+# check 10.7-C7: overfitted; the showcase is known, most else is not
 if full_run and real:
     for (model, history), scores in zip(memorizers, notes_scores):
         val = history["val_loss"]
@@ -706,15 +713,22 @@ if full_run and real:
         seen = [bleu(out, showcase[s], 2) == 1 for s, out in zip(
             showcase, translate(model, notes, list(showcase)))]
         assert seen[0] + seen[1] + seen[3] >= 2
-        assert scores[0] < 0.2 and scores[1] < 0.15
-        assert scores[0] + 0.15 < scores[2] < 0.6
-    assert 0 < len(known) < len(sources)
-assert len(labels) == 129 and held_out(notes)[1] == labels
+        assert 0.3 < scores[0] < 0.45 and 0.15 < scores[1] < 0.3
+        assert scores[2] < 0.2 and scores[3] < 0.12
+        assert abs(scores[4] - scores[0]) < 0.08
+    assert 0.2 < len(known) / 129 < 0.4
+    assert len(set(own_sources)) < 0.6 * 512
+assert (len(labels), len(own_labels)) == (129, 512)
 
 # %% [markdown]
-# The demonstration shows what training has seen.
-# On the validation part few outputs are right as a whole, and the mean score is below 0.2.
-# Much of that goes with unknown words: sentences whose words all occur in training score more than twice as much, though far below the training sentences above.
+# The showcase is the exception even among training pairs: of all 512, about one in five comes out as its label.
+# The training loss does not tell, since it is teacher-forced, and `<unk>` is a rare word's label.
+# Also, the 512 pairs repeat English sentences with several French versions, of which a greedy output can be only one.
+#
+# On the validation part the mean score is a third of that, and few outputs are right as a whole.
+# Is this a failure to generalize, or are the words unknown?
+# The validation sentences whose words all occur in training score about as high as the training part.
+# So in this setting most of the drop goes with unknown words; but the sentences with known words may also be the easier ones.
 #
 # ## A fair split
 #
@@ -724,7 +738,7 @@ assert len(labels) == 129 and held_out(notes)[1] == labels
 runs = [train(make_model(data, num_hiddens, seed, lr=lr), data,
               pronoun_epochs, seed) for seed in range(num_seeds)]
 models = [model for model, _ in runs]
-sources, labels = held_out(data)
+sources, labels = sentences(data)
 outputs = [translate(model, data, sources) for model in models]
 for i in range(0, 500, 100):
     print(sources[i], "|", labels[i], "|", outputs[0][i])
@@ -799,7 +813,8 @@ tiny.pairs = [(f"{src} <eos>".split(), f"{tgt} <eos>".split())
 tiny.num_train = 3
 assert nearest_neighbor_baseline(tiny, ["A c.", "a", "c d", "e f", "."]) == [
     "y .", "x .", "z .", "z .", "x ."]
-assert held_out(tiny) == [["e f"], ["w"]]
+assert sentences(tiny) == [["e f"], ["w"]]
+assert sentences(tiny, train=True)[1] == ["z .", "x .", "y ."]
 trained = {tuple(src) for src, _ in data.pairs[:data.num_train]}
 assert not any((*s.split(), "<eos>") in trained for s in sources)
 assert (len(sources), len(trained)) == (500, 6711)
@@ -1001,6 +1016,9 @@ d2l.describe(ax, """Share of right tokens against the position, three runs
 
 # %%
 # check: equal at the first token; the rest differs after a mistake only
+for row in range(0, 500, 20):
+    for t in range(9):
+        assert slipped[row, t] == (not right[1][row, :t].all())
 for row, (with_true, with_own, late_true, late_own, inflated) in zip(
         by_position, summary):
     assert abs(row[0][0] - row[0][1]) < 0.005
@@ -1123,7 +1141,7 @@ print(str(chrf.get_signature()).split("|version")[0], "...")
 # - Training feeds the decoder the true target and averages the loss over tokens that are not padding; prediction feeds it its own choices.
 # - Up to the first mistake both give the same predictions; after it, ours was right more than twice as often with the true words, so teacher-forced scores are no translation scores, and no measure of exposure bias either.
 # - Corpus BLEU pools clipped matches with equal weights and equals `sacrebleu`; the sentence version of textbooks is another number.
-# - A demonstration on training sentences shows memory; on a fair split, after three epochs, the model lost to a lookup of the most similar sentence, though not in first words and negations.
+# - Sentences shown to advertise a translator may be training sentences, and not even typical of those; on a fair split, after three epochs, the model lost to a lookup of the most similar sentence, though not in first words and negations.
 
 # %% [markdown]
 # ## Exercises
@@ -1142,7 +1160,7 @@ print(str(chrf.get_signature()).split("|version")[0], "...")
 # %%
 short = MTFraEng(32, num_steps=7, subset="pronoun", num_train=1000,
                  num_val=300)
-short_sources, short_labels = held_out(short)
+short_sources, short_labels = sentences(short)
 
 
 def small(model=Seq2Seq, encoder=Seq2SeqEncoder, decoder=Seq2SeqDecoder,
