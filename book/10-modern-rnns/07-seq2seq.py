@@ -820,6 +820,7 @@ assert not any((*s.split(), "<eos>") in trained for s in sources)
 assert (len(sources), len(trained)) == (500, 6711)
 assert all(label in refs for label, refs in zip(labels, references))
 assert exact(["a", "b"], ["a", "c"]) == 0.5
+assert all_scores([refs[-1] for refs in references])[1] > 0.999
 assert mean_bleu(["a b", "c d"], ["a b", "e f"]) == 0.5
 assert mean_bleu(["a c b"], ["a b"]) == 0  # BLEU-2, not less
 assert wrong[1:] == outputs[0][:-1] and len(wrong) == 500
@@ -1016,6 +1017,9 @@ d2l.describe(ax, """Share of right tokens against the position, three runs
 
 # %%
 # check: equal at the first token; the rest differs after a mistake only
+late = label[:, 6:][label[:, 6:] != pad]
+ends = torch.tensor([data.tgt_vocab[token] for token in (".", "<eos>")])
+assert not real or torch.isin(late, ends).float().mean() > 0.6
 for row in range(0, 500, 20):
     for t in range(9):
         assert slipped[row, t] == (not right[1][row, :t].all())
@@ -1037,7 +1041,7 @@ if cpu_run and real:
 #
 # What does the difference *not* show?
 # It is tempting to blame *exposure bias*: the model was never trained on its own mistakes.
-# But the true words also *inform*: they tell which of several translations the reference is, and how much of it is left, so any model would profit from them.
+# But the true words also *inform*: they tell which of several translations the reference is, and how much of it is left, and a model without that bias could profit from them, too.
 # And a correct word in a shifted place counts as wrong here.
 # Bengio et al. (2015) proposed *scheduled sampling*, training with a growing share of the model's own tokens, and reported gains; Huszár (2015) showed that its objective is inconsistent, so that even unlimited data would not lead to the true distribution.
 # For open-ended text, He et al. (2021) found the effect of exposure bias limited, Arora et al. (2022) found that errors accumulate.
@@ -1118,7 +1122,7 @@ if cpu_run and real:
 # It fails at the content: about one word in eight of its outputs is `<unk>`, and some outputs, like those above, are fluent sentences about something else.
 # With the length of the source its score falls, while that of the lookup does not.
 # Is the fixed context to blame?
-# The figure cannot tell: longer sentences also have more rare words, and more ways to be translated.
+# The figure cannot tell: longer sentences may also have more rare words, and more ways to be translated.
 # The test is a decoder that can look at the source again; Section 11.4 runs it.
 #
 # ## Today
