@@ -835,7 +835,7 @@ for out in (*outputs, memory, wrong):  # ours is sacrebleu's, here too
 
 # %% [markdown]
 # In all three seeds the model scores below the lookup, by every column, after three epochs.
-# Both are far above the model's answers to other sentences, so the source is read.
+# In BLEU both are far above the model's answers to other sentences, so the source is read.
 # With the best of all references instead of one, every score rises.
 # It cannot fall, since the label is among the references; by how much it rises tells how much a single reference hides, here a few hundredths.
 #
