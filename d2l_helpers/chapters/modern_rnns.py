@@ -525,8 +525,8 @@ def init_seq2seq(module):
 class Seq2SeqEncoder(Encoder):
     """An embedding and a GRU; returns outputs (T, n, h) and its state.
 
-    With valid lengths (n,) the padding is never read: the state (layers, n,
-    h) is that after the last valid token.
+    With valid lengths (n,) the padding is never read: outputs there are
+    zero, and the state (layers, n, h) is that after the last valid token.
     """
 
     def __init__(self, vocab_size, embed_size, num_hiddens, num_layers,
@@ -600,24 +600,54 @@ class Seq2Seq(EncoderDecoder):
     def configure_optimizers(self):
         return torch.optim.Adam(self.parameters(), lr=self.lr)
 
-    def predict_step(self, batch, num_steps):
-        """Greedy translations (n, num_steps) of a batch, in eval mode.
 
-        `batch` is (source, decoder input, valid lengths, ...); of the
-        decoder input only the first column, "<bos>", is read.
-        """
-        was_training = self.training
-        self.eval()
-        src, tgt, valid_len = batch[:3]
-        with torch.no_grad():
-            state = self.decoder.init_state(self.encoder(src, valid_len),
-                                            valid_len)
-            outputs = [tgt[:, :1]]
-            for _ in range(num_steps):
-                Y, state = self.decoder(outputs[-1], state)
-                outputs.append(Y.argmax(dim=2))
-        self.train(was_training)
-        return torch.cat(outputs[1:], dim=1)
+# 10.7 Sequence-to-sequence learning for machine translation
+@add_to_class(Seq2Seq)
+def predict_step(self, batch, num_steps):
+    """Greedy translations (n, num_steps) of a batch, in eval mode.
+
+    `batch` is (source, decoder input, valid lengths, ...); of the decoder
+    input only the first column, "<bos>", is read. What follows an "<eos>"
+    means nothing.
+    """
+    was_training = self.training
+    self.eval()
+    src, tgt, valid_len = batch[:3]
+    with torch.no_grad():
+        state = self.decoder.init_state(self.encoder(src, valid_len),
+                                        valid_len)
+        outputs = [tgt[:, :1]]
+        for _ in range(num_steps):
+            Y, state = self.decoder(outputs[-1], state)
+            outputs.append(Y.argmax(dim=2))
+    self.train(was_training)
+    return torch.cat(outputs[1:], dim=1)
+
+
+# 10.7 Sequence-to-sequence learning for machine translation
+def translate(model, data, sentences):
+    """Greedy translations of English sentences, strings of tokens.
+
+    A translation ends before "<eos>", or after `data.num_steps` tokens.
+    """
+    if isinstance(sentences, str):
+        raise TypeError("sentences is one string; pass a list of strings.")
+    if not sentences:
+        return []
+    device = next(model.parameters()).device
+    batch = d2l.to_device(data.build(sentences, [""] * len(sentences)),
+                          device)
+    rows = model.predict_step(batch, data.num_steps)
+    return to_sentences(rows, data.tgt_vocab)
+
+
+def to_sentences(rows, vocab):
+    """Indices (n, T) as strings of tokens, each up to its first "<eos>"."""
+    texts = []
+    for tokens in vocab.to_tokens(rows):
+        end = tokens.index("<eos>") if "<eos>" in tokens else len(tokens)
+        texts.append(" ".join(tokens[:end]))
+    return texts
 
 
 # 10.7 Sequence-to-sequence learning for machine translation
@@ -677,17 +707,24 @@ def corpus_bleu(preds, refs, max_n=4):
 
 
 # 10.7 Sequence-to-sequence learning for machine translation
-def translate(model, data, sentences):
-    """Greedy translations of English sentences, strings of tokens."""
-    device = next(model.parameters()).device
-    batch = d2l.to_device(data.build(sentences, [""] * len(sentences)),
-                          device)
-    texts = []
-    for row in model.predict_step(batch, data.num_steps).tolist():
-        tokens = data.tgt_vocab.to_tokens(row)
-        end = tokens.index("<eos>") if "<eos>" in tokens else len(tokens)
-        texts.append(" ".join(tokens[:end]))
-    return texts
+def nearest_neighbor_baseline(data, sentences):
+    """For each English sentence the French of the most similar one.
+
+    That is the training sentence with the largest Jaccard overlap of words,
+    the first of several. Strings of tokens, like those of `translate`.
+    """
+    memory = [(set(src[:-1]), " ".join(tgt[:-1]))
+              for src, tgt in data.pairs[:data.num_train]]
+    found = []
+    for sentence in sentences:
+        words, best, answer = set(clean_pairs(sentence).split()), -1, None
+        for other, french in memory:
+            common = len(words & other)
+            overlap = common / (len(words) + len(other) - common)
+            if overlap > best:
+                best, answer = overlap, french
+        found.append(answer)
+    return found
 
 
 # 10.8 Beam search
