@@ -116,12 +116,13 @@ HOST = {
     "modern_rnns.recall_task": "draws on the CPU, with a generator there; the caller moves the result",
     "modern_rnns.clean_pairs": "a string",
     "modern_rnns.sentence_tokens": "a string",
-    "modern_rnns.read_pairs": "reads a file",
     "modern_rnns.first_pairs": "a list",
-    "modern_rnns.french_versions": "reads a file",
     "modern_rnns.bleu": "strings",
     "modern_rnns.corpus_bleu": "strings",
     "modern_rnns.matched_ngrams": "strings",
+    "modern_rnns.nearest_neighbor_baseline": "strings",
+    "modern_rnns.MTFraEng.references": "strings",
+    "modern_rnns.MTFraEng.pronoun_pairs": "strings",
     "modern_rnns.Encoder.forward": "a stub that subclasses replace",
     "modern_rnns.Decoder.forward": "a stub that subclasses replace",
     "modern_rnns.Decoder.init_state": "a stub that subclasses replace",
@@ -553,8 +554,10 @@ def translation() -> tuple[c10.MTFraEng, c10.Seq2Seq]:
     return data, model
 
 
-def pairs() -> torch.Tensor:
-    return data_module(translation()[0])
+def pairs() -> list[torch.Tensor]:
+    with _disable_current_modes():
+        captions = c10.MTMulti30k(8, num_train=24, num_val=4)
+    return [data_module(translation()[0]), data_module(captions)]
 
 
 def seq2seq() -> None:
