@@ -1002,15 +1002,19 @@ print(f"56 pixels, one epoch: accuracy {score[0]:.2f}")
 # From one channel to eight, the first stage of the experiment, this is plain: four of the eight maps in between can shift the picture to the corners of a $3\times3$ window, and from there a $3\times3$ kernel reaches each of the 25 places.
 
 # %%
+def joint(first, second):
+    """The 5x5 kernel (c_in, c_out, 5, 5) that two 3x3 kernels make."""
+    return F.conv2d(first.transpose(0, 1), second.flip(-1, -2), padding=2)
+
+
 def directions(c_in, c_mid, c_out):
     """Rank of the map from two 3x3 kernels to their joint 5x5 kernel."""
     first = torch.randn(c_mid, c_in, 3, 3, dtype=torch.float64)
     second = torch.randn(c_out, c_mid, 3, 3, dtype=torch.float64)
-
-    def joint(first, second):  # (c_in, c_out, 5, 5)
-        return F.conv2d(first.transpose(0, 1), second.flip(-1, -2),
-                        padding=2)
-
+    X = torch.randn(1, c_in, 7, 7, dtype=torch.float64)
+    torch.testing.assert_close(  # the pair is one convolution
+        F.conv2d(F.conv2d(X, first), second),
+        F.conv2d(X, joint(first, second).transpose(0, 1)))
     parts = torch.autograd.functional.jacobian(joint, (first, second))
     return torch.linalg.matrix_rank(torch.cat(
         [part.reshape(25 * c_in * c_out, -1) for part in parts], 1)).item()

@@ -502,8 +502,10 @@ def step_time(model, repeats=3):
     return 1000 * min(times)
 
 
-for name, model in (("plain", plain.cpu()), ("scratch", scratch.train()),
-                    ("concise", concise.train())):
+for name, model in (("plain", plain.cpu()), ("scratch", scratch),
+                    ("concise", concise)):
+    model.train()
+    assert all(layer.training for layer in model.modules())
     print(f"{name}: {step_time(model):.1f} ms")
 
 # %% [markdown]

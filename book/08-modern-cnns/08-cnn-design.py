@@ -604,6 +604,7 @@ assert first.adapt.kernel_size == (3, 3) and first.adapt.stride == (2, 2)
 arms = {"ResNeXt": (((1, 40, 8, 1), (2, 40, 8, 1)), ResNeXtBlock),
         "ConvNeXt": (((1, 16, 1, 4), (2, 32, 1, 4)), ConvNeXtBlock)}
 few = FashionMNIST(64, train_size=block_size, val_size=val_size)
+assert (len(few.y_train), len(few.y_val)) == (block_size, val_size)
 block_scores, block_macs = {}, {}
 for name, (arch, block) in arms.items():
     for lr in (2e-3, 8e-3):
@@ -800,7 +801,8 @@ free = Space(anything, num_networks, seed=0)
 ordered = Space(grows, num_networks, seed=1)
 for name, space in (("free", free), ("growing", ordered)):
     e = space.errors.sort().values
-    best = e[:max(1, len(e) // 4)].mean()
+    best = e[:math.ceil(len(e) / 4)].mean()
+    assert len(set(e.tolist())) < 5 or e[0] < best < e.mean()
     print(f"{name}: errors {e[0]:.3f} to {e[-1]:.3f}, mean {e.mean():.3f}, "
           f"best quarter {best:.3f}, spread {e.std():.3f}; "
           f"mean cost {space.macs.mean() / 1000:.0f} thousand")

@@ -1122,6 +1122,7 @@ count, trained = picture_size**2, len(data.X_train)
 line = probe(torch.cat([data.X_train, data.X_val]),
              torch.cat([data.y_train, data.y_val]), torch.arange(trained),
              torch.arange(trained, trained + len(data.X_val)))
+assert count == data.X_train[0].numel()
 table["softmax"] = {"macs": count * 10, "params": count * 10 + 10,
                     "val_acc": [line]}
 ranks = {key: ranking(table, key) for key in ("macs", "params")}
