@@ -903,8 +903,8 @@ if cpu_size and real:
 # - A bidirectional layer is two layers; the second reads the reversed sequence and its outputs are reversed back. The result has $2h$ features per step and twice the parameters.
 # - The backward layer ends at position 1; `output[-1]` holds a backward state that has read one input.
 # - Nonzero gradients above the diagonal betray a network that sees the future.
-# - As a language model that has learned to copy it reports $p^{1/T}$, where $p$ is its perplexity at the last position; here it also scored noise below 6, where 27 is the least.
-# - At equal parameters and steps, gaps were filled much better from both sides than from one, even when the one side had as many characters. For triples the gain is what a character says about its neighbor beyond what it says about the next but one.
+# - As a language model that has learned to copy it reports $p^{1/T}$, where $p$ is its perplexity at the last position; here it also scored noise below 6, where 27 is the least to be expected without the answers.
+# - At equal parameters and steps, gaps were filled much better from both sides than from one, even when all known characters were on the left. For triples the gain is what a character says about its neighbor beyond what it says about the next but one.
 # - The product of two-sided probabilities is not the probability of a text.
 
 # %% [markdown]
