@@ -31,18 +31,18 @@
 # %% [markdown]
 # # 10.4 Bidirectional recurrent neural networks
 #
-# A language model may look only to the left.
+# A language model that writes from left to right may look only to the left.
 # Many tasks have no such rule: to tag a word, to fill a gap or to encode a sentence before translating it, the whole sequence is there, and what follows may settle what came before.
-# This section reads a sequence from both ends, measures what the second side is worth, and shows how the same layer, used in the wrong place, reports a perplexity that means nothing.
+# This section reads a sequence from both ends, measures what the second side is worth, and shows how the same layer, used in the wrong place, reports a perplexity that says next to nothing about the text.
 #
 # **You will**
 #
 # - build a bidirectional layer and prove it equal to two layers of the library that read in opposite directions;
 # - detect with gradients which outputs see the future;
-# - train a "language model" that cheats, and predict its perplexity from the length of the windows alone;
+# - train a "language model" that cheats, and predict its perplexity from its last position and the length of the windows;
 # - fill gaps from the left, from the right and from both sides, at equal parameters and steps, with three seeds.
 #
-# **Cost**: about 35 seconds on a CPU; a download of 0.2 MB, once.
+# **Cost**: about 40 seconds on a CPU; a download of 0.2 MB, once.
 
 # %%
 import math
@@ -81,7 +81,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # - She opened the ___ and drank from it.
 # - She opened the ___ and walked in.
 #
-# Many words fit the first line, and the words behind the gap decide which of them fit the others.
+# Many words fit the first line, and the words after the gap decide which of them fit the others.
 # We can measure that with counts alone.
 # Take all triples $x_1x_2x_3$ of neighboring characters in *The Time Machine* and guess one character of a triple from the other two.
 # The amount of context is the same for each of the three places.
@@ -130,7 +130,7 @@ d2l.describe(ax, """Three bars of perplexity. Two characters before and two
 # %% [markdown]
 # **Figure 10.4.1.** Guessing a character from two others, by counts: one on each side is the better choice.
 #
-# Two characters behind a gap are worth about as much as two before it, and one on each side is worth more than either.
+# Two characters after a gap are worth about as much as two before it, and one on each side is worth more than either.
 # Both facts can be read off the entropies $H$ of the counts.
 # With $H(X_3\mid X_1,X_2)=H(X_1,X_2,X_3)-H(X_1,X_2)$ and its analogue for the middle,
 #
@@ -148,13 +148,21 @@ def entropy(counts):
     return -torch.xlogy(p, p).sum()
 
 
-h3, h12, h13, h23 = (entropy(n) for n in (N, N.sum(2), N.sum(1), N.sum(0)))
-near, far = (2 * entropy(N.sum((1, 2))) - h for h in (h12, h13))
+def conditional_entropy(place):  # from the probabilities given the others
+    p = N / N.sum(place, keepdim=True).clamp(min=1)
+    return -torch.xlogy(N, p).sum() / N.sum()
+
+
+near, far = (entropy(n.sum(0)) + entropy(n.sum(1)) - entropy(n)
+             for n in (N.sum(2), N.sum(1)))
 print(f"mutual information: neighbors {near:.2f}, next but one {far:.2f}")
-assert abs((h3 - h12) - (h3 - h13) - (near - far)) < 1e-3
-assert abs(h12 - h23) < 1e-3 and near > far
+first, middle, last = map(conditional_entropy, range(3))
+assert abs((last - middle) - (near - far)) < 1e-3
+assert abs(first - last) < 1e-3 and near > far
 few = triples(torch.tensor([3, 1, 2, 0]))
 assert few[3, 1, 2] == few[1, 2, 0] == 1 and few.sum() == 2
+# p(2 | 3, 1) = p(0 | 1, 2) = (1 + 5 / 2) / (1 + 5)
+assert math.isclose(table_perplexity(few, few, 2), 12 / 7)
 if real and text_share == 1:
     assert abs(near - 0.553) < 0.002 and abs(far - 0.199) < 0.002
     assert abs(table["both"] - 4.49) < 0.01
@@ -263,6 +271,7 @@ class BiGRU(RNN):
 
 # %%
 # check 10.4-C1: two GRUs, one of which reads the reversed sequence
+torch.manual_seed(1)
 bi, X = BiGRU(28, 32), torch.randn(9, 4, 28)
 names = [name for name, _ in nn.GRU(28, 32).named_parameters()]
 halves = []
@@ -374,7 +383,7 @@ for ax, m, title in zip(axes, seen, ("one direction", "two directions")):
 axes[0].set_ylabel("output step t")
 fig.colorbar(image, ax=axes, label="log10 of the gradient's norm")
 d2l.describe(axes, """Two heat maps of output step against input step. With
-    one direction all cells above the diagonal have the lowest colour; with
+    one direction all cells above the diagonal have the lowest color; with
     two directions the map is bright on the diagonal and fades on both sides,
     more or less symmetrically.""")
 
@@ -444,7 +453,7 @@ assert [round(10 * cut / len(corpus), 2) for cut in cuts] == [8, 9]
 
 # %% [markdown]
 # For comparison we train a causal GRU whose width gives it nearly as many parameters as the bidirectional network has, output layer included.
-# Its rate for Adam is the one of 0.01, 0.03 and 0.1 with the lowest validation loss for seed 0.
+# Each of the two gets its own rate for Adam: the one of 0.01, 0.03 and 0.1 with the lowest validation loss for seed 0.
 
 # %%
 def size(rnn):
@@ -488,16 +497,12 @@ def cheat():
 
 
 chosen, models = {}, {}
-chosen["left"], models["left"] = tuned_runs(causal, "next")
-print(f"{width} units, rate {chosen['left']}; parameters",
-      count_params(causal()), "and", count_params(cheat()))
-
-# %% [markdown]
-# The cheat gets the rate 0.03.
+for kind, make_model in (("left", causal), ("cheat", cheat)):
+    chosen[kind], models[kind] = tuned_runs(make_model, "next")
+    print(f"{kind}: {count_params(make_model())} parameters,"
+          f" rate {chosen[kind]}")
 
 # %% tags=["rtol=0.1"]
-models["cheat"] = [run(cheat, "next", 0.03, seed)[0]
-                   for seed in range(num_seeds)]
 unread = corpus[cuts[1]:]
 
 
@@ -531,14 +536,20 @@ assert (perplexity >= floors).all()
 assert losses["left"].shape == (num_seeds, 32)
 assert 0.97 < count_params(causal()) / count_params(cheat()) < 1.03
 if full_run and real:
-    assert perplexity.max() < 1.15 and (perplexity / floors).max() < 1.01
+    assert perplexity.max() < 1.09 and (perplexity / floors).max() < 1.01
     assert losses["left"].mean(dim=1).exp().min() > 3
-    assert losses["cheat"][:, :-1].max() < 0.02  # copied
+    assert losses["cheat"][:, :-1].max() < 0.1  # copied
     gap = losses["cheat"][:, -1].min() - losses["left"][:, -1].max()
-    assert gap > 0.2 and (not cpu_size or chosen["left"] == 0.03)
+    assert gap > 0.1
     assert not cpu_size or width == 51
-assert all(len(values.unique(dim=0)) == num_seeds
-           for values in losses.values())
+for kind in losses:  # each seed has weights of its own from the start
+    a, b = (model.rnn.rnn.weight_hh_l0.flatten() for model in models[kind][:2])
+    assert F.cosine_similarity(a, b, dim=0).abs() < 0.2
+    assert len(losses[kind].unique(dim=0)) == num_seeds
+# and reads the windows in an order of its own
+assert books["next"].generator.initial_seed() == num_seeds - 1
+assert torch.equal(unread, corpus[-len(unread):])
+assert abs(len(unread) / len(corpus) - 0.1) < 0.001
 pieces = [unread[i:i + 33] for i in range(0, len(unread) - 32, 32)]
 explicit = torch.stack(pieces)
 torch.testing.assert_close(
@@ -546,9 +557,42 @@ torch.testing.assert_close(
     losses["cheat"][0])
 
 # %% [markdown]
-# The perplexity is near 1.07, and (10.4.3) gives it to within one per cent.
-# At the only position that is a prediction, the cheat is *worse* than the causal network in all three seeds, with equal parameters within one per cent, as many steps and the same rate.
+# The perplexity is below 1.09, and (10.4.3) gives it to within one per cent.
+# At the only position that is a prediction, the cheat is *worse* than the causal network in all three seeds, with equal parameters within one per cent, as many steps and a rate from the same grid.
 # Of its 32 targets per window that one alone has to be predicted.
+# To see whether this is enough to make it worse, we train the causal network, with the same rate and as many steps, on the last target of each window only.
+
+# %% tags=["rtol=0.1"]
+class LastOnly(RNNLM):
+    """A causal network that learns from the last target of each window."""
+
+    def loss(self, Y_hat, Y, averaged=True):
+        return super().loss(Y_hat[:, -1:], Y[:, -1:], averaged)
+
+
+def last_only():
+    return LastOnly(GRU(V, width), V)
+
+
+control = torch.stack([
+    unread_losses(run(last_only, "next", chosen["left"], seed)[0], 32)[-1]
+    for seed in range(num_seeds)])
+print("one target: last position", *(f"{p:.1f}" for p in control.exp()))
+
+# %%
+# check: one target is learned, and accounts for the difference
+with torch.no_grad():
+    Y_hat, Y = models["left"][0](pieces[0][None, :-1]), pieces[0][None, 1:]
+    torch.testing.assert_close(last_only().loss(Y_hat, Y),
+                               F.cross_entropy(Y_hat[0, -1:], Y[0, -1:]))
+if full_run and real:
+    assert control.min() - losses["left"][:, -1].max() > 0.1
+    assert count_params(last_only()) == count_params(causal())
+    assert not cpu_size or (
+        control.mean() - losses["cheat"][:, -1].mean()).abs() < 0.15
+
+# %% [markdown]
+# With one target per window, the causal network is about as bad as the cheat: the missing targets are enough.
 #
 # Two more measurements show what the number is made of.
 # First, the same trained networks on windows of other lengths, without any further training.
@@ -593,7 +637,7 @@ d2l.describe(ax, """Perplexity against the length of the windows from 2 to
     about 6.""")
 
 # %% [markdown]
-# **Figure 10.4.4.** The cheat's "perplexity" is the curve $p^{1/T}$, with $p$ measured at each length; the networks are the same throughout.
+# **Figure 10.4.4.** The cheat's "perplexity" follows the curve $p^{1/T}$, with $p$ measured at each length; the networks are the same throughout.
 
 # %%
 # check: the law holds at other lengths, and the cheat predicts noise
@@ -602,13 +646,14 @@ assert (by_length[..., 0] >= law).all()
 assert noise.max() < V and not (noise == text.vocab.unk).any()
 if full_run and real:
     assert (by_length[..., 0] - law).max() < 0.01
+    assert (by_length[:, 1:, 0] / by_length[:, :-1, 0] - 0.5).abs().max() < 0.1
     assert by_length[:, 0, 0].min() > math.log(2)
     assert by_length[:, -1, 0].max() < math.log(1.03)
     assert len(noise.unique()) == 27 and on_noise["left"].min() > 27
     assert not cpu_size or on_noise["cheat"].max() < 6
 
 # %% [markdown]
-# Four times the length, about a fourth of the logarithm.
+# Twice the length, about half the logarithm.
 # And on noise the cheat reports a perplexity below 6.
 #
 # Does it at least write English?
@@ -655,23 +700,28 @@ assert torch.equal(oldest, torch.cat((rows[:, :40], rows[:, 8:40]), dim=1))
 assert all(tokens.shape == (len(rows), 64) for tokens in written)
 assert all(torch.equal(tokens[:, :32], rows[:, :32]) for tokens in written)
 assert not torch.equal(written[0], written[1])
+again = [sample(models["left"][0], rows[:, :32], 2,
+                torch.Generator().manual_seed(seed)) for seed in (7, 7, 8)]
+assert torch.equal(again[0], again[1]) and not torch.equal(*again[1:])
+assert torch.equal(rows.flatten(), unread[:rows.numel()])
 tail = torch.cat([judge.log_probs(row)[28:] for row in rows])
 assert len(tail) == 32 * len(rows)  # the fifth character is the first
 assert math.isclose(judged(rows), math.exp(-tail.mean()), rel_tol=1e-6)
 if cpu_size and real:
     fives = {kind: torch.tensor(values) for kind, values in verdict.items()}
+    assert abs(fives["book"].item() - 4.80) < 0.05  # of unread text
     assert fives["cheat"].min() > 5 * fives["book"].item()
     assert fives["left"].min() > 2 * fives["book"].item()
     assert fives["cheat"].min() > 1.4 * fives["left"].max()
 
 # %% [markdown]
-# By this judge the cheat's continuations have more than five times the perplexity of the book's.
+# By this judge, the cheat's continuations have more than five times the perplexity of the book's.
 # Those of the causal network are worse than the book, too, after one pass over a short text, but better than the cheat's in every pair of seeds.
 # The perplexities above had said the opposite.
 #
 # ## Filling gaps
 #
-# Where the right context is part of the task, both sides are allowed, except for the character itself.
+# Where the characters after a gap are part of the task, both sides are allowed, except for the character itself.
 # One way is to replace it by a blank:
 
 # %%
@@ -687,13 +737,14 @@ blanked, answers = cloze_batch(W, 16, blank=text.vocab.unk)
 for row in blanked[:3]:
     print("".join(text.vocab.to_tokens(row)).replace("<unk>", "_"))
 assert torch.equal(answers, W[:, 16]) and answers.shape == (len(W),)
+assert torch.equal(W[1], unread[8:41])
 rest = torch.arange(33) != 16
 assert torch.equal(blanked[:, rest], W[:, rest])
 assert (blanked[:, 16] == text.vocab.unk).all()
 assert (W != text.vocab.unk).all()  # the windows are as they were
 
 # %% [markdown]
-# Taylor (1953), who measured in this way how readable a text is, called it *cloze*.
+# Taylor (1953) had people fill in deleted words to measure how readable a text is, and called it *cloze*; here characters are missing.
 # With one blank a window gives one target.
 # A single layer can do all at once: score $x_t$ from $\mathbf{H}^{(f)}_{t-1}$ and $\mathbf{H}^{(b)}_{t+1}$, the states *beside* it, neither of which has read it.
 #
@@ -793,7 +844,8 @@ for i, p in enumerate(table.values()):
 d2l.describe(axes, """Two bar charts with dots for the seeds. Left: the
     perplexity of the gap is about 6 from the left and from the right, and
     about half of that from both sides; dotted lines, the tables of counts
-    with two characters, lie a little above the bars. Right: the accuracy
+    with two characters, lie a little above the first two bars and clearly
+    above the third. Right: the accuracy
     from both sides is about 0.65, from one side about 0.45.""")
 
 # %% [markdown]
@@ -812,19 +864,20 @@ assert all(len(values) == num_seeds for values in cloze.values())
 if full_run and real:
     one_side = torch.cat((cloze["left"], cloze["right"], whole))
     assert cloze["both"].max() < 0.65 * one_side.min()
-    assert hits["both"].min() > 0.15 + max(hits["left"].max(),
-                                           hits["right"].max())
+    assert hits["both"].min() > 0.1 + max(hits["left"].max(),
+                                          hits["right"].max())
     assert (whole - cloze["left"]).abs().max() < 0.2
 if cpu_size and real:
     assert set(chosen.values()) == {0.03}
-    assert all(cloze[side].max() < p for side, p in table.items())
-    assert 0.1 < (cloze["right"] - cloze["left"]).mean() < 0.6
+    assert all(cloze[side].mean() < p for side, p in table.items())
+    assert 0 < (cloze["right"] - cloze["left"]).mean() < 0.6
+    assert (hits["right"] - hits["left"]).mean().abs() < 0.04
 
 # %% [markdown]
 # In all three seeds the perplexity from both sides is less than two thirds of that from either one.
-# More context on one side is no substitute: with all 32 known characters *before* the gap the causal network is about as good as with 16.
+# More context on the left is no substitute here: with 32 known characters *before* the gap, as many as the other network has in all, the causal network is about as good as with 16.
 # The numbers of parameters, steps and targets are equal.
-# From the right the mean perplexity is a little higher than from the left, while the accuracies overlap; one text and three seeds decide nothing.
+# From the right the mean perplexity is a little higher than from the left, while the accuracies are close; one text and three seeds decide nothing.
 # For an ideal predictor of a stationary source the two are equally hard; Papadopoulos, Wenger and Hongler (2024) find in larger models a small but consistent advantage of the forward direction.
 #
 # ### What the number is not
@@ -838,9 +891,9 @@ if cpu_size and real:
 #
 # Graves and Schmidhuber (2005) trained bidirectional LSTMs to name phonemes, and on that benchmark two directions did better than one.
 # The encoder with which Bahdanau, Cho and Bengio (2014) introduced attention to translation is a bidirectional RNN.
-# The price: nothing can be output before the last input has arrived, both chains must be stored, and a text cannot be written from left to right.
+# The price: nothing can be output before the last input has arrived, the states of one chain must wait for those of the other, and a text cannot be written from left to right.
 #
-# The idea has outlived the layer.
+# The idea is not tied to recurrent layers.
 # BERT (Devlin and others, 2018; Section 11.9) fills blanks with a Transformer whose every layer sees both sides, and encoders of this kind are still being developed for retrieval and classification, such as ModernBERT (Warner and others, 2024).
 # Caduceus (Schiff and others, 2024) runs a selective state-space layer, a relative of the minGRU of [Section 10.2](02-gru.ipynb), over DNA in both directions.
 # And "cannot generate" holds for writing from left to right only: LLaDA (Nie and others, 2025) generates text by filling in masks step by step.
@@ -850,8 +903,8 @@ if cpu_size and real:
 # - A bidirectional layer is two layers; the second reads the reversed sequence and its outputs are reversed back. The result has $2h$ features per step and twice the parameters.
 # - The backward layer ends at position 1; `output[-1]` holds a backward state that has read one input.
 # - Nonzero gradients above the diagonal betray a network that sees the future.
-# - As a language model it reports $p^{1/T}$, where $p$ is its perplexity at the last position; here it also scored noise below 6, where 27 is the least.
-# - At equal parameters, steps and context, gaps were filled much better from both sides than from one; counts of triples show the same, and the mutual information of neighbors says why.
+# - As a language model that has learned to copy it reports $p^{1/T}$, where $p$ is its perplexity at the last position; here it also scored noise below 6, where 27 is the least to be expected without the answers.
+# - At equal parameters and steps, gaps were filled much better from both sides than from one, even when all known characters were on the left. For triples the gain is what a character says about its neighbor beyond what it says about the next but one.
 # - The product of two-sided probabilities is not the probability of a text.
 
 # %% [markdown]
@@ -878,6 +931,9 @@ H, (f_last, b_last) = uneven(Xs)
 print("outputs", tuple(H.shape))
 assert H.shape == (7, 3, 10) and b_last.shape == (3, 6)
 assert count_params(uneven) == sum(5 * h + h * h + h for h in (4, 6))
+W_hq = torch.randn(4 + 6, 3)  # q = 3
+torch.testing.assert_close(H @ W_hq, H[..., :4] @ W_hq[:4]
+                           + H[..., 4:] @ W_hq[4:])
 for columns, mask in ((slice(0, 4), torch.ones(7, 7).tril()),
                       (slice(4, 10), torch.ones(7, 7).triu())):
     sees = influence(lambda Xs: uneven(Xs)[0][..., columns], Xs) > 0
@@ -949,7 +1005,7 @@ assert leaks == [9, 0]
 # #### Solution 10.4-3
 #
 # $(\mathbf{H}^{(f)}+\mathbf{H}^{(b)})\mathbf{W}=[\mathbf{H}^{(f)},\mathbf{H}^{(b)}]\begin{bmatrix}\mathbf{W}\\\mathbf{W}\end{bmatrix}$: side by side with both halves of $\mathbf{W}_{hq}$ equal, so $hq$ parameters are saved.
-# At the same width, steps and rate the difference on the gaps is small here, and we assert no order: each direction can choose its own basis, so that shared output weights need not cost much.
+# At the same width, steps and rate the difference on the gaps is small for the one seed that we train, and we assert no order: each direction can choose its own basis, so shared output weights need not cost much.
 
 # %% tags=["rtol=0.1"]
 class SumGap(Gap):
@@ -967,12 +1023,10 @@ def adder():
     return SumGap(BiGRU(V, num_hiddens), V)
 
 
-summed = torch.stack([F.cross_entropy(gap_scores(
-    "both", run(adder, "own", chosen["both"], seed)[0], W, 16), answers)
-    for seed in range(num_seeds)]).exp()
-for name, values in (("side by side", cloze["both"]), ("sum", summed)):
-    print(f"{name}: perplexity of the gap",
-          *(f"{p:.2f}" for p in values.tolist()))
+summed = F.cross_entropy(gap_scores(
+    "both", run(adder, "own", chosen["both"], 0)[0], W, 16), answers).exp()
+print(f"perplexity of the gap: side by side {cloze['both'][0]:.2f},"
+      f" sum {summed:.2f}")
 add, wide = adder(), filler()
 wide.rnn = add.rnn
 with torch.no_grad():
@@ -981,15 +1035,15 @@ with torch.no_grad():
     torch.testing.assert_close(add(W[:5]), wide(W[:5]))
 assert count_params(wide) - count_params(add) == num_hiddens * V
 if full_run and real:
-    assert summed.max() < 0.65 * one_side.min()
-    assert not cpu_size or (summed - cloze["both"]).mean().abs() < 0.3
+    assert summed < 0.65 * one_side.min()
+    assert not cpu_size or (summed - cloze["both"][0]).abs() < 0.3
 
 # %% [markdown]
 # ### Exercise 10.4-4
 #
 # A bank may be a shore or an office.
 # Make sentences of neutral words with "bank" in the middle and one word that decides, before it in half of them and after it in the others.
-# Train a GRU and a bidirectional GRU of equal size to name the sense from the state at "bank".
+# Train a GRU and a bidirectional GRU of nearly equal size to name the sense from the state at "bank".
 # How far does each get, and how similar are the states at "bank" in two sentences that differ only in a later word?
 
 # %% [markdown]
@@ -1141,7 +1195,7 @@ for i, n in enumerate(lengths.tolist()):
     alone, _ = net(X[:n, i:i + 1])
     torch.testing.assert_close(backward[:n, i], alone[:, 0, 8:])
     naive = net(X)[0][:n, i, 8:]  # the padding is read first
-    assert (naive - alone[:, 0, 8:]).abs().max() > 1e-3
+    assert (naive - alone[:, 0, 8:]).abs().amax(dim=1).min() > 1e-3
 
 # %% [markdown]
 # ## Sources
@@ -1149,7 +1203,7 @@ for i, n in enumerate(lengths.tolist()):
 # - M. Schuster and K. K. Paliwal, Bidirectional recurrent neural networks, *IEEE Transactions on Signal Processing* 45(11), 1997, 2673-2681, [doi:10.1109/78.650093](https://doi.org/10.1109/78.650093).
 # - C. E. Shannon, Prediction and entropy of printed English, *Bell System Technical Journal* 30(1), 1951, [doi:10.1002/j.1538-7305.1951.tb01366.x](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x): forward and backward.
 # - V. Papadopoulos, J. Wenger and C. Hongler, Arrows of time for large language models, 2024, [arXiv:2401.17505](https://arxiv.org/abs/2401.17505).
-# - W. L. Taylor, "Cloze procedure": a new tool for measuring readability, *Journalism Quarterly* 30, 1953, 415-433.
+# - W. L. Taylor, "Cloze procedure": a new tool for measuring readability, *Journalism Quarterly* 30(4), 1953, 415-433, [doi:10.1177/107769905303000401](https://doi.org/10.1177/107769905303000401).
 # - J. Salazar, D. Liang, T. Q. Nguyen and K. Kirchhoff, Masked language model scoring, 2020, [doi:10.18653/v1/2020.acl-main.240](https://doi.org/10.18653/v1/2020.acl-main.240).
 # - A. Graves and J. Schmidhuber, Framewise phoneme classification with bidirectional LSTM networks, IJCNN 2005, [doi:10.1109/IJCNN.2005.1556215](https://doi.org/10.1109/IJCNN.2005.1556215).
 # - D. Bahdanau, K. Cho and Y. Bengio, Neural machine translation by jointly learning to align and translate, 2014, [arXiv:1409.0473](https://arxiv.org/abs/1409.0473).
