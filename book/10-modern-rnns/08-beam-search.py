@@ -849,6 +849,7 @@ if full_run and real and num_pairs == 3000:
     # a larger exponent, more tokens
     assert (wide[..., 0].diff(dim=0) > 0.2).all()
     assert wide[1, :, 1].mean() > wide[0, :, 1].mean()
+    assert wide[2, :, 0].min() > ref_len
 
 # %% [markdown]
 # The search does its job: in each of the three models a wider beam finds the most probable translation more often, and in the mean over all sentences more probable ones.
