@@ -33,11 +33,11 @@
 #
 # A language model that writes from left to right may look only to the left.
 # Many tasks have no such rule: to tag a word, to fill a gap or to encode a sentence before translating it, the whole sequence is there, and what follows may settle what came before.
-# This section reads a sequence from both ends, measures what the second side is worth, and shows how the same layer, used in the wrong place, reports a perplexity that says next to nothing about the text.
+# This section reads a sequence from both ends, measures what the second side is worth, and shows how the same layer, used in the wrong place, reports a perplexity that says next to nothing about how well it predicts.
 #
 # **You will**
 #
-# - build a bidirectional layer and prove it equal to two layers of the library that read in opposite directions;
+# - build a bidirectional layer and check the library's against two layers that read in opposite directions;
 # - detect with gradients which outputs see the future;
 # - train a "language model" that cheats, and predict its perplexity from its last position and the length of the windows;
 # - fill gaps from the left, from the right and from both sides, at equal parameters and steps, with three seeds.
@@ -213,7 +213,7 @@ class BiRNNScratch(Module):
         return torch.cat((f_outputs, b_outputs.flip(0)), dim=2), (f_H, b_H)
 
 # %% [markdown]
-# The second `flip` is the line that is forgotten most easily, and no shape tells: without it $\mathbf{H}_t$ pairs the forward state of step $t$ with the backward state of step $T+1-t$.
+# The second `flip` is easily forgotten, and no shape reveals it: without it $\mathbf{H}_t$ pairs the forward state of step $t$ with the backward state of step $T+1-t$.
 
 # %%
 # check: the example, and each state from its own equation
@@ -353,7 +353,7 @@ assert seen[-1].tolist() == [False] * 8 + [True] and seen[0].all()
 # ## Who sees what
 #
 # `influence` of [Section 9.4](../09-recurrent-neural-networks/04-recurrent-neural-networks.ipynb) gives the norm of $\partial\mathbf{O}_t/\partial\mathbf{X}_s$ for all pairs of steps.
-# For one direction it is zero above the diagonal; for two directions nothing is.
+# For one direction it is zero above the diagonal; for two directions no entry is.
 
 # %%
 # check 10.4-C4: an output that depends on later inputs
@@ -559,7 +559,7 @@ torch.testing.assert_close(
 # %% [markdown]
 # The perplexity is below 1.09, and (10.4.3) gives it to within one per cent.
 # At the only position that is a prediction, the cheat is *worse* than the causal network in all three seeds, with equal parameters within one per cent, as many steps and a rate from the same grid.
-# Of its 32 targets per window that one alone has to be predicted.
+# Of its 32 targets per window, only that one has to be predicted.
 # To see whether this is enough to make it worse, we train the causal network, with the same rate and as many steps, on the last target of each window only.
 
 # %% tags=["rtol=0.1"]
@@ -589,7 +589,7 @@ if full_run and real:
     assert control.min() - losses["left"][:, -1].max() > 0.1
     assert count_params(last_only()) == count_params(causal())
     assert not cpu_size or (
-        control.mean() - losses["cheat"][:, -1].mean()).abs() < 0.15
+        control.mean() - losses["cheat"][:, -1].mean()).abs() < 0.13
 
 # %% [markdown]
 # With one target per window, the causal network is about as bad as the cheat: the missing targets are enough.
@@ -610,11 +610,11 @@ letters = torch.tensor([i for i in range(V) if i != text.vocab.unk])
 noise = letters[torch.randint(len(letters), (500, 33),
                               generator=torch.Generator().manual_seed(0))]
 on_noise = {kind: torch.stack([
-    position_losses(model, noise[:, :-1], noise[:, 1:]).mean().exp()
-    for model in models[kind]]) for kind in ("left", "cheat")}
+    position_losses(model, noise[:, :-1], noise[:, 1:])
+    for model in models[kind]]) for kind in ("left", "cheat")}  # (seeds, T)
 for kind, values in on_noise.items():
     print(f"{kind}: perplexity of noise",
-          *(f"{p:.3g}" for p in values.tolist()))
+          *(f"{p:.3g}" for p in values.mean(dim=1).exp().tolist()))
 
 # %% tags=["hide-input", "rtol=0.1"]
 fig, ax = plt.subplots(figsize=(6, 3))
@@ -649,12 +649,18 @@ if full_run and real:
     assert (by_length[:, 1:, 0] / by_length[:, :-1, 0] - 0.5).abs().max() < 0.1
     assert by_length[:, 0, 0].min() > math.log(2)
     assert by_length[:, -1, 0].max() < math.log(1.03)
-    assert len(noise.unique()) == 27 and on_noise["left"].min() > 27
-    assert not cpu_size or on_noise["cheat"].max() < 6
+    assert honest[0] > honest[-1] > 3
+    assert len(noise.unique()) == 27
+    assert on_noise["left"].mean(dim=1).min() > math.log(27)
+if cpu_size and real:
+    assert on_noise["cheat"].mean(dim=1).max() < math.log(6)
+    copies = on_noise["cheat"][:, :-1].sum(dim=1)
+    assert (copies > 2 * on_noise["cheat"][:, -1]).all()
 
 # %% [markdown]
 # Twice the length, about half the logarithm.
 # And on noise the cheat reports a perplexity below 6.
+# There the copies are no longer free and cost more than the last position does, so (10.4.3) does not apply.
 #
 # Does it at least write English?
 # We continue 64 unread windows by 32 characters each.
@@ -722,7 +728,7 @@ if cpu_size and real:
 # ## Filling gaps
 #
 # Where the characters after a gap are part of the task, both sides are allowed, except for the character itself.
-# One way is to replace it by a blank:
+# One way is to replace it with a blank:
 
 # %%
 def cloze_batch(windows, position, blank):
@@ -746,7 +752,7 @@ assert (W != text.vocab.unk).all()  # the windows are as they were
 # %% [markdown]
 # Taylor (1953) had people fill in deleted words to measure how readable a text is, and called it *cloze*; here characters are missing.
 # With one blank a window gives one target.
-# A single layer can do all at once: score $x_t$ from $\mathbf{H}^{(f)}_{t-1}$ and $\mathbf{H}^{(b)}_{t+1}$, the states *beside* it, neither of which has read it.
+# A single layer can fill all positions at once: score $x_t$ from $\mathbf{H}^{(f)}_{t-1}$ and $\mathbf{H}^{(b)}_{t+1}$, the states *beside* it, neither of which has read it.
 #
 # ![Five characters, of which the third is unknown. The forward states have read the first two, the backward states the last two; forward state 2 and backward state 4 together give the scores of the third.](img/bi-gap.svg)
 #
@@ -875,23 +881,22 @@ if cpu_size and real:
 
 # %% [markdown]
 # In all three seeds the perplexity from both sides is less than two thirds of that from either one.
-# More context on the left is no substitute here: with 32 known characters *before* the gap, as many as the other network has in all, the causal network is about as good as with 16.
-# The numbers of parameters, steps and targets are equal.
+# More context on the left is no substitute here: with 32 known characters *before* the gap, as many as the two-sided network has in all, the causal network is about as good as with 16.
 # From the right the mean perplexity is a little higher than from the left, while the accuracies are close; one text and three seeds decide nothing.
 # For an ideal predictor of a stationary source the two are equally hard; Papadopoulos, Wenger and Hongler (2024) find in larger models a small but consistent advantage of the forward direction.
 #
 # ### What the number is not
 #
-# The perplexity of a gap is no rival of a language model's.
-# The product of $P(x_t\mid\text{all others})$ over $t$ is not the probability of the text.
+# The perplexity of a gap cannot be compared with that of a language model.
+# The product of $P(x_t\mid\text{all others})$ over $t$ is in general not the probability of the text.
 # Take two bits that are always equal, 00 or 11 with probability $\frac12$ each: given the other, each is certain, so the product is 1, while the text has probability $\frac12$.
-# Salazar and others (2020) call such products *pseudo*-likelihoods, and show that they are useful scores all the same.
+# Salazar and others (2020) call the logarithm of such a product a *pseudo-log-likelihood*, and show that it is a useful score all the same.
 #
 # ## Where it stands
 #
 # Graves and Schmidhuber (2005) trained bidirectional LSTMs to name phonemes, and on that benchmark two directions did better than one.
 # The encoder with which Bahdanau, Cho and Bengio (2014) introduced attention to translation is a bidirectional RNN.
-# The price: nothing can be output before the last input has arrived, the states of one chain must wait for those of the other, and a text cannot be written from left to right.
+# The price: nothing can be output before the last input has arrived, the states of one chain must be kept until those of the other arrive, and a text cannot be written from left to right.
 #
 # The idea is not tied to recurrent layers.
 # BERT (Devlin and others, 2018; Section 11.9) fills blanks with a Transformer whose every layer sees both sides, and encoders of this kind are still being developed for retrieval and classification, such as ModernBERT (Warner and others, 2024).
@@ -903,9 +908,9 @@ if cpu_size and real:
 # - A bidirectional layer is two layers; the second reads the reversed sequence and its outputs are reversed back. The result has $2h$ features per step and twice the parameters.
 # - The backward layer ends at position 1; `output[-1]` holds a backward state that has read one input.
 # - Nonzero gradients above the diagonal betray a network that sees the future.
-# - As a language model that has learned to copy it reports $p^{1/T}$, where $p$ is its perplexity at the last position; here it also scored noise below 6, where 27 is the least to be expected without the answers.
+# - As a language model that copies almost without loss, it reports about $p^{1/T}$, where $p$ is its perplexity at the last position; here it also scored noise, which it copies less well, below 6, where 27 is the least to be expected without the answers.
 # - At equal parameters and steps, gaps were filled much better from both sides than from one, even when all known characters were on the left. For triples the gain is what a character says about its neighbor beyond what it says about the next but one.
-# - The product of two-sided probabilities is not the probability of a text.
+# - The product of two-sided probabilities is in general not the probability of a text.
 
 # %% [markdown]
 # ## Exercises
@@ -1143,9 +1148,9 @@ if sense_epochs >= 3:
 # %% [markdown]
 # ### Exercise 10.4-5
 #
-# Pad sequences of lengths 6, 3 and 1 with 0, 2 and 20 further steps.
+# Pad sequences of lengths 6, 3 and 1 to 6 steps, and then by 0, 2 and 20 more.
 # (a) How much do the final states of a bidirectional GRU change with the padding, packed and unpacked?
-# (b) Reverse each sequence within its own length, and use that to treat `BiRNNScratch` without packing.
+# (b) Reverse each sequence within its own length, and use that to let `BiRNNScratch` read them without packing.
 
 # %% [markdown]
 # #### Solution 10.4-5
