@@ -46,7 +46,7 @@
 # - predict how small the first gradient of a deep stack is, and remove the plateau that follows from it;
 # - compare depth with width at equal steps and equal parameters, with and without residual connections.
 #
-# **Cost**: about 40 seconds on a CPU; downloads of 0.2 MB and 1.5 MB, once.
+# **Cost**: about 35 seconds on a CPU; downloads of 0.2 MB and 1.5 MB, once.
 
 # %%
 import copy
@@ -72,8 +72,8 @@ d2l.use_style()
 
 # %% tags=["parameters"]
 max_epochs = 20  # of 25 steps, from scratch
-plateau_epochs = 5  # of 25 steps, each start and depth
-depth_epochs = 5  # of 25 steps, each architecture and rate
+plateau_epochs = 4  # of 25 steps, each start and depth
+depth_epochs = 4  # of 25 steps, each architecture and rate
 num_seeds = 3
 timing_reps = 10  # of each step that is timed
 num_gpus = 0  # 1: train on an accelerator, if there is one
@@ -426,7 +426,7 @@ unigram, bigram, trigram = (
 # check: no held-out character is trained on, each is predicted once
 real = (d2l.fetch("time-machine").source == "real"
         and d2l.fetch("austen").source == "real")
-full_run = (plateau_epochs == 5 and max_epochs == 20 and depth_epochs == 5
+full_run = (plateau_epochs == 4 and max_epochs == 20 and depth_epochs == 4
             and num_seeds == 3)  # the sizes of the text
 data.generator = torch.Generator().manual_seed(0)
 (X, Y), = data.val_dataloader()
@@ -442,12 +442,15 @@ direct = torch.exp(-shares[targets].log().mean())
 assert abs(unigram / direct - 1) < 1e-3 or not real
 assert trigram < bigram < unigram < V
 batches = list(data.train_dataloader())
+X0 = batches[0][0]
 assert len(batches) == 25 and batches[0][0].shape == (32, 32)
 assert not torch.equal(batches[0][0], batches[1][0])
 torch.manual_seed(1)
 data.generator.manual_seed(0)
 again = list(data.train_dataloader())  # the generator alone decides
 assert all(torch.equal(a[0], b[0]) for a, b in zip(again, batches))
+data.generator.manual_seed(1)
+assert not torch.equal(next(iter(data.train_dataloader()))[0], X0)
 
 # %% [markdown]
 # The stack from scratch starts with weights of standard deviation $\sigma=0.01$ and trains with SGD at the rate 2, clipped at norm 1.
@@ -484,10 +487,10 @@ print("every 50 steps:", *(f"{p:.1f}" for p in gated[1::2].tolist()))
 # %%
 # check 10.3-C6: both pass the bigrams, one of them after a plateau
 if max_epochs >= 20 and real:
-    assert slow[-1] < 9.5 < bigram and gated[-1] < 9.5
+    assert slow.min() < 9.5 < bigram and gated[-1] < 8.5
 if full_run and real:
     assert (slow[1:5] / unigram - 1).abs().max() < 0.03
-    assert gated[1] < bigram + 2 and gated[3] < 9
+    assert gated[3] < bigram - 0.3
 
 # %% [markdown]
 # The two differ in cell, start and optimizer, so this says nothing about the cause.
@@ -543,7 +546,7 @@ assert gradients[1, 3] > 0.1 * gradients[1, 0]
 #
 # 1. from a small start the plateau grows with the number of layers, and from the default there is none;
 # 2. small weights on the way from input to scores are enough for it, small recurrent weights and biases are not;
-# 3. a way around the small factors removes it: if each layer *adds* its outputs to its inputs, the shortest product has two factors, whatever the depth.
+# 3. a way around the small factors removes it: if each layer above the first *adds* its inputs to its outputs, the shortest product has two factors, whatever the depth.
 #
 # The third is a *residual connection*, two lines in our `Stack`.
 # We start the library's stack as it is, or draw parts of it anew with $\sigma=0.01$; all runs use SGD at the rate 1.
@@ -604,15 +607,13 @@ assert all((curve[0] != curve[1]).all() for curve in curves.values())
 # %%
 # check 10.3-C6: the starts in order, and the three predictions
 if full_run and real:
-    for L in (2, 3):
-        early = [curves[start, L][:, 3] for start in ("small", "default")]
-        assert early[0].min() > early[1].max() + 2  # after 100 steps
+    for L in (2, 3):  # stuck from small weights, not from the default
         assert (curves["small", L][:, 1:] / unigram - 1).abs().max() < 0.03
-    assert ends["small", 1].max() < 0.9 * unigram
-    usual = torch.cat([ends["default", L] for L in (1, 2, 3)])
-    assert usual.max() < 12.5
-    assert ends["rest", 2].max() < 12.5 < 15 < ends["path", 2].min()
-    assert ends["residual", 3].max() < 0.9 * unigram
+        assert ends["default", L].max() < ends["small", L].min() - 2
+    assert ends["small", 1].max() < 0.95 * unigram
+    assert ends["default", 1].max() < 14
+    assert ends["rest", 2].max() < 14 < 16 < ends["path", 2].min()
+    assert ends["residual", 3].max() < 0.95 * unigram
 
 # %% tags=["hide-input", "rtol=0.1"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), sharey=True)
@@ -631,28 +632,28 @@ for ax, start in zip(axes, ("small", "default")):
 axes[0].set_ylabel("validation perplexity")
 axes[0].legend(title="layers", fontsize=8)
 d2l.describe(axes, """Validation perplexity against steps, three runs each.
-    Left, from small weights: one layer falls below 14, two and three layers
+    Left, from small weights: one layer falls below 15, two and three layers
     stay near 16.8 to the end, but three layers with residual connections
-    fall as one layer does or sooner.
-    Right, from the default: stacks of 1, 2 and 3 layers all fall to 10 or
-    11; two runs of three layers do so with detours.""")
+    fall, too.
+    Right, from the default: stacks of 1, 2 and 3 layers all fall to
+    between 10 and 13, one run of three layers with a detour.""")
 
 # %% [markdown]
 # **Figure 10.3.4.** SGD at the rate 1, three seeds each.
 # From small weights two and three layers do not start, unless they have residual connections; from the default all do.
 #
-# All three predictions hold in these runs.
-# From the small start one layer falls, while two and three layers stay at the level of single characters for all 125 steps.
+# From the small start one layer falls, while two and three layers stay at the level of single characters for all 100 steps; whether three wait longer than two would take a longer run to see.
 # A small path alone holds two layers up; with small recurrent weights and biases alone they train as from the default.
 # And three small layers with residual connections leave the plateau.
+# So far the predictions hold; Exercise 10.3-2 finds a limit of the explanation.
 # All this is about the start of the training; how good a stack becomes is another question.
 #
 # ## Depth against width
 #
-# Is a second layer worth its parameters?
-# A fair answer compares it at least with a wider single layer that has as many.
-# We take tanh layers with the library's start, 32 units and 1, 2 or 4 layers, with and without residual connections, and single layers with 47 and 71 units, whose models have within 1.5 % as many parameters as the stacks.
-# All take 125 steps with Adam.
+# Are further layers worth their parameters?
+# A fair answer compares them at least with a wider single layer that has as many.
+# We take tanh layers with the library's start: 32 units in 1, 2 or 4 layers, with and without residual connections, and one layer of 71 units, whose model has as many parameters as the four layers within 1 %.
+# All take 100 steps with Adam; that a step of four layers takes longer is not counted.
 # The rate comes from 0.01 and 0.03, extended by a factor of 3 beyond the better one, and is chosen by the training loss of seed 0 in the last 25 steps.
 
 # %%
@@ -673,9 +674,25 @@ def tune(arm, rates=(0.01, 0.03)):
     runs[beyond] = train(arm, beyond, 0, depth_epochs)
     return min(runs, key=final), runs
 
+# %% tags=["hide-input"]
+# check: at the rate 0 nothing is learned; the seed sets start and windows
+(X, Y), = data.val_dataloader()
+starts, tol = [], 1e-3 if num_gpus else 1e-5
+for seed in (0, 1):
+    run = train((1, 8, False), 0.0, seed, 1)
+    model = new_model(1, 8, seed=seed)
+    data.generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        seen = torch.stack([model.loss(model(x), y)
+                            for x, y in data.train_dataloader()]).mean()
+        starts.append((seen.item(), model.loss(model(X), Y).item()))
+    assert abs(run["train_loss"][0] - starts[-1][0]) < tol
+    assert abs(run["val_loss"][0] - starts[-1][1]) < tol
+assert all(abs(a - b) > 1e-3 for a, b in zip(*starts))
+
 # %% tags=["rtol=0.1"]
-arms = [(1, 32, False), (1, 47, False), (1, 71, False), (2, 32, False),
-        (4, 32, False), (2, 32, True), (4, 32, True)]
+arms = [(1, 32, False), (1, 71, False), (2, 32, False), (4, 32, False),
+        (2, 32, True), (4, 32, True)]
 chosen, final, sizes, tried = {}, {}, {}, {}
 for arm in arms:
     chosen[arm], runs = tune(arm)
@@ -692,31 +709,28 @@ for arm in arms:
 # %%
 # check: equal sizes where the text says so, a grid that is not too short
 if real:
-    for wide, deep in ((47, 2), (71, 4)):
-        assert abs(sizes[1, wide, False] / sizes[deep, 32, True] - 1) < 0.015
-assert sizes[2, 32, False] == sizes[2, 32, True]
+    assert abs(sizes[1, 71, False] / sizes[4, 32, True] - 1) < 0.01
+    assert 3 * sizes[1, 32, False] < sizes[4, 32, False]
+assert sizes[4, 32, False] == sizes[4, 32, True]
 assert all(len(path) == num_seeds for path in final.values())
-plain = torch.stack([final[arm] for arm in arms if not arm[2]])
 mean = {arm: path.mean() for arm, path in final.items()}
 for arm, losses in tried.items():
     assert chosen[arm] == min(losses, key=losses.get) and len(losses) == 3
 if full_run and real:
     for arm, losses in tried.items():
         assert min(losses) < chosen[arm] < max(losses)
-    assert abs(mean[2, 32, False] - mean[1, 47, False]) < 0.2
-    assert mean[4, 32, False] > mean[1, 71, False] + 0.3
-    assert final[4, 32, False].min() > final[1, 32, False].max() + 0.3
-    for L in (2, 4):
-        assert mean[L, 32, True] < plain.mean(dim=1).min() - 0.05
-    for other in ((1, 71, False), (4, 32, False)):
-        assert final[4, 32, True].max() < final[other].min()
-    assert max(map(max, final.values())) < bigram
-    assert min(map(min, final.values())) > trigram + 0.2
+    narrow, wide = (1, 32, False), (1, 71, False)
+    assert abs(mean[narrow] - mean[wide]) < 0.3
+    assert final[4, 32, False].min() > final[narrow].max() + 0.3
+    assert mean[4, 32, True] < mean[wide] - 0.1
+    assert abs(mean[2, 32, False] - mean[narrow]) < 0.3
+    assert mean[2, 32, True] < mean[narrow] - 0.05
+    assert abs(mean[2, 32, True] - mean[4, 32, True]) < 0.2
+    assert min(map(min, final.values())) > trigram + 0.3
 
 # %% tags=["hide-input", "rtol=0.1"]
 fig, ax = plt.subplots(figsize=(6, 3.6))
-families = {"one layer, wider": [(1, 32, False), (1, 47, False),
-                                 (1, 71, False)],
+families = {"one layer, wider": [(1, 32, False), (1, 71, False)],
             "more layers": [(1, 32, False), (2, 32, False), (4, 32, False)],
             "more layers, residual": [(1, 32, False), (2, 32, True),
                                       (4, 32, True)]}
@@ -732,23 +746,23 @@ ax.text(sizes[1, 32, False], trigram, "trigram", fontsize=8, va="bottom",
         color="#555555")
 ax.set(xlabel="parameters", ylabel="validation perplexity")
 ax.legend(fontsize=8)
-d2l.describe(ax, """Validation perplexity after 125 steps against the number of
-    parameters, three dots for each architecture. Single layers of any
-    width lie between 7.1 and 7.7. Two layers lie level with the single
-    layer of equal size, four layers far above all. With residual
-    connections two and four layers lie lowest on average.""")
+d2l.describe(ax, """Validation perplexity after 100 steps against the number of
+    parameters, three dots for each architecture. Single layers of
+    both widths lie between 7.5 and 8. Two plain layers lie level with
+    them, four far above all. With residual connections two and four layers
+    lie lowest, level with each other.""")
 
 # %% [markdown]
 # **Figure 10.3.5.** Equal steps, each architecture at its own rate, three seeds.
 #
-# In this setting two plain layers are about level with a single layer of equal size, and four plain layers are worse than a single layer with less than a third of their parameters.
-# More width hardly helps either: 125 steps are few.
-# With residual connections the same layers, with the same parameters, end below all the others on average.
-# For four of them the lead over a single layer of equal size holds in all three seeds, for two the seeds overlap.
-# None of them has reached the trigrams yet.
-# So at this budget depth paid only where each layer adds to the one below instead of replacing it.
-# That is one cell, one text and 125 steps.
-# With twice the steps, two residual layers and one layer of equal size are about level (Exercise 10.3-3).
+# In this setting four plain layers are worse than a single layer with less than a third of their parameters.
+# Width alone makes no visible difference: one layer of 71 units is about level with one of 32, and so are two plain layers.
+# With residual connections the same four layers, with the same parameters, end below the wide layer on average.
+# Two residual layers are about as good as four.
+# None has reached the trigrams yet.
+#
+# So at this budget a second layer paid only where it adds to the one below instead of replacing it, and two more gained nothing visible.
+# That is one cell, one text and 100 steps; with twice the steps the lead of the four residual layers over the wide one is still there (Exercise 10.3-3).
 #
 # ## Where it stands
 #
@@ -758,7 +772,7 @@ d2l.describe(ax, """Validation perplexity after 125 steps against the number of
 # In translation, Shu and Miura (2016) observed that plain stacks in the decoder slowed the training and made results worse, and that residual connections helped.
 # *Dive into Deep Learning* calls 1 to 8 layers of 64 to about 2000 units common, and warns that learning rate, clipping and initialization need care.
 #
-# Today's recurrent language models are stacks of residual blocks: in Griffin (De and others, 2024) each recurrent layer sits behind a normalization, and its output is added to its input; xLSTM (Beck and others, 2024), too, stacks residual blocks.
+# Among recent recurrent language models too there are stacks of residual blocks: in Griffin (De and others, 2024) each recurrent layer sits behind a normalization, and its output is added to its input; xLSTM (Beck and others, 2024) stacks such blocks as well.
 # The Transformer is built in the same way (Section 11.7).
 
 # %% [markdown]
@@ -767,8 +781,8 @@ d2l.describe(ax, """Validation perplexity after 125 steps against the number of
 # - In a stack each cell reads the state of its layer at the step before, and the state of the layer below at the same step; the first layer alone reads the input.
 # - $TL$ cells need $T+L-1$ rounds, if what is ready runs together.
 # - `num_layers` is a chain of layers; its `dropout` acts between them, with a new mask at each step, and does nothing with one layer.
-# - From weights of standard deviation $\sigma$ each layer multiplies the first gradient by about $\sigma\sqrt h$; at 0.01 two layers stood still for 125 steps of SGD, with the library's start they did not.
-# - At equal parameters and 125 steps, two plain layers of tanh units were level with one wide layer and four were worse; with residual connections both were ahead on average. After 250 steps two residual layers and one wide layer were about level.
+# - From weights of standard deviation $\sigma$ each layer multiplies the first gradient by about $\sigma\sqrt h$; at 0.01 two layers stood still for 100 steps of SGD at the rate 1, with the library's start they did not.
+# - At equal parameters and 100 steps of Adam, four plain layers of tanh units were worse than one wide layer, and the same four with residual connections were better; two of them were about as good.
 
 # %% [markdown]
 # ## Exercises
@@ -809,6 +823,12 @@ with torch.no_grad():
         assert torch.equal(h[0], h_n[i]) and torch.equal(c[0], c_n[i])
     again = chain(Xs[5:], chain(Xs[:5])[1])[0]
     torch.testing.assert_close(again, ours[5:])
+model = new_model(2)
+grads = []
+for _ in range(2):  # a whole step, and each time a new one
+    assert step_seconds(model, (data.X[:4], data.Y[:4])) > 0
+    grads.append([p.grad.clone() for p in model.parameters()])
+torch.testing.assert_close(*grads)
 assert [count_params(Stack(28, 32, 2, cell)) // 4096
         for cell in cells.values()] == [1, 3, 4]
 
@@ -826,16 +846,32 @@ assert seconds.shape == (3,) and (seconds > 0).all()
 # %% [markdown]
 # ### Exercise 10.3-2
 #
-# Three layers start small.
-# Does a larger rate of SGD, or Adam, spare us the residual connection?
+# (a) Add three layers, with and without residual connections, to Figure 10.3.5, at the rates of the stacks of two.
+# (b) Adam divides each gradient by its size.
+# Does that spare three layers that start small the residual connection?
 
 # %% [markdown]
 # #### Solution 10.3-2
 #
-# One might expect so of Adam, which divides each gradient by its size.
-# At the rate 0.01 it does not help: after 125 steps the three layers are where they were.
-# At 0.03 some of the runs leave the plateau, others do not.
+# (a) As with four layers, the residual ones end lower in all three seeds.
+# Without the connection three layers are on average no better than one; with it they are.
+#
+# (b) At the rate 0.01 it does not: after 100 steps the three layers are still where a table of single characters is.
+# At 0.03 some runs leave the plateau.
 # So the size of the gradient is not the whole story; whether the steps of different batches agree may matter as well, which we have not measured.
+
+# %% tags=["rtol=0.1"]
+three = {residual: torch.tensor([
+    train((3, 32, residual), chosen[2, 32, residual], seed,
+          depth_epochs)["val_loss"][-1]
+    for seed in range(num_seeds)]).exp() for residual in (False, True)}
+for residual, values in three.items():
+    print(f"three layers, residual: {residual};",
+          ", ".join(f"{p:.2f}" for p in values.tolist()))
+if full_run and real:
+    assert three[True].max() < three[False].min()
+    assert three[True].mean() < mean[1, 32, False] - 0.1
+    assert three[False].mean() > mean[1, 32, False] - 0.1
 
 # %% tags=["chaotic"]
 rescued = {rate: plateau(3, optimizer=adam(rate)) for rate in (0.01, 0.03)}
@@ -844,13 +880,13 @@ for rate, curve in rescued.items():
           ", ".join(f"{p:.1f}" for p in curve[:, -1].tolist()))
 if full_run and real:
     assert (rescued[0.01][:, -1] / unigram - 1).abs().max() < 0.03
-    assert rescued[0.03][:, -1].min() < 0.9 * unigram
+    assert rescued[0.03][:, -1].min() < 0.95 * unigram
 
 # %% [markdown]
 # ### Exercise 10.3-3
 #
 # (a) How many units has a single layer, or a stack of $L$ layers, with about as many parameters in the whole model as a single layer of 64 units?
-# (b) Does the lead of two residual layers over one layer with as many parameters last when both train twice as long?
+# (b) Does the lead of four residual layers over one layer with as many parameters last when both train twice as long?
 
 # %% [markdown]
 # #### Solution 10.3-3
@@ -858,8 +894,7 @@ if full_run and real:
 # (a) With $d=q=V$ the model has $h(V+h+2)+(L-1)h(2h+2)+(h+1)V$ parameters, a quadratic polynomial in $h$; we take the root and round.
 # A stack of four must be less than half as wide.
 #
-# (b) After 250 steps, at the rates of the shorter runs, the two can no longer be told apart by three seeds: the best of the wide layers is as good as the best stack.
-# The result of Figure 10.3.5 was one for 125 steps.
+# (b) After 200 steps, at the rates of the shorter runs, both are better than before, and the stack still leads on average.
 
 # %%
 def equal_width(num_layers, target):
@@ -881,27 +916,28 @@ for L, h in ((1, 1), (3, 2), (2, 100)):  # the exact inverse
 longer = {arm: torch.tensor([
     train(arm, chosen[arm], seed, 2 * depth_epochs)["val_loss"][-1]
     for seed in range(num_seeds)]).exp()
-    for arm in ((1, 47, False), (2, 32, True))}
+    for arm in ((1, 71, False), (4, 32, True))}
 for arm, values in longer.items():
     print("layers: {}, units: {}, residual: {};".format(*arm),
           ", ".join(f"{p:.2f}" for p in values.tolist()))
 if full_run and real:
     wide, deep = longer.values()
-    assert deep.max() > wide.min() and abs(deep.mean() - wide.mean()) < 0.2
-    assert wide.max() < final[2, 32, True].min() - 0.2
+    assert deep.mean() < wide.mean() - 0.1
+    assert wide.mean() < mean[1, 71, False] - 0.2
+    assert deep.mean() < mean[4, 32, True] - 0.2
 
 # %% [markdown]
 # ### Exercise 10.3-4
 #
-# Train the two residual layers on Wells, on equally many characters of Jane Austen, and on both together, for the same 125 steps at the same rate, and test them on Wells.
+# Train the two residual layers on Wells, on equally many characters of Jane Austen, and on both together, for the same 100 steps at the same rate, and test them on Wells.
 # Does the foreign text help?
 
 # %% [markdown]
 # #### Solution 10.3-4
 #
 # A network that has read Austen alone is clearly worse on Wells than the other two, in all three seeds.
-# With both texts it is not better than with Wells alone: a little worse on average, with seeds that overlap.
-# At equal steps the mixture shows the network half as many windows of Wells, and 125 steps do not exhaust either text.
+# With both texts it is not better than with Wells alone.
+# At equal steps the mixture shows the network about half as many windows of Wells, and 100 steps do not exhaust either text.
 # So this answers what to read in a given time, not whether more text helps a longer training.
 
 # %% tags=["rtol=0.05"]
@@ -936,7 +972,7 @@ assert torch.equal(pools["Austen"].tensors[0][0], austen[:32])
 assert not torch.equal(austen[:32], wells[:32])
 if full_run and real:
     wells_mean, both_mean = tested["Wells"].mean(), tested["both"].mean()
-    assert wells_mean < both_mean < wells_mean + 0.35
+    assert wells_mean - 0.1 < both_mean < wells_mean + 0.5
     for name in ("Wells", "both"):
         assert tested[name].max() < tested["Austen"].min() - 0.3
 
@@ -994,8 +1030,10 @@ with torch.no_grad():
     net.train()
     assert not torch.allclose(net(Xs)[0], net(Xs)[0])
 grads = torch.autograd.grad(net(Xs, start)[0][-1].sum(), start)
-for grad in grads:  # half of the units are cut off
-    assert abs((grad == 0).float().mean() - 0.5) < 0.15
+lost = [grad == 0 for grad in grads]  # half of the units are cut off
+assert all(abs(gone.float().mean() - 0.5) < 0.15 for gone in lost)
+assert not torch.equal(lost[0], lost[1])  # each layer has its mask
+assert all((gone != gone[:1]).any() for gone in lost)  # and each sequence
 library = nn.RNN(28, 32, 2, dropout=0.5)
 with torch.no_grad():
     for name, p in library.named_parameters():
@@ -1014,6 +1052,9 @@ with torch.no_grad():
         rnn.W_hh.copy_(torch.eye(32))
     for H in net(steady, [torch.ones(4, 32)] * 2)[1]:
         assert abs((H > 0).float().mean() - 0.5) < 0.15
+    net.rnns[1].W_xh.copy_(torch.eye(32))
+    top = net(steady, [torch.ones(4, 32), torch.zeros(4, 32)])[0][-1]
+    assert top[top > 0].std() > 0.01  # the mask along is another than up
 
 # %% [markdown]
 # ## Sources
