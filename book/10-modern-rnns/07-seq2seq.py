@@ -749,6 +749,7 @@ if full_run and real:
         assert share[0] > 0.75 and share[1] > 0.6 and share[2] < 0.3
         assert share[2] + 0.08 < share[4] < 0.6
     assert possible[0] < 0.5 < 0.55 < possible[2] < possible[4] - 0.1
+    assert 0.25 < possible[1] < 0.3
     assert 0.2 < len(known) / 129 < 0.4
     assert len(set(own_sources)) < 0.6 * 512
 assert (len(labels), len(own_labels)) == (129, 512)
@@ -757,14 +758,14 @@ assert oracle(["x", "y", "x", "x"], ["a b", "a d", "c b", "c b"],
 
 # %% [markdown]
 # Of all 512 training pairs only about one in five comes out as its label, so the showcase is not typical even of those.
-# But this is no failure of memory: the oracle gets little more, and in BLEU the models reach over three quarters of its score.
+# But this is hardly a failure of memory: the oracle itself gets little more than one in four, and in BLEU the models reach over three quarters of its score.
 # The low training loss hides the limit, since it is teacher-forced, and counts `<unk>` as the right label of a rare word.
 #
-# On the validation part the oracle does *better*, since few sentences have several versions there; the models reach less than a third of its score.
+# On the validation part the oracle does *better*, but the models reach less than a third of its score.
 # Is this a failure to generalize, or are the words unknown?
 # The validation sentences whose words all occur in training score higher, in some runs almost as high as the training part.
 # Read alone, that number would blame the unknown words for everything.
-# Beside its oracle it says something else: on these sentences, too, the models reach less than two thirds of what is possible.
+# Beside its oracle it says something else: on these sentences, too, the models reach less than two thirds of the oracle's score.
 # In this setting both are to blame; a score means little without the score that can be reached.
 #
 # ## A fair split
@@ -782,7 +783,7 @@ for i in range(0, 500, 100):
 
 # %% [markdown]
 # Each line shows source, reference and output.
-# The outputs read like French, and begin right; but they are often not about the same thing.
+# Most outputs begin right and have the shape of a French sentence; but where the content should be, there is often `<unk>` or something else.
 # So we need to know which score comes cheap.
 #
 # - **Lookup.** A *translation memory* returns the French of the most similar training sentence. Similarity is the *Jaccard overlap* of the two sets $A$, $B$ of words, $|A\cap B|/|A\cup B|$; `i'm home .` and `i'm late .` share two of four.
@@ -995,7 +996,7 @@ if cpu_run and real:
 # %% [markdown]
 # The curly apostrophe of the seventh sentence is a reminder of Section 10.5: to the model `i’m` is no word it knows.
 # After twice the epochs the score of this one model is closer to that of the lookup, though still below it.
-# So the order in the table is an order after three epochs, and no law; Exercise 10.7-6 shows how an order of models can turn with the number of epochs.
+# So the order in the table is an order after three epochs, and no law; Exercise 10.7-6 shows an order of models that vanishes within a few epochs.
 #
 # ## With the true words before it, or its own
 #
@@ -1162,7 +1163,7 @@ if cpu_run and real:
 
 # %% [markdown]
 # At two points of grammar the model is the better one: it gets the first word, mostly the pronoun, right more often than the lookup, and almost always keeps a negation, which the lookup drops in a quarter of the cases.
-# It fails at the content: more than a tenth of the tokens of its outputs are `<unk>`, and some outputs, like those above, are fluent sentences about something else.
+# It fails at the content: more than a tenth of the tokens of its outputs are `<unk>`, and other outputs, as in Your turn, are fluent sentences about something else.
 # With the length of the source its score falls; that of the lookup shows no such trend.
 # Is the fixed context to blame?
 # The figure cannot tell: longer sentences may also have more rare words, and more ways to be translated.
