@@ -6,19 +6,22 @@
 #       gpu:
 #         max_epochs: 30
 #         pronoun_epochs: 10
-#         compare_epochs: 4
+#         more_epochs: 10
+#         compare_epochs: 8
 #         num_hiddens: 512
 #         lr: 0.002
 #         num_gpus: 1
 #       smoke:
 #         max_epochs: 1
 #         pronoun_epochs: 1
-#         compare_epochs: 1
+#         more_epochs: 1
+#         compare_epochs: 2
 #         num_hiddens: 16
 #         num_seeds: 2
 #     rehearsal:
 #       max_epochs: 0.1
 #       pronoun_epochs: 0.1
+#       more_epochs: 0.1
 #       compare_epochs: 0.25
 #       num_hiddens: 0.0625
 #   jupytext:
@@ -68,15 +71,17 @@ from d2l_helpers.chapters.linear_classification import predict
 from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.chapters.modern_rnns import (
     GRU, Decoder, Encoder, EncoderDecoder, MTFraEng, clean_pairs)
-from d2l_helpers.chapters.recurrent_neural_networks import fit_clipped
+from d2l_helpers.chapters.recurrent_neural_networks import (
+    Vocab, fit_clipped)
 
 d2l.use_style()
 
 # %% tags=["parameters"]
 max_epochs = 20  # on the first 512 lines
 pronoun_epochs = 3  # on the fair split
-compare_epochs = 3  # of the exercises
-num_hiddens = 96  # of the translator for the fair split
+more_epochs = 3  # of one of its models, to try out
+compare_epochs = 8  # of the exercises
+num_hiddens = 80  # of the translator for the fair split
 lr = 0.008  # of Adam, for that translator
 num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
@@ -87,8 +92,8 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # The *encoder* is a recurrent network that reads the source.
 # Its last state is the *context*, a summary of the sentence in a fixed number of values.
 # The *decoder* is a recurrent language model of French that starts from this state and writes until it produces `<eos>`.
-# Cho et al. (2014) feed the context to the decoder at every step; Sutskever et al. (2014) use it as the initial state alone.
-# We do both: the context is the decoder's first state, and stands beside each token that it reads.
+# Sutskever et al. (2014) pass on this state as the decoder's first one, and nothing else; Cho et al. (2014) compute the first state from the context, and also feed the context to the decoder at every step.
+# We combine the two: the encoder's last state is the decoder's first, and the context stands beside each token that the decoder reads.
 #
 # ![Four encoder cells read i'm, home, full stop, eos. The last state becomes the context c, which starts a chain of six decoder cells and also enters each of them by a dashed line. The decoder reads bos, je, suis, chez, moi, full stop; its labels are je, suis, chez, moi, full stop, eos.](img/seq2seq-training.svg)
 #
@@ -314,7 +319,7 @@ assert Seq2SeqDecoder(10, 8, 16, 2, dropout=0.5).rnn.rnn.dropout == 0.5
 # $$L=\frac{\sum_i m_i\ell_i}{\sum_i m_i}. \tag{10.7.3}$$
 #
 # If three positions have losses 0.5, 1.0 and 0.0 and the last is padding, $L=0.75$; an average over all three would report 0.5, and look better the more padding there is.
-# Dividing by the number of tokens, not of sentences, gives every token the same weight, so long sentences count more.
+# Dividing by the number of tokens, not of sentences, gives every token of a batch the same weight, so long sentences count more.
 
 # %% tags=["export"]
 class Seq2Seq(EncoderDecoder):
@@ -385,7 +390,7 @@ assert len(optimizer.param_groups[0]["params"]) == len(
 #
 # ![A chain of six decoder cells begins with the context c. The first reads bos; the token with the highest score of each cell, je, suis, chez, moi, full stop, is the input of the next one, until eos.](img/seq2seq-prediction.svg)
 #
-# **Figure 10.7.3.** Greedy prediction: dashed, what is fed back.
+# **Figure 10.7.3.** Greedy prediction: dashed, what is fed back. The context enters every cell as in Figure 10.7.1; it is drawn once here.
 
 # %% tags=["export"]
 @add_to_class(Seq2Seq)
@@ -606,7 +611,7 @@ print(str(metric.get_signature()).split("|version")[0], "...")
 # ## Behind a demonstration
 #
 # The widely used demonstration trains on the first 512 lines of the file and validates on the next 129, with the vocabulary of all ([Section 10.5](05-machine-translation-data.ipynb)).
-# Its model has two layers of 256 units; we train a smaller one, of one layer with 96 units, three times.
+# Its model has two layers of 256 units, with dropout; we train a smaller one, of one layer with 96 units and without dropout, three times.
 
 # %%
 # check 10.7-C8: the size of the demonstration's model
@@ -632,8 +637,8 @@ assert set(history) == {"train_loss", "val_loss"}
 
 # %% tags=["hide-input", "rtol=0.1"]
 full_run = (max_epochs >= 20 and pronoun_epochs >= 3 and num_seeds >= 3
-            and compare_epochs >= 3)
-cpu_run = full_run and num_hiddens == 96 and pronoun_epochs == 3
+            and compare_epochs >= 8)
+cpu_run = full_run and num_hiddens == 80 and pronoun_epochs == 3
 fig, ax = plt.subplots(figsize=(4.6, 2.9))
 for _, history in memorizers:
     epochs = range(1, max_epochs + 1)
@@ -682,25 +687,51 @@ def exact(outputs, labels):
     """The share of outputs that equal their label."""
     return sum(map(str.__eq__, outputs, labels)) / len(labels)
 
+# %% [markdown]
+# Not every score can be reached.
+# The 512 pairs repeat English sentences with several French versions, of which an output can be only one, and a label with a rare word can't be written.
+# So we also score an *oracle* that has seen the labels: for each source it writes the version that is best on average, with `<unk>` for rare words.
+
+# %%
+def oracle(sources, labels, vocab):
+    """For each source the best of its labels that `vocab` can write."""
+    versions = {}
+    for source, label in zip(sources, labels, strict=True):
+        versions.setdefault(source, []).append(label)
+    best = {}
+    for source, found in versions.items():
+        readable = [" ".join(word if word in vocab.token_to_idx else "<unk>"
+                             for word in text.split()) for text in found]
+        best[source] = max(readable, key=lambda text: mean_bleu(
+            [text] * len(found), found))
+    return [best[source] for source in sources]
+
 # %%
 own_sources, own_labels = sentences(notes, train=True)
 sources, labels = sentences(notes)
 in_training = set(" ".join(own_sources).split())
 known = [i for i, s in enumerate(sources) if in_training.issuperset(s.split())]
-notes_scores = []
-for model, _ in memorizers:
-    own = translate(model, notes, own_sources)
-    out = translate(model, notes, sources)
+
+
+def notes_row(own, out):
+    """Scores of outputs for the training and the validation sources."""
     part = [out[i] for i in known], [labels[i] for i in known]
-    notes_scores.append([
-        mean_bleu(own, own_labels), exact(own, own_labels),
-        mean_bleu(out, labels), exact(out, labels), mean_bleu(*part)])
+    return (mean_bleu(own, own_labels), exact(own, own_labels),
+            mean_bleu(out, labels), exact(out, labels), mean_bleu(*part))
+
+
+notes_scores = [notes_row(translate(model, notes, own_sources),
+                          translate(model, notes, sources))
+                for model, _ in memorizers]
+possible = notes_row(oracle(own_sources, own_labels, notes.tgt_vocab),
+                     oracle(sources, labels, notes.tgt_vocab))
 
 # %% tags=["rtol=0.2"]
-for name, values in zip(
+print(" " * 22, "".join(f"model {k}  " for k in range(num_seeds)), "oracle")
+for name, *values in zip(
         ("training BLEU-2", "  exact", "validation BLEU-2", "  exact",
-         "  BLEU-2, known words"), zip(*notes_scores)):
-    print(f"{name:22}", ", ".join(f"{v:.2f}" for v in values))
+         "  BLEU-2, known words"), *notes_scores, possible):
+    print(f"{name:22}", "    ".join(f"{v:.2f} " for v in values))
 print(f"{len(known)} of {len(sources)} sources have known words only")
 
 # %%
@@ -713,22 +744,29 @@ if full_run and real:
         seen = [bleu(out, showcase[s], 2) == 1 for s, out in zip(
             showcase, translate(model, notes, list(showcase)))]
         assert seen[0] + seen[1] + seen[3] >= 2
-        assert 0.3 < scores[0] < 0.45 and 0.15 < scores[1] < 0.3
-        assert scores[2] < 0.2 and scores[3] < 0.12
-        assert abs(scores[4] - scores[0]) < 0.08
+        assert 0.15 < scores[1] < 0.3 and scores[3] < 0.12
+        share = [score / most for score, most in zip(scores, possible)]
+        assert share[0] > 0.75 and share[1] > 0.6 and share[2] < 0.3
+        assert share[2] + 0.08 < share[4] < 0.6
+    assert possible[0] < 0.5 < 0.55 < possible[2] < possible[4] - 0.1
+    assert 0.25 < possible[1] < 0.3
     assert 0.2 < len(known) / 129 < 0.4
     assert len(set(own_sources)) < 0.6 * 512
 assert (len(labels), len(own_labels)) == (129, 512)
+assert oracle(["x", "y", "x", "x"], ["a b", "a d", "c b", "c b"],
+              Vocab(list("abc"))) == ["c b", "a <unk>", "c b", "c b"]
 
 # %% [markdown]
-# The showcase is the exception even among training pairs: of all 512, about one in five comes out as its label.
-# The training loss does not tell, since it is teacher-forced, and `<unk>` is a rare word's label.
-# Also, the 512 pairs repeat English sentences with several French versions, of which a greedy output can be only one.
+# Of all 512 training pairs only about one in five comes out as its label, so the showcase is not typical even of those.
+# But this is hardly a failure of memory: the oracle itself gets little more than one in four, and in BLEU the models reach over three quarters of its score.
+# The low training loss hides the limit, since it is teacher-forced, and counts `<unk>` as the right label of a rare word.
 #
-# On the validation part the mean score is a third of that, and few outputs are right as a whole.
+# On the validation part the oracle does *better*, but the models reach less than a third of its score.
 # Is this a failure to generalize, or are the words unknown?
-# The validation sentences whose words all occur in training score about as high as the training part.
-# So in this setting most of the drop goes with unknown words; but the sentences with known words may also be the easier ones.
+# The validation sentences whose words all occur in training score higher, in some runs almost as high as the training part.
+# Read alone, that number would blame the unknown words for everything.
+# Beside its oracle it says something else: on these sentences, too, the models reach less than two thirds of the oracle's score.
+# In this setting both are to blame; a score means little without the score that can be reached.
 #
 # ## A fair split
 #
@@ -745,11 +783,11 @@ for i in range(0, 500, 100):
 
 # %% [markdown]
 # Each line shows source, reference and output.
-# The outputs read like French, and begin right; but they are often not about the same thing.
+# Most outputs begin right and have the shape of a French sentence; but where the content should be, there is often `<unk>` or something else.
 # So we need to know which score comes cheap.
 #
 # - **Lookup.** A *translation memory* returns the French of the most similar training sentence. Similarity is the *Jaccard overlap* of the two sets $A$, $B$ of words, $|A\cap B|/|A\cup B|$; `i'm home .` and `i'm late .` share two of four.
-# - **The wrong sentence.** The model's own outputs, each scored against the reference of the *next* sentence. What they earn needs no look at the source.
+# - **Blind answers.** The outputs of a model, each scored against the reference of the *next* sentence, and one answer for all, `je suis un peu fatigué .`. What they earn needs no look at the source.
 
 # %% tags=["export"]
 def nearest_neighbor_baseline(data, sentences):
@@ -786,7 +824,8 @@ def all_scores(outputs):
 
 wrong = outputs[0][-1:] + outputs[0][:-1]  # for the next sentence
 table = {f"model {k}": all_scores(out) for k, out in enumerate(outputs)}
-table |= {"lookup": all_scores(memory), "wrong sentence": all_scores(wrong)}
+table |= {"lookup": all_scores(memory), "wrong sentence": all_scores(wrong),
+          "one for all": all_scores(["je suis un peu fatigué ."] * 500)}
 print("                BLEU-2  best ref.  exact  corpus BLEU")
 for name, (one, best, right, corpus) in table.items():
     print(f"{name:14}  {one:.3f}   {best:.3f}      {right:.3f}  {corpus:.3f}")
@@ -796,7 +835,8 @@ for name, (one, best, right, corpus) in table.items():
 model_scores = [table[f"model {k}"] for k in range(num_seeds)]
 if full_run and real:
     assert min(score[0] for score in model_scores) > 0.25
-    assert table["wrong sentence"][0] < 0.1
+    blind = table["wrong sentence"][0], table["one for all"][0]
+    assert blind[0] + 0.02 < blind[1] < 0.1
     assert abs(table["lookup"][0] - 0.379) < 5e-4
 if cpu_run and real:
     for one, best, right, corpus in model_scores:
@@ -835,9 +875,9 @@ for out in (*outputs, memory, wrong):  # ours is sacrebleu's, here too
 
 # %% [markdown]
 # In all three seeds the model scores below the lookup, by every column, after three epochs.
-# In BLEU both are far above the model's answers to other sentences, so the source is read.
+# In BLEU both are far above the blind answers, so the source is read; of the blind ones, a fixed answer of frequent words earns more than real outputs for other sentences.
 # With the best of all references instead of one, every score rises.
-# It cannot fall, since the label is among the references; by how much it rises tells how much a single reference hides, here a few hundredths.
+# It cannot fall, since the label is among the references; here it rises by a few hundredths at most.
 #
 # One leak is left from Section 10.5: some French validation sentences are also training targets, of another English sentence.
 # Does the lookup win by them?
@@ -865,12 +905,11 @@ if cpu_run and real:
 #
 # ## Your turn
 #
-# For you to try, the first model is trained for as many epochs again.
+# For you to try, the first model is trained for three more epochs.
 # A word outside the vocabulary cannot be translated, and a sentence beyond nine tokens is cut; both should be said.
 
 # %%
-translator, _ = train(copy.deepcopy(models[0]), data, pronoun_epochs,
-                      seed=100)
+translator, _ = train(copy.deepcopy(models[0]), data, more_epochs, seed=100)
 
 
 def remarks(data, sentence):
@@ -950,15 +989,14 @@ indices = notes.tgt_vocab[[[".", "<eos>", "."], ["<eos>", ".", "."],
 assert to_sentences(torch.tensor(indices), notes.tgt_vocab) == [
     ".", "", ". . ."]
 longer = mean_bleu(translate(translator, data, sources), labels)
-print(f"BLEU-2 of the model after twice the epochs: {longer:.3f}")
+print(f"BLEU-2 of the model after more epochs: {longer:.3f}")
 if cpu_run and real:
-    assert longer > model_scores[0][0] + 0.03
-    assert abs(longer - table["lookup"][0]) < 0.03
+    assert model_scores[0][0] + 0.015 < longer < table["lookup"][0]
 
 # %% [markdown]
 # The curly apostrophe of the seventh sentence is a reminder of Section 10.5: to the model `i’m` is no word it knows.
-# After twice the epochs the score of this one model is about that of the lookup.
-# So the order in the table is an order after three epochs, and no law.
+# After twice the epochs the score of this one model is closer to that of the lookup, though still below it.
+# So the order in the table is an order after three epochs, and no law; Exercise 10.7-6 shows an order of models that vanishes within a few epochs.
 #
 # ## With the true words before it, or its own
 #
@@ -1011,7 +1049,7 @@ ax.legend()
 d2l.describe(ax, """Share of right tokens against the position, three runs
     each. At position 1 the two curves coincide above 0.8. With true words
     before it the share falls to a third at position 3 and rises to 1 at
-    position 9; with the model's own words it stays below a half from
+    position 9; with the model's own words it stays below 0.6 from
     position 3 on.""")
 
 # %% [markdown]
@@ -1034,13 +1072,14 @@ for row, (with_true, with_own, late_true, late_own, inflated) in zip(
 if cpu_run and real:
     for numbers, score in zip(summary, model_scores):
         assert numbers[2] > 2 * numbers[3]
-        assert numbers[4] > score[0] + 0.03
-    assert all(row[8][0] > 0.95 and row[8][1] < 0.6 for row in by_position)
+        assert numbers[4] > score[0] + 0.02
+    assert all(row[8][0] > max(0.95, row[8][1] + 0.25)
+               for row in by_position)
 
 # %% [markdown]
 # Up to its first mistake the model is in the same situation either way, and the predictions agree (the cell asserts it).
 # At the later positions, the *same* ones for both, it is right more than twice as often after the true words.
-# So the validation loss and any score of teacher-forced outputs describe a task easier than translation: read as sentences, these outputs would have a BLEU higher by about 0.05.
+# So the validation loss and any score of teacher-forced outputs describe a task easier than translation: read as sentences, these outputs would have a BLEU-2 higher by several hundredths.
 #
 # What does the difference *not* show?
 # It is tempting to blame *exposure bias*: the model was never trained on its own mistakes.
@@ -1056,7 +1095,7 @@ if cpu_run and real:
 
 # %% tags=["rtol=0.2"]
 def unknown_share(outputs):
-    """The share of "<unk>" among the words of the outputs."""
+    """The share of "<unk>" among the tokens of the outputs."""
     words = " ".join(outputs).split()
     return words.count("<unk>") / len(words)
 
@@ -1080,7 +1119,7 @@ print("                   ", "".join(
 print("first word right:    ", "    ".join(f"{b:.2f}" for b in begins))
 print("'not' becomes 'pas': ", "    ".join(f"{a:.2f}" for a, _ in negations))
 print("'pas' without 'not': ", "    ".join(f"{b:.2f}" for _, b in negations))
-print("<unk> among words:   ", "    ".join(f"{u:.2f}" for u in unknown))
+print("<unk> among tokens:  ", "    ".join(f"{u:.2f}" for u in unknown))
 
 # %% tags=["hide-input", "rtol=0.2"]
 by_length = {}
@@ -1108,12 +1147,14 @@ d2l.describe(ax, """BLEU-2 against the number of source tokens from 3 to 8.
 
 # %%
 # check: who loses where
+assert kept_negation(["ne va pas", "passe .", "pas"], [0, 1]) == 0.5
+assert unknown_share(["a <unk>", "b c"]) == 0.25
 if cpu_run and real:
     assert len(negated) > 50
     assert min(begins[:-1]) > begins[-1] + 0.03
     assert min(a for a, _ in negations[:-1]) > negations[-1][0] + 0.1
     assert max(b for _, b in negations) < 0.06
-    assert min(unknown[:-1]) > 0.08 and unknown[-1] == 0
+    assert min(unknown[:-1]) > 0.1 and unknown[-1] == 0
     for k in range(num_seeds):
         assert by_length[3][k] > by_length[3][-1] + 0.1
         assert by_length[7][k] < by_length[7][-1] - 0.05
@@ -1122,8 +1163,8 @@ if cpu_run and real:
 
 # %% [markdown]
 # At two points of grammar the model is the better one: it gets the first word, mostly the pronoun, right more often than the lookup, and almost always keeps a negation, which the lookup drops in a quarter of the cases.
-# It fails at the content: about one word in eight of its outputs is `<unk>`, and some outputs, like those above, are fluent sentences about something else.
-# With the length of the source its score falls, while that of the lookup does not.
+# It fails at the content: more than a tenth of the tokens of its outputs are `<unk>`, and other outputs, as in Your turn, are fluent sentences about something else.
+# With the length of the source its score falls; that of the lookup shows no such trend.
 # Is the fixed context to blame?
 # The figure cannot tell: longer sentences may also have more rare words, and more ways to be translated.
 # The test is a decoder that can look at the source again; Section 11.4 runs it.
@@ -1148,7 +1189,8 @@ print(str(chrf.get_signature()).split("|version")[0], "...")
 # - Training feeds the decoder the true target and averages the loss over tokens that are not padding; prediction feeds it its own choices.
 # - Up to the first mistake both give the same predictions; after it, ours was right more than twice as often with the true words, so teacher-forced scores are no translation scores, and no measure of exposure bias either.
 # - Corpus BLEU pools clipped matches with equal weights and equals `sacrebleu`; the sentence version of textbooks is another number.
-# - Sentences shown to advertise a translator may be training sentences, and not even typical of those; on a fair split, after three epochs, the model lost to a lookup of the most similar sentence, though not in first words and negations.
+# - Sentences shown to advertise a translator may be training sentences, and not even typical of those; and a score means little without the best score that can be reached on the same sentences.
+# - On a fair split, after three epochs, the model lost to a lookup of the most similar sentence, though not in first words and negations.
 
 # %% [markdown]
 # ## Exercises
@@ -1162,10 +1204,10 @@ print(str(chrf.get_signature()).split("|version")[0], "...")
 # %% [markdown]
 # #### Solution 10.7-1
 #
-# All comparisons of these exercises use 1000 training pairs of at most six tokens, 48 units, Adam at rate 0.02, batches of 32, equal steps and three seeds; the function `arm` returns the *masked* loss on 300 validation pairs, whatever loss was trained on, and BLEU-2.
+# All comparisons of these exercises use 400 training pairs of at most six tokens, 48 units, Adam at rate 0.02, batches of 40, equal steps and three seeds; the function `arm` returns the *masked* loss on 300 validation pairs, whatever loss was trained on, and BLEU-2, both at the end, and the validation losses after each epoch.
 
 # %%
-short = MTFraEng(32, num_steps=7, subset="pronoun", num_train=1000,
+short = MTFraEng(40, num_steps=7, subset="pronoun", num_train=400,
                  num_val=300)
 short_sources, short_labels = sentences(short)
 
@@ -1180,21 +1222,22 @@ def small(model=Seq2Seq, encoder=Seq2SeqEncoder, decoder=Seq2SeqDecoder,
 
 
 def arm(make):
-    """Validation losses, BLEU-2 scores, and the models of all seeds."""
-    losses, scores, trained = [], [], []
+    """Final losses and BLEU-2, models and loss curves of all seeds."""
+    losses, scores, trained, curves = [], [], [], []
     for seed in range(num_seeds):
         torch.manual_seed(seed)
-        model, _ = train(make(), short, compare_epochs, seed)
+        model, history = train(make(), short, compare_epochs, seed)
+        curves.append(history["val_loss"])
         losses.append(Seq2Seq.loss(
             model, *predict(model, short.val_dataloader())).item())
         scores.append(mean_bleu(translate(model, short, short_sources),
                                 short_labels))
         trained.append(model)
-    return losses, scores, trained
+    return losses, scores, trained, torch.tensor(curves)  # (seeds, epochs)
 
 
 def show(name):
-    """Print the losses and scores of one of the `arms`."""
+    """Print the final losses and scores of one of the `arms`."""
     for what, values in zip(("loss", "BLEU-2"), arms[name]):
         print(f"{name:18} {what:6}", ", ".join(f"{v:.3f}" for v in values))
 
@@ -1227,18 +1270,21 @@ for name in arms:
 print("no mask, its own loss:", ", ".join(f"{v:.3f}" for v in own_losses))
 
 # %%
+losses, _, _, curves = arms["masked"]  # both on the validation pairs
+torch.testing.assert_close(torch.tensor(losses), curves[:, -1],
+                           rtol=0.02, atol=0)
 if full_run and real:
     assert max(shares["masked"]) == 0 and min(shares["no mask"]) > 0.95
     assert all(a < b - 0.15 for a, b in zip(own_losses, arms["no mask"][0]))
-    assert min(arms["masked"][1]) > 0.12 and max(arms["masked"][0]) < 1.8
+    assert min(arms["masked"][1]) > 0.2 and max(arms["masked"][0]) < 1.5
     for a, b in zip(arms["masked"][:2], arms["no mask"][:2]):
-        assert min(a) < max(b) and min(b) < max(a)  # ranges overlap
+        assert abs(sum(a) - sum(b)) / num_seeds < 0.06
 
 # %% [markdown]
 # The unmasked model learns to write `<pad>` after `<eos>`.
 # The masked one never writes it: no label asks for it, and what it writes there is cut off anyway.
 # The unmasked model's *own* loss looks much better, since it averages over padding, which is easy; on the same positions that advantage is gone.
-# The masked losses and scores of the two do not differ by more than their seeds.
+# The mean masked losses of the two differ by a few hundredths at most, and so do the mean scores.
 #
 # ### Exercise 10.7-2
 #
@@ -1298,14 +1344,14 @@ if full_run and real:
 # ### Exercise 10.7-3
 #
 # In training, replace each token of the decoder input by the model's own prediction with probability $p$.
-# Compare $p=0$, $\frac12$ and 1 at equal steps.
+# Compare $p=0$ and $p=1$ at equal steps, by loss and by BLEU.
 # (Bengio et al. let $p$ grow during training; we keep it fixed.)
 
 # %% [markdown]
 # #### Solution 10.7-3
 #
 # Without teacher forcing the decoder must be called step by step, since each input depends on the output before it.
-# The prediction is detached: a chosen token has no gradient.
+# No gradient flows back through a chosen token: `argmax` returns an index.
 
 # %%
 class OwnTokens(Seq2Seq):
@@ -1324,7 +1370,7 @@ class OwnTokens(Seq2Seq):
             Y_hat, state = self.decoder(token, state)
             scores.append(Y_hat)
             own = torch.rand(true.shape, device=true.device) < self.p
-            token = torch.where(own, Y_hat.detach().argmax(dim=2), true)
+            token = torch.where(own, Y_hat.argmax(dim=2), true)
         return torch.cat(scores, dim=1)
 
 # %% tags=["rtol=0.1"]
@@ -1336,25 +1382,27 @@ torch.testing.assert_close(teacher.train()(*batch[:3]),
 assert torch.equal(free.train()(*batch[:3]).argmax(dim=2),
                    free.predict_step(batch, 7))  # fed only its own
 assert not torch.equal(free.train()(*batch[:3]), free.eval()(*batch[:3]))
-for p in (0.5, 1.0):
-    arms[f"own tokens {p}"] = arm(lambda p=p: small(OwnTokens, p=p))
-for name in ("masked", "own tokens 0.5", "own tokens 1.0"):
+mixed, fed = small(OwnTokens, p=0.5).train(), []
+mixed.decoder.register_forward_pre_hook(
+    lambda layer, args: fed.append(args[0]))
+mixed(*batch[:3])
+share = (torch.cat(fed, dim=1) == tgt).float().mean(dim=0)  # of true tokens
+assert share[0] == 1 and ((share > 0) & (share < 1)).any()
+arms["own tokens"] = arm(lambda: small(OwnTokens, p=1.0))
+for name in ("masked", "own tokens"):
     show(name)
 
 # %%
 if full_run and real:
-    half, always = (arms[f"own tokens {p}"] for p in (0.5, 1.0))
-    assert min(half[0]) > max(arms["masked"][0]) + 0.02
-    assert min(always[0]) > max(half[0]) + 0.02
-    for values in (half[1], always[1]):  # ranges of BLEU overlap
-        assert max(values) > min(arms["masked"][1])
-        assert 0.1 < min(values) < max(arms["masked"][1])
+    plain, own = arms["masked"], arms["own tokens"]
+    assert min(own[0]) > max(plain[0]) + 0.05
+    assert abs(sum(own[1]) - sum(plain[1])) / num_seeds < 0.05
 
 # %% [markdown]
-# In this setting the validation loss, which is computed with teacher forcing, is higher in all three seeds with $p=\frac12$ than with $p=0$, and higher still with $p=1$.
-# That measures what these models were trained away from.
-# BLEU, which is computed on translations, separates neither from teacher forcing: the ranges of the seeds overlap.
-# Three short runs on short sentences do not say whether scheduled sampling helps elsewhere.
+# The validation loss, which is computed with teacher forcing, is clearly higher in all three seeds for the model that was trained on its own tokens.
+# That measures what this model was trained away from.
+# BLEU, which is computed on translations, hardly tells the two apart: the means differ by less than 0.05.
+# So the loss says nothing about the order of two such translators; and these short runs on short sentences do not say whether scheduled sampling helps elsewhere.
 
 # %% [markdown]
 # ### Exercise 10.7-4
@@ -1435,6 +1483,7 @@ tied = small(decoder=TiedDecoder)
 saved = count_params(small()) - count_params(tied)
 print(f"{saved} of {count_params(small())} parameters are saved")
 assert saved == 48 * len(short.tgt_vocab)
+assert 0.1 < tied.decoder.embedding.weight.abs().max() < 0.5  # Xavier's
 token = tied.decoder.dense.weight[[5]].squeeze(0)  # the row of a word
 assert torch.equal(tied.decoder.embedding(torch.tensor(5)), token)
 arms["tied"] = arm(lambda: small(decoder=TiedDecoder))
@@ -1443,15 +1492,17 @@ for name in ("masked", "tied"):
 for model in arms["tied"][2]:  # still one matrix after training
     assert model.decoder.embedding.weight is model.decoder.dense.weight
 if full_run and real:
-    assert 0.15 < saved / count_params(small()) < 0.25
-    assert min(arms["tied"][0]) > max(arms["masked"][0])
-    assert min(arms["tied"][1]) < max(arms["masked"][1])
-    assert max(arms["tied"][1]) > min(arms["masked"][1])
+    assert 0.07 < saved / count_params(small()) < 0.15
+    plain, shared = arms["masked"][3], arms["tied"][3]
+    assert shared[:, 1].min() > plain[:, 1].max() + 0.03  # after 2 epochs
+    assert shared[:, -1].mean() < plain[:, -1].mean() + 0.05
+    assert abs(sum(arms["tied"][1]) - sum(arms["masked"][1])) < 0.15
 
 # %% [markdown]
-# A fifth of the parameters is saved.
-# At the same rate, and not retuned, the validation loss of the tied model is higher in all three seeds after these few steps; the scores overlap.
-# That is no refutation of the paper, whose models are larger and trained to the end.
+# About an eighth of the parameters is saved.
+# At the same rate, and not retuned, the validation loss of the tied model is higher in all three seeds after two epochs.
+# After eight this is gone: the mean losses are as good as equal, and so are the scores.
+# An early stop would have mistaken a slow start for a worse model.
 #
 # ### Exercise 10.7-6
 #
@@ -1487,25 +1538,34 @@ for name in ("masked", "reversed"):
     show(name)
 
 if full_run and real:
-    assert max(arms["reversed"][0]) < min(arms["masked"][0])
-    assert min(arms["reversed"][1]) < max(arms["masked"][1])
+    plain, turned = arms["masked"][3], arms["reversed"][3]
+    assert turned[:, 1].max() < plain[:, 1].min() - 0.03  # after 2 epochs
+    assert turned[:, -1].mean() > plain[:, -1].mean() - 0.05
+    assert abs(sum(arms["reversed"][1]) - sum(arms["masked"][1])) < 0.15
 
-# %% tags=["hide-input", "rtol=0.1"]
-fig, ax = plt.subplots(figsize=(5.6, 3))
-for row, (losses, _, _) in enumerate(arms.values()):
-    ax.plot(losses, [row] * len(losses), "C0o", mfc="none")
-ax.set_yticks(range(len(arms)), list(arms))
-ax.set(xlabel="masked validation loss per token", ylim=(5.5, -0.5))
-d2l.describe(ax, """Validation losses of three seeds for six models. Masked
-    and unmasked training are alike, near 1.5. Own tokens with probability a
-    half lie near 1.7, with probability 1 near 2. Tied weights lie between
-    1.6 and 1.8, reversed sources below 1.5.""")
+# %% tags=["hide-input", "rtol=0.2"]
+fig, ax = plt.subplots(figsize=(5.2, 3))
+steps = range(1, compare_epochs + 1)
+styles = {"masked": "C0o-", "reversed": "C1s--", "tied": "C2^:",
+          "own tokens": "C3D-."}
+for name, style in styles.items():
+    curves = arms[name][3]
+    ax.plot(steps, curves.mean(dim=0), style, ms=4, lw=1.2, label=name)
+    ax.fill_between(steps, curves.amin(dim=0), curves.amax(dim=0),
+                    color=style[:2], alpha=0.2, lw=0)
+ax.set(xlabel="epoch", ylabel="masked validation loss per token")
+ax.legend()
+d2l.describe(ax, """Validation loss against epochs, mean and range of three
+    seeds for four models. At epoch 2 they are apart: reversed sources lowest,
+    then plain training, tied weights, own tokens. At epoch 8 the first three
+    coincide near 1.4; own tokens stay above 1.5.""")
 
 # %% [markdown]
-# **Figure 10.7.7.** The masked validation loss of the models of these exercises: equal data, steps and rate, three seeds.
+# **Figure 10.7.7.** The validation loss of four models of these exercises, mean and range of three seeds: equal data, steps and rate.
 #
-# With reversed sources the loss is lower in all three seeds, while the scores overlap.
-# So an effect like that of the paper shows even here, with short sentences and GRUs, but at one rate and after few steps: whether it lasts, or is only a quicker start, would need longer runs.
+# With reversed sources the loss is lower in all three seeds after two epochs, as the paper leads us to expect.
+# After eight the advantage is gone, so in this setting it was a quicker start and no more.
+# That does not refute the paper, whose sentences are longer and whose networks are LSTMs with four layers; but an order read from a few epochs would have confirmed it for the wrong reason.
 # With attention, a decoder can look at any source position directly, and the order of reading matters less (Section 11.4).
 
 # %% [markdown]
@@ -1524,5 +1584,5 @@ d2l.describe(ax, """Validation losses of three seeds for six models. Masked
 # - R. Rei, C. Stewart, A. C. Farinha, A. Lavie (2020). COMET: a neural framework for MT evaluation. [arXiv:2009.09025](https://arxiv.org/abs/2009.09025).
 # - T. Kocmi et al. (2021). To ship or not to ship: an extensive evaluation of automatic metrics for machine translation. [arXiv:2107.10821](https://arxiv.org/abs/2107.10821).
 # - O. Press, L. Wolf (2017). Using the output embedding to improve language models. [arXiv:1608.05859](https://arxiv.org/abs/1608.05859).
-# - WMT24++: expanding the language coverage of WMT24 to 55 languages & dialects (2025). [arXiv:2502.12404](https://arxiv.org/abs/2502.12404): by automatic measures, to be confirmed by people.
+# - D. Deutsch et al. (2025). WMT24++: expanding the language coverage of WMT24 to 55 languages & dialects. [arXiv:2502.12404](https://arxiv.org/abs/2502.12404): by automatic measures, to be confirmed by people.
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the order of topics, and the setting of 512 lines.
