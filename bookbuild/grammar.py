@@ -65,6 +65,7 @@ TAGS = {
     "parameters": "names that a profile may set",
     "timing": "its numbers and pictures differ from run to run and are not compared",
     "chaotic": "the numbers of its figures are not compared, for training amplifies rounding",
+    "generated": "its words come from a trained model and are not compared",
     "warns": "its warnings are shown on purpose",
     "notation": "begins with a table of notation, which the linter holds the book to",
     "hide-input": "the page folds its code away",

@@ -117,6 +117,9 @@ def test_tags_change_the_tolerance():
         differences([stream("took 0.3 s for 10")], [stream("took 7.1 s for 10")], ["timing"]) == []
     )
     assert differences([stream("took 0.3 s")], [stream("failed 7.1 s")], ["timing"])
+    assert differences([stream("il est")], [stream("elle est")], ["generated"]) == []
+    assert differences([stream("il est")], [stream(" \n")], ["generated"]), "nothing was written"
+    assert differences([stream("il est")], [shown(**{"text/plain": "il est"})], ["generated"])
     assert differences([stream("12.0")], [stream("13.0")], ["rtol=0.1"]) == []
     assert differences([stream("12")], [stream("13")], ["rtol=0.1"]), "a count"
 
@@ -415,10 +418,11 @@ def test_coverage():
         cell(figure, tags=["timing", "chaotic"]),
         cell(figure, tags=["chaotic"]),
         cell(figure, stream("loss 1"), tags=["chaotic"]),
+        cell(stream("1"), tags=["generated", "rtol=0.2"]),
         cell(stream("1"), tags=["nbval-ignore-output"]),
         cell(stream("1"), tags=["injected-parameters"]),
     ]
     assert coverage({"cells": cells}) == (
         3,
-        {"timing": 2, "chaotic": 1, "nbval-ignore-output": 1},
+        {"timing": 2, "generated": 1, "chaotic": 1, "nbval-ignore-output": 1},
     )

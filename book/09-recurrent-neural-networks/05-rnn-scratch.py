@@ -712,7 +712,7 @@ def continue_text(model, prefix, num_preds, vocab, temperature=0.0,
             fed = index.reshape(1, 1).to(device)
     return "".join(text)
 
-# %%
+# %% tags=["generated"]
 for model in models:
     print(continue_text(model, "it has", 60, vocab))
 for temperature in (0.5, 1.0):

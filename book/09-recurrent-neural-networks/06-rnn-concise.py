@@ -294,7 +294,7 @@ for a, b in (("scratch", "frozen"), ("both", "twice"), ("scratch", "both")):
     print(f"{a} and {b}: losses differ by at most",
           f"{gap:.2f}" if gap > 1e-4 else "1e-4")
 
-# %%
+# %% tags=["generated"]
 # check: whole loss curves agree, or differ, as (9.6.2) says
 assert (curves["scratch"] - curves["frozen"]).abs().max() < 1e-4
 assert (curves["both"] - curves["twice"]).abs().max() < 1e-4

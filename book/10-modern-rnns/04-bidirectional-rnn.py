@@ -667,7 +667,7 @@ if cpu_size and real:
 # The last position of a window is the one place where the cheat is honest, so we read the last 32 characters anew for each draw.
 # The judge is a table of 5-grams ([Section 9.3](../09-recurrent-neural-networks/03-language-models.ipynb)) from the training text; it also scores how the book goes on.
 
-# %% tags=["chaotic"]
+# %% tags=["generated", "chaotic"]
 def sample(model, tokens, number, generator):
     """`number` characters more for each row of tokens (n, T)."""
     for _ in range(number):

@@ -657,7 +657,7 @@ d2l.describe(ax, """Loss per token against epochs, three runs each. The
 # Now four sentences by which such translators are often shown.
 # Section 10.5 found that the first, second and fourth are training sentences.
 
-# %%
+# %% tags=["generated"]
 showcase = {"go .": "va !", "i lost .": "j'ai perdu .",
             "he's calm .": "il est calme .",
             "i'm home .": "je suis chez moi ."}
@@ -772,7 +772,7 @@ assert oracle(["x", "y", "x", "x"], ["a b", "a d", "c b", "c b"],
 #
 # Now the pronoun subset: 6711 training pairs, 500 held out, one layer of 96 units, three seeds.
 
-# %%
+# %% tags=["generated"]
 runs = [train(make_model(data, num_hiddens, seed, lr=lr), data,
               pronoun_epochs, seed) for seed in range(num_seeds)]
 models = [model for model, _ in runs]
@@ -935,7 +935,7 @@ def ask(model, data, sentence):
 # %% [markdown]
 # Write your own sentences into the next cell and run it again; begin with a pronoun and a form of *to be*.
 
-# %%
+# %% tags=["generated"]
 my_sentences = ["I'm happy.", "You are late.", "They're not tired.",
                 "He is a doctor.", "She is my friend.", "We are zebras.",
                 "I’m ready.",
