@@ -111,6 +111,7 @@ HOST = {
     "recurrent_neural_networks.zipf_exponent": "takes and gives numbers",
     "recurrent_neural_networks.perplexity": "a float64 sum of numbers on the CPU",
     "recurrent_neural_networks.NgramLM": "counts of the text, which stays on the CPU, in float64",
+    "recurrent_neural_networks.time_step": "a clock, which waits for the device",
     "recurrent_neural_networks.look_up": "as above",
     "recurrent_neural_networks.smooth_counts": "as above",
     "modern_rnns.recall_task": "draws on the CPU, with a generator there; the caller moves the result",

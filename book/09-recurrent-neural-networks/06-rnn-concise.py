@@ -602,7 +602,7 @@ for H in (None, torch.randn(8, 32)):
 # A step is forward pass, loss and backward pass.
 # The programs take turns, and of several repetitions the fastest counts, because other work of the machine can only slow a step down.
 
-# %%
+# %% tags=["export"]
 def time_step(model, batch):
     """Seconds of one training step without the update."""
     X, Y = batch
@@ -613,7 +613,7 @@ def time_step(model, batch):
         torch.accelerator.synchronize()
     return time.perf_counter() - begin
 
-
+# %%
 device = d2l.try_device(quiet=True) if num_gpus else torch.device("cpu")
 nets = {"scratch": RNNLMScratch(RNNScratch(V, 32), V),
         "inputs first": RNNLMScratch(InputsFirst(V, 32), V),

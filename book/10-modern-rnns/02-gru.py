@@ -46,7 +46,6 @@
 
 # %%
 import math
-import time
 
 import matplotlib.pyplot as plt
 import torch
@@ -62,7 +61,7 @@ from d2l_helpers.chapters.linear_regression import Module, add_to_class
 from d2l_helpers.chapters.modern_rnns import LSTM, recall_task
 from d2l_helpers.chapters.recurrent_neural_networks import (
     RNN, RNNLM, NgramLM, RNNLMScratch, RNNScratch, TimeMachine, fit_clipped,
-    influence, linear_scan)
+    influence, linear_scan, time_step)
 
 d2l.use_style()
 
@@ -927,26 +926,15 @@ if real:
 # %% [markdown]
 # #### Solution 10.2-3
 #
-# The cells take turns, and the fastest of several repetitions counts.
+# We time them with the clock of [Section 9.6](../09-recurrent-neural-networks/06-rnn-concise.ipynb): the cells take turns, and the fastest of several repetitions counts.
 # The order in time belongs to the machine and the library: which of the layers has a fast kernel on your device can matter more than the number of gates, and `linear_scan` does more arithmetic than a loop to save rounds.
 # If time is the scarce resource, compare at equal time, not at equal steps.
 
 # %%
-def step_seconds(model, batch):
-    """Seconds of one training step without the update."""
-    X, Y = batch
-    begin = time.perf_counter()
-    model.zero_grad()
-    model.loss(model(X), Y).backward()
-    if X.device.type != "cpu":  # work is only queued until here
-        torch.accelerator.synchronize()
-    return time.perf_counter() - begin
-
-
 device = d2l.try_device(quiet=True) if num_gpus else torch.device("cpu")
 models = [RNNLM(cell(), V).to(device) for cell in cells.values()]
 batch = d2l.to_device((pool.X[:32], pool.Y[:32]), device)
-seconds = torch.tensor([[step_seconds(model, batch) for model in models]
+seconds = torch.tensor([[time_step(model, batch) for model in models]
                         for _ in range(timing_reps)]).amin(dim=0)
 assert seconds.shape == (4,) and (seconds > 0).all()
 

@@ -51,7 +51,6 @@
 # %%
 import copy
 import math
-import time
 import warnings
 
 import matplotlib.pyplot as plt
@@ -66,7 +65,7 @@ from d2l_helpers.chapters.linear_regression import Module
 from d2l_helpers.chapters.modern_rnns import GRU
 from d2l_helpers.chapters.recurrent_neural_networks import (
     RNNLM, NgramLM, RNNLMScratch, RNNScratch, TimeMachine, fit_clipped,
-    read_text, rnn_forward, rnn_step)
+    read_text, rnn_forward, rnn_step, time_step)
 
 d2l.use_style()
 
@@ -799,20 +798,9 @@ d2l.describe(ax, """Validation perplexity after 100 steps against the number of
 #
 # `Stack` passes states on without looking into them, so the pairs of an LSTM need no change.
 # Parameters of the layers are as 1 : 3 : 4, and so are the multiplications in the matrix products; the time depends on the kernels of the library and the device, and need not follow.
-# The cells take turns, and the fastest of several repetitions counts.
+# We time them with the clock of [Section 9.6](../09-recurrent-neural-networks/06-rnn-concise.ipynb): the cells take turns, and the fastest of several repetitions counts.
 
 # %%
-def step_seconds(model, batch):
-    """Seconds of one training step without the update."""
-    X, Y = batch
-    begin = time.perf_counter()
-    model.zero_grad()
-    model.loss(model(X), Y).backward()
-    if X.device.type != "cpu":  # work is only queued until here
-        torch.accelerator.synchronize()
-    return time.perf_counter() - begin
-
-
 cells = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
 chain, whole = Stack(28, 32, 2, nn.LSTM), nn.LSTM(28, 32, 2)
 with torch.no_grad():
@@ -825,12 +813,6 @@ with torch.no_grad():
         assert torch.equal(h[0], h_n[i]) and torch.equal(c[0], c_n[i])
     again = chain(Xs[5:], chain(Xs[:5])[1])[0]
     torch.testing.assert_close(again, ours[5:])
-model = new_model(2)
-grads = []
-for _ in range(2):  # a whole step, and each time a new one
-    assert step_seconds(model, (data.X[:4], data.Y[:4])) > 0
-    grads.append([p.grad.clone() for p in model.parameters()])
-torch.testing.assert_close(*grads)
 assert [count_params(Stack(28, 32, 2, cell)) // 4096
         for cell in cells.values()] == [1, 3, 4]
 
@@ -839,7 +821,7 @@ device = d2l.try_device(quiet=True) if num_gpus else torch.device("cpu")
 models = [RNNLM(Stack(V, 32, 2, cell), V).to(device)
           for cell in cells.values()]
 batch = d2l.to_device((data.X[:32], data.Y[:32]), device)
-seconds = torch.tensor([[step_seconds(model, batch) for model in models]
+seconds = torch.tensor([[time_step(model, batch) for model in models]
                         for _ in range(timing_reps)]).amin(dim=0)
 for name, s in zip(cells, seconds.tolist()):
     print(f"{name}: {1000 * s:.1f} ms, {s / seconds[0]:.1f} times an RNN's")

@@ -5,6 +5,7 @@ Generated from book/09-recurrent-neural-networks/*.py by `python -m bookbuild ex
 
 import d2l_helpers as d2l
 import re
+import time
 import torch
 from collections import Counter
 from d2l_helpers.chapters.linear_classification import Classifier
@@ -535,6 +536,18 @@ class RNNLM(RNNLMScratch):
 
     def output_layer(self, H):
         return self.linear(H).transpose(0, 1)
+
+
+# 9.6 Concise implementation of recurrent neural networks
+def time_step(model, batch):
+    """Seconds of one training step without the update."""
+    X, Y = batch
+    begin = time.perf_counter()
+    model.zero_grad()
+    model.loss(model(X), Y).backward()
+    if X.device.type != "cpu":  # work is only queued until here
+        torch.accelerator.synchronize()
+    return time.perf_counter() - begin
 
 
 # 9.7 Backpropagation through time
