@@ -5,12 +5,15 @@
 #   PROFILE=cpu     cpu, smoke, gpu or rehearsal (gpu with its sizes cut, on a CPU)
 #   FRESH=1         run every notebook, whatever is stored
 #   S=3.4           a section, a chapter (S=3) or a path
+#   PAPER=A4        for pdf: or letter
+#   FROM=book.zip   for reset where there is no git: the archive that the book came in
 #   N=5 SEED=0      for mutate: changes a section, and which ones
 
 PYTHON ?= python3
 PROFILE ?= cpu
 TORCH ?=
 S ?=
+PAPER ?= A4
 N ?= 5
 SEED ?= 0
 VENV := .venv
@@ -43,10 +46,11 @@ WHOLE := $(shell { $(PY) -c "import pip" && $(SAME); } >/dev/null 2>&1 && echo y
 # Works without an environment too, to say what it lacks.
 DOCTOR := $(if $(WHOLE),$(PY),$(PYTHON)) -m d2l_helpers.doctor
 
-.PHONY: help doctor env book section lab run check accept pair test mutate prune unit lint bench lock clean
+.PHONY: help doctor env book section lab run check accept pair test
+.PHONY: mutate prune unit lint bench lock clean
 
 help:  ## list the verbs
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 doctor:  ## tell what is installed, which device and data there are, and what to do about what is wrong
 	@$(DOCTOR)
@@ -74,8 +78,23 @@ book: env  ## run what is out of date and build the HTML book in build/html
 section: env  ## the same for one section: make section S=3.4
 	$(BOOK) build $(S) && $(BOOK) check $(S)
 
-lab: env  ## open JupyterLab on the book; .py and .ipynb both open as notebooks
+.PHONY: pdf
+pdf: env  ## print the book or a chapter (S=3) into build/pdf, with Chromium
+	$(BOOK) build $(S) && $(BOOK) pdf --paper $(PAPER) $(S)
+
+.PHONY: epub
+epub: env  ## the same for e-readers, into build/epub
+	$(BOOK) build $(S) && $(BOOK) epub $(S)
+
+lab: env  ## open JupyterLab on the book, at its table of contents
 	$(PY) -m bookbuild lab
+
+.PHONY: reset new
+reset: env  ## bring a section back as it was accepted and keep your version: make reset S=5.6
+	$(BOOK) reset $(S) $(if $(FROM),--from "$(FROM)")
+
+new: env  ## write the skeleton of a planned section: make new S=12.1
+	$(BOOK) new $(S)
 
 run: env  ## run the notebooks that are out of date (PROFILE=gpu for the GPU lane, FRESH=1 for all)
 	$(BOOK) run $(RUN) $(S)
@@ -97,6 +116,14 @@ test: lint unit  ## every test: lint, types, unit tests, then every notebook ane
 mutate: env  ## change the code of sections a little and see what notices: make mutate S=4.7 N=20 SEED=7
 	$(BOOK) mutate --seed $(SEED) --count $(N) $(S)
 
+.PHONY: assignments
+assignments: env  ## notebooks to hand out, without solutions, and the key: make assignments S=3
+	$(BOOK) assignments $(S)
+
+.PHONY: slides
+slides: env  ## sections as slides that open from the disk: make slides S=3.4
+	$(BOOK) slides $(S)
+
 prune: env  ## remove executed notebooks that belong to no current code
 	$(BOOK) prune
 
@@ -116,5 +143,5 @@ bench: env  ## the benchmarks; prints ratios measured in one run
 lock: env  ## solve the versions anew, around the pins of [tool.uv] in pyproject.toml
 	$(PY) -m uv pip compile -q --universal --no-header --annotation-style=line --extra book --extra test -o requirements.lock pyproject.toml
 
-clean:  ## remove build results; the store and the environment stay
-	rm -rf build
+clean:  ## remove build results; the store, the environment, assignments and what you saved in JupyterLab stay
+	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name lab ! -name assignments -exec rm -rf {} +; fi

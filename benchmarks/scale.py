@@ -128,7 +128,9 @@ def generate(root: Path, count: int) -> None:
             + "\n]\n"
         )
     (root / "book" / "contents.toml").write_text(text)
-    (root / "pyproject.toml").write_text("[tool.bookbuild]\n")
+    (root / "pyproject.toml").write_text(
+        '[project]\nname = "d2l-helpers"\nversion = "0.1.0"\n[tool.bookbuild]\n'
+    )
     shutil.copytree(
         ROOT / "d2l_helpers",
         root / "d2l_helpers",

@@ -405,8 +405,12 @@ class Book:
             self.chapters = tuple(self._chapter(entry) for entry in self.plan["chapter"])
         except KeyError as error:
             raise BookError(f"book/contents.toml: an entry has no {error}.") from None
-        settings = self._toml(self.root / "pyproject.toml").get("tool", {})
-        self.settings: dict[str, Any] = settings.get("bookbuild", {})
+        about = self._toml(self.root / "pyproject.toml")
+        self.settings: dict[str, Any] = about.get("tool", {}).get("bookbuild", {})
+        #: Name, version and requirements, as pyproject.toml has them.
+        self.project: dict[str, Any] = about.get("project", {})
+        #: Of the book and its helper; empty where pyproject.toml names none.
+        self.version = str(self.project.get("version", ""))
 
     def _toml(self, path: Path) -> dict[str, Any]:
         try:
@@ -452,23 +456,30 @@ class Book:
     def notebooks(self) -> list[Section]:
         return [s for s in self.sections if not s.is_page]
 
-    def select(self, wanted: list[str]) -> list[Section]:
-        """Notebooks named by number (`3.4`), chapter (`3`) or path; all without a name."""
+    def select(
+        self, wanted: list[str], pages: bool = False, missing: bool = False
+    ) -> list[Section]:
+        """Notebooks named by number (`3.4`), chapter (`3`) or path; all without a name.
+
+        With `pages`, the sections that are pages count too; with `missing`, all of the plan.
+        """
+        there = self.planned if missing else self.sections if pages else self.notebooks
         if not wanted:
-            return self.notebooks
+            return there
         chosen = []
         for want in wanted:
-            plain = Path(want).with_suffix("").as_posix()
+            plain = want.removesuffix(".py").removesuffix(".ipynb").removesuffix(".md")
             hits = [
                 s
-                for s in self.notebooks
+                for s in there
                 if want in (s.id, str(s.chapter))
-                or Path(s.name).with_suffix("").as_posix().endswith(plain)
+                or f"/{Path(s.name).with_suffix('').as_posix()}".endswith(f"/{plain}")
             ]
             if not hits:
+                kind = "section" if pages or missing else "notebook"
                 raise BookError(
-                    f"No notebook matches {want!r}. Name a section (3.4), a chapter (3) or a path; "
-                    f"there are: {', '.join(s.id for s in self.notebooks)}."
+                    f"No {kind} matches {want!r}. Name a section (3.4), a chapter (3) or a path; "
+                    f"there are: {', '.join(s.id for s in there)}."
                 )
             chosen += [s for s in hits if s not in chosen]
         return chosen

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import nbformat
 
-from . import export, lint, outputs, pair
+from . import export, lint, outputs, pair, reset
 from .book import Book, BookError, Section
+from .progress import phase
 from .record import PROFILES
 from .run import Result, run, write_record
 from .store import write_text
@@ -33,7 +34,9 @@ def check(
     allow_standin: bool = False,
 ) -> int:
     """Run what is not current (all with `fresh`), compare, report; returns the exit status."""
-    problems = static_problems(book, None if len(sections) == len(book.notebooks) else sections)
+    with phase("check: form and what is stale"):
+        every = len(sections) == len(book.notebooks)
+        problems = static_problems(book, None if every else sections)
     results = run(book, sections, profile, fresh, scheduler)
     problems += [r.message for r in results if not r.ok]
     for result in results:
@@ -43,6 +46,12 @@ def check(
     if PROFILES[profile].stored:
         good = [r for r in results if r.ok]
         problems += lost_checks(good)
+        for section in sections:
+            said, fault = changed_outputs(section)
+            if said and fault:
+                problems.append(said)
+            elif said:
+                print(f"note: {said}")
         status, skipped = compare(book, good)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
@@ -74,6 +83,7 @@ def compare(book: Book, results: list[Result]) -> tuple[int, int]:
     Returns the exit status, and how many notebooks were not compared for their stand-in data.
     """
     folder, files, skipped = book.build / "executed", [], 0
+    accepted = book.build / "accepted"
     for result in results:
         stored = pair.committed(result.section)
         if stored is None:
@@ -89,17 +99,48 @@ def compare(book: Book, results: list[Result]) -> tuple[int, int]:
                 f"had {result.run.source} data: checks ran, outputs are not compared."
             )
             continue
+        name = result.section.ipynb.relative_to(book.root)
+        (accepted / name).unlink(missing_ok=True)
+        if pair.changed_outputs(stored) and (other := reset.accepted(result.section)):
+            write_text(accepted / name, pair.text_of(other))
         assert result.notebook is not None
-        copy = folder / result.section.ipynb.relative_to(book.root)
-        write_text(copy, nbformat.writes(result.notebook))
+        write_text(folder / name, nbformat.writes(result.notebook))
         files.append(str(result.section.ipynb))
-    return (replay(book.root, files, folder) if files else 0), skipped
+    if not files:
+        return 0, skipped
+    print(f"check: comparing {len(files)} notebooks with their stored outputs", flush=True)
+    return replay(book.root, files, folder, accepted), skipped
 
 
-def replay(root: Path, files: list[str], executed: Path) -> int:
-    """pytest with nbval on the committed notebooks, comparing executed copies."""
+def changed_outputs(section: Section) -> tuple[str, bool]:
+    """What is to say of stored outputs that `make accept` did not store, and whether it is a fault.
+
+    No fault where the last commit has the accepted ones, for these are compared then.
+    """
+    if not pair.changed_outputs(pair.committed(section)):
+        return "", False
+    known = reset.accepted(section) is not None
+    what = (
+        "the run is compared with those of the last commit"
+        if known
+        else "the accepted ones are not known here, so nothing tells whether they are right"
+    )
+    return (
+        f"{section.ipynb.relative_to(section.root).as_posix()}: its outputs are not those that "
+        f"`make accept` stored (a notebook editor saved them?); {what}. To take outputs of the "
+        f"present code: make accept S={section.id}; to go back: make reset S={section.id}",
+        not known,
+    )
+
+
+def replay(root: Path, files: list[str], executed: Path, accepted: Path | None = None) -> int:
+    """pytest with nbval on the committed notebooks, comparing executed copies.
+
+    Outputs of a notebook that `accepted` has under the same name are compared instead.
+    """
     command = [sys.executable, "-m", "pytest", "-p", "bookbuild.nbval_plugin", "--nbval"]
     command += ["--nbval-executed", str(executed), "--book-root", str(root)]
+    command += ["--nbval-accepted", str(accepted)] if accepted else []
     command += ["-q", "--no-header", "--color=no", "-p", "no:cacheprovider", "-o", "addopts="]
     return subprocess.run([*command, "--rootdir", str(root), *files], cwd=root).returncode
 

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import check, export, pair
+from . import check, edit, export, pair, reset
 from .book import Book, BookError, Section
 from .pool import shard
+from .progress import phase
 from .record import PROFILES
 from .run import Planner, Result, run, store_of
 from .store import sweep
@@ -91,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     text = "take the outputs of the current code as the stored ones"
     verb("accept", _accept, text, "sections run")
     verb("build", _build, "pair, run, and build the site", "sections run")
+    text = "print the built pages: the book, a chapter or sections as build/pdf/*.pdf"
+    pdf = verb("pdf", _pdf, text, "sections")
+    pdf.add_argument("--paper", default="A4", help="A4 or letter")
+    text = "the built pages as build/epub/*.epub: the book, a chapter or sections"
+    verb("epub", _epub, text, "sections")
     text = "change the code a little: do the checks and outputs notice?"
     mutants = verb("mutate", _mutate, text, "sections shard")
     mutants.add_argument("--seed", default="0", help="which changes are tried")
@@ -101,6 +107,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     notebooks = verb("from-notebook", _from_notebook, "bring an edit of an .ipynb into its .py")
     notebooks.add_argument("sections", nargs="+", help="3.4, a chapter (3), or a path")
+    text = "write assignments without solutions, and with them as the key, for nbgrader too"
+    verb("assignments", _assignments, text, "sections")
+    verb("slides", _slides, "write sections as slides that open from the disk", "sections")
+    back = verb("reset", _reset, "bring a section back as it was accepted; your version is kept")
+    back.add_argument("sections", nargs="+", help="3.4, a chapter (3), or a path")
+    text = "archive or folder that the book came in, where there is no git"
+    back.add_argument("--from", dest="archive", type=Path, metavar="BOOK.zip", help=text)
+    skeleton = verb("new", _new, "write the skeleton of a planned section")
+    skeleton.add_argument("section", help="its number in book/contents.toml, such as 8.1")
     verb("lab", _lab, "open JupyterLab on the book")
     merge = verb("merge-store", _merge, "take over the entries of other store folders")
     merge.add_argument("folders", nargs="+", type=Path)
@@ -156,7 +171,9 @@ def _check(book: Book, args: argparse.Namespace) -> int:
 
 
 def _accept(book: Book, args: argparse.Namespace) -> int:
-    written, refused = check.accept(book, _results(book, args))
+    results = _results(book, args)
+    with phase(f"accept: storing the outputs of {len(results)} notebooks"):
+        written, refused = check.accept(book, results)
     _tell(book, "stored", written)
     for problem in refused:
         print(f"error: {problem}", file=sys.stderr)
@@ -166,14 +183,18 @@ def _accept(book: Book, args: argparse.Namespace) -> int:
 def _build(book: Book, args: argparse.Namespace) -> int:
     from . import site
 
-    wanted = book.select(args.sections)
-    _tell(book, "wrote", export.write(book) + pair.write(book, wanted))
+    wanted = [s for s in book.select(args.sections, pages=True) if not s.is_page]
+    with phase("pair: bringing notebooks up to their sources"):
+        written = export.write(book) + pair.write(book, wanted)
+    _tell(book, "wrote", written)
     results = {r.section.id: r for r in run(book, wanted, "cpu", args.fresh, args.scheduler)}
-    planner = Planner(book, "cpu")
-    for section in book.notebooks:  # pages that were not asked for show what there is of them
-        if section.id not in results:
-            result = planner.current(section)
-            results[section.id] = result if result.ok else _as_committed(section, result)
+    others = [s for s in book.notebooks if s.id not in results]
+    if others:  # pages that were not asked for show what there is of them
+        planner = Planner(book, "cpu")
+        with phase(f"site: taking {len(others)} other notebooks as they are"):
+            for section in others:
+                result = planner.current(section)
+                results[section.id] = result if result.ok else _as_committed(section, result)
     executed = {
         number: pair.merge(r.section, r.notebook)
         for number, r in results.items()
@@ -189,6 +210,27 @@ def _build(book: Book, args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
+def _pdf(book: Book, args: argparse.Namespace) -> int:
+    from . import paper
+
+    sections = book.select(args.sections, pages=True)
+    print(f"pdf: {paper.make_pdf(book, sections, _named(args.sections), args.paper)}")
+    return 0
+
+
+def _epub(book: Book, args: argparse.Namespace) -> int:
+    from . import paper
+
+    sections = book.select(args.sections, pages=True)
+    print(f"epub: {paper.make_epub(book, sections, _named(args.sections))}")
+    return 0
+
+
+def _named(wanted: list[str]) -> str:
+    """Name of a file for sections as a person asks for them: `book`, `book-3`, `book-3.4`."""
+    return "-".join(["book", *(Path(want).name.removesuffix(".py") for want in wanted)])
+
+
 def _as_committed(section: Section, planned: Result) -> Result:
     """The committed outputs of a section whose code changed since; changed cells have none."""
     notebook = pair.committed(section)
@@ -200,8 +242,35 @@ def _as_committed(section: Section, planned: Result) -> Result:
 
 def _from_notebook(book: Book, args: argparse.Namespace) -> int:
     for section in book.select(args.sections):
-        _tell(book, "wrote", [pair.from_notebook(section)])
+        _tell(book, "wrote", [edit.from_notebook(section)])
     return _pair(Book(book.root), args)
+
+
+def _reset(book: Book, args: argparse.Namespace) -> int:
+    wanted = book.select(args.sections, missing=True)
+    archive = args.archive or reset.archive_nearby(book)
+    if archive:
+        print(f"as it is in {archive}:")
+    # Of a chapter that is half written, those that were there.
+    there = [s for s in wanted if s.exists or reset.accepted_source(s, archive)]
+    for section in there or wanted:
+        changed, kept = reset.reset(book, section, archive)
+        if not changed:
+            print(f"{section.id} is as it was accepted.")
+            continue
+        print(f"{section.id} is back as it was accepted.")
+        if kept.exists():
+            print(f"  your version is in {kept.relative_to(book.root).as_posix()}/")
+    _tell(book, "wrote", export.write(Book(book.root)))
+    return 0
+
+
+def _new(book: Book, args: argparse.Namespace) -> int:
+    from . import new
+
+    path = new.write(book, args.section)
+    print(new.next_steps(book, args.section, path))
+    return 0
 
 
 def _mutate(book: Book, args: argparse.Namespace) -> int:
@@ -234,6 +303,29 @@ def _lab(book: Book, args: argparse.Namespace) -> int:
     from . import lab
 
     return lab.start(book.root)
+
+
+def _assignments(book: Book, args: argparse.Namespace) -> int:
+    from .teach import write_assignments
+
+    sections = book.select(args.sections, pages=True)
+    written, kept = write_assignments(book, [s for s in sections if not s.is_page])
+    for path in written:
+        print(f"wrote {path}")
+    for section in sections:
+        if section.is_page and section.exercises:
+            print(f"left out {section.id}: it is a page, so its exercises have no notebook")
+    for message in kept:
+        print(f"error: {message}", file=sys.stderr)
+    return 1 if kept else 0
+
+
+def _slides(book: Book, args: argparse.Namespace) -> int:
+    from .teach import write_slides
+
+    for path in write_slides(book, book.select(args.sections)):
+        print(f"slides: {path.as_uri()}")
+    return 0
 
 
 def _status(book: Book, args: argparse.Namespace) -> int:

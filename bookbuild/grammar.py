@@ -18,7 +18,7 @@ CHECK = re.compile(r"(?:#|<!--)\s*check (\d+\.\d+)-C(\d+)(?:\s*(?:\.\.|to)\s*C?(
 #: A link or an image: groups `image` ("!" or nothing), `text`, `target`; a quoted title may follow.
 LINK = re.compile(
     r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]"
-    r"\((?P<target>[^)\s]+)(?:\s+\"[^\"]*\")?\)"
+    r"\((?P<target>(?:[^()\s]|\([^()\s]*\))+)(?:\s+\"[^\"]*\")?\)"
 )
 #: The number of an equation, where it stands: `\tag{3.4.1}`.
 EQUATION = re.compile(r"\\tag\{(\d+\.\d+\.\d+)\}")
@@ -30,6 +30,10 @@ CAPTION_LABEL = re.compile(r"Figure (\d+\.\d+\.\d+)\.?$")
 TASK = re.compile(r"^#+ (Exercise|Solution) (\d+\.\d+-\d+)\b", re.M)
 #: The text of such a heading, once Markdown is parsed.
 TASK_TITLE = re.compile(r"(Exercise|Solution) (\d+\.\d+-\d+)\b")
+#: A line of a cell that is the heading of a solution.
+SOLUTION = re.compile(r"^#{1,6} Solution (\d+\.\d+-\d+)\b.*$", re.M)
+#: Before what is still to be written, in text and code.
+TODO = "TODO:"
 #: A heading with a number of three parts, which only equations and figures have.
 NUMBERED_HEADING = re.compile(r"^##+ (\d+\.\d+\.\d+).*", re.M)
 #: The heading of a part of a section: group 1 is its level, group 2 its words.
@@ -69,8 +73,12 @@ TAGS = {
     "warns": "its warnings are shown on purpose",
     "notation": "begins with a table of notation, which the linter holds the book to",
     "hide-input": "the page folds its code away",
+    "slide": "the slides show it in full",
+    "no-slide": "the slides leave it out",
     "rtol=0.1": "its numbers may differ by this share of their size (any positive number)",
 }
+#: Tags that change the slides alone, and so neither outputs nor pages: show, leave out.
+SLIDE_TAGS = ("slide", "no-slide")
 _RTOL = re.compile(r"rtol=(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?")
 
 
@@ -99,3 +107,12 @@ def blank(match: re.Match[str]) -> str:
 def line_of(text: str, position: int) -> int:
     """Number of the line on which a position of a text lies, from 0."""
     return text.count("\n", 0, position)
+
+
+def term_anchor(phrase: str) -> str:
+    """Anchor of the first place of a page that has a phrase in italics.
+
+    >>> term_anchor("Weight decay")
+    'term-weight-decay'
+    """
+    return "term-" + re.sub(r"[^a-z0-9]+", "-", phrase.lower()).strip("-")

@@ -1,9 +1,10 @@
 """What the outputs of a notebook depend on, as one hash: equal key, no run.
 
-The key covers the code cells with their tags (not the prose), the values of the profile, every
-definition of `d2l_helpers` that the notebook reaches through imports and names, the versions of the
-packages that it imports, and the data sets with their source. It has neither times nor paths in it.
-A docstring of the package counts only for a notebook that shows such texts (`help`, `getsource`).
+The key covers the code cells with their tags (not the prose, nor the tags of slides), the values of
+the profile, every definition of `d2l_helpers` that the notebook reaches through imports and names,
+the versions of the packages that it imports, and the data sets with their source. It has neither
+times nor paths in it. A docstring of the package counts only for a notebook that shows such texts
+(`help`, `getsource`).
 """
 
 import ast
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .book import BookError, Cell, Section, read_text
+from .grammar import SLIDE_TAGS
 
 #: Packages whose versions count for every notebook: name in an import -> name of the distribution.
 BASIC = {
@@ -148,13 +150,18 @@ def key(section: Section, profile: str, source: str, sources: "Sources") -> str:
     reached = sources.reached(cells)
     return digest(
         {
-            "code": [(cell.source, sorted(cell.tags)) for cell in cells],
+            "code": [(cell.source, _tags(cell)) for cell in cells],
             "profile": [profile, section.profile(profile)],
             "reach": reached,
             "versions": _versions(cells, sources, reached),
             "data": data_state(section, source),
         }
     )
+
+
+def _tags(cell: Cell) -> list[str]:
+    """Tags of a cell that its outputs may depend on."""
+    return sorted(tag for tag in cell.tags if tag not in SLIDE_TAGS)
 
 
 def imports(tree: ast.AST | None) -> Iterator[tuple[str, ast.stmt]]:

@@ -1,11 +1,17 @@
-"""`make lab`: JupyterLab on the book, with `.py` and `.ipynb` both opening as notebooks."""
+"""`make lab`: JupyterLab on the book, where each section opens as one notebook."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
+
+from .book import Book
+from .site import pieces
 
 CONFIG = Path(__file__).with_name("lab")
+#: The page that Lab opens: a file that `lab_contents` makes up, which lies nowhere.
+WELCOME = "Welcome.md"
 
 
 def environment() -> dict[str, str]:
@@ -20,10 +26,16 @@ def command(root: Path, *options: str) -> list[str]:
         "-m",
         "jupyterlab",
         f"--ServerApp.root_dir={root}",
-        "--LabApp.default_url=/lab/tree/book",
+        f"--LabApp.default_url=/lab/tree/{WELCOME}",
         *options,
     ]
 
 
 def start(root: Path, *options: str) -> int:
     return subprocess.run(command(root, *options), env=environment(), cwd=root).returncode
+
+
+def welcome(book: Book) -> str:
+    """The table of contents as Markdown, with a link to every section that is there."""
+    links = {s.id: quote(s.name) for s in book.sections}
+    return pieces.page("welcome", title=book.plan["title"], chapters=book.chapters, links=links)

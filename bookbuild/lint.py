@@ -10,6 +10,8 @@ from .book import Book, BookError, Section
 from .grammar import KINDS, blank, line_of
 from .keys import PACKAGE, Sources, imports
 from .record import PROFILES
+from .terms import FILE as TERMS
+from .terms import Terms
 
 MAX_COLUMNS, MAX_LINES = 79, 40
 Pieces = list[tuple[int, str]]
@@ -43,7 +45,8 @@ _HIDDEN = re.compile(
 def problems(book: Book, sections: list[Section] | None = None) -> list[str]:
     """Every breach of form, with file and line; in the whole book, or in some of its sections."""
     found = [
-        f"{p.relative_to(book.root).as_posix()}: book/contents.toml does not name it."
+        f"{p.relative_to(book.root).as_posix()}: book/contents.toml does not name it. "
+        "Give it an entry there, or move it out of book/."
         for p in (book.stray() if sections is None else [])
     ]
     readable: list[Section] = []
@@ -66,7 +69,7 @@ def problems(book: Book, sections: list[Section] | None = None) -> list[str]:
     for section, pieces in texts.items():
         if sections is not None and section not in sections:
             continue
-        found += _numbering(section, pieces) + _sources(section, pieces)
+        found += _unwritten(section) + _numbering(section, pieces) + _sources(section, pieces)
         for line, text in pieces:
             found += _links(section, line, text)
             found += _mentions(section, line, text, known, written)
@@ -74,8 +77,8 @@ def problems(book: Book, sections: list[Section] | None = None) -> list[str]:
                 found += _symbols(section, line, text, symbols, variants)
         if not section.is_page:
             found += _header(section) + _code(section) + _order(section)
-            found += _unfollowed(section, sources)
-    return found
+            found += _unfollowed(section, sources) + _unfolded(section)
+    return found + _terms(Terms(book), [s for s in readable if sections is None or s in sections])
 
 
 def prose(section: Section) -> Pieces:
@@ -115,6 +118,28 @@ def _heads(section: Section) -> list[str]:
     ]
 
 
+def _unwritten(section: Section) -> list[str]:
+    """Places that say what is still to be written."""
+    return [
+        f"{section.name}:{n}: still to write: {line.partition(grammar.TODO)[2].strip()}"
+        for n, line in enumerate(section.text.split("\n"), 1)
+        if grammar.TODO in line
+    ]
+
+
+def _unfolded(section: Section) -> list[str]:
+    """Headings of solutions that share their cell with text, which JupyterLab does not fold."""
+    return [
+        f"{section.where(index, line_of(cell.source, match.start()) + 1)}: the heading of "
+        f"Solution {match[1]} shares its cell with text; give it a cell of its own "
+        "(`# %% [markdown]` before and after it), so that JupyterLab folds the answer."
+        for index, cell in enumerate(section.cells)
+        if cell.kind == "markdown"
+        for match in grammar.SOLUTION.finditer(cell.source)
+        if cell.source.strip() != match[0].strip()
+    ]
+
+
 def _header(section: Section) -> list[str]:
     """Profiles that set what they cannot."""
     found: dict[str, None] = {}
@@ -146,14 +171,14 @@ def _mentions(
         kind, number = next((k, n) for k, n in zip(KINDS, match.groups(), strict=True) if n)
         if number not in known[kind] and ".".join(re.split(r"[.-]", number)[:2]) in written:
             where = f"{section.name}:{line + line_of(bare, match.start())}"
-            found.append(f"{where}: there is no {kind} {number}.")
+            found.append(f"{where}: there is no {kind} {number}. Correct the number, or add it.")
     return found
 
 
 def _numbering(section: Section, pieces: Pieces) -> list[str]:
     found = [
         f"{section.name}:{line + line_of(text, m.start())}: the heading {m[0]!r} has a number; "
-        f"{m[1]} is an equation or a figure."
+        f"{m[1]} is an equation or a figure. Leave the number out."
         for line, text in pieces
         for m in grammar.NUMBERED_HEADING.finditer(text)
     ]
@@ -162,7 +187,9 @@ def _numbering(section: Section, pieces: Pieces) -> list[str]:
         wanted = [f"{section.id}.{i}" for i in range(1, len(numbers) + 1)]
         if numbers != wanted:
             at = next(i for i, (a, b) in enumerate(zip(numbers, wanted, strict=True)) if a != b)
-            found.append(f"{section.name}: {kind} {numbers[at]} should be {wanted[at]}.")
+            found.append(
+                f"{section.name}: {kind} {numbers[at]} should be {wanted[at]}; count in order."
+            )
     return found
 
 
@@ -181,9 +208,15 @@ def _links(section: Section, line: int, text: str) -> list[str]:
         target = urllib.parse.unquote(match["target"].split("#")[0])
         path = (section.path.parent / target).resolve()
         if not (path.exists() or (path.suffix == ".ipynb" and path.with_suffix(".py").exists())):
-            found.append(f"{where}: the link to {match['target']} leads nowhere.")
+            found.append(
+                f"{where}: the link to {match['target']} leads nowhere. Correct it; "
+                "a section that is not written yet is named without a link."
+            )
         if match["image"] and not match["text"]:
-            found.append(f"{where}: the image {match['target']} has no alternative text.")
+            found.append(
+                f"{where}: the image {match['target']} has no alternative text; "
+                "say in its brackets what it shows: ![what it shows](img/name.svg)."
+            )
     return found
 
 
@@ -204,6 +237,24 @@ def _sources(section: Section, pieces: Pieces) -> list[str]:
                     f"{match[0]} leads into this book, but stands among the sources; write "
                     f"{match['text']!r} without a link."
                 )
+    return found
+
+
+def _terms(terms: Terms, sections: list[Section]) -> list[str]:
+    """Words in italics that are no known term, and terms that their section does not define."""
+    found = []
+    for section in sections:
+        for line, italic in terms.unlisted(section):
+            found.append(
+                f"{section.name}:{line}: is *{italic}* a term that this section defines? Then add "
+                f'"{section.id}" to it in [terms] of {TERMS}; if not, add it to [emphasis].'
+            )
+    there = {section.id for section in sections}
+    found += [
+        f"{TERMS}: section {number} should say what {term.name!r} is, with the term in *italics*."
+        for term, number in terms.missing()
+        if number in there
+    ]
     return found
 
 
@@ -281,7 +332,7 @@ def _code(section: Section) -> list[str]:
                 f"{section.where(index)}: {len(lines)} lines; split the cell ({MAX_LINES} at most)."
             )
         found += [
-            f"{section.where(index, n)}: {len(text)} columns ({MAX_COLUMNS} at most)."
+            f"{section.where(index, n)}: {len(text)} columns ({MAX_COLUMNS} at most); break it."
             for n, text in enumerate(lines, 1)
             if len(text) > MAX_COLUMNS
         ]
@@ -319,17 +370,20 @@ def _order(section: Section) -> list[str]:
     if not text.startswith(f"# {section.id} {section.title}"):
         found.append(
             f"{section.name}: the title should be '# {section.id} {section.title}', "
-            "as in book/contents.toml."
+            "as in book/contents.toml; correct one of them."
         )
     tasks = _tasks(section)
     asked = [number for kind, number in tasks if kind == "Exercise"]
     solved = [number for kind, number in tasks if kind == "Solution"]
     if asked != solved or asked != [f"{section.id}-{i}" for i in range(1, len(asked) + 1)]:
-        found.append(f"{section.name}: exercises {asked} and solutions {solved} do not fit.")
+        found.append(
+            f"{section.name}: exercises {asked} and solutions {solved} do not fit. "
+            f"Number them {section.id}-1, {section.id}-2 and so on, with a solution for each."
+        )
     parts = {
         m[2].split(maxsplit=1)[0] for m in grammar.PART.finditer(text) if m[1] == "##" and m[2]
     }
     heads = [f"## {h}" for h in ("Summary", "Exercises", "Sources") if h not in parts]
     if heads and section.exercises:
-        found.append(f"{section.name}: there is no {', '.join(heads)}.")
+        found.append(f"{section.name}: there is no {', '.join(heads)}. Add what is missing.")
     return found

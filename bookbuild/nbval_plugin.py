@@ -13,7 +13,7 @@ import nbformat
 import nbval.plugin as nb
 import pytest
 
-from . import compare
+from . import compare, pair
 from .book import Book, Section
 
 SECTIONS = pytest.StashKey[dict[Path, dict[Path, Section]]]()
@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--nbval-executed",
         metavar="FOLDER",
         help="compare the executed copies in FOLDER, run nothing",
+    )
+    group.addoption(
+        "--nbval-accepted",
+        metavar="FOLDER",
+        help="compare with the outputs of the notebooks in FOLDER, where it has them",
     )
     group.addoption(
         "--book-root", metavar="FOLDER", help="root of the book (default: the working folder)"
@@ -89,8 +94,11 @@ class ReplayCell(Cell):
         if errors and not self.options["check_exception"]:
             self.raise_cell_error("the cell raised", "\n".join(errors[0].traceback))
         if self.options["check"] and not self.compare_outputs(outputs, self.cell.outputs):
+            section = self.parent.section
+            which = f" S={section.id}" if section else ""
             self.raise_cell_error(
-                "the outputs are not the stored ones", "\n".join(self.comparison_traceback)
+                f"the outputs are not the stored ones; if these are right: make accept{which}",
+                "\n".join(self.comparison_traceback),
             )
 
 
@@ -136,15 +144,19 @@ class ReplayFile(File):
 
     def setup(self) -> None:
         root = Path(self.config.getoption("--book-root") or Path.cwd()).resolve()
-        copy = Path(self.config.getoption("--nbval-executed")) / self.path.resolve().relative_to(
-            root
-        )
+        name = self.path.resolve().relative_to(root)
+        copy = Path(self.config.getoption("--nbval-executed")) / name
         if not copy.exists():
             pytest.fail(
                 f"{self.path.name}: there is no executed copy {copy}; run `make run` first",
                 pytrace=False,
             )
         self.executed = nbformat.read(copy, as_version=4)
+        accepted = Path(self.config.getoption("--nbval-accepted") or "-") / name
+        if accepted.exists():
+            for index in self.positions:
+                self.nb.cells[index]["outputs"] = []
+            pair.take_outputs(self.nb, nbformat.read(accepted, as_version=4))
 
     def teardown(self) -> None:
         pass

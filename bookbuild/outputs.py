@@ -199,7 +199,7 @@ def missing_alt(section: Section, notebook: NotebookNode) -> list[str]:
     """Pictures among the outputs that no text describes."""
     return [
         f"{section.where(index)}: the picture has no alternative text; "
-        "end the cell with d2l.describe(...)."
+        'end the cell with d2l.describe(ax, "what it shows").'
         for index, output in _outputs(notebook)
         if "image/png" in output.get("data", {})
         and not output.get("metadata", {}).get("image/png", {}).get("alt")

@@ -1,13 +1,11 @@
 """The `.ipynb` beside each `.py`: made from it by content, with its reference outputs.
 
-What a person changes in an `.ipynb` is brought over by `from_notebook` or refused with words; it is
-never overwritten. Kept are text, code, kinds, tags and order of the cells, pictures pasted into the
-text, and the `d2l` entry of the metadata. Everything else that a person writes into a notebook has
-no place in the `.py` and is refused; what programs write there (`MACHINE`) is dropped.
+What a person changes in an `.ipynb` is brought over by `edit.from_notebook` or refused with words;
+it is never overwritten. Kept are text, code, kinds, tags and order of the cells, pictures pasted
+into the text, and the `d2l` entry of the metadata. Everything else that a person writes into a
+notebook has no place in the `.py` and is refused; what programs write (`MACHINE`) is dropped.
 """
 
-import base64
-import binascii
 import copy
 import difflib
 import json
@@ -15,14 +13,13 @@ import re
 import warnings
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import nbformat
 import nbformat.reader
 from nbformat import NotebookNode
 
 from .book import Book, BookError, Section
-from .grammar import CELL, INJECTED
+from .grammar import INJECTED
 from .keys import digest
 from .outputs import clean_outputs
 from .record import Run
@@ -82,13 +79,29 @@ def content(notebook: NotebookNode) -> str:
 
 
 def outputs_digest(notebook: NotebookNode) -> str:
-    """Digest of all outputs; a program that saves `-3.0` as `-3` does not change it."""
-    return digest(canonical([c.get("outputs", []) for c in notebook.cells]))
+    """Digest of the outputs of code; a program that saves `-3.0` as `-3` does not change it."""
+    return digest(canonical([c.outputs for c in notebook.cells if c.cell_type == "code"]))
 
 
-def _before_runs(notebook: NotebookNode) -> tuple[str, str]:
-    """Digests of source and outputs as they were taken before metadata held a `run`."""
-    return digest(_cells(notebook)), digest([c.get("outputs", []) for c in notebook.cells])
+def _known_digests(notebook: NotebookNode) -> set[str]:
+    """Digests that stand for the outputs as they are, in all forms that were ever recorded."""
+    of_all_cells = [c.get("outputs", []) for c in notebook.cells]
+    if "run" in notebook.metadata:
+        return {outputs_digest(notebook), digest(canonical(of_all_cells))}
+    return {digest(of_all_cells)}
+
+
+def changed_outputs(notebook: NotebookNode | None) -> bool:
+    """Whether a notebook has outputs that neither `make accept` stored nor `make pair` left."""
+    if notebook is None or not any(c.get("outputs") for c in notebook.cells):
+        return False
+    known = (notebook.metadata.get("bookbuild") or {}).get("outputs")
+    return known not in _known_digests(notebook)
+
+
+def before_runs(notebook: NotebookNode) -> str:
+    """Digest of a source as it was taken before metadata held a `run`."""
+    return digest(_cells(notebook))
 
 
 def extras(notebook: NotebookNode) -> list[str]:
@@ -164,7 +177,7 @@ def reference(section: Section, executed: NotebookNode, run: Run) -> NotebookNod
     return notebook
 
 
-def _name(section: Section) -> str:
+def name_of(section: Section) -> str:
     return section.ipynb.relative_to(section.root).as_posix()
 
 
@@ -181,15 +194,15 @@ def committed(section: Section) -> NotebookNode | None:
     except FileNotFoundError:
         return None
     try:
-        return _parse(raw)
+        return parse(raw)
     except ValueError as error:
         raise BookError(
-            f"{_name(section)}: {error}. An edit in it may exist nowhere else: mend it, or move it "
-            f"aside (out of book/), and run `make pair`."
+            f"{name_of(section)}: {error}. An edit in it may exist nowhere else: mend it, or move "
+            "it aside (out of book/), and run `make pair`."
         ) from error
 
 
-def _parse(raw: bytes) -> NotebookNode:
+def parse(raw: bytes) -> NotebookNode:
     """A notebook of the current format; `ValueError` names what is wrong with the bytes."""
     try:
         text = raw.decode("utf-8-sig")
@@ -248,9 +261,9 @@ def stored_run(notebook: NotebookNode | None) -> Run | None:
     """
     if notebook is None:
         return None
-    known = (notebook.metadata.get("bookbuild") or {}).get("outputs")
-    now = outputs_digest(notebook) if "run" in notebook.metadata else _before_runs(notebook)[1]
-    return recorded_run(notebook) if known == now else None
+    info = notebook.metadata.get("bookbuild") or {}
+    whole = info.get("outputs") in _known_digests(notebook) and not info.get("partial")
+    return recorded_run(notebook) if whole else None
 
 
 def stored_key(notebook: NotebookNode | None) -> str | None:
@@ -272,17 +285,17 @@ def _as_made(notebook: NotebookNode) -> bool:
     if base == content(notebook):
         return True
     pasted = any(c.get("attachments") for c in notebook.cells)
-    return base == _before_runs(notebook)[0] and not pasted
+    return base == before_runs(notebook) and not pasted
 
 
-def _refuse_extras(section: Section, notebook: NotebookNode) -> None:
+def refuse_extras(section: Section, notebook: NotebookNode) -> None:
     found = extras(notebook)
     if found:
         raise BookError(
-            f"{_name(section)}: it was edited by hand: {'; '.join(found)}. "
+            f"{name_of(section)}: it was edited by hand: {'; '.join(found)}. "
             f"{section.name} has no place for that, so it would be lost.\n"
             f"  To keep it: copy the file out of book/, then remove that here.\n"
-            f"  To drop it: git checkout -- {_name(section)}"
+            f"  To drop it: python -m bookbuild reset {section.id} (a copy is kept)"
         )
 
 
@@ -293,32 +306,49 @@ def updated(section: Section, notebook: NotebookNode | None) -> NotebookNode:
         fresh.metadata["bookbuild"] = {"source": content(fresh)}
         return fresh
     if hand_edited(section, notebook):
-        _refuse_extras(section, notebook)
+        refuse_extras(section, notebook)
         raise BookError(
-            f"{_name(section)}: it was edited by hand and would be overwritten from "
+            f"{name_of(section)}: it was edited by hand and would be overwritten from "
             f"{section.name}.\n"
             f"  To keep the edit: python -m bookbuild from-notebook {section.id}\n"
-            f"  To drop it:       git checkout -- {_name(section)}"
+            f"  To drop it:       python -m bookbuild reset {section.id} (a copy is kept)"
         )
-    ours = [c for c in fresh.cells if c.cell_type == "code"]
-    theirs = [c for c in notebook.cells if c.cell_type == "code"]
-    for mine, other in _same_code(ours, theirs):
-        ours[mine]["outputs"] = copy.deepcopy(theirs[other].outputs)
-        if theirs[other].execution_count is not None:  # a cell without a run has no number
-            ours[mine]["execution_count"] = mine + 1
+    take_outputs(fresh, notebook)
     if "run" in notebook.metadata:
         fresh.metadata["run"] = notebook.metadata["run"]
-    info = dict(notebook.metadata.get("bookbuild") or {})
-    fresh.metadata["bookbuild"] = info | {"source": content(fresh)}
+    info = dict(notebook.metadata.get("bookbuild") or {}) | {"source": content(fresh)}
+    if "run" in fresh.metadata and not changed_outputs(notebook):
+        info["outputs"] = outputs_digest(fresh)
+        if info["outputs"] != outputs_digest(notebook):
+            info["partial"] = True  # outputs of changed cells are gone
+    fresh.metadata["bookbuild"] = info
     return fresh
 
 
-def _same_code(ours: list[NotebookNode], theirs: list[NotebookNode]) -> list[tuple[int, int]]:
-    """Pairs of cells with the same source, both counted from 0, in the order of both lists."""
-    a, b = ([c.source.rstrip() for c in cells] for cells in (ours, theirs))
+def take_outputs(notebook: NotebookNode, other: NotebookNode) -> None:
+    """Give the code cells of a notebook the outputs that cells of the same code have in another."""
+    code = [i for i, c in enumerate(notebook.cells) if c.cell_type == "code"]
+    for mine, its in same_cells(notebook, other, "code"):
+        cell, known = notebook.cells[mine], other.cells[its]
+        cell["outputs"] = copy.deepcopy(known.outputs)
+        if known.execution_count is not None:  # a cell without a run has no number
+            cell["execution_count"] = code.index(mine) + 1
+
+
+def same_cells(
+    notebook: NotebookNode, other: NotebookNode, kind: str | None = None
+) -> list[tuple[int, int]]:
+    """Positions of cells that two notebooks share, in the order of both; of one kind, or of all."""
+    ours, theirs = (
+        [i for i, c in enumerate(n.cells) if kind in (None, c.cell_type)] for n in (notebook, other)
+    )
+    a, b = (
+        [(n.cells[i].cell_type, n.cells[i].source.rstrip()) for i in places]
+        for n, places in ((notebook, ours), (other, theirs))
+    )
     matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
     return [
-        (block.a + i, block.b + i)
+        (ours[block.a + i], theirs[block.b + i])
         for block in matcher.get_matching_blocks()
         for i in range(block.size)
     ]
@@ -332,16 +362,21 @@ def _essence(notebook: NotebookNode) -> Any:
     """What has to agree between a committed notebook and its source; programs change the rest."""
     kept = {k: notebook.metadata.get(k) for k in ("d2l", "run")}
     kept["bookbuild"] = {
-        k: v for k, v in (notebook.metadata.get("bookbuild") or {}).items() if k != "source"
+        k: v
+        for k, v in (notebook.metadata.get("bookbuild") or {}).items()
+        if k not in ("source", "outputs")
     }
     return canonical([_cells(notebook), [c.get("outputs", []) for c in notebook.cells], kept])
 
 
 def stale(book: Book, sections: list[Section] | None = None) -> list[str]:
-    """Messages for each `.ipynb` that differs from what its source gives, and for stray files."""
+    """Messages for each `.ipynb` that differs from what its source gives.
+
+    In the whole book for stray files too; a reader's own notebook is no fault of a section.
+    """
     problems = []
     for section in book.notebooks if sections is None else sections:
-        name = _name(section)
+        name = name_of(section)
         try:
             notebook = committed(section)
             if notebook is None:
@@ -353,6 +388,8 @@ def stale(book: Book, sections: list[Section] | None = None) -> list[str]:
                 )
         except BookError as error:
             problems.append(str(error))
+    if sections is not None:
+        return problems
     known = {s.ipynb for s in book.planned}
     problems += [
         f"{p.relative_to(book.root).as_posix()}: no section of the plan; move or delete it."
@@ -360,7 +397,8 @@ def stale(book: Book, sections: list[Section] | None = None) -> list[str]:
         if p not in known
     ]
     problems += [
-        f"{_name(s)}: its source {s.name} is missing."
+        f"{name_of(s)}: its source {s.name} is missing. Bring it back "
+        f"(make reset S={s.id}), or delete the .ipynb."
         for s in book.planned
         if not s.exists and s.ipynb.exists()
     ]
@@ -401,125 +439,3 @@ def write(book: Book, sections: list[Section] | None = None) -> list[Path]:
     for path, text in changed:
         write_text(path, text)
     return [path for path, _ in changed]
-
-
-def from_notebook(section: Section) -> Path:
-    """Bring an edit made in the `.ipynb` into the `.py`.
-
-    Pasted pictures become files in `img/`. Where both files changed since they last agreed, the
-    notebook's version is written beside the source for a merge by hand, and nothing is overwritten.
-
-    Returns
-    -------
-    The `.py`.
-
-    Raises
-    ------
-    BookError
-        If there is no `.ipynb`, if both changed, or if the `.py` cannot hold the edit.
-    """
-    notebook = committed(section)
-    if notebook is None:
-        raise BookError(f"{_name(section)} does not exist; there is no edit to bring over.")
-    _refuse_extras(section, notebook)
-    pictures: dict[Path, bytes] = {}
-    cells = [_plain(section, cell, pictures) for cell in notebook.cells]
-    text = _percent(section, cells, notebook.metadata.get("d2l") or {})
-    for path, picture in pictures.items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(picture)
-    if content(section.notebook) != content(notebook) and not _base_of(section, notebook):
-        aside = section.path.with_suffix(".from-notebook.txt")
-        write_text(aside, text)
-        raise BookError(
-            f"{section.name} and its .ipynb were both changed. The notebook's text is in "
-            f"{aside.name}; merge it into {section.path.name} by hand, then move "
-            f"{section.ipynb.name} aside (out of book/) and run `make pair`."
-        )
-    write_text(section.path, text)
-    # The edit is in the source now, so the notebook may be made anew from it.
-    info = dict(notebook.metadata.get("bookbuild") or {})
-    notebook.metadata["bookbuild"] = info | {"source": content(notebook)}
-    write_text(section.ipynb, text_of(notebook))
-    return section.path
-
-
-def _base_of(section: Section, notebook: NotebookNode) -> bool:
-    """Whether the source is still the one that the notebook was made from."""
-    base = (notebook.metadata.get("bookbuild") or {}).get("source")
-    return base in (content(section.notebook), _before_runs(section.notebook)[0])
-
-
-def _percent(section: Section, cells: list[NotebookNode], settings: dict[str, Any]) -> str:
-    """The source with other cells; its header stays as it is unless `d2l` changed."""
-    import jupytext  # slow to import, and seldom needed
-
-    current = jupytext.reads(section.text, fmt="py:percent")
-    changed = canonical(settings) != canonical(section.settings)
-    if changed:
-        if re.search(r"^# +[^'\"\n]*(?<=\s)#", _header(section.text), re.M):
-            raise BookError(
-                f"{_name(section)}: its `d2l` settings were changed, and the header of "
-                f"{section.name} has comments, which would be lost; change the header by hand."
-            )
-        current.metadata["d2l"] = settings
-    current.cells = cells
-    text = str(jupytext.writes(current, fmt="py:percent"))
-    again = jupytext.reads(text, fmt="py:percent").cells
-    for number, cell in enumerate(cells, 1):
-        other = again[number - 1] if number <= len(again) else None
-        if other is None or _comparable(other) != _comparable(cell):
-            raise BookError(
-                f"{_name(section)}: cell {number} would be another one in {section.name} (does a "
-                f"line begin with `# %%`?); nothing was written. Change the cell, or copy it over "
-                f"by hand."
-            )
-    if len(again) != len(cells):
-        raise BookError(
-            f"{_name(section)}: its {len(cells)} cells would be {len(again)} in {section.name}; "
-            f"nothing was written."
-        )
-    return text if changed else _header(section.text) + text[len(_header(text)) :]
-
-
-def _comparable(cell: NotebookNode) -> tuple[str, str, list[str]]:
-    return cell.cell_type, cell.source.strip("\n").rstrip(), sorted(cell.metadata.get("tags", []))
-
-
-def _header(text: str) -> str:
-    """What stands before the first cell."""
-    lines = text.splitlines(keepends=True)
-    first = next((i for i, line in enumerate(lines) if CELL.match(line)), len(lines))
-    return "".join(lines[:first])
-
-
-def _plain(section: Section, cell: NotebookNode, pictures: dict[Path, bytes]) -> NotebookNode:
-    """A cell as the source holds it; adds its pasted pictures to those to be written."""
-    kept = copy.deepcopy(cell)
-    kept.metadata = NotebookNode({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
-    for name, forms in (kept.pop("attachments", None) or {}).items():
-        (kind, data), *_ = forms.items()
-        try:
-            picture = data.encode() if data.startswith("<") else base64.b64decode(data)
-        except (AttributeError, binascii.Error) as error:
-            raise BookError(f"{_name(section)}: attachment {name!r}: {error}.") from error
-        path = _free(section, Path(name).stem, PICTURES[kind], picture, pictures)
-        pictures[path] = picture
-        for spelled in {name, quote(name)}:
-            kept.source = kept.source.replace(f"attachment:{spelled}", f"img/{path.name}")
-    return kept
-
-
-def _free(
-    section: Section, stem: str, suffix: str, picture: bytes, taken: dict[Path, bytes]
-) -> Path:
-    """A path in `img/` for a picture: a new one, or one that holds these very bytes."""
-    plain = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "picture"
-    base, number = f"{section.path.stem}-{plain}", 1
-    while True:
-        name = base + (f"-{number}" if number > 1 else "") + suffix
-        path = section.path.parent / "img" / name
-        there = taken.get(path, path.read_bytes() if path.exists() else picture)
-        if there == picture:
-            return path
-        number += 1

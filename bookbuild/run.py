@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from nbformat import NotebookNode
 from . import keys, pair
 from .book import Book, BookError, Section, checks_in
 from .execute import Job, execute
-from .pool import Progress, executor, workers
+from .pool import executor, workers
+from .progress import Notebooks, phase
 from .record import LIMITS, PROFILES, Fault, Run
 from .store import Store, write_text
 
@@ -174,9 +175,10 @@ def run(
 ) -> list[Result]:
     """Execute the sections that have no current outputs; a result for every one, in order."""
     planner = Planner(book, profile)
-    results = {
-        s.id: Result(s, planner.planned(s)) if fresh else planner.current(s) for s in sections
-    }
+    with phase(f"run: looking for what is out of date in {len(sections)} notebooks"):
+        results = {
+            s.id: Result(s, planner.planned(s)) if fresh else planner.current(s) for s in sections
+        }
     todo = [result for result in results.values() if not result.ok]
     if not todo:
         say(f"run: nothing to do, {len(results)} notebooks are current.")
@@ -185,23 +187,46 @@ def run(
     todo.sort(key=lambda r: -past.get(r.section.id, float("inf")))
     if os.environ.get("BOOK_ORDER"):  # a seed: no notebook may rely on another one that ran before
         random.Random(os.environ["BOOK_ORDER"]).shuffle(todo)
-    names, begin = [r.section.id for r in todo], time.monotonic()
-    with (
-        executor(scheduler, profile) as pool,
-        Progress(names, past, workers(profile)) as progress,
-    ):
-        futures = {pool.submit(execute, job_of(planner, r.section, r.run)): r for r in todo}
-        for future in as_completed(futures):
-            result = _finish(planner, futures[future], future)
-            section, done = result.section, result.run
-            results[section.id] = result
-            mark = "ok    " if result.ok else "FAILED"
-            cost = f"{done.seconds:.1f} s, {done.peak_mb} MB"
-            progress.finished(section.id, f"{mark} {section.id} {section.title} {cost}")
-            if not result.ok:
-                report(book, result)
+    jobs, begin = [(job_of(planner, r.section, r.run), r) for r in todo], time.monotonic()
+    titles = {r.section.id: r.section.title for r in todo}
+    # a cluster has workers of its own and takes everything at once
+    slots = len(jobs) if scheduler else workers(profile)
+    futures: dict[Future[tuple[Run, str]], Result] = {}
+    with executor(scheduler, profile) as pool, Notebooks(titles, past, workers(profile)) as shown:
+
+        def fill() -> None:
+            while jobs and len(futures) < slots:
+                job, planned = jobs.pop(0)
+                futures[_submit(pool, job)] = planned
+                if not scheduler:
+                    shown.started(planned.section.id)
+
+        fill()
+        while futures:
+            ended = {f: futures.pop(f) for f in wait(futures, return_when=FIRST_COMPLETED).done}
+            fill()  # the workers go on while the results are kept
+            for future, planned in ended.items():
+                result = _finish(planner, planned, future)
+                section, done = result.section, result.run
+                results[section.id] = result
+                mark = "ok    " if result.ok else "FAILED"
+                cost = f"{done.seconds:.1f} s, {done.peak_mb} MB"
+                line = f"{mark} {section.id} {section.title} {cost}"
+                shown.finished(section.id, line, done.error.message if done.error else "")
+                if not result.ok:
+                    report(book, result)
     say(summary(list(results.values()), time.monotonic() - begin))
     return list(results.values())
+
+
+def _submit(pool: Executor, job: Job) -> "Future[tuple[Run, str]]":
+    """The future of a job; where the pool has broken, one that says so."""
+    try:
+        return pool.submit(execute, job)
+    except BrokenExecutor as error:
+        future: Future[tuple[Run, str]] = Future()
+        future.set_exception(error)
+        return future
 
 
 def past_seconds(book: Book, profile: str) -> dict[str, float]:

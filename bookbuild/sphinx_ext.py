@@ -12,13 +12,13 @@ from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
 from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput, visit_HideCellInput
 from sphinx.addnodes import download_reference, pending_xref
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
 from sphinx.domains import Domain
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
-from sphinx.search.en import SearchEnglish
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
@@ -238,22 +238,10 @@ class DescribeImages(SphinxTransform):
                 image["classes"] = ["diagram"]
             if not str(image.get("alt") or "").strip():
                 logger.warning(
-                    "the picture has no alternative text",
+                    "the picture has no alternative text: end its cell with "
+                    'd2l.describe(ax, "what it shows"), or write ![what it shows](img/name.svg)',
                     location=image if image.line else image.parent,
                 )
-
-
-class English(SearchEnglish):
-    """Sphinx's English search with a memory for stems: a word is reduced once for all pages."""
-
-    def __init__(self, options: dict[str, str]) -> None:
-        super().__init__(options)
-        self.stems: dict[str, str] = {}
-
-    def stem(self, word: str) -> str:
-        if word not in self.stems:
-            self.stems[word] = super().stem(word)
-        return self.stems[word]
 
 
 class Renderer:
@@ -302,6 +290,8 @@ class Renderer:
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
             self.process.wait()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
             self.process = None
 
     def inline(self, translator: Any, node: nodes.Element) -> None:
@@ -342,6 +332,15 @@ def depart_summary(translator: Any, node: nodes.Element) -> None:
     translator.body.append('</summary>\n<div class="solution-body">\n')
 
 
+def visit_folded(translator: Any, node: nodes.Element) -> None:
+    """A folded cell is called what its words say; MyST-NB gives it another name besides."""
+    begin = len(translator.body)
+    visit_HideCellInput(translator, node)
+    translator.body[begin:] = [
+        text.replace(' aria-label="Toggle hidden content"', "") for text in translator.body[begin:]
+    ]
+
+
 def _page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
@@ -370,12 +369,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )  # digest of this code: a changed tool builds every page anew
     app.add_config_value("book_node", "node", "")
     app.add_config_value("book_render", "", "")
-    app.add_search_language(English)
     app.add_domain(BookDomain)
     for transform in (NumberTargets, FoldSolutions, LinkMentions, DescribeImages):
         app.add_transform(transform)
     app.add_node(Solution, html=(visit_solution, depart_solution))
     app.add_node(Summary, html=(visit_summary, depart_summary))
+    app.add_node(HideCodeCellNode, override=True, html=(visit_folded, depart_HideCellInput))
     maths = Renderer()
     app.add_html_math_renderer(
         "book", inline_renderers=(maths.inline, None), block_renderers=(maths.block, None)

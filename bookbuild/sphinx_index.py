@@ -1,7 +1,7 @@
-"""The lookup of the search page: numbers (`3.4.1`, `Exercise 3.4-1`) and symbols (`λ`, `@`, `.mT`).
+"""What the search field leads to at once: numbers (`3.4.1`), symbols (`λ`, `.mT`) and names.
 
-Sphinx's search knows words. What it cannot find is written into `lookup.js` beside
-`searchindex.js`, and `static/lookup.js` shows it above the results.
+It is written into `lookup.js`, which `static/lookup.js` suggests from on every page; the text of
+the sections, for the search page, into `texts.js`.
 """
 
 import json
@@ -15,23 +15,13 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 from .sphinx_ext import BookDomain, Solution
+from .sphinx_text import COMMAND, TEX, texts
 
 PLACES = 6  # that a symbol leads to
-GREEK = (
-    "alpha α beta β gamma γ delta δ epsilon ϵ varepsilon ε zeta ζ eta η theta θ iota ι kappa κ "
-    "lambda λ mu μ nu ν xi ξ pi π rho ρ sigma σ tau τ upsilon υ phi ϕ varphi φ chi χ psi ψ omega ω "
-    "Gamma Γ Delta Δ Theta Θ Lambda Λ Xi Ξ Pi Π Sigma Σ Phi Φ Psi Ψ Omega Ω nabla ∇ partial ∂ "
-    "sum ∑ prod ∏ int ∫ in ∈ notin ∉ subset ⊂ cup ∪ cap ∩ forall ∀ exists ∃ infty ∞ approx ≈ "
-    "neq ≠ ne ≠ leq ≤ le ≤ geq ≥ ge ≥ ll ≪ gg ≫ propto ∝ sim ∼ odot ⊙ otimes ⊗ oplus ⊕ times × "
-    "cdot ⋅ circ ∘ pm ± sqrt √ to → mapsto ↦ Rightarrow ⇒ iff ⇔ perp ⊥ top ⊤ ell ℓ | ‖"
-)
-TEX = dict(zip(*[iter(GREEK.split())] * 2, strict=True))
-COMMAND = re.compile(r"\\([A-Za-z]+|\|)")
 STRING = re.compile(r"#.*|(?:'''|\"\"\")[\s\S]*?(?:'''|\"\"\")|'[^'\n]*'|\"[^\"\n]*\"")
 DECORATOR = re.compile(r"^\s*@.*", re.MULTILINE)
 OPERATOR = re.compile(r"\*\*=?|//=?|@=?|:=|->|%=?|<<|>>|[&|^~]|\.\.\.")
 ATTRIBUTE = re.compile(r"(?<=[\w)\]])\.([A-Za-z_]\w*)")
-SEARCH_INDEX = re.compile(r"Search\.setIndex\((.*)\)", re.DOTALL)
 SIGN = re.compile("[Ͱ-Ͽ∀-⋿←-⇿‖§×±√ℓ]")  # Greek letters, arrows, signs of mathematics
 
 #: Symbol -> how often a page has it, anchor of its first place, whether in prose or a formula.
@@ -126,7 +116,8 @@ def lookup(app: Sphinx) -> dict[str, Any]:
     Returns
     -------
     `pages`: title and address of each section; `numbers`: number -> [text, page, anchor] of
-    everything that has it; `symbols`: symbol -> [page, anchor], the best place first; `tex`.
+    everything that has it; `symbols`: symbol -> [page, anchor], the best place first; `tex`;
+    `names`: [name, kind, address, where it is defined] of terms and of code.
     """
     chapters = [c for part in app.config.html_context["book_parts"] for c in part["chapters"]]
     sections = [s for chapter in chapters for s in chapter["sections"]]
@@ -150,6 +141,7 @@ def lookup(app: Sphinx) -> dict[str, Any]:
         "numbers": numbers,
         "symbols": _symbol_places([_known(app.env).get(s["doc"], {}) for s in sections]),
         "tex": TEX,
+        "names": app.config.book_names,
     }
 
 
@@ -173,29 +165,24 @@ def _symbol_places(pages: list[Places]) -> dict[str, list[list[Any]]]:
     }
 
 
-def tidy(index: str) -> str:
-    """Sphinx's searchindex.js without the words that no page has any more.
+def _search_page(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """The page that `static/search.js` fills."""
+    yield "search", {}, "search.html"
 
-    Sphinx keeps a word with an empty list of pages after the last page with it changed, so that
-    the file would depend on what was built before.
-    """
-    match = SEARCH_INDEX.fullmatch(index.strip())
-    if match is None:
-        return index
-    known = json.loads(match[1])
-    for name in ("terms", "titleterms"):
-        known[name] = {word: pages for word, pages in known[name].items() if pages != []}
-    return f"Search.setIndex({json.dumps(known, sort_keys=True, separators=(',', ':'))})"
+
+def _no_index(app: Sphinx) -> None:
+    """Sphinx makes no index of words and no search page: `texts.js` is looked in instead."""
+    app.builder.search = False  # type: ignore[attr-defined]
 
 
 def _write(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
-    found = Path(app.outdir, "searchindex.js")
-    if found.exists():
-        _put(found, tidy(found.read_text(encoding="utf-8")))
-    text = json.dumps(lookup(app), ensure_ascii=False, separators=(",", ":"))
-    _put(Path(app.outdir, "lookup.js"), f"const bookLookup = {text};\n")
+    found = lookup(app)
+    pages = [address.removesuffix(".html") for _, address in found["pages"]]
+    for name, value in (("lookup", found), ("texts", list(texts(app, pages)))):
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        _put(Path(app.outdir, f"{name}.js"), f"const book{name.capitalize()} = {text};\n")
 
 
 def _put(path: Path, content: str) -> None:
@@ -204,6 +191,9 @@ def _put(path: Path, content: str) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_config_value("book_names", [], "")
+    app.connect("builder-inited", _no_index)
+    app.connect("html-collect-pages", _search_page)
     app.connect("doctree-read", _read)
     app.connect("env-purge-doc", _purge)
     app.connect("build-finished", _write)

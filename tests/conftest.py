@@ -8,12 +8,24 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bookbuild.book import Book
 
 ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 HEADER = """# ---
 # jupyter:
@@ -47,7 +59,9 @@ class MiniBook:
         self.root = root
         self.names: dict[str, str] = {}
         (root / "book" / "01-start").mkdir(parents=True)
-        (root / "pyproject.toml").write_text("[tool.bookbuild]\n")
+        (root / "pyproject.toml").write_text(
+            '[project]\nname = "d2l-helpers"\nversion = "0.1.0"\n[tool.bookbuild]\n'
+        )
         package = root / "d2l_helpers"
         shutil.copytree(
             ROOT / "d2l_helpers", package, ignore=shutil.ignore_patterns("__pycache__", "chapters")
@@ -201,3 +215,19 @@ def server() -> Iterator[Server]:
     yield served
     served.http.shutdown()
     served.http.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        message = "no Chromium on this machine: the pages were not looked at in a browser"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+from small_site import built  # noqa: E402, F401  (a fixture; it needs what stands above)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jupytext
@@ -19,6 +20,7 @@ from torch import nn
 from bookbuild import export, keys, lint, outputs, pair
 from bookbuild.book import Book, BookError
 from bookbuild.record import PROFILES
+from d2l_helpers.chapters import optimization
 
 BOOK = Book()
 
@@ -186,6 +188,40 @@ def test_the_network_of_the_builders_guide_has_the_numbers_of_its_overview():
                 assert f"\\pm{bound}$" in body
             squares.append(net(torch.randn(20, 20)).square().mean())
     assert abs(18 * torch.stack(squares).mean() - 1) < 0.06
+
+
+def test_optimizers_keep_what_the_overview_says():
+    """check 12.0-C2: ours and PyTorch's keep as many numbers for a matrix as the table says."""
+    text = next(s for s in BOOK.sections if s.id == "12.0").text
+    m, n, said = 6, 4, dict[str, int]()
+    for names, formula, share in re.findall(
+        r"^\| ([^|]+) \| (nothing|\$[^|]+\$) \| ([\d.]+) \|$", text, re.M
+    ):
+        terms = formula.strip("$").replace("nothing", "0").replace("mn", "m*n").replace("^", "**")
+        count = compile(re.sub(r"(\d)([m(])", r"\1*\2", terms), formula, "eval")
+        said |= {name.strip().lower(): eval(count, {"m": m, "n": n}) for name in names.split(",")}
+        assert abs(eval(count, {"m": 1024, "n": 1024}) / 1024**2 - float(share)) < 5e-4
+    weight = torch.randn(m, n, generator=torch.Generator().manual_seed(0))
+
+    def numbers(kept):
+        tensors = [t for k in kept for t in (k if isinstance(k, list) else [k])]
+        return sum(t.numel() for t in tensors if isinstance(t, torch.Tensor) and t.dim())
+
+    ours = {name: getattr(optimization, name) for name in said if hasattr(optimization, name)}
+    assert set(ours) >= {"sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"}
+    for name, step in ours.items():
+        state = {}
+        step([weight.clone()], [weight], state, {"lr": 0.1, "beta": 0.9, "gamma": 0.9})
+        assert numbers(state.values()) == said[name], name
+    theirs = {o.lower(): getattr(torch.optim, o) for o in dir(torch.optim) if o.lower() in said}
+    assert set(theirs) >= {*ours, "adadelta", "muon", "adafactor"} - {"momentum"}
+    theirs["momentum"] = partial(torch.optim.SGD, momentum=0.9)
+    for name, make in theirs.items():
+        p = nn.Parameter(weight.clone())
+        optimizer = make([p], lr=0.1)
+        p.grad = weight.clone()
+        optimizer.step()
+        assert numbers(optimizer.state[p].values()) == said[name], name
 
 
 def test_profiles_name_parameters():
@@ -405,3 +441,11 @@ def test_nothing_heavy_is_loaded_to_read_the_book():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=BOOK.root
     )
     assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("want", [".", "", "y", "/nowhere/01-only.py"])
+def test_a_name_that_is_none_selects_nothing(mini, want):
+    mini.add("only", "x = 1")
+    with pytest.raises(BookError, match="Name a section"):
+        mini.book.select([want])
+    assert mini.book.select(["01-only.py", "book/01-start/01-only.ipynb"]) == mini.book.notebooks

@@ -15,6 +15,7 @@ import inspect
 import pkgutil
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +32,7 @@ from torch.utils._pytree import tree_leaves
 
 import d2l_helpers as d2l
 import d2l_helpers.chapters
+from d2l_helpers.chapters import attention_and_transformers as c11
 from d2l_helpers.chapters import builders_guide as c6
 from d2l_helpers.chapters import convolutional_neural_networks as c7
 from d2l_helpers.chapters import linear_classification as c4
@@ -38,6 +40,7 @@ from d2l_helpers.chapters import linear_regression as c3
 from d2l_helpers.chapters import modern_cnns as c8
 from d2l_helpers.chapters import modern_rnns as c10
 from d2l_helpers.chapters import multilayer_perceptrons as c5
+from d2l_helpers.chapters import optimization as c12
 from d2l_helpers.chapters import preliminaries as c2
 from d2l_helpers.chapters import recurrent_neural_networks as c9
 
@@ -127,6 +130,27 @@ HOST = {
     "modern_rnns.Encoder.forward": "a stub that subclasses replace",
     "modern_rnns.Decoder.forward": "a stub that subclasses replace",
     "modern_rnns.Decoder.init_state": "a stub that subclasses replace",
+    "attention_and_transformers.show_heatmaps": "figures; test_figures_copy_to_the_cpu",
+    "attention_and_transformers.reversal_task": "draws on the CPU; the caller moves the result",
+    "attention_and_transformers.AttentionDecoder.attention_weights": "a stub that subclasses replace",
+    "attention_and_transformers.attention_pattern": "a pattern for a figure, made on the CPU",
+    "attention_and_transformers.mask_tokens": "draws on the CPU; the caller moves the result",
+    "attention_and_transformers.train_flops": "takes and gives numbers",
+    "attention_and_transformers.scaling_loss": "takes and gives numbers",
+    "attention_and_transformers.compute_optimal": "takes and gives numbers",
+    "attention_and_transformers.span_corrupt": "lists of Python",
+    "attention_and_transformers.bits_per_char": "takes and gives numbers",
+    "optimization.gd": "a path in float64, for a figure",
+    "optimization.train_2d": "as above",
+    "optimization.on": "a step of such a path",
+    "optimization.show_trace_2d": "figures; test_figures_copy_to_the_cpu",
+    "optimization.stationary_variance": "takes and gives numbers",
+    "optimization.Airfoil": "1500 rows in float64, which stay on the CPU",
+    "optimization.train_opt": "as above, with a clock",
+    "optimization.Cosine": "takes and gives numbers",
+    "attention_and_transformers.BPETokenizer": "strings",
+    "attention_and_transformers.merge": "strings",
+    "attention_and_transformers.apply_merges": "strings",
     "d2l.try_device": "names of devices; tests/test_device.py",
     "linear_classification.FashionMNIST.visualize": "figures; test_figures_copy_to_the_cpu",
     "d2l.plot": "figures; test_figures_copy_to_the_cpu",
@@ -259,7 +283,11 @@ def fit(make: Callable[[], nn.Module], shape: tuple[int, ...], classes: bool = T
     batches. A number read back in each step of training would make 6 more.
     """
     model = on_device(make, *shape)
-    with fake_device(reads=7 if classes else 5) as ran:
+    with (
+        fake_device(reads=7 if classes else 5) as ran,
+        # Adam counts its steps in a tensor of the CPU, which has no number here
+        mock.patch.object(torch.optim.Adam, "step", lambda self: None),
+    ):
         trainer = c3.Trainer(max_epochs=1, num_gpus=1)
         trainer.fit(model, Batches(shape, classes))
         parameters = list(model.parameters())
@@ -305,6 +333,8 @@ MODELS: dict[str, tuple[Any, ...]] = {
         IMAGE,
     ),
     "RegNet": (lambda: c8.RegNetX32(), IMAGE),
+    "ViT": (lambda: c11.ViT(28, 7, 8, 16, 2, 2), IMAGE),
+    "ViT, mean of the patches": (lambda: c11.ViT(28, 14, 8, 16, 2, 1, pool="mean"), IMAGE),
 }
 
 
@@ -442,7 +472,9 @@ def augmented() -> torch.Tensor:
 
 
 def quiet() -> None:
-    c8.fit_quietly(on_device(c7.LeNet, *IMAGE), Batches(IMAGE, classes=True), 1, num_gpus=1)
+    """Without kernels: the fake device cannot change how a parameter lies in memory."""
+    model = on_device(lambda: c5.MLP(10, 8, 0.1), *IMAGE)
+    c8.fit_quietly(model, Batches(IMAGE, classes=True), 1, num_gpus=1)
 
 
 def normalized() -> list[torch.Tensor]:
@@ -578,7 +610,130 @@ def beam() -> Any:
     return c10.beam_search(step, floats(1, 4), bos=1, eos=2, beam_size=2, max_len=3)
 
 
+def attention() -> None:
+    """Both scores, with lengths for each sentence and for each query; several heads, and shared keys."""
+    queries, keys = floats(2, 3, 4).requires_grad_(), floats(2, 5, 4)
+    lengths = numbers(2), numbers(2, 3), None
+    with _disable_current_modes():
+        additive = c11.AdditiveAttention(4, 4, 6).to(META)
+        heads = c11.MultiHeadAttention(4, 2).to(META), c11.MultiHeadAttention(4, 2, num_kv_heads=1)
+    for layer in (c11.DotProductAttention(0.5), additive, *(layer.to(META) for layer in heads)):
+        for valid_lens in lengths:
+            layer(queries, keys, keys, valid_lens).sum().backward()
+        assert layer.attention_weights.device == META
+
+
+def positions() -> list[torch.Tensor]:
+    q, k, v = floats(3, 5, 4)
+    with _disable_current_modes():
+        encoding = c11.PositionalEncoding(4, max_len=9).to(META)
+    return [
+        encoding(floats(2, 3, 4), offset=6),
+        c11.apply_rope(floats(2, 5, 4), torch.arange(5, device=META)),
+        c11.linear_attention(q, k, v),
+    ]
+
+
+def translator(
+    model: Callable[[int, int], tuple[c10.Encoder, c10.Decoder]],
+) -> tuple[c10.MTFraEng, c10.Seq2Seq]:
+    """As `translation`, with an encoder and a decoder for two sizes of vocabularies."""
+    with _disable_current_modes():
+        data = c10.MTFraEng(8, num_train=24, num_val=4)
+        both = model(len(data.src_vocab), len(data.tgt_vocab))
+        return data, c10.Seq2Seq(*both, data.tgt_vocab["<pad>"], lr=0.01).to(META)
+
+
+def looking_back(score: str) -> tuple[c10.Encoder, c10.Decoder]:
+    def model(src: int, tgt: int) -> tuple[c10.Encoder, c10.Decoder]:
+        decoder = c11.Seq2SeqAttentionDecoder(tgt, 6, 4, 2, score=score)
+        return c10.Seq2SeqEncoder(src, 6, 4, 2), decoder
+
+    return model
+
+
+def transformer(norm_first: bool) -> Any:
+    def model(src: int, tgt: int) -> tuple[c10.Encoder, c10.Decoder]:
+        sizes = 4, 8, 2, 2, 0.1
+        return (
+            c11.TransformerEncoder(src, *sizes, norm_first=norm_first),
+            c11.TransformerDecoder(tgt, *sizes, norm_first=norm_first),
+        )
+
+    return model
+
+
+def translator_with_attention(model: Any) -> None:
+    """An epoch of training, then two sentences, written token by token."""
+    data, model = translator(model)
+    c9.fit_clipped(model, data, 1, num_gpus=1)
+    c10.translate(model, data, ["go .", "i am ."])
+    for part in (model.encoder, model.decoder):
+        getattr(part, "attention_weights", None)
+
+
+def gpt() -> None:
+    """An epoch of quiet training, and three tokens with and without a cache, with all limits of sampling."""
+    with _disable_current_modes():
+        model = c11.GPT(11, d=8, heads=2, kv_heads=1, max_len=9, qk_norm=True).to(META)
+        text = torch.zeros(40, dtype=torch.long)
+    windows = c11.TokenWindows(text, text, batch_size=4, num_steps=3, steps=2)
+    c8.fit_quietly(
+        model, windows, 1, lambda params: c11.warmup_cosine(torch.optim.AdamW(params), 2), 0, 1
+    )
+    for limits in ({"keep": 2}, {"cache": False, "top_k": 3}, {"top_p": 0.5}, {"temperature": 0}):
+        c11.generate(model, numbers(2, 4), 3, **limits)
+    model.configure_optimizers()
+    c11.shift_for_lm(numbers(2, 4), 2)
+
+
 #: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
+def optimizers() -> None:
+    """Two steps of each: the first makes its state, the second uses it."""
+    hyper = {"lr": 0.1, "beta": 0.9, "gamma": 0.9}
+    for step in (
+        c12.sgd,
+        c12.momentum,
+        c12.nesterov,
+        c12.adagrad,
+        c12.rmsprop,
+        c12.adam,
+        c12.adamw,
+    ):
+        params, state = [floats(3, 2), floats(2)], dict[str, Any]()
+        for _ in range(2):
+            step(params, [p + 1 for p in params], state, hyper)
+
+
+def scheduled() -> None:
+    """An epoch of two batches at rates from a schedule, with averaged weights."""
+    with _disable_current_modes():
+        model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).to(META)
+        average = c12.EMA(model)
+    rates, _ = c12.train_scheduled(
+        model,
+        lambda net, batch: net(batch).square().mean(),
+        lambda: [floats(4, 3), floats(4, 3)],
+        torch.optim.SGD(model.parameters(), lr=1.0),
+        c12.Cosine(2),
+        1,
+        average.update,
+    )
+    assert len(rates) == 2 and all(t.device == META for t in average.model.state_dict().values())
+
+
+def curvatures() -> torch.Tensor:
+    with warnings.catch_warnings():
+        # PyTorch's own module for forward mode still uses TorchScript when it is first imported
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        return c12.hessian_eigs(lambda x: (x**4).sum(), floats(3))
+
+
+def steepest() -> None:
+    w = floats(3).requires_grad_()
+    c12.sharpness(lambda: (w**4).sum(), [w], 3, torch.Generator())
+
+
 CALLS: dict[str, tuple[Any, ...]] = {
     "difference quotient": (lambda: c2.numerical_derivative(torch.sin, floats(3), 1e-2),),
     # a number for each of two sides of three partial derivatives
@@ -671,6 +826,27 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "translations": (translated, 19),
     "beam": (beam, 3),  # the scores of each of three steps
     "copied state": (ported,),
+    "look-up": (lambda: c11.attend(floats(2), floats(5, 2), floats(5, 3), lambda q, K: K @ q),),
+    "kernel regression": (
+        lambda: c11.nadaraya_watson(floats(5), floats(5), floats(3), lambda u: (-u.square()).exp()),
+    ),
+    "attention": (attention,),
+    "positions": (positions,),
+    "translator with attention": (
+        lambda: translator_with_attention(looking_back("additive")),
+        None,
+    ),
+    "translator with dot products": (lambda: translator_with_attention(looking_back("dot")), None),
+    "Transformer": (lambda: translator_with_attention(transformer(False)), None),
+    "Transformer, pre-norm": (lambda: translator_with_attention(transformer(True)), None),
+    # the scores of each of three tokens, four times; the rest as in `fit`
+    "GPT": (gpt, 19),
+    "curvatures": (curvatures,),
+    "projections": (lambda: [c12.project_l2(floats(3), 1), c12.project_l1(floats(3), 1)],),
+    "largest curvature": (steepest, 1),
+    "optimizers": (optimizers,),
+    # the losses of the steps
+    "scheduled training": (scheduled, 2),
 }
 
 
@@ -792,7 +968,7 @@ def test_a_new_export_is_noticed(monkeypatch: pytest.MonkeyPatch):
 
 def test_modules_hold_no_tensors():
     """A tensor made when a module is imported would lie on the CPU for good."""
-    for module in (c2, c3, c4, c5, c6, c7, c8, c9, c10):
+    for module in (c2, c3, c4, c5, c6, c7, c8, c9, c10, c11):
         assert not [n for n, v in vars(module).items() if isinstance(v, torch.Tensor)]
 
 
@@ -803,8 +979,9 @@ def test_modules_hold_no_tensors():
         lambda X: d2l.heatmap(X[0, 0]),
         lambda X: d2l.show_images(X, 1, 4),
         lambda X: c4.FashionMNIST.visualize(None, (X, X), ncols=4, labels="abcd"),
+        c11.show_heatmaps,
     ],
-    ids=["plot", "heatmap", "show_images", "visualize"],
+    ids=["plot", "heatmap", "show_images", "visualize", "show_heatmaps"],
 )
 def test_figures_copy_to_the_cpu(draw: Callable[[torch.Tensor], Any]):
     """What is drawn is copied to the CPU first: a tensor on `meta` has nothing to copy, which is the error seen."""

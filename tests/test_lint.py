@@ -112,8 +112,8 @@ def test_mentions_of_exercises(mini):
     mini.add("only", "markdown\nSee Exercise 1.1-2 and Exercise 2.1-1 and Figure\xa01.1.1.")
     found = lint.problems(mini.book)
     assert [re.sub(r".*: ", "", p) for p in found] == [
-        "there is no exercise 1.1-2.",
-        "there is no figure 1.1.1.",
+        "there is no exercise 1.1-2. Correct the number, or add it.",
+        "there is no figure 1.1.1. Correct the number, or add it.",
     ]
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import nbformat
 import pytest
 
-from bookbuild import export, pair
+from bookbuild import edit, export, pair
 from bookbuild.book import BookError
+from bookbuild.keys import digest
 from bookbuild.record import Run, Used
 
 Cli = Callable[..., tuple[int, str]]
@@ -204,19 +205,46 @@ def test_the_run_is_stored_and_read(mini):
     assert pair.stored_run(None) is pair.recorded_run(None) is None
 
 
+def test_a_new_text_cell_keeps_the_run(mini):
+    one, run = make(mini, "a = 1", "markdown\nSome text.", "b = 2")
+    change(one.path, "# Some text.", "# Some text.\n\n# %% [markdown]\n# More of it.")
+    pair.write(mini.book)
+    assert pair.stored_run(pair.committed(one)) == run
+    assert not pair.changed_outputs(pair.committed(one)) and pair.stale(mini.book) == []
+
+
+def test_dropped_outputs_are_no_foreign_ones(mini):
+    one, _ = make(mini, "a = 1", "b = 2")
+    change(one.path, "a = 1", "a = 7")
+    pair.write(mini.book)
+    assert printed(one) == ["", "2"]
+    notebook = pair.committed(one)
+    assert not pair.changed_outputs(notebook) and notebook.metadata["bookbuild"]["partial"]
+    pair.write(mini.book)
+    assert pair.committed(one) == notebook, "nothing moves the second time"
+    change(one.ipynb, '"2\\n"', '"7\\n"')
+    assert pair.changed_outputs(pair.committed(one))
+
+
 def test_outputs_that_somebody_changed_have_no_run(mini):
     one, run = make(mini, "a = 1")
     change(one.ipynb, '"1\\n"', '"7\\n"')
     assert pair.stored_run(pair.committed(one)) is None
     assert pair.recorded_run(pair.committed(one)) == run
+    assert pair.changed_outputs(pair.committed(one))
 
 
 def test_the_form_before_there_were_runs(mini):
     one, _ = make(mini, "a = 1", "b = 2")
     notebook = pair.committed(one)
     del notebook.metadata["run"]
-    source, outputs = pair._before_runs(notebook)
-    info = {"source": source, "outputs": outputs, "key": "k0", "data": "standin"}
+    outputs = digest([c.get("outputs", []) for c in notebook.cells])
+    info = {
+        "source": pair.before_runs(notebook),
+        "outputs": outputs,
+        "key": "k0",
+        "data": "standin",
+    }
     notebook.metadata["bookbuild"] = info
     one.ipynb.write_text(pair.text_of(notebook))
     assert pair.stale(mini.book) == []
@@ -275,7 +303,7 @@ def test_pictures_of_one_name_are_two_files(mini):
         cell["source"] = "![x](attachment:image.png)"
         cell["attachments"] = {"image.png": {"image/png": base64.b64encode(text.encode()).decode()}}
     one.ipynb.write_text(json.dumps(notebook))
-    pair.from_notebook(one)
+    edit.from_notebook(one)
     source = one.path.read_text()
     assert "(img/01-only-image.png)" in source and "(img/01-only-image-2.png)" in source
     files = sorted(one.path.parent.glob("img/*"))
@@ -338,7 +366,7 @@ def test_an_empty_kind_of_slide_is_nothing(mini):
 def test_raw_cells_and_tags_are_brought_over(mini):
     one, _ = make(mini, "markdown\nSome text.", "a = 1")
     rewrite(one, cell_type="raw", source="raw text", metadata={"tags": ["hide-input"]})
-    pair.from_notebook(one)
+    edit.from_notebook(one)
     cell = section(mini).notebook.cells[1]
     assert (cell.cell_type, cell.source, cell.metadata) == (
         "raw",
@@ -366,7 +394,7 @@ def test_the_header_stays_as_it_was_written(mini):
     change(one.path, "#   d2l:\n", "#   d2l:\n#     # why these data\n")
     header = one.path.read_text().split("# %%")[0]
     rewrite(one, source="Better text.")
-    pair.from_notebook(section(mini))
+    edit.from_notebook(section(mini))
     assert one.path.read_text().split("# %%")[0] == header and "Better" in one.path.read_text()
 
 
@@ -377,7 +405,7 @@ def test_a_cell_that_would_fall_apart_is_refused(mini):
     one.ipynb.write_text(json.dumps(notebook))
     before = one.path.read_bytes()
     with pytest.raises(BookError, match="cell 3 would be another one.*# %%"):
-        pair.from_notebook(one)
+        edit.from_notebook(one)
     assert one.path.read_bytes() == before
 
 
@@ -395,7 +423,7 @@ def test_a_notebook_of_format_3_is_read(mini):
     old = nbformat.convert(pair.committed(one), 3)
     old.worksheets[0].cells[1].source = "Better text."
     one.ipynb.write_text(json.dumps(old))
-    pair.from_notebook(one)
+    edit.from_notebook(one)
     assert "Better text." in one.path.read_text() and pair.stale(mini.book) == []
 
 

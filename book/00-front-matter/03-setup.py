@@ -41,7 +41,8 @@
 # ## Installing
 #
 # You need Python 3.11 or newer and the program `make`.
-# In the folder of the book, two commands do the rest:
+# The book is a folder: the file `book.zip`, which the page Download of the site gives, unpacks into it.
+# In this folder, two commands do the rest:
 #
 # ```sh
 # make env     # an environment in .venv, with the versions that the book was checked with
@@ -82,10 +83,17 @@
 # **Figure 0.3.1.** A section as text and as a notebook.
 # The cells are the same; only the notebook keeps what they print and draw.
 #
+# ### One notebook alone
+#
+# A notebook that you save from the site, with the link below the title of its section, runs in any folder.
+# What it needs besides is one package, the wheel of the helper, which brings everything that notebooks import; the page Download has it, with the command that installs it.
+# The first cell of such a notebook looks for the helper and says what to do if it is missing.
+#
 # ### In a hosted service
 #
 # A notebook service in the cloud knows nothing of this book.
-# Copy the folder there, or clone the repository, and install it in the first cell of a new notebook:
+# Upload a notebook and the wheel, and the first cell of the notebook says, or does, the rest.
+# To have the whole book there, copy its folder, and install it in the first cell of a new notebook:
 #
 # ```python
 # %pip install -q -e .
@@ -296,7 +304,8 @@ assert abs(ratio - (1 - 0.5 * curvature) ** 2) < 1e-3
 
 # %% [markdown]
 # #### Solution 0.3-1
-#
+
+# %% [markdown]
 # A step multiplies the error of $b$ by $1-\eta$, and this is the larger of the two second derivatives.
 # It stays below 1 in absolute value for $\eta<2$, in general for $\eta<2/\lambda_{\max}$, where $\lambda_{\max}$ is the largest second derivative.
 # At $\eta=1.8$ the error of $b$ changes its sign in each step and shrinks by 0.8; at $\eta=2.2$ it grows by 1.2.
@@ -317,7 +326,8 @@ for lr in (1.8, 2.2):
 
 # %% [markdown]
 # #### Solution 0.3-2
-#
+
+# %% [markdown]
 # The function below plays the notebook: a seed at the top, perhaps one more cell, then the cell that matters.
 
 # %%
@@ -341,7 +351,8 @@ assert torch.equal(private, private_now)
 
 # %% [markdown]
 # #### Solution 0.3-3
-#
+
+# %% [markdown]
 # Two things stand in the way.
 # Waking threads and waiting for the last one costs some microseconds, more than the whole addition of a short vector; PyTorch therefore does not even try below [32 768 entries](https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/TensorIterator.h).
 # And an addition does one operation for three numbers that pass between memory and processor, so for long vectors the cores wait for the memory they share, and more of them help only until its bandwidth is used up.

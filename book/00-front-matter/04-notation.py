@@ -544,7 +544,8 @@ d2l.describe(ax, "Two curves over the probability that Q gives to the first "
 
 # %% [markdown]
 # #### Solution 0.4-1
-#
+
+# %% [markdown]
 # The reference values follow by hand from $\mathbf{x}=(3,-4,1)$, $\mathbf{y}=(2,1,-1)$ and $\mathbf{A}$ with rows $(2,1)$ and $(1,3)$.
 # In (f) the exponents add up to zero, so the product is 1.
 
@@ -569,7 +570,8 @@ for name, value in answers.items():
 
 # %% [markdown]
 # #### Solution 0.4-2
-#
+
+# %% [markdown]
 # Figure 0.4.2 shows where to look: $Q$ has to give almost no probability to an outcome that $P$ often produces.
 # The backward divergence is then bounded by $\log 2$, while the forward one grows like $-\frac12\log\varepsilon$, where $\varepsilon$ is the probability that is left.
 
@@ -592,7 +594,8 @@ assert 0.69 < kl(q2, p2) < math.log(2)  # bounded by log 2
 
 # %% [markdown]
 # #### Solution 0.4-3
-#
+
+# %% [markdown]
 # `torch.isin` compares every element with every member.
 
 # %%
@@ -608,7 +611,8 @@ assert indicator.tolist() == [1, 1, 0, 1]
 
 # %% [markdown]
 # #### Solution 0.4-4
-#
+
+# %% [markdown]
 # A comparison gives a tensor of truth values; `sum` counts the true ones, since they convert to 1.
 # `count_nonzero` counts without converting.
 

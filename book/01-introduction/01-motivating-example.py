@@ -629,7 +629,8 @@ HTML(player("One recording with the tone", first_yes)
 
 # %% [markdown]
 # #### Solution 1.1-1
-#
+
+# %% [markdown]
 # Any template will do, here a plateau in the middle of the window, scaled to the same length 4.
 # `make_signals` takes it as its third argument; `train` stays untouched, and the weights take the new shape.
 # This is the sense in which one family serves "Alexa" and "Apricot".
@@ -652,7 +653,8 @@ assert cosine >= 0.93 and abs(old) < 0.3
 
 # %% [markdown]
 # #### Solution 1.1-2
-#
+
+# %% [markdown]
 # By (1.1.7) the ceiling falls to $\Phi(2/2)=\Phi(1)\approx0.841$.
 # By (1.1.6) no rule is right more often, and training does not change that: the information is not in the signal.
 
@@ -674,7 +676,8 @@ assert 0.78 <= half_accuracy <= 0.87
 
 # %% [markdown]
 # #### Solution 1.1-3
-#
+
+# %% [markdown]
 # A wrong label pushes the weights in the wrong direction, but four right ones push against it.
 # On average the push towards the word is $0.8-0.2=0.6$ times as strong, and its direction is the same.
 # Only the averaging over noise gets worse, so more examples are needed: with 2000 the detector stays above 90 %, with 200 it suffers.
@@ -706,7 +709,8 @@ assert abs(wrong / right - kept) < 0.02  # the push towards the word
 
 # %% [markdown]
 # #### Solution 1.1-4
-#
+
+# %% [markdown]
 # The learned rule falls to the level of a coin, and both are at fault, the family more than the training.
 #
 # Averaged over all shifts, the word adds $\frac1{64}\sum_jw_j\cdot\sum_js_j$ to the sum, and since the amplitudes of a sound add up to nearly 0, that is nearly 0 for *every* choice of weights.

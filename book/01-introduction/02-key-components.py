@@ -525,7 +525,8 @@ assert (ratios < 2).sum() > 24 and (ratios > 10).sum() > 1  # of 40
 
 # %% [markdown]
 # #### Solution 1.2-1
-#
+
+# %% [markdown]
 # Many answers are possible; these are typical.
 #
 # | System | Data | Model | Objective | Optimization |
@@ -550,7 +551,8 @@ assert (ratios < 2).sum() > 24 and (ratios > 10).sum() > 1  # of 40
 
 # %% [markdown]
 # #### Solution 1.2-2
-#
+
+# %% [markdown]
 # Only `objective` changes; `model` and `step` are the functions from above and know nothing of it.
 # The slope of $|e|$ does not shrink near the optimum, so the step size is made smaller.
 
@@ -574,7 +576,8 @@ assert falling[-1] < falling[0] / 2
 
 # %% [markdown]
 # #### Solution 1.2-3
-#
+
+# %% [markdown]
 # The line follows the majority.
 # Its error there is the variance of the noise, about 0.01, and for the rare group about $E[(2x)^2]=4/3$ more.
 
@@ -595,7 +598,8 @@ assert ratio > 20
 
 # %% [markdown]
 # #### Solution 1.2-4
-#
+
+# %% [markdown]
 # Two channels with 44 100 numbers a second, for 60 seconds.
 
 # %%

@@ -441,7 +441,8 @@ d2l.describe(axes, "Three pairs of sequences joined by lines. Tagging: each "
 
 # %% [markdown]
 # #### Solution 1.3-1
-#
+
+# %% [markdown]
 # Eating costs $pa$ on average, discarding $(1-p)b$.
 # The second is smaller if $b-pb<pa$, that is $p>b/(a+b)$.
 # For $a=1000$ and $b=1$ this is the $1/1001$ from above; for equal costs it is one half.
@@ -461,7 +462,8 @@ for a in (0.5, 1, 10, 1000):
 
 # %% [markdown]
 # #### Solution 1.3-2
-#
+
+# %% [markdown]
 # With $d=0.5$ the ranks move towards each other, since half of the time the reader jumps anywhere.
 # With $d=1$ nobody ever jumps, and D, to which no page links, is never visited again: its rank is exactly 0.
 # So is the rank of everything that can be reached from such pages only; and a page without links of its own would swallow the readers, so the ranks would add up to less than 1.
@@ -493,7 +495,8 @@ assert pagerank({"A": "B", "B": ""}).sum() < 0.9  # B has no links
 
 # %% [markdown]
 # #### Solution 1.3-3
-#
+
+# %% [markdown]
 # The target decides.
 # So write down one target for each task, and let a program look at its form: a number, a name or a truth value, a set, a list, or an order of things for a query or for a person.
 # Number 8 has two classes, yes and no; numbers 4 and 10 have several labels at once; number 11 is a count, hence "how many", hence regression.
@@ -530,7 +533,8 @@ assert [answers.count(name) for name in (
 
 # %% [markdown]
 # #### Solution 1.3-4
-#
+
+# %% [markdown]
 # It falls, but not by much: after 500 visitors chance still decides most of it.
 # What exploration gives at once is *data* on the neglected book, and with them an estimate of its quality.
 

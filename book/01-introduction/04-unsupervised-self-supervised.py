@@ -472,7 +472,8 @@ assert torch.equal(one, two)  # it draws from its generator only
 
 # %% [markdown]
 # #### Solution 1.4-1
-#
+
+# %% [markdown]
 # No.
 # When two of the first centres fall into one cluster, two other clusters may have to share a centre, and no single step repairs that, since moving a centre across the gap would first make things worse.
 # Run it several times and keep the best; or choose starting points that are far from each other, as *k-means++* does.
@@ -494,7 +495,8 @@ assert min(finals) < 5 and max(finals) > 15
 
 # %% [markdown]
 # #### Solution 1.4-2
-#
+
+# %% [markdown]
 # The direction of the line, $(1,2)/\sqrt5$, up to its sign and the noise.
 
 # %%
@@ -515,7 +517,8 @@ assert torch.linalg.vector_norm(axis - expected) < 0.05
 
 # %% [markdown]
 # #### Solution 1.4-3
-#
+
+# %% [markdown]
 # Only the left neighbour is known, so the prediction is less certain: after "the" there are four candidates.
 # In exchange, the table can write: predict a word, append it, and go on.
 # A language model does this with a much longer past.
@@ -543,7 +546,8 @@ assert len(following["the"]) == 4 and following["sat"] == {"on": 1.0}
 
 # %% [markdown]
 # #### Solution 1.4-4
-#
+
+# %% [markdown]
 # Some that are used: predict the next hundredth of a second from the last second, which asks for pitch and rhythm; fill a gap of half a second in speech, which asks for words; decide whether two pieces come from the same recording, which asks for the voice and the room; decide whether a piece runs backwards, which asks for how sounds begin and fade.
 # A task is bad if it has a shortcut: if recordings differ in their hum, the third is solved by the hum alone, and the program need not learn anything about voices.
 

@@ -378,7 +378,8 @@ assert (i != j).all()  # no answer was compared with itself
 
 # %% [markdown]
 # #### Solution 1.5-1
-#
+
+# %% [markdown]
 # At first everything is unknown and exploring is worth its price; later little is left to find.
 # With $10/t$ the number of random pulls grows only like $10\log T$, while with the constant $\varepsilon$ half of the pulls stay random.
 
@@ -395,7 +396,8 @@ assert fading[0].mean() > constant[0].mean() + 0.05
 
 # %% [markdown]
 # #### Solution 1.5-2
-#
+
+# %% [markdown]
 # The mean over all pulls is slow to change: after 400 pulls that paid 0.7 on average, it takes about 270 that pay 0.2 until it has fallen to 0.5, the level of the middle arm, since $(400\cdot0.7+267\cdot0.2)/667\approx0.5$.
 # A constant step forgets, with a memory of about ten pulls, and so it follows.
 # An estimate that is good in a world that stays can be bad in one that shifts.
@@ -417,7 +419,8 @@ assert second[None] + 0.1 < second[0.1]
 
 # %% [markdown]
 # #### Solution 1.5-3
-#
+
+# %% [markdown]
 # The values are powers of the discount: 0.125, 0.25, 0.5 and 1.
 # The policy stays, since every place still prefers the neighbour with the larger value.
 # If waiting at place 0 earned 0.07 a step, it would change: waiting forever is worth $0.07/(1-\gamma)$, which is 0.7 for $\gamma=0.9$, less than $\gamma^3=0.729$ for walking, and 0.14 for $\gamma=0.5$, more than 0.125.
@@ -446,7 +449,8 @@ corridor = walk  # the old world again
 
 # %% [markdown]
 # #### Solution 1.5-4
-#
+
+# %% [markdown]
 # Two questions decide: is there a label, and does the next observation depend on the action?
 # The second can be tried out: write each task as a function from state and action to the next state, try two actions, and compare.
 #

@@ -335,7 +335,8 @@ d2l.describe(fig, "The boundary of the perceptron after each of its "
 
 # %% [markdown]
 # #### Solution 1.6-1
-#
+
+# %% [markdown]
 # Two quantities race.
 # The projection on the separating direction grows at least linearly with the number of mistakes, because each update has a component of at least $\gamma$ along $\mathbf{u}$.
 # The length grows at most like a square root, because an update after a mistake points away from $\mathbf{w}$ or sideways.
@@ -366,7 +367,8 @@ assert len(history) > 1.5 * bound and (y * (X @ w) > 0).all()
 
 # %% [markdown]
 # #### Solution 1.6-2
-#
+
+# %% [markdown]
 # One wrong entry is the largest or the smallest, and is cut off.
 # With two wrong entries on the same side, one of them remains in the mean of 14, and can move it anywhere.
 # The number of entries that suffices to ruin an estimate, 2 here, is its *breakdown point*, often given as a share of the sample; for the mean it is 1, for the median about half of the sample.
@@ -390,7 +392,8 @@ for wrong, size in ((1, 1e4), (1, -1e4), (2, 1e4), (2, -1e4)):
 
 # %% [markdown]
 # #### Solution 1.6-3
-#
+
+# %% [markdown]
 # Average (1.6.2) over the inputs, with $y=\mathbf{x}^\top\mathbf{w}$ and $E[\mathbf{x}\mathbf{x}^\top]=\mathbf{C}$:
 # $E[\Delta\mathbf{w}]=\eta\left(\mathbf{C}\mathbf{w}-(\mathbf{w}^\top\mathbf{C}\mathbf{w})\,\mathbf{w}\right)$.
 # If it is zero, $\mathbf{C}\mathbf{w}$ is a multiple of $\mathbf{w}$, so $\mathbf{w}$ is zero or an eigenvector, with eigenvalue $\lambda=\mathbf{w}^\top\mathbf{C}\mathbf{w}=\lambda\|\mathbf{w}\|^2$; hence its length is 1.
@@ -411,7 +414,8 @@ assert residual < 0.3 and 2.7 < largest < 2.9
 
 # %% [markdown]
 # #### Solution 1.6-4
-#
+
+# %% [markdown]
 # No line separates them, so each round has at least one mistake, and the perceptron does not stop.
 # A constant input for a threshold does not help.
 # Minsky and Papert made the limits of such units widely known in 1969; a hidden layer lifts this one ([Section 5.1](../05-multilayer-perceptrons/01-multilayer-perceptrons.ipynb)).
@@ -426,7 +430,7 @@ assert counts[1] > counts[0] > 100
 # %% [markdown]
 # ## Sources
 #
-# - S. M. Stigler (1986). The History of Statistics. Harvard University Press: Bernoulli, de Moivre, Legendre, Gauss; and (2016) The Seven Pillars of Statistical Wisdom, the same publisher: Köbel's feet; see also F. J. Swetz, V. J. Katz, [Jacob Köbel's Geometry](https://www.maa.org/book/export/html/116881).
+# - S. M. Stigler (1986). The History of Statistics. Harvard University Press: Bernoulli, de Moivre, Legendre, Gauss; and (2016) The Seven Pillars of Statistical Wisdom, the same publisher: Köbel's feet; F. J. Swetz, V. J. Katz, [Jacob Köbel's Geometry](https://www.maa.org/book/export/html/116881).
 # - R. A. Fisher (1936). The use of multiple measurements in taxonomic problems. [doi:10.1111/j.1469-1809.1936.tb02137.x](https://doi.org/10.1111/j.1469-1809.1936.tb02137.x): the Iris data, in a journal that was then called Annals of Eugenics.
 # - C. E. Shannon (1948). A mathematical theory of communication. [doi:10.1002/j.1538-7305.1948.tb01338.x](https://doi.org/10.1002/j.1538-7305.1948.tb01338.x).
 # - S. Kullback, R. A. Leibler (1951). On information and sufficiency. [doi:10.1214/aoms/1177729694](https://doi.org/10.1214/aoms/1177729694); D. F. Kerridge (1961). Inaccuracy and inference. Journal of the Royal Statistical Society B 23, 184-194.

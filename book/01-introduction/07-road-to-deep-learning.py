@@ -348,7 +348,8 @@ d2l.describe(ax, "Ideas at their years. Six before 2000, as orange discs: "
 
 # %% [markdown]
 # #### Solution 1.7-1
-#
+
+# %% [markdown]
 # In 1990, with a thousand bytes for each item.
 # Nearest neighbours keep the whole data set, and so do the kernel methods that spread from 1992 on (support vector machines, Boser, Guyon and Vapnik).
 # They keep their support vectors; the matrix of all pairs of $10^4$ examples, 400 MB, would not have fitted into the 10 MB of the table.
@@ -364,7 +365,8 @@ assert years[per_item[:, 0].argmax()] == 1990
 
 # %% [markdown]
 # #### Solution 1.7-2
-#
+
+# %% [markdown]
 # Ten more years at the long rate give a factor of $10^{10\cdot10/50}=100$, at the recent one $10^{6\cdot10/20}=1000$.
 # The answers differ by a factor of ten, and neither is a law of nature.
 
@@ -386,7 +388,8 @@ assert math.isclose(predictions[1], 1e18, rel_tol=1e-9)
 
 # %% [markdown]
 # #### Solution 1.7-3
-#
+
+# %% [markdown]
 # Change the last input and look at the first output.
 # That of attention moves, by weights that are computed from the inputs; only the matrices that compute them are learned.
 # The linear layer treats each position by itself, and the recurrent one reads from left to right, so their first outputs do not see the last input.
@@ -411,7 +414,8 @@ assert moved["attention"] > 1e-5 and moved["linear"] == moved["GRU"] == 0
 
 # %% [markdown]
 # #### Solution 1.7-4
-#
+
+# %% [markdown]
 # The items take $10^{12}\cdot10^3=10^{15}$ bytes, and one computer holds $10^{11}$, so $10^4$ are needed.
 # Data on this scale are usually read from disks, piece by piece.
 
@@ -424,11 +428,11 @@ assert 1e12 * 1e3 / growth[5, 1].item() == 1e4
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the table up to 2020, and the choice of ideas.
 # - W. S. McCulloch, W. Pitts (1943). A logical calculus of the ideas immanent in nervous activity. [doi:10.1007/BF02478259](https://doi.org/10.1007/BF02478259).
 # - D. E. Rumelhart, G. E. Hinton, R. J. Williams (1986). Learning representations by back-propagating errors. [doi:10.1038/323533a0](https://doi.org/10.1038/323533a0).
-# - S. Hochreiter, J. Schmidhuber (1997). Long short-term memory. [doi:10.1162/neco.1997.9.8.1735](https://doi.org/10.1162/neco.1997.9.8.1735); Y. LeCun et al. (1998), [doi:10.1109/5.726791](https://doi.org/10.1109/5.726791); C. Watkins, P. Dayan (1992), [doi:10.1007/BF00992698](https://doi.org/10.1007/BF00992698).
-# - K. Fukushima (1980). Neocognitron. [doi:10.1007/BF00344251](https://doi.org/10.1007/BF00344251); Y. LeCun et al. (1989). Backpropagation applied to handwritten zip code recognition. [doi:10.1162/neco.1989.1.4.541](https://doi.org/10.1162/neco.1989.1.4.541); B. E. Boser, I. M. Guyon, V. N. Vapnik (1992), [doi:10.1145/130385.130401](https://doi.org/10.1145/130385.130401).
+# - S. Hochreiter, J. Schmidhuber (1997). Long short-term memory. [doi:10.1162/neco.1997.9.8.1735](https://doi.org/10.1162/neco.1997.9.8.1735); Y. LeCun et al. (1998), [doi:10.1109/5.726791](https://doi.org/10.1109/5.726791); C. Watkins, P. Dayan (1992). Q-learning. [doi:10.1007/BF00992698](https://doi.org/10.1007/BF00992698).
+# - K. Fukushima (1980). Neocognitron. [doi:10.1007/BF00344251](https://doi.org/10.1007/BF00344251); Y. LeCun et al. (1989). Backpropagation applied to handwritten zip code recognition. [doi:10.1162/neco.1989.1.4.541](https://doi.org/10.1162/neco.1989.1.4.541); B. E. Boser, I. M. Guyon, V. N. Vapnik (1992). A training algorithm for optimal margin classifiers. [doi:10.1145/130385.130401](https://doi.org/10.1145/130385.130401).
 # - G. E. Hinton et al. (2012). Improving neural networks by preventing co-adaptation of feature detectors. [arXiv:1207.0580](https://arxiv.org/abs/1207.0580); N. Srivastava et al. (2014). Dropout. [jmlr.org/papers/v15/srivastava14a.html](https://jmlr.org/papers/v15/srivastava14a.html); C. M. Bishop (1995), [doi:10.1162/neco.1995.7.1.108](https://doi.org/10.1162/neco.1995.7.1.108).
 # - D. Bahdanau, K. Cho, Y. Bengio (2014). [arXiv:1409.0473](https://arxiv.org/abs/1409.0473); A. Vaswani et al. (2017), [arXiv:1706.03762](https://arxiv.org/abs/1706.03762); J. Kaplan et al. (2020), [arXiv:2001.08361](https://arxiv.org/abs/2001.08361).
 # - Y. Bengio et al. (2003). A neural probabilistic language model. [jmlr.org/papers/v3/bengio03a.html](https://www.jmlr.org/papers/v3/bengio03a.html); G. E. Hinton, S. Osindero, Y. W. Teh (2006). A fast learning algorithm for deep belief nets. [doi:10.1162/neco.2006.18.7.1527](https://doi.org/10.1162/neco.2006.18.7.1527).
-# - J. Weston, S. Chopra, A. Bordes (2014). Memory networks. [arXiv:1410.3916](https://arxiv.org/abs/1410.3916); S. Sukhbaatar et al. (2015). [arXiv:1503.08895](https://arxiv.org/abs/1503.08895); S. Reed, N. de Freitas (2015), [arXiv:1511.06279](https://arxiv.org/abs/1511.06279); I. Goodfellow et al. (2014), [arXiv:1406.2661](https://arxiv.org/abs/1406.2661); J. Sohl-Dickstein et al. (2015), [arXiv:1503.03585](https://arxiv.org/abs/1503.03585); P. Dhariwal, A. Nichol (2021), Diffusion models beat GANs on image synthesis, [arXiv:2105.05233](https://arxiv.org/abs/2105.05233).
+# - J. Weston, S. Chopra, A. Bordes (2014). Memory networks. [arXiv:1410.3916](https://arxiv.org/abs/1410.3916); S. Sukhbaatar et al. (2015). End-to-end memory networks. [arXiv:1503.08895](https://arxiv.org/abs/1503.08895); S. Reed, N. de Freitas (2015). Neural programmer-interpreters. [arXiv:1511.06279](https://arxiv.org/abs/1511.06279); I. Goodfellow et al. (2014). Generative adversarial networks. [arXiv:1406.2661](https://arxiv.org/abs/1406.2661); J. Sohl-Dickstein et al. (2015). Deep unsupervised learning using nonequilibrium thermodynamics. [arXiv:1503.03585](https://arxiv.org/abs/1503.03585); P. Dhariwal, A. Nichol (2021), Diffusion models beat GANs on image synthesis, [arXiv:2105.05233](https://arxiv.org/abs/2105.05233).
 # - P. Goyal et al. (2017). Accurate, large minibatch SGD. [arXiv:1706.02677](https://arxiv.org/abs/1706.02677); T. Akiba, S. Suzuki, K. Fukuda (2017). Extremely large minibatch SGD. [arXiv:1711.04325](https://arxiv.org/abs/1711.04325): large batches.
 # - A. Grattafiori et al. (2024). The Llama 3 herd of models. [arXiv:2407.21783](https://arxiv.org/abs/2407.21783): about $1.5\cdot10^{13}$ tokens; NVIDIA, H100 data sheet, [nvidia.com](https://www.nvidia.com/en-us/data-center/h100/): nearly $10^{15}$ operations per second in 16 bits.

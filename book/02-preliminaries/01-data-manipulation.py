@@ -935,7 +935,8 @@ assert values[1] != values[1] and values.sum().isnan()
 
 # %% [markdown]
 # #### Solution 2.1-1
-#
+
+# %% [markdown]
 # Only the first row needs a look: every entry of the other two is at least 4, and each lies above its partner in $\mathbf{Y}$.
 # For each pair of numbers exactly one of the three comparisons holds, so the counts add up to 12, unless an entry is `nan`, which is neither smaller nor equal nor larger.
 
@@ -963,7 +964,8 @@ assert (X < Y).sum() + (X == Y).sum() + (X > Y).sum() == 11
 
 # %% [markdown]
 # #### Solution 2.1-2
-#
+
+# %% [markdown]
 # b fails at the last axis, with 4 against 3, and d at the first two, with 2 against 3 and 3 against 2.
 # The sums of the others have the shapes $(2,3,4)$, $(5,1,7)$ and $(6,3,2)$.
 
@@ -989,7 +991,8 @@ for name, (first, second, expected) in answers.items():
 
 # %% [markdown]
 # #### Solution 2.1-3
-#
+
+# %% [markdown]
 # The row sums need shape $(n,1)$ in order to be stretched along the row.
 # Without `keepdim` they have shape $(n,)$, which is aligned with the *columns*.
 # For $(3,4)$ that is an error; for a square matrix it is none, and column $j$ is divided by the sum of row $j$.
@@ -1026,7 +1029,8 @@ assert (rows - 1).abs().max() > 0.1  # silent, and wrong
 
 # %% [markdown]
 # #### Solution 2.1-4
-#
+
+# %% [markdown]
 # The first is a slice, the third changes only strides, the seventh goes through an array on the same strip.
 # The sixth is the trap: `x` has this type already, and then `to` returns `x` itself, not a copy.
 # The others copy: a list, a flattened transpose, arithmetic, a mask.
@@ -1049,7 +1053,8 @@ assert sharing == [1, 3, 6, 7] and candidates[5] is x
 
 # %% [markdown]
 # #### Solution 2.1-5
-#
+
+# %% [markdown]
 # Aligned at the right, $(n,1)$ and $(1,n)$ give $(n,n)$: entry $(i,j)$ is prediction $i$ minus label $j$.
 # For perfect predictions the mean of the squares is
 # $\frac{1}{n^2}\sum_{i,j}(y_i-y_j)^2 = 2\,\frac1n\sum_i(y_i-\bar y)^2$,
@@ -1074,7 +1079,8 @@ assert ((y_hat - y.reshape(-1, 1)) ** 2).mean() == 0
 
 # %% [markdown]
 # #### Solution 2.1-6
-#
+
+# %% [markdown]
 # With more than two tensors the rule is: along each axis, all sizes other than 1 must be the same.
 
 # %%
@@ -1131,7 +1137,8 @@ assert broadcast_shape((5, 1, 4), (3, 1)) == (5, 3, 4)
 
 # %% [markdown]
 # #### Solution 2.1-7
-#
+
+# %% [markdown]
 # Integers stay integers under `+`, `-` and `*`, but `/` always gives floats.
 # In mixed expressions the result takes the kind that can hold both, in the order bool, integer, float.
 # Between tensors of the same kind the larger type wins.
@@ -1183,7 +1190,8 @@ assert i.float().mean() == 1
 
 # %% [markdown]
 # #### Solution 2.1-8
-#
+
+# %% [markdown]
 # The indices $i$, $j$, $k$ need an axis each.
 
 # %%

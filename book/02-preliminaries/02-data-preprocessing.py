@@ -710,7 +710,8 @@ assert identifiers.astype("float32").nunique() == 1
 
 # %% [markdown]
 # #### Solution 2.2-1
-#
+
+# %% [markdown]
 # `RoofType` has three gaps and goes.
 # A column with many gaps is not useless: the one roof that is known may be the reason for the highest price.
 # It is better to look at what the column says where it is known, and whether its gaps say something, before deleting it.
@@ -733,7 +734,8 @@ assert list(drop_emptiest(houses)) == ["NumRooms", "Price"]
 
 # %% [markdown]
 # #### Solution 2.2-2
-#
+
+# %% [markdown]
 # For two known values mean and median are the same, 3.
 # With 40 rooms among the known values the median is 4, and the mean $46/3\approx15$ describes neither houses nor hotels.
 
@@ -753,7 +755,8 @@ assert with_hotel.median() == 4 and with_hotel.mean() > 15
 
 # %% [markdown]
 # #### Solution 2.2-3
-#
+
+# %% [markdown]
 # The sums are 2, 3 and 0, the counts of check C1.
 # The last column is constant; it does no harm, but it says nothing.
 # And after one-hot encoding the indicator of `RoofType` is the same column as `RoofType_nan`.
@@ -780,7 +783,8 @@ assert (dummies.iloc[:, -1] == extended["RoofType_missing"]).all()
 
 # %% [markdown]
 # #### Solution 2.2-4
-#
+
+# %% [markdown]
 # It makes 1000 columns with a single 1 each.
 # A linear model can then store the price of every training house in the weight of its column, which fits perfectly and predicts nothing: a new house has a new identifier, and all these columns are 0.
 # With `min_count=1` the preprocessor keeps them all, and adds two.
@@ -805,7 +809,8 @@ assert Preprocessor(1).fit(ids).transform(next_house)[0, :-1].sum() == 0
 
 # %% [markdown]
 # #### Solution 2.2-5
-#
+
+# %% [markdown]
 # The training rows have mean 0 and standard deviation 1 up to rounding.
 # The validation rows come close but do not reach it, and that is right: they are other rows.
 # Exactly 0 and 1 in the validation rows would be the sign of a leak.

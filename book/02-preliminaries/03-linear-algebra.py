@@ -874,7 +874,8 @@ torch.testing.assert_close(torch.linalg.vector_norm(X, 2).item(), fro(X))
 
 # %% [markdown]
 # #### Solution 2.3-1
-#
+
+# %% [markdown]
 # Compare the entries in row $i$ and column $j$, using (2.3.4).
 # First, $[(\mathbf{A}^\top)^\top]_{ij}=[\mathbf{A}^\top]_{ji}=a_{ij}$.
 # Second, $[\mathbf{A}^\top+\mathbf{B}^\top]_{ij}=a_{ji}+b_{ji}=[\mathbf{A}+\mathbf{B}]_{ji}=[(\mathbf{A}+\mathbf{B})^\top]_{ij}$.
@@ -896,7 +897,8 @@ assert torch.equal(S + S.T, (S + S.T).T)
 
 # %% [markdown]
 # #### Solution 2.3-2
-#
+
+# %% [markdown]
 # `len` is the length of axis 0, here 2: the number of examples in a batch.
 # A sum removes its axis: (3, 4), (2, 4), (2, 3).
 
@@ -915,7 +917,8 @@ assert shapes == [(3, 4), (2, 4), (2, 3)]
 
 # %% [markdown]
 # #### Solution 2.3-3
-#
+
+# %% [markdown]
 # It flattens the tensor and takes the $\ell_2$ norm.
 # The squares from 0 to 23 add up to $\frac{23\cdot24\cdot47}6=4324$, so the norm is $\sqrt{4324}\approx65.757$.
 
@@ -934,7 +937,8 @@ torch.testing.assert_close(norm, torch.linalg.vector_norm(X))
 
 # %% [markdown]
 # #### Solution 2.3-4
-#
+
+# %% [markdown]
 # `torch.stack(list)` gives (3, 100, 200), and index 1 on axis 0 is the second matrix.
 # With `dim=2` the shape is (100, 200, 3), and the index must go to the last axis.
 # Both indices give views of the stack, without a copy; the stack itself was a copy of the three.
@@ -959,7 +963,8 @@ for stack, matrix in ((first, first[1]), (last, last[..., 1])):
 
 # %% [markdown]
 # #### Solution 2.3-5
-#
+
+# %% [markdown]
 # *First*: the largest $x_i^2$ is one of the terms of $\sum_ix_i^2$, and the others are not negative.
 # Equality holds if at most one entry is not 0.
 #
@@ -990,7 +995,8 @@ torch.testing.assert_close(n1[1], math.sqrt(20) * n2[1])
 
 # %% [markdown]
 # #### Solution 2.3-6
-#
+
+# %% [markdown]
 # Divide every row by its length, then one matrix product takes all dot products: (5, 8) times (8, 7).
 # `F.cosine_similarity` compares along an axis with broadcasting, so it needs shapes (5, 1, 8) and (1, 7, 8).
 

@@ -796,7 +796,8 @@ assert [formula.diff(s).subs({a: 1, b: 2}) for s in (a, b)] == [30, 21]
 
 # %% [markdown]
 # #### Solution 2.4-1
-#
+
+# %% [markdown]
 # *Constant*: the quotient is $(C-C)/h=0$ for every $h$.
 #
 # *Power*: by the binomial theorem $(x+h)^n=x^n+nx^{n-1}h+h^2(\cdots)$, where the dots are a polynomial in $x$ and $h$.
@@ -833,7 +834,8 @@ assert sp.limit(y / (sp.exp(y) - 1), y, 0) == 1
 
 # %% [markdown]
 # #### Solution 2.4-2
-#
+
+# %% [markdown]
 # Write $x^x=e^{x\log x}$.
 # By the chain rule with $u=x\log x$ and the product rule, $u'=\log x+1$, so the derivative is $x^x(\log x+1)$.
 # The first wrong answer treats the exponent as constant, the second the base.
@@ -853,7 +855,8 @@ assert sp.simplify(sp.diff(x**x, x) - x**x * (sp.log(x) + 1)) == 0
 
 # %% [markdown]
 # #### Solution 2.4-3
-#
+
+# %% [markdown]
 # $f(1)=0$, $f'(x)=3x^2+\frac1{x^2}$, so $f'(1)=4$ and the tangent is $y=4(x-1)$.
 
 # %%
@@ -890,7 +893,8 @@ d2l.describe(ax, """The curve x^3 - 1/x, rising from about -3 to 7.5, and
 
 # %% [markdown]
 # #### Solution 2.4-4
-#
+
+# %% [markdown]
 # With $u=\|\mathbf{x}\|^2$ and $f=\sqrt u$, the chain rule and (2.4.13) give $\frac1{2\sqrt u}\cdot2\mathbf{x}=\frac{\mathbf{x}}{\|\mathbf{x}\|}$, a vector of length 1.
 # That is plausible: the fastest way to get away from the origin is straight away from it, and one step adds one step to the distance.
 # At $(3,4)$ it is $(0.6,0.8)$.
@@ -927,7 +931,8 @@ assert slope_at(root, 0.0, 0.0).isnan().all()
 
 # %% [markdown]
 # #### Solution 2.4-5
-#
+
+# %% [markdown]
 # Differentiate both sides of $g(f(x))=x$ with the chain rule: $g'(f(x))\,f'(x)=1$.
 # With $y=f(x)$, $g'(y)=\frac1{f'(g(y))}$ wherever $f'\ne0$ (and $g$ is then differentiable).
 # In the picture, the graph of the inverse is the mirror image at the diagonal, and a slope turns into its reciprocal.
@@ -948,7 +953,8 @@ assert abs(numerical_derivative(math.atanh, 0.5) - by_rule) < 1e-8
 
 # %% [markdown]
 # #### Solution 2.4-6
-#
+
+# %% [markdown]
 # No: $f(x)=x^3$ has $f'(0)=0$, but it rises on both sides of 0.
 # It is *enough* that the derivative also changes its sign at the point: from minus to plus for a minimum, from plus to minus for a maximum.
 # For $x^3$ it is $3x^2$, positive on both sides.

@@ -748,7 +748,8 @@ assert x.grad[0].isnan() and x.grad[1] == 0.25
 
 # %% [markdown]
 # #### Solution 2.5-1
-#
+
+# %% [markdown]
 # The second derivative walks backwards through the graph of the first derivative, which contains the operations of the forward pass and those of the walk backwards.
 # For $n$ inputs there is one more reason: there are $n^2$ second derivatives.
 # (`Timer` measures seconds since it was made; [Section 3.1](../03-linear-regression/01-linear-regression.ipynb) writes it.)
@@ -785,7 +786,8 @@ for name, f in (("first", torch.func.grad(lambda x: (x**3).sum())),
 
 # %% [markdown]
 # #### Solution 2.5-2
-#
+
+# %% [markdown]
 # `retain_graph=True` in the first call keeps the saved values.
 # The gradients add up, so `grad` is twice the gradient.
 
@@ -804,7 +806,8 @@ assert torch.equal(x.grad, 2 * once) and torch.equal(once, 2 * x)
 
 # %% [markdown]
 # #### Solution 2.5-3
-#
+
+# %% [markdown]
 # Figure 2.5.4 does it.
 # The sum makes a single number of all values, and since each value depends on its own point only, the gradient has the derivative at each point.
 
@@ -819,7 +822,8 @@ assert len(t) == 101
 
 # %% [markdown]
 # #### Solution 2.5-4
-#
+
+# %% [markdown]
 # A quotient is a product with a power, $u/v=u\,v^{-1}$, and a difference a sum with a product, $u-v=u+(-1)\,v$.
 # No new derivative is needed.
 # A plain number on the right becomes a `Value`; for one on the left, as in `2 / u`, Python calls `__rtruediv__` of the right operand.
@@ -855,7 +859,8 @@ for expression in expressions:
 
 # %% [markdown]
 # #### Solution 2.5-5
-#
+
+# %% [markdown]
 # The gradient is $(\mathbf{A}+\mathbf{A}^\top)\mathbf{x}$ ([Section 2.4](04-calculus.ipynb)), and its Jacobian is $\mathbf{A}+\mathbf{A}^\top$, symmetric even if $\mathbf{A}$ is not.
 
 # %%
@@ -872,7 +877,8 @@ torch.testing.assert_close(H, A + A.T)
 
 # %% [markdown]
 # #### Solution 2.5-6
-#
+
+# %% [markdown]
 # Protect the *input* of the square root as well, by a second `where`: the branch that is not taken then computes something harmless, and its slope is finite.
 # This is called the double-where trick.
 

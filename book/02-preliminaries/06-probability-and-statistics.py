@@ -615,7 +615,8 @@ assert mean == 0.5 and math.isclose(error, 0.5, rel_tol=1e-6)  # of 0 and 1
 
 # %% [markdown]
 # #### Solution 2.6-1
-#
+
+# %% [markdown]
 # The marginals are 0.1, so each "one positive" has probability $0.1-0.02=0.08$, and both are negative with probability 0.82.
 # For $H=1$ both are positive with $0.99^2$.
 # Two positive results say much less than if the tests were independent, with $0.1^2=0.01$ in place of 0.02.
@@ -636,7 +637,8 @@ assert abs(one - 0.014654) < 5e-7 and abs(two - 0.068570) < 5e-7
 
 # %% [markdown]
 # #### Solution 2.6-2
-#
+
+# %% [markdown]
 # From one per cent to more than nine tenths, with the same test.
 
 # %%
@@ -652,7 +654,8 @@ for p, wanted in ((0.0001, 0.00990), (0.01, 0.50251), (0.1, 0.91743)):
 
 # %% [markdown]
 # #### Solution 2.6-3
-#
+
+# %% [markdown]
 # With the share $f$, a unit of wealth becomes $1-f$, $1+f$ or $1+9f$.
 # Growth is a product over the rounds, so its logarithm is a sum, and the law of large numbers applies to it.
 # The derivative of $0.5\log(1-f)+0.4\log(1+f)+0.1\log(1+9f)$ falls, and we find its zero by halving an interval.
@@ -677,7 +680,8 @@ assert abs(low - 0.2145) < 5e-5
 
 # %% [markdown]
 # #### Solution 2.6-4
-#
+
+# %% [markdown]
 # $\max(P(\mathcal{A}),P(\mathcal{B}))\le P(\mathcal{A}\cup\mathcal{B})\le\min(1,P(\mathcal{A})+P(\mathcal{B}))$ and $\max(0,P(\mathcal{A})+P(\mathcal{B})-1)\le P(\mathcal{A}\cap\mathcal{B})\le\min(P(\mathcal{A}),P(\mathcal{B}))$.
 # On a wheel with ten equal sectors, one event inside the other attains the first and the last bound; events that overlap as little as possible attain the other two.
 
@@ -697,7 +701,8 @@ for a, b in ((3, 4), (7, 6)):
 
 # %% [markdown]
 # #### Solution 2.6-5
-#
+
+# %% [markdown]
 # No.
 # The Cauchy distribution has no expectation, and the law of large numbers does not apply: the mean of any number of draws has the same distribution as one.
 # A single rare draw can be so large that it alone determines the mean.
@@ -718,7 +723,8 @@ for n in (1, 1000):
 
 # %% [markdown]
 # #### Solution 2.6-6
-#
+
+# %% [markdown]
 # A hundred times the tosses, a tenth of the width.
 # Two more digits need ten thousand times the tosses.
 

@@ -307,7 +307,8 @@ assert "Implicit dimension choice" in str(caught[0].message)
 
 # %% [markdown]
 # #### Solution 2.7-1
-#
+
+# %% [markdown]
 # A loss that can do so has a parameter `reduction`.
 # To be sure, we also construct each of them with the argument; where others are required, any number will do.
 # Among those without it is `AdaptiveLogSoftmaxWithLoss`, which is a layer and a loss in one, and always returns both the outputs and their mean.
@@ -334,7 +335,8 @@ assert each.tolist() == [0, 1, 4]
 
 # %% [markdown]
 # #### Solution 2.7-2
-#
+
+# %% [markdown]
 # `reset_parameters` calls `kaiming_uniform_` with `a=math.sqrt(5)`.
 # The comment in the source says what this amounts to: uniform between $-1/\sqrt d$ and $1/\sqrt d$, where $d$ is the number of inputs.
 # The largest of many weights comes close to the bound and does not exceed it.
@@ -356,7 +358,8 @@ torch.testing.assert_close(torch.stack(shares), torch.tensor(
 
 # %% [markdown]
 # #### Solution 2.7-3
-#
+
+# %% [markdown]
 # A search for "unique" in the names finds it; its docstring mentions `return_counts`.
 
 # %%
@@ -385,7 +388,8 @@ assert values.tolist() == [1, 3, 7] and counts.tolist() == [1, 3, 1]
 
 # %% [markdown]
 # #### Solution 2.7-4
-#
+
+# %% [markdown]
 # The last line that is in `train.py` is line 31.
 # The message says that axis 1 has size 3 in the predictions and 32 in the targets.
 # With a batch of 32 examples and three outputs, the predictions have shape $(32,3)$ and the targets, transposed by mistake, $(3,32)$.
@@ -407,7 +411,7 @@ assert F.mse_loss(prediction, y) == 1
 # %% [markdown]
 # ## Sources
 #
-# - [PyTorch documentation](https://docs.pytorch.org/docs/stable/index.html), with a menu of versions, and the [release notes](https://github.com/pytorch/pytorch/releases).
+# - PyTorch, [documentation](https://docs.pytorch.org/docs/stable/index.html), with a menu of versions, and [release notes](https://github.com/pytorch/pytorch/releases).
 # - Python documentation, [inspect](https://docs.python.org/3/library/inspect.html): signatures, sources, docstrings.
 # - Python documentation, [Errors and exceptions](https://docs.python.org/3/tutorial/errors.html): how a traceback is read.
 # - I. Loshchilov, F. Hutter (2019). Decoupled weight decay regularization. [arXiv:1711.05101](https://arxiv.org/abs/1711.05101): what distinguishes AdamW from Adam.

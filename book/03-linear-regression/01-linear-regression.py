@@ -928,7 +928,8 @@ with torch.no_grad():
 
 # %% [markdown]
 # #### Solution 3.1-1
-#
+
+# %% [markdown]
 # The derivative of the first sum is $-2\sum_i(x_i-b)$, which is zero for $b=\frac1n\sum_ix_i$, the *mean*.
 # This is linear regression without features, and the mean is also the maximum likelihood estimate under normal noise.
 #
@@ -956,7 +957,8 @@ assert absolutes.argmin() == 3 == numbers.median()
 
 # %% [markdown]
 # #### Solution 3.1-2
-#
+
+# %% [markdown]
 # Taking logarithms,
 # $-\log P(\mathbf{y}\mid\mathbf{X})=n\log2+\sum_i|y^{(i)}-\mathbf{w}^\top\mathbf{x}^{(i)}-b|$: maximum likelihood minimizes the *absolute* loss.
 # With $r^{(i)}=\mathbf{w}^\top\mathbf{x}^{(i)}+b-y^{(i)}$ its gradient is $\sum_i\operatorname{sign}(r^{(i)})\,\mathbf{x}^{(i)}$ for $\mathbf{w}$ and $\sum_i\operatorname{sign}(r^{(i)})$ for $b$, wherever no residual is 0.
@@ -1007,7 +1009,8 @@ assert abs(falling[-1] - 3) < 0.01
 
 # %% [markdown]
 # #### Solution 3.1-3
-#
+
+# %% [markdown]
 # Let $\mathbf{N}\in\mathbb{R}^{n\times p}$ be the noise.
 # Then $(\mathbf{X}+\mathbf{N})^\top(\mathbf{X}+\mathbf{N})=\mathbf{X}^\top\mathbf{X}+\mathbf{X}^\top\mathbf{N}+\mathbf{N}^\top\mathbf{X}+\mathbf{N}^\top\mathbf{N}$.
 # The two middle terms have mean zero, and $E[\mathbf{N}^\top\mathbf{N}]=n\sigma^2\mathbf{I}$, because different columns are independent and each column has $n$ entries of variance $\sigma^2$.
@@ -1041,7 +1044,8 @@ torch.testing.assert_close(added, 100 * sigma**2 * eye, rtol=0, atol=0.2)
 
 # %% [markdown]
 # #### Solution 3.1-4
-#
+
+# %% [markdown]
 # Normal noise allows negative and fractional labels, and it gives counts of every size the same variance, while large counts scatter more.
 # The negative logarithm of the probability is $\mu-y\log\mu+\log y!$, and with $\mu=e^o$ the loss is
 # $e^o-yo$, up to the term $\log y!$ without parameters.
@@ -1068,7 +1072,8 @@ torch.testing.assert_close(o.grad, torch.exp(o.detach()) - counts)
 
 # %% [markdown]
 # #### Solution 3.1-5
-#
+
+# %% [markdown]
 # Nothing.
 # With $\mathbf{h}=\mathbf{W}_1\mathbf{x}+\mathbf{b}_1$ and $\mathbf{o}=\mathbf{W}_2\mathbf{h}+\mathbf{b}_2$,
 # $\mathbf{o}=(\mathbf{W}_2\mathbf{W}_1)\mathbf{x}+(\mathbf{W}_2\mathbf{b}_1+\mathbf{b}_2)$, which is one layer.
@@ -1096,7 +1101,8 @@ assert torch.linalg.matrix_rank(W2 @ W1) == 2  # a free (4, 5) can have 4
 
 # %% [markdown]
 # #### Solution 3.1-6
-#
+
+# %% [markdown]
 # Add the products of degree 2: $(x_1,x_2,x_1^2,x_2^2,x_1x_2)$.
 # The model is linear in the *parameters*, and that is all that the derivation of (3.1.7) needs.
 # Here the weight of $x_1x_2$ is 1 and the others are 0.

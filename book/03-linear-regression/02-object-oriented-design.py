@@ -852,7 +852,8 @@ torch.testing.assert_close(twin(X), model(X), rtol=0, atol=0)
 
 # %% [markdown]
 # #### Solution 3.2-1
-#
+
+# %% [markdown]
 # The constructor succeeds, because nothing reads the attribute there.
 # `fit` then prepares the data and the model, and the first access is `self.lr` in `configure_optimizers`.
 # No epoch has begun.
@@ -881,7 +882,8 @@ assert forgotten.trainer is trainer and trainer.train_batch_idx == 0
 
 # %% [markdown]
 # #### Solution 3.2-2
-#
+
+# %% [markdown]
 # `locals()` holds `self`, perhaps `__class__`, and every local variable that exists so far.
 # The arguments are the names that occur in the signature of a constructor of the class or of one of its base classes.
 
@@ -926,7 +928,8 @@ assert explicit.d == 4 and not hasattr(explicit, "helper")
 
 # %% [markdown]
 # #### Solution 3.2-3
-#
+
+# %% [markdown]
 # `epochs_since_best` reads what it needs from the history, and `fit` gains two conditions: at a new minimum it keeps a copy of the state, and at the end it restores it.
 # The copy must be a real one: `state_dict` returns the parameters themselves, which go on changing.
 # (A state holds registered parameters only; the plain tensors of [Section 3.4](04-linear-regression-scratch.ipynb) would not be restored.)
@@ -997,7 +1000,8 @@ assert trainer.history["val_loss"] == Scripted.script
 
 # %% [markdown]
 # #### Solution 3.2-4
-#
+
+# %% [markdown]
 # The model and the trainer use `draw`, `clear`, `show` and the attributes `xlabel` and `xlim`.
 # A subclass inherits all of them, and the averaging too; it only has to write what `draw` has added to `data`.
 
@@ -1037,7 +1041,8 @@ assert len(rows) == 3 * (2 + 1)
 
 # %% [markdown]
 # #### Solution 3.2-5
-#
+
+# %% [markdown]
 # The mean of $m$ neighbouring values, at the centre $\bar x$ of their abscissae, is
 #
 # $$

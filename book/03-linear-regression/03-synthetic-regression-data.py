@@ -629,7 +629,8 @@ assert not torch.equal(errors[1, "shuffled"], errors[1, "as drawn"])
 
 # %% [markdown]
 # #### Solution 3.3-1
-#
+
+# %% [markdown]
 # $1003 = 15 \cdot 64 + 43$.
 # There are $\lceil 1003/64 \rceil = 16$ batches, the last with 43 examples; with `drop_last=True` there are $\lfloor 1003/64 \rfloor = 15$, all full, and 43 examples are not seen in that epoch.
 # As the order is new each time, other examples are left out in the next.
@@ -652,7 +653,8 @@ for drop_last, count, last in ((False, 16, 43), (True, 15, 64)):
 
 # %% [markdown]
 # #### Solution 3.3-2
-#
+
+# %% [markdown]
 # `__getitem__` ignores its index and draws from a generator.
 # An epoch is now only a count of 1000 examples: no example ever returns, so the training loss of each batch is measured on unseen data, and there is nothing to overfit.
 
@@ -688,7 +690,8 @@ assert not torch.equal(epoch(FreshData(1000, seed=1)), first)
 
 # %% [markdown]
 # #### Solution 3.3-3
-#
+
+# %% [markdown]
 # The example must be a function of the seed and of $i$ alone: give each index its own generator.
 # The order of requests then has no influence, which is also what makes the data equal for any number of workers.
 
@@ -722,7 +725,8 @@ assert not torch.equal(epoch(RepeatedData(1000, seed=1)), epoch(same))
 
 # %% [markdown]
 # #### Solution 3.3-4
-#
+
+# %% [markdown]
 # When item $i$ enters, positions up to $i - K$ have been given out, so it can come at most $K - 1$ places early.
 # From then on it is drawn with probability $1/K$ at each step: it waits a geometric number of steps with mean $K$, so it can come late by any amount, but rarely by more than a few $K$.
 # The mean of $|\text{wait} - K|$ for such a wait is close to $2K/e \approx 0.74K$, while a true permutation of $n$ items moves them by $n/3$ on average.
@@ -770,7 +774,8 @@ assert twice[0] == twice[1] != list(range(99))
 
 # %% [markdown]
 # #### Solution 3.3-5
-#
+
+# %% [markdown]
 # In each of these data sets the sorted run ends more than twice as far away, in most of them more than three times.
 # A smaller learning rate helps, because an epoch then moves the parameters less and its batches are averaged rather than followed one by one.
 # It does so for both orders, and in each data set the shuffled run stays ahead.

@@ -315,7 +315,7 @@ for reduce, factor in ((torch.mean, 1), (torch.sum, 2)):
 # First a small helper: `prepare_batch` moves a batch to where the model is.
 # On a CPU it changes nothing.
 
-# %% tags=["export"]
+# %% tags=["export", "no-slide"]
 @add_to_class(Trainer)
 def prepare_batch(self, batch):
     """Move the tensors of a batch to the device of the trainer."""
@@ -357,7 +357,7 @@ def fit_epoch(self):
             self.model.validation_step(batch)
             self.val_batch_idx += 1
 
-# %% tags=["export"]
+# %% tags=["export", "no-slide"]
 @add_to_class(Trainer)
 def clip_gradients(self, max_norm, model):
     """Limit the length of the gradient; Section 9.5 replaces this."""
@@ -431,7 +431,7 @@ print("at its end:", {part: round(v, 4) for part, v in at_end.items()})
 assert history["train_loss"][-1] > 2 * at_end["training"]
 assert abs(at_end["training"] / at_end["validation"] - 1) < 0.15
 
-# %%
+# %% tags=["slide"]
 def parameters(model):
     """The three parameters of the model, without their graph: (3,)."""
     return torch.cat([model.w.detach().ravel(), model.b.detach()])
@@ -751,7 +751,7 @@ assert losses[2][-1] > 10 * start and losses[1.5][-1] < 1e-2
 assert fraction[1.7] == 0 and 0.15 < fraction[1.95] < 0.4
 assert fraction[2] > 0.6
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## Three calls and their order
 #
 # `backward` does not set `grad`, it *adds* to it.
@@ -760,7 +760,7 @@ assert fraction[2] > 0.6
 # Where exactly does not matter: before `backward`, or after `step`.
 # Between `backward` and `step` it is fatal, and silent.
 
-# %%
+# %% tags=["slide"]
 def two_steps(*order):
     """Two steps from w = 0 with the three calls in this order."""
     w = torch.zeros(2, 1, requires_grad=True)
@@ -909,7 +909,7 @@ assert w.grad.abs().min() > 0
 # `nn.Module` does not look for such tensors; it keeps a list of those attributes that are of type `nn.Parameter`, and its services work on that list.
 # For our model the list is empty.
 
-# %%
+# %% tags=["slide"]
 torch.manual_seed(0)
 model = LinearRegressionScratch(2, lr)
 model.double()  # convert all parameters to float64
@@ -1014,7 +1014,8 @@ assert abs(gaps[0] - gaps[1]) > 0.5
 
 # %% [markdown]
 # #### Solution 3.4-1
-#
+
+# %% [markdown]
 # Formula (3.4.6) holds for any start: what is left is about $0.97^{96}\approx0.0537$ times the *initial* error.
 # From zero the initial error is $\boldsymbol\theta^*$, as before.
 # From a start with entries near 1000 it is near 1000 too, and after three epochs the weights are still wrong by tens; 20 epochs bring every error below 0.005.
@@ -1048,7 +1049,8 @@ assert (theta_true - parameters(model)).abs().max() < 0.005
 
 # %% [markdown]
 # #### Solution 3.4-2
-#
+
+# %% [markdown]
 # The largest error is that of $b$, which starts at 4.2.
 # After $k$ epochs of 32 steps it is $4.2\cdot0.97^{32k}$, and this is below 0.01 when
 #
@@ -1078,7 +1080,8 @@ assert k == 7 and all(6 <= m <= 8 for m in measured)
 
 # %% [markdown]
 # #### Solution 3.4-3
-#
+
+# %% [markdown]
 # The gradient of the squared loss is proportional to the error.
 # Once in each epoch the wrong label pulls $b$ by about $\eta\cdot10000/32\approx9.4$, and the following steps, each removing 3 % of the error, bring it back only in part: on average $b$ is off by about 10, the share of one example in 1000.
 # The gradients of the other two losses are bounded by 1: the wrong label counts as one vote among 32.
@@ -1124,7 +1127,8 @@ assert abs(exact - 10) < 1  # where squared loss would settle
 
 # %% [markdown]
 # #### Solution 3.4-4
-#
+
+# %% [markdown]
 # With currents in ampere the feature is tiny: the mean of $I^2$ is about 0.0033, so a step removes only the fraction $\eta\cdot0.0033\approx0.0001$ of the error of $R$, and the 700 steps of 100 epochs do not get far.
 # The bias, whose feature is 1, meanwhile learns the mean voltage.
 # Standardizing the feature makes its curvature 1, and (3.4.6) applies: 100 epochs are plenty.
@@ -1172,7 +1176,8 @@ assert abs(bias["raw"] - voltage.mean()) < 0.1
 
 # %% [markdown]
 # #### Solution 3.4-5
-#
+
+# %% [markdown]
 # In the unweighted mean every batch has weight $\frac1{32}$, so an example in a batch of 32 has weight $\frac1{32}\cdot\frac1{32}$ and one in the last batch $\frac1{32}\cdot\frac18$: four times as much.
 # To see it, let the loss be 1 for a single example and 0 for all others.
 

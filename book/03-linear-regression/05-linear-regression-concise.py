@@ -615,7 +615,8 @@ assert (concise.get_w_b()[0][0] - truth[:2]).abs().max() > 1e4
 
 # %% [markdown]
 # #### Solution 3.5-1
-#
+
+# %% [markdown]
 # The sum over 32 examples is 32 times the mean, and so are its gradients; a learning rate of $0.03/32$ makes up for it.
 # The last batch has only 8 examples.
 # There the sum is 8 times the mean, and the step is $8/32=\frac14$ of what it should be.
@@ -661,7 +662,8 @@ torch.testing.assert_close(ratio, torch.full((1, 2), 0.25),
 
 # %% [markdown]
 # #### Solution 3.5-2
-#
+
+# %% [markdown]
 # At $|r|=\sigma$ both pieces have the value $\frac\sigma2$ and a slope of absolute value 1.
 # Beyond it the slope stays at $\pm1$, and an outlier pulls no harder than a residual of size $\sigma$; within, the loss is a parabola and smooth at 0.
 # It is `nn.SmoothL1Loss(beta=sigma)`.
@@ -710,7 +712,8 @@ d2l.describe(axes, """Left: three loss curves, parabolas near zero that
 
 # %% [markdown]
 # #### Solution 3.5-3
-#
+
+# %% [markdown]
 # In the attribute `grad` of each parameter, with the shape of the parameter.
 # By (3.5.3) they are twice the gradients of [Section 3.1](01-linear-regression.ipynb).
 # A step of `sgd_step` with $\eta=1$ subtracts exactly one gradient, which gives the comparison.
@@ -741,7 +744,8 @@ assert layer.weight.grad is None
 
 # %% [markdown]
 # #### Solution 3.5-4
-#
+
+# %% [markdown]
 # By (3.3.2) each of the three parameters scatters with the standard deviation $\sigma/\sqrt n$.
 # The distance is the length of a vector of three independent normal numbers, whose mean is $2\sqrt{2/\pi}\approx1.6$ standard deviations.
 # So the distance should be $1.6\,\sigma/\sqrt n$: a straight line of slope $-\frac12$.
@@ -798,7 +802,8 @@ d2l.describe(ax, """Distance of the estimate from the truth against the
 
 # %% [markdown]
 # #### Solution 3.5-5
-#
+
+# %% [markdown]
 # The results must agree up to rounding, since only the order of the work differs.
 # The times need not: for small tensors the plain loop spends nearly all of its time in Python.
 

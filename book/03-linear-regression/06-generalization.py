@@ -1005,7 +1005,8 @@ d2l.describe(ax, """Fifteen cubics fitted to examples on the left half of
 
 # %% [markdown]
 # #### Solution 3.6-1
-#
+
+# %% [markdown]
 # If and only if the $n$ inputs are distinct and the degree is at least $n-1$.
 #
 # *Sufficient*: the polynomial $\prod_{j\ne i}(x-x^{(j)})/(x^{(i)}-x^{(j)})$ has degree $n-1$, is 1 at $x^{(i)}$ and 0 at the other inputs.
@@ -1037,7 +1038,8 @@ torch.testing.assert_close(error(w, twice, labels), left)
 
 # %% [markdown]
 # #### Solution 3.6-2
-#
+
+# %% [markdown]
 # Several X-ray images of the same patient; consecutive frames of a video; the days of a time series; measurements of neighbouring places; copies of the same text on many web pages.
 # In each case a held-out example has a close relative in the training set, and predicting it is easier than predicting a really new one.
 # The remedy is to draw groups and not rows: all images of a patient go into the same fold, and time series are validated on later days.
@@ -1085,7 +1087,8 @@ assert below[0] > 0.5 > 0.3 > below[2]
 
 # %% [markdown]
 # #### Solution 3.6-3
-#
+
+# %% [markdown]
 # It trains $K$ models for each candidate, each on nearly all data.
 # Each of them is trained on $n'=n(1-1/K)$ examples and tested on independent ones, so the estimate is unbiased for the risk *of a model trained on $n'$ examples*, which is higher than that of a model trained on $n$.
 # For least squares it is $\sigma^2\left(1+\frac p{n'-p-1}\right)$.
@@ -1118,7 +1121,8 @@ assert means == sorted(means, reverse=True)
 
 # %% [markdown]
 # #### Solution 3.6-4
-#
+
+# %% [markdown]
 # The training error is 0 when some function of the model family passes through all training examples, and the training finds it.
 # For that, equal inputs must have equal labels, and the family must be rich enough.
 #
@@ -1154,7 +1158,8 @@ for target, exact in ((a_cubic, True), (lambda x: torch.sin(4 * x), False)):
 
 # %% [markdown]
 # #### Solution 3.6-5
-#
+
+# %% [markdown]
 # Hold 50 examples out, train on random subsets of growing size of the other 150, and draw the learning curve of the held-out error.
 # If it is still falling at the right end, more data help; if it is flat, they do not.
 # For a forecast use the form that (3.6.5) suggests for $n\gg p$: the error is about $a+b/n$, where $a$ is what no amount of data removes.
@@ -1217,7 +1222,8 @@ assert 1.1 < (last - bought).std() / gain < 1.7
 
 # %% [markdown]
 # #### Solution 3.6-6
-#
+
+# %% [markdown]
 # The residual is $\mathbf{e}=\mathbf{y}-\mathbf{H}\mathbf{y}=(\mathbf{I}-\mathbf{H})(\mathbf{X}\mathbf{w}+\boldsymbol\epsilon)=(\mathbf{I}-\mathbf{H})\boldsymbol\epsilon$, because $\mathbf{H}\mathbf{X}=\mathbf{X}$.
 # $\mathbf{I}-\mathbf{H}$ is symmetric and equal to its square, so
 # $\|\mathbf{e}\|^2=\boldsymbol\epsilon^\top(\mathbf{I}-\mathbf{H})\boldsymbol\epsilon=\operatorname{tr}\left((\mathbf{I}-\mathbf{H})\boldsymbol\epsilon\boldsymbol\epsilon^\top\right)$.
@@ -1257,7 +1263,8 @@ assert abs(training.mean() * n / (n - p) / variance - 1) < 0.01
 
 # %% [markdown]
 # #### Solution 3.6-7
-#
+
+# %% [markdown]
 # Let $e_i=y^{(i)}-\hat y^{(i)}$ be the residual of the fit to all examples and $h_{ii}$ the diagonal entry of the hat matrix (3.6.11).
 # The error on example $i$ of the fit *without* it is
 #

@@ -1020,7 +1020,8 @@ d2l.describe(ax, """The first weight against the step on a logarithmic axis.
 
 # %% [markdown]
 # #### Solution 3.7-1
-#
+
+# %% [markdown]
 # The training error can only grow with $\lambda$.
 # The other error has a minimum inside the grid, near the value that the prior predicts, and it is flat.
 
@@ -1058,7 +1059,8 @@ assert (train_curve.diff() > 0).all()
 
 # %% [markdown]
 # #### Solution 3.7-2
-#
+
+# %% [markdown]
 # The choice is the minimum of a noisy curve, and since the curve is flat, the place of its minimum is poorly determined: the choices spread over more than a factor of five.
 # For the same reason it matters little: the error of the chosen model is on average a few per cent above that of the best on the grid, and about a quarter of that of least squares.
 # Two controls give the scale: the one value (3.7.13) for all data sets costs about 1 %, a value drawn at random from the grid more than 60 %.
@@ -1093,7 +1095,8 @@ assert abs(chosen_error.mean() / ols.mean() - 0.25) < 0.04
 
 # %% [markdown]
 # #### Solution 3.7-3
-#
+
+# %% [markdown]
 # The derivative of $|w_j|$ is the sign of $w_j$, and so the update becomes $\mathbf{w}\leftarrow\mathbf{w}-\eta\lambda\operatorname{sign}(\mathbf{w})-\eta\,\partial_{\mathbf{w}}L$: each weight is pulled by the same amount, whatever its size.
 # Near zero the pull overshoots, the sign flips, and the weight jitters around zero without staying there.
 # The *proximal* version first takes the step on $L$ and then minimizes $\frac1{2\eta}\|\mathbf{w}-\cdot\|^2+\lambda\sum_j|w_j|$ exactly, which by (3.7.5) is the soft threshold at $\eta\lambda$.
@@ -1161,7 +1164,8 @@ assert 0 < lasso_errors.mean(dim=1).argmin() < len(grid) - 1  # inside
 
 # %% [markdown]
 # #### Solution 3.7-4
-#
+
+# %% [markdown]
 # The diagonal entry $j$ of $\mathbf{X}^\top\mathbf{X}$ is $\sum_ix_{ij}^2$, the squared length of column $j$; the trace adds them up over all columns.
 # So `l2_penalty` of a matrix penalizes each of its columns like a vector, and its gradient is the matrix itself: (3.7.4) holds unchanged.
 # With the singular values, $\operatorname{tr}(\mathbf{X}^\top\mathbf{X})=\sum_js_j^2$: the decay of a layer shrinks all of its singular values.
@@ -1184,7 +1188,8 @@ torch.testing.assert_close(grad, W.detach())
 
 # %% [markdown]
 # #### Solution 3.7-5
-#
+
+# %% [markdown]
 # The right side of (3.7.12) is quadratic in $\mathbf{w}$, so the posterior is Gaussian.
 # Its Hessian $\mathbf{A}=\frac1{\sigma^2}\mathbf{X}^\top\mathbf{X}+\frac1{\tau^2}\mathbf{I}$, of shape $(d,d)$, is the inverse of the covariance.
 # The gradient vanishes where $\mathbf{A}\mathbf{w}=\frac1{\sigma^2}\mathbf{X}^\top\mathbf{y}$; multiplied by $\sigma^2$ this is (3.7.8) with $n\lambda=\sigma^2/\tau^2$.
@@ -1234,7 +1239,8 @@ assert losses[0.05] < losses[0.5] < losses[3.0]
 
 # %% [markdown]
 # #### Solution 3.7-6
-#
+
+# %% [markdown]
 # For centred features the bias has the penalized loss $\frac12(b-\bar y)^2+\frac\lambda2b^2$ to itself, where $\bar y$ is the mean label, and its minimum is $\bar y/(1+\lambda)$.
 # With $\bar y\approx100$ and $\lambda=0.1$ about 9 is missing from every prediction, and the training loss is about $\frac12\cdot9^2\approx41$ instead of nearly 0.
 # Adding a constant to all labels, for example by changing from degrees Celsius to kelvins, would not shift the predictions by the same constant.
@@ -1276,7 +1282,8 @@ assert abs(b_tied - y.mean() / 1.1) < 1e-2 and tied > 400 * free
 
 # %% [markdown]
 # #### Solution 3.7-7
-#
+
+# %% [markdown]
 # First we rebuild it.
 
 # %%

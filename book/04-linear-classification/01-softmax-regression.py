@@ -249,7 +249,7 @@ d2l.describe((left, right), """Left: histogram of the outputs of least
 # Scores may be any real numbers, so we need a map from scores to probabilities.
 # It should have two properties: no probability is negative, and a class with a higher score is more probable.
 # The exponential function has both.
-# So let $P(y=i)$ be proportional to $\exp o_i$, and divide by the sum to make the probabilities add up to 1:
+# So let $P(y=i)$ be proportional to $\exp o_i$, and divide by the sum to make the probabilities add up to 1, which is the *softmax*:
 #
 # $$\hat y_i = \operatorname{softmax}(\mathbf{o})_i = \frac{\exp o_i}{\sum_{j=1}^q\exp o_j}. \tag{4.1.3}$$
 #
@@ -870,7 +870,8 @@ d2l.describe(ax, """Five bars for five beliefs about a fair die. The lower
 
 # %% [markdown]
 # #### Solution 4.1-1
-#
+
+# %% [markdown]
 # From (4.1.9), $\partial^2l/\partial o_j^2=\partial\hat y_j/\partial o_j=\hat y_j(1-\hat y_j)$.
 # Component $j$ is 1 with probability $\hat y_j$ and 0 otherwise, so its variance is $E[y_j^2]-E[y_j]^2=\hat y_j-\hat y_j^2$: the same number.
 # It is largest, $\frac14$, at $\hat y_j=\frac12$ and vanishes at 0 and 1.
@@ -898,7 +899,8 @@ torch.testing.assert_close(covariance.diagonal(), p * (1 - p))
 
 # %% [markdown]
 # #### Solution 4.1-2
-#
+
+# %% [markdown]
 # Two bits can name four things, so one of the four words is wasted; the entropy is only $\log_23\approx1.585$ bits.
 # The words 0, 10, 11 need $\frac53$ bits on average.
 # Two labels have nine outcomes; the Huffman code has seven words of three bits and two of four, together $\frac{29}9$ bits, or 1.611 per label.
@@ -925,7 +927,8 @@ for k, value in ((1, 1.667), (2, 1.611), (3, 1.605)):
 
 # %% [markdown]
 # #### Solution 4.1-3
-#
+
+# %% [markdown]
 # $m$ ternary digits distinguish $3^m$ values; $3^1=3<8\le9=3^2$, so two digits are enough, where three bits are needed.
 # Each ternary digit can carry $\log_23\approx1.585$ bits.
 # If a digit with $r$ levels costs an effort proportional to $r$, a number below $N$ costs about $r\log_rN=\frac r{\log r}\log N$, which is smallest for $r=e$, and 3 is slightly better than 2.
@@ -956,7 +959,8 @@ assert min(effort, key=effort.get) == 3
 
 # %% [markdown]
 # #### Solution 4.1-4
-#
+
+# %% [markdown]
 # Let $a\ge b$.
 # Then $\log(e^a+e^b)=a+\log(1+e^{b-a})$, and $0<e^{b-a}\le1$, so the excess over $a$ is positive and at most $\log2$, which is reached for $a=b$.
 # With $q$ arguments the largest contributes 1 to $\sum_ie^{\lambda(a_i-\max)}$ and the others at most 1 each, so
@@ -987,7 +991,8 @@ for lam in (1, 10, 100):
 
 # %% [markdown]
 # #### Solution 4.1-5
-#
+
+# %% [markdown]
 # The Hessian of $g$ is (4.1.11), a covariance matrix, hence positive semidefinite, and $g$ is convex.
 # $g(\mathbf{x}+b)=\log\left(e^b\sum_i\exp x_i\right)=g(\mathbf{x})+b$: the function moves with the shift.
 # (Some texts state $g(\mathbf{x}+b)=g(\mathbf{x})$; that holds for the softmax, the gradient of $g$, but not for $g$.)
@@ -1019,7 +1024,8 @@ assert g(large).isinf() and (large.max() + g(large - 1000)).isfinite()
 
 # %% [markdown]
 # #### Solution 4.1-6
-#
+
+# %% [markdown]
 # $P(i)^\alpha\propto\exp(\alpha o_i)$, so $Q=\operatorname{softmax}(\alpha\mathbf{o})$ and $\alpha=1/T$.
 # Halving the temperature squares the probabilities, doubling it takes their square roots, each followed by normalization.
 # At $T\to0$ all probability goes to the largest score (shared equally among several largest ones), at $T\to\infty$ the distribution becomes uniform.
@@ -1055,7 +1061,8 @@ assert abs(two[0] - 1 / (1 + math.exp(orange - apple))) < 1e-12
 
 # %% [markdown]
 # #### Solution 4.1-7
-#
+
+# %% [markdown]
 # Gumbel noise, $-\log(-\log U)$ with $U$ uniform on $(0,1)$.
 # Its distribution function is $\exp(-e^{-z})$, so score $i$ wins with probability $\int e^{-(z-o_i)}\prod_j\exp(-e^{-(z-o_j)})\,dz$.
 # With $S=\sum_je^{o_j}$ the integrand is $e^{o_i}e^{-z}\exp(-Se^{-z})$, whose integral is $e^{o_i}/S$.
@@ -1086,7 +1093,8 @@ assert 0.01 < (shares["Gaussian"] - softmax(o)).abs().max() < 0.05
 
 # %% [markdown]
 # #### Solution 4.1-8
-#
+
+# %% [markdown]
 # A Huffman code keeps the mean short for its own die, but a single word may be longer or shorter than its surprisal.
 # A bound for *another* die needs a bound on each word, and Shannon gave one: a prefix code exists whose lengths are the surprisals $-\log_2Q$, rounded up, because then $\sum_j2^{-\ell_j}\le1$ (Kraft's inequality).
 # Each word wastes less than one bit, so a block wastes less than one bit whatever $P$ is.

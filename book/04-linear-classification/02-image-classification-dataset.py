@@ -790,7 +790,8 @@ for size in (read_images, 64, 1):
 
 # %% [markdown]
 # #### Solution 4.2-1
-#
+
+# %% [markdown]
 # A batch has a fixed cost, some calls from Python, and a cost per picture.
 # With batches of one, the fixed cost is paid for each picture and dominates.
 # From about a hundred pictures on, the cost per picture dominates and the curve is flat.
@@ -821,7 +822,8 @@ d2l.describe(ax, "On logarithmic axes the time per picture falls "
 
 # %% [markdown]
 # #### Solution 4.2-2
-#
+
+# %% [markdown]
 # The profile counts calls and adds up the time spent inside each function, without the functions that it calls in turn (`tottime`) or with them (`cumtime`).
 # Sorted by `cumtime`, the list starts with the loader, the dataset's `__getitem__` and the transform, which contain one another.
 # Sorted by `tottime`, it names the calls that do the work: the ones that convert a tensor to a Pillow picture and the picture to a tensor are near its top.
@@ -866,7 +868,8 @@ assert per_picture > 0.7 * sum(own for own, *_ in rows)
 
 # %% [markdown]
 # #### Solution 4.2-3
-#
+
+# %% [markdown]
 # Coats are the brightest: they cover most of the picture.
 # Sandals are the darkest, being little more than straps.
 # The means of several classes lie close together, though, and pictures of one class differ greatly, so brightness alone gives a poor classifier, better than guessing but far below the class means.
@@ -894,7 +897,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 4.2-4
-#
+
+# %% [markdown]
 # The function `nearest` from above does it, with pictures as centres.
 # One matrix product gives all two million distances; computing them as differences would build a tensor of $1000 \cdot 2000 \cdot 784$ numbers, more than six gigabytes.
 # With a thirtieth of the data it beats the class means.
@@ -945,7 +949,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 4.2-5
-#
+
+# %% [markdown]
 # ![Bytes of the file of training images. Four bytes 00 00 08 03 are the magic number 2051; three integers of four bytes each give 60000 images, 28 rows and 28 columns; the pixels follow.](img/idx-format.svg)
 #
 # **Figure 4.2.8.** The first 16 bytes of the training images: a magic number that names type and number of dimensions, then one size per dimension.
@@ -1009,7 +1014,8 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %% [markdown]
 # #### Solution 4.2-6
-#
+
+# %% [markdown]
 # If the magic number is wrong, the file is something else; if the size differs from what the header promises, the download was cut off; a compressed file may end too early.
 # A header of the wrong length would shift every picture by a few pixels, and without the check of the size nothing would complain.
 # A good message names the file, what was found, what was expected, and what to do.

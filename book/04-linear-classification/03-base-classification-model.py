@@ -756,7 +756,8 @@ assert mean_cost(event, 1 / 11, 1, 10) < 0.8 * mean_cost(event, 0.5, 1, 10)
 
 # %% [markdown]
 # #### Solution 4.3-1
-#
+
+# %% [markdown]
 # The number of batches is $m=\lceil n/B\rceil$, and the last one holds what the others leave, $r=n-(m-1)B$, between 1 and $B$.
 # The derivation in the text used nothing else: the first $m-1$ batches have $B$ examples each, so $B\sum_{k<m}\ell_k=nL-r\,l^b$ holds for every $n$ and $B$.
 # For $B>n$ there is one batch, $m=1$, $r=n$ and $L^q=l^b$; the formula gives $\frac{B\,l^b-(B-n)\,l^b}n=l^b$.
@@ -782,7 +783,8 @@ for case in range(300):
 
 # %% [markdown]
 # #### Solution 4.3-2
-#
+
+# %% [markdown]
 # In a random order each batch mean $\ell_k$ has the expectation of a single loss, whatever its size, and so has their mean: the quick average is *unbiased*.
 # It is biased where the order is not random, as the sorted order in Figure 4.3.3 showed.
 #
@@ -823,7 +825,8 @@ assert abs(quick.var() / exact.var() - predicted) < 0.1
 
 # %% [markdown]
 # #### Solution 4.3-3
-#
+
+# %% [markdown]
 # With the costs below, overlooking pneumonia is by far the worst error, and the program names it at a probability of only a quarter.
 #
 # For the 0-1 loss with rejection, the best of the three classes has the risk $1-\max_jp_j$ and rejection the risk 0.2, whatever the probabilities.
@@ -858,7 +861,8 @@ assert 0.1 < known.double().mean() < 0.9
 
 # %% [markdown]
 # #### Solution 4.3-4
-#
+
+# %% [markdown]
 # For $k=1$ it is the accuracy.
 # The $k$ largest scores are among the $k+1$ largest, so it cannot fall as $k$ grows, and for $k=q$ every class is included.
 
@@ -881,7 +885,8 @@ assert all(a <= b for a, b in zip(top, top[1:]))
 
 # %% [markdown]
 # #### Solution 4.3-5
-#
+
+# %% [markdown]
 # A pair of classes is turned into one integer, $q\,y+\hat y$, a different one for each pair.
 # Counting these integers and reshaping gives the matrix; the memory needed is that of the labels and of the result.
 

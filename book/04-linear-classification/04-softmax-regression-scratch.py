@@ -881,7 +881,8 @@ if full_run:
 
 # %% [markdown]
 # #### Solution 4.4-1
-#
+
+# %% [markdown]
 # A score of 100 gives `nan`.
 # Below about $-87$ the exponentials are smaller than the smallest normal number of `float32`, so they are stored with fewer and fewer digits: at $-100$ the result is off by several per cent, and below $-104$ it is `nan`.
 # (Some processors replace such numbers by 0, and give `nan` earlier.)
@@ -911,7 +912,8 @@ torch.testing.assert_close(shifted_softmax(1000 * O),
 
 # %% [markdown]
 # #### Solution 4.4-2
-#
+
+# %% [markdown]
 # Both give the same value where all probabilities are positive, but the full definition takes 2000 logarithms and products for each example where one is needed.
 # And $0\cdot\log0$ is computed as $0\cdot(-\infty)$, which is `nan`, although a class that does not occur should contribute nothing.
 # `torch.xlogy(a, b)`, which is $a\log b$ with the value 0 for $a=0$, repairs that.
@@ -954,7 +956,8 @@ for name, s in seconds.items():
 
 # %% [markdown]
 # #### Solution 4.4-3
-#
+
+# %% [markdown]
 # No: a disease that has probability 0.3 should not be ruled out because something harmless has 0.4.
 # There are two answers, *no shirt* and *shirt*, so the cost matrix has ten rows and two columns, and the alarm is raised above the probability $\frac1{11}$.
 # There are many more false alarms then, but the cost per picture is little more than half.
@@ -984,7 +987,8 @@ if small_run:
 
 # %% [markdown]
 # #### Solution 4.4-4
-#
+
+# %% [markdown]
 # The weights are $d\cdot q=512\cdot50\,000=25.6$ million, plus 50 000 biases, and each example needs one multiplication for each weight, and 50 000 exponentials.
 # The device `meta` knows shapes without storing numbers, which is convenient for such questions.
 #
@@ -1011,7 +1015,8 @@ assert 110 < d * q / (2 * d * groups) < 113
 
 # %% [markdown]
 # #### Solution 4.4-5
-#
+
+# %% [markdown]
 # At 0.002 the training is far from finished; the loss falls with the rate up to 0.2.
 # But at 0.2 the validation accuracy exceeds that at 0.02 by less than the jitter of single epochs, as the largest change between the last epochs shows.
 # The choice belongs to validation data, and to more than one epoch of it.
@@ -1042,7 +1047,8 @@ if small_run:
 
 # %% [markdown]
 # #### Solution 4.4-6
-#
+
+# %% [markdown]
 # An epoch has $\lceil10\,000/B\rceil$ batches of size $B$: 625, 40 and 3.
 # At a fixed learning rate the smallest batch makes by far the most steps and has the lowest loss.
 # This compares numbers of steps rather than batch sizes: a large batch has a less noisy gradient and would allow a larger rate, up to the stability limit of (4.4.6), and uses the hardware better.

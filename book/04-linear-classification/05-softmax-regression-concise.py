@@ -867,7 +867,8 @@ for model_class in (SoftmaxRegression, DoubleSoftmax):
 
 # %% [markdown]
 # #### Solution 4.5-1
-#
+
+# %% [markdown]
 # The loss is $f(\mathbf{p})=\log\sum_ke^{p_k}-p_y$.
 # Keep $p_y=p$ fixed first.
 # The other entries sum to $1-p$, and since $\exp$ is convex, $\sum_{k\ne y}e^{p_k}\ge(q-1)e^{(1-p)/(q-1)}$: equal entries are best.
@@ -901,7 +902,8 @@ for q in (2, 3, 10, 1000):
 
 # %% [markdown]
 # #### Solution 4.5-2
-#
+
+# %% [markdown]
 # The limit is rounded to the type; while the rounded value exceeds the limit or its exponential overflows, we take the next smaller number.
 
 # %%
@@ -929,7 +931,8 @@ for dtype in dtypes:
 
 # %% [markdown]
 # #### Solution 4.5-3
-#
+
+# %% [markdown]
 # Multiplication becomes the addition of codes, $2^{i/8}\cdot2^{j/8}=2^{(i+j)/8}$, exact and much cheaper in hardware; powers and roots become cheap too.
 # A rounded number is wrong by at most a factor of $2^{1/16}$, about 4 %, whatever its size, so the range is large.
 #
@@ -969,7 +972,8 @@ assert total == 36
 
 # %% [markdown]
 # #### Solution 4.5-4
-#
+
+# %% [markdown]
 # Both examples have the same margin $m=w_2-w_1$ and the loss $\log(1+e^{-m})$, positive for every finite $m$: there is no minimum, only the infimum 0.
 # The gradient shrinks as the model becomes certain; a step adds $2/(1+e^m)\approx2e^{-m}$ to the margin.
 # So $\frac{d}{dt}e^m\approx2$, hence $e^m\approx2t$ and the loss is about $1/(2t)$.
@@ -1004,7 +1008,8 @@ assert ((growth - math.log(10) / 2**0.5).abs() < 0.05).all()
 
 # %% [markdown]
 # #### Solution 4.5-5
-#
+
+# %% [markdown]
 # With few examples the model learns by heart what is peculiar to them, including their errors.
 # What many examples of a class share pulls in the same direction in every batch and is learned first; a wrong label has mostly its own example to pull with and is learned late.
 # The second reason is that the loss is not the accuracy.
@@ -1076,7 +1081,8 @@ if few.source == "real":
 
 # %% [markdown]
 # #### Solution 4.5-6
-#
+
+# %% [markdown]
 # Softmax is invariant to a common shift, so $(o_0,o_1)$ and $(0,o_1-o_0)$ give the same probabilities, and $\hat y_1$ is the sigmoid of the difference $d=o_1-o_0$.
 # The loss is $-\log\sigma(d)$ for the class 1 and $-\log(1-\sigma(d))$ for the class 0: the binary cross-entropy.
 # Its stable form is $\max(d,0)-dy+\log(1+e^{-|d|})$, which is (4.5.3) for the scores $(0,d)$.
@@ -1106,7 +1112,8 @@ for scale in (1, 1000):
 
 # %% [markdown]
 # #### Solution 4.5-7
-#
+
+# %% [markdown]
 # Temperature scaling keeps the order of the scores, hence the accuracy, and here it removes most of the calibration error.
 # It needs labelled images that were not used for training; 1000 test images serve for it, and the other 9000 for the measurement.
 #

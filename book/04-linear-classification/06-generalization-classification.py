@@ -1039,7 +1039,8 @@ if data.source == "real" and train_size >= 10_000:
 
 # %% [markdown]
 # #### Solution 4.6-1
-#
+
+# %% [markdown]
 # Put $t=10^{-4}$ and $\delta=10^{-3}$ into (4.6.5): hundreds of millions of examples.
 # All three numbers are for the worst case, $\epsilon=\frac12$.
 # For $\epsilon=0.001$ the variance is 250 times smaller, so by the normal approximation about a million examples suffice.
@@ -1067,7 +1068,8 @@ assert 1.0e6 < few < 1.2e6 and abs(sizes[2] / few / 250 - 1) < 0.01
 
 # %% [markdown]
 # #### Solution 4.6-2
-#
+
+# %% [markdown]
 # Submit some answers, then the same answers with one inverted: if the score rises, that answer was wrong.
 # The last query can be saved, since the first score already tells how many ones there are.
 
@@ -1141,7 +1143,8 @@ assert len(asked) == 3 * 64 // 4 + 1
 
 # %% [markdown]
 # #### Solution 4.6-3
-#
+
+# %% [markdown]
 # *Polynomials: 6.*
 # Through 6 points with distinct $x$ there is a polynomial of degree 5 with any prescribed values, in particular $\pm1$.
 # With 7 points the alternating labeling would need 6 changes of sign, hence 6 zeros, one more than degree 5 permits.
@@ -1175,7 +1178,8 @@ assert count_rectangles(five) < 32
 
 # %% [markdown]
 # #### Solution 4.6-4
-#
+
+# %% [markdown]
 # Let both be wrong on a share $p_{11}$, only the first on $p_{10}$, only the second on $p_{01}$.
 # The variance of $d_i$ is $p_{10}+p_{01}-(p_{10}-p_{01})^2$: images on which the models agree do not count.
 # With separate test sets the variances of both models add up, $\epsilon_1(1-\epsilon_1)+\epsilon_2(1-\epsilon_2)$, which is larger by $2\operatorname{Cov}$, twice the covariance of the two indicators; two models usually fail on the same hard images.
@@ -1226,7 +1230,8 @@ assert se < 0.8 * se_two
 
 # %% [markdown]
 # #### Solution 4.6-5
-#
+
+# %% [markdown]
 # The variance of the difference is $(0.09+0.0819)/n$.
 # If 1.96 standard errors equal 0.01, then $n=0.1719\cdot(1.96/0.01)^2\approx6\,600$.
 # But the measured difference is below its mean half of the time, and then it is not significant: the test finds the difference only in every second case.
@@ -1257,7 +1262,8 @@ for power in (0.5, 0.8):
 
 # %% [markdown]
 # #### Solution 4.6-6
-#
+
+# %% [markdown]
 # No error in $n$ has probability $(1-\epsilon)^n$, which is 0.05 for $\epsilon=1-0.05^{1/n}$.
 # Since $0.05^{1/n}=e^{-\log(20)/n}\approx1-\log(20)/n$ and $\log20\approx2.996$, this is close to $3/n$, the *rule of three*.
 # Three hundred million kilometres without an accident are needed, more than three years for a hundred cars driving day and night at 100 km/h, and they would have to start again after each change of the software.
@@ -1280,7 +1286,8 @@ assert 2.9e8 < math.log(20) / 1e-8 < 3e8
 
 # %% [markdown]
 # #### Solution 4.6-7
-#
+
+# %% [markdown]
 # Take $x_j=2^{-j}$ for $j=1,\dots,N$, let $c_i$ be 1 where the label is negative and 0 where it is positive, and choose
 # $w=\pi\left(1+\sum_ic_i2^i\right)$.
 # In $wx_j/\pi$ the terms with $i>j$ are even and drop out of the sine, the term with $i=j$ is $c_j$, which decides the sign, and the rest lies between 0 and 1.

@@ -835,7 +835,8 @@ d2l.describe(axes, "Share of patrols to district 1 over 2000 days in 20 "
 
 # %% [markdown]
 # #### Solution 4.7-1
-#
+
+# %% [markdown]
 # Users adapt: they click what is on top, so clicks move with the order, even if the order got worse; they rephrase queries that no longer work, which shifts $p(\mathbf{x})$; and if results disappoint they leave, which changes who is measured.
 # Advertisers and authors of pages react on purpose.
 # They bid for other words and rewrite their pages for the new ranking, as the applicants bought shoes; a feature that marked quality loses its value once it is worth faking.
@@ -865,7 +866,8 @@ assert ((rate / seen) - 0.3).abs().max() < 0.02
 
 # %% [markdown]
 # #### Solution 4.7-2
-#
+
+# %% [markdown]
 # Random halves have equal distributions, so the AUC is near 0.5.
 # A shift by three pixels is found almost without error.
 # Dark borders that become bright are not the only clue: the four outer columns on either side nearly suffice, but so do the sixteen in the middle, for the garments are all centred.
@@ -907,7 +909,8 @@ for name, part in (("outer", outer), ("middle", torch.arange(6, 22))):
 
 # %% [markdown]
 # #### Solution 4.7-3
-#
+
+# %% [markdown]
 # By the law of large numbers $n_{\mathrm{eff}}/n$ tends to $E_q[\beta]^2/E_q[\beta^2]=1/E_q[\beta^2]$; for (4.7.6) that is about 0.42.
 
 # %%
@@ -970,7 +973,8 @@ assert spread["clipped"] < 0.8 * spread["raw"]
 
 # %% [markdown]
 # #### Solution 4.7-4
-#
+
+# %% [markdown]
 # The confusion matrix is counted on 5000 further training images.
 # Errors of the measured shares $\boldsymbol\mu$ reach the estimate through $\mathbf{C}^{-1}$: if none of them exceeds $e$, the solution of (4.7.11) changes in component $i$ by at most $e$ times the sum of the absolute values in row $i$.
 # This factor is largest for *shirt*, the class that the model finds least, and here *shirt* also has the largest error.
@@ -1023,7 +1027,8 @@ assert abs(torch.linalg.solve(C, worst)[6] - factor[6]) < 1e-4
 
 # %% [markdown]
 # #### Solution 4.7-5
-#
+
+# %% [markdown]
 # The sample is finite, so the mean scatters with a standard deviation of order $1/\sqrt n$.
 # Examples may depend on each other: ten frames of one video, or ten measurements of one patient, hold less information than ten independent ones.
 # Labels may be wrong: if a share $\rho$ of two-class labels is flipped, a model of error $\epsilon$ is measured at $\epsilon(1-\rho)+(1-\epsilon)\rho$.
@@ -1058,7 +1063,8 @@ assert abs(measured - (0.2 * 0.9 + 0.8 * 0.1)) < 0.006
 
 # %% [markdown]
 # #### Solution 4.7-6
-#
+
+# %% [markdown]
 # Source and target have the same inputs in distribution, so the detector is at chance, while the error of a perfect model is 1.
 # A single label from the target contradicts a perfect model; a model with error $\epsilon$ on the source makes $k$ errors in a row there with probability $\epsilon^k$, so two or three labels settle the matter for a good model.
 
@@ -1084,7 +1090,8 @@ assert error_src == 0 and error_tgt == 1
 
 # %% [markdown]
 # #### Solution 4.7-7
-#
+
+# %% [markdown]
 # The joint matrix is $\mathbf{J}=\mathbf{C}\operatorname{diag}(\mathbf{q})$ with $\mathbf{q}$ the class shares of the source, so the solution of $\mathbf{J}\mathbf{w}=\boldsymbol{\mu}$ is
 #
 # $$w_j = \frac{p(y=j)}{q(y=j)}, \tag{4.7.16}$$
@@ -1120,7 +1127,8 @@ assert abs(p_solved.sum() - 1) < 1e-6 and abs(w.sum() - 3) < 0.15
 
 # %% [markdown]
 # #### Solution 4.7-8
-#
+
+# %% [markdown]
 # The online model follows the drift at a distance that can be predicted.
 # Let $\eta$ be the rate, $\sigma^2$ the variance of the noise and $\mathbf{e}$ the distance of the model from the truth.
 # A step turns $\mathbf{e}$ into $(\mathbf{I}-\eta\mathbf{x}\mathbf{x}^\top)\,\mathbf{e}+\eta\epsilon\mathbf{x}$, and for a standard normal $\mathbf{x}\in\mathbb{R}^d$ the mean of $\|\mathbf{e}\|^2$ settles at $\eta\sigma^2d/(2-\eta(d+2))$.
@@ -1201,7 +1209,8 @@ d2l.describe(ax, "Squared error against time on a log axis. The online "
 
 # %% [markdown]
 # #### Solution 4.7-9
-#
+
+# %% [markdown]
 # Each strategy gets the rewards and numbers of pulls of all arms, for all runs at once, and returns an arm for each run.
 # `argmax` gives the first of several equal values, so ties go to the arm with the smallest number, here the worst.
 # The last function is the control: it numbers the arms anew in each round, and so breaks ties at random.
@@ -1305,7 +1314,8 @@ d2l.describe(ax, "Mean cumulative regret against rounds. Uniform grows "
 
 # %% [markdown]
 # #### Solution 4.7-10
-#
+
+# %% [markdown]
 # With $k_I=0$ the temperature settles where heating balances loss, $0.02\,(T-20)=k_P(92-T)$:
 #
 # $$T_\infty = 20 + 72\,\frac{k_P}{k_P+0.02}, \tag{4.7.21}$$
@@ -1362,7 +1372,8 @@ d2l.describe(ax, "Temperature against time. Both rise from 20 degrees "
 
 # %% [markdown]
 # #### Solution 4.7-11
-#
+
+# %% [markdown]
 # From state $s$ the reward is $4-s$ steps to the right away, so $Q(s,\text{right})=0.9^{3-s}$: 0.729, 0.81, 0.9, 1.
 # Nobody tells the table this; it learns from a player who moves at random.
 
@@ -1396,7 +1407,8 @@ assert (Q[:4, 1] > Q[:4, 0]).all()
 
 # %% [markdown]
 # #### Solution 4.7-12
-#
+
+# %% [markdown]
 # The maximum-likelihood variance has the expectation $(1-\frac1n)\sigma^2$, so replacing the data multiplies the expected variance by $1-\frac1n$ in each generation: $0.98^{100}\approx0.13$ is left after 100 fits.
 # The median is far smaller, since the errors multiply: a few histories with a large variance keep up the mean.
 # With accumulated data a generation $g$ adds only a share $1/g$, and the loss slows down: after 100 generations most of the variance is still there.

@@ -986,7 +986,8 @@ assert abs(eight - 3.4e-4) < 1e-5
 
 # %% [markdown]
 # #### Solution 5.1-1
-#
+
+# %% [markdown]
 # By (5.1.4), applied repeatedly, any number of affine layers is one affine layer, so nothing is gained.
 # The weight matrix of that layer is a product, and the rank of a product is at most the rank of each factor.
 # So every hidden layer that is narrower than both input and output removes functions; if no hidden layer is narrower than $\min(d,q)$, every affine map can still be reached, for example with identity matrices that are filled up with zeros.
@@ -1009,7 +1010,8 @@ for dims in ((6, 8, 7, 5), (6, 3, 8, 5), (6, 8, 1, 8, 5)):
 
 # %% [markdown]
 # #### Solution 5.1-2
-#
+
+# %% [markdown]
 # For pReLU the derivative with respect to $x$ is 1 for $x>0$ and $\alpha$ for $x<0$; with respect to $\alpha$ it is $\min(0,x)$.
 # For Swish write $s=\operatorname{sigmoid}(\beta x)$.
 # By the product rule and (5.1.13) with the inner derivative $\beta$ it is $s+\beta x\,s(1-s)$.
@@ -1035,7 +1037,8 @@ close(gradient(lambda alpha: prelu(z, alpha), alpha),
 
 # %% [markdown]
 # #### Solution 5.1-3
-#
+
+# %% [markdown]
 # Affine maps and ReLU are continuous and linear on pieces, and both properties survive composition and addition.
 #
 # With one input, unit $i$ computes $\operatorname{ReLU}(w_ix+b_i)$, which bends only at $x=-b_i/w_i$.
@@ -1075,7 +1078,8 @@ assert 1 + (slope.diff().abs() > 1e-9).sum() <= h
 
 # %% [markdown]
 # #### Solution 5.1-4
-#
+
+# %% [markdown]
 # From $\tanh z=2\operatorname{sigmoid}(2z)-1$,
 #
 # $$\tanh\left(\mathbf{X}\mathbf{W}^{(1)}+\mathbf{b}^{(1)}\right)\mathbf{W}^{(2)}+\mathbf{b}^{(2)} = \operatorname{sigmoid}\left(\mathbf{X}\,2\mathbf{W}^{(1)}+2\mathbf{b}^{(1)}\right)2\mathbf{W}^{(2)}+\mathbf{b}^{(2)}-\mathbf{1}\mathbf{W}^{(2)}.$$
@@ -1102,7 +1106,8 @@ close(with_tanh, with_sigmoid, rtol=0, atol=1e-12)
 
 # %% [markdown]
 # #### Solution 5.1-5
-#
+
+# %% [markdown]
 # The prediction for an example now depends on the other examples of its minibatch: the same image may be a shirt in one batch and a coat in another.
 # A minibatch of one example becomes meaningless, because the mean is then the example itself and the hidden layer is always 0.
 # *Batch normalization* (Section 8.5) does act on minibatches, and for this reason replaces the statistics of the minibatch by fixed ones when it predicts.
@@ -1136,7 +1141,8 @@ close(centred(batch[:1]), centred(batch[1:2]))  # alone, all are equal
 
 # %% [markdown]
 # #### Solution 5.1-6
-#
+
+# %% [markdown]
 # At $x=40$ the sigmoid is $1-4\cdot10^{-18}$.
 # The nearest `float32` is 1, and (5.1.13) gives $1\cdot(1-1)=0$.
 # This begins near $x=17$, where the distance of the sigmoid from 1, about $e^{-x}$, becomes too small for `float32` to resolve next to 1.
@@ -1161,7 +1167,8 @@ assert 16 < first_zero < 17.5
 
 # %% [markdown]
 # #### Solution 5.1-7
-#
+
+# %% [markdown]
 # The losses take very few values.
 # A loss of $\frac12\log2$ means that two rows of the table are right and the other two get probability $\frac12$ each; $\log2$ means that all four get $\frac12$.
 # With $\frac14(3\log3-2\log2)$ one row is right and three share one answer, the share of ones among them, $\frac13$ or $\frac23$.

@@ -748,7 +748,8 @@ with torch.no_grad():
 
 # %% [markdown]
 # #### Solution 5.2-1
-#
+
+# %% [markdown]
 # Two more widths, two seeds each, with the standard deviation over the seeds.
 # The crossing lies between 16 and 64 units, where the network already has more parameters than softmax regression.
 # Between 64 and 256 the mean gains about a point, more than the seeds scatter; but few seeds prove little, and the test images add an interval of $\pm0.016$, so this is likely rather than certain.
@@ -773,7 +774,8 @@ if stable_run:
 
 # %% [markdown]
 # #### Solution 5.2-2
-#
+
+# %% [markdown]
 # The new layer has $256\cdot256+256=65\,792$ parameters, which makes $269\,322$ in all.
 # In `nn.Sequential` it is two more entries.
 # On these images the accuracy stays within the uncertainty of the comparison.
@@ -802,7 +804,8 @@ if stable_run:
 
 # %% [markdown]
 # #### Solution 5.2-3
-#
+
+# %% [markdown]
 # With one unit $\mathbf{o}=\mathbf{b}^{(2)}+h\,\mathbf{w}$ with $\mathbf{w}\in\mathbb{R}^{10}$, the only row of $\mathbf{W}^{(2)}$, and a number $h\ge0$.
 # All logits lie on a ray from $\mathbf{b}^{(2)}$ in the direction $\mathbf{w}$; the matrix of centred logits has rank 1 (or 0, if the unit is inactive for all images).
 # Each logit is a linear function of $h$, and the prediction is the class whose line is highest: the network sorts the images along one axis and cuts it into intervals, one for each predicted class.
@@ -849,7 +852,8 @@ d2l.describe(ax, """Ten logits as straight lines over the activation of the
 
 # %% [markdown]
 # #### Solution 5.2-4
-#
+
+# %% [markdown]
 # One run of eight epochs for each rate covers every smaller number of epochs too, since the recipe has no schedule that depends on the total.
 # At 0.0001 training is calm and not finished after eight epochs; more epochs do help.
 # At 0.001 and 0.01 the result is good after two epochs and gains a few points more by the eighth.
@@ -884,7 +888,8 @@ if stable_run:
 
 # %% [markdown]
 # #### Solution 5.2-5
-#
+
+# %% [markdown]
 # The grid tries four learning rates and three widths, the random search about twelve of each.
 # If one hyperparameter matters much more than the other, random search therefore samples it three times as densely; this is the argument of Bergstra and Bengio.
 # Here both matter, both searches find pairs of similar quality, and the difference is below what 2000 images resolve.
@@ -928,7 +933,8 @@ if stable_run:
 
 # %% [markdown]
 # #### Solution 5.2-6
-#
+
+# %% [markdown]
 # We take the fastest of several repetitions, which is least disturbed by other programs.
 # On the CPUs on which we ran this, the three sizes take about the same time per multiplication.
 # For GPUs with matrix units, NVIDIA's guide recommends dimensions that are multiples of 8 or more, depending on the number format, which 1032 is and 1025 is not; run the cell on yours.

@@ -1051,7 +1051,8 @@ for n, plain, each, root in zip(batches, *by_batch):
 
 # %% [markdown]
 # #### Solution 5.3-1
-#
+
+# %% [markdown]
 # There is one partial derivative for each entry $X_{ij}$, so the gradient is an $n\times m$ matrix, like $\mathbf{X}$.
 # Only then can a step $\mathbf{X}-\eta\nabla f$ be taken.
 #
@@ -1082,7 +1083,8 @@ torch.testing.assert_close(torch.tensordot(g, jacobian, dims=1),
 
 # %% [markdown]
 # #### Solution 5.3-2
-#
+
+# %% [markdown]
 # After each of the two products comes an operator $+$ with the bias, a square without parents, as its second input.
 # A sum hands its gradient unchanged to both summands:
 # $\frac{\partial J}{\partial\mathbf{b}^{(2)}}=\frac{\partial J}{\partial\mathbf{o}}$ and $\frac{\partial J}{\partial\mathbf{b}^{(1)}}=\frac{\partial J}{\partial\mathbf{z}}$.
@@ -1114,7 +1116,8 @@ for own, leaf in zip(hand, leaves):
 
 # %% [markdown]
 # #### Solution 5.3-3
-#
+
+# %% [markdown]
 # With $h_0=d$ and $h_{k+1}=q$ there are $p=\sum_{l=0}^k(h_l+1)h_{l+1}$ parameters.
 # Kept for each example are the input, one result for each hidden layer, the $q$ logarithms of the softmax and the label: $a=d+\sum_lh_l+q+1$; one more number, the divisor of the mean, does not depend on $n$.
 # Training occupies $2p+na+1$, prediction $p+n\max_l(h_l+h_{l+1})$.
@@ -1144,7 +1147,8 @@ print(f"training {2 * p + real}, prediction "
 
 # %% [markdown]
 # #### Solution 5.3-4
-#
+
+# %% [markdown]
 # A row is the gradient of one entry of the gradient.
 # The backward pass is itself a computation with a graph (`create_graph=True` records it), so a second backward pass through it gives the row, at a small multiple of the cost of a gradient.
 # The whole matrix takes $p$ such passes and $p^2$ numbers.
@@ -1195,7 +1199,8 @@ print(f"Hessian times vector: {product_cost / forward_cost:.1f} forward "
 
 # %% [markdown]
 # #### Solution 5.3-5
-#
+
+# %% [markdown]
 # The graph can be cut at any edge: the first layers on one device, the others on the next.
 # The values go over the cut forward and the gradients back.
 # Memory is shared out, but with a single minibatch only one device works at a time, and the transfers take time; feeding several small minibatches one after the other keeps the devices busier.
@@ -1230,7 +1235,8 @@ for expected, p in zip(whole, net.parameters()):
 
 # %% [markdown]
 # #### Solution 5.3-6
-#
+
+# %% [markdown]
 # $\frac{\partial}{\partial o_j}\log\sum_ke^{o_k}=\frac{e^{o_j}}{\sum_ke^{o_k}}$: the softmax.
 # The result has one axis less, so the gradient that arrives, of shape `(n,)`, multiplies the rows of the softmax.
 # Subtracting the largest score first, $\log\sum_ke^{o_k}=m+\log\sum_ke^{o_k-m}$, prevents overflow, and the softmax is $e^{o_j-\operatorname{logsumexp}(\mathbf{o})}$, whose exponents are never positive.
@@ -1263,7 +1269,8 @@ torch.testing.assert_close(
 
 # %% [markdown]
 # #### Solution 5.3-7
-#
+
+# %% [markdown]
 # Let $\mathbf{M}_l\in\mathbb{R}^{n\times n}$ be the Jacobian of layer $l$ of $k$ layers, and $\mathbf{g}\in\mathbb{R}^n$ the gradient of the loss with respect to the last output:
 #
 # $$\left(\frac{\partial L}{\partial\mathbf{x}}\right)^\top = \left(\cdots\left(\left(\mathbf{g}^\top\mathbf{M}_k\right)\mathbf{M}_{k-1}\right)\cdots\right)\mathbf{M}_1 = \mathbf{g}^\top\left(\mathbf{M}_k\left(\cdots\left(\mathbf{M}_2\mathbf{M}_1\right)\right)\right). \tag{5.3.18}$$

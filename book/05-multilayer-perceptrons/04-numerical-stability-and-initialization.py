@@ -85,8 +85,8 @@ num_seeds = 3  # networks that are trained from each start
 # %% [markdown]
 # A product of 50 numbers is $1.4\cdot10^{-5}$ if each is 0.8, and 9100 if each is 1.2.
 # Matrices behave similarly, except that their product may stretch one direction and crush another.
-# A gradient that is too large makes a step that destroys what the model has learned, or it overflows to `inf`.
-# A gradient that is too small moves nothing: the layer keeps its random weights.
+# A gradient that is too large, an *exploding gradient*, makes a step that destroys what the model has learned, or it overflows to `inf`.
+# A gradient that is too small, a *vanishing gradient*, moves nothing: the layer keeps its random weights.
 #
 # Adding logarithms, the cure for products of many probabilities, does not help: the entries of a product of matrices are sums of terms with both signs, and the update needs the gradient itself.
 
@@ -1045,7 +1045,8 @@ if full_run and data.source == "real":
 
 # %% [markdown]
 # #### Solution 5.4-1
-#
+
+# %% [markdown]
 # A ReLU passes positive factors through: $\operatorname{ReLU}(\alpha z)=\alpha\operatorname{ReLU}(z)$ for $\alpha>0$.
 # So $\alpha\mathbf{W}^{(1)},\alpha\mathbf{b}^{(1)},\mathbf{W}^{(2)}/\alpha$ gives the same outputs, and one may choose a separate $\alpha$ for every hidden unit.
 #
@@ -1077,7 +1078,8 @@ torch.testing.assert_close(h2 / alpha, g2, rtol=1e-3, atol=1e-5)
 
 # %% [markdown]
 # #### Solution 5.4-2
-#
+
+# %% [markdown]
 # Yes.
 # There is no hidden layer, hence nothing to permute: each weight belongs to one input and one output, and gets a gradient of its own.
 # Both losses are convex, so every start that converges reaches the same loss; [Section 4.4](../04-linear-classification/04-softmax-regression-scratch.ipynb) trained softmax regression from zero.
@@ -1117,7 +1119,8 @@ for outputs, loss in tasks:
 
 # %% [markdown]
 # #### Solution 5.4-3
-#
+
+# %% [markdown]
 # The largest singular value is the norm $\|\mathbf{A}\|=\max_{\|\mathbf{x}\|=1}\|\mathbf{A}\mathbf{x}\|$.
 # From $\|\mathbf{A}\mathbf{B}\mathbf{x}\|\le\|\mathbf{A}\|\|\mathbf{B}\mathbf{x}\|$ follows $\|\mathbf{A}\mathbf{B}\|\le\|\mathbf{A}\|\|\mathbf{B}\|$.
 # For square matrices $\|\mathbf{A}\mathbf{x}\|\ge s_{\min}(\mathbf{A})\|\mathbf{x}\|$ gives $s_{\min}(\mathbf{A}\mathbf{B})\ge s_{\min}(\mathbf{A})s_{\min}(\mathbf{B})$ in the same way, so the condition number $\kappa=s_{\max}/s_{\min}$ satisfies $\kappa(\mathbf{A}\mathbf{B})\le\kappa(\mathbf{A})\kappa(\mathbf{B})$.
@@ -1149,7 +1152,8 @@ assert bound > top.mean() + 10 and abs(top.mean() - 25) < 0.5
 
 # %% [markdown]
 # #### Solution 5.4-4
-#
+
+# %% [markdown]
 # With $\Delta\mathbf{W}^{(l)}=-\eta\frac{\|\mathbf{W}^{(l)}\|}{\|\mathbf{G}^{(l)}\|}\mathbf{G}^{(l)}$, where $\mathbf{G}^{(l)}$ is the gradient of layer $l$, every layer moves by the fraction $\eta$ of its norm.
 # This is the core of *LARS*, layer-wise adaptive rate scaling (You et al., 2017), made for training with very large batches.
 # It cures the imbalance between layers, and no single step moves a layer by more than the fraction $\eta$ of its norm.
@@ -1216,7 +1220,8 @@ if full_run and data.source == "real":
 
 # %% [markdown]
 # #### Solution 5.4-5
-#
+
+# %% [markdown]
 # As in (5.4.10), the second moment is kept if $g^2E[\phi(z)^2]=1$ with $z\sim\mathcal{N}(0,1)$, so $g=1/\sqrt{E[\phi(z)^2]}$.
 # For GELU this is about 1.53, and for tanh about 1.59, where PyTorch has $\frac53$.
 #
@@ -1243,7 +1248,8 @@ for v in (0.5, 2.0):  # variance in, variance out
 
 # %% [markdown]
 # #### Solution 5.4-6
-#
+
+# %% [markdown]
 # The entries of $\mathbf{A}\mathbf{u}$ are independent normal numbers of variance $\|\mathbf{u}\|^2/n$, whatever the direction of $\mathbf{u}$, so $\|\mathbf{A}\mathbf{u}\|^2=\|\mathbf{u}\|^2c/n$ with $c$ from the chi-squared distribution with $n$ degrees of freedom.
 # The logarithm of the length is a random walk with independent steps $\frac12\log\frac cn$.
 # Since $E[\log c]=\log2+\psi(\frac n2)$ with the digamma function $\psi$, the derivative of $\log\Gamma$, its drift is $\lambda_1=\frac12\left[\log\frac2n+\psi\left(\frac n2\right)\right]$.
@@ -1273,7 +1279,8 @@ for n in (4, 16, 64):
 
 # %% [markdown]
 # #### Solution 5.4-7
-#
+
+# %% [markdown]
 # Two vectors span a parallelogram; the logarithm of its area grows by $\lambda_1+\lambda_2$ with each factor, where the second rate has one degree of freedom less, and so on for volumes.
 # The $n$ rates of growth, called *Lyapunov exponents*, are
 #
@@ -1363,7 +1370,8 @@ assert lengths.square().mean().log10() / 2 < 100 * math.log10(2) - 1
 
 # %% [markdown]
 # #### Solution 5.4-8
-#
+
+# %% [markdown]
 # With one hidden layer the inputs of a hidden unit are the data, which are fixed, so under plain gradient descent a unit that is dead for all of them stays dead (momentum or weight decay may still move it); too large steps make many such units.
 
 # %% tags=["rtol=0.5"]

@@ -1039,7 +1039,8 @@ assert not measured or (excess.min() > -0.03 and excess[-1] > 0.2)
 
 # %% [markdown]
 # #### Solution 5.5-1
-#
+
+# %% [markdown]
 # The VC dimension of the class, the number $n$ of examples, the probability $\delta$ and a constant.
 # None of them looks at a label.
 # The bound holds for every distribution, hence also for the one with random labels, whose gap is $1-\frac1{10}-0=0.9$ for ten classes if the training error is 0; so it is at least 0.9 for both.
@@ -1091,7 +1092,8 @@ if measured:
 
 # %% [markdown]
 # #### Solution 5.5-2
-#
+
+# %% [markdown]
 # Let $\mathbf{X}=\sum_js_j\mathbf{u}_j\mathbf{v}_j^\top$ and $c_j=\mathbf{v}_j^\top\mathbf{w}$.
 # The gradient step reads $c_j\leftarrow c_j+\eta s_j(\mathbf{u}_j^\top\mathbf{y}-s_jc_j)$ for each $j$ separately.
 # Its fixed point is $\mathbf{u}_j^\top\mathbf{y}/s_j$, the least-squares solution, and the distance to it shrinks by $1-\eta s_j^2$ in each step.
@@ -1145,7 +1147,8 @@ torch.testing.assert_close(by_steps, by_filter)
 
 # %% [markdown]
 # #### Solution 5.5-3
-#
+
+# %% [markdown]
 # A small patience stops on a jitter and may miss a better epoch; a large one costs the epochs that it waits.
 # With a larger patience the stopping epoch can only grow, and the best loss can only fall.
 # The accuracy on clean test labels need not rise with it, because another quantity was minimized.
@@ -1182,7 +1185,8 @@ assert not measured or (kept.mean(dim=0) > final.mean() + 0.03).all()
 
 # %% [markdown]
 # #### Solution 5.5-4
-#
+
+# %% [markdown]
 # Without noise next to nothing is lost, with 60 % a good part of what had been learned.
 # (The best of all epochs is a maximum of noisy numbers, so even without noise it lies slightly above the final value.)
 
@@ -1208,7 +1212,8 @@ if measured:
 
 # %% [markdown]
 # #### Solution 5.5-5
-#
+
+# %% [markdown]
 # Time and money.
 # Of the 40 epochs more than half are never computed.
 # The price is one pass over the validation images per epoch, without gradients, a copy of the parameters whenever there is an improvement, and a training set without the validation images.
@@ -1228,7 +1233,8 @@ assert not measured or share > 0.5
 
 # %% [markdown]
 # #### Solution 5.5-6
-#
+
+# %% [markdown]
 # The peak sits at $n=N$, so going from 20 to 40 examples means climbing it: *more data hurt*.
 # Beyond 40 they help again.
 # This is double descent along the other axis, and a ridge penalty removes it as well.
@@ -1252,7 +1258,8 @@ assert max(by_n_ridge) < 1
 
 # %% [markdown]
 # #### Solution 5.5-7
-#
+
+# %% [markdown]
 # A *kernel* $\Theta(\mathbf{x},\mathbf{x}')$ is a measure of similarity of two inputs, and *kernel regression* predicts by a combination of training labels whose weights come from similarities.
 # For a network $f(\mathbf{x})$ with one output and parameters $\boldsymbol\theta$, two inputs are similar if a change of the parameters moves both outputs together:
 #

@@ -261,7 +261,7 @@ def dropout_layer(X, p):
     keep = torch.rand_like(X, dtype=torch.float32) >= p
     return X * keep / (1 - p)
 
-# %%
+# %% tags=["slide"]
 torch.manual_seed(0)
 X = torch.arange(16.0).reshape(2, 8)
 for p in (0, 0.5, 1):
@@ -445,7 +445,7 @@ for p in (0.2, 0.5):
 #
 # Training mode and evaluation mode are two functions of the input, a random one and a fixed one.
 
-# %%
+# %% tags=["slide"]
 # check 5.6-C4: eval() is the network without dropout, train() is random
 without = make_concise(0.0).train()
 without.load_state_dict(concise.state_dict())
@@ -825,7 +825,7 @@ first, second = twins.eval()(X_new[:10])
 torch.testing.assert_close(first, second)
 assert not measure(twins, X_new[:10], y_new[:10]).requires_grad
 
-# %% tags=["rtol=0.1"]
+# %% tags=["rtol=0.1", "slide"]
 rates = (0.0, 0.2, 0.5, 0.8)
 curves, _ = train_many([(p, p) for p in rates], range(num_seeds))
 final = curves[-1].mean(dim=-1)  # (6, rates)
@@ -1047,7 +1047,8 @@ if real and setting in (laptop, full):
 
 # %% [markdown]
 # #### Solution 5.6-1
-#
+
+# %% [markdown]
 # A network of one seed on 2000 test images has an accuracy that is known to about $\pm0.02$ ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)), so with three seeds on the same images nothing below a hundredth deserves an explanation.
 
 # %% tags=["rtol=0.1"]
@@ -1105,7 +1106,8 @@ if measured:
 
 # %% [markdown]
 # #### Solution 5.6-3
-#
+
+# %% [markdown]
 # By (5.6.3), $E[h'^2]=h^2+h^2\frac p{1-p}=\frac{h^2}{1-p}$ for each unit, so the factor is $\frac1{1-p}$ whatever the activations are, at the beginning of training and at its end.
 
 # %%
@@ -1149,7 +1151,8 @@ assert (after > 2 * before).all()
 
 # %% [markdown]
 # #### Solution 5.6-4
-#
+
+# %% [markdown]
 # A single stochastic pass is a worse network, and the answer to one and the same question would depend on chance.
 # Averaging removes the noise, but at a price: the standard error of a mean of $k$ independent passes falls as $1/\sqrt k$, so a tenth of the error costs a hundred times the work.
 
@@ -1198,7 +1201,8 @@ if real and setting in (laptop, full):
 
 # %% [markdown]
 # #### Solution 5.6-5
-#
+
+# %% [markdown]
 # The column without decay is the run of Exercise 5.6-2; the other column is trained in the same way with the penalty $\frac\lambda2\|\mathbf{w}\|^2$, $\lambda=0.01$, on all parameters, which is what `weight_decay` of `Adam` means.
 
 # %% tags=["rtol=0.2"]
@@ -1226,7 +1230,8 @@ if measured:
 
 # %% [markdown]
 # #### Solution 5.6-6
-#
+
+# %% [markdown]
 # With independent masks on the weights the output is $\sum_j\frac{m_j}{1-p}w_jx_j$.
 # Its mean is $o$ and its variance $\frac p{1-p}\sum_jw_j^2x_j^2$, the same as (5.6.4): for one unit it makes no difference whether $w_j$ or $x_j$ is zeroed.
 # With several output units it does.
@@ -1271,7 +1276,8 @@ print(f"covariance of two outputs: DropConnect {abs(connect):.3f}, "
 
 # %% [markdown]
 # #### Solution 5.6-7
-#
+
+# %% [markdown]
 # The sample can be exactly 0, and then `rand > 0` drops an entry where nothing should be dropped.
 # In single precision the samples on a CPU are multiples of $2^{-24}$, so this happens once in 17 million entries.
 # Samples in `bfloat16` are coarse: exact zeros are not one in millions but one in some hundreds.

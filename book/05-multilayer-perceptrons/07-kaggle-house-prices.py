@@ -1362,7 +1362,8 @@ assert 0.9 < ratio < 1.1
 
 # %% [markdown]
 # #### Solution 5.7-1
-#
+
+# %% [markdown]
 # People with a high income tend not to state it.
 # Let the label be the income itself with noise, and hide all values above 1.
 # The mean of the rest is far below what is missing.
@@ -1404,7 +1405,8 @@ assert (garage == houses["GarageType"].isna()).all()
 
 # %% [markdown]
 # #### Solution 5.7-2
-#
+
+# %% [markdown]
 # One setting in the middle, a narrower network, and one with more of both regularizers.
 
 # %% tags=["rtol=0.1"]
@@ -1434,7 +1436,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 5.7-3
-#
+
+# %% [markdown]
 # It diverges.
 # By [Section 3.1](../03-linear-regression/01-linear-regression.ipynb) gradient descent converges if the learning rate is below 2 divided by the largest eigenvalue of $\mathbf{X}^\top\mathbf{X}/n$ (times the factor 2 for a loss without $\frac12$).
 # The squares of lot areas make this eigenvalue exceed $10^8$, so the learning rate would have to be below $10^{-8}$, and all other weights would stand still.
@@ -1465,7 +1468,8 @@ assert ends["standardized"] < constant_mse**0.5
 
 # %% [markdown]
 # #### Solution 5.7-4
-#
+
+# %% [markdown]
 # Train on the first 1000 houses, and cut the other 460 into 23 parts of 20.
 # Each part in turn is the validation set, and the remaining 440 houses tell the truth.
 
@@ -1510,7 +1514,8 @@ assert min(optimism) > 0 and optimism[0] < optimism[1] < optimism[2]
 
 # %% [markdown]
 # #### Solution 5.7-5
-#
+
+# %% [markdown]
 # No, it is the *median*: the logarithm keeps the order, and for a symmetric distribution mean and median of the logarithm agree.
 # If $\log y\sim\mathcal{N}(\mu,\sigma^2)$, the mean of $y$ is $e^{\mu+\sigma^2/2}$, larger by the factor $e^{\sigma^2/2}$.
 # For one house with $\sigma=0.12$ the factor is 1.007 and does not matter; for all houses together, $\sigma=0.4$, it is 1.08.
@@ -1536,7 +1541,8 @@ assert abs(to_mean - math.exp(sigma**2 / 2)) < 0.005
 
 # %% [markdown]
 # #### Solution 5.7-6
-#
+
+# %% [markdown]
 # The upload is up to you.
 # The format can be checked here, and so can the checker.
 # It cannot notice that somebody forgot to exponentiate, since 12 is a positive number; a comparison of medians as in check C10 can.

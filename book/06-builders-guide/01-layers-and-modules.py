@@ -659,7 +659,8 @@ assert all(layer.training for layer in in_list.layers)
 
 # %% [markdown]
 # #### Solution 6.1-1
-#
+
+# %% [markdown]
 # Only the forward pass works.
 # The four others walk the tree of modules, and the tree has no branches.
 
@@ -698,7 +699,8 @@ assert broken.parts[1].training
 
 # %% [markdown]
 # #### Solution 6.1-2
-#
+
+# %% [markdown]
 # The output has $3 + 4 = 7$ features.
 # There are $(20 \cdot 3 + 3) + (20 \cdot 4 + 4) = 147$ parameters, as many as in one layer from 20 to 7 features; in fact the two are the same function if the rows of their weights are.
 
@@ -728,7 +730,8 @@ torch.testing.assert_close(net(X), F.linear(X, W, b))
 
 # %% [markdown]
 # #### Solution 6.1-3
-#
+
+# %% [markdown]
 # `[block] * k` is a list of $k$ references to one block.
 # The sequence applies it $k$ times with the same weights, and there are $p$ parameters rather than $kp$.
 # The factory must therefore receive a function that *makes* a block and call it $k$ times.
@@ -756,7 +759,8 @@ assert shared[0] is shared[k - 1] and fresh[0] is not fresh[k - 1]
 
 # %% [markdown]
 # #### Solution 6.1-4
-#
+
+# %% [markdown]
 # The output of $f$ must have the shape of its input.
 # With a last layer of zeros $f(\mathbf{x}) = \mathbf{0}$ for all inputs.
 # The gradient of that layer is not zero, because its inputs, the hidden activations, are not.
@@ -800,7 +804,8 @@ assert net.f.hidden.weight.grad.any()
 
 # %% [markdown]
 # #### Solution 6.1-5
-#
+
+# %% [markdown]
 # A network that calls each of its leaves gives as many entries as there are leaves.
 # In the chimera the layer `2.linear` is called twice.
 # A dictionary from names to numbers would keep the second value and lose the first, so we collect lists.

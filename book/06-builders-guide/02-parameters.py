@@ -387,7 +387,8 @@ assert not torch.equal(twin[2].weight, twin[4].weight)
 
 # %% [markdown]
 # #### Solution 6.2-1
-#
+
+# %% [markdown]
 # The path has one name for each level; the activations count as children and have no parameters.
 
 # %%
@@ -414,7 +415,8 @@ assert names == ["net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias",
 
 # %% [markdown]
 # #### Solution 6.2-2
-#
+
+# %% [markdown]
 # Exactly, since there is only one tensor, and the optimizer sees it once.
 
 # %%
@@ -439,7 +441,8 @@ assert not torch.equal(start, shared.weight)
 
 # %% [markdown]
 # #### Solution 6.2-3
-#
+
+# %% [markdown]
 # $8\cdot8+8=72$ for any $k$.
 # What grows with $k$ is the computation, and the memory for the backward pass.
 
@@ -459,7 +462,8 @@ for k in (1, 5, 50):
 
 # %% [markdown]
 # #### Solution 6.2-4
-#
+
+# %% [markdown]
 # Use the one parameter twice, once transposed.
 # Its gradient is the sum of the two contributions, the second one transposed.
 
@@ -480,7 +484,8 @@ torch.testing.assert_close(W.grad, encoder.grad + decoder.grad)
 
 # %% [markdown]
 # #### Solution 6.2-5
-#
+
+# %% [markdown]
 # Replace the module at one position by a copy of itself.
 # An optimizer that was made before does not know the new parameters, so make a new one.
 

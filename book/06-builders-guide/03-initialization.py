@@ -639,7 +639,8 @@ assert spread[-1] < 1e-6 * size[-1]
 
 # %% [markdown]
 # #### Solution 6.3-1
-#
+
+# %% [markdown]
 # `apply` passes modules without names, so we use `named_modules`.
 # The name of a nested module is a path such as `0.2`.
 
@@ -665,7 +666,8 @@ for key, p in net.state_dict().items():
 
 # %% [markdown]
 # #### Solution 6.3-2
-#
+
+# %% [markdown]
 # `calculate_gain` returns $\frac53$, a recommendation of the library that its documentation does not derive.
 # An exact value that keeps a second moment of 1 would be $1/\sqrt{E[\tanh(z)^2]} \approx 1.59$ for a standard normal $z$, as in [Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb), so $\frac53$ is a round number above it.
 #
@@ -708,7 +710,8 @@ assert abs(size[-1] - 0.65) < 0.05
 
 # %% [markdown]
 # #### Solution 6.3-3
-#
+
+# %% [markdown]
 # Each output sums $8 \cdot 3 \cdot 3 = 72$ products, so the standard deviation is $\sqrt{2/72} = \frac16$.
 
 # %%
@@ -729,7 +732,8 @@ assert abs(draws.std() * 6 - 1) < 0.02
 
 # %% [markdown]
 # #### Solution 6.3-4
-#
+
+# %% [markdown]
 # $r = 1$ needs $\sigma = \sqrt{2/256} \approx 0.0884$.
 # For the search we use that the signal grows with $\sigma$, and halve the interval between a value that is too small and one that is too large.
 # With zero biases and the same seed, the network with $2\sigma$ is exactly $2^L$ times the network with $\sigma$, so the curve is monotonic.
@@ -758,7 +762,8 @@ assert abs(doubling - math.log(2)) < 1e-9  # of each of 20 layers
 
 # %% [markdown]
 # #### Solution 6.3-5
-#
+
+# %% [markdown]
 # Setting the seed before each construction gives the same numbers in the same order.
 # The seed fixes the sequence, not the layers: a second network without a new seed continues the sequence, and anything drawn in between, such as an extra layer, shifts what follows.
 
@@ -787,5 +792,5 @@ assert not torch.equal(a[0].weight, shifted[0].weight)
 # - K. He, X. Zhang, S. Ren, J. Sun (2015). Delving deep into rectifiers. [arXiv:1502.01852](https://arxiv.org/abs/1502.01852): the factor of a ReLU layer and its cure.
 # - A. M. Saxe, J. L. McClelland, S. Ganguli (2014). Exact solutions to the nonlinear dynamics of learning in deep linear neural networks. [arXiv:1312.6120](https://arxiv.org/abs/1312.6120): orthogonal initialization.
 # - S. Zagoruyko, N. Komodakis (2017). DiracNets. [arXiv:1706.00388](https://arxiv.org/abs/1706.00388): convolutions that contain the identity.
-# - PyTorch documentation, [torch.nn.init](https://docs.pytorch.org/docs/stable/nn.init.html); the origin of the slope $\sqrt5$: [issue 15314](https://github.com/pytorch/pytorch/issues/15314); outliers of `trunc_normal_`: [issue 155588](https://github.com/pytorch/pytorch/issues/155588).
+# - PyTorch documentation, [torch.nn.init](https://docs.pytorch.org/docs/stable/nn.init.html); PyTorch, [issue 15314](https://github.com/pytorch/pytorch/issues/15314): the origin of the slope $\sqrt5$; PyTorch, [issue 155588](https://github.com/pytorch/pytorch/issues/155588): outliers of `trunc_normal_`.
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the examples with the constants 1 and 42 and the distribution (6.3.5).

@@ -608,7 +608,8 @@ assert torch.equal(other.weight, net.weight) and other.weight.requires_grad
 
 # %% [markdown]
 # #### Solution 6.4-1
-#
+
+# %% [markdown]
 # Exactly the layers with a known input size exist at once, wherever they stand.
 # A known size in the middle does not help its neighbours: the layer after it could know its input size from `out_features`, but nobody tells it before data arrive.
 
@@ -635,7 +636,8 @@ assert first == [True, False, False] and second == [False, True, False]
 
 # %% [markdown]
 # #### Solution 6.4-2
-#
+
+# %% [markdown]
 # It fails in the first forward pass, in the matrix product of the second layer.
 # The message names a $2 \times 256$ matrix, the batch after the first layer, and a $128 \times 10$ matrix: the *transposed* weight, whose own shape is (10, 128).
 # A dry run of a copy on the device `meta` finds such faults without data, if the layers have their sizes and take real numbers.
@@ -671,7 +673,8 @@ except RuntimeError as error:
 
 # %% [markdown]
 # #### Solution 6.4-3
-#
+
+# %% [markdown]
 # Bring all inputs to one width before the first layer.
 # *Adaptive pooling* divides each row into 20 intervals, which may overlap, and takes their means.
 # Another way is padding with zeros to the largest width, which keeps all entries and gives them fixed places.
@@ -705,7 +708,8 @@ assert PadTo(4)(torch.ones(1, 2)).tolist() == [[1, 1, 0, 0]]
 
 # %% [markdown]
 # #### Solution 6.4-4
-#
+
+# %% [markdown]
 # With `recurse=False` a module is asked for its own parameters only.
 # `apply` visits children before their container, so the message names the layer.
 
@@ -740,7 +744,8 @@ assert (net[0].weight == 1).all() and (net[2].weight == 1).all()
 
 # %% [markdown]
 # #### Solution 6.4-5
-#
+
+# %% [markdown]
 # A $3 \times 3$ convolution from $c$ to $c$ channels without bias has $9c^2$ parameters and a batch normalization $2c$, so a block has $18c^2 + 4c$.
 
 # %%

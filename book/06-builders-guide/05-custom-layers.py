@@ -714,7 +714,8 @@ assert torch.autograd.gradcheck(layer, (x.requires_grad_(),))
 
 # %% [markdown]
 # #### Solution 6.5-1
-#
+
+# %% [markdown]
 # They are buffers: `forward` computes with them, the file must contain them, and the optimizer must not change them.
 # The layer behaves alike in both modes, because the statistics are computed in a method that is called explicitly.
 
@@ -756,7 +757,8 @@ assert torch.equal(fresh(X), Y)
 
 # %% [markdown]
 # #### Solution 6.5-2
-#
+
+# %% [markdown]
 # The matrices $\mathbf{A}_k$, each $(p, q)$, are stacked to one parameter of shape $(K, p, q)$.
 # `nn.Bilinear` stores it in the same way.
 # With $\mathbf{z} = \mathbf{x}$ the layer is the quadratic one.
@@ -786,7 +788,8 @@ torch.testing.assert_close(mine(X, Z), built_in(X, Z))
 
 # %% [markdown]
 # #### Solution 6.5-3
-#
+
+# %% [markdown]
 # Scale 1 and shift 0 make it the identity, so inserting it into a network changes nothing at first.
 # It has $2d$ parameters; a linear layer has $d^2 + d$, of which this one keeps the diagonal and the bias.
 
@@ -815,7 +818,8 @@ assert untrained(layer) == []
 
 # %% [markdown]
 # #### Solution 6.5-4
-#
+
+# %% [markdown]
 # `backward` passes the incoming derivative through where $|x| \le 1$ and stops it elsewhere.
 # `gradcheck` must reject it: the derivative is wrong, on purpose.
 
@@ -847,7 +851,8 @@ assert not torch.autograd.gradcheck(StraightThroughSign.apply, (inside,),
 
 # %% [markdown]
 # #### Solution 6.5-5
-#
+
+# %% [markdown]
 # There are $10 \cdot 10 \cdot 3 = 300$.
 # By (6.5.4) the pairs $i \le j$ suffice: $\tfrac{10 \cdot 11}{2} \cdot 3 = 165$.
 # For $i < j$ the one weight left must be $W_{ijk} + W_{jik}$.

@@ -869,7 +869,8 @@ assert losses_seed[0] < 1.5 * losses_first[-1]  # but without a jump
 
 # %% [markdown]
 # #### Solution 6.6-1
-#
+
+# %% [markdown]
 # A crash costs an hour instead of a week; the best of many epochs can be chosen after the fact; a result can be examined later, by ourselves and by others who doubt it; other models can start from its layers; several stored models can be averaged or combined.
 
 # %%
@@ -902,7 +903,8 @@ assert torch.equal(torch.get_rng_state(), rng)
 
 # %% [markdown]
 # #### Solution 6.6-2
-#
+
+# %% [markdown]
 # In a sequence the keys begin with the position: the first two linear layers are `0.` and `2.`.
 # We filter by these prefixes; after that the only missing keys must be those of the head.
 
@@ -936,7 +938,8 @@ assert new(X_val).shape == (200, 3)
 
 # %% [markdown]
 # #### Solution 6.6-3
-#
+
+# %% [markdown]
 # The class remains code, but its arguments go into the file as a dictionary.
 # The reader then needs to know neither the sizes nor which class it was, if the file names one of a list of classes that the program offers.
 # A list of our own is the safe form of "import the object of this name".
@@ -970,7 +973,8 @@ assert torch.equal(rebuilt(X_val), original(X_val))
 
 # %% [markdown]
 # #### Solution 6.6-4
-#
+
+# %% [markdown]
 # By (6.6.1) it has $4 \cdot 7946 = 31{,}784$ bytes and an overhead that is below 10,000 bytes.
 # In `bfloat16` the numbers take half of that.
 # The type keeps 8 significant binary digits, so that each weight is rounded by at most one part in 256.
@@ -998,7 +1002,8 @@ for name, value in net.state_dict().items():
 
 # %% [markdown]
 # #### Solution 6.6-5
-#
+
+# %% [markdown]
 # Dictionaries collected during the run all refer to the same memory, so their average is the last model.
 # The averaged state, flattened to one vector, must be the mean of the five parameter vectors.
 

@@ -561,7 +561,8 @@ assert pictures.stride() == (48, 1, 12, 3)
 
 # %% [markdown]
 # #### Solution 6.7-1
-#
+
+# %% [markdown]
 # The results agree up to rounding.
 # On a processor nothing is queued, so we expect similar times.
 # On a GPU the first program waits a thousand times and the second once; by how much that differs, the cell prints for your machine.
@@ -597,7 +598,8 @@ assert abs(results[0] / results[1] - 1) < 1e-4
 
 # %% [markdown]
 # #### Solution 6.7-2
-#
+
+# %% [markdown]
 # Two costs: each call on the GPU takes some time to start, whatever the size of its matrices, and on the processor a product of two $n\times n$ matrices takes about $2n^3$ operations.
 # As long as the GPU is done with the product itself in no time, the two meet where $2n^3$ divided by the speed of the processor at this size equals the cost of starting; Figure 6.7.3 shows the place for your machine, if it has a GPU and the place is among the sizes that were tried.
 # If the matrices have to be copied first, it lies at a larger size.
@@ -617,7 +619,8 @@ torch.testing.assert_close((on_device @ on_device).cpu(), A @ A,
 
 # %% [markdown]
 # #### Solution 6.7-3
-#
+
+# %% [markdown]
 # A file remembers the device of each tensor.
 # `map_location` says where they should go instead; without it, a file written on a GPU cannot be read on a machine that has none.
 
@@ -641,7 +644,8 @@ for name, tensor in net.state_dict().items():
 
 # %% [markdown]
 # #### Solution 6.7-4
-#
+
+# %% [markdown]
 # The error that we saw above names the devices only; ours also says which argument lies where, by its position or its keyword.
 # It is stricter than PyTorch: a number on the processor is refused too.
 
@@ -681,7 +685,8 @@ assert add.__name__ == "add"
 
 # %% [markdown]
 # #### Solution 6.7-5
-#
+
+# %% [markdown]
 # Since calls are queued, the second card can begin while the first still works: two calls in a row are all it takes.
 # With one device or none the cell says so and stops; with two it prints what your machine needs in each order.
 

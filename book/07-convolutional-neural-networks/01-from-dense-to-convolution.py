@@ -781,7 +781,8 @@ d2l.describe(axes, """Left a reddish disk on green of equal brightness. The
 
 # %% [markdown]
 # #### Solution 7.1-1
-#
+
+# %% [markdown]
 # For $\Delta=0$ only $a=b=0$ remains: $[\mathsf{H}]_{i,j,d}=u_d+\sum_c[\mathsf{V}]_{0,0,c,d}[\mathsf{X}]_{i,j,c}$.
 # For each pixel this is a dense layer from $c_i$ to $c_o$ numbers with the matrix $[\mathsf{V}]_{0,0,:,:}$, and the matrix does not depend on $(i,j)$.
 # `nn.Linear` acts on the last axis and treats all others as a batch, so it can be used as it is.
@@ -806,7 +807,8 @@ torch.testing.assert_close(H[0].permute(1, 2, 0), point(photo))
 
 # %% [markdown]
 # #### Solution 7.1-2
-#
+
+# %% [markdown]
 # The dense layer is $h_{t,d}=u_{t,d}+\sum_{s,c}[\mathsf{W}]_{t,s,c,d}\,x_{s,c}=u_{t,d}+\sum_{a,c}[\mathsf{V}]_{t,a,c,d}\,x_{t+a,c}$ with time $t$.
 # A word sounds the same now as a second later, so the weights must not depend on $t$.
 # A short sound, such as a vowel or a click, lasts a few hundredths of a second, so $|a|\le\Delta$ is reasonable, too.
@@ -842,7 +844,8 @@ torch.testing.assert_close(audio_layer(sound, V, u), built_in[0].mT)
 
 # %% [markdown]
 # #### Solution 7.1-3
-#
+
+# %% [markdown]
 # In $(f*g)(i)=\sum_af(a)g(i-a)$ substitute $b=i-a$.
 # While $a$ runs over all integers, so does $b$, once each.
 # Hence $(f*g)(i)=\sum_bf(i-b)g(b)=(g*f)(i)$.
@@ -947,7 +950,8 @@ d2l.describe(axes, """Left: the distribution of one die is flat, of the sum
 
 # %% [markdown]
 # #### Solution 7.1-4
-#
+
+# %% [markdown]
 # Any two of the images are cyclic shifts of each other.
 # Convolutions with circular padding and ReLUs are equivariant, and the mean over all positions is invariant, so the network gives *all* images the same class scores.
 # It answers with one quadrant for all and is right for a quarter of them, whatever its weights.
@@ -990,7 +994,8 @@ assert torch.equal((dots.flatten(1) @ W).argmax(dim=1), label)
 
 # %% [markdown]
 # #### Solution 7.1-5
-#
+
+# %% [markdown]
 # With $[\mathbf{A}\mathbf{x}]_t=\sum_av_ax_{t+a}$, indices modulo $n$,
 # $[\mathbf{A}\mathbf{z}_k]_t=\sum_av_ae^{2\pi\mathrm{i}k(t+a)/n}=\left(\sum_av_ae^{2\pi\mathrm{i}ka/n}\right)e^{2\pi\mathrm{i}kt/n}$.
 # So $\mathbf{z}_k$ is an eigenvector, and its eigenvalue $\sum_av_ae^{2\pi\mathrm{i}ka/n}$ is, up to the sign in the exponent, entry $k$ of the discrete Fourier transform of $\mathbf{v}$.
@@ -1020,7 +1025,8 @@ torch.testing.assert_close(fast, A @ x)
 
 # %% [markdown]
 # #### Solution 7.1-6
-#
+
+# %% [markdown]
 # *Translation* carries over in part.
 # "Not good" means much the same at the beginning as at the end of a review, so shared weights are sensible, and one-dimensional convolutions classify texts well (Section 16.3).
 # But places are not alike in every text: the first sentence of a news item sums it up.

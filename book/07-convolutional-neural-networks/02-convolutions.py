@@ -103,7 +103,7 @@ def corr2d(X, K):
             Y[i, j] = (X[i:i + kh, j:j + kw] * K).sum()
     return Y
 
-# %%
+# %% tags=["slide"]
 X = torch.arange(9.0).reshape(3, 3)
 K = torch.arange(4.0).reshape(2, 2)
 print(corr2d(X, K))
@@ -213,7 +213,7 @@ print(f"loops {loops * 1e3:.1f} ms, library {library_time * 1e3:.3f} ms")
 # A layer with such a kernel is called a $k_h\times k_w$ convolution, height first.
 # Despite the name it computes a cross-correlation; we will see why that does no harm.
 
-# %%
+# %% tags=["slide"]
 class Conv2D(nn.Module):
     """One channel in, one channel out: input (h, w), see corr2d."""
 
@@ -325,7 +325,7 @@ def learn_kernel(X, Y, shape, lr, steps, start=None, layer=corr2d):
                 K -= lr * grad
     return K.detach(), losses
 
-# %%
+# %% tags=["slide"]
 torch.manual_seed(3)
 K_hat, losses = learn_kernel(X, Y, (1, 2), lr=0.03, steps=10)
 for step in range(0, 11, 2):
@@ -811,7 +811,8 @@ d2l.describe(axes, """Eight small pictures of one garment: the image,
 
 # %% [markdown]
 # #### Solution 7.2-1
-#
+
+# %% [markdown]
 # The response is $1$ on the diagonal and $-1$ left of it, so a diagonal line is seen as well, from both sides.
 # Transposing the image changes nothing, since the identity is symmetric.
 # Transposing the kernel transposes the output: $\mathbf{X}^\top\star\mathbf{K}^\top=(\mathbf{X}\star\mathbf{K})^\top$, and here $\mathbf{X}^\top=\mathbf{X}$.
@@ -830,7 +831,8 @@ print(out.int())
 
 # %% [markdown]
 # #### Solution 7.2-2
-#
+
+# %% [markdown]
 # The derivative along $\mathbf{v}$ is $v_1$ times the horizontal plus $v_2$ times the vertical derivative, and cross-correlation is linear in the kernel: take $v_1\mathbf{S}_x+v_2\mathbf{S}_y$.
 # On the ramp $v_1x+v_2y$ the answer is $8v_1^2+8v_2^2=8$ for every direction, and 0 on the ramp across.
 
@@ -851,7 +853,8 @@ for degrees in (0, 30, 45, 120):
 
 # %% [markdown]
 # #### Solution 7.2-3
-#
+
+# %% [markdown]
 # It needs four points.
 # Differencing $[-1,1]$ three times gives $[-1,3,-3,1]$.
 # On $x^3$ it gives 6, the third derivative, and on $1$, $x$, $x^2$ it gives 0.
@@ -880,7 +883,8 @@ assert torch.equal(kernel[0].to(f64), third)
 
 # %% [markdown]
 # #### Solution 7.2-4
-#
+
+# %% [markdown]
 # It works: an assignment to an element is recorded like any other operation, and the tensor of zeros becomes part of the graph.
 # `gradcheck` compares the derivatives with finite differences; it needs double precision, which `corr2d` keeps because its output takes the type of the product.
 # `.data` is a view of the numbers without the graph, so the weight gets no gradient, without any error: the bias still learns, and the kernel silently stays as it was.
@@ -903,7 +907,8 @@ assert layer.weight.grad is not None
 
 # %% [markdown]
 # #### Solution 7.2-5
-#
+
+# %% [markdown]
 # Write each window as a row; `F.unfold` does it, with the windows as columns.
 # The product with the kernel as a column holds all outputs, in reading order.
 # This costs memory, since a pixel is stored once for each window that it lies in, but matrix products are fast; [Section 7.4](04-channels.ipynb) extends it to channels.
@@ -923,7 +928,8 @@ assert windows.shape == (36, 6)
 
 # %% [markdown]
 # #### Solution 7.2-6
-#
+
+# %% [markdown]
 # Outer products are the matrices of rank 1.
 # Sobel kernels and the box have rank 1; the Laplacian has rank 2, it is a sum of two separable kernels.
 # A separable $k\times k$ kernel can be applied as a column and then a row, with $2k$ instead of $k^2$ multiplications for each output; the singular value decomposition finds the two factors.

@@ -880,7 +880,8 @@ print(tuple(comp_conv2d(up, torch.ones(4, 4)).shape))
 
 # %% [markdown]
 # #### Solution 7.3-1
-#
+
+# %% [markdown]
 # Downwards the windows cover rows 0-2 and 3-5; the next one would need rows 6-8, and row 8 does not exist.
 # To the right there are columns $-1$ to 8 with the padding; the windows cover columns $-1$ to 3 and 3 to 7, and the next one would need column 11.
 # This makes $2\times2$ outputs.
@@ -906,7 +907,8 @@ assert (counts[:6, 3] == 2).all()  # column 3 lies in both windows
 
 # %% [markdown]
 # #### Solution 7.3-2
-#
+
+# %% [markdown]
 # Stride 2 keeps every second number, so the new rate is 4000 numbers a second.
 # Such a sequence can represent frequencies up to half its rate, 2000 hertz.
 # The tone of 1000 hertz survives.
@@ -941,7 +943,8 @@ for tone in (1000, 3000):
 
 # %% [markdown]
 # #### Solution 7.3-3
-#
+
+# %% [markdown]
 # Along one axis the output at position $i$, counted from $-p$ to $n+p-1$, is the input at $|i|$ if $i<n$, and at $2(n-1)-i$ beyond.
 # One index vector for each axis does it.
 # A padding of $n$ or more would need a second reflection, and `F.pad` refuses it, too.
@@ -974,7 +977,8 @@ assert size_or_none(lambda: F.pad(image[None, None], (5,) * 4,
 
 # %% [markdown]
 # #### Solution 7.3-4
-#
+
+# %% [markdown]
 # There are $n^2$ outputs of nine products each at stride 1, $9n^2$ in all, and $n^2/4$ outputs at stride 2, so $9n^2/4$.
 # All later layers profit as well: they receive a quarter of the positions, and a dense layer behind needs a quarter of the weights, which can be learned from fewer examples.
 #
@@ -1005,7 +1009,8 @@ for shift in (1, 2, 3):
 
 # %% [markdown]
 # #### Solution 7.3-5
-#
+
+# %% [markdown]
 # The window should move by half a pixel, so there must be something at the half positions.
 # Putting a zero between all neighbours turns $n$ into $2n-1$ entries, over which an ordinary convolution with stride 1 moves.
 # By (7.3.8), $2(n-1)-2\,\mathtt{padding}+k=2n$ if $k=2+2\,\mathtt{padding}$: kernel 2 with padding 0, or kernel 4 with padding 1.
@@ -1032,7 +1037,8 @@ for k, p in ((2, 0), (4, 1)):
 
 # %% [markdown]
 # #### Solution 7.3-6
-#
+
+# %% [markdown]
 # The output grows by one for each $s$ inputs, so $s=2$.
 # For even $n$ (7.3.6) gives $n/2+\lfloor(2\,\mathtt{padding}-k)/2\rfloor+1$, and the rounded part must be $-1$.
 # This means $2\,\mathtt{padding}-k\in\{-1,-2\}$: $k$ is $2\,\mathtt{padding}+1$ or $2\,\mathtt{padding}+2$.

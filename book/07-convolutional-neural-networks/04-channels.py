@@ -1000,7 +1000,8 @@ assert torch.equal(T_last.reshape(2, -1), T.view(2, -1))
 
 # %% [markdown]
 # #### Solution 7.4-1
-#
+
+# %% [markdown]
 # The proof is (7.4.4) in both directions of space: $s = a + b$ with $a = 0, \dots, k_1-1$ and $b = 0, \dots, k_2-1$ takes the values $0, \dots, k_1+k_2-2$, so the side is $k_1+k_2-1$.
 # The kernel is the convolution of the two.
 
@@ -1046,7 +1047,8 @@ torch.testing.assert_close(error, S[1])
 
 # %% [markdown]
 # #### Solution 7.4-2
-#
+
+# %% [markdown]
 # With $h'$ and $w'$ from [Section 7.3](03-padding-and-stride.ipynb): forward (7.4.5); parameters $c_\mathrm{o}(c_\mathrm{i} k_h k_w + 1)$; output $c_\mathrm{o} h' w'$; the input, $c_\mathrm{i} h w$ numbers, has to be kept for the gradient of the weights.
 # Backward takes twice the forward pass, and only once if the input needs no gradient, as in the first layer of a network.
 
@@ -1080,7 +1082,8 @@ for ci, co, k, size, p, s in ((3, 64, (7, 7), (64, 48), 3, 2),
 
 # %% [markdown]
 # #### Solution 7.4-3
-#
+
+# %% [markdown]
 # Doubling both channels gives the factor 4, exactly.
 # Doubling the padding on each side from $p$ to $2p$ lengthens each side of the output by $2p$ at stride 1, so the factor is $\bigl(\frac{n+4p-k+1}{n+2p-k+1}\bigr)^2$ for a square of side $n$, close to 1 for large images.
 
@@ -1108,7 +1111,8 @@ assert factor < 1.02
 
 # %% [markdown]
 # #### Solution 7.4-4
-#
+
+# %% [markdown]
 # In general they are not.
 # Floating-point addition rounds, so it is not associative, and the matrix product may add in another order than the loop, or round once for a multiplication and an addition together.
 # Which order it takes depends on the library, the processor and the sizes.
@@ -1136,7 +1140,8 @@ assert torch.equal(corr2d_1x1(X_int, K_int),
 
 # %% [markdown]
 # #### Solution 7.4-5
-#
+
+# %% [markdown]
 # There are $b$ blocks of $(n/b)^2$ multiplications, together $n^2/b$: the factor is $b$.
 # Lost is the exchange between blocks, however many layers follow.
 # A *channel shuffle* deals the channels out like cards, so that each group of the next layer gets some from every group: write the channels as a table with one row per group, and read it by columns.
@@ -1185,7 +1190,8 @@ for b in (1, 2, 4, 8):
 
 # %% [markdown]
 # #### Solution 7.4-6
-#
+
+# %% [markdown]
 # The windows of $\Delta$ neighbouring columns together cover $k + \Delta - 1$ columns, so each column of the output costs $(k+\Delta-1)/\Delta$ reads: $k$ for $\Delta = 1$, close to 1 for a wide strip.
 # For a square tile the number is squared: $\bigl((k+\Delta-1)/\Delta\bigr)^2$ pixels for each pixel of the output.
 # We count the columns that a strip touches from the windows themselves, and compare the result of the strips with that of the whole.

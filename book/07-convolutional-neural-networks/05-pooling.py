@@ -843,7 +843,8 @@ d2l.describe(ax, """With a stride alone the change rises at a shift of one
 
 # %% [markdown]
 # #### Solution 7.5-1
-#
+
+# %% [markdown]
 # The kernel from channel $c$ to channel $d$ is $\frac14$ everywhere if $c=d$ and zero otherwise.
 # Of the $3\cdot3\cdot4=36$ weights, 12 are nonzero: two thirds of the multiplications are wasted, and with $c$ channels the share is $1-1/c$.
 # The depthwise form of check C5 avoids the zeros, and a pooling layer also avoids the multiplications, since it adds first and divides once.
@@ -864,7 +865,8 @@ assert (layer.weight == 0).sum() == 24
 
 # %% [markdown]
 # #### Solution 7.5-2
-#
+
+# %% [markdown]
 # A convolution without bias is linear, so $f(\mathbf{x}+\mathbf{y})=f(\mathbf{x})+f(\mathbf{y})$.
 # Two windows of two values refute it: $\max(1,0)+\max(0,1)=2$, but the sum of the windows is $(1,1)$, with maximum 1.
 # A bias $u$ must be 0, because the maximum of zeros is 0.
@@ -890,7 +892,8 @@ assert pool_pair(-3 * x) != -3 * pool_pair(x)
 
 # %% [markdown]
 # #### Solution 7.5-3
-#
+
+# %% [markdown]
 # By (7.5.5) the maximum of a pair is $\operatorname{ReLU}(a-b)+b$.
 # The term $b$ must pass the ReLU unharmed although it may be negative, which takes two channels: $b=\operatorname{ReLU}(b)-\operatorname{ReLU}(-b)$.
 # So a convolution computes $(a-b,\,b,\,-b)$, a ReLU follows, and a 1x1 convolution with the weights $(1,1,-1)$ adds up.
@@ -923,7 +926,8 @@ assert (net(Z) < 0).any()
 
 # %% [markdown]
 # #### Solution 7.5-4
-#
+
+# %% [markdown]
 # The largest of $n$ values takes $n-1$ comparisons.
 # With $h'\times w'$ the size of the output these are $c\,h'w'(pq-1)$.
 # A 2x2 window with stride 2 needs $\frac34$ of a comparison for each input value: next to a convolution it is free.
@@ -981,7 +985,8 @@ print(f"5x5, stride 1: {direct[0]} comparisons, by axes {by_axes[0]}")
 
 # %% [markdown]
 # #### Solution 7.5-5
-#
+
+# %% [markdown]
 # At $\beta=0$ all weights are equal: average pooling.
 # For $\beta\to\infty$ the largest value takes all the weight: maximum pooling.
 # For $\beta\to-\infty$ it becomes minimum pooling.
@@ -1023,7 +1028,8 @@ torch.testing.assert_close(gradient, weights * (1 + beta * (x - center)))
 
 # %% [markdown]
 # #### Solution 7.5-6
-#
+
+# %% [markdown]
 # For $n=7$ and $m=3$ the windows are 0 to 2, 2 to 4 and 4 to 6: all of length 3, overlapping in the inputs 2 and 4, which therefore count twice.
 # If $m$ divides $n$, then floor and ceiling do nothing, and the result is plain pooling with window $n/m$.
 # Windows may also differ in length: 8 to 3 gives lengths 3, 4 and 3.

@@ -969,7 +969,8 @@ d2l.sliders(draw, """Left a sneaker, moved to the right by some pixels;
 
 # %% [markdown]
 # #### Solution 7.6-1
-#
+
+# %% [markdown]
 # ReLU does.
 # The pooling has no part in the factor $4^{-4}$: an average over four positions passes on four quarters of gradient, a maximum one whole.
 # Two hundred steps show it; both changes together have trained above.
@@ -998,7 +999,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 7.6-2
-#
+
+# %% [markdown]
 # Most of LeNet's parameters sit in the first dense layer, where $5\times5$ positions of 16 maps are told apart.
 # A third block with stride 2 leaves a grid of $4\times4$, and one hidden dense layer of 64 units is enough, so there is room for more channels with fewer parameters in all.
 # The first convolution has stride 2, so it works at a quarter of the positions, and no pooling follows it.
@@ -1027,7 +1029,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 7.6-3
-#
+
+# %% [markdown]
 # The subsets are: for maps 0 to 5 three neighbouring first maps (in a circle), for maps 6 to 11 four neighbouring ones, for maps 12 to 14 four that are not all neighbours, and for the last one all six.
 # A convolution with all connections, whose kernel is multiplied by a mask of zeros and ones, computes the same as a sparse one; then only the weights under a one count as parameters.
 # The codes were bitmaps of $7\times12$ pixels, one for each digit; random signs of the same shape serve for counting.
@@ -1095,7 +1098,8 @@ assert (old.c3.weight.grad[mask.expand(-1, -1, 5, 5) == 0] == 0).all()
 
 # %% [markdown]
 # #### Solution 7.6-4
-#
+
+# %% [markdown]
 # Two $3\times3$ convolutions with 8 and 16 channels and padding 1, each with ReLU and maximum pooling, leave 16 maps of $2\times2$, and one dense layer does the rest.
 # Momentum (Section 12.6) speeds the training up.
 
@@ -1126,7 +1130,8 @@ assert test_accuracy >= 0.95
 
 # %% [markdown]
 # #### Solution 7.6-5
-#
+
+# %% [markdown]
 # For each class we average a channel over images and positions.
 # Divided by the mean over all classes, the table shows what each channel prefers.
 # A channel that responded to one class alone would have the value 10 there.
@@ -1173,7 +1178,8 @@ if full_run:
 
 # %% [markdown]
 # #### Solution 7.6-6
-#
+
+# %% [markdown]
 # The convolutions take any size.
 # LeNet's first dense layer has weights for $16\cdot5\cdot5$ inputs, gets $16\cdot6\cdot6$, and stops.
 # Global pooling leaves as many numbers as there are channels, whatever the size of the maps, so the network works without a change.

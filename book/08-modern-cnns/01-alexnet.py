@@ -83,7 +83,7 @@ from d2l_helpers.chapters.linear_regression import Trainer
 d2l.use_style()
 
 # %% tags=["parameters"]
-train_size = 5000  # images for the training curves
+train_size = 4000  # images for the training curves
 val_size = 1000
 size = 80  # side of the images
 width = 0.25  # share of the channels
@@ -93,7 +93,7 @@ sgd_rate = 0.0  # 0: AdamW; else the learning rate of plain SGD
 few_size = 500  # images of the comparison at the end
 few_epochs = 16
 num_seeds = 3
-small_size = 5000  # images of Exercise 3
+small_size = 4000  # images of Exercise 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
 # %% [markdown]
@@ -567,6 +567,7 @@ class AugmentedFashionMNIST(FashionMNIST):
 #
 # The training loop is the book's `Trainer`.
 # For the many comparisons of this chapter we wrap it: no picture, an optimizer of our choice, one seed for the order of the images and for dropout.
+# Kernels get the memory format `channels_last` ([Section 7.4](../07-convolutional-neural-networks/04-channels.ipynb)), which changes no weight, only how results are rounded, and lets many convolutions run faster on a CPU.
 
 # %% tags=["export"]
 def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0,
@@ -578,7 +579,8 @@ def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0,
     training images and PyTorch's global generator, from which dropout
     draws. Returns the history: a dict of lists with one mean per epoch,
     "train_loss", "val_loss", "val_acc". Afterwards the model has its own
-    `configure_optimizers` and display again.
+    `configure_optimizers` and display again, and kernels have their
+    channels last in memory.
     """
     if epochs < 1:
         raise ValueError(f"epochs is {epochs}; it must be at least 1.")
@@ -587,6 +589,7 @@ def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0,
                          "with apply_init first.")
     display, own = model.board.display, vars(model).get(
         "configure_optimizers")  # set on this instance, rarely
+    model.to(memory_format=torch.channels_last)
     data.generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     trainer = trainer(max_epochs=epochs, num_gpus=num_gpus)
@@ -644,6 +647,10 @@ def tiny(seed=0):
     return apply_init(Tiny(), same.X_train[:1])
 
 
+with_kernel = tiny()
+with_kernel.kernel = nn.Conv2d(2, 3, 2)
+fit_quietly(with_kernel, same, 1)
+assert with_kernel.kernel.weight.stride()[1] == 1  # channels last
 runs = [fit_quietly(tiny(), same, 2, seed=seed) for seed in (0, 0, 1)]
 assert runs[0] == runs[1] != runs[2]
 assert same.generator.initial_seed() == 1  # it orders the images
@@ -704,7 +711,7 @@ def adamw(rate):
 data = FashionMNIST(128, (size, size), train_size=train_size,
                     val_size=val_size)
 real = data.source == "real"
-full_run = train_size >= 5000 and few_size >= 500 and few_epochs >= 16
+full_run = train_size >= 4000 and few_size >= 500 and few_epochs >= 16
 torch.manual_seed(0)
 model = apply_init(AlexNet(lr=sgd_rate, width=width, fc=fc),
                    data.X_train[:1], init_he)
@@ -961,7 +968,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 8.1-1
-#
+
+# %% [markdown]
 # The outputs do, by a factor of more than three.
 # We add up the outputs of all layers but `Flatten`, which shares the memory of its input, with four bytes for each number.
 # (What PyTorch really keeps is somewhat less: of a convolution with ReLU behind it, only the output of the ReLU is needed.)
@@ -989,7 +997,8 @@ assert 3 * weight_bytes < output_bytes[128] < 4 * weight_bytes
 
 # %% [markdown]
 # #### Solution 8.1-2
-#
+
+# %% [markdown]
 # A larger image adds positions to the convolutions and inputs to the first dense layer, both about in proportion to the area; the parameters of the convolutions stay as they are.
 # So the dense layers' share of the parameters rises with the size of the image; their share of the operations is below 5 % at sides of 224 and 448, but more than a fifth at 65, where the second dense layer weighs more.
 # With the width of all layers, dense ones included, parameters and operations of all but the outer layers grow with its square, and the shares hardly move.
@@ -1021,7 +1030,8 @@ assert shares(65)[1] > 0.2  # few positions for the convolutions
 
 # %% [markdown]
 # #### Solution 8.1-3
-#
+
+# %% [markdown]
 # The large first kernel with stride 4 is there to shrink photographs.
 # A $5\times5$ kernel with stride 2 leaves $14\times14$, the poolings (the second with windows of 2) leave 6 and 3, and padding in the last pooling keeps $2\times2$.
 # The rest is unchanged.
@@ -1069,7 +1079,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 8.1-4
-#
+
+# %% [markdown]
 # It stays near $\log10\approx2.30$, the loss of guessing, or above, for each of the three seeds, and the accuracy stays at guessing.
 # The ReLU networks have the same weights at the start, the same order of images and the same steps (60, without dropout), so in this setting the activation alone makes the difference.
 # That does not mean that sigmoids cannot express what is needed.
@@ -1109,7 +1120,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 8.1-5
-#
+
+# %% [markdown]
 # We train five epochs at a time with one and the same optimizer and look at the accuracy in between.
 # The accuracy on held-out images stays more than a tenth below.
 # With dropout and augmentation and as many steps the gap is less than half of that, and again because the training images are not fitted as well: on held-out images the network with neither is still ahead, and on moved ones the network with both.
@@ -1155,7 +1167,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 8.1-6
-#
+
+# %% [markdown]
 # The dense layer has one weight for each channel and position of the $5\times5$ maps, and so has a convolution with a $5\times5$ kernel and as many output channels as there are units.
 # `Flatten` runs through channels, rows and columns in the order of a kernel, so the weights need only another shape.
 # On maps of $5\times5$ the kernel has one position and computes the same.

@@ -80,7 +80,7 @@ from d2l_helpers.chapters.modern_cnns import (
 d2l.use_style()
 
 # %% tags=["parameters"]
-train_size = 2000  # images for the training of narrow VGG-11
+train_size = 1600  # images for the training of narrow VGG-11
 val_size = 1000
 size = 32  # side of the images
 fc = 256  # units of the dense layers
@@ -403,7 +403,7 @@ def sgd(rate):
 data = FashionMNIST(128, (size, size), train_size=train_size,
                     val_size=val_size)
 real = data.source == "real"
-full_run = (train_size >= 2000 and start_size >= 2560
+full_run = (train_size >= 1600 and start_size >= 2560
             and stack_size >= 1000 and stack_epochs >= 3)
 torch.manual_seed(0)
 model = apply_init(VGG(narrow, fc=fc, lr=sgd_rate), data.X_train[:1],
@@ -871,7 +871,8 @@ if full_run and real and stack_epochs < 10:
 
 # %% [markdown]
 # #### Solution 8.2-1
-#
+
+# %% [markdown]
 # Only layers with weights are counted: 1, 1, 2, 2 and 2 convolutions inside the five blocks and three dense layers.
 # `Flatten`, pooling, ReLU and dropout have none.
 
@@ -896,7 +897,8 @@ for name, net in published.items():
 
 # %% [markdown]
 # #### Solution 8.2-2
-#
+
+# %% [markdown]
 # The dense part of VGG-11 is more than two and a half times that of AlexNet, because $512\cdot7\cdot7$ numbers leave the body instead of $256\cdot5\cdot5$.
 # The convolutions do about eight times as much.
 # In both networks they are the small part of the parameters and the large part of the work.
@@ -925,7 +927,8 @@ assert sum(split["VGG-11"][2:]) == macs["VGG-11"]
 
 # %% [markdown]
 # #### Solution 8.2-3
-#
+
+# %% [markdown]
 # Add one convolution to each of the last three blocks, once for VGG-16 and twice for VGG-19.
 # The extra layers have $9\cdot(256^2+2\cdot512^2)$ weights and their biases, 5.3 million each time, most of them where there are few positions, and they add the same number of operations each time.
 
@@ -955,7 +958,8 @@ print(f"{extra:,} parameters in each of the two steps")
 
 # %% [markdown]
 # #### Solution 8.2-4
-#
+
+# %% [markdown]
 # Five halvings leave $\lfloor56/32\rfloor=1$ and $\lfloor84/32\rfloor=2$ positions instead of 7, so the first dense matrix has 512 and 2048 inputs instead of 25 088.
 # The convolutions' work falls with the area, to about a sixteenth and a seventh.
 # The accuracy after one epoch on a few hundred images shows that the network runs, not how good it is.
@@ -992,7 +996,8 @@ print(f"56 pixels, one epoch: accuracy {score[0]:.2f}")
 
 # %% [markdown]
 # #### Solution 8.2-5
-#
+
+# %% [markdown]
 # With these channels the pair has *more* parameters and operations, not fewer, since every stage at least doubles its channels (the premise of (8.2.1) does not hold).
 # Depth, parameters and cost all differ, so a comparison at equal channels could not say which of them made a difference.
 #
@@ -1041,7 +1046,8 @@ assert directions(1, 1, 1) == 17
 
 # %% [markdown]
 # #### Solution 8.2-6
-#
+
+# %% [markdown]
 # The first dense layer becomes a $7\times7$ convolution, the others become $1\times1$ convolutions.
 # At 320 pixels the body leaves $10\times10$ positions, on which a $7\times7$ kernel has $4\times4$ places: a map of scores, one vector for each window of $224\times224$ in steps of 32 pixels.
 # At the inner borders a window sees its neighbours' pixels where a cut-out window has padding, so the scores are not equal: in this untrained network two of them differ by a tenth to a quarter.

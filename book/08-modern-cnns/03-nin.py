@@ -752,7 +752,8 @@ if laptop and real:
 
 # %% [markdown]
 # #### Solution 8.3-1
-#
+
+# %% [markdown]
 # A $1\times1$ layer with $c$ channels has $c^2+c$ parameters, so each step adds $\sum_c(c^2+c)$ over the channels of the four blocks.
 # The accuracies are single runs at one budget and say nothing about an order.
 
@@ -796,7 +797,8 @@ for ones in (1, 2, 3):
 
 # %% [markdown]
 # #### Solution 8.3-2
-#
+
+# %% [markdown]
 # Weights grow ninefold and biases do not, so the factor is a little below 9, and exactly 9 for the operations, padding included.
 # The grid stays as it is, but each block now looks further.
 
@@ -821,7 +823,8 @@ for c, side in ((96, 54), (256, 26), (384, 12), (10, 5)):
 
 # %% [markdown]
 # #### Solution 8.3-3
-#
+
+# %% [markdown]
 # It adds $10\cdot25\cdot10+10=2510$ parameters.
 # With the weight $\frac1{25}$ from each position of map $d$ to score $d$, and 0 elsewhere, it *is* the average: the dense head contains it as a special case, and NiN makes this choice beforehand.
 
@@ -841,7 +844,8 @@ with torch.no_grad():
 
 # %% [markdown]
 # #### Solution 8.3-4
-#
+
+# %% [markdown]
 # Training keeps what the backward pass needs, at least the output of each convolution; ReLU can overwrite it, so we count these outputs and those of pooling once.
 # A prediction needs only the input and the output of one layer at a time, of which we take the largest pair.
 # Parameters are a small matter beside either: 8 MB.
@@ -875,7 +879,8 @@ assert pair == 128 * 4 * 2 * 96 * 54**2 and 2.5 < kept / pair < 3.5
 
 # %% [markdown]
 # #### Solution 8.3-5
-#
+
+# %% [markdown]
 # No: the $3\times3$ convolution of the last block shrinks from $9\cdot384\cdot10$ to $9\cdot96\cdot10$ weights, but the new layer has $384\cdot96$, more than was saved.
 # The step from 384 to 10 is cheap; what may speak against it is that all evidence passes through ten numbers three times, with two ReLUs in between.
 
@@ -901,7 +906,8 @@ assert two_steps - direct == 11_040
 
 # %% [markdown]
 # #### Solution 8.3-6
-#
+
+# %% [markdown]
 # No.
 # In the mean over the seeds, the dense head that trained on moved images keeps nearly everything at two pixels, and at four not much less than the average head, which has seen none.
 # But it was shown shifts of up to three pixels only, and at six the average head keeps clearly more.

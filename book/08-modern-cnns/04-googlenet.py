@@ -83,7 +83,7 @@ batch_size = 32
 max_epochs = 2
 sgd_rate = 0.1
 grid_size = 600  # images of Exercise 1
-val_size = 600
+val_size = 500
 num_seeds = 3
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
@@ -656,7 +656,7 @@ dots(axes[1], contest_loss)
 axes[1].set(xlabel="training loss, last epoch")
 d2l.describe(axes, """Four rows of three dots each: four branches and one
     branch, at two rates. Left, accuracy: four branches have the higher
-    mean at either rate, and the ranges overlap. Right, training
+    mean at the smaller rate, at the other they are level. Right, training
     loss: four branches have the lower mean.""")
 
 # %% [markdown]
@@ -668,19 +668,22 @@ for name, values in contest.items():
           [round(v, 2) for v in contest_loss[name]])
 if laptop and real:
     assert min(min(values) for values in contest.values()) > 0.5
+    lower = 0  # pairs in which four branches have the lower loss
     for lr in (2e-3, 5e-3):
         keys = [f"{name}, {lr}" for name in kinds]
-        for values, sign in ((contest, 1), (contest_loss, -1)):
-            four, one = (values[key] for key in keys)
-            assert sign * (sum(four) - sum(one)) / num_seeds > 0.02
+        four, one = (contest_loss[key] for key in keys)
+        assert (sum(one) - sum(four)) / num_seeds > 0.05
+        lower += sum(a < b for a, b in zip(four, one, strict=True))
         four, one = (contest[key] for key in keys)
-        assert all(a > b for a, b in zip(four, one, strict=True))
+        assert lr > 2e-3 or (sum(four) - sum(one)) / num_seeds > 0.02
+    assert lower >= 5  # of six
 
 # %% [markdown]
-# At this scale, 1200 images and two epochs, four branches are more accurate than one with the same seed, for each seed and at both rates, and their mean training loss is lower.
-# The ranges overlap at both rates, at 0.005 barely, so the pairs say more than the ranges: the images and their order are the same within a pair.
+# At this scale, 1200 images and two epochs, four branches have the lower mean training loss at both rates, and a lower one than the single branch with the same seed in each pair.
+# At the rate 0.002 their accuracy is higher too; at 0.005 rounding decides: here two of three pairs turn round, and when the kernels were stored with their channels first, the same values in another order, none did.
+# The ranges of the accuracies overlap, so the pairs say more than the ranges: the images and their order are the same within a pair.
 # Is it an advantage or a head start?
-# In three further seeds, again at both rates, all pairs had the same order; in longer runs at the rate 0.002, six epochs, one of three pairs turned round, while the training loss of four branches was still lower.
+# In six further seeds, again at both rates, all twelve pairs had the lower loss and eleven the higher accuracy; in longer runs at the rate 0.002, six epochs, the accuracy turned round in one of three pairs, while the training loss of four branches was still lower.
 # (These runs are not stored here; change `max_epochs` to repeat the last.)
 # So four branches fit these images in fewer steps, and whether they end more accurate is open.
 # This control does not tell why: the branches differ from the single one in more than the sizes of their kernels, for example in the number of nonlinear layers on the way.
@@ -700,7 +703,7 @@ if laptop and real:
 # - Stem, body and head are the plan of most networks since. GoogLeNet has 5 977 530 parameters here; it has fewer parameters and operations than VGG-11, but needs more operations than AlexNet.
 # - Counting parameters tells implementations apart: a widely used one has $3\times3$ kernels where the paper has $5\times5$.
 # - On a small Inception network, plain SGD at a fixed rate needs normalization to get started within two epochs; AdamW starts without it, and at the best of three rates, in one seed, it gains from it too.
-# - At equal operations and few steps, four branches beat the $3\times3$ branch alone for each seed at two rates; that they still do after longer training is not shown.
+# - At equal operations and few steps, four branches fit the images better than the $3\times3$ branch alone, at two rates; that they end more accurate is not shown.
 
 # %% [markdown]
 # ## Exercises
@@ -713,7 +716,8 @@ if laptop and real:
 
 # %% [markdown]
 # #### Solution 8.4-1
-#
+
+# %% [markdown]
 # One seed and half of the images are enough for a first look.
 # Under SGD the arm with normalization is ahead by a wide margin at its best rate; without normalization none of the three rates gets far in these few steps.
 # With normalization the two larger rates are far better than 0.01, where it is not ahead at all; the best rate may lie beyond the grid.
@@ -762,7 +766,7 @@ if laptop and real:
     assert abs(one - two) < 0.1 < 0.2 < min(one, two) - three
 
 # %% [markdown]
-# **Figure 8.4.6.** SGD at four and AdamW at three rates, without and with normalization, one seed.
+# **Figure 8.4.6.** SGD and AdamW at three rates each, without and with normalization, one seed.
 
 # %% [markdown]
 # ### Exercise 8.4-2
@@ -772,7 +776,8 @@ if laptop and real:
 
 # %% [markdown]
 # #### Solution 8.4-2
-#
+
+# %% [markdown]
 # Each of the five steps of stride 2 rounds up, so the side is $\lceil n/32\rceil$: at least 65 pixels are needed for 3.
 # With 28 pixels three steps leave $\lceil28/8\rceil=4$, four leave 2.
 # Two steps are in the body, so the stem may keep one of its three; which one, we can choose.
@@ -813,7 +818,8 @@ assert on_meta(FineGoogLeNet, (1, 1, 28, 28))[0] == 5_977_530 - 64 * (49 - 9)
 
 # %% [markdown]
 # #### Solution 8.4-3
-#
+
+# %% [markdown]
 # In the first two more than nine tenths of the parameters are in the dense layers; NiN has no dense layer, and GoogLeNet has one of $1024\times10$.
 
 # %%
@@ -842,7 +848,8 @@ assert dense["NiN"] == 0 and dense["GoogLeNet"] == 1024 * 10 + 10
 
 # %% [markdown]
 # #### Solution 8.4-4
-#
+
+# %% [markdown]
 # The window is the same, and for equal channels there are $\frac{18}{25}$ of the weights.
 # In block 3a, where the number of channels doubles, it depends on where it does so: with 32 channels between the two the pair has *more* weights than the $5\times5$ kernel, with 16 fewer.
 
@@ -874,7 +881,8 @@ assert pairs[16] < weights(16, 32, k=5) < pairs[32]
 
 # %% [markdown]
 # #### Solution 8.4-5
-#
+
+# %% [markdown]
 # The cross-entropy of any prediction is at least the entropy of the target ([Section 4.1](../04-linear-classification/01-softmax-regression.ipynb)), and equal to it where the prediction *is* the target.
 # The right class has $p=1-\epsilon+\epsilon/q$ and each other class $\epsilon/q$, so the floor is $-p\log p-(q-1)\frac\epsilon q\log\frac\epsilon q$.
 # For $\epsilon=0.1$ and $q=10$ the target is 0.91 once and 0.01 nine times, and the floor $-0.91\log0.91-0.09\log0.01\approx0.500$: a loss of 0.5 can thus be a perfect fit.
@@ -911,7 +919,8 @@ for eps, q in ((0.1, 10), (0.3, 10), (0.1, 1000)):
 
 # %% [markdown]
 # #### Solution 8.4-6
-#
+
+# %% [markdown]
 # The branches together must give as many channels as they get; otherwise the shortcut needs a $1\times1$ convolution.
 # With zeros in the weights and biases of the last convolutions $g$ is 0, and a block with the plain shortcut is the identity, for every input.
 # It is a start without a way out: each branch ends with a ReLU, its input is 0, and PyTorch takes the derivative there as 0, so no parameter of $g$ gets a gradient.

@@ -79,7 +79,7 @@ from d2l_helpers.chapters.modern_cnns import fit_quietly
 d2l.use_style()
 
 # %% tags=["parameters"]
-train_size = 6000  # images for LeNet with sigmoids
+train_size = 5000  # images for LeNet with sigmoids
 val_size = 1000
 max_epochs = 2
 compare_size = 1600  # images of each network in the comparisons
@@ -340,7 +340,7 @@ class BNLeNetScratch(Classifier):
 data = FashionMNIST(batch_size=128, train_size=train_size,
                     val_size=val_size)
 real = data.source == "real"
-full_run = train_size >= 6000 and compare_size >= 1600  # not smoke
+full_run = train_size >= 5000 and compare_size >= 1600  # not smoke
 inputs = torch.zeros(2, 1, 28, 28)
 
 
@@ -405,7 +405,7 @@ handle.remove()
 normed.cpu()
 if full_run and real:
     assert history["normalized"]["val_acc"][-1] > 0.65
-    if train_size < 10_000:  # 94 steps
+    if train_size < 10_000:  # 80 steps
         assert history["plain"]["val_acc"][-1] < 0.2
 
 # %% tags=["hide-input", "rtol=0.2"]
@@ -756,9 +756,9 @@ right.set_title("as trained, continued, plain mean", fontsize=9)
 d2l.describe(fig, """Left: in training mode, accuracy rises with the batch
     size from below 0.45 for two images to the level of evaluation mode, which
     it reaches at about 32; for batches sorted by class it stays far
-    below. Right: three points a network. At rate 0.1 nearly level; at rate
-    1 one network rises steeply from the first point to the second, and from
-    the second to the third all are level.""")
+    below. Right: three points a network. At either rate one network rises
+    from the first point to the second, the others hardly; from the second to
+    the third all are level.""")
 
 # %% [markdown]
 # **Figure 8.5.3.** Left: the same three networks in training mode, by batch size; gray: in evaluation mode.
@@ -774,9 +774,8 @@ if full_run and real and compare_size == 1600:
         assert mixed[0] < mixed[1] < mixed[2]
         assert max(sorted_[:3]) < level - 0.4
         assert max(sorted_) < level - 0.15
-    gains = {lr: [three[2] - three[0] for three in result]
-             for lr, result in stale.items()}
-    assert max(gains[1.0]) > 0.05 > max(map(abs, gains[0.1]))
+    gains = [three[2] - three[0] for three in stale[0.1] + stale[1.0]]
+    assert min(gains) > -0.03 and max(gains) > 0.02 and sum(gains) / 6 > 0.01
     for three in stale[0.1] + stale[1.0]:  # the age, not the averaging
         assert abs(three[2] - three[1]) < 0.02
 with torch.no_grad():  # recalibrating: a mean over batches, on a copy
@@ -797,9 +796,9 @@ with torch.no_grad():  # recalibrating: a mean over batches, on a copy
 # %% [markdown]
 # A network that is right three times out of four in evaluation mode is wrong on most images in training mode with batches of two.
 # The batch size of the training, 32, nearly closes the gap here, but not if a batch holds only one or two classes: without shuffling, or without `eval()`, the network is another one.
-# And at the rate 1 one of the three networks is much better with fresh statistics, with its weights as they were.
-# The plain mean and the continued average give it the same accuracy, so it was the age of the statistics that hurt, not their short memory.
-# This is a matter of luck: in five further runs (not stored) fresh statistics changed the accuracy by $-0.01$ to $0.05$.
+# And networks are more accurate with fresh statistics, with their weights as they were: here by 0.01 to 0.05 at the rate 0.1, by 0.01 to 0.10 at the rate 1.
+# The plain mean and the continued average give nearly the same accuracy, so it was the age of the statistics that hurt, not their short memory.
+# How large the effect is, is a matter of luck: in eleven further runs (other seeds, or two threads instead of one, which round differently; not stored) fresh statistics changed the accuracy by $-0.01$ to $0.05$.
 # Such a gap looks like overfitting and is none (Wu and Johnson, 2021, list more of its kind).
 
 # %% [markdown]
@@ -1229,7 +1228,8 @@ if full_run and real and compare_size == 1600:
 
 # %% [markdown]
 # #### Solution 8.5-1
-#
+
+# %% [markdown]
 # In training mode the batch mean contains the bias, and both go.
 # In evaluation mode the moving mean contains it, so it has to be subtracted there.
 # The four layers have $6+16+120+84=226$ biases.
@@ -1259,7 +1259,8 @@ assert saved == 226
 
 # %% [markdown]
 # #### Solution 8.5-2
-#
+
+# %% [markdown]
 # At rate 1 the plain network guesses, so nearly the whole accuracy of the other counts as lead.
 # At tuned rates the lead is much smaller, but it is there: in this setting the larger rate is not the whole advantage.
 # For LeNet with sigmoids the answer is another: on 3000 images, two epochs in batches of 128 (not stored here), the plain network stayed at guessing at every rate from 0.03 to 10, so in these few steps no rate helped it.
@@ -1283,7 +1284,8 @@ if full_run and real and compare_size == 1600:
 
 # %% [markdown]
 # #### Solution 8.5-3
-#
+
+# %% [markdown]
 # With three seeds at the rate 0.1 and after two epochs, half of the layers reach a training loss below that of none.
 # Whether all four are better than two is left to the printed numbers.
 
@@ -1308,7 +1310,8 @@ assert [kinds[i] for i in (1, 5, 10, 13)] == [
 
 # %% [markdown]
 # #### Solution 8.5-4
-#
+
+# %% [markdown]
 # Subtracting leaves mean 0 and the variance of the input.
 # Dividing leaves variance 1 and the mean $\hat\mu/\hat\sigma$.
 # Only the second ignores the scale of the weights; only the first ignores a bias.
@@ -1343,7 +1346,8 @@ assert (variance_only(flat + 7) - scaled_only).abs().min() > 0.5
 
 # %% [markdown]
 # #### Solution 8.5-5
-#
+
+# %% [markdown]
 # DyT is a function of each entry alone, so there is nothing by which other examples could enter.
 # `affine=False` leaves out scale and shift; in these runs that changes the accuracy by a few points at most.
 # DyT was proposed for the place of layer normalization in Transformers; this network and this rate are not its home, and the numbers say nothing about it there.
@@ -1395,7 +1399,8 @@ assert count_params(frozen) == 44_878 - 452
 
 # %% [markdown]
 # #### Solution 8.5-6
-#
+
+# %% [markdown]
 # Dropout before a ReLU is the same as behind it, since both zero entries and scaling pass through.
 # The training loss is measured in training mode, so it includes the noise of dropout, which raises it; read the gap with that in mind.
 # In these runs batch normalization has the larger gap *and* the higher accuracy: it is further on its way after equal steps, and in all six runs the gap was larger after the fifth epoch than after the second (not stored).

@@ -90,7 +90,7 @@ except ImportError:  # torchvision is optional
 d2l.use_style()
 
 # %% tags=["parameters"]
-train_size = 3000  # images for ResNet-18 and ResNeXt
+train_size = 2560  # images for ResNet-18 and ResNeXt
 val_size = 1000
 image_size = 40  # side of the images for ResNet-18
 width = 0.25  # of ResNet-18, as a multiple of the published channels
@@ -389,10 +389,10 @@ assert calls == [(64, False, 1, True, False)] * 2 + [
 # Halving the side quarters the positions, doubling the channels quadruples the weights of a layer: the four stages cost about the same, and three quarters of the parameters sit in the last one.
 #
 # Does it learn?
-# We take a quarter of the width, $40\times40$ pixels and 3000 images; the initializer comes after the dry run, which gives the lazy layers their shapes ([Section 6.4](../06-builders-guide/04-lazy-initialization.ipynb)).
+# We take a quarter of the width, $40\times40$ pixels and 2560 images; the initializer comes after the dry run, which gives the lazy layers their shapes ([Section 6.4](../06-builders-guide/04-lazy-initialization.ipynb)).
 
 # %%
-full_run = (train_size >= 3000 and depth_size >= 1500
+full_run = (train_size >= 2560 and depth_size >= 1500
             and num_seeds >= 3)  # not smoke or rehearsal
 data = FashionMNIST(batch_size, resize=(image_size, image_size),
                     train_size=train_size, val_size=val_size)
@@ -422,7 +422,7 @@ if full_run and real:
     assert val_accuracy >= 0.70 and train_loss < val_loss - 0.05
 
 # %% [markdown]
-# After three epochs of 47 steps the accuracy is above 70 % (one seed).
+# After three epochs of 40 steps the accuracy is above 70 % (one seed).
 # The network, in evaluation mode, does better on the images that it was trained on than on others.
 
 # %% [markdown]
@@ -817,7 +817,7 @@ rates = (0.025, 0.05)
 arms = {"plain": (Plain, False), "residual": (Residual, False),
         "plain, Dirac start": (Plain, True)}  # block, near the identity
 depth_data = FashionMNIST(64, resize=(depth_pixels, depth_pixels),
-                          train_size=depth_size, val_size=200)
+                          train_size=depth_size, val_size=10)
 
 
 def deep_net(depth, block):
@@ -857,21 +857,32 @@ def start_near_identity(model, noise=0.1):
                         conv.weight.mul_(noise).add_(dirac)
 
 
-def final_loss(depth, arm, rate, seed):
-    """Mean training loss over the last epoch."""
+def started(depth, arm, seed):
+    """The untrained network of an arm."""
     block, dirac_start = arms[arm]
     torch.manual_seed(seed)
     model = apply_init(Scores(deep_net(depth, block)),
                        depth_data.X_train[:2], init_he)
     if dirac_start:
         start_near_identity(model)
+    return model
+
+
+def final_loss(depth, arm, rate, seed):
+    """Mean training loss over the last epoch."""
     history = fit_quietly(
-        model, depth_data, depth_epochs, seed=seed, num_gpus=num_gpus,
+        started(depth, arm, seed), depth_data, depth_epochs, seed=seed,
+        num_gpus=num_gpus,
         optimizer=lambda p: torch.optim.SGD(p, lr=rate, momentum=0.9))
     return history["train_loss"][-1]
 
 
 # %% tags=["hide-input"]
+# check: each seed starts anew, and always in the same way
+one, same, other = (next(started(8, next(iter(arms)), seed).parameters())
+                    for seed in (0, 0, 1))
+assert torch.equal(one, same) and not torch.equal(one, other)
+
 # check: the start changes the kernels of the branches, and nothing else
 pair = []
 for _ in range(2):
@@ -986,7 +997,8 @@ if full_run and real and depth_epochs < 10:
 
 # %% [markdown]
 # #### Solution 8.6-1
-#
+
+# %% [markdown]
 # The first Inception block of GoogLeNet has $64+128+32+32=256$ output channels.
 # Its expensive kernels work on few channels; the residual block has two full $3\times3$ convolutions, $9\cdot192\cdot256$ and $9\cdot256^2$ weights, and the shortcut.
 # It has more than six times as many parameters.
@@ -1035,7 +1047,8 @@ assert not residual(X).any()
 
 # %% [markdown]
 # #### Solution 8.6-2
-#
+
+# %% [markdown]
 # Stem and dense layer count two, each block as many as it has convolutions in its branch; $1\times1$ shortcuts do not count.
 
 # %%
@@ -1061,7 +1074,8 @@ for name in list(resnets)[:3]:
 
 # %% [markdown]
 # #### Solution 8.6-3
-#
+
+# %% [markdown]
 # Two $3\times3$ convolutions have $18c^2$ weights, the bottleneck $2kc^2+9k^2c^2$.
 # For $k=\frac14$ that is $\frac{17}{16}c^2$, about 17 times fewer.
 # From $9k^2+2k=18$ follows $k=(\sqrt{163}-1)/9\approx1.31$: equally many weights would pay for inner channels *wider* than the outer ones.
@@ -1084,7 +1098,8 @@ print(f"a factor of {18 * 16 / 17:.1f}; equal at k = {k:.2f}")
 
 # %% [markdown]
 # #### Solution 8.6-4
-#
+
+# %% [markdown]
 # The ReLU has moved into the branch, so negative values pass.
 # With silent branches the gradient at the input of ten such blocks equals that at the output exactly, whereas behind the ReLU of `Residual` it is lost wherever the input was negative.
 
@@ -1125,7 +1140,8 @@ assert torch.equal(after, upstream * (X > 0))
 
 # %% [markdown]
 # #### Solution 8.6-5
-#
+
+# %% [markdown]
 # Training loss falls from the narrowest to the widest network (one seed, one learning rate), as equation (8.6.1) suggests but does not promise for equal steps.
 # It speaks of the training loss only: the accuracy on new images need not follow ([Section 5.5](../05-multilayer-perceptrons/05-generalization-deep-learning.ipynb)), and the work grows with the square of the width.
 
@@ -1153,7 +1169,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 8.6-6
-#
+
+# %% [markdown]
 # The second block of each stage has an identity shortcut; without its branch the stage still gives maps of the right kind.
 # What we lose depends on the stage; without any one of the four the accuracy stays far above the 10 % of guessing.
 # Veit et al. (2016) removed parts from a network of 110 layers in this way, and concluded that its paths do not depend strongly on each other.

@@ -86,7 +86,7 @@ from d2l_helpers.chapters.multilayer_perceptrons import (
 d2l.use_style()
 
 # %% tags=["parameters"]
-train_size = 4000  # images
+train_size = 2560  # images
 val_size = 1000
 batch_size = 64
 size = 32  # height and width of the images
@@ -340,7 +340,7 @@ assert widths[::5] == [c for c, _ in shapes[:8:2]]  # and what enters them
 data = FashionMNIST(batch_size, resize=(size, size), train_size=train_size,
                     val_size=val_size)
 real = data.source == "real"
-full_run = train_size >= 4000 and compare_size >= 800  # not smoke
+full_run = train_size >= 2560 and compare_size >= 800  # not smoke
 torch.manual_seed(0)
 model, untrained = (apply_init(DenseNet(width=width), data.X_train[:1],
                                init_he) for _ in range(2))
@@ -499,6 +499,10 @@ with torch.no_grad():
         assert abs(by_hand - loss_without(model, [link], X_few, y_few,
                                           fill)) < 1e-5
         assert abs(by_hand - intact) > 1e-4
+images = X_few[:8].clone()  # a cut changes what one layer reads, no more
+toy = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 10))
+loss_without(toy, [(0, 0, toy[1], slice(5))], images, y_few[:8])
+assert torch.equal(images, X_few[:8])
 
 # %% tags=["hide-input"]
 # check: only the cut channels are replaced, by their means; mean size 1
@@ -608,6 +612,11 @@ with torch.no_grad():
 
 # %%
 assert [len(group) for group in groups.values()] == [16, 24, 4, 16]
+draws = []
+for seed in (1, 1, 2):
+    rng.manual_seed(seed)
+    draws.append(few(inner)[3].tolist())
+assert draws[0] == draws[1] != draws[2]
 related = torch.corrcoef(torch.stack((sizes_before, sizes, harms)))
 print(f"correlation of the sizes with those before {related[0, 1]:.1f}, "
       f"with the rises {related[1, 2]:.1f}")
@@ -1014,7 +1023,8 @@ if full_run and real and compare_epochs == 3:
 
 # %% [markdown]
 # #### Solution 8.7-1
-#
+
+# %% [markdown]
 # Averaging is linear and the same for all channels, so it can be done before the mixing (8.7.4) at a quarter of the cost.
 # The maximum is not linear: for two positions $(1,0)$ and $(0,1)$ with the weights $(1,-1)$, mixing gives $1$ and $-1$ with maximum $1$; the maxima of the channels are $(1,1)$, and mixing them gives $0$.
 # A ReLU between mixing and pooling breaks the rule for averages; a ReLU before both, as in the transition, does not.
@@ -1047,7 +1057,8 @@ assert (w @ two).max() == 1 and w @ two.amax(dim=1) == 0
 
 # %% [markdown]
 # #### Solution 8.7-2
-#
+
+# %% [markdown]
 # Layer $i$ reads $c_0+ik$ channels, with $i$ from 0, and gives $k$:
 #
 # $$\sum_{i=0}^{L-1}9k(c_0+ik)=9k\Big(Lc_0+\frac{L(L-1)}2k\Big).$$
@@ -1083,7 +1094,8 @@ assert by_stage["dense"][-1] < 2 * by_stage["dense"][0]
 
 # %% [markdown]
 # #### Solution 8.7-3
-#
+
+# %% [markdown]
 # Each pair of a normalization and a ReLU keeps two tensors, and these are nearly everything.
 # A batch of 64 images needs several gigabytes.
 # Checkpointing removes most of it; what is left are the maps of the layers and the transitions.
@@ -1118,7 +1130,8 @@ assert thrifty < total / 4
 
 # %% [markdown]
 # #### Solution 8.7-4
-#
+
+# %% [markdown]
 # They differ in the last two blocks only, and torchvision's DenseNet-169 and 201 have as many parameters as ours, 14 149 480 and 20 013 928.
 # Three names agree with the number of layers with weights.
 # The fourth does not: with the blocks of the table, 6, 12, 64 and 48 layers, there are 265.
@@ -1151,7 +1164,8 @@ assert layers == {121: 121, 169: 169, 201: 201, 264: 265}
 
 # %% [markdown]
 # #### Solution 8.7-5
-#
+
+# %% [markdown]
 # With $d$ encoded features, growth $k$ and $L$ layers the last layer reads $d+kL$ numbers.
 # A plain network of equal size has a first layer of about $kL$ units, which holds nearly all its weights.
 # Three networks of each kind train at once (`Stack` of [Section 5.4](../05-multilayer-perceptrons/04-numerical-stability-and-initialization.ipynb)), on four fifths of the houses, at two learning rates.
@@ -1225,6 +1239,7 @@ if house.source == "real" and house_epochs >= 10:
     best = [min(errors[name, rate].mean() for rate in (3e-3, 1e-2))
             for name in kinds]
     assert abs(best[0] - best[1]) < 0.01
+    assert max(best) < max(e.max() for e in errors.values())  # are means
 
 # %% [markdown]
 # Which kind does better depends on the rate here, and their best means lie closer together than the seeds of one kind; three seeds on one split name no winner.
@@ -1237,7 +1252,8 @@ if house.source == "real" and house_epochs >= 10:
 
 # %% [markdown]
 # #### Solution 8.7-6
-#
+
+# %% [markdown]
 # Adding needs as many new maps as old ones, so a layer with $c$ channels has $9c^2$ weights instead of $9k(c_0+ik)$.
 # In the second control the block is a bundle of parallel layers, and its end still reads all of them.
 # Only a line or two of the block changes.

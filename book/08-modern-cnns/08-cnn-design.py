@@ -91,11 +91,11 @@ d2l.use_style()
 
 # %% tags=["parameters"]
 image_side = 28  # height and width of the images for RegNetX-32
-train_size = 2500
+train_size = 2000
 val_size = 1000
 batch_size = 64
 max_epochs = 2
-block_size = 1000  # images of each run that compares two blocks
+block_size = 800  # images of each run that compares two blocks
 block_epochs = 2
 num_networks = 24  # drawn from each of two design spaces
 space_side = 14  # height and width of their images
@@ -229,7 +229,7 @@ def optimizer_with(kind, lr, **options):
 data = FashionMNIST(batch_size, (image_side, image_side),
                     train_size=train_size, val_size=val_size)
 real = data.source == "real"
-full_run = train_size >= 2500 and num_networks >= 24  # not smoke
+full_run = train_size >= 2000 and num_networks >= 24  # not smoke
 torch.manual_seed(0)
 regnet = apply_init(RegNetX32(), data.X_train[:2], init_he)
 history = fit_quietly(regnet, data, max_epochs, num_gpus=num_gpus,
@@ -1009,7 +1009,8 @@ if full_run and real and space_epochs == 1:
 
 # %% [markdown]
 # #### Solution 8.8-1
-#
+
+# %% [markdown]
 # With $d=14$, $w_0=16$, $w_a=5$, $w_m=1.8$ and $g=8$ the rule gives four stages.
 # There are $1+3\cdot14+1=44$ layers.
 # The maps shrink to a single position, so the average of the head has nothing left to do.
@@ -1038,7 +1039,8 @@ print(f"validation accuracy {history['val_acc'][-1]:.2f}")
 
 # %% [markdown]
 # #### Solution 8.8-2
-#
+
+# %% [markdown]
 # With $c$ channels everywhere, a ResNet block has $2\cdot9c^2$ weights and a ResNeXt block with $k=1$ has $2c^2+9gc$.
 # Their ratio $18c/(2c+9g)$ grows with $c$ towards 9; with $g=16$ it is 2.8 for $c=32$ and 4.7 for $c=80$.
 # Biases and normalization change little.
@@ -1074,7 +1076,8 @@ assert 4 < ratio < 4.5
 
 # %% [markdown]
 # #### Solution 8.8-3
-#
+
+# %% [markdown]
 # The comparison with the growing space is printed and not judged: four networks see even less than twenty-four.
 # For the guess we split the space of falling widths in advance, into networks with 8 channels at the end and networks with more.
 
@@ -1162,7 +1165,8 @@ if full_run and real and space_epochs == 1:
 
 # %% [markdown]
 # #### Solution 8.8-4
-#
+
+# %% [markdown]
 # Depth and widths are drawn until the cost lies in a range, here 30 to 60 thousand multiply-accumulates.
 # The functions of this section do the rest.
 # Report the p-value and the needed sample; do not report a winner.
@@ -1221,7 +1225,8 @@ print(f"mean errors {a.mean():.3f} and {b.mean():.3f}, p-value "
 
 # %% [markdown]
 # #### Solution 8.8-5
-#
+
+# %% [markdown]
 # Both functions are constant between neighbouring values of the joint sample and continuous from the right, so the maximum is attained at one of the values.
 
 # %% tags=["rtol=0.5"]
@@ -1251,7 +1256,8 @@ assert ks_distance(torch.zeros(3), torch.ones(2)) == 1
 
 # %% [markdown]
 # #### Solution 8.8-6
-#
+
+# %% [markdown]
 # Training and inference spend arithmetic, and a budget is usually one of time or energy.
 # A weight in an early stage is used at four times as many positions as one in the next, so equal parameters would let a space buy more arithmetic by moving its weights forward, and the curves would compare budgets.
 # With equal multiply-accumulates it is the parameters that vary, as the samples show: by more than the factor 2 of the allowed range.

@@ -1104,7 +1104,8 @@ for name, switches in {
 
 # %% [markdown]
 # #### Solution 8.9-1
-#
+
+# %% [markdown]
 # At equal operations the first ranking is that of the accuracies, up to the small differences in cost; the second prefers the networks that need few parameters for their operations.
 # The softmax regression, fitted to the same images, needs 10 multiply-accumulates a pixel, about a fiftieth of the others, and wins the first ranking easily, as a network that always guesses would win with one operation.
 # A quotient rewards being small; a curve of accuracy against cost shows what each additional operation buys.
@@ -1145,7 +1146,8 @@ if full_run and real and not num_gpus:
 
 # %% [markdown]
 # #### Solution 8.9-2
-#
+
+# %% [markdown]
 # The order depends on the machine, so we print each network's place in it, 1 for the fewest operations a second.
 # A suspect for the low end is the dense head of AlexNet, which reads all its weights for a single image: we time its parts apart, with one image and with sixteen.
 # If reading weights sets the pace, the head does more operations a second in the larger batch, for each weight is then used sixteen times.
@@ -1181,7 +1183,8 @@ for what, part, single in (("convolutions", body, frame[1:]),
 
 # %% [markdown]
 # #### Solution 8.9-3
-#
+
+# %% [markdown]
 # A 3x3 convolution from $c$ to $d$ channels has $9cd$ weights, the pair $9c+cd$.
 # For many channels the ratio approaches 9; the stem, the shortcuts and the head do not change, so about a sixth of all parameters is left, and a little less than a fifth of the operations.
 
@@ -1227,7 +1230,8 @@ assert round(params / count_params(light), 2) == 5.98
 
 # %% [markdown]
 # #### Solution 8.9-4
-#
+
+# %% [markdown]
 # The parts are printed: here AdamW and the schedule each add about three hundredths and the smoothing nothing; three seeds say little about steps so small, so only the mean of the sum is asserted, and not for each seed.
 # The constant rate of AdamW is again the best of three on held-out images (0.001, 0.003, 0.01).
 

@@ -1024,7 +1024,8 @@ assert len(same) == len(louder) == 40
 
 # %% [markdown]
 # #### Solution 9.1-1
-#
+
+# %% [markdown]
 # With $x_t=A\sin(\omega t+\varphi)$ and $\theta=\omega(t-1)+\varphi$, the sum $x_t+x_{t-2}=A\sin(\theta+\omega)+A\sin(\theta-\omega)$ equals $2A\sin\theta\cos\omega$ by the addition theorem.
 # That is $2\cos(\omega)\,x_{t-1}$.
 # For $y_t=x_t+c$, put $x_t=y_t-c$: the weights remain and a bias $b=2c\,(1-\cos\omega)$ appears.
@@ -1047,7 +1048,8 @@ assert abs(b - 14 * (1 - math.cos(2))) < 1e-8
 
 # %% [markdown]
 # #### Solution 9.1-2
-#
+
+# %% [markdown]
 # Two for each sine.
 # The shift operator $L$, $(Lx)_t=x_{t-1}$, turns the identity into $(1-2\cos(\omega)L+L^2)\,x=0$.
 # The product of $m$ such factors annihilates the sum of the sines and has degree $2m$.
@@ -1076,7 +1078,8 @@ for m in (1, 2, 3):
 
 # %% [markdown]
 # #### Solution 9.1-3
-#
+
+# %% [markdown]
 # The average is a state in the sense of (9.1.1), with a fixed $g$.
 # We compare on ten series, on the same targets; $m_{t-1}$ is used to forecast $x_t$.
 
@@ -1130,7 +1133,8 @@ assert abs(means["average, alpha 0.2"] - 0.2146) < 0.0005 and len(best) == 10
 
 # %% [markdown]
 # #### Solution 9.1-4
-#
+
+# %% [markdown]
 # Both have a window of 4 and 400 steps of Adam, each on all of the first 500 training examples.
 # The rate is chosen on the remaining 100, one step ahead, never on the test part.
 
@@ -1190,7 +1194,8 @@ assert chosen == (rmse(0 * x[504:604], x[504:604]), rmse(0 * x[end:], x[end:]))
 
 # %% [markdown]
 # #### Solution 9.1-5
-#
+
+# %% [markdown]
 # The future of a random walk does not depend on its past, so the mean gain is zero, however good the past looks.
 # The second question is *look-ahead*: choosing by both years, the "gain" of the second is large, and imaginary.
 
@@ -1219,7 +1224,8 @@ assert by_past[:, 0].mean() > 2.3 and 1.5 < by_both[:, 1].mean() < 2
 
 # %% [markdown]
 # #### Solution 9.1-6
-#
+
+# %% [markdown]
 # Let $\ell_t$ be the logarithm of the odds of $s_t=+1$.
 # The mean of $s_t$ is $\tanh(\ell_t/2)$, and that of $s_{t+1}$ is $q_t=(1-2p)\tanh(\ell_t/2)$, since a change of sign costs twice its probability.
 # An observation with noise variance $\sigma^2$ adds $2y/\sigma^2$ to the log odds:

@@ -919,7 +919,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 9.2-1
-#
+
+# %% [markdown]
 # A word has a count of at least $f$ if its rank is at most the $i$ with $n_i=f$.
 # By (9.2.1) with $n_i=e^ci^{-\alpha}$ this is $i=(e^c/f)^{1/\alpha}$.
 # The line goes through the mean of the points, which gives $c$.
@@ -959,7 +960,8 @@ assert abs(alpha - slopes[0]) < 1e-12
 
 # %% [markdown]
 # #### Solution 9.2-2
-#
+
+# %% [markdown]
 # The exponents go on falling, but the line describes next to nothing: of the ranks in the window more than nine in ten have the count 1 or 2, so the fit sees a few steps.
 # For trigrams it was already half of them.
 
@@ -984,7 +986,8 @@ assert not real or few[3] > 0.5 and few[4] > 0.9
 
 # %% [markdown]
 # #### Solution 9.2-3
-#
+
+# %% [markdown]
 # Words make the sequence about five times shorter, but each costs more bits.
 # In sum, words are cheaper, even with the list, whose letters we pay at the entropy of characters, and the counts, which we pay at the entropy of the counts.
 # (For 27 characters both come to less than 1 kbit, which we leave out.)
@@ -1025,7 +1028,8 @@ assert not real or 5 < len(tokens) / len(words) < 5.5
 
 # %% [markdown]
 # #### Solution 9.2-4
-#
+
+# %% [markdown]
 # We take the text directly before the last tenth, so that only the amount changes.
 
 # %%
@@ -1065,7 +1069,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 9.2-5
-#
+
+# %% [markdown]
 # Skip the cleaning, and let the tokens be runs of letters and single other characters.
 # At every position the next character is either a letter, which the first pattern matches, or not, which the second matches.
 # So each match begins where the one before ended, the matches cover the text, and joining them gives it back.

@@ -1134,7 +1134,8 @@ assert used[:5] == [2, 3, 4, 5, 5] and len(used) == 32
 
 # %% [markdown]
 # #### Solution 9.3-1
-#
+
+# %% [markdown]
 # The table for runs of four words has $(10^5)^4=10^{20}$ cells; those for runs of one to three words add only about a thousandth of a per cent to that.
 # With 4 bytes each, these are 400 million terabytes.
 # A text of $T$ words has $T-3$ runs of four, so at most that many cells are not 0.
@@ -1173,7 +1174,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 9.3-2
-#
+
+# %% [markdown]
 # They need not: nothing in (9.3.5) asks for it, and one $\epsilon$ is only easier to choose.
 # To see what that costs, we start at the common best value and improve one order at a time, twice around.
 # On the parts for choosing the loss cannot rise.
@@ -1232,7 +1234,8 @@ if real and num_folds == 3:
 
 # %% [markdown]
 # #### Solution 9.3-3
-#
+
+# %% [markdown]
 # In the middle it does, at the ends it does not.
 # Position $i$ is an input for all offsets $d\le i$ whose pieces reach it.
 # At the beginning, position $i<n-1$ is skipped by the offsets above $i$, so it is used with probability $(i+1)/n$; from $n-1$ on every offset reaches it.
@@ -1265,7 +1268,8 @@ torch.testing.assert_close(
 
 # %% [markdown]
 # #### Solution 9.3-4
-#
+
+# %% [markdown]
 # Targets at the padding are not tokens of the text, so the mean runs over the other positions only; the mask says which.
 # Sentences differ much in length, and in shuffled batches more than half of the places are padding.
 # Sorting by length nearly removes it, at a price: batches then hold only short or only long sentences, so one usually sorts within large random groups of sentences.
@@ -1319,7 +1323,8 @@ assert [X[i][mask[i]].tolist() for i in range(32)] == few
 
 # %% [markdown]
 # #### Solution 9.3-5
-#
+
+# %% [markdown]
 # For the words we add up the bits of all words and divide by the number of characters, a space counted with each word.
 # But a word that is `<unk>` is not yet written: a reader of the code would not know which word it was.
 # To make up for that, the character model has to spell it, and its bits are added.
@@ -1376,7 +1381,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 9.3-6
-#
+
+# %% [markdown]
 # The sequence has to say who speaks, where the name ends, and where the speech ends, or a sampled dialogue never changes the speaker.
 # We add two tokens to the characters: `<speaker>` before each name and `<speech>` behind it; the next `<speaker>` ends the speech.
 # They are tokens of their own and not strings of characters, so no speech can forge them: the nine characters of a written `<speaker>` remain nine tokens.
@@ -1440,7 +1446,7 @@ if real:
 # - C. E. Shannon, Prediction and entropy of printed English, Bell System Technical Journal 30 (1951), [doi:10.1002/j.1538-7305.1951.tb01366.x](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x).
 # - F. Jelinek, R. L. Mercer, L. R. Bahl and J. K. Baker, Perplexity: a measure of the difficulty of speech recognition tasks, Journal of the Acoustical Society of America 62 (1977), [doi:10.1121/1.2016299](https://doi.org/10.1121/1.2016299).
 # - D. J. C. MacKay and L. C. Bauman Peto, A hierarchical Dirichlet language model, Natural Language Engineering 1 (1995), [abstract](http://www.inference.org.uk/mackay/abstracts/lang4.html): about as accurate as the smoothing of the time.
-# - S. F. Chen and J. Goodman, An empirical study of smoothing techniques for language modeling, technical report, Harvard University, 1998; short version of 1996, [doi:10.3115/981863.981904](https://doi.org/10.3115/981863.981904).
+# - S. F. Chen and J. Goodman, An empirical study of smoothing techniques for language modeling, technical report, Harvard University, 1998; S. F. Chen and J. Goodman, An empirical study of smoothing techniques for language modeling, 1996, [doi:10.3115/981863.981904](https://doi.org/10.3115/981863.981904).
 # - T. Brants, A. C. Popat, P. Xu, F. J. Och and J. Dean, Large language models in machine translation, EMNLP-CoNLL 2007, [D07-1090](https://aclanthology.org/D07-1090/): 300 billion n-grams.
 # - J. Liu, S. Min, L. Zettlemoyer, Y. Choi and H. Hajishirzi, Infini-gram: scaling unbounded n-gram language models to a trillion tokens, 2024, [arXiv:2401.17377](https://arxiv.org/abs/2401.17377).
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the order of topics, and the partition at a random offset.

@@ -750,7 +750,8 @@ assert 1 + torch.tensor(2.0**24) == 2.0**24  # single precision stops here
 
 # %% [markdown]
 # #### Solution 9.4-1
-#
+
+# %% [markdown]
 # The output has one score per token, so $q=|\mathcal{V}|$; with one-hot inputs also $d=|\mathcal{V}|$.
 # Learned vectors change $d$ to 8 and leave $q$ as it is.
 # Batch size $n$, length $T$ and width $h$ are free.
@@ -773,7 +774,8 @@ assert count_rnn(d, 20, d) - count_rnn(8, 20, d) == (d - 8) * 20
 
 # %% [markdown]
 # #### Solution 9.4-2
-#
+
+# %% [markdown]
 # Write the characters as digits $1,\dots,m$ with $m=|\mathcal{V}|$ and let $h_t=(h_{t-1}+x_t)/(m+1)$.
 # The state is a fraction in base $m+1$ whose first digit is the newest character, and since no digit is 0, the prefix can be read off, its end included.
 # Every step pushes the older digits further back.
@@ -815,7 +817,8 @@ assert abs(survived - 53 / math.log2(len(vocab) + 1)) < 1.5
 
 # %% [markdown]
 # #### Solution 9.4-3
-#
+
+# %% [markdown]
 # Let unit $k=1,\dots,m$ fire if $x_t+r_{t-1}\ge k$, where $r$ is the count so far modulo $m$.
 # The number of units that fire is $x_t+r_{t-1}\in\{0,\dots,m\}$, and if the last one fires, $m$ has to be taken off.
 # So the read-out is $\mathbf{w}=(1,\dots,1,1-m)$, every column of $\mathbf{W}_{hh}$ is $\mathbf{w}$, $\mathbf{W}_{xh}$ is all ones and the biases are $0.5-k$.
@@ -848,7 +851,8 @@ assert all(torch.equal(a, b) for a, b in zip(counter(2)[0], wired))
 
 # %% [markdown]
 # #### Solution 9.4-4
-#
+
+# %% [markdown]
 # A float has 32 bits, which gives 1024; of its patterns about half are numbers between $-1$ and 1, so tanh leaves 31 bits for each unit.
 #
 # For the second part we train four networks on sequences of 32 characters with Adam.
@@ -984,7 +988,8 @@ d2l.describe(axes, """Left, on a logarithmic scale, the median differences of
 
 # %% [markdown]
 # #### Solution 9.4-5
-#
+
+# %% [markdown]
 # A product of a row with a $d\times h$ matrix takes $dh$ multiplications and about as many additions, so the three products cost $2(dh+h^2+hq)$ for each sequence: two operations for each weight.
 # Adding the two products, the biases and the activation cost another $3h+q$.
 # A one-hot input needs no product at all, because it only selects a row of $\mathbf{W}_{xh}$; $2(h^2+hq)$ remain.

@@ -1001,7 +1001,8 @@ if standard and real:
 
 # %% [markdown]
 # #### Solution 9.5-1
-#
+
+# %% [markdown]
 # `num_steps`: each window starts from the zero state, so nothing before it can enter the loss or its gradient.
 # The trained network accepts windows of any length.
 # In all three runs, perplexity falls during the first few characters and then hardly moves, also beyond the 32 steps it was trained on: the network keeps working there, but it makes little use of anything that lies more than four characters back.
@@ -1027,7 +1028,8 @@ if full_run and real and max_epochs <= 8:
 
 # %% [markdown]
 # #### Solution 9.5-2
-#
+
+# %% [markdown]
 # The embedding is $\mathbf{W}_{xh}$ itself, and in the loop its rows take the place of $\mathbf{X}_t\mathbf{W}_{xh}$.
 
 # %%
@@ -1067,7 +1069,8 @@ assert gradients[0][0].any() and kinds[1].embedding.weight.shape == (V, 32)
 
 # %% [markdown]
 # #### Solution 9.5-3
-#
+
+# %% [markdown]
 # $P(i)^\alpha$ is proportional to $\exp(\alpha o_i)$, so $\alpha=1/\tau$.
 # With the same random numbers both ways give the same text.
 
@@ -1099,7 +1102,8 @@ assert abs(p - 0.73) < 0.005 and abs(q - 0.88) < 0.005
 
 # %% [markdown]
 # #### Solution 9.5-4
-#
+
+# %% [markdown]
 # The state of a ReLU network can grow without limit, so one would expect it to explode first.
 # In these runs the opposite happened: with $\sigma=0.01$ all three trained at a rate at which all three $\tanh$ networks exploded.
 # This says nothing about other initializations, lengths or rates; it says that "needs clipping" is measured, not read off the activation.
@@ -1135,7 +1139,8 @@ assert (model.cpu().rnn(torch.ones(3, 2, V))[0] >= 0).all()
 
 # %% [markdown]
 # #### Solution 9.5-5
-#
+
+# %% [markdown]
 # The order of words hardly matters to it, nor to the trigram table.
 # On reversed or misspelt text its perplexity is about that of a uniform guess among all characters, or worse: what it has learned is mostly the order of letters within words, and there that knowledge does not help.
 
@@ -1183,7 +1188,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 9.5-6
-#
+
+# %% [markdown]
 # On all windows at the common rate 0.01, the wide network leads by more than in the figure: part of that lead is due to a rate that is too small for the narrow one.
 # On 10 000 windows at rate 0.004, the wide network does not overfit within 400 steps, and ends about level with the narrow one.
 # One seed each.

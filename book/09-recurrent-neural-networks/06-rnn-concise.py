@@ -796,7 +796,8 @@ with torch.no_grad():
 
 # %% [markdown]
 # #### Solution 9.6-1
-#
+
+# %% [markdown]
 # The windows overlap: 512 of them hold $512+32=544$ characters, targets included, and a character is the input of up to 32 of them.
 # Even a network that knows the text by heart cannot reach a training perplexity of 1: a window begins anywhere, and after one or two characters it is often unclear where.
 # Counting how often each beginning of a window continues in each way shows how well one can guess at all.
@@ -844,7 +845,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 9.6-2
-#
+
+# %% [markdown]
 # The network has 16 units; its last state enters a linear layer.
 # Both methods get the same 600 windows; the network reads each of them 10 times, with Adam and a learning rate of 0.003.
 # In these runs it is no better than a linear function: at $\tau=4$ the two are close, and at $\tau=16$ the network's error is the larger one in all three series.
@@ -893,7 +895,8 @@ for tau in (4, 16):
 
 # %% [markdown]
 # #### Solution 9.6-3
-#
+
+# %% [markdown]
 # With ReLU and the identity a positive state is passed on unchanged, except for what the input adds, and so is the gradient; tanh, whose slope at small states is nearly 1, does nearly the same.
 # After 32 characters the gradient is still of the order of that at the last, whereas in the layers with a random recurrent matrix it is smaller by at least six powers of ten.
 #
@@ -1009,7 +1012,8 @@ if full_run:
 
 # %% [markdown]
 # #### Solution 9.6-4
-#
+
+# %% [markdown]
 # We cut the validation text into windows without overlap, so both ways predict the same characters.
 # The carried state is better, by little: only the first characters of a window suffer from the missing context, and beyond the 16th the losses differ by less than 0.001 on average.
 # A network that was trained on windows of 32 steps and runs for thousands has not lost its way here.

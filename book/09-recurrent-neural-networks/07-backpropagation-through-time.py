@@ -932,7 +932,8 @@ assert chains == [6, 64] and 64 * 6 < work < 2 * 64 * 6
 
 # %% [markdown]
 # #### Solution 9.7-1
-#
+
+# %% [markdown]
 # From $\mathbf{M}\mathbf{v}_i=\lambda_i\mathbf{v}_i$ follows $\mathbf{M}^k\mathbf{v}_i=\lambda_i^k\mathbf{v}_i$: the eigenvalues are $\lambda_i^k$, the eigenvectors stay.
 # Statement: if $\mathbf{x}=\sum_i\alpha_i\mathbf{v}_i$ with $\alpha_1\ne0$, then $\lambda_1^{-k}\,\mathbf{M}^k\mathbf{x}\to\alpha_1\mathbf{v}_1$, and the distance is at most a constant times $|\lambda_2/\lambda_1|^k$.
 # Proof: $\lambda_1^{-k}\,\mathbf{M}^k\mathbf{x}=\alpha_1\mathbf{v}_1+\sum_{i\ge2}\alpha_i(\lambda_i/\lambda_1)^k\mathbf{v}_i$, and $|\lambda_i/\lambda_1|\le|\lambda_2/\lambda_1|<1$.
@@ -970,7 +971,8 @@ assert first[:, 0].max() > 0.8 and first[:, 0].min() < -0.8
 
 # %% [markdown]
 # #### Solution 9.7-2
-#
+
+# %% [markdown]
 # The bytes that autograd saves grow linearly.
 # With checkpoints, $T/k$ states wait while one segment of $k$ is open; $T/k+k$ is least at $k=\sqrt T$, where it is $2\sqrt T$.
 # The price is one more forward pass (Chen and others, 2016).
@@ -1036,7 +1038,8 @@ assert b96 - b64 == b64 - b32 and b64 > 1.9 * b32
 
 # %% [markdown]
 # #### Solution 9.7-3
-#
+
+# %% [markdown]
 # Only the slope changes: $\mathbf{D}_t=\mathbf{G}_t\odot\mathbf{1}(\mathbf{H}_t>0)$.
 # The slope is 1 or 0, so the product is that of the linear network with some paths removed: those through a unit that is silent at some step.
 # An active unit does not saturate; if all units are active, growth is that of the powers of $\mathbf{W}_{hh}$, and with the identity the gradient neither grows nor shrinks.
@@ -1070,7 +1073,8 @@ assert (norms == norms[-1]).all() and norms[-1] > 0
 
 # %% [markdown]
 # #### Solution 9.7-4
-#
+
+# %% [markdown]
 # The two arms of a setting see the same batches in the same order, with Adam and the learning rate 0.01 (with segments of 8 and one epoch the best of 0.005, 0.01 and 0.02 for both arms).
 # Only the state at the start of a batch differs.
 # The carried one starts anew with each epoch.
@@ -1228,7 +1232,8 @@ assert abs(value - torch.exp(-picked.double().mean()).item()) < 1e-4
 
 # %% [markdown]
 # #### Solution 9.7-5
-#
+
+# %% [markdown]
 # With zero states the factor is $\rho^{32}$, so $\rho$ must lie between $10^{-1/32}\approx0.93$ and $10^{1/32}\approx1.07$.
 # With inputs, saturation takes a part of every factor, and a larger $\rho$ has to make up for it.
 # The cell below prints the first unbroken run of grid values that qualify, for three seeds.

@@ -875,7 +875,8 @@ if full_run:
 
 # %% [markdown]
 # #### Solution 10.1-1
-#
+
+# %% [markdown]
 # A plain step has one $d\times h$ and one $h\times h$ product; a GRU has three of each (two gates and the candidate), an LSTM four (three gates and the input node).
 # A product of $n$ rows counts $2n(d+h)h$ operations, a multiplication and an addition for each weight; the elementwise rest is of order $nh$ and is not counted.
 
@@ -897,7 +898,8 @@ assert flops["RNNCell"] == 2 * 4 * (28 + 32) * 32
 
 # %% [markdown]
 # #### Solution 10.1-2
-#
+
+# %% [markdown]
 # $\mathbf{H}$ would be as large as $\mathbf{C}$, and it is an input of all gates.
 # We give both cells the same weights and a forget bias of 6, so the state can grow, and constant inputs.
 # With the tanh $|\mathbf{H}|$ stays below 1; without it, it grows to many times that, and so do the numbers inside the gates, which saturate.
@@ -934,7 +936,8 @@ assert gate_part[Untamed] > 10 * gate_part[LSTMScratch]
 
 # %% [markdown]
 # #### Solution 10.1-3
-#
+
+# %% [markdown]
 # Not here: after 10 epochs of 600 windows its error lies within a few per cent of that of least squares, and below it by no more than 1 % in any series.
 # A sine obeys a linear recursion, so least squares has the right form from the start.
 
@@ -975,7 +978,8 @@ for seed in range(num_seeds):
 
 # %% [markdown]
 # #### Solution 10.1-4
-#
+
+# %% [markdown]
 # The input gate's triple goes, a quarter of the parameters.
 # From a zero start $\mathbf{C}$ is a weighted mean of numbers in $(-1,1)$ and stays there.
 # At equal steps and $b_f=1$ both solve this easy setting in all seeds, so it cannot tell them apart; what is saved costs nothing here.
@@ -1023,7 +1027,8 @@ if full_run:
 
 # %% [markdown]
 # #### Solution 10.1-5
-#
+
+# %% [markdown]
 # After 150 steps at the rate 0.01 none of the three does: the share is 0 for each, although $\sigma(5)^{60}\approx0.67$ of a gradient survives on the direct path.
 # Keeping is not all: the input gates start half open, and the 60 blanks write into the cell as well.
 # With $b_f=5$ *and* $b_i=-5$, the pair of signs of the chrono initialization, the input gates start closed, and most seeds solve the task in the same number of steps.
@@ -1057,7 +1062,8 @@ if full_run:
 
 # %% [markdown]
 # #### Solution 10.1-6
-#
+
+# %% [markdown]
 # Only the tokenizer must change, and the vocabulary follows.
 # But one-hot vectors of thousands of entries are a waste: their product with a matrix is a row of it, so an embedding layer looks the row up.
 # Nearly all parameters then sit in the embedding and in the output layer, whose sizes are proportional to the vocabulary; the LSTM between them is small.

@@ -806,7 +806,8 @@ d2l.describe(ax, """Validation perplexity against steps for four cells, three
 
 # %% [markdown]
 # #### Solution 10.2-1
-#
+
+# %% [markdown]
 # At step $t'$ the state takes the candidate, $\mathbf{Z}_{t'}=0$, and the candidate forgets the past, $\mathbf{R}_{t'}=0$.
 # From then on nothing changes: $\mathbf{Z}_s=1$ for $t'<s\le t$, where the reset gates do not matter; nor does anything before $t'$.
 # With a reset gate of 1 at $t'$ earlier inputs leak in, unless there is nothing to leak: if all earlier update gates are 1, the state is still the first one, and the gates at $t'$ are free, as long as $\mathbf{Z}_{t'}<1$.
@@ -846,7 +847,8 @@ for source in range(8):
 
 # %% [markdown]
 # #### Solution 10.2-2
-#
+
+# %% [markdown]
 # A bias of $\pm1000$ fixes a gate and gives it zero gradient, so its weights stay as they are and do not count.
 # Two answers surprise.
 # Without the update gate the network is as good as the GRU here, within the spread of the seeds, while without the reset gate it is worse in all three.
@@ -925,7 +927,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 10.2-3
-#
+
+# %% [markdown]
 # We time them with the clock of [Section 9.6](../09-recurrent-neural-networks/06-rnn-concise.ipynb): the cells take turns, and the fastest of several repetitions counts.
 # The order in time belongs to the machine and the library: which of the layers has a fast kernel on your device can matter more than the number of gates, and `linear_scan` does more arithmetic than a loop to save rounds.
 # If time is the scarce resource, compare at equal time, not at equal steps.
@@ -951,7 +954,8 @@ for name, s in zip(cells, seconds.tolist()):
 
 # %% [markdown]
 # #### Solution 10.2-4
-#
+
+# %% [markdown]
 # Let $M=\max(1,|H_0|)$; then $|H_0|\le M$.
 # If $|H_{t-1}|\le M$, then with $0\le Z_t\le1$ and $|\tilde H_t|\le1\le M$
 #
@@ -987,7 +991,8 @@ with torch.no_grad():
 
 # %% [markdown]
 # #### Solution 10.2-5
-#
+
+# %% [markdown]
 # Put the three matrices of the input side by side, $(d,3h)$, and those of the state, $(h,3h)$; split the results.
 # The input's product can even be computed for all steps at once, before the loop.
 # In (10.2.2) the candidate multiplies $\mathbf{R}_t\odot\mathbf{H}_{t-1}$, and $\mathbf{R}_t$ itself needs a product with $\mathbf{H}_{t-1}$: one product must wait for another.
@@ -1043,7 +1048,7 @@ assert waiting.number == 2
 # %% [markdown]
 # ## Sources
 #
-# - K. Cho and others, Learning phrase representations using RNN encoder-decoder for statistical machine translation, 2014, [arXiv:1406.1078](https://arxiv.org/abs/1406.1078): the unit; version 1 resets after the product, version 3 before, as the documentation of [Keras](https://www.tensorflow.org/api_docs/python/tf/keras/layers/GRU) notes.
+# - K. Cho and others, Learning phrase representations using RNN encoder-decoder for statistical machine translation, 2014, [arXiv:1406.1078](https://arxiv.org/abs/1406.1078): the unit; Keras documentation, [GRU](https://www.tensorflow.org/api_docs/python/tf/keras/layers/GRU): version 1 of that paper resets after the product, version 3 before.
 # - J. Chung, C. Gulcehre, K. Cho and Y. Bengio, Empirical evaluation of gated recurrent neural networks on sequence modeling, 2014, [arXiv:1412.3555](https://arxiv.org/abs/1412.3555).
 # - PyTorch documentation, [torch.nn.GRU](https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html): the equations of the library's variant.
 # - E. Martin and C. Cundy, Parallelizing linear recurrent neural nets over sequence length, 2018, [arXiv:1709.04057](https://arxiv.org/abs/1709.04057).

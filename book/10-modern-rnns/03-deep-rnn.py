@@ -795,7 +795,8 @@ d2l.describe(ax, """Validation perplexity after 100 steps against the number of
 
 # %% [markdown]
 # #### Solution 10.3-1
-#
+
+# %% [markdown]
 # `Stack` passes states on without looking into them, so the pairs of an LSTM need no change.
 # Parameters of the layers are as 1 : 3 : 4, and so are the multiplications in the matrix products; the time depends on the kernels of the library and the device, and need not follow.
 # We time them with the clock of [Section 9.6](../09-recurrent-neural-networks/06-rnn-concise.ipynb): the cells take turns, and the fastest of several repetitions counts.
@@ -836,7 +837,8 @@ assert seconds.shape == (3,) and (seconds > 0).all()
 
 # %% [markdown]
 # #### Solution 10.3-2
-#
+
+# %% [markdown]
 # (a) As with four layers, the residual ones end lower in all three seeds.
 # Without the connection three layers are on average no better than one; with it they are.
 #
@@ -874,7 +876,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 10.3-3
-#
+
+# %% [markdown]
 # (a) With $d=q=V$ the model has $h(V+h+2)+(L-1)h(2h+2)+(h+1)V$ parameters, a quadratic polynomial in $h$; we take the root and round.
 # A stack of four must be less than half as wide.
 #
@@ -918,7 +921,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 10.3-4
-#
+
+# %% [markdown]
 # A network that has read Austen alone is clearly worse on Wells than the other two, in all three seeds.
 # With both texts it is not better than with Wells alone.
 # At equal steps the mixture shows the network about half as many windows of Wells, and 100 steps do not exhaust either text.
@@ -969,7 +973,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 10.3-5
-#
+
+# %% [markdown]
 # The masks are drawn before the loop over time.
 # If inputs are the same at each step and nothing comes from the step before, the outputs must be the same at each step, too.
 # And a unit that is dropped along time receives no gradient in the first state, whatever the length of the sequence.

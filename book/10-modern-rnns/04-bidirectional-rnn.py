@@ -922,7 +922,8 @@ if cpu_size and real:
 
 # %% [markdown]
 # #### Solution 10.4-1
-#
+
+# %% [markdown]
 # $\mathbf{H}_t$ is $n\times(h_f+h_b)$ and $\mathbf{W}_{hq}$ is $(h_f+h_b)\times q$; each direction has matrices of its own size, and nothing else changes, since the chains never meet.
 # `nn.RNN` has one `hidden_size` for both, so one uses two layers.
 # The first $h_f$ columns see the past, the others the future.
@@ -953,7 +954,8 @@ for columns, mask in ((slice(0, 4), torch.ones(7, 7).tril()),
 
 # %% [markdown]
 # #### Solution 10.4-2
-#
+
+# %% [markdown]
 # (a) The second layer reads the $2h$ features of the first at each step, as with `num_layers=2` in the library: $11\,904+18\,816=30\,720$ parameters.
 #
 # (b) No.
@@ -1008,7 +1010,8 @@ assert leaks == [9, 0]
 
 # %% [markdown]
 # #### Solution 10.4-3
-#
+
+# %% [markdown]
 # $(\mathbf{H}^{(f)}+\mathbf{H}^{(b)})\mathbf{W}=[\mathbf{H}^{(f)},\mathbf{H}^{(b)}]\begin{bmatrix}\mathbf{W}\\\mathbf{W}\end{bmatrix}$: side by side with both halves of $\mathbf{W}_{hq}$ equal, so $hq$ parameters are saved.
 # At the same width, steps and rate the difference on the gaps is small for the one seed that we train, and we assert no order: each direction can choose its own basis, so shared output weights need not cost much.
 
@@ -1053,7 +1056,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 10.4-4
-#
+
+# %% [markdown]
 # With the deciding word before, both find the sense; with the word after, the GRU can only guess, however long it trains, because its state at "bank" is the same number by number in both sentences.
 # The bidirectional network finds it in both, and its states at "bank" differ.
 # This is the simplest form of a *contextual* representation: one word, two vectors.
@@ -1154,7 +1158,8 @@ if sense_epochs >= 3:
 
 # %% [markdown]
 # #### Solution 10.4-5
-#
+
+# %% [markdown]
 # (a) Packed, neither state depends on the padding.
 # Unpacked, both change: the forward state runs on past the end, and the backward state arrives at the first real step with what it made of the padding.
 # The forward state can be picked from the output at the last real step; for the backward state there is no such step.

@@ -1097,7 +1097,8 @@ if data.source == "real":
 
 # %% [markdown]
 # #### Solution 10.5-1
-#
+
+# %% [markdown]
 # Both vocabularies grow all the time, more slowly than the number of lines.
 # But in the order of the file the later lines are also longer.
 # Random lines have the average length from the beginning; their vocabularies are larger at every size, and they grow by a smaller factor: only that growth is due to the number alone.
@@ -1170,7 +1171,8 @@ for n in (641, 2001, 20_001):
 
 # %% [markdown]
 # #### Solution 10.5-2
-#
+
+# %% [markdown]
 # Three quarters of the sentences are recovered, and about nine in ten of those whose words are all known.
 # It fails where a longer word overlaps the border, as in `a new`, which becomes `an e w`, and of the sentences with an unknown word it recovered none.
 # Characters need no cutting and a tiny vocabulary, but several times as many positions.
@@ -1218,7 +1220,8 @@ assert len(letters) < 100 and 3 < ratio < 6
 
 # %% [markdown]
 # #### Solution 10.5-3
-#
+
+# %% [markdown]
 # It suffices to drop the columns in which every row is padded.
 # In the setting of `notes` all sentences are short, and a sizeable part of the positions goes.
 # In the pronoun subset nearly every random batch of 128 contains a sentence of nine tokens, and nothing is saved; only batches of similar length help.
@@ -1270,7 +1273,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 10.5-4
-#
+
+# %% [markdown]
 # A pair is whole if both sides fit.
 # Nine positions cut more than a third of the pairs.
 # For 95 % of them one needs 14, and then two fifths of the positions are padding: fixed width is a compromise between lost text and wasted work.
@@ -1320,7 +1324,8 @@ if real:
 
 # %% [markdown]
 # #### Solution 10.5-5
-#
+
+# %% [markdown]
 # The loop stops when it holds *more* than `limit` lines, one too late.
 # The second fault is quieter: a limit of 0 counts as no limit, and everything is read.
 # `itertools.islice` says what is meant; `None` is its word for no limit.

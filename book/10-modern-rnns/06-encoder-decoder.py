@@ -795,7 +795,8 @@ assert len(targets) == math.comb(8, 5) == 56 and 2**5 < 56 <= 2**6
 
 # %% [markdown]
 # #### Solution 10.6-1
-#
+
+# %% [markdown]
 # The decoder uses the encoder's result as the initial state of its GRU, so both must have the same width.
 
 # %%
@@ -1023,7 +1024,8 @@ assert models["3"].encoder(twins[:, :1]).shape == (1, 2, 32)  # any length
 
 # %% [markdown]
 # #### Solution 10.6-2
-#
+
+# %% [markdown]
 # | Task | Source | Encoder | Target | Example |
 # | --- | --- | --- | --- | --- |
 # | Summary | a long text | a recurrent network or Transformer | a short text | Nallapati and others, 2016 |
@@ -1086,7 +1088,8 @@ torch.testing.assert_close(  # all positions count, and equally
 
 # %% [markdown]
 # #### Solution 10.6-3
-#
+
+# %% [markdown]
 # The decoder below is fed the *context*, the source's state, at every step beside the token, as in [Section 10.7](07-seq2seq.ipynb).
 # Context and hidden state have the same width; with one layer they even have the same number of elements.
 # If a tuple holds both in the same shape, swapping them raises no error, and the scores are merely different.
@@ -1183,7 +1186,8 @@ assert difference.abs().max() > 0.01  # swapped on purpose: no error
 
 # %% [markdown]
 # #### Solution 10.6-4
-#
+
+# %% [markdown]
 # It belongs in `init_state`, the one place where the decoder depends on the encoder's form; neither `Encoder` nor `EncoderDecoder` changes.
 # Which layers to use is a choice: here the states of all layers are concatenated.
 # The tanh keeps the result in $(-1,1)$, where the states of a GRU lie.

@@ -1230,7 +1230,8 @@ print(str(chrf.get_signature()).split("|version")[0], "...")
 
 # %% [markdown]
 # #### Solution 10.7-1
-#
+
+# %% [markdown]
 # All comparisons of these exercises use 400 training pairs of at most six tokens, 48 units, Adam at rate 0.02, batches of 40, equal steps and three seeds; the function `arm` returns the *masked* loss on 300 validation pairs, whatever loss was trained on, and BLEU-2, both at the end, and the validation losses after each epoch.
 
 # %%
@@ -1320,7 +1321,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 10.7-2
-#
+
+# %% [markdown]
 # Only `init_state`, as in [Exercise 10.6-4](06-encoder-decoder.ipynb): the encoder returns four last states, two for each layer, which a linear layer with a tanh maps to the decoder's one.
 
 # %%
@@ -1376,7 +1378,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 10.7-3
-#
+
+# %% [markdown]
 # Without teacher forcing the decoder must be called step by step, since each input depends on the output before it.
 # No gradient flows back through a chosen token: `argmax` returns an index.
 
@@ -1439,7 +1442,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 10.7-4
-#
+
+# %% [markdown]
 # None: they pass the state on without looking into it.
 # The encoder needs another layer; the decoder also another `init_state`, where the context is the top *hidden* state.
 
@@ -1491,7 +1495,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 10.7-5
-#
+
+# %% [markdown]
 # The shared matrix is one parameter with two gradients that add up.
 # Which initial values it gets matters: embeddings start with standard deviation 1, output weights with Xavier's; we take the latter.
 # Press and Wolf (2017) report that tying made translation models less than half as large without harm.
@@ -1539,7 +1544,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 10.7-6
-#
+
+# %% [markdown]
 # Counted from 0, position $t$ of the new source holds the token at the valid length minus $t+1$.
 
 # %%

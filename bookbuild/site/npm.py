@@ -1,4 +1,4 @@
-"""What pages and tests take from npm: KaTeX, fonts, axe-core; and node, which renders maths."""
+"""What pages and tests take from npm: KaTeX, MiniSearch, fonts, axe-core; and node."""
 
 import json
 import os
@@ -82,7 +82,11 @@ def node() -> str:
 
 
 def static() -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file that pages load: KaTeX's style sheet, its fonts, the book's."""
+    """Name and content of each file that pages load: the search's code, style sheets, fonts."""
+    search = WEB / "node_modules" / "minisearch"
+    script = (search / "dist" / "umd" / "index.js").read_text(encoding="utf-8")
+    yield "minisearch/minisearch.js", re.sub(r"//# sourceMapping.*", "", script).encode()
+    yield "minisearch/LICENSE.txt", (search / "LICENSE.txt").read_bytes()
     katex = WEB / "node_modules" / "katex" / "dist"
     css = (katex / "katex.min.css").read_text(encoding="utf-8")
     css = re.sub(r',url\([^)]*\.(?:woff|ttf)\) format\("(?:woff|truetype)"\)', "", css)

@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from ..grammar import FIGURE_MIME
 
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
-KEPT = ("kernelspec", "language_info", "jupytext", "d2l")
+KEPT = ("kernelspec", "language_info", "d2l")
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 OVERWRITTEN = re.compile(r"^[^\n]*\r(?=[^\n])", re.MULTILINE)
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -79,6 +79,8 @@ def _one_form(output: NotebookNode) -> dict[str, Any] | None:
         if "d2l-sliders" in content:
             marked = f'class="d2l-sliders {picture["class"]}"'
             content = content.replace('class="d2l-sliders"', marked)
+        if "dataframe" in content:  # the corner of a table of pandas is no header of anything
+            content = content.replace("<th></th>", "<td></td>")
         output["data"] = data = NotebookNode({best: content})
     for mime, content in data.items():
         if mime.startswith("text/") and isinstance(content, str):

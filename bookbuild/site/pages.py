@@ -1,9 +1,11 @@
 """What the site says about the book: facts below titles, contents, home page."""
 
+import hashlib
 import re
-import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import Any
+from xml.sax.saxutils import escape
 
 from nbformat import NotebookNode
 
@@ -11,17 +13,26 @@ from ..book import Book, Chapter, Section
 from ..grammar import CAPTION
 from ..record import Run
 from . import outputs
+from .addresses import Addresses
 from .pieces import device, duration, page, piece
 from .places import doc
 from .status import anchor
 
 PLACEHOLDER = re.compile(r"^<!-- (start|figure|progress)(?:: *([^>]*?))? -->$", re.MULTILINE)
-COLAB = "https://colab.research.google.com/github"
-BINDER = "https://mybinder.org/v2"
+#: Pages of the site that are no sections: name -> what the menu calls it, in their order.
+MENU = {
+    "index": "Start",
+    "contents": "Contents",
+    "look-up": "Look up",
+    "download": "Download",
+    "data-sets": "Data sets",
+    "teaching": "Teaching",
+    "status": "Status",
+}
 
 
 def facts(book: Book, section: Section, run: Run | None, known: bool) -> str:
-    """One line of HTML below a title: how the page was made, what to download, banners.
+    """Below a title: how the page was made, how to run it, banners.
 
     Parameters
     ----------
@@ -30,16 +41,15 @@ def facts(book: Book, section: Section, run: Run | None, known: bool) -> str:
     known
         Whether the page has outputs.
     """
-    if section.is_page:
-        return ""
     up = "../" * doc(section).count("/")
+    notebook = not section.is_page
     return piece(
         "facts",
         status=f"{up}status.html#{anchor(section)}",
-        facts=list(_run_facts(run)) if run is not None else [],
+        facts=list(_run_facts(run)) if run is not None and notebook else [],
         links=list(_links(book, section, up)),
         standins=run.standins if run is not None and known else [],
-        not_run=not known or (run is not None and run.status == "failed"),
+        not_run=notebook and (not known or (run is not None and run.status == "failed")),
         failed=run is not None and run.status == "failed",
     )
 
@@ -52,23 +62,41 @@ def _run_facts(run: Run) -> Iterator[str]:
 
 
 def _links(book: Book, section: Section, up: str) -> Iterator[dict[str, Any]]:
-    name = doc(section)
-    for kind, text in (("ipynb", "Notebook"), ("py", "Python file")):
-        yield {"url": f"{up}downloads/{name}.{kind}", "text": text, "download": True}
-    url = str(book.settings.get("repository_url") or "").rstrip("/").removesuffix(".git")
-    branch = book.settings.get("repository_branch", "main")
-    path = f"book/{name}.ipynb"
-    lab = f"{branch}?urlpath=lab/tree/{urllib.parse.quote(path)}"
-    if "github.com/" in url:
-        repository = url.split("github.com/", 1)[1]
-        yield {"url": f"{COLAB}/{repository}/blob/{branch}/{path}", "text": "Open in Colab"} | OPEN
-        yield {"url": f"{BINDER}/gh/{repository}/{lab}", "text": "Open in Binder"} | OPEN
-    elif url:
-        quoted = urllib.parse.quote(url, safe="")
-        yield {"url": f"{BINDER}/git/{quoted}/{lab}", "text": "Open in Binder"} | OPEN
+    name, addresses = doc(section), Addresses.of(book.settings)
+    if not section.is_page:
+        for kind, text in (("ipynb", "Notebook"), ("py", "Python file")):
+            yield {"url": f"{up}downloads/{name}.{kind}", "text": text, "download": True}
+        yield {"url": f"{up}download.html#one-notebook", "text": "How to run it"} | OPEN
+        for service, url in addresses.launches(name).items():
+            yield {"url": url, "text": service} | OPEN
+    for text, url in (
+        ("Source", addresses.source(section.path.relative_to(book.root).as_posix())),
+        ("Report an error", addresses.report(section.id, version(book, section))),
+    ):
+        if url:
+            yield {"url": url, "text": text} | OPEN
 
 
 OPEN = {"download": False}
+
+
+def version(book: Book, section: Section) -> str:
+    """Version of the book, and of the section's file as git names it.
+
+    `git log --find-object` finds the commits that brought or changed this very text.
+    """
+    text = section.text.encode()
+    blob = hashlib.sha1(b"blob %d\0%b" % (len(text), text), usedforsecurity=False).hexdigest()
+    return f"{book.project['version']}, file {blob[:12]}"
+
+
+def sitemap(files: Iterable[PurePosixPath], addresses: Addresses) -> str:
+    """The list of pages for search engines, as sitemaps.org has it, from the pages' sources."""
+    there = (addresses.page(file.with_suffix(".html").as_posix()) for file in files)
+    urls = (f"<url><loc>{escape(address)}</loc></url>" for address in there)
+    head = '<?xml version="1.0" encoding="UTF-8"?>'
+    space = "http://www.sitemaps.org/schemas/sitemap/0.9"
+    return "\n".join([head, f'<urlset xmlns="{space}">', *urls, "</urlset>", ""])
 
 
 def parts(book: Book) -> dict[str, list[Chapter]]:
@@ -132,7 +160,8 @@ class Home:
             text = own.read_text(encoding="utf-8")
         fill = {"start": self._start, "figure": self._figure, "progress": self._progress}
         text = PLACEHOLDER.sub(lambda m: fill[m[1]](m[2] or ""), text)
-        names = ["contents", *(doc(s) for s in self.book.sections), "data-sets", "status"]
+        about = [name for name in MENU if name not in ("index", "contents")]
+        names = ["contents", *(doc(s) for s in self.book.sections), *about]
         return f"{text.rstrip()}\n\n```{{toctree}}\n:hidden:\n\n" + "\n".join(names) + "\n```\n"
 
     def _start(self, _: str) -> str:

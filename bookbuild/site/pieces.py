@@ -1,9 +1,11 @@
 """HTML pieces of pages, from the templates in web/pieces, and the words that they use."""
 
+import re
 from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from .npm import WEB
 
@@ -28,6 +30,16 @@ def day(when: str) -> str:
 def device(name: str) -> str:
     """A device in words, e.g. `an Apple GPU` for `mps`."""
     return DEVICES.get(name.split(":")[0], name)
+
+
+def code(text: str) -> Markup:
+    """Text with what stands in backticks set as code."""
+    return Markup(re.sub(r"``?([^`]+)``?", r"<code>\1</code>", str(escape(text))))
+
+
+def lines(text: str) -> Markup:
+    """Text whose line breaks survive in a template that becomes one line."""
+    return Markup(str(escape(text)).replace("\n", "&#10;").replace("    ", "&#32;" * 4))
 
 
 def piece(name: str, **values: Any) -> str:
@@ -57,4 +69,4 @@ PIECES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-PIECES.filters |= {"duration": duration, "day": day, "device": device}
+PIECES.filters |= {"duration": duration, "day": day, "device": device, "code": code, "lines": lines}

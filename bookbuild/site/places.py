@@ -61,6 +61,8 @@ def place_of(book: Book, source: Path, path: Path, line: int) -> str:
     if section is None:
         name = path.relative_to(source).as_posix() if path.is_relative_to(source) else str(path)
         return f"{name}:{line}" if line else name
+    if section.is_page and line > 1:  # the facts below the title move the other lines
+        line -= path.read_text(encoding="utf-8").count("\n") - section.text.count("\n")
     if section.is_page or line < CELL:
         return f"{section.name}:{max(1, line)}"
     cell, inside = line // CELL - 1, line % CELL

@@ -5,22 +5,37 @@ import copy
 import json
 import re
 import tomllib
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
 from ..book import Section
-from . import data_sets, npm, outputs, pages, status
-from .inputs import Inputs, State
-from .places import doc, with_facts
-
-LICENCES = (
-    "Code: MIT licence. "
-    "Text and figures: Creative Commons Attribution-ShareAlike 4.0 (CC BY-SA 4.0)."
+from ..terms import Terms
+from . import (
+    archive,
+    bibliography,
+    data_sets,
+    figures,
+    glossary,
+    licence,
+    look_up,
+    npm,
+    outputs,
+    pages,
+    status,
+    teaching,
 )
+from .downloads import Downloads
+from .inputs import Inputs, State
+from .moved import moved
+from .pieces import day
+from .places import doc, with_facts
+from .reference import Reference, reference_page
+
 MAGIC = re.compile(r"^\s*[%!]", re.MULTILINE)
 
 
@@ -78,10 +93,13 @@ class Source:
     def __init__(self, inputs: Inputs, state: State):
         self.inputs, self.state = inputs, state
         self.book, self.executed, self.runs = inputs.book, dict(inputs.executed), inputs.runs
+        self.downloads = Downloads(self.book)
         self.tree = Tree(self.book.build / "site-src")
         self.plan = tomllib.loads(
             (self.book.root / "book" / "contents.toml").read_text(encoding="utf-8")
         )
+
+        self.names: list[list[str]] = []
 
     @property
     def folder(self) -> Path:
@@ -90,17 +108,43 @@ class Source:
     def write(self) -> list[str]:
         """Write everything, remove what no longer belongs; returns the sections written."""
         changed = [s.id for s in self.book.sections if self._section(s)]
+        self._made("wheel", self.downloads.wheel.version + self.inputs.tool, self._write_wheel)
+        self._made("archive", self.inputs.archive + self.inputs.tool, self._write_archive)
+        names = (archive.NAME, self.downloads.wheel.name)
+        sizes = {n: (self.folder / "extra" / "downloads" / n).stat().st_size for n in names}
+        self.tree.put("book/download.md", self.downloads.page(sizes))
         self.tree.put("book/contents.md", pages.contents(self.book))
         self.tree.put("book/data-sets.md", data_sets.data_sets_page(self.book))
+        self.tree.put("book/teaching.md", teaching.teaching_page(self.book, self.runs))
+        self.tree.put("book/licence.md", licence.licence_page(self.book))
+        self._look_up()
         self.tree.put("book/status.md", status.status_page(self.book, self.executed, self.runs))
         home = pages.Home(self.book, self.title, self.executed, self._picture)
         self.tree.put("book/index.md", home.text())
         self.tree.put("site.json", json.dumps(self.settings(), indent=1, ensure_ascii=False))
         self.tree.put("extra/.nojekyll", "")
+        if self.downloads.addresses.site:
+            put = [PurePosixPath(name) for name in self.tree.written if name.startswith("book/")]
+            shown = [path.relative_to("book") for path in put if path.suffix in (".md", ".ipynb")]
+            self.tree.put("extra/sitemap.xml", pages.sitemap(shown, self.downloads.addresses))
+        for old, text in moved(self.book):
+            self.tree.put(f"extra/{old}", text)
         for name, content in npm.static():
             self.tree.put(f"static/{name}", content)
         self.tree.prune()
         return changed
+
+    def _look_up(self) -> None:
+        """The pages that answer "where was that?", and the names that the search suggests."""
+        known, reference = Terms(self.book), Reference(self.book)
+        code = [{"name": n.shown, "url": n.url} for n in reference.names]
+        self.tree.put("book/glossary.md", glossary.glossary_page(self.book, known))
+        self.tree.put("book/term-index.md", glossary.index_page(self.book, known, code))
+        self.tree.put("book/bibliography.md", bibliography.bibliography_page(self.book))
+        self.tree.put("book/figures.md", figures.figures_page(self.book))
+        self.tree.put("book/reference.md", reference_page(self.book, reference))
+        self.tree.put("book/look-up.md", look_up.look_up_page(self.book, known))
+        self.names = look_up.names(self.book, known, reference)
 
     def _picture(self, name: str, content: str) -> None:
         self.tree.put(f"book/{name}", base64.b64decode(content))
@@ -114,11 +158,14 @@ class Source:
         return {
             "title": self.title,
             "author": self.plan.get("author", "The authors of the book"),
-            "licences": LICENCES,
+            "footer": licence.footer(self.book, self.runs),
+            "site": self.downloads.addresses.site,
+            "pages": pages.MENU,
             "parts": self.parts(),
             "unwritten": sorted(s.id for s in self.book.planned if not s.exists),
             "tool": self.inputs.tool,
             "node": npm.node(),
+            "names": self.names,
         }
 
     def parts(self) -> list[dict[str, Any]]:
@@ -138,20 +185,30 @@ class Source:
     # -- sections ------------------------------------------------------------------------------
 
     def _section(self, section: Section) -> bool:
-        """Write the files of a section; False if they are there, made from the same inputs."""
-        known = self.state.tree.get(section.id, {})
         inputs = self.inputs.sections[section.id]
+        return self._made(section.id, inputs, partial(self._write_section, section))
+
+    def _made(self, name: str, inputs: str, write: Callable[[], None]) -> bool:
+        """Write some files; False if they are there, made from the same inputs."""
+        known = self.state.tree.get(name, {})
         files = known.get("files", {})
         if known.get("inputs") == inputs and all(
-            self.tree.stamp(name) == stamp for name, stamp in files.items()
+            self.tree.stamp(file) == stamp for file, stamp in files.items()
         ):
             self.tree.written += files
             return False
         begin = len(self.tree.written)
-        self._write_section(section)
-        stamps = {name: self.tree.stamp(name) for name in self.tree.written[begin:]}
-        self.state.tree[section.id] = {"inputs": inputs, "files": stamps}
+        write()
+        stamps = {file: self.tree.stamp(file) for file in self.tree.written[begin:]}
+        self.state.tree[name] = {"inputs": inputs, "files": stamps}
         return True
+
+    def _write_wheel(self) -> None:
+        wheel = self.downloads.wheel
+        self.tree.put(f"extra/downloads/{wheel.name}", wheel.build())
+
+    def _write_archive(self) -> None:
+        self.tree.put(f"extra/downloads/{archive.NAME}", archive.archive(self.book))
 
     def _write_section(self, section: Section) -> None:
         known = section.id in self.executed
@@ -162,10 +219,14 @@ class Source:
             self.tree.put(f"book/{doc(section)}.md", with_facts(section.text, facts))
             return
         notebook = self.executed.get(section.id, None) or section.notebook
-        download = nbformat.v4.writes(outputs.clean(notebook)) + "\n"
-        self.tree.put(f"extra/downloads/{doc(section)}.py", section.text)
+        download = nbformat.v4.writes(self.downloads.notebook(section, notebook)) + "\n"
+        self.tree.put(f"extra/downloads/{doc(section)}.py", self.downloads.python_file(section))
         self.tree.put(f"extra/downloads/{doc(section)}.ipynb", download)
-        self.tree.put(f"book/{doc(section)}.ipynb", nbformat.v4.writes(page_of(notebook, facts)))
+        page = page_of(notebook, facts)
+        run = self.runs.get(section.id)
+        if run is not None and known and day(run.when):
+            page.metadata["outputs"] = day(run.when)  # for the foot of the page
+        self.tree.put(f"book/{doc(section)}.ipynb", nbformat.v4.writes(page))
 
 
 def page_of(notebook: NotebookNode, facts: str) -> NotebookNode:

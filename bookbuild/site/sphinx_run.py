@@ -1,18 +1,22 @@
 """Sphinx as a process of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import IO
 
 from ..book import Book
+from ..progress import Phase, phase
 from . import places
 from .npm import WEB
 from .publish import remove
 
-OPTIONS = ["-b", "html", "-j1", "-W", "--keep-going", "-q", "-N"]
+OPTIONS = ["-b", "html", "-j1", "-W", "--keep-going", "-N"]
+STEP = re.compile(r"(?P<what>[a-z ]+)\.\.\. ?\[ *(?P<share>\d+)%\] (?P<name>.*)")
 
 
 def run_sphinx(book: Book, source: Path, stage: Path, doctrees: Path) -> list[str]:
@@ -34,10 +38,11 @@ def run_sphinx(book: Book, source: Path, stage: Path, doctrees: Path) -> list[st
     path = [str(WEB.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {
         "BOOK_SITE_SOURCE": str(source),
+        "PYTHONUNBUFFERED": "1",  # its steps are told as they happen
         "PYTHONPATH": os.pathsep.join(path),
     }
-    with log.open("w") as file:
-        status = _in_group(command, environment, file)
+    with log.open("w") as file, phase("site: making the pages") as shown:
+        status = _in_group(command, environment, file, shown)
     text = warned.read_text(encoding="utf-8")
     problems = places.warnings(book, source, text)
     if status and not problems:
@@ -48,16 +53,21 @@ def run_sphinx(book: Book, source: Path, stage: Path, doctrees: Path) -> list[st
     return problems
 
 
-def _in_group(command: list[str], environment: dict[str, str], log: IO[str]) -> int:
+def _in_group(command: list[str], environment: dict[str, str], log: IO[str], shown: Phase) -> int:
     """Run a command in a process group; whatever it started is gone when this returns."""
     process = subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=log,
+        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,
     )
+    assert process.stdout is not None
+    reader = threading.Thread(target=_follow, args=(process.stdout, log, shown), daemon=True)
+    reader.start()
     try:
         return process.wait()
     finally:
@@ -69,6 +79,18 @@ def _in_group(command: list[str], environment: dict[str, str], log: IO[str]) -> 
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        reader.join(10)
+
+
+def _follow(output: IO[str], log: IO[str], shown: Phase) -> None:
+    """Tell the steps that Sphinx prints; everything else goes to the log."""
+    with output:
+        for line in output:
+            step = STEP.match(line)
+            if step:
+                shown.step(f"{step['what']}, {step['share']} % ({step['name'].strip()})")
+            else:
+                log.write(line)
 
 
 def _read_again(source: Path, text: str) -> bool:

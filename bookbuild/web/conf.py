@@ -11,7 +11,8 @@ project = _book["title"]
 author = _book["author"]
 language = "en"
 root_doc = "index"
-extensions = ["myst_nb", "sphinx_copybutton", "bookbuild.sphinx_ext", "bookbuild.sphinx_index"]
+extensions = ["myst_nb", "sphinx_copybutton", "bookbuild.sphinx_ext"]
+extensions += ["bookbuild.sphinx_text", "bookbuild.sphinx_index"]
 templates_path = ["templates"]
 
 # text and notebooks
@@ -32,15 +33,16 @@ book_node = _book["node"]
 book_render = str(Path(__file__).parent / "render.js")
 book_unwritten = _book["unwritten"]
 book_tool = _book["tool"]
+book_names = _book["names"]
 
 # pages
 html_theme = "sphinx_book_theme"
 html_title = _book["title"]
-html_baseurl = ""
+html_baseurl = f"{_book['site']}/" if _book["site"] else ""
 html_static_path = [str(_site / "static"), str(Path(__file__).parent / "static")]
 html_extra_path = [str(_site / "extra")]
 html_css_files = ["fonts/fonts.css", "katex/katex.min.css", "book.css"]
-html_js_files = [("book.js", {"priority": 400})]
+html_js_files = [(name, {"priority": 400}) for name in ("book.js", "reading.js", "lookup.js")]
 html_favicon = str(Path(__file__).parent / "static" / "icon.svg")
 html_copy_source = False
 html_show_sourcelink = False
@@ -51,8 +53,12 @@ html_permalinks_icon = "#"
 html_sidebars = {"**": ["book-brand.html", "book-search.html", "book-nav.html"]}
 html_context = {
     "default_mode": "auto",
+    "book_pages": _book["pages"],
     "book_parts": _book["parts"],
-    "book_licences": _book["licences"],
+    "book_sections": [
+        s["doc"] for part in _book["parts"] for c in part["chapters"] for s in c["sections"]
+    ],
+    "book_footer": _book["footer"],
     "author_line": _book["author"],
 }
 html_theme_options = {
@@ -62,6 +68,7 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "show_toc_level": 2,
     "toc_title": "On this page",
+    "article_footer_items": ["book-read.html"],
     "footer_content_items": ["book-footer.html"],
     "back_to_top_button": False,
     "pygments_light_style": "a11y-high-contrast-light",

@@ -133,7 +133,8 @@ def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0,
     training images and PyTorch's global generator, from which dropout
     draws. Returns the history: a dict of lists with one mean per epoch,
     "train_loss", "val_loss", "val_acc". Afterwards the model has its own
-    `configure_optimizers` and display again.
+    `configure_optimizers` and display again, and kernels have their
+    channels last in memory.
     """
     if epochs < 1:
         raise ValueError(f"epochs is {epochs}; it must be at least 1.")
@@ -142,6 +143,7 @@ def fit_quietly(model, data, epochs, optimizer=None, seed=0, num_gpus=0,
                          "with apply_init first.")
     display, own = model.board.display, vars(model).get(
         "configure_optimizers")  # set on this instance, rarely
+    model.to(memory_format=torch.channels_last)
     data.generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     trainer = trainer(max_epochs=epochs, num_gpus=num_gpus)
