@@ -54,7 +54,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.computational_performance import gantt
@@ -322,8 +322,8 @@ d2l.describe(fig, """Two Gantt charts over five lanes. Above, one bar at a
 # 3. During $I$ at least one worker is busy, in the rest of the time all $p$ are: $W\ge p\,(T_p-I)+I$.
 # 4. Solve for $T_p$: $T_p\le\frac Wp+(1-\frac1p)I\le\frac Wp+(1-\frac1p)S$.
 #
-# Both terms on the right are at most the best possible time, so greedy is at most $2-\frac1p$ times the optimum.
-# Graham proved this in 1966; for operations of unit time the bound is known as Brent's theorem (1974).
+# The best possible time is at least $\frac Wp$ and at least $S$, so greedy takes at most $2-\frac1p$ times as long.
+# The argument is Graham's (1966); for operations of unit time the bound is known as Brent's theorem (1974).
 
 # %%
 def random_graph(rng):
@@ -353,7 +353,7 @@ def is_greedy(tasks, rows, p):
 
 # %% [markdown]
 # We check it on random graphs.
-# As a control that is not greedy, task $i$ is dealt to worker $i\bmod p$ in advance and may wait there although another worker is idle.
+# As a control that is not greedy, tasks are dealt to the workers in turn in advance, and one may wait for its worker although another is idle.
 
 # %%
 # check 13.3-C1: both bounds, dependencies, no idleness; a control breaks it
@@ -709,24 +709,10 @@ d2l.describe(fig, """Three Gantt charts. Without workers loading and steps
 # (Python starts them afresh by default on Windows and macOS, and from a server process on Linux since 3.14.)
 
 # %%
-class SleepyItems(Dataset):
-    """n items that take their time; each tells its worker's seed."""
-
-    def __init__(self, n, seconds):
-        self.n, self.seconds = n, seconds
-
-    def __len__(self):
-        return self.n
-
-    def __getitem__(self, i):
-        time.sleep(self.seconds)
-        return i, torch.initial_seed()
-
-
-def measure(load, step, workers, epochs, n=12):
-    """Seconds of each epoch, the order of the items, the seeds seen."""
-    loader = DataLoader(SleepyItems(n, load), batch_size=None,
-                        num_workers=workers, persistent_workers=workers > 0)
+def measure(dataset, step, workers, epochs):
+    """Seconds of each epoch, the order of the items, how many seeds."""
+    loader = DataLoader(dataset, batch_size=None, num_workers=workers,
+                        persistent_workers=workers > 0)
     seconds = []
     for _ in range(epochs):
         start, seen, seeds = time.perf_counter(), [], set()
@@ -740,16 +726,26 @@ def measure(load, step, workers, epochs, n=12):
 # %%
 cases = [(1, 1, 0), (1, 1, 1), (1, 1, 2), (1, 0, 0), (1, 0, 2),
          (1, 0.5, 0), (1, 0.5, 1), (1, 0.5, 2)]  # load, step, workers
-script = d2l.write_script(
-    "loader.py", """
+script = d2l.write_script("loader.py", """
     import json, sys, time
     import torch
     from torch.utils.data import DataLoader, Dataset
-    """, SleepyItems, measure, """
+
+    class SleepyItems(Dataset):
+        def __init__(self, n, seconds):
+            self.n, self.seconds = n, seconds
+
+        def __len__(self):
+            return self.n
+
+        def __getitem__(self, i):
+            time.sleep(self.seconds)
+            return i, torch.initial_seed()
+    """, measure, """
     if __name__ == "__main__":
         unit, cases = float(sys.argv[1]), json.loads(sys.argv[2])
-        print(json.dumps([measure(load * unit, step * unit, workers,
-                                  epochs=4 if workers else 1)
+        print(json.dumps([measure(SleepyItems(12, load * unit), step * unit,
+                                  workers, epochs=4 if workers else 1)
                           for load, step, workers in cases]))
     """)
 out = d2l.torchrun(script, 1, [item_seconds, json.dumps(cases)])
