@@ -221,6 +221,7 @@ length, longest = critical_path(branches)
 gain = sum(task.cost for task in branches) / length
 print(f"{len(branches)} tasks, W / S = {gain:.2f}:", " -> ".join(longest))
 assert len(branches) == 14 and 1.2 < gain < 1.3
+assert max(t.cost for t in branches) > sum(t.cost for t in branches) / 2
 
 # %% [markdown]
 # Four branches, and yet no schedule is even 1.3 times faster than one operation after the other: in this measure one $3\times3$ convolution is more than half of the work.
@@ -290,7 +291,7 @@ assert makespan(list_schedule(down_first, lanes)) == 18
 fig, axes = plt.subplots(2, 1, figsize=(9, 4.6), layout="constrained")
 for ax, timeline in zip(axes, (serial, rows), strict=True):
     order = sorted(timeline, key=lambda row: lanes.index(row[0]))
-    gantt([(lane, start, end, name.partition(".")[0])
+    gantt([(lane, start, end, name.partition(".")[0].replace("sum", "+"))
            for lane, start, end, name in order], ax)
     ax.set_xlim(0, work)
 axes[0].set_xlabel("")
@@ -299,11 +300,12 @@ d2l.describe(fig, """Two Gantt charts over five lanes. Above, one bar at a
     while the GPUs compute; everything ends at 17.""")
 
 # %% [markdown]
-# **Figure 13.3.2.** The step one task at a time, and scheduled on five lanes.
-# `s2` travels while `W1` is computed.
+# **Figure 13.3.2.** The step one task at a time, and scheduled on five lanes (`+` for the sums).
+# `s2` travels while the GPUs compute.
 #
 # The total is 17, not the span 15, since `W2` and `D2` share a GPU.
-# Which one goes first?
+# It cannot be less: each GPU has work from 3 to 13, and a transfer and a sum follow.
+# Which of the two goes first?
 # `D2` lies on the critical path, but with `D2` first the step takes 18: the link starts later.
 # A critical path is a bound, not a plan.
 #
@@ -366,16 +368,15 @@ for tasks in graphs:
         T = makespan(rows := list_schedule(tasks, p))
         assert is_greedy(tasks, rows, p)
         assert max(W, p * S) <= p * T <= W + (p - 1) * S
-        exact += T == max(math.ceil(W / p), S)
+        exact += p > 1 and T == max(math.ceil(W / p), S)
         dealt = list_schedule([replace(task, worker=i % p)
                                for i, task in enumerate(tasks)], p)
         lazy += not is_greedy(tasks, dealt, p)
         broken += p * makespan(dealt) > W + (p - 1) * S
-runs = 3 * num_graphs
-print(f"greedy meets the lower bound in {exact} of {runs} schedules; tasks "
-      f"dealt in advance: {lazy} not greedy, {broken} above the upper bound")
-assert broken > 0 and lazy > runs / 3
-assert exact > 0.4 * runs
+runs = 2 * num_graphs  # with more than one worker
+print(f"of {runs} schedules {exact} meet the lower bound; with tasks dealt "
+      f"in advance {lazy} are not greedy, {broken} above the upper bound")
+assert broken > 0 and lazy > runs / 2
 
 # %%
 # check 13.3-C2: one worker needs W; four waste no more than the bound says
@@ -386,10 +387,12 @@ print("4 workers:", makespan(list_schedule(worst, 4)), "with the long task "
       "last,", makespan(list_schedule(worst[::-1], 4)), "with it first")
 assert makespan(list_schedule(worst, 4)) == 16 / 4 + 3 / 4 * 4 == 7
 assert makespan(list_schedule(worst[::-1], 4)) == 4
+bound = [replace(task, worker=0) for task in worst]
+assert makespan(list_schedule(bound, 4)) == 16
 
 # %% [markdown]
 # The last example meets the upper bound exactly, and the factor $2-\frac14$ too.
-# Tasks bound to workers are outside of the theorem, as the control shows: bind all tasks to one worker, and $T_p=W$ for every $p$.
+# The theorem does not cover tasks that are bound to workers, as the control shows: bind all of them to one worker, and $T_p=W$ for every $p$.
 #
 # A greedy schedule can also be worse with *more* of everything.
 # In Graham's example of nine tasks, a fourth worker, shorter tasks or fewer dependencies each make it longer.
@@ -466,9 +469,10 @@ rng, few = random.Random(5), range(1, 13)
 tasks = [Task(i, rng.randint(1, 9), tuple(
     j for j in range(i) if rng.random() < 0.05)) for i in range(60)]
 W, (S, _) = sum(task.cost for task in tasks), critical_path(tasks)
-right.plot(few, [W / max(W / p, S) for p in few], "--", label="no schedule")
+right.plot(few, [W / max(W / p, S) for p in few], "--",
+           label=r"$W/\max(W/p,S)$")
 right.plot(few, [W / makespan(list_schedule(tasks, p)) for p in few], "o-",
-           label="greedy")
+           label="greedy", ms=4)
 right.plot(few, [amdahl(1 - S / W, p) for p in few], ":",
            label="Amdahl, $f=1-S/W$")
 right.set(xlabel="workers $p$", ylabel="speedup")
@@ -481,7 +485,7 @@ d2l.describe(fig, """Left, three curves of Amdahl's law that flatten out, with
 # %% [markdown]
 # **Figure 13.3.3.** Left: speedup for a serial part and many small tasks; lines from the formulas, dots from the scheduler.
 # Right: one random graph of 60 tasks.
-# Above the dashed line is no schedule, below the dotted one no greedy one.
+# No schedule is above the dashed line, and no greedy one below the dotted line.
 #
 # ## Forward, backward, and the exchange
 #
@@ -691,7 +695,7 @@ assert makespan(fast[1]) < 0.9 * makespan(fast[0])
 fig, axes = plt.subplots(3, 1, figsize=(8, 5), layout="constrained",
                          height_ratios=[2, 2, 3], sharex=True)
 for ax, (workers, rows) in zip(axes, fast.items(), strict=True):
-    rows = sorted(rows, key=lambda row: (row[0] == "step", row[0]))
+    rows = sorted(rows, key=lambda row: (row[0] != "step", row[0]))
     gantt([(lane.replace("_", " "), 1000 * start, 1000 * end, label)
            for lane, start, end, label in rows], ax, xlabel="")
 axes[-1].set_xlabel("milliseconds")
@@ -781,6 +785,7 @@ assert best[1, 0.5, 2] < 7 / 8 * best[1, 0.5, 1]  # ... the other
 # Where loading takes as long as the step, one worker already reaches the limit of the step, and a second one can add nothing: the whole gain is overlap.
 # With a free step the whole gain is parallel loading.
 # Only where loading takes longer than the step do both count, as in the last three lines.
+# Each worker stays at most `prefetch_factor` batches ahead (2 by default), so memory is bounded.
 # The items come in order, whichever worker was first, and each worker has its own seed; without that, random augmentation would repeat itself across workers.
 #
 # ## Threads in Python
@@ -788,7 +793,7 @@ assert best[1, 0.5, 2] < 7 / 8 * best[1, 0.5, 1]  # ... the other
 # Why processes and not threads, as in the toy?
 # In the default build of Python one lock, the *global interpreter lock*, lets a single thread run Python code at a time.
 # PyTorch's operators release it while they compute, `time.sleep` does while it sleeps, but code that runs in the interpreter holds it.
-# To see who holds it, a second thread counts how often it gets a turn, at most once a millisecond, while the first does something.
+# To see who holds it, a second thread counts how often it gets a turn, at most once per millisecond, while the first does something.
 
 # %%
 def turns(work):
@@ -812,9 +817,11 @@ def turns(work):
     return got
 
 
-A = torch.randn(1500, 1500)
+threads, A = torch.get_num_threads(), torch.randn(2000, 2000)
+torch.set_num_threads(1)
 product_turns = max(turns(lambda: A @ A) for _ in range(3))
-python_turns = min(turns(lambda: sum(range(10**7))) for _ in range(3))
+torch.set_num_threads(threads)
+python_turns = min(turns(lambda: sum(range(10**7))) for _ in range(5))
 locked = getattr(sys, "_is_gil_enabled", lambda: True)()
 if locked:
     assert product_turns >= 10 and python_turns <= 2
@@ -828,8 +835,8 @@ if locked:
 # *Intra-op* threads (`torch.set_num_threads`) divide one operation among cores.
 # *Inter-op* threads (`torch.set_num_interop_threads`) are there for operations side by side, but only for those that a program forks explicitly; ordinary code runs one operation after the other (Exercise 3).
 #
-# MXNet scheduled operations from their dependencies behind the user's back, which gave this section its name.
-# PyTorch went another way: overlap is built in where it pays most (gradient exchange, loaders), and elsewhere the program asks for it.
+# MXNet (2015) scheduled operations from their dependencies behind the user's back: automatic parallelism in the literal sense.
+# PyTorch went another way: some overlap is built in (gradient exchange, loaders), and elsewhere the program asks for it.
 # What is automated today is rather the choice of how to split a model over many devices; Alpa (2022), among others, searches for it.
 
 # %% [markdown]
