@@ -1,0 +1,1174 @@
+# ---
+# jupyter:
+#   d2l:
+#     data: []
+#     profiles:
+#       gpu:
+#         epochs: 20
+#       smoke:
+#         epochs: 1
+#         num_seeds: 1
+#     rehearsal:
+#       epochs: 0.1
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 13.4 Hardware
+#
+# A training step computes, and it moves numbers: from memory to the processor, from the processor to a card, from one machine to the next.
+# Which of the two takes the time, and does the model fit into memory at all?
+# Both can be estimated on paper before anything runs, and this section measures the few numbers that such an estimate needs.
+#
+# **You will**
+#
+# - estimate times from bytes and bandwidths, and show with a control that memory moves in lines;
+# - draw the roofline of your machine, and read off what limits an operation;
+# - derive the limits of a number format from its bits, and train in mixed precision with loss scaling built from scratch;
+# - predict the memory of training, and buy memory with time by checkpointing.
+#
+# **Cost**: about half a minute and 1 GB of memory on a CPU, no download; with a GPU two cells measure more.
+
+# %%
+import math
+import statistics
+import time
+import weakref
+from array import array
+
+import matplotlib.pyplot as plt
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+import d2l_helpers as d2l
+from d2l_helpers.chapters.builders_guide import num_gpus, try_gpu
+from d2l_helpers.chapters.modern_cnns import ResNet18
+from d2l_helpers.chapters.multilayer_perceptrons import saved_tensors
+
+d2l.use_style()
+
+# %% tags=["parameters"]
+epochs = 10  # of the networks trained in two formats
+num_seeds = 5
+
+# %% [markdown]
+# ## The parts
+#
+# ![Boxes and links. A processor with two cores, each with registers and caches L1 and L2, and a shared L3 cache is linked to its memory below; a bus links it to an accelerator with its own memory on a thick short link, to storage, and to the network.](img/computer.svg)
+#
+# **Figure 13.4.1.** Each box holds numbers, and each link has a *bandwidth*, bytes per second, and a *latency*, the time until the first byte arrives.
+#
+# A core computes on registers.
+# A register of 512 bits holds 16 numbers of type `float32`, and one instruction works on all of them (*SIMD*, single instruction, multiple data).
+# Memory is too slow to feed it, so cores keep copies in *caches*, smaller and faster the nearer they are, and the *prefetcher* loads what it expects to be read next.
+# Data moves in *cache lines*, 64 bytes on most processors: again 16 numbers.
+# When two cores write to different numbers in one line, the line travels between them at each write; this is called *false sharing*.
+#
+# A GPU has many simple cores, which switch to other work while they wait for memory, and *tensor cores*, which multiply small tiles of matrices.
+# A TPU has a *systolic array*, a grid of multipliers through which the operands move from neighbour to neighbour; the first one had 65,536 of them (Jouppi and others, 2017).
+#
+# To move $S$ bytes over a link of bandwidth $B$ (bytes per second) and latency $\alpha$ (seconds) takes
+#
+# $$t=\alpha+\frac SB. \tag{13.4.1}$$
+#
+# The gradients of 40 million parameters in `float32` are 160 MB; at 16 GB/s they need 10 ms.
+# Some latencies are laws of nature.
+# Light needs 67 ms to a place 10,000 km away and back, so a loop that waits for an answer each time runs at most 15 times per second.
+# And a disk at 10,000 revolutions per minute takes 6 ms per turn, of which a random read waits for half on average.
+
+# %%
+def transfer_time(nbytes, bandwidth, latency=0.0):
+    """Seconds to move nbytes over a link of bandwidth bytes/s."""
+    return latency + nbytes / bandwidth
+
+
+# check 13.4-C6: 10 ms for 40 million gradients, 66.7 ms for light, 6 ms
+gradients = torch.empty(40_000_000, device="meta")  # has no data
+light = transfer_time(2 * 10_000e3, 299_792_458)
+turn = transfer_time(1, 10_000 / 60)  # one turn, turns per second
+assert math.isclose(transfer_time(gradients.nbytes, 16e9), 10e-3)
+assert abs(light - 66.7e-3) < 0.05e-3 and math.isclose(turn, 6e-3)
+assert math.isclose(transfer_time(gradients.nbytes, 16e9, light),
+                    light + 0.01)
+
+# %% [markdown]
+# ## Memory comes in lines
+#
+# On a busy machine a wall clock also measures other programs.
+# The following clock stops while the processor is theirs, and we use one thread.
+# For a device that works asynchronously it waits, as in [Section 6.7](../06-builders-guide/07-gpus.ipynb), and takes the wall clock.
+
+# %%
+torch.set_num_threads(1)
+
+
+def seconds(fn, calls=1, repeats=9, device="cpu"):
+    """Median time of a call of fn, after a warm-up, on a device type."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
+
+    def measure():
+        start = clock()
+        for _ in range(calls):
+            fn()
+        if device != "cpu":
+            torch.accelerator.synchronize()
+        return (clock() - start) / calls
+
+    measure()
+    return statistics.median(measure() for _ in range(repeats))
+
+
+assert seconds(lambda: time.sleep(0.02)) < 0.005  # sleeping is not work
+
+# %% [markdown]
+# Sum every $s$-th number of 64 MB.
+# If memory comes in lines of 16 numbers, the time per number summed should grow with the stride $s$ until each number is alone in its line, and then stop growing.
+# The control is a vector of 16 kB that is read again and again and stays in the nearest cache.
+
+# %%
+strides, num_floats = (1, 2, 4, 8, 16, 32, 64), 2**24  # 64 MB
+
+
+def stride_test(strides, size):
+    """ns per number for sums over every s-th number of `size` floats.
+
+    A small vector is read repeatedly, as if it were of 64 MB.
+    """
+    x, times = torch.ones(size), []
+    for s in strides:
+        view = x[::s].expand(num_floats // size, -1)
+        times.append(1e9 / view.numel() * seconds(view.sum))
+    return times
+
+
+sums = {size: stride_test(strides, size) for size in (num_floats, 4096)}
+
+# %% [markdown]
+# A sum is a bad probe, however: neighbours are added 16 at a time by SIMD, numbers apart are not.
+# So we also *gather* numbers by a list of positions, $0,s,2s,\dots$, taken modulo the length of the vector.
+# The kernel, the number of positions and the instructions are the same for both vectors, and only the place of the data differs.
+
+# %%
+def gather_test(strides, size):
+    """ns per number for a gather at multiples of s modulo `size`."""
+    x, times = torch.ones(size), []
+    for s in strides:
+        where = torch.arange(0, num_floats, s, dtype=torch.int32) % size
+        out = torch.empty(len(where))
+        times.append(1e9 / len(where) * seconds(
+            lambda: torch.index_select(x, 0, where, out=out)))
+    return times
+
+
+gathers = {size: gather_test(strides, size) for size in sums}
+
+# %% tags=["timing", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.9), layout="constrained",
+                         sharey=True)
+for ax, times, title in zip(axes, (sums, gathers), ("sum", "gather")):
+    d2l.plot(strides, list(times.values()), ["64 MB", "16 kB"], ax=ax,
+             xlabel="stride (numbers)", xscale="log", yscale="log",
+             title=title, fmts=["o-", "s--"])
+    ax.set_xscale("log", base=2)
+    ax.axvline(16, color="#777777", lw=1)
+axes[0].set_ylabel("ns per number")
+d2l.describe(fig, """Time per number against stride on logarithmic axes. Left,
+    sums: from 64 MB it rises all the way to a stride of about one line or
+    two; from 16 kB it jumps at stride 2 and stays. Right, gathers: from
+    64 MB it rises and levels off, from 16 kB it does not rise.""")
+
+# %% [markdown]
+# **Figure 13.4.2.** Time per number, from memory and from the nearest cache; the grey line marks 64 bytes.
+
+# %%
+# check 13.4-C7: far apart is slow; only in large vectors it is the memory
+big, small = sums.values()
+at = strides.index
+assert big[at(16)] > 3 * big[at(1)]
+assert small[at(16)] > 2 * small[at(1)]  # so the ratio shows nothing
+assert small[at(16)] < 2 * small[at(2)] and big[at(16)] > 3 * big[at(2)]
+big, small = gathers.values()
+assert max(small) < 3 * small[at(1)] and big[at(32)] > 3 * big[at(1)]
+
+# %% [markdown]
+# In the cache a sum is several times slower per number at every stride from 2 on: that is lost SIMD and no memory traffic at all, so the ratio between stride 16 and stride 1 would prove nothing.
+# The gathers are the evidence.
+# From the cache the stride makes little difference; from memory the time grows and then levels off.
+# It does so at a stride of 16, one line, or at 32 where a processor fetches lines in pairs.
+# Consequence: store together what is read together, and read in the order of storage.
+
+# %% [markdown]
+# ## The roofline
+#
+# An operation of $W$ floating point operations (FLOP) that moves $Q$ bytes between memory and processor has the *arithmetic intensity* $I=W/Q$, in FLOP per byte.
+# A processor that computes at most $P$ FLOP per second and moves at most $B$ bytes per second cannot do better than
+#
+# $$R(I)=\min(P,\ I\,B) \tag{13.4.2}$$
+#
+# FLOP per second: this is the *roofline model* (Williams, Waterman and Patterson, 2009).
+# The two roofs meet at the *ridge point* $I=P/B$.
+# Left of it an operation is bound by memory, right of it by arithmetic.
+#
+# Adding two vectors makes one FLOP of 12 bytes, $I=1/12$.
+# The product of two $n\times n$ matrices makes $2n^3$ FLOP; if each matrix moves only once, which needs a large cache or clever tiles, that is
+#
+# $$I=\frac{2n^3}{3\cdot4n^2}=\frac n6. \tag{13.4.3}$$
+
+# %%
+def intensity(flop, *tensors):
+    """FLOP per byte if each tensor is moved once."""
+    return flop / sum(t.nbytes for t in tensors)
+
+
+# check 13.4-C5: FLOP by PyTorch's counter, bytes by the tensors
+for n, expected in ((256, 42.67), (4096, 682.67)):
+    A, B = torch.empty(2, n, n, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        C = A @ B
+    per_byte = intensity(counter.get_total_flops(), A, B, C)
+    assert abs(per_byte - expected) < 0.005
+    assert math.isclose(per_byte, n / 6)
+x, y = torch.empty(2, 1000, device="meta")
+assert round(intensity(1000, x, y, x + y), 4) == 0.0833
+
+# %%
+def measure_bandwidth(size=2**24, device="cpu"):
+    """Bytes per second of an addition of two vectors of `size` floats."""
+    x, y, out = torch.ones(3, size, device=device)
+    return 12 * size / seconds(lambda: torch.add(x, y, out=out),
+                               device=device)
+
+
+def measure_flops(n, device="cpu", dtype=torch.float32):
+    """FLOP per second of a product of two n by n matrices."""
+    A, B = torch.randn(2, n, n, device=device).to(dtype)
+    calls = max(1, 2_000_000 // (n**3 + 2000))
+    return 2 * n**3 / seconds(lambda: A @ B, calls, device=device)
+
+
+def roofline(peak, bandwidth):
+    """The most FLOP per second that an intensity allows."""
+    return lambda per_byte: min(peak, per_byte * bandwidth)
+
+# %% tags=["timing"]
+sizes = (8, 16, 32, 64, 256, 1024)
+speed = {n: measure_flops(n) for n in sizes}
+bandwidth = measure_bandwidth()
+attainable = roofline(max(speed.values()), bandwidth)
+matrix, vector = torch.randn(4096, 4096), torch.randn(4096)
+matvec_flop = 2 * 4096**2
+matvec = matvec_flop / seconds(lambda: matrix @ vector)
+matvec_intensity = intensity(matvec_flop, matrix, vector, vector)
+print(f"bandwidth {bandwidth / 1e9:.1f} GB/s, ridge at "
+      f"{max(speed.values()) / bandwidth:.1f} FLOP per byte")
+print(f"matrix times vector: at most {attainable(matvec_intensity) / 1e9:.1f}"
+      f" GFLOP/s predicted, {matvec / 1e9:.1f} measured")
+
+# %% tags=["timing", "hide-input"]
+marks = [1 / 24, max(speed.values()) / bandwidth, 256]
+ax = d2l.plot(marks, [attainable(i) / 1e9 for i in marks], xscale="log",
+              yscale="log", xlabel="intensity (FLOP per byte)",
+              ylabel="GFLOP per second")
+ax.set(xlim=(0.03, 900), ylim=(0.3 * min(speed.values()) / 1e9, None))
+points = [(1 / 12, bandwidth / 12, "add"),
+          (matvec_intensity, matvec, "matrix times vector"),
+          *[(n / 6, rate, f"$n={n}$") for n, rate in speed.items()]]
+for per_byte, rate, name in points:
+    ax.plot(per_byte, rate / 1e9, "o", color="C1")
+    ax.annotate(name, (per_byte, rate / 1e9), (4, -11), fontsize=8,
+                textcoords="offset points")
+d2l.describe(ax, """A line rises with slope one and turns flat at the ridge.
+    The addition lies on the slope, matrix times vector near it, large
+    matrix products near the flat part, and the products of the smallest
+    matrices far below both.""")
+
+# %% [markdown]
+# **Figure 13.4.3.** The roofline of one core of the machine that ran this notebook.
+# By construction the addition and the fastest product touch it.
+
+# %%
+assert max(speed.values()) > 5 * bandwidth / 12  # products reuse, sums don't
+assert attainable(1e9) == max(speed.values())
+assert math.isclose(attainable(1 / 12), bandwidth / 12)
+assert matvec_intensity < max(speed.values()) / bandwidth
+assert speed[8] < 0.2 * min(attainable(8 / 6), max(speed.values()))
+
+# %% [markdown]
+# To be fast is not a matter of few operations: large products, with hundreds of FLOP per byte, run at many times the rate of additions.
+# The smallest product lies far below both roofs.
+# It is bound by neither: the time goes into Python and into the choice of a kernel, the *overhead* of Section 13.1.
+# And a model that generates text for one user multiplies matrices by vectors, with an intensity of 0.5 in `float32`, far left of every ridge point in this section: it is bound by memory.
+#
+# Some further numbers, measured and published side by side.
+# To measure the latency of memory, each read has to wait for the one before: we follow a random cycle through 64 MB, and subtract the time of the same loop in 4 kB, which stays in the cache.
+
+# %% tags=["hide-input"]
+def chase(size, steps=20_000):
+    """Seconds per step along a random cycle through `size` int64."""
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
+    follow = torch.empty_like(order)
+    follow[order] = order.roll(-1)
+    table, place = array("q", follow.numpy().tobytes()), 0
+
+    def walk():
+        nonlocal place
+        i = place
+        for _ in range(steps):
+            i = table[i]
+        place = i
+
+    return seconds(walk) / steps
+
+
+def cards():
+    """Measured bandwidth and speeds of the accelerator, if there is one."""
+    if not num_gpus():
+        return ["none here"] * 3
+    kind = try_gpu().type
+    return [f"{measure_bandwidth(2**28, kind) / 1e9:.0f} GB/s"] + [
+        f"{measure_flops(8192, kind, dtype) / 1e12:.1f} TFLOP/s"
+        for dtype in (torch.float32, torch.bfloat16)]
+
+# %% tags=["hide-input"]
+def machine_report():
+    """Rows (quantity, measured here, published with source and year)."""
+    latency = 1e9 * (chase(2**23) - chase(2**9))
+    card = cards()
+    return [
+        ("L1 cache, latency", "", "0.5 ns (Dean 2009)"),
+        ("L2 cache, latency", "", "7 ns (Dean 2009)"),
+        ("memory, latency", f"{latency:.0f} ns", "100 ns (Dean 2009)"),
+        ("SSD, random read of 4 kB", "", "0.15 ms (Boner 2012)"),
+        ("round trip, one data centre", "", "0.5 ms (Dean 2009)"),
+        ("round trip, California to Europe", "", "150 ms (Dean 2009)"),
+        ("memory, one core / one DDR5-4800", f"{bandwidth / 1e9:.0f} GB/s",
+         "38 GB/s (JEDEC 2020)"),
+        ("memory of an accelerator", card[0], "3350 GB/s H100 (2023)"),
+        ("", "", "4800 GB/s H200 (2024)"),
+        ("", "", "8000 GB/s B200 (2025)"),
+        ("float32, one core / card",
+         f"{max(speed.values()) / 1e9:.0f} GFLOP/s", ""),
+        ("", card[1], "67 TFLOP/s H100 (2023)"),
+        ("bfloat16, one core / card",
+         f"{measure_flops(512, dtype=torch.bfloat16) / 1e9:.0f} GFLOP/s",
+         ""),
+        ("", card[2], "989 TFLOP/s H100 (2023)"),
+        ("NVLink 4 / 5, both ways", "", "900 / 1800 GB/s (2023/25)"),
+        ("PCIe 5.0 x16, each way", "", "64 GB/s (PCI-SIG 2019)"),
+        ("400 Gbit/s Ethernet", "", "50 GB/s (IEEE 2017)")]
+
+# %% tags=["timing"]
+print(f"{'quantity':33}{'measured here':16}published (year)")
+for row in machine_report():
+    print(f"{row[0]:33}{row[1]:16}{row[2]}")
+
+# %% [markdown]
+# The right column is from the talks, standards and data sheets named under Sources; nothing in it was measured here, and a rate on a data sheet is an upper limit.
+# H100, H200 and B200 are NVIDIA's; the 989 TFLOP/s hold for dense matrices, data sheets often print twice that, for matrices half of whose entries are zero.
+# By (13.4.2), an H100 needs almost 300 FLOP per byte to be bound by its arithmetic in `bfloat16`.
+# Numbers of fewer bits raise both roofs: fewer bytes to move, and more of them in a register.
+
+# %%
+ridge = 989e12 / 3350e9
+assert 290 < ridge < 300
+
+# %% [markdown]
+# ## What a format can hold
+#
+# A floating point number has a sign, $e$ exponent bits and $m$ mantissa bits ([Section 2.1](../02-preliminaries/01-data-manipulation.ipynb)).
+# With the bias $b=2^{e-1}-1$, exponent field $E$ and mantissa field $M$, its magnitude is
+#
+# $$\Big(1+\frac M{2^m}\Big)2^{E-b}\ \text{ for } E>0,\qquad \frac M{2^m}2^{1-b}\ \text{ for } E=0. \tag{13.4.4}$$
+#
+# Numbers with $E=0$ are the [subnormal numbers](../04-linear-classification/05-softmax-regression-concise.ipynb).
+# Formats differ in what they give up for infinity and NaN: as a rule the whole row of the largest $E$; e4m3 gives up only its last code, and the 4-bit format e2m1 nothing.
+
+# %%
+def magnitudes(e, m, given_up):
+    """All finite numbers >= 0 of a format, in the order of their codes.
+
+    `given_up` is "row", "code" or "nothing".
+    """
+    code = torch.arange(2 ** (e + m))
+    E, M = code >> m, (code & (2**m - 1)).double() / 2**m
+    bias = 2 ** (e - 1) - 1
+    values = torch.where(E > 0, (1 + M) * 2.0 ** (E - bias),
+                         M * 2.0 ** (1 - bias))
+    return values[:{"row": -(2**m), "code": -1, "nothing": None}[given_up]]
+
+
+formats = {"float16": (5, 10, "row"), "bfloat16": (8, 7, "row"),
+           "float8_e4m3fn": (4, 3, "code"), "float8_e5m2": (5, 2, "row"),
+           "e2m1": (2, 1, "nothing")}
+grids = {name: magnitudes(*bits) for name, bits in formats.items()}
+print("e2m1:", grids["e2m1"].tolist())
+
+# %%
+# check 13.4-C1: every code as PyTorch reads it, and the limits
+limits = {"float16": (65504, 2**-10, 2**-24),
+          "bfloat16": (255 * 2.0**120, 2**-7, 2.0**-133),
+          "float8_e4m3fn": (448, 2**-3, 2**-9),
+          "float8_e5m2": (57344, 2**-2, 2**-16)}
+for name, expected in limits.items():
+    dtype, grid = getattr(torch, name), grids[name]
+    code = torch.arange(len(grid)).to(
+        torch.int16 if dtype.itemsize == 2 else torch.uint8)
+    torch.testing.assert_close(code.view(dtype).double(), grid, rtol=0,
+                               atol=0)
+    eps = grid[grid > 1][0] - 1
+    info = torch.finfo(dtype)
+    assert (grid[-1].item(), eps.item(), grid[1].item()) == expected
+    assert (info.max, info.eps) == expected[:2]
+    assert info.smallest_normal == grid[2 ** formats[name][1]]
+
+# %% tags=["hide-input"]
+rows = {"float32": (8, 23), "tf32": (8, 10), "bfloat16": (8, 7),
+        "float16": (5, 10), "e5m2": (5, 2), "e4m3": (4, 3), "e2m1": (2, 1)}
+fig, ax = plt.subplots(figsize=(6.4, 2.5))
+for i, (name, (e, m)) in enumerate(rows.items()):
+    for left, width, color in ((0, 1, "#777777"), (1, e, "C0"),
+                               (1 + e, m, "C1")):
+        ax.barh(i, width, left=left, color=color, edgecolor="white")
+        if width > 1:
+            ax.text(left + width / 2, i, width, ha="center", va="center",
+                    color="white", fontsize=8)
+ax.set_yticks(range(len(rows)), labels=list(rows))
+ax.invert_yaxis()
+ax.set(xlabel="bits: sign, exponent, mantissa", xlim=(0, 32.5))
+d2l.describe(ax, """Horizontal bars of bits for seven formats. float32, tf32
+    and bfloat16 have 8 exponent bits and 23, 10 and 7 mantissa bits; float16
+    has 5 and 10, e5m2 5 and 2, e4m3 4 and 3, e2m1 2 and 1.""")
+
+# %% [markdown]
+# **Figure 13.4.4.** Exponent bits buy range, mantissa bits buy precision.
+# `bfloat16` is the upper half of `float32`; tf32 exists only inside tensor cores.
+
+# %%
+# check 13.4-C2: numbers that overflow, vanish, or do not move
+half, brain = torch.float16, torch.bfloat16
+assert torch.tensor(70000.0).to(half).isinf()
+assert torch.tensor(1e-8).to(half) == 0
+assert torch.tensor(2048.0, dtype=half) + 1 == 2048
+assert torch.tensor(256.0, dtype=brain) + 1 == 256
+assert torch.tensor(1.0, dtype=brain) + 1e-3 == 1
+total, ones = torch.tensor(0.0, dtype=half), torch.ones(3000, dtype=half)
+for one in ones:
+    total = total + one
+print(f"3000 ones: {total.item():g} one by one, {ones.sum().item():g} by sum")
+assert total == 2048 and ones.sum() == 3000
+large = torch.tensor(1e5)
+assert large.to(torch.float8_e4m3fn).float() == 448  # it saturates
+assert large.to(torch.float8_e5m2).float().isinf()
+
+# %% [markdown]
+# `sum` adds in `float32` and rounds once: a low precision format is one to *store*, and sums are kept in a wider one.
+#
+# ### One scale or many
+#
+# Eight or four bits need a scale: divide a tensor by a number that maps its largest entry to the largest number of the format.
+# With *block scaling* each block of entries has its own scale: the OCP's MX formats take blocks of 32 and powers of two (2023), NVFP4 blocks of 16 and an e4m3 number (2025).
+# A miniature: a million normal numbers and one outlier of 300.
+
+# %%
+def quantize(x, grid, block=None):
+    """Round x (n,) to scale times grid; a scale per block of entries."""
+    rows = x.view(-1, block or len(x))
+    scale = rows.abs().amax(dim=1, keepdim=True) / grid[-1]
+    middles = (grid[1:] + grid[:-1]) / 2
+    nearest = grid[torch.bucketize((rows / scale).abs(), middles)]
+    return (nearest * rows.sign() * scale).flatten()
+
+
+rng = torch.Generator().manual_seed(0)
+x = torch.randn(2**20, generator=rng)
+x[0] = 300.0
+grids["int8"] = torch.arange(128.0)
+small_grids = {name: grids[name].float() for name in (
+    "float8_e4m3fn", "int8", "e2m1")}
+errors = {}
+for name, grid in small_grids.items():
+    errors[name] = [((quantize(x, grid, block) - x) / x).abs().median()
+                    .item() for block in (None, 32)]
+    print(f"{name:13} median relative error, one scale "
+          f"{errors[name][0]:.3f}, one per 32 {errors[name][1]:.3f}")
+
+# %%
+expected = {"float8_e4m3fn": (0.022, 0.021), "int8": (1, 0.006),
+            "e2m1": (1, 0.108)}
+for name, pair in expected.items():
+    assert all(abs(e - p) < 0.001 for e, p in zip(errors[name], pair))
+e4m3 = torch.float8_e4m3fn
+scaled = x / (300 / 448)
+assert torch.equal(quantize(scaled, small_grids["float8_e4m3fn"]),
+                   scaled.to(e4m3).float())
+tiny = (1e-4 * x).to(e4m3).float()  # without a scale
+assert tiny[0] != 0 and (tiny[1:] == 0).all()
+
+# %% [markdown]
+# One outlier turns more than half of the entries into 0 in `int8` and in e2m1; a scale per block confines the damage to one block.
+# For the floats of 8 bits the block matters little here: they need the scale to be within range, and unscaled, at $10^{-4}$ of the size, all entries but the outlier become 0.
+
+# %% [markdown]
+# ## Training in mixed precision
+#
+# *Mixed precision* training computes in 16 bits and updates in 32.
+# Why not all in 16?
+# Because an update is small against its weight.
+# Take a weight of 1 and 1000 steps of $-10^{-3}$: it should arrive at 0.
+# In `bfloat16` the gap below 1 is $2^{-8}$, about four times the step, so every step is rounded away.
+# A remedy that keeps 16 bits is *stochastic rounding* (Gupta and others, 2015): up or down at random, with probabilities that make the mean exact.
+# `bfloat16` is the upper half of a `float32`, so we add a random number to the lower half and cut.
+
+# %%
+def stochastic_round(x, rng):
+    """Round float32 to bfloat16, up or down with the right mean."""
+    bits = x.view(torch.int32)
+    noise = torch.randint(2**16, x.shape, dtype=torch.int32, generator=rng)
+    return ((bits + noise) & -(2**16)).view(torch.float32).bfloat16()
+
+
+full, plain = torch.tensor(1.0), torch.tensor(1.0, dtype=brain)
+drawn = torch.ones(1000, dtype=brain)
+for _ in range(1000):
+    full, plain = full - 1e-3, plain - 1e-3
+    drawn = stochastic_round(drawn.float() - 1e-3, rng)
+mean = drawn.float().mean().item()
+print(f"float32 {full.item():.5f}, bfloat16 {plain.item():g}, stochastic: "
+      f"mean of 1000 copies {mean:.3f}")
+assert abs(full) < 1e-4 and plain == 1 and abs(mean) < 0.008
+
+# %% [markdown]
+# The usual remedy are *master weights*: parameters and their updates in `float32`, and a 16-bit copy for the products (Micikevicius and others, 2018).
+# `torch.autocast` makes such copies where an operation is worth it; lists say which operations stay in `float32`.
+
+# %%
+# check 13.4-C3: products in 16 bits; weights, gradients, losses in 32
+torch.manual_seed(0)
+layer, X = nn.Linear(64, 64), torch.randn(64, 64)
+with torch.autocast("cpu", dtype=torch.bfloat16):
+    out = layer(X)
+    loss = F.mse_loss(out, X)
+    lists = F.softmax(out, dim=1), F.layer_norm(out, (64,))
+loss.backward()
+exact = layer(X)
+off = ((out - exact).norm() / exact.norm()).item()
+print(f"autocast changes the outputs by {100 * off:.2f} %")
+assert out.dtype == torch.bfloat16 and loss.dtype == torch.float32
+assert layer.weight.dtype == layer.weight.grad.dtype == torch.float32
+assert 1e-4 < off < 1e-2
+assert all(result.dtype == torch.bfloat16 for result in lists)
+
+# %% [markdown]
+# The lists depend on the device: on CUDA, softmax and layer normalization run in `float32` by the documentation; on a CPU both return the `bfloat16` they are given.
+#
+# `float16` has another problem: its range.
+# Gradients of at most $2^{-25}$ become 0 on their way back.
+# *Loss scaling* multiplies the loss, hence all gradients, by a large $s$, and divides before the step.
+# How large?
+# Try: if a gradient overflows, skip the step and halve $s$; after $N$ good steps double it.
+# `bfloat16` has the range of `float32` and needs none of this.
+
+# %%
+class LossScaler:
+    """Dynamic loss scaling: halve after overflow, double when all is well."""
+
+    def __init__(self, scale=2.0**16, good_steps=2000):
+        self.value, self.good_steps, self.good = scale, good_steps, 0
+
+    def scale(self, loss):
+        return self.value * loss
+
+    def step(self, optimizer):
+        grads = [p.grad for group in optimizer.param_groups
+                 for p in group["params"] if p.grad is not None]
+        for g in grads:
+            g /= self.value
+        self.finite = all(g.isfinite().all() for g in grads)
+        if self.finite:
+            optimizer.step()
+
+    def update(self):
+        self.good = self.good + 1 if self.finite else 0
+        if not self.finite:
+            self.value /= 2
+        elif self.good == self.good_steps:
+            self.value, self.good = 2 * self.value, 0
+
+# %%
+# check 13.4-C4: like GradScaler; an overflow skips a step, halves the scale
+def scaler_run(scaler, current, poison=(1, 4)):
+    """Scales and weights over 12 steps, of which some have inf gradients."""
+    w, path = nn.Parameter(torch.tensor([1.0])), []
+    optimizer = torch.optim.SGD([w], lr=0.1)
+    for t in range(12):
+        optimizer.zero_grad()
+        scaler.scale(w.square().sum()).backward()
+        if t in poison:
+            w.grad += torch.inf
+        scaler.step(optimizer)
+        scaler.update()
+        path.append((current(scaler), w.item()))
+    return path
+
+
+theirs = torch.amp.GradScaler("cpu", growth_interval=3)
+assert theirs.get_scale() == 65536
+path = scaler_run(theirs, lambda scaler: scaler.get_scale())
+assert path[1] == (32768, path[0][1]) and path[2][1] < path[1][1]
+assert path == scaler_run(LossScaler(good_steps=3), lambda s: s.value)
+
+# %% [markdown]
+# What is it good for?
+# In a `float16` layer with a loss of small slope, the gradient is lost without scaling and survives with it.
+
+# %%
+lost = {}
+for scale in (1.0, 2.0**16):
+    layer.zero_grad()
+    with torch.autocast("cpu", dtype=torch.float16):
+        loss = 1e-5 * layer(X).float().mean()  # slopes of 2e-9
+    (scale * loss).backward()
+    lost[scale] = (layer.weight.grad == 0).float().mean().item()
+    print(f"scale {scale:g}: {100 * lost[scale]:.0f} % of the gradient is 0")
+assert lost[1.0] == 1 and lost[2.0**16] < 0.1
+
+# %% [markdown]
+# One training step puts it together.
+# Only the forward pass stands under `autocast`; the backward pass uses the same types.
+
+# %%
+def amp_step(model, X, y, optimizer, scaler=None, dtype=torch.bfloat16):
+    """One step on a batch; dtype float32 switches autocast off."""
+    optimizer.zero_grad()
+    with torch.autocast(X.device.type, dtype=torch.bfloat16
+                        if dtype == torch.float32 else dtype,
+                        enabled=dtype != torch.float32):
+        loss = F.cross_entropy(model(X), y)
+    if scaler is None:
+        loss.backward()
+        optimizer.step()
+    else:
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    return loss.detach()
+
+# %% [markdown]
+# We train the small network of [Section 12.10](../12-optimization/10-adam.ipynb) on the digits, from the same start and with the same batches in three formats.
+
+# %% tags=["rtol=0.02"]
+digits = load_digits()
+order = torch.randperm(1797, generator=torch.Generator().manual_seed(0))
+images = torch.tensor(digits.data / 16, dtype=torch.float32)[order]
+labels = torch.tensor(digits.target)[order]
+
+
+def train_digits(seed, dtype, scaler=None):
+    """Held-out loss and accuracy after training with AdamW."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64),
+                        nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, 20 * epochs)
+    for _ in range(epochs):
+        for batch in torch.randperm(1280).split(64):
+            amp_step(net, images[batch], labels[batch], optimizer, scaler,
+                     dtype)
+            decay.step()
+    with torch.no_grad():
+        out = net(images[-500:])
+    return (F.cross_entropy(out, labels[-500:]).item(),
+            (out.argmax(dim=1) == labels[-500:]).float().mean().item())
+
+
+runs = {dtype: [train_digits(seed, dtype, LossScaler()
+                             if dtype == half else None)
+                for seed in range(num_seeds)]
+        for dtype in (torch.float32, brain, half)}
+for dtype, pairs in runs.items():
+    losses, hits = zip(*pairs)
+    print(f"{str(dtype)[6:]:9} held-out loss {min(losses):.3f} to "
+          f"{max(losses):.3f}, accuracy {min(hits):.3f} to {max(hits):.3f}")
+
+# %%
+assert runs[torch.float32] != runs[brain] != runs[half]
+full_run = epochs >= 10 and num_seeds >= 5  # not smoke or rehearsal
+if full_run:
+    for low in (brain, half):
+        for (loss, hit), (loss16, hit16) in zip(runs[torch.float32],
+                                                runs[low]):
+            assert abs(loss - loss16) < 0.004
+            assert abs(hit - hit16) < 0.0065  # three images
+    alone = [loss for loss, _ in runs[torch.float32]]
+    assert max(alone) < 0.16 and max(alone) - min(alone) > 0.012
+
+# %% [markdown]
+# The format changes the result less than the seed does.
+# That is all this run says: the network is tiny, and nothing was gained in time.
+# DeepSeek-V3 (2024) computed most of its products in e4m3, with a scale per 1x128 tile of activations and per 128x128 block of weights; its report states a relative error of the loss below 0.25 % against `bfloat16`, on two smaller models.
+
+# %% tags=["hide-input"]
+def images_per_second(dtype, device, batch=256, side=224, width=1.0):
+    """Training speed of ResNet-18 in a format."""
+    torch.manual_seed(0)
+    net = ResNet18(num_classes=10, width=width, reference=True).to(device)
+    X = torch.randn(batch, 3, side, side, device=device)
+    y = torch.randint(10, (batch,), device=device)
+    net(X[:2])  # lazy layers take their sizes
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    return batch / seconds(lambda: amp_step(
+        net, X, y, optimizer, dtype=dtype), device=device)
+
+
+assert images_per_second(brain, "cpu", 4, 64, 0.125) > 0
+
+# %% tags=["timing"]
+if num_gpus():
+    for dtype in (torch.float32, brain):
+        print(f"{dtype}: {images_per_second(dtype, try_gpu().type):.0f} "
+              f"images/s, PyTorch {torch.__version__}")
+else:
+    print("no GPU here: the speed of mixed precision was not measured")
+
+# %% [markdown]
+# ## The memory of training
+#
+# [Section 6.7](../06-builders-guide/07-gpus.ipynb) counted what a step holds.
+# On paper it is a sum of bytes per parameter, plus the *activations*, results kept for the backward pass.
+# Adam in `float32` holds a weight, a gradient and two moments of 4 bytes each: 16 bytes.
+# With 16-bit weights and gradients, a master copy and moments in `float32` it is $2+2+4+4+4$: again 16.
+# What mixed precision saves is activations, not states.
+
+# %% tags=["export"]
+def training_memory(params, optimizer="adam", precision="float32",
+                    activations=0):
+    """Bytes that training holds, kind by kind.
+
+    `params` is their number; `optimizer` "sgd", "momentum" or "adam".
+    `precision`: "float32", also under autocast; "mixed" for weights and
+    gradients of 16 bits with a float32 master copy; "bfloat16" for all in
+    16 bits. `activations` are bytes, from a count, and are passed through.
+    """
+    slots = {"sgd": 0, "momentum": 1, "adam": 2}
+    widths = {"float32": (4, 4, 0, 4), "mixed": (2, 2, 4, 4),
+              "bfloat16": (2, 2, 0, 2)}  # weight, gradient, master, slot
+    if optimizer not in slots or precision not in widths:
+        raise ValueError(f"unknown optimizer {optimizer!r} or precision "
+                         f"{precision!r}; there are {', '.join(slots)} and "
+                         f"{', '.join(widths)}.")
+    weight, gradient, master, slot = widths[precision]
+    return {"weights": weight * params, "gradients": gradient * params,
+            "master": master * params,
+            "state": slot * slots[optimizer] * params,
+            "activations": activations}
+
+# %%
+# check 13.4-C8: the formula against the tensors of a real step
+def held(net, optimizer, extra=()):
+    """Bytes of weights, gradients, master copies and optimizer state."""
+    state = [t for slot in optimizer.state.values() for t in slot.values()
+             if isinstance(t, torch.Tensor) and t.ndim]  # no step counters
+    tensors = (net.parameters(), (p.grad for p in net.parameters()), extra,
+               state)
+    return [sum(t.nbytes for t in group) for group in tensors]
+
+
+makers = {"sgd": lambda ps: torch.optim.SGD(ps, lr=0.1),
+          "momentum": lambda ps: torch.optim.SGD(ps, lr=0.1, momentum=0.9),
+          "adam": torch.optim.Adam}
+for name, make in makers.items():
+    for precision in ("float32", "mixed", "bfloat16"):
+        net = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5))
+        net = net if precision == "float32" else net.bfloat16()
+        net(torch.ones(2, 20, dtype=net[0].weight.dtype)).sum().backward()
+        master = [p.detach().float() for p in net.parameters()
+                  if precision == "mixed"]
+        for copy, p in zip(master, net.parameters()):
+            copy.grad = p.grad.float()
+        optimizer = make(master or net.parameters())
+        optimizer.step()
+        count = sum(p.numel() for p in net.parameters())
+        *parts, last = training_memory(count, name, precision, 7).values()
+        assert held(net, optimizer, master) == parts and last == 7
+assert sum(training_memory(7e9).values()) == 112e9
+assert sum(training_memory(7e9, precision="mixed").values()) == 112e9
+
+# %% tags=["hide-input"]
+setups = [("sgd", "float32"), ("momentum", "float32"), ("adam", "float32"),
+          ("adam", "mixed"), ("adam", "bfloat16")]
+fig, ax = plt.subplots(figsize=(6.4, 2.6))
+left = [0.0] * len(setups)
+for kind in ("weights", "gradients", "master", "state"):
+    widths = [training_memory(7e9, *setup)[kind] / 1e9 for setup in setups]
+    ax.barh([f"{a}, {b}" for a, b in setups], widths, left=left, label=kind,
+            edgecolor="white")
+    left = [a + b for a, b in zip(left, widths)]
+ax.axvline(80, color="#555555", ls="--", lw=1)
+ax.invert_yaxis()
+ax.set_xlabel("GB for 7 billion parameters, without activations")
+ax.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.4, 1.2))
+d2l.describe(fig, """Stacked bars: SGD needs 56 GB, with momentum 84, Adam 112
+    in float32 and 112 in mixed precision, 56 in bfloat16 throughout. A dashed
+    line marks the 80 GB of a card.""")
+
+# %% [markdown]
+# **Figure 13.4.5.** What is held between steps; dashed, the 80 GB of an H100.
+# Sections 13.5 and 13.6 divide it among devices.
+#
+# ### Buying memory with time
+#
+# [Checkpointing](../05-multilayer-perceptrons/03-backpropagation.ipynb) keeps the inputs of $k$ segments, and runs each segment again when the backward pass gets there (Chen and others, 2016).
+# Let each of $n$ blocks keep $a$ bytes inside it, and an input have $b$ bytes.
+# Then at the worst moment, in the last segment,
+#
+# $$M(k)=k\,b+\frac nk\,a,\qquad\text{least at } k=\sqrt{na/b}. \tag{13.4.5}$$
+#
+# The common rule of $\sqrt n$ segments is the case $a=b$.
+# Our blocks are residual blocks of width 128 with four times as many hidden units.
+
+# %%
+class Block(nn.Module):
+    """x + an MLP with a hidden layer of four times the width."""
+
+    def __init__(self, width=128, dropout=0.1):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(),
+            nn.Linear(4 * width, width), nn.Dropout(dropout))
+
+    def forward(self, X):
+        return X + self.net(X)
+
+
+def run(blocks, X, segments=None, **kwargs):
+    """All blocks, in checkpointed segments if a number is given."""
+    if segments is None:
+        return nn.Sequential(*blocks)(X)
+    size = len(blocks) // segments
+    for i in range(0, len(blocks), size):
+        X = checkpoint(nn.Sequential(*blocks[i:i + size]), X,
+                       use_reentrant=False, **kwargs)
+    return X
+
+
+def saved_bytes(fn, ignore=()):
+    """Bytes kept for the backward pass of fn(), each storage once."""
+    known = {p.untyped_storage().data_ptr() for p in ignore}
+    storages = [t.untyped_storage() for t in saved_tensors(fn)]
+    return sum({s.data_ptr(): s.nbytes() for s in storages
+                if s.data_ptr() not in known}.values())
+
+# %%
+torch.manual_seed(0)
+blocks = nn.ModuleList(Block() for _ in range(16))
+saved = {}
+for batch in (64, 1024):
+    X = torch.randn(batch, 128, requires_grad=True)
+    for on in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=on):
+            saved[batch, on] = saved_bytes(
+                lambda: run(blocks, X).square().mean(), blocks.parameters())
+    print(f"batch of {batch}: {saved[batch, False] / 1e6:.1f} MB, under "
+          f"autocast {saved[batch, True] / 1e6:.1f} MB")
+assert saved[64, True] > 1.2 * saved[64, False]
+assert 0.5 < saved[1024, True] / saved[1024, False] < 0.6
+
+# %% [markdown]
+# Sixteen bits nearly halve what the large batch keeps; with the small one the 16-bit copies of the weights, which are kept too, outweigh the gain.
+#
+# Now the checkpoints.
+# Dropout is the trap: the second run must drop the same units.
+# `checkpoint` therefore restores the state of the random generator, and without it the gradients are wrong.
+
+# %%
+# check 13.4-C9: equal gradients, fewer bytes, twice the forward passes
+X, b = torch.randn(256, 128, requires_grad=True), 256 * 128 * 4
+
+
+def loss_of(segments, **kwargs):
+    return run(blocks, X, segments, **kwargs).square().mean()
+
+
+def gradients_of(segments, **kwargs):
+    """Gradients of all blocks, and how often blocks ran."""
+    calls = []
+    handles = [block.register_forward_pre_hook(
+        lambda *args: calls.append(1)) for block in blocks]
+    torch.manual_seed(1)  # of dropout
+    loss = loss_of(segments, **kwargs)
+    grads = torch.autograd.grad(loss, list(blocks.parameters()))
+    for handle in handles:
+        handle.remove()
+    return grads, len(calls)
+
+
+expected, calls = gradients_of(None)
+assert calls == 16
+everything = saved_bytes(lambda: loss_of(None), blocks.parameters())
+a = (everything - b) // 16  # without the output
+assert a == 10 * b  # input 1, hidden units 4 + 4, mask of dropout 1
+for k in (4, 16):
+    grads, calls = gradients_of(k)
+    assert all(map(torch.equal, grads, expected)) and calls == 32
+    wrong, _ = gradients_of(k, preserve_rng_state=False)
+    assert not any(map(torch.equal, wrong, expected))
+    kept = saved_bytes(lambda: loss_of(k), blocks.parameters())
+    print(f"{k} segments keep {kept / 1e6:.2f} MB of "
+          f"{everything / 1e6:.1f} MB")
+    assert kept == (k + 1) * b  # and the output
+
+# %% [markdown]
+# At the end of the forward pass 4 segments keep least, but the worst moment comes later.
+# To see it we count the bytes of all tensors alive, with a mode that sees every operation and is told when a storage dies.
+# As we want to know about activations, each gradient of a parameter is dropped once it is complete.
+
+# %%
+class Live(TorchDispatchMode):
+    """Counts the bytes of the storages made inside it and still alive."""
+
+    def __init__(self, known=()):
+        super().__init__()
+        self.now = self.peak = 0
+        self.seen = {t.untyped_storage()._cdata for t in known}
+
+    def forget(self, address, nbytes):
+        self.seen.discard(address)
+        self.now -= nbytes
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for t in out if isinstance(out, (tuple, list)) else [out]:
+            if not isinstance(t, torch.Tensor):
+                continue
+            storage = t.untyped_storage()
+            address, nbytes = storage._cdata, storage.nbytes()
+            if address not in self.seen:  # a view has a known storage
+                self.seen.add(address)
+                self.now += nbytes
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self.forget, address, nbytes)
+        return out
+
+# %%
+def peak(blocks, X, segments):
+    """Peak of one step, in bytes; parameters and their gradients apart."""
+    def drop(p):
+        p.grad = None
+
+    params = [p for block in blocks for p in block.parameters()]
+    hooks = [p.register_post_accumulate_grad_hook(drop) for p in params]
+    X.grad = None
+    with Live([X, *params]) as live:
+        run(blocks, X, segments).square().mean().backward()
+    for hook in hooks:
+        hook.remove()
+    return live.peak
+
+
+ks = (1, 2, 4, 8, 16)
+peaks = [peak(blocks, X, k) for k in ks]
+model = [k * b + 16 // k * a for k in ks]
+print("peaks in units of b:", [p // b for p in peaks])
+print("formula:            ", [m // b for m in model])
+
+# %%
+# check 13.4-C9: the measured peak is the formula and a constant
+extra = {p // b - m // b for p, m in zip(peaks, model)}
+assert len(extra) == 1 and 0 < extra.pop() < 8 and min(peaks) == peaks[-1]
+assert 1.4 < peaks[ks.index(4)] / peaks[-1] < 1.7
+assert abs(math.sqrt(16 * a / b) - 12.65) < 0.01
+
+# %% tags=["hide-input"]
+ax = d2l.plot(ks, [[p / 1e6 for p in peaks], [m / 1e6 for m in model]],
+              ["measured peak", "formula"], xlabel="segments $k$",
+              ylabel="MB", fmts=["o-", "--"])
+ax.set_xscale("log", base=2)
+ax.set_ylim(bottom=0)
+ax.axvline(math.sqrt(16 * a / b), color="#777777", lw=1)
+d2l.describe(ax, """The measured peak falls with the number of segments from
+    about 22 to 4 megabytes and is flat between 8 and 16; the formula runs
+    just below it. A vertical line marks its minimum between 8 and 16.""")
+
+# %% [markdown]
+# **Figure 13.4.6.** Peak of the activations against the number of segments; the grey line marks $\sqrt{na/b}$.
+# The measured curve lies above the formula by a constant: the output of the network and the gradients on their way back through a block are not in it.
+#
+# Here $a/b=10$, the best number of segments is 12.6, and among the divisors of 16 it is 16: a checkpoint for every block.
+# The four segments of the rule $\sqrt n$ have a peak about half as high again.
+# The price is one more forward pass at most: with the backward pass as two units, 4 units instead of 3.
+
+# %% [markdown]
+# ## Summary
+#
+# - Time is latency plus bytes over bandwidth; memory moves in lines, and the evidence is a gather whose instructions stay the same, not a strided sum.
+# - The roofline: below $P/B$ FLOP per byte memory decides, above it arithmetic, far below both roofs overhead.
+# - Exponent bits are range, mantissa bits precision; formats of 4 or 8 bits live on their scales, and against outliers on scales per block.
+# - Mixed precision keeps updates in `float32`; `float16` also needs loss scaling, `bfloat16` does not.
+# - Adam costs 16 bytes per parameter in `float32` and with master weights; 16 bits save activations, once the batch outweighs the copies of the weights.
+# - The best number of checkpoints is $\sqrt{na/b}$, for at most one forward pass more.
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise 13.4-1
+#
+# At which $n$ does the product of two $n\times n$ matrices in a format of $w$ bytes leave the memory roof, for given peak $P$ and bandwidth $B$?
+# What is $n$ for the H100 of the table, in `float32` and in `bfloat16`?
+
+# %% [markdown]
+# #### Solution 13.4-1
+
+# %% [markdown]
+# The intensity is $\frac{2n^3}{3wn^2}=\frac{2n}{3w}$, and $\frac{2n}{3w}=\frac PB$ gives $n=\frac{3wP}{2B}$.
+# With the peaks of the table that is 120 and 886: with `bfloat16` the matrices must be larger, because the peak grows more than the bytes shrink.
+
+# %%
+def leaves_roof(peak, bandwidth, width):
+    """Edge of square matrices at the ridge point; width in bytes."""
+    return 3 * width * peak / (2 * bandwidth)
+
+
+for peak_rate, width, edge in ((67e12, 4, 120), (989e12, 2, 886)):
+    n = leaves_roof(peak_rate, 3350e9, width)
+    assert round(n) == edge
+    roof = roofline(peak_rate, 3350e9)
+    assert roof(0.99 * 2 * n / (3 * width)) < peak_rate
+    assert roof(1.01 * 2 * n / (3 * width)) == peak_rate
+
+# %% [markdown]
+# ### Exercise 13.4-2
+#
+# Sum 3000 ones in `float16` one by one, and get 3000 without a wider format.
+# (Kahan's summation remembers what the last rounding lost.)
+
+# %% [markdown]
+# #### Solution 13.4-2
+
+# %% [markdown]
+# A second number of 16 bits carries the part that did not fit, and gives it to the next term.
+
+# %%
+def kahan(terms):
+    """Compensated sum of terms (n,) in their own type."""
+    total, lost = torch.zeros((2,), dtype=terms.dtype)
+    for term in terms:
+        term = term + lost
+        new = total + term
+        total, lost = new, term - (new - total)
+    return total
+
+
+assert kahan(ones).dtype == half
+assert kahan(ones) == 3000 and kahan(ones[:2049]) + 0 == 2048
+assert kahan(torch.full((1000,), 0.1)).sub(100).abs() < 1e-5
+
+# %% [markdown]
+# ### Exercise 13.4-3
+#
+# Build blocks with $a\approx b$, from one elementwise operation each.
+# Predict the best number of segments for 16 of them, and measure the peak.
+
+# %% [markdown]
+# #### Solution 13.4-3
+
+# %% [markdown]
+# A sine keeps its input and nothing else, so $a=b$ and the best number is $\sqrt{16}=4$.
+
+# %%
+class Sine(nn.Module):
+    def forward(self, X):
+        return torch.sin(X)
+
+
+waves = [Sine() for _ in range(16)]
+one = saved_bytes(lambda: waves[0](X))
+assert one == b
+by_segments = {k: peak(waves, X, k) / b for k in ks}
+print({k: round(value) for k, value in by_segments.items()})
+assert min(by_segments, key=by_segments.get) == 4
+assert by_segments[16] > 1.5 * by_segments[4]
+
+# %% [markdown]
+# ### Exercise 13.4-4
+#
+# A gradient is $10^{-8}$.
+# What is the smallest power of two by which it must be scaled to survive in `float16`?
+
+# %% [markdown]
+# #### Solution 13.4-4
+
+# %% [markdown]
+# The smallest positive number is $2^{-24}\approx6\cdot10^{-8}$, and everything above half of it, $3\cdot10^{-8}$, rounds up to it.
+# $2\cdot10^{-8}$ still becomes 0, $4\cdot10^{-8}$ becomes $2^{-24}$: the factor is 4.
+# The result is then wrong by half its size; a factor of 2048 or more keeps all 11 digits.
+
+# %%
+survivors = [2**i for i in range(16)
+             if torch.tensor(2**i * 1e-8).to(half) > 0]
+assert survivors[0] == 4
+assert torch.tensor(4e-8).to(half) == 2**-24
+relative = {i: abs(torch.tensor(2.0**i * 1e-8).to(half).item()
+                   / 2.0**i - 1e-8) / 1e-8 for i in (2, 13)}
+assert relative[2] > 0.4 and relative[13] < 2**-11
+
+# %% [markdown]
+# ### Exercise 13.4-5
+#
+# Two data centres on the coasts of a continent are 4000 km apart.
+# How many round trips per second can one message make at most, in vacuum and in glass fibre, where light has two thirds of its speed?
+# What does that mean for a training step that needs two synchronizations?
+
+# %% [markdown]
+# #### Solution 13.4-5
+
+# %% [markdown]
+# At most 37 in vacuum and 25 in fibre, so at most 12 such steps per second, however fast the processors are.
+# Section 13.7 has methods that synchronize less often.
+
+# %%
+def round_trips(distance, share=1.0):
+    """Round trips per second over a distance in metres."""
+    return 1 / transfer_time(2 * distance, share * 299_792_458)
+
+
+vacuum, fibre = round_trips(4e6), round_trips(4e6, 2 / 3)
+assert (math.floor(vacuum), round(fibre)) == (37, 25)
+assert math.floor(fibre / 2) == 12 and math.isclose(fibre, vacuum * 2 / 3)
+
+# %% [markdown]
+# ## Sources
+#
+# - S. Williams, A. Waterman and D. Patterson, *Roofline: an insightful visual performance model for multicore architectures*, Communications of the ACM 52 (2009), [doi:10.1145/1498765.1498785](https://doi.org/10.1145/1498765.1498785).
+# - N. Jouppi et al., *In-datacenter performance analysis of a tensor processing unit*, ISCA 2017, [arXiv:1704.04760](https://arxiv.org/abs/1704.04760).
+# - P. Micikevicius et al., *Mixed precision training*, ICLR 2018, [arXiv:1710.03740](https://arxiv.org/abs/1710.03740): master weights, loss scaling, sums in `float32`.
+# - S. Gupta et al., *Deep learning with limited numerical precision*, ICML 2015, [arXiv:1502.02551](https://arxiv.org/abs/1502.02551): stochastic rounding for training.
+# - P. Micikevicius et al., *FP8 formats for deep learning* (2022), [arXiv:2209.05433](https://arxiv.org/abs/2209.05433): e4m3 and e5m2.
+# - B. D. Rouhani et al., *Microscaling data formats for deep learning* (2023), [arXiv:2310.10537](https://arxiv.org/abs/2310.10537): the formats of the Open Compute Project's specification.
+# - NVIDIA, *Pretraining large language models with NVFP4* (2025), [arXiv:2509.25149](https://arxiv.org/abs/2509.25149): blocks of 16 values.
+# - DeepSeek-AI, *DeepSeek-V3 technical report* (2024), [arXiv:2412.19437](https://arxiv.org/abs/2412.19437): Section 3.3, training in 8 bits.
+# - T. Chen et al., *Training deep nets with sublinear memory cost* (2016), [arXiv:1604.06174](https://arxiv.org/abs/1604.06174).
+# - PyTorch documentation, [Automatic mixed precision](https://docs.pytorch.org/docs/stable/amp.html): the lists of operations.
+# - J. Dean, *Designs, lessons and advice from building large distributed systems*, talk at LADIS 2009, [slides](https://www.cs.cornell.edu/projects/ladis2009/talks/dean-keynote-ladis2009.pdf): latencies.
+# - J. Bonér, *Latency numbers every programmer should know* (2012), [list](https://gist.github.com/jboner/2841832): Dean's numbers with an SSD.
+# - JEDEC, *DDR5 SDRAM*, JESD79-5 (2020), [standard](https://www.jedec.org/standards-documents/docs/jesd79-5): 4800 million transfers per second of 8 bytes each.
+# - NVIDIA, *H100 Tensor Core GPU* (2023), [data sheet](https://www.nvidia.com/en-us/data-center/h100/): SXM version.
+# - NVIDIA, *H200 Tensor Core GPU* (2024), [data sheet](https://www.nvidia.com/en-us/data-center/h200/).
+# - NVIDIA, *DGX B200* (2025), [data sheet](https://www.nvidia.com/en-us/data-center/dgx-b200/): 64 TB/s of memory and 14.4 TB/s of NVLink for eight GPUs.
+# - PCI-SIG, *PCI Express base specification 5.0* (2019), [specification](https://pcisig.com/specifications): 32 GT/s per lane.
+# - IEEE, *802.3bs-2017* (2017), [doi:10.1109/IEEESTD.2017.8207825](https://doi.org/10.1109/IEEESTD.2017.8207825): Ethernet at 400 Gbit/s.
