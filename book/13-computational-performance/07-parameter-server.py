@@ -1,0 +1,806 @@
+# ---
+# jupyter:
+#   d2l:
+#     data: [airfoil]
+#     profiles:
+#       gpu:
+#         num_seeds: 6
+#       smoke:
+#         steps: 75
+#         num_seeds: 1
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 13.7 Parameter servers and all-reduce
+#
+# Data-parallel workers must add their gradients at every step.
+# Where the sum is formed, and along which wires, decides whether the tenth worker makes training faster or slower.
+# And if workers stop waiting for each other, or send less than the whole gradient, the question becomes whether training still converges.
+#
+# **You will**
+#
+# - compute what a way of synchronizing costs, in bandwidth and in latency;
+# - build ring all-reduce, first in one process and then between real ones;
+# - build a key-value parameter server, and predict from which learning rate on stale gradients diverge;
+# - compress gradients and synchronize less often, and see under which conditions either is free.
+#
+# **Cost**: less than half a minute on a CPU, three processes at most; no use of a GPU; a download of 58 kB.
+
+# %%
+import json
+import math
+from collections import Counter
+
+import matplotlib.pyplot as plt
+import torch
+
+import d2l_helpers as d2l
+from d2l_helpers.chapters.linear_regression import fit_normal_equations
+from d2l_helpers.chapters.optimization import Airfoil
+
+d2l.use_style()
+f64 = torch.float64
+
+# %% tags=["parameters"]
+steps = 300  # of each of four workers, in the last experiment
+num_seeds = 3  # on which its tuned rates are judged
+
+# %% [markdown]
+# ## Where to add
+#
+# Take four GPUs that hold 160 MB of gradients each, as 40 million numbers of 4 bytes do.
+# Each has one port, through which it can send 16 GB/s and receive 16 GB/s at the same time, so one whole gradient takes 10 ms.
+#
+# We write a way of synchronizing as a *plan*: a list of rounds, each a list of messages `(source, target, chunks)` that leave at the same moment.
+# The vector is cut into as many chunks as there are GPUs.
+# In the first rounds the target adds what arrives; in the remaining ones it copies.
+# Here are three plans: sum on the first GPU, sum in the CPU's memory, or make each GPU responsible for one quarter.
+
+# %%
+def one_gpu(n):
+    every = list(range(n))
+    return ([[(i, 0, every)] for i in range(1, n)],
+            [[(0, i, every)] for i in range(1, n)])
+
+
+def cpu(n):
+    """The CPU is node n."""
+    every = list(range(n))
+    return ([[(i, n, every)] for i in range(n)],
+            [[(n, i, every)] for i in range(n)])
+
+
+def quarters(n):
+    """In round r each node serves the one r places further."""
+    adding = [[(i, (i + r) % n, [(i + r) % n]) for i in range(n)]
+              for r in range(1, n)]
+    copying = [[(i, (i + r) % n, [i]) for i in range(n)]
+               for r in range(1, n)]
+    return adding, copying
+
+# %% [markdown]
+# A round takes a latency $\alpha$, in seconds, and then as long as its busiest port needs.
+
+# %%
+def sync_time(strategy, n, S, B, alpha=0.0):
+    """Seconds to synchronize S bytes among n nodes over ports of B bytes/s."""
+    adding, copying = strategy(n)
+    seconds = 0.0
+    for messages in adding + copying:
+        load = Counter()  # chunks through each port, in each direction
+        for i, j, chunks in messages:
+            load["out", i] += len(chunks)
+            load["in", j] += len(chunks)
+        seconds += alpha + max(load.values()) / n * S / B
+    return seconds
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 3, figsize=(9, 2.3), layout="constrained",
+                         sharex=True, sharey=True)
+for ax, strategy in zip(axes, (one_gpu, cpu, quarters), strict=True):
+    start, (adding, copying) = 0.0, strategy(4)
+    for r, messages in enumerate(adding + copying):
+        width = 10 * max(len(chunks) for *_, chunks in messages) / 4
+        for _, j, chunks in messages:
+            copied = r >= len(adding)
+            ax.barh(j, width, left=start, height=0.7, edgecolor="w",
+                    color="C1" if copied else "C0", linewidth=0.8,
+                    hatch="//" if copied else None)
+        start += width
+    ax.set_title(f"{strategy.__name__.replace('_', ' ')}: {start:g} ms",
+                 fontsize=9)
+    ax.set(xlabel="ms", xlim=(0, 85))
+axes[0].set_yticks(range(5), labels=["GPU 0", "GPU 1", "GPU 2", "GPU 3",
+                                     "CPU"])
+axes[0].invert_yaxis()
+d2l.describe(fig, """Three time charts of the receiving ports. Summing on one
+    GPU keeps its port busy for 30 ms, then sends for 30 ms; through the CPU
+    it is 40 and 40; with quarters all four ports work for 15 ms.""")
+
+# %% [markdown]
+# **Figure 13.7.1.** When each port receives: what is added (blue) and what is copied (hatched).
+# The third plan is faster because no port is idle, not because less is sent.
+
+# %% [markdown]
+# Does a plan really add?
+# We carry it out on data and count what each node sends.
+
+# %%
+def carry_out(plan, data):
+    """Send messages as planned, on a copy of data (nodes, chunks, size).
+
+    Returns what the nodes hold then, and how many numbers each has sent.
+    """
+    data, sent = data.clone(), [0] * len(data)
+    for rounds, add in zip(plan, (True, False), strict=True):
+        for messages in rounds:
+            old = data.clone()  # all messages leave before any arrives
+            for i, j, chunks in messages:
+                kept = data[j, chunks] if add else 0
+                data[j, chunks] = kept + old[i, chunks]
+                sent[i] += old[i, chunks].numel()
+    return data, sent
+
+
+def gradients(n, size=6, seed=0):
+    """Whole numbers (n, n, size), so that sums are exact."""
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(-9, 10, (n, n, size), generator=rng).double()
+
+# %%
+# check 13.7-C1: three plans that add up, in 60, 80 and 15 ms
+for strategy, ms in ((one_gpu, 60), (cpu, 80), (quarters, 15)):
+    data = gradients(4)
+    if strategy is cpu:
+        data = torch.cat((data, torch.zeros_like(data[:1])))
+    result, sent = carry_out(strategy(4), data)
+    assert torch.equal(result, data.sum(dim=0).expand_as(data))
+    assert abs(sync_time(strategy, 4, 160e6, 16e9) - ms / 1000) < 1e-12
+assert sent == [36] * 4 and data.sum(dim=0).ne(0).any()
+
+# %% [markdown]
+# The 60 and 80 ms assume that nothing is sent back before the whole sum is there; cut into pieces, adding and copying could overlap.
+# In training, synchronization also overlaps with the backward pass: the gradients of the last layers are ready first and travel while the earlier ones are computed ([Section 13.6](06-ddp-fsdp.ipynb)).
+# What is left to wait for is at least the last bucket.
+
+# %% [markdown]
+# ## The ring
+#
+# The plan with quarters needs a wire between every two nodes.
+# *Ring all-reduce* takes the same time and sends only to the next node in a circle.
+# At step $t$ node $i$ passes on chunk $(i-t)\bmod n$.
+# In the first $n-1$ steps (*reduce-scatter*) the chunk grows at each stop, and each node ends with one complete chunk; in the next $n-1$ (*all-gather*) the complete chunks go around.
+
+# %%
+def ring(n):
+    """The plan of 2 (n - 1) rounds in which all send to the next node."""
+    rounds = [[(i, (i + 1) % n, [(i - t) % n]) for i in range(n)]
+              for t in range(2 * (n - 1))]
+    return rounds[:n - 1], rounds[n - 1:]
+
+
+def ring_allreduce(chunks_per_node):
+    """What each node holds in the end, and how much it sent.
+
+    `chunks_per_node` has shape (n, n, size): one vector of n chunks a node.
+    """
+    return carry_out(ring(len(chunks_per_node)), chunks_per_node)
+
+# %% tags=["hide-input"]
+def draw(fig, steps_done):
+    n, ax, steps_done = 4, fig.subplots(), int(steps_done)
+    rounds = [*ring(n)[0], *ring(n)[1]]
+    plan = (rounds[:min(steps_done, n - 1)], rounds[n - 1:steps_done])
+    own = 2.0 ** torch.arange(n)[:, None, None].expand(n, n, 1)
+    held = carry_out(plan, own)[0][:, :, 0].int()  # a bit for each summand
+    new = {(j, c[0]) for _, j, c in rounds[steps_done - 1]} if (
+        steps_done) else set()
+    for i in range(n):
+        for c in range(n):
+            parts = [str(k) for k in range(n) if held[i, c] >> k & 1]
+            ax.text(c, i, "+".join(parts), ha="center", va="center",
+                    fontsize=10, color="k")
+            ax.add_patch(plt.Rectangle(
+                (c - 0.48, i - 0.46), 0.96, 0.92, alpha=0.75, fc={
+                    1: "#eeeeee", 2: "#cfe0f3", 3: "#9cc3e6"}.get(
+                        len(parts), "#f5b97f"),
+                lw=2 if (i, c) in new else 0, ec="k"))
+    ax.set_xticks(range(n), labels=[f"chunk {c}" for c in range(n)])
+    ax.set_yticks(range(n), labels=[f"node {i}" for i in range(n)])
+    ax.set(xlim=(-0.5, 3.5), ylim=(3.5, -0.5),
+           title=f"after {steps_done} of {2 * (n - 1)} steps")
+    ax.grid(False)
+
+
+d2l.sliders(draw, """A table of four nodes and four chunks; each cell names
+    the nodes whose values it sums. After three steps each node holds one
+    complete chunk, on a diagonal.""", figsize=(5.2, 2.6),
+            steps_done=range(7))
+
+# %% [markdown]
+# **Figure 13.7.2.** The ring with four nodes: which nodes' values are summed in each chunk.
+# Outlined: what has just arrived; orange: complete.
+#
+# Each node sends one chunk of size $S/n$ per step, together
+#
+# $$2(n-1)\cdot\frac Sn=\frac{2(n-1)}nS, \tag{13.7.1}$$
+#
+# which is $S$ for two nodes and less than $2S$ however many there are.
+# (A factor $\frac{n-1}n$, as some texts have it, counts only the first half.)
+# Patarasuk and Yuan (2009) show that no all-reduce gets by with less.
+
+# %%
+# check 13.7-C2: the sum for n = 2 to 8, in 2 (n - 1) steps, and what is sent
+share = {}
+for n in range(2, 9):
+    data = gradients(n)
+    result, sent = ring_allreduce(data)
+    assert torch.equal(result, data.sum(dim=0).expand_as(data))
+    assert len(set(sent)) == 1 and sent[0] * n == 2 * (n - 1) * data[0].numel()
+    assert [len(rounds) for rounds in ring(n)] == [n - 1, n - 1]
+    share[n] = sent[0] / data[0].numel()
+assert (share[2], share[4], share[8]) == (1, 1.5, 1.75)
+
+# %% [markdown]
+# For eight GPUs, 160 MB and 54 GB/s (three links of 18 GB/s, used side by side), this is 5.2 ms; the limit for many nodes, $2S/B$, is 5.9 ms.
+
+# %%
+# check 13.7-C1: 5.93 ms is the limit, and 5.19 ms the ring of eight
+B = 3 * 18e9
+assert abs(2 * 160e6 / B - 5.93e-3) < 5e-6
+assert abs(sync_time(ring, 8, 160e6, B) - 5.19e-3) < 5e-6
+assert 0.995 < sync_time(ring, 512, 160e6, B) / (2 * 160e6 / B) < 1
+
+# %% [markdown]
+# ### Between processes
+#
+# Now for real: three processes, each of which knows only its own vector.
+# `isend` and `irecv` start a message and return; `wait` blocks until it is through.
+# Sending and receiving must both be under way before anyone waits: if all nodes first waited for their own message to be taken, the ring could stand still.
+
+# %%
+def ring_process(x, rank, n):
+    """The sum of x over n processes, and how many numbers this one sent."""
+    adding, copying = ring(n)
+    chunks, sent = list(x.tensor_split(n)), 0
+    for t, messages in enumerate(adding + copying):
+        _, right, (out,) = messages[rank]
+        left, _, (into,) = messages[(rank - 1) % n]
+        arrived = torch.empty_like(chunks[into])
+        requests = [dist.isend(chunks[out], right),
+                    dist.irecv(arrived, left)]
+        for request in requests:
+            request.wait()
+        sent += chunks[out].numel()
+        chunks[into] = arrived + chunks[into] if t < n - 1 else arrived
+    return torch.cat(chunks), sent
+
+# %%
+main = """
+dist.init_process_group("gloo")
+rank, report = dist.get_rank(), {}
+for n, size in ((2, 8), (3, 12), (3, 3000)):
+    group = dist.new_group(range(n))
+    if rank < n:
+        rng = torch.Generator().manual_seed(rank)
+        x = torch.randn(size, generator=rng)
+        own, sent = ring_process(x, rank, n)
+        dist.all_reduce(x, group=group)
+        row = [sent, (own - x).abs().max().item(), own.tolist()]
+        rows = [None] * n
+        dist.all_gather_object(rows, row, group=group)
+        report[f"{n} x {size}"] = rows
+if rank == 0:
+    print(json.dumps(report))
+dist.destroy_process_group()
+"""
+script = d2l.write_script("ring.py", "import json\nimport torch",
+                          "import torch.distributed as dist", ring,
+                          ring_process, main)
+report = json.loads(d2l.torchrun(script, nproc=3).stdout)
+
+# %%
+# check 13.7-C3: the processes hold the sum, with 2 (n - 1) / n sent
+for name, rows in report.items():
+    sent, errors, results = zip(*rows, strict=True)
+    n, size = map(int, name.split(" x "))
+    assert list(sent) == [2 * (n - 1) * size // n] * n
+    assert all(result == results[0] for result in results)  # to the bit
+    total = sum(torch.randn(size, generator=torch.Generator().manual_seed(k))
+                for k in range(n))
+    torch.testing.assert_close(torch.tensor(results[0]), total)
+    assert max(errors) < 1e-6
+    print(f"{name}: each sent {sent[0]}, largest difference from "
+          f"all_reduce {max(errors):.1e}")
+assert report["2 x 8"][0][:2] == [8, 0]
+
+# %% [markdown]
+# All processes hold the same bits, because every chunk is summed at one place and then copied.
+# With two processes they are also those of `dist.all_reduce`; with three the two may add in another order, and floating-point sums depend on it.
+
+# %% [markdown]
+# ## Latency
+#
+# The ring has $2(n-1)$ rounds.
+# For a few kilobytes on many nodes, it is the number of rounds that costs.
+# A *binary tree* adds in pairs, then pairs of pairs, and sends the sum back the same way, in $2\log_2n$ rounds of the whole vector:
+#
+# $$T_{\text{ring}}=2(n-1)\alpha+\frac{2(n-1)}n\frac SB,\qquad T_{\text{tree}}=2\log_2n\left(\alpha+\frac SB\right). \tag{13.7.2}$$
+#
+# The two are equal at
+#
+# $$S^*=\alpha B\,\frac{n-1-\log_2n}{\log_2n-\frac{n-1}n}, \tag{13.7.3}$$
+#
+# which is $0.8\,\alpha B$ for $n=4$ and 0 for $n=2$: two nodes gain nothing by a tree.
+#
+# A third plan has both advantages, if every two nodes are connected at full speed and $n$ is a power of 2.
+# In *recursive halving and doubling* (Rabenseifner, 2004) node $i$ exchanges half of the vector with the node $n/2$ away, then a quarter with the one $n/4$ away, and so on; then the same way back.
+
+# %%
+def tree(n):
+    """The plan of 2 log2(n) rounds; n is a power of 2."""
+    every, gaps = list(range(n)), [2**k for k in range(n.bit_length() - 1)]
+    up = [[(i + gap, i, every) for i in range(0, n, 2 * gap)]
+          for gap in gaps]
+    down = [[(j, i, c) for i, j, c in messages] for messages in up[::-1]]
+    return up, down
+
+
+def halving(n):
+    """Exchange halves, quarters, ... with nodes n/2, n/4, ... away."""
+    gaps = [2**k for k in range(n.bit_length() - 1)]
+
+    def block(i, gap):
+        """The `gap` chunks around chunk i."""
+        return [c for c in range(n) if c // gap == i // gap]
+    return ([[(i, i ^ gap, block(i ^ gap, gap)) for i in range(n)]
+             for gap in gaps[::-1]],
+            [[(i, i ^ gap, block(i, gap)) for i in range(n)]
+             for gap in gaps])
+
+# %%
+# check 13.7-C7: closed forms, and where ring and tree are equal
+alpha, B = 10e-6, 16e9
+for n in (2, 4, 8, 16):
+    k, volume = math.log2(n), 2 * (n - 1) / n
+    data = gradients(n)
+    for plan in (tree(n), halving(n)):
+        assert torch.equal(carry_out(plan, data)[0],
+                           data.sum(dim=0).expand_as(data))
+    for S in (1e3, 1e9):
+        expected = {ring: 2 * (n - 1) * alpha + volume * S / B,
+                    tree: 2 * k * (alpha + S / B),
+                    halving: 2 * k * alpha + volume * S / B}
+        for strategy, T in expected.items():
+            assert abs(sync_time(strategy, n, S, B, alpha) / T - 1) < 1e-9
+    low, high = 0.0, 1e9
+    for _ in range(60):  # bisection
+        S = (low + high) / 2
+        slower = sync_time(ring, n, S, B, alpha) > sync_time(tree, n, S, B,
+                                                             alpha) + 1e-15
+        low, high = (S, high) if slower else (low, S)
+    star = alpha * B * (n - 1 - k) / (k - (n - 1) / n)
+    assert abs(low - star) < 1e-3
+    assert n != 4 or abs(star / (alpha * B) - 0.8) < 1e-12
+
+# %% tags=["hide-input"]
+S = torch.logspace(3, 9, 61)
+names = {ring: "ring", tree: "tree", halving: "halving and doubling"}
+fig, ax = plt.subplots(figsize=(5, 3), layout="constrained")
+for style, (strategy, name) in zip(("-", "--", ":"), names.items()):
+    one, two = (sync_time(strategy, 64, s, B, alpha) for s in (0.0, 1e9))
+    ax.plot(S, 1000 * (one + (two - one) * S / 1e9), style, label=name)
+ax.set(xscale="log", yscale="log", xlabel="bytes", ylabel="ms")
+ax.legend()
+d2l.describe(fig, """Time against message size for 64 nodes, both logarithmic.
+    All lines are flat for small messages; the ring starts ten times as high
+    as the tree and ends several times lower; halving follows the lower
+    one.""")
+
+# %% [markdown]
+# **Figure 13.7.3.** The model for 64 nodes, with an assumed latency of 10 microseconds and 16 GB/s.
+#
+# Real networks are neither fully connected nor uniform, so libraries choose by message size and topology.
+# The tree above sends the whole vector at every level; NCCL's trees are pipelined and come in pairs, and approach the ring's bandwidth (Hu and others, 2025).
+# Within a machine links are often much faster than between machines; then one adds inside first (Exercise 4).
+
+# %% [markdown]
+# ## The parameter server
+#
+# Between machines, an older design is still at work: servers that keep the parameters, and workers that talk to servers only (Li and others, 2014).
+# The interface is that of a *key-value store*: `push(key, value)` adds to what is stored, `pull(key)` returns it.
+# Addition is *commutative*, so pushes may arrive in any order, and each machine can first add up its own devices:
+#
+# $$\mathbf{g}_i=\sum_k\sum_j\mathbf{g}_{ijk}, \tag{13.7.4}$$
+#
+# where $\mathbf{g}_{ijk}$ is the gradient for parameter $i$ from GPU $j$ of machine $k$.
+# We spread each tensor over all servers.
+
+# %%
+class KVStore:
+    """Sums of all that was pushed, each tensor spread over the servers."""
+
+    def __init__(self, num_servers=1):
+        self.servers = [{} for _ in range(num_servers)]
+        self.shapes = {}
+        self.received = [0] * num_servers  # numbers pushed to each server
+
+    def push(self, key, value):
+        self.shapes[key] = value.shape
+        parts = value.flatten().tensor_split(len(self.servers))
+        for s, part in enumerate(parts):
+            stored = self.servers[s].get(key, torch.zeros_like(part))
+            self.servers[s][key] = stored + part  # a new tensor
+            self.received[s] += part.numel()
+
+    def pull(self, key):
+        parts = [server[key] for server in self.servers]
+        return torch.cat(parts).reshape(self.shapes[key])
+
+# %%
+# check 13.7-C4: any order, any number of servers, added locally or not
+rng = torch.Generator().manual_seed(4)
+g = torch.randint(-9, 10, (3, 2, 5, 4), generator=rng).double()  # k, j, ...
+single, sharded, local = KVStore(1), KVStore(4), KVStore(4)
+for m in torch.randperm(6, generator=rng).tolist():
+    single.push("W", g.flatten(0, 1)[m])
+for k in (2, 0, 1):
+    local.push("W", g[k].sum(dim=0))
+    for j in (1, 0):
+        sharded.push("W", g[k, j])
+for store in (single, sharded, local):
+    assert torch.equal(store.pull("W"), g.sum(dim=(0, 1)))
+assert single.received == [120]
+assert sharded.received == [30] * 4 and local.received == [15] * 4
+
+# %% [markdown]
+# If $m$ workers push and pull $S$ bytes each, one server moves $mS$ in each direction: its time grows like $m$.
+# With $s$ servers it is $\frac{2m}s\frac SB$, and with as many servers as workers $2S/B$ whatever $m$, as for the ring; then the workers' own ports are equally busy.
+#
+# "Any order" is exact here because the numbers are whole.
+# In floating point two orders may differ in the last bits:
+
+# %%
+values = torch.randn(6, 1000, generator=rng)
+orders = []
+for order in ([0, 1, 2, 3, 4, 5], [5, 3, 1, 4, 2, 0]):
+    store = KVStore(4)
+    for i in order:
+        store.push("W", values[i])
+    orders.append(store.pull("W"))
+print(f"largest difference {(orders[0] - orders[1]).abs().max():.1e}")
+assert not torch.equal(*orders)
+torch.testing.assert_close(*orders, rtol=0, atol=1e-5)
+
+# %% [markdown]
+# A server that adds pushes in the order of arrival is therefore not reproducible to the bit, while a fixed ring is.
+
+# %% [markdown]
+# ## Stale gradients
+#
+# *Synchronous* training waits for all workers at each step, so the slowest sets the pace.
+# In *asynchronous* training a worker pulls, computes, pushes and goes on.
+# Nobody waits, but meanwhile others have pushed: its gradient is *stale*.
+# *Bounded staleness* is between the two: the fastest worker may be at most a fixed number of steps ahead of the slowest (Ho and others, 2013).
+#
+# If $m$ equally fast workers take turns, each gradient is exactly $\tau=m-1$ updates old.
+# On a quadratic with curvature $\lambda$, one coordinate then follows
+#
+# $$x_{t+1}=x_t-\eta\lambda\,x_{t-\tau}. \tag{13.7.5}$$
+
+# %%
+def async_sgd(delay, eta, lam, steps=60):
+    """x_0 = 1, ..., x_steps of (13.7.5); all is 1 before the start."""
+    x = [1.0] * (delay + 1)
+    for _ in range(steps):
+        x.append(x[-1] - eta * lam * x[-1 - delay])
+    return x[delay:]
+
+
+def take_turns(grad, x0, eta, workers, steps):
+    """The path of asynchronous workers with one parameter server."""
+    store, path = KVStore(2), [x0]
+    store.push("x", x0)
+    copies = [store.pull("x") for _ in range(workers)]
+    for t in range(steps):
+        store.push("x", -eta * grad(copies[t % workers]))
+        copies[t % workers] = store.pull("x")
+        path.append(copies[t % workers])
+    return torch.stack(path)
+
+
+for workers in (1, 3, 5):
+    path = take_turns(lambda x: 2 * x, torch.ones(4, dtype=f64), 0.1, workers,
+                      60)
+    model = async_sgd(workers - 1, 0.1, 2)
+    torch.testing.assert_close(path[:, 0], torch.tensor(model, dtype=f64))
+
+# %% [markdown]
+# When does it converge?
+# Try $x_t=z^t$: with $a=\eta\lambda$, (13.7.5) becomes $z^{\tau+1}-z^\tau+a=0$.
+# For small $a>0$ all roots lie inside the unit circle, and they move continuously with $a$; stability ends where the first one reaches the circle.
+# There $z=e^{i\theta}$ and $a=z^\tau(1-z)$, whose modulus is $2\sin\frac\theta2$ and whose phase is $(\tau+\frac12)\theta-\frac\pi2$.
+# The phase must be 0, so the smallest angle is $\theta=\frac\pi{2\tau+1}$, and
+#
+# $$0<\eta\lambda<2\sin\frac{\pi}{2(2\tau+1)}. \tag{13.7.6}$$
+#
+# This is a classical result (Levin and May, 1976).
+# Without delay it is the limit 2 of [Section 12.3](../12-optimization/03-gradient-descent.ipynb); for large $\tau$ it is about $\frac\pi{2\tau}$.
+# Twice as many workers need half the rate, and then they are no faster per update.
+
+# %%
+def radius(delay, a):
+    """Largest modulus of a root of z^(delay + 1) - z^delay + a."""
+    companion = torch.zeros(delay + 1, delay + 1, dtype=f64)
+    companion[0, 0] = 1
+    companion[0, -1] -= a
+    companion[1:, :-1] += torch.eye(delay, dtype=f64)
+    return torch.linalg.eigvals(companion).abs().max().item()
+
+
+def limit(delay):
+    return 2 * math.sin(math.pi / (2 * (2 * delay + 1)))
+
+# %%
+# check 13.7-C5: the limits, and that stability ends there
+expected = {0: 2, 1: 1, 2: 0.618034, 4: 0.347296, 8: 0.184537}
+for delay, a in expected.items():
+    assert abs(limit(delay) - a) < 5e-7
+    assert radius(delay, 0.999 * a) < 1 < radius(delay, 1.001 * a)
+    assert all(radius(delay, r * a) < 1 for r in (0.01, 0.1, 0.5, 0.9))
+    assert all(radius(delay, r * a) > 1 for r in (1.1, 1.5, 3))
+    for factor in (0.95, 1.05):  # and the path agrees
+        path = async_sgd(delay, 1, factor * a, 2000)
+        assert (max(map(abs, path[-50:])) < 1) == (factor < 1)
+
+# %% [markdown]
+# The airfoil data of [Section 12.5](../12-optimization/05-minibatch-sgd.ipynb) bring what the model lacks: six curvatures, and noise from batches of 10.
+
+# %%
+data = Airfoil()
+real = data.source == "real"
+A = torch.cat((data.X, torch.ones_like(data.y)), dim=1)  # (1500, 6)
+y = data.y[:, 0]
+best = fit_normal_equations(data.X, data.y)[:, 0]
+hessian = A.T @ A / len(A)
+largest = torch.linalg.eigvalsh(hessian)[-1].item()
+
+
+def excess(theta):
+    """Loss above the minimum, for parameters theta (..., 6)."""
+    return 0.5 * ((theta - best) @ hessian * (theta - best)).sum(dim=-1)
+
+
+def noisy_run(rate, workers, seed=0, steps=600):
+    """Excess loss along an asynchronous run with batches of 10."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def grad(theta):
+        i = torch.randint(len(A), (10,), generator=rng)
+        return A[i].T @ (A[i] @ theta - y[i]) / 10
+    return excess(take_turns(grad, torch.zeros(6, dtype=f64), rate, workers,
+                             steps))
+
+# %%
+runs = {(share, m): noisy_run(share * limit(8) / largest, m)
+        for share in (0.1, 1.5) for m in (1, 3, 9)}
+ends = {key: run[-100:].mean().item() for key, run in runs.items()}
+start = excess(torch.zeros(6, dtype=f64)).item()
+assert ends[1.5, 9] > 100 * start > 1000 * ends[1.5, 3]
+assert max(ends[0.1, m] for m in (1, 3, 9)) < 2 * ends[0.1, 1] < 0.02 * start
+
+# %% tags=["hide-input"]
+fig, (left, mid, right) = plt.subplots(1, 3, figsize=(10, 3),
+                                       layout="constrained")
+delays, a = range(11), torch.linspace(0.02, 2.2, 110)
+rho = torch.tensor([[radius(d, x) for x in a.tolist()] for d in delays])
+image = left.pcolormesh(a, list(delays), rho.clamp(max=1.3), cmap="cividis",
+                        vmin=0.5, vmax=1.3, shading="nearest",
+                        rasterized=True)
+fig.colorbar(image, ax=left, label="spectral radius")
+left.plot([limit(d) for d in delays], delays, "wo-", ms=4, lw=1)
+left.set(xlabel=r"$\eta\lambda$", ylabel=r"delay $\tau$")
+for ax, share in ((mid, 0.1), (right, 1.5)):
+    for style, m in zip(("-", "--", ":"), (1, 3, 9)):
+        ax.plot(runs[share, m], style, lw=1.2, label=f"{m} workers")
+    ax.set(yscale="log", ylim=(1e-5, 1e2), xlabel="update",
+           title=f"{share:g} of the limit for 9", ylabel="excess loss")
+    ax.title.set_fontsize(9)
+left.set_title("one curvature, no noise", fontsize=9)
+mid.legend(fontsize=8)
+d2l.describe(fig, """Left, a map of the spectral radius over rate and delay; a
+    line of dots from 2 at delay 0 to 0.15 at delay 10 separates stable from
+    unstable. Middle, three runs with 1, 3 and 9 workers fall together.
+    Right, at a larger rate 1 and 3 workers reach a noise floor and 9
+    diverge.""")
+
+# %% [markdown]
+# **Figure 13.7.4.** Left: white dots mark (13.7.6).
+# Right: asynchronous SGD on the airfoil data, at two rates, measured by the rate at which (13.7.6) gives up for nine workers.
+# At a tenth of it the delay hardly matters; at one and a half times that rate nine workers diverge, and three do not.
+#
+# That noise can hide a delay is known more generally: for convex quadratics Arjevani, Shamir and Srebro (2020) show that the delay matters without noise, while with it its effect becomes negligible.
+#
+# The limit is for a *fixed* delay.
+# A bound on the delay is less: if delays may vary between 0 and $\tau$, training can diverge below the limit for $\tau$.
+
+# %%
+def periodic_radius(delays, a):
+    """Growth per step when the delays repeat."""
+    product = torch.eye(max(delays) + 1, dtype=f64)
+    for delay in delays:
+        step = torch.diag(torch.ones(max(delays), dtype=f64), -1)
+        step[0, 0] = 1
+        step[0, delay] -= a
+        product = step @ product
+    modulus = torch.linalg.eigvals(product).abs().max().item()
+    return modulus ** (1 / len(delays))
+
+
+assert abs(periodic_radius([2], 0.6) - radius(2, 0.6)) < 1e-12
+assert periodic_radius([2], 0.6) < 1 < periodic_radius([0, 1, 2, 2], 0.6)
+for a in (0.56, 0.6):
+    print(f"{a}: always 2 gives {periodic_radius([2], a):.4f}, "
+          f"0, 1, 2, 2 gives {periodic_radius([0, 1, 2, 2], a):.4f}")
+
+# %% [markdown]
+# At $\eta\lambda=0.6$, gradients that are always two updates old converge, and delays $0,1,2,2,0,1,2,2,\dots$, none of them longer, diverge.
+
+# %% [markdown]
+# ## Sending less
+#
+# *Top-k compression* sends the $k$ entries of largest magnitude, with their places.
+# *Error feedback* (Seide and others, 2014) keeps the rest, and adds it to the next gradient.
+
+# %%
+def topk_compress(g, k, error):
+    """The k largest entries of g + error, and what remains of it."""
+    total = g + error
+    places = total.abs().topk(k).indices
+    sent = torch.zeros_like(total)
+    sent[places] = total[places]
+    return sent, total - sent
+
+# %% [markdown]
+# The hard case is one in which workers disagree.
+# Two workers minimize the mean of their losses, $f(\mathbf{x})=\frac12(x_1^2+0.5x_2^2+0.2x_3^2)$, from $(1,1,1)$, so $f=0.85$ at the start.
+# Their gradients are $\nabla f$ plus $(\pm2,0,0)$.
+# We send one entry of three, and compare three ways: forget the rest, error feedback, and *EF21* (Richtárik, Sokolov and Fatkhullin, 2021), in which a worker compresses the *difference* between its gradient and what the server believes it to be.
+
+# %%
+curvatures = torch.tensor([1, 0.5, 0.2], dtype=f64)
+
+
+def compressed(way, offset=2.0, rate=0.05, decay=True, steps=4000, k=1):
+    """Where two workers with compressed gradients end, as f."""
+    shift = torch.tensor([offset, 0, 0], dtype=f64)
+    x = torch.ones(3, dtype=f64)
+    kept = [torch.zeros_like(x), torch.zeros_like(x)]
+    for t in range(steps):
+        update = torch.zeros_like(x)
+        for w, sign in enumerate((1, -1)):
+            g = curvatures * x + sign * shift
+            if way == "EF21":  # kept: what the server believes
+                kept[w] = kept[w] + topk_compress(g, k, -kept[w])[0]
+                sent = kept[w]
+            else:  # kept: what was not sent
+                sent, rest = topk_compress(g, k, kept[w])
+                kept[w] = rest if way == "feedback" else 0 * rest
+            update += sent / 2
+        x = x - rate * (1 - t / steps if decay else 1) * update
+    return 0.5 * (curvatures * x * x).sum().item()
+
+# %%
+# check 13.7-C6: feedback arrives, forgetting does not, and the conditions
+settings = {"offset 2": {}, "equal workers": {"offset": 0.0},
+            "offset 2, constant rate": {"rate": 0.1, "decay": False},
+            "offset 50, constant rate": {"offset": 50.0, "rate": 0.1,
+                                         "decay": False}}
+end = {name: [compressed(way, **setting) for way in (
+    "forget", "feedback", "EF21")] for name, setting in settings.items()}
+for name, row in end.items():
+    print(f"{name:26}", *(f"{f:9.1e}" for f in row))
+forget, feedback, ef21 = end["offset 2"]
+assert feedback < 1e-6 and ef21 < 1e-12
+assert abs(forget - 0.35) < 1e-12  # (0.5 + 0.2) / 2: x2, x3 never moved
+assert max(end["equal workers"]) < 1e-10
+assert 1e-4 < end["offset 2, constant rate"][1] < 1e-2
+assert 0.9 < end["offset 50, constant rate"][1] < 1
+assert all(end[f"offset {o}, constant rate"][2] < 1e-12 for o in (2, 50))
+assert compressed("forget", k=3, steps=400, decay=False) < 0.01
+
+# %% [markdown]
+# Without feedback each worker sends its first entry for ever, because the offset makes it the largest; in the mean the offsets cancel, and $x_2$ and $x_3$ never move.
+# They keep their share $0.35$ of the loss.
+# With equal workers forgetting converges too: it is the disagreement that breaks it.
+# Error feedback converges here because the rate falls to 0; at a constant rate it stays at a distance, which grows with the offset, and with offset 50 and rate 0.1 it ends above where it started.
+# EF21 arrives in all four.
+# Both have their price: each worker stores a second vector, and what is sent differs from worker to worker, so sums grow longer on their way around a ring.
+
+# %% [markdown]
+# ## Synchronizing less often
+#
+# *Local SGD* lets each worker take $H$ steps alone, and then averages the parameters.
+# DiLoCo (Douillard and others, 2023) treats the averaged change as a gradient for an outer optimizer:
+#
+# $$\boldsymbol\Delta=\mathbf{x}-\frac1m\sum_{k=1}^m\mathbf{x}_k,\qquad\mathbf{v}\leftarrow\beta\mathbf{v}+\boldsymbol\Delta,\qquad\mathbf{x}\leftarrow\mathbf{x}-\mu(\boldsymbol\Delta+\beta\mathbf{v}), \tag{13.7.7}$$
+#
+# where $\mathbf{x}$ are the common parameters, $\mathbf{x}_k$ those of worker $k$ after $H$ steps from $\mathbf{x}$, $\mathbf{v}$ the outer velocity and $\mu$ the outer rate: Nesterov's momentum of [Section 12.6](../12-optimization/06-momentum.ipynb).
+# With $\mu=1$ and $\beta=0$ it is local SGD.
+# The inner optimizer of the paper is AdamW, with $H=500$; ours is SGD.
+
+# %%
+def diloco(H, rates, outer=1.0, beta=0.0, seed=0, shards=None, steps=steps):
+    """Excess loss for each inner rate, and the number of rounds.
+
+    Four workers, batches of 10; `shards` (4, 375) are the workers' rows,
+    dealt at random unless given.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    dealt = torch.randperm(len(A), generator=rng).reshape(4, -1)
+    shards = dealt if shards is None else shards
+    rate = torch.tensor(rates, dtype=f64)[:, None, None]
+    x, rounds = torch.zeros(len(rates), 1, 6, dtype=f64), 0
+    v, local = torch.zeros_like(x), x.repeat(1, 4, 1)  # (rates, 4, 6)
+    for t in range(1, steps + 1):
+        i = shards.gather(1, torch.randint(shards.shape[1], (4, 10),
+                                           generator=rng))
+        error = (A[i] @ local[..., None])[..., 0] - y[i]  # (rates, 4, 10)
+        local = local - rate * (error[..., None, :] @ A[i])[..., 0, :] / 10
+        if t % H == 0:
+            delta = x - local.mean(dim=1, keepdim=True)
+            v = beta * v + delta
+            x = x - outer * (delta + beta * v)
+            local, rounds = x.repeat(1, 4, 1), rounds + 1
+    return excess(x[:, 0]), rounds
+
+# %%
+# check 13.7-C8: H = 1 is data-parallel SGD, and rounds are 1/H of it
+rng = torch.Generator().manual_seed(5)
+rows = torch.randperm(len(A), generator=rng).reshape(4, -1)
+theta = torch.zeros(6, dtype=f64)
+for _ in range(50):
+    i = rows.gather(1, torch.randint(rows.shape[1], (4, 10), generator=rng))
+    i = i.flatten()  # one batch of 40
+    theta = theta - 0.03 * A[i].T @ (A[i] @ theta - y[i]) / 40
+one = diloco(1, [0.03], seed=5, steps=50)
+assert abs(one[0].item() - excess(theta)) < 1e-12 and one[1] == 50
+assert diloco(5, [0.03], seed=5, steps=50)[1] == 10
+assert abs(diloco(5, [0.03], seed=5, steps=50)[0].item()
+           - excess(theta)) > 1e-6
+
+# %% [markdown]
+# Now equal samples for $H=1,5,25$, by the protocol of Chapter 12: six inner rates, the best on seed 0, judged on other seeds.
+# We deal the rows out at random, and in a second experiment sorted by the first feature, so that each worker sees other frequencies.
+# Nothing else changes.
+
+# %%
+rates = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
+by_feature = A[:, 0].argsort().reshape(4, -1)
+table, chosen, counts = {}, {}, {}
+for H in (1, 5, 25):
+    for name, setting in {"random": {}, "sorted": {"shards": by_feature},
+                          "random, momentum": {"outer": 0.7, "beta": 0.9},
+                          "sorted, momentum": {"outer": 0.7, "beta": 0.9,
+                                               "shards": by_feature}}.items():
+        losses, counts[H] = diloco(H, rates, **setting)
+        chosen[name, H] = rates[losses.nan_to_num(math.inf).argmin()]
+        table[name, H] = [diloco(H, [chosen[name, H]], seed=1 + s,
+                                 **setting)[0].item()
+                          for s in range(num_seeds)]
+for (name, H), row in table.items():
+    print(f"{name:17} H {H:2}: {counts[H]:3} rounds, rate {chosen[name, H]}, "
+          f"excess {min(row):.1e} to {max(row):.1e}")
+assert all(counts[H] * H == steps for H in counts)
