@@ -36,7 +36,7 @@
 # - build a key-value parameter server, and predict from which learning rate on stale gradients diverge;
 # - compress gradients and synchronize less often, and see under which conditions either is free.
 #
-# **Cost**: less than half a minute on a CPU, three processes at most; no use of a GPU; a download of 58 kB.
+# **Cost**: about half a minute on a CPU, three processes at most; no use of a GPU; a download of 58 kB.
 
 # %%
 import json
@@ -45,6 +45,7 @@ from collections import Counter
 
 import matplotlib.pyplot as plt
 import torch
+import torch.distributed as dist
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.linear_regression import fit_normal_equations
@@ -63,7 +64,8 @@ runs = 20  # averaged there
 # Take four GPUs that hold 160 MB of gradients each, as 40 million numbers of 4 bytes do.
 # Each has one port, through which it can send 16 GB/s and receive 16 GB/s at the same time, so one whole gradient takes 10 ms.
 #
-# We write a way of synchronizing as a *plan*: a list of rounds, each a list of messages `(source, target, chunks)` that leave at the same moment.
+# We write a way of synchronizing as a plan: a list of rounds, each a list of messages `(source, target, chunks)` that leave at the same moment.
+# In a round a port sends at most one message and receives at most one.
 # The vector is cut into as many chunks as there are GPUs.
 # In the first rounds the target adds what arrives; in the remaining ones it copies.
 # Here are three plans: sum on the first GPU, sum in the CPU's memory, or make each GPU responsible for one quarter.
@@ -91,7 +93,7 @@ def quarters(n):
     return adding, copying
 
 # %% [markdown]
-# A round takes a latency $\alpha$, in seconds, and then as long as its busiest port needs.
+# A round takes a latency $\alpha$, in seconds, and then as long as its longest message.
 
 # %%
 def sync_time(strategy, n, S, B, alpha=0.0):
@@ -99,11 +101,8 @@ def sync_time(strategy, n, S, B, alpha=0.0):
     adding, copying = strategy(n)
     seconds = 0.0
     for messages in adding + copying:
-        load = Counter()  # chunks through each port, in each direction
-        for i, j, chunks in messages:
-            load["out", i] += len(chunks)
-            load["in", j] += len(chunks)
-        seconds += alpha + max(load.values()) / n * S / B
+        longest = max(len(chunks) for *_, chunks in messages)
+        seconds += alpha + longest / n * S / B
     return seconds
 
 # %% tags=["hide-input"]
@@ -119,8 +118,8 @@ for ax, strategy in zip(axes, (one_gpu, cpu, quarters), strict=True):
                     color="C1" if copied else "C0", linewidth=0.8,
                     hatch="//" if copied else None)
         start += width
-    ax.set_title(f"{strategy.__name__.replace('_', ' ')}: {start:g} ms",
-                 fontsize=9)
+    name = {one_gpu: "one GPU", cpu: "CPU"}.get(strategy, "quarters")
+    ax.set_title(f"{name}: {start:g} ms", fontsize=9)
     ax.set(xlabel="ms", xlim=(0, 85))
 axes[0].set_yticks(range(5), labels=["GPU 0", "GPU 1", "GPU 2", "GPU 3",
                                      "CPU"])
@@ -131,7 +130,7 @@ d2l.describe(fig, """Three time charts of the receiving ports. Summing on one
 
 # %% [markdown]
 # **Figure 13.7.1.** When each port receives: what is added (blue) and what is copied (hatched).
-# The third plan is faster because no port is idle, not because less is sent.
+# The third plan sends as much in total as the first, $6S$; it is faster because no port is idle.
 
 # %% [markdown]
 # Does a plan really add?
@@ -154,6 +153,13 @@ def carry_out(plan, data):
     return data, sent
 
 
+def one_at_a_time(plan):
+    """Whether each port sends and receives at most one message a round."""
+    return all(len(messages) == len({i for i, *_ in messages})
+               == len({j for _, j, _ in messages})
+               for messages in plan[0] + plan[1])
+
+
 def gradients(n, size=6, seed=0):
     """Whole numbers (n, n, size), so that sums are exact."""
     rng = torch.Generator().manual_seed(seed)
@@ -168,20 +174,44 @@ for strategy, ms in ((one_gpu, 60), (cpu, 80), (quarters, 15)):
     result, sent = carry_out(strategy(4), data)
     assert torch.equal(result, data.sum(dim=0).expand_as(data))
     assert abs(sync_time(strategy, 4, 160e6, 16e9) - ms / 1000) < 1e-12
-assert sent == [36] * 4 and data.sum(dim=0).ne(0).any()
+    assert one_at_a_time(strategy(4))
+    assert sum(sent) == (8 if strategy is cpu else 6) * data[0].numel()
+assert len(set(sent)) == 1 and data.sum(dim=0).ne(0).any()
+both = carry_out(([[(0, 1, [0, 1]), (1, 0, [0, 1])]], []), gradients(2))[0]
+assert torch.equal(both[0], both[1])  # two messages that cross
 
 # %% [markdown]
 # The 60 and 80 ms assume that nothing is sent back before the whole sum is there; cut into pieces, adding and copying could overlap.
-# In training, synchronization also overlaps with the backward pass: the gradients of the last layers are ready first and travel while the earlier ones are computed ([Section 13.6](06-ddp-fsdp.ipynb)).
-# What is left to wait for is at least the last bucket.
+# In training, synchronization also overlaps with the backward pass: the gradients of the last layers are ready first and travel while the earlier ones are computed (Section 13.6).
+# Suppose that the gradients come in $L$ equal buckets, that the backward pass takes $T_b$, and that all buckets together need $T_c$ on the wires.
+# Then both are done after
+#
+# $$T=\begin{cases}T_b+T_c/L&\text{if }T_c\le T_b,\\T_b/L+T_c&\text{otherwise:}\end{cases} \tag{13.7.1}$$
+#
+# only the last bucket, or the time until the first, is not hidden.
+# With $T_b=30$ ms, $T_c=15$ ms and 4 buckets that is 33.75 ms instead of 45.
+
+# %%
+def overlapped(T_b, T_c, L):
+    """When the last of L buckets is through, one after another."""
+    free = 0.0
+    for bucket in range(1, L + 1):
+        free = max(free, bucket * T_b / L) + T_c / L
+    return free
+
+
+assert abs(overlapped(30, 15, 4) - 33.75) < 1e-9
+for T_b, T_c, L in ((30, 15, 7), (30, 60, 4), (30, 60, 1), (10, 10, 5)):
+    law = T_b + T_c / L if T_c <= T_b else T_b / L + T_c
+    assert abs(overlapped(T_b, T_c, L) - law) < 1e-9
 
 # %% [markdown]
 # ## The ring
 #
 # The plan with quarters needs a wire between every two nodes.
 # *Ring all-reduce* takes the same time and sends only to the next node in a circle.
-# At step $t$ node $i$ passes on chunk $(i-t)\bmod n$.
-# In the first $n-1$ steps (*reduce-scatter*) the chunk grows at each stop, and each node ends with one complete chunk; in the next $n-1$ (*all-gather*) the complete chunks go around.
+# At step $t=0,1,\dots$ node $i$ passes on chunk $i-t$, counted around the circle.
+# In the first $n-1$ steps (reduce-scatter) the chunk grows at each stop, and each node ends with one complete chunk; in the next $n-1$ (all-gather) the complete chunks go around.
 
 # %%
 def ring(n):
@@ -235,7 +265,7 @@ d2l.sliders(draw, """A table of four nodes and four chunks; each cell names
 #
 # Each node sends one chunk of size $S/n$ per step, together
 #
-# $$2(n-1)\cdot\frac Sn=\frac{2(n-1)}nS, \tag{13.7.1}$$
+# $$2(n-1)\cdot\frac Sn=\frac{2(n-1)}nS, \tag{13.7.2}$$
 #
 # which is $S$ for two nodes and less than $2S$ however many there are.
 # (A factor $\frac{n-1}n$, as some texts have it, counts only the first half.)
@@ -248,7 +278,8 @@ for n in range(2, 9):
     data = gradients(n)
     result, sent = ring_allreduce(data)
     assert torch.equal(result, data.sum(dim=0).expand_as(data))
-    assert len(set(sent)) == 1 and sent[0] * n == 2 * (n - 1) * data[0].numel()
+    assert one_at_a_time(ring(n)) and len(set(sent)) == 1
+    assert sent[0] * n == 2 * (n - 1) * data[0].numel()
     assert [len(rounds) for rounds in ring(n)] == [n - 1, n - 1]
     share[n] = sent[0] / data[0].numel()
 assert (share[2], share[4], share[8]) == (1, 1.5, 1.75)
@@ -337,11 +368,11 @@ assert report["2 x 8"][0][:2] == [8, 0]
 # For a few kilobytes on many nodes, it is the number of rounds that costs.
 # A *binary tree* adds in pairs, then pairs of pairs, and sends the sum back the same way, in $2\log_2n$ rounds of the whole vector:
 #
-# $$T_{\text{ring}}=2(n-1)\alpha+\frac{2(n-1)}n\frac SB,\qquad T_{\text{tree}}=2\log_2n\left(\alpha+\frac SB\right). \tag{13.7.2}$$
+# $$T_{\text{ring}}=2(n-1)\alpha+\frac{2(n-1)}n\frac SB,\qquad T_{\text{tree}}=2\log_2n\left(\alpha+\frac SB\right). \tag{13.7.3}$$
 #
 # The two are equal at
 #
-# $$S^*=\alpha B\,\frac{n-1-\log_2n}{\log_2n-\frac{n-1}n}, \tag{13.7.3}$$
+# $$S^*=\alpha B\,\frac{n-1-\log_2n}{\log_2n-\frac{n-1}n}, \tag{13.7.4}$$
 #
 # which is $0.8\,\alpha B$ for $n=4$ and 0 for $n=2$: two nodes gain nothing by a tree.
 #
@@ -377,6 +408,7 @@ for n in (2, 4, 8, 16):
     k, volume = math.log2(n), 2 * (n - 1) / n
     data = gradients(n)
     for plan in (tree(n), halving(n)):
+        assert one_at_a_time(plan)
         assert torch.equal(carry_out(plan, data)[0],
                            data.sum(dim=0).expand_as(data))
     for S in (1e3, 1e9):
@@ -421,9 +453,9 @@ d2l.describe(fig, """Time against message size for 64 nodes, both logarithmic.
 #
 # Between machines, an older design is still at work: servers that keep the parameters, and workers that talk to servers only (Li and others, 2014).
 # The interface is that of a *key-value store*: `push(key, value)` adds to what is stored, `pull(key)` returns it.
-# Addition is *commutative*, so pushes may arrive in any order, and each machine can first add up its own devices:
+# Addition is commutative, so pushes may arrive in any order, and each machine can first add up its own devices:
 #
-# $$\mathbf{g}_i=\sum_k\sum_j\mathbf{g}_{ijk}, \tag{13.7.4}$$
+# $$\mathbf{g}_i=\sum_k\sum_j\mathbf{g}_{ijk}, \tag{13.7.5}$$
 #
 # where $\mathbf{g}_{ijk}$ is the gradient for parameter $i$ from GPU $j$ of machine $k$.
 # We spread each tensor over all servers.
@@ -490,19 +522,19 @@ torch.testing.assert_close(*orders, rtol=0, atol=1e-5)
 # %% [markdown]
 # ## Stale gradients
 #
-# *Synchronous* training waits for all workers at each step, so the slowest sets the pace.
-# In *asynchronous* training a worker pulls, computes, pushes and goes on.
-# Nobody waits, but meanwhile others have pushed: its gradient is *stale*.
-# *Bounded staleness* is between the two: the fastest worker may be at most a fixed number of steps ahead of the slowest (Ho and others, 2013).
+# *Synchronous training* waits for all workers at each step, so the slowest sets the pace.
+# In *asynchronous training* a worker pulls, computes, pushes and goes on.
+# Nobody waits, but while it computes, others push: its gradient is a *stale gradient*.
+# *Bounded staleness* is between the two: the fastest worker may be at most a fixed number of steps ahead of the slowest, and then waits (Ho and others, 2013).
 #
 # If $m$ equally fast workers take turns, each gradient is exactly $\tau=m-1$ updates old.
 # On a quadratic with curvature $\lambda$, one coordinate then follows
 #
-# $$x_{t+1}=x_t-\eta\lambda\,x_{t-\tau}. \tag{13.7.5}$$
+# $$x_{t+1}=x_t-\eta\lambda\,x_{t-\tau}. \tag{13.7.6}$$
 
 # %%
 def async_sgd(delay, eta, lam, steps=60):
-    """x_0 = 1, ..., x_steps of (13.7.5); all is 1 before the start."""
+    """x_0 = 1, ..., x_steps of (13.7.6); all is 1 before the start."""
     x = [1.0] * (delay + 1)
     for _ in range(steps):
         x.append(x[-1] - eta * lam * x[-1 - delay])
@@ -529,16 +561,16 @@ for workers in (1, 3, 5):
 
 # %% [markdown]
 # When does it converge?
-# Try $x_t=z^t$: with $a=\eta\lambda$, (13.7.5) becomes $z^{\tau+1}-z^\tau+a=0$.
+# Try $x_t=z^t$: with $a=\eta\lambda$, (13.7.6) becomes $z^{\tau+1}-z^\tau+a=0$.
 # For small $a>0$ all roots lie inside the unit circle, and they move continuously with $a$; stability ends where the first one reaches the circle.
 # There $z=e^{i\theta}$ and $a=z^\tau(1-z)$, whose modulus is $2\sin\frac\theta2$ and whose phase is $(\tau+\frac12)\theta-\frac\pi2$.
 # The phase must be 0, so the smallest angle is $\theta=\frac\pi{2\tau+1}$, and
 #
-# $$0<\eta\lambda<2\sin\frac{\pi}{2(2\tau+1)}. \tag{13.7.6}$$
+# $$0<\eta\lambda<2\sin\frac{\pi}{2(2\tau+1)}. \tag{13.7.7}$$
 #
 # This is a classical result (Levin and May, 1976).
 # Without delay it is the limit 2 of [Section 12.3](../12-optimization/03-gradient-descent.ipynb); for large $\tau$ it is about $\frac\pi{2\tau}$.
-# Twice as many workers need half the rate, and then they are no faster per update.
+# Twice as many workers make twice as many updates in the same time, but near the limit each update may be only half as large.
 
 # %%
 def radius(delay, a):
@@ -599,7 +631,8 @@ paths = {(share, m): noisy_run(share * limit(8) / largest, m)
 ends = {key: path[-100:].mean().item() for key, path in paths.items()}
 start = excess(torch.zeros(6, dtype=f64)).item()
 assert ends[1.5, 9] > 100 * start > 1000 * ends[1.5, 3]
-assert max(ends[0.1, m] for m in (1, 3, 9)) < 2 * ends[0.1, 1] < 0.02 * start
+assert all(abs(ends[0.1, m] / ends[0.1, 1] - 1) < 0.1 for m in (3, 9))
+assert ends[0.1, 1] < 0.02 * start
 
 # %% tags=["hide-input"]
 fig, (left, mid, right) = plt.subplots(1, 3, figsize=(10, 3),
@@ -614,8 +647,9 @@ left.plot([limit(d) for d in delays], delays, "wo-", ms=4, lw=1)
 left.set(xlabel=r"$\eta\lambda$", ylabel=r"delay $\tau$")
 for ax, share in ((mid, 0.1), (right, 1.5)):
     for style, m in zip(("-", "--", ":"), (1, 3, 9)):
-        ax.plot(paths[share, m], style, lw=1.2, label=f"{m} workers")
-    ax.set(yscale="log", ylim=(1e-5, 1e2), xlabel="update",
+        ax.plot(paths[share, m], style, lw=1.2,
+                label=f"{m} worker{'s' * (m > 1)}")
+    ax.set(yscale="log", ylim=(3e-4, 1e2), xlabel="update",
            title=f"{share:g} of the limit for 9", ylabel="excess loss")
     ax.title.set_fontsize(9)
 left.set_title("one curvature, no noise", fontsize=9)
@@ -627,11 +661,13 @@ d2l.describe(fig, """Left, a map of the spectral radius over rate and delay; a
     diverge.""")
 
 # %% [markdown]
-# **Figure 13.7.4.** Left: white dots mark (13.7.6).
-# Right: asynchronous SGD on the airfoil data, at two rates, measured by the rate at which (13.7.6) gives up for nine workers.
-# At a tenth of it the delay hardly matters; at one and a half times that rate nine workers diverge, and three do not.
+# **Figure 13.7.4.** Left: white dots mark (13.7.7).
+# Right: asynchronous SGD on the airfoil data, at two rates, measured by the rate at which (13.7.7) gives up for nine workers.
+# At a tenth of it the three runs fall together: during eight updates the parameters hardly move.
+# At one and a half times that rate nine workers diverge, and three do not.
 #
-# That noise can hide a delay is known more generally: for convex quadratics Arjevani, Shamir and Srebro (2020) show that the delay matters without noise, while with it its effect becomes negligible.
+# Noise asks for small rates anyway.
+# For quadratics Arjevani, Shamir and Srebro (2020) prove that delays can cost a factor $\tau$ in gradients without noise, and that with noise their effect becomes negligible.
 #
 # The limit is for a *fixed* delay.
 # A bound on the delay is less: if delays may vary between 0 and $\tau$, training can diverge below the limit for $\tau$.
@@ -677,7 +713,7 @@ def topk_compress(g, k, error):
 # The hard case is one in which workers disagree.
 # Two workers minimize the mean of their losses, $f(\mathbf{x})=\frac12(x_1^2+0.5x_2^2+0.2x_3^2)$, from $(1,1,1)$, so $f=0.85$ at the start.
 # Their gradients are $\nabla f$ plus $(\pm2,0,0)$.
-# We send one entry of three, and compare three ways: forget the rest, error feedback, and *EF21* (Richtárik, Sokolov and Fatkhullin, 2021), in which a worker compresses the *difference* between its gradient and what the server believes it to be.
+# We send one entry of three, and compare three ways: forget the rest, error feedback, and EF21 (Richtárik, Sokolov and Fatkhullin, 2021), in which a worker compresses the *difference* between its gradient and what the server believes it to be.
 
 # %%
 curvatures = torch.tensor([1, 0.5, 0.2], dtype=f64)
@@ -711,7 +747,8 @@ settings = {"offset 2": {}, "equal workers": {"offset": 0.0},
 end = {name: [compressed(way, **setting) for way in (
     "forget", "feedback", "EF21")] for name, setting in settings.items()}
 for name, row in end.items():
-    print(f"{name:26}", *(f"{f:9.1e}" for f in row))
+    print(f"{name:26}", *(f"{f:8.1e}" if f > 1e-10 else "< 1e-10"
+                          for f in row))
 forget, feedback, ef21 = end["offset 2"]
 assert feedback < 1e-6 and ef21 < 1e-12
 assert abs(forget - 0.35) < 1e-12  # (0.5 + 0.2) / 2: x2, x3 never moved
@@ -724,7 +761,7 @@ assert compressed("forget", k=3, steps=400, decay=False) < 0.01
 # %% [markdown]
 # Without feedback each worker sends its first entry for ever, because the offset makes it the largest; in the mean the offsets cancel, and $x_2$ and $x_3$ never move.
 # They keep their share $0.35$ of the loss.
-# With equal workers forgetting converges too: it is the disagreement that breaks it.
+# With equal workers forgetting converges too: what breaks it here is their disagreement.
 # Error feedback converges here because the rate falls to 0; at a constant rate it stays at a distance, which grows with the offset, and with offset 50 and rate 0.1 it ends above where it started.
 # EF21 arrives in all four.
 # Both have their price: each worker stores a second vector, and what is sent differs from worker to worker, so sums grow longer on their way around a ring.
@@ -735,7 +772,7 @@ assert compressed("forget", k=3, steps=400, decay=False) < 0.01
 # *Local SGD* lets each worker take $H$ steps alone, and then averages the parameters.
 # DiLoCo (Douillard and others, 2023) treats the averaged change as a gradient for an outer optimizer:
 #
-# $$\boldsymbol\Delta=\mathbf{x}-\frac1m\sum_{k=1}^m\mathbf{x}_k,\qquad\mathbf{v}\leftarrow\beta\mathbf{v}+\boldsymbol\Delta,\qquad\mathbf{x}\leftarrow\mathbf{x}-\mu(\boldsymbol\Delta+\beta\mathbf{v}), \tag{13.7.7}$$
+# $$\boldsymbol\Delta=\mathbf{x}-\frac1m\sum_{k=1}^m\mathbf{x}_k,\qquad\mathbf{v}\leftarrow\beta\mathbf{v}+\boldsymbol\Delta,\qquad\mathbf{x}\leftarrow\mathbf{x}-\mu(\boldsymbol\Delta+\beta\mathbf{v}), \tag{13.7.8}$$
 #
 # where $\mathbf{x}$ are the common parameters, $\mathbf{x}_k$ those of worker $k$ after $H$ steps from $\mathbf{x}$, $\mathbf{v}$ the outer velocity and $\mu$ the outer rate: Nesterov's momentum of [Section 12.6](../12-optimization/06-momentum.ipynb).
 # With $\mu=1$ and $\beta=0$ it is local SGD.
@@ -841,16 +878,18 @@ if steps >= 300 and runs >= 20 and real:
     assert chosen["momentum, sorted", 25] < chosen["averaging, sorted", 25]
 
 # %% [markdown]
-# With random shards, averaging after 25 steps is as good as after every step: 24 of 25 all-reduces were unnecessary on this problem.
+# With random shards, averaging after 25 steps is as good as after every step: on this problem 24 of 25 all-reduces were unnecessary.
 # With sorted shards it is several times worse, since each worker walks towards the minimum of its own rows (Exercise 5).
 # There outer momentum helps, with a smaller inner rate; with random shards it only costs, and 12 rounds are few for a memory of 0.9.
-# None of this carries over to language models by itself: those are neither convex nor, in the usual single pass, far from random shards.
-# There Charles and others (2025) report that tuned DiLoCo matches or beats data parallelism, with losses that scaling laws predict.
+# For convex problems with random shards Stich (2019) proves that local SGD keeps the rate of synchronous SGD with up to $\sqrt T$ times fewer rounds in $T$ steps.
+#
+# Language models are another matter, since their loss is not convex.
+# There Douillard and others report that eight workers with $H=500$ do as well as synchronous training, and that differing shards do little harm; Charles and others (2025) that tuned DiLoCo scales better with the size of the model than data parallelism.
 
 # %% [markdown]
 # ## Where things stand
 #
-# Training of dense networks uses all-reduce and its two halves, which sharding calls separately ([Section 13.6](06-ddp-fsdp.ipynb)), through libraries such as NCCL; DiLoCo and its relatives connect sites whose links are slow.
+# Training of dense networks uses all-reduce and its two halves, which sharding calls separately (Section 13.6), through libraries such as NCCL; DiLoCo and its relatives connect sites whose links are slow.
 # Parameter servers remain where a step touches few of very many parameters, as with the embedding tables of recommenders (Liu and others, 2022): workers pull and push only the rows that they need.
 # Servers also survive a lost worker, while a ring is broken by one lost node.
 # Synchronous jobs therefore write checkpoints and start again, if need be with fewer nodes; `torchrun` does so with `--nnodes=MIN:MAX --max-restarts=R`, and the script must load its last checkpoint.
@@ -862,8 +901,8 @@ if steps >= 300 and runs >= 20 and real:
 # - Ring all-reduce sends $\frac{2(n-1)}nS$ per node, the least possible, in $2(n-1)$ rounds; for small messages the rounds dominate, and trees or recursive halving win.
 # - With as many servers as workers, a parameter server's time does not grow with their number either; in floating point its sums depend on the order of arrival.
 # - A fixed delay $\tau$ is stable for $\eta\lambda<2\sin\frac\pi{2(2\tau+1)}$ without noise and momentum; varying delays of at most $\tau$ can be worse.
-# - Top-k compression fails when workers disagree; error feedback needs a rate that falls, EF21 does not.
-# - Averaging every 25 steps cost nothing on random shards and a factor of more than 5 on sorted ones.
+# - Top-k compression can fail when workers disagree; in our example error feedback repaired it with a rate that falls to 0, EF21 with a constant one too.
+# - On a convex problem, averaging every 25 steps cost nothing with random shards and a factor of more than 5 with sorted ones.
 
 # %% [markdown]
 # ## Exercises
@@ -1014,7 +1053,7 @@ def hierarchical():
                 for messages in rounds]
 
     first, last = map(inside, ring(4))
-    here, there, back = [], [], []
+    there, back = [], []
     for i in range(4):
         q = (i + 1) % 4  # the quarter that node i has completed
         there += [(i, i + 4, [2 * q + 1]), (i + 4, i, [2 * q])]
@@ -1056,10 +1095,10 @@ assert len(set(sent)) == 1
 # So averaging less often has a bias where the workers' curvatures *and* minima differ, and a smaller $\eta H$ makes it smaller.
 
 # %%
-def local_gd(H, lams, eta=0.05, rounds=2000):
+def local_gd(H, lams, eta=0.05):
     lam, c = torch.tensor(lams, dtype=f64), torch.tensor([1, -1], dtype=f64)
     x = torch.tensor(0.3, dtype=f64)
-    for _ in range(rounds):
+    for _ in range(4000 // H + 20):
         local = x.expand(2)
         for _ in range(H):
             local = local - eta * lam * (local - c)
@@ -1069,13 +1108,12 @@ def local_gd(H, lams, eta=0.05, rounds=2000):
     return x.item()
 
 
-ends = {H: local_gd(H, [1.0, 3.0]) for H in (1, 5, 25, 200)}
+ends = {H: local_gd(H, [1.0, 3.0]) for H in (1, 5, 25, 100)}
 print({H: round(x, 4) for H, x in ends.items()})
 assert abs(ends[1] + 0.5) < 1e-9  # (1 - 3) / (1 + 3)
-assert -0.5 < ends[5] < ends[25] < ends[200] < 0 and ends[200] > -1e-3
+assert -0.5 < ends[5] < ends[25] < ends[100] < 0 and ends[100] > -0.01
 assert abs(local_gd(25, [2.0, 2.0])) < 1e-9
-assert abs(local_gd(5, [1.0, 3.0], eta=0.005) + 0.5) < 0.1 * abs(ends[5] + 0.5
-                                                                 ) + 2e-3
+assert 0 < local_gd(5, [1.0, 3.0], eta=0.005) + 0.5 < 0.15 * (ends[5] + 0.5)
 
 # %% [markdown]
 # ## Sources
@@ -1086,7 +1124,7 @@ assert abs(local_gd(5, [1.0, 3.0], eta=0.005) + 0.5) < 0.1 * abs(ends[5] + 0.5
 # - Z. Hu et al., *Demystifying NCCL: an in-depth analysis of GPU communication protocols and algorithms* (2025), [arXiv:2507.04786](https://arxiv.org/abs/2507.04786).
 # - M. Li et al., *Scaling distributed machine learning with the parameter server*, OSDI 2014, [usenix.org](https://www.usenix.org/conference/osdi14/technical-sessions/presentation/li_mu).
 # - Q. Ho et al., *More effective distributed ML via a stale synchronous parallel parameter server*, NeurIPS 2013, [proceedings](https://proceedings.neurips.cc/paper/2013/hash/b7bb35b9c6ca2aee2df08cf09d7016c2-Abstract.html): bounded staleness.
-# - S. A. Levin and R. M. May, *A note on difference-delay equations*, Theoretical Population Biology 9 (1976), [doi:10.1016/0040-5809(76)90043-5](https://doi.org/10.1016/0040-5809%2876%2990043-5): the limit (13.7.6).
+# - S. A. Levin and R. M. May, *A note on difference-delay equations*, Theoretical Population Biology 9 (1976), [doi:10.1016/0040-5809(76)90043-5](https://doi.org/10.1016/0040-5809%2876%2990043-5): the limit (13.7.7).
 # - Y. Arjevani, O. Shamir and N. Srebro, *A tight convergence analysis for stochastic gradient descent with delayed updates*, ALT 2020, [arXiv:1806.10188](https://arxiv.org/abs/1806.10188).
 # - F. Seide et al., *1-bit stochastic gradient descent and its application to data-parallel distributed training of speech DNNs*, Interspeech 2014, [doi:10.21437/Interspeech.2014-274](https://doi.org/10.21437/Interspeech.2014-274): error feedback.
 # - P. Richtárik, I. Sokolov and I. Fatkhullin, *EF21: a new, simpler, theoretically better, and practically faster error feedback*, NeurIPS 2021, [arXiv:2106.05203](https://arxiv.org/abs/2106.05203).
