@@ -568,7 +568,7 @@ for workers in (1, 3, 5):
 #
 # $$0<\eta\lambda<2\sin\frac{\pi}{2(2\tau+1)}. \tag{13.7.7}$$
 #
-# Beyond it no root comes back: on the circle $\operatorname{Re}z^{\tau+1}=-\frac a2$, so $\frac{d\ln|z|}{da}=\operatorname{Re}\frac1{\tau a-z^{\tau+1}}>0$ at every crossing.
+# Beyond it no root comes back: on the circle $\operatorname{Re}z^{\tau+1}=-\frac a2$, so $\frac{d\log|z|}{da}=\operatorname{Re}\frac1{\tau a-z^{\tau+1}}>0$ at every crossing.
 # The result is classical (Levin and May, 1976).
 # Without delay it is the limit 2 of [Section 12.3](../12-optimization/03-gradient-descent.ipynb); for large $\tau$ it is about $\frac\pi{2\tau}$.
 # Twice as many workers make twice as many updates in the same time, but near the limit each update may be only half as large.
