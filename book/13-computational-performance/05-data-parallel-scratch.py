@@ -338,143 +338,6 @@ def train_on_rank(net, X, y, sizes):
     return [p.detach() for p in params], state
 
 # %% [markdown]
-# The script is written from these functions, and a few lines that call them.
-# Each rank starts from its own seed, and gives the optimizer gradients only; nothing else is exchanged.
-# `CommDebugMode` counts the collectives that are called inside it.
-
-# %%
-imports = """
-import json, sys
-from pathlib import Path
-
-import torch
-import torch.distributed as dist
-from torch import nn
-from torch.nn import functional as F
-"""
-
-main = """
-from torch.distributed.tensor.debug import CommDebugMode
-
-cuda, here = sys.argv[1] == "cuda", Path(__file__).parent
-dist.init_process_group("nccl" if cuda else "gloo")
-rank = dist.get_rank()
-if cuda:
-    torch.cuda.set_device(rank)
-    torch.set_default_device(torch.device("cuda", rank))
-X, y = torch.load(here / "data.pt", map_location=torch.get_default_device())
-
-seen, saved = try_collectives(), {}
-saved["params"], saved["momentum"] = train_on_rank(
-    small_lenet(seed=rank), X, y, [32, 32])
-with CommDebugMode() as count:
-    for name, sizes, naive in (("even", [32, 32], False),
-                               ("weighted", [48, 16], False),
-                               ("naive", [48, 16], True)):
-        saved[name] = shared_gradient(small_lenet(), X[:64], y[:64], sizes,
-                                      naive)
-try:
-    seen["error"] = str(nn.SyncBatchNorm(3)(torch.randn(4, 3)).shape)
-except ValueError as error:
-    seen["error"] = str(error)
-seen["counts"] = {str(k): n for k, n in count.get_comm_counts().items()}
-torch.save(saved, here / f"rank{rank}.pt")
-everyone = [None] * dist.get_world_size()
-dist.all_gather_object(everyone, seen)
-if rank == 0:
-    print(json.dumps(everyone))
-dist.destroy_process_group()
-"""
-
-# %%
-script = d2l.write_script(
-    "ddp_scratch.py", imports, small_lenet, broadcast_params, allreduce_grads,
-    try_collectives, shared_gradient, train_on_rank, main)
-torch.save((images, labels), script.with_name("data.pt"))
-ranks = json.loads(d2l.torchrun(script, nproc=2, args=["cpu"]).stdout)
-saved = [torch.load(script.with_name(f"rank{r}.pt")) for r in range(2)]
-for name in ranks[0]:
-    if name not in ("error", "counts"):
-        print(f"{name:26s}", *(r.get(name, "") for r in ranks))
-
-# %%
-# check 13.5-C1: the sum of r + 1 is 3 on both ranks
-assert [r["sum of r + 1"] for r in ranks] == [3, 3]
-
-# %%
-# check 13.5-C5: from (0, 1, 2, 3) on rank 0 and (10, 11, 12, 13) on rank 1
-assert [r["reduce-scatter"] for r in ranks] == [[10, 12], [14, 16]]
-for r in ranks:
-    assert r["all-gather"] == [0, 1, 10, 11]
-    assert r["broadcast"] == [0, 1, 2, 3]
-    assert r["all-reduce"] == [10, 12, 14, 16]
-    assert r["reduce-scatter, all-gather"] == r["all-reduce"]
-assert ranks[0]["reduce"] == [10, 12, 14, 16]
-assert ranks[0]["gather"] == [0, 1, 2, 3, 10, 11, 12, 13]
-
-# %% [markdown]
-# Now the question of the section: is this the training of a single process?
-
-# %%
-# check 13.5-C3: ten steps in two processes and in one
-def train_alone(net, X, y, batch_size=64):
-    """The same training without any other process."""
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
-    for X_batch, y_batch in zip(X.split(batch_size), y.split(batch_size),
-                                strict=True):
-        optimizer.zero_grad()
-        F.cross_entropy(net(X_batch), y_batch).backward()
-        optimizer.step()
-    return [p.detach() for p in net.parameters()]
-
-
-alone = train_alone(small_lenet(), images, labels)
-start = [p.detach() for p in small_lenet().parameters()]
-print(f"moved {max_difference(alone, start):.3f}, "
-      f"differs {max_difference(alone, saved[0]['params']):.1e}")
-assert max_difference(alone, saved[0]["params"]) < 1e-6
-assert max_difference(saved[1]["params"], saved[0]["params"]) == 0
-assert max_difference(alone, start) > 1e-3
-
-# %% [markdown]
-# The two ranks hold identical parameters, to the last bit, though they started from different seeds.
-# One process gets the same up to rounding: it adds 64 numbers where the others add 32 and 32.
-#
-# Next, shards of 48 and 16.
-
-# %%
-# check 13.5-C4: unequal shards, with the weights of (13.5.1) and without
-scale = max(g.abs().max().item() for g in full)
-error = {name: max_difference(saved[0][name], full)
-         for name in ("even", "weighted", "naive")}
-for name, value in error.items():
-    print(f"{name:9s} off by {value:.1e}, largest gradient {scale:.2f}")
-assert error["even"] < 1e-6 and error["weighted"] < 1e-6
-assert error["naive"] > 1e-3
-# one all-reduce in each of these three steps
-assert ranks[0]["counts"] == {"c10d.allreduce_": 3}
-
-# %% [markdown]
-# The weighted sum is exact, and the mean of means is not a small error: it is the gradient of another loss.
-#
-# For batch normalization PyTorch has `SyncBatchNorm`, which exchanges the statistics.
-# On CPU tensors it refuses to run:
-
-# %%
-print(ranks[0]["error"])
-
-# %% [markdown]
-# The same script runs on GPUs, one for each process, with NCCL in place of Gloo.
-
-# %%
-if num_gpus() >= 2 and torch.cuda.is_available():
-    d2l.torchrun(script, nproc=2, args=["cuda"])
-    on_gpus = torch.load(script.with_name("rank0.pt"), map_location="cpu")
-    print("differs by", max_difference(alone, on_gpus["params"]))
-else:
-    print("Fewer than two CUDA devices: the script ran on the CPU only.")
-
-# %% [markdown]
 # ## Tensor parallelism
 #
 # Two layers without biases compute $\mathbf{Y}=\phi(\mathbf{X}\mathbf{A})\mathbf{B}$ with $\mathbf{X}\in\mathbb{R}^{n\times d}$, $\mathbf{A}\in\mathbb{R}^{d\times h}$, $\mathbf{B}\in\mathbb{R}^{h\times q}$ and an activation $\phi$ that acts on each entry.
@@ -508,32 +371,24 @@ assert (rows - Y).abs().max() > 0.1
 # So there are two operations, each the backward pass of the other.
 
 # %%
-class ToRanks(torch.autograd.Function):
+def sum_over_ranks(x):
+    """The sum of all ranks' tensors; autograd does not see it."""
+    total = x.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
+def to_ranks(X):
     """Forward: X as it is. Backward: the sum of all ranks' gradients."""
-
-    @staticmethod
-    def forward(ctx, X):
-        return X.view_as(X)
-
-    @staticmethod
-    def backward(ctx, grad):
-        grad = grad.clone()
-        dist.all_reduce(grad)
-        return grad
+    X = X.view_as(X)
+    if X.requires_grad:
+        X.register_hook(sum_over_ranks)
+    return X
 
 
-class SumOfRanks(torch.autograd.Function):
+def sum_of_ranks(Y):
     """Forward: the sum of all ranks' Y. Backward: the gradient as it is."""
-
-    @staticmethod
-    def forward(ctx, Y):
-        Y = Y.clone()
-        dist.all_reduce(Y)
-        return Y
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad
+    return Y + (sum_over_ranks(Y) - Y.detach())
 
 # %%
 def tensor_parallel_mlp(X, W1, b1, W2, b2):
@@ -542,43 +397,59 @@ def tensor_parallel_mlp(X, W1, b1, W2, b2):
     W1 has a slice of the outputs, W2 (q, h / k) of the inputs; the bias b2
     is whole, and added after the sum.
     """
-    H = F.gelu(F.linear(ToRanks.apply(X), W1, b1))  # (n, h / k)
-    return SumOfRanks.apply(F.linear(H, W2)) + b2  # (n, q)
+    H = F.gelu(F.linear(to_ranks(X), W1, b1))  # (n, h / k)
+    return sum_of_ranks(F.linear(H, W2)) + b2  # (n, q)
 
 # %% [markdown]
 # PyTorch does the same with `parallelize_module`: `ColwiseParallel` cuts the outputs of a layer, `RowwiseParallel` its inputs.
 # The parameters become `DTensor`s, and the all-reduces follow from how they are split.
 
 # %%
+def count_collectives(model, X):
+    """Collectives [forward, backward], outputs, gradient of the inputs."""
+    from torch.distributed.tensor.debug import CommDebugMode
+
+    X = X.clone().requires_grad_()
+    with CommDebugMode() as forward:
+        Y = model(X)
+    with CommDebugMode() as backward:
+        Y.square().sum().backward()
+    counts = [{str(op): n for op, n in mode.get_comm_counts().items()}
+              for mode in (forward, backward)]
+    return counts, Y.detach(), X.grad
+
+
 def try_tensor_parallel():
     """Compare both versions with the dense network on this rank."""
-    rank = dist.get_rank()
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor.parallel import (
+        ColwiseParallel, RowwiseParallel, parallelize_module)
+
+    rank, k = dist.get_rank(), dist.get_world_size()
     torch.manual_seed(0)
     dense = nn.Sequential(nn.Linear(20, 32), nn.GELU(), nn.Linear(32, 12))
-    X = torch.randn(8, 20, requires_grad=True)
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    mesh = init_device_mesh(torch.get_default_device().type, (k,))
     split = parallelize_module(copy.deepcopy(dense), mesh, {
         "0": ColwiseParallel(), "2": RowwiseParallel()})
     W1, b1, W2, b2 = (p.detach() for p in dense.parameters())
-    k = dist.get_world_size()
     own = [x.chunk(k, dim=dim)[rank].clone().requires_grad_()
            for x, dim in ((W1, 0), (b1, 0), (W2, 1))]
-    report, outputs = {"local": list(split[0].weight.to_local().shape)}, {}
-    for name, model in (("dense", dense), ("modules", split), (
-            "by hand", lambda X: tensor_parallel_mlp(X, *own, b2))):
-        with CommDebugMode() as forward:
-            Y = model(X)
-        with CommDebugMode() as backward:
-            grad, = torch.autograd.grad(Y.square().sum(), X)
-        outputs[name] = [Y.detach(), grad]
-        report[name] = [forward.get_total_counts(),
-                        backward.get_total_counts()]
-    for name in ("modules", "by hand"):
-        report[name].append(max_difference(outputs[name], outputs["dense"]))
-    return report
+    X, models = torch.randn(8, 20), {"dense": dense, "modules": split,
+        "by hand": lambda X: tensor_parallel_mlp(X, *own, b2)}
+    counts, results = {}, {}
+    for name, model in models.items():
+        counts[name], *results[name] = count_collectives(model, X)
+    results["dense"] += [dense[0].weight.grad.chunk(k)[rank],
+                         dense[2].weight.grad.chunk(k, dim=1)[rank]]
+    results["modules"] += [split[i].weight.grad.to_local() for i in (0, 2)]
+    results["by hand"] += [own[0].grad, own[2].grad]
+    return {"shape": list(split[0].weight.to_local().shape),
+            "counts": counts, "difference": {
+                name: max_difference(result, results["dense"])
+                for name, result in results.items()}}
 
 # %% [markdown]
-# We run it together with the pipeline below.
+# We run it below, together with the rest.
 
 # %% [markdown]
 # ## Pipelines
@@ -761,8 +632,6 @@ assert idle[0] > idle[1] > 3 / 8  # three of four wait half of the time
 assert bubble(pipeline_schedule(4, 128, "1F1B")) < 0.03
 
 # %% [markdown]
-# ## Tensor and pipeline parallelism in two processes
-#
 # `torch.distributed.pipelining` has these schedules.
 # A `PipelineStage` wraps the layers of a rank; `schedule.step` runs the micro-batches, sends and receives, and averages the gradients.
 # A hook counts how many micro-batches a rank stores.
@@ -770,6 +639,8 @@ assert bubble(pipeline_schedule(4, 128, "1F1B")) < 0.03
 # %%
 def try_pipeline(Schedule, m=4):
     """Error of this rank's gradients, and most micro-batches stored."""
+    from torch.distributed.pipelining import PipelineStage
+
     rank, count = dist.get_rank(), [0]
     torch.manual_seed(1)
     net = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 10))
@@ -784,7 +655,7 @@ def try_pipeline(Schedule, m=4):
             output.register_hook(lambda g: count.append(count[-1] - 1))
 
     part.register_forward_hook(watch)
-    stage = PipelineStage(part, rank, 2, torch.device("cpu"))
+    stage = PipelineStage(part, rank, 2, torch.get_default_device())
     schedule = Schedule(stage, m, loss_fn=F.cross_entropy)
     if rank == 0:
         schedule.step(X)
@@ -794,59 +665,179 @@ def try_pipeline(Schedule, m=4):
                           [p.grad for p in net[layers].parameters()]
                           ), max(count), count[-1]
 
-# %%
-more_imports = """
-import copy, json
+# %% [markdown]
+# ## All of it in two processes
+#
+# Now the three ways run, and each is compared with a single device.
+# A script is put together from the functions above and a few lines that call them.
+# Each rank starts its training from its own seed, so that the broadcast has something to do; `CommDebugMode` counts the collectives called inside it.
+
+# %% tags=["hide-input"]
+imports = """
+import copy, json, sys
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.pipelining import (
-    PipelineStage, Schedule1F1B, ScheduleGPipe)
+from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe
 from torch.distributed.tensor.debug import CommDebugMode
-from torch.distributed.tensor.parallel import (
-    ColwiseParallel, RowwiseParallel, parallelize_module)
 from torch.nn import functional as F
 """
-more_main = """
-dist.init_process_group("gloo")
-seen = {"tensor": try_tensor_parallel(), "GPipe": try_pipeline(ScheduleGPipe),
-        "1F1B": try_pipeline(Schedule1F1B)}
+
+# %%
+main = """
+cuda, here = sys.argv[1] == "cuda", Path(__file__).parent
+dist.init_process_group("nccl" if cuda else "gloo")
+rank = dist.get_rank()
+if cuda:
+    torch.cuda.set_device(rank)
+    torch.set_default_device(torch.device("cuda", rank))
+X, y = torch.load(here / "data.pt", map_location=torch.get_default_device())
+
+seen, saved = {"collectives": try_collectives()}, {}
+saved["params"], saved["momentum"] = train_on_rank(
+    small_lenet(seed=rank), X, y, [32, 32])
+with CommDebugMode() as count:
+    for name, sizes, naive in (("even", [32, 32], False),
+                               ("weighted", [48, 16], False),
+                               ("naive", [48, 16], True)):
+        saved[name] = shared_gradient(small_lenet(), X[:64], y[:64], sizes,
+                                      naive)
+seen["counts"] = {str(op): n for op, n in count.get_comm_counts().items()}
+seen["tensor"] = try_tensor_parallel()
+seen["GPipe"] = try_pipeline(ScheduleGPipe)
+seen["1F1B"] = try_pipeline(Schedule1F1B)
+try:
+    seen["norm"] = str(nn.SyncBatchNorm(3)(torch.randn(4, 3)).shape)
+except ValueError as error:
+    seen["norm"] = str(error)
+
+torch.save(saved, here / f"rank{rank}.pt")
 everyone = [None] * dist.get_world_size()
 dist.all_gather_object(everyone, seen)
-if dist.get_rank() == 0:
+if rank == 0:
     print(json.dumps(everyone))
 dist.destroy_process_group()
 """
-script = d2l.write_script(
-    "model_parallel.py", more_imports, max_difference, ToRanks, SumOfRanks,
-    tensor_parallel_mlp, try_tensor_parallel, try_pipeline, more_main)
-ranks = json.loads(d2l.torchrun(script, nproc=2).stdout)
-for r, seen in enumerate(ranks):
-    print(f"rank {r}:", seen)
 
 # %%
-# check 13.5-C6: outputs and input gradients; one all-reduce each way
-for seen in ranks:
-    seen = seen["tensor"]
-    assert seen["local"] == [16, 20] and seen["dense"] == [0, 0]
+script = d2l.write_script(
+    "ddp_scratch.py", imports, small_lenet, max_difference, try_collectives,
+    broadcast_params, allreduce_grads, shared_gradient, train_on_rank,
+    sum_over_ranks, to_ranks, sum_of_ranks, tensor_parallel_mlp,
+    count_collectives, try_tensor_parallel, try_pipeline, main)
+torch.save((images, labels), script.with_name("data.pt"))
+ranks = json.loads(d2l.torchrun(script, nproc=2, args=["cpu"]).stdout)
+saved = [torch.load(script.with_name(f"rank{r}.pt")) for r in range(2)]
+seen = [rank["collectives"] for rank in ranks]
+for name in seen[0]:
+    print(f"{name:26s}", *(values.get(name, "") for values in seen))
+
+# %%
+# check 13.5-C1: the sum of r + 1 is 3 on both ranks
+assert [r["sum of r + 1"] for r in seen] == [3, 3]
+
+# %%
+# check 13.5-C5: from (0, 1, 2, 3) on rank 0 and (10, 11, 12, 13) on rank 1
+assert [r["reduce-scatter"] for r in seen] == [[10, 12], [14, 16]]
+for r in seen:
+    assert r["all-gather"] == [0, 1, 10, 11]
+    assert r["broadcast"] == [0, 1, 2, 3]
+    assert r["all-reduce"] == [10, 12, 14, 16]
+    assert r["reduce-scatter, all-gather"] == r["all-reduce"]
+assert seen[0]["reduce"] == [10, 12, 14, 16]
+assert seen[0]["gather"] == [0, 1, 2, 3, 10, 11, 12, 13]
+
+# %% [markdown]
+# The two columns are the two ranks.
+# Is data-parallel training the training of a single process?
+
+# %%
+# check 13.5-C3: ten steps in two processes and in one
+def train_alone(net, X, y, batch_size=64):
+    """The same training without any other process."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    for X_batch, y_batch in zip(X.split(batch_size), y.split(batch_size),
+                                strict=True):
+        optimizer.zero_grad()
+        F.cross_entropy(net(X_batch), y_batch).backward()
+        optimizer.step()
+    return [p.detach() for p in net.parameters()]
+
+
+alone = train_alone(small_lenet(), images, labels)
+start = [p.detach() for p in small_lenet().parameters()]
+print(f"moved {max_difference(alone, start):.3f}, "
+      f"differs {max_difference(alone, saved[0]['params']):.1e}")
+assert max_difference(alone, saved[0]["params"]) < 1e-6
+assert max_difference(saved[1]["params"], saved[0]["params"]) == 0
+assert max_difference(alone, start) > 1e-3
+
+# %% [markdown]
+# The two ranks hold identical parameters, to the last bit, though they started from different seeds.
+# One process gets the same up to rounding: it adds 64 numbers where the others add 32 and 32.
+#
+# Next, shards of 48 and 16.
+
+# %%
+# check 13.5-C4: unequal shards, with the weights of (13.5.1) and without
+scale = max(g.abs().max().item() for g in full)
+error = {name: max_difference(saved[0][name], full)
+         for name in ("even", "weighted", "naive")}
+for name, value in error.items():
+    print(f"{name:9s} off by {value:.1e}, largest gradient {scale:.2f}")
+assert error["even"] < 1e-6 and error["weighted"] < 1e-6
+assert error["naive"] > 1e-3
+# one all-reduce in each of these three steps
+assert ranks[0]["counts"] == {"c10d.allreduce_": 3}
+
+# %% [markdown]
+# The weighted sum is exact, and the mean of means is not a small error: it is the gradient of another loss.
+
+# %% [markdown]
+# For batch normalization PyTorch has `SyncBatchNorm`, which exchanges the statistics.
+# On CPU tensors it refuses to run:
+
+# %%
+print(ranks[0]["norm"])
+
+# %%
+# check 13.5-C6: outputs and gradients; one all-reduce each way
+for rank in ranks:
+    report = rank["tensor"]
+    assert report["shape"] == [16, 20]  # half of (32, 20)
+    assert report["counts"]["dense"] == [{}, {}]
+    assert max(report["difference"].values()) < 1e-6
     for name in ("by hand", "modules"):
-        assert seen[name][:2] == [1, 1] and seen[name][2] < 1e-6
+        for counts in report["counts"][name]:
+            assert list(counts.values()) == [1]
+            assert "reduce" in str(counts) and "scatter" not in str(counts)
 
 # %%
 # check 13.5-C7: gradients of the whole network, and stored micro-batches
-for rank, seen in enumerate(ranks):
+for r, rank in enumerate(ranks):
     for kind in ("GPipe", "1F1B"):
-        error, peak, left = seen[kind]
-        simulated = pipeline_schedule(2, 4, kind)
-        assert error < 1e-6 and left == 0
-        assert peak == max(stored(simulated, rank))
+        difference, peak, left = rank[kind]
+        print(f"rank {r}, {kind}: off by {difference:.1e}, stored {peak}")
+        assert difference < 1e-6 and left == 0
+        assert peak == max(stored(pipeline_schedule(2, 4, kind), r))
 
 # %% [markdown]
-# Both versions of the split layers, with half of the weights on each rank, give the outputs and input gradients of the dense network, with one all-reduce in the forward and one in the backward pass.
+# Both versions of the split layers, with half of the weights on each rank, give the outputs and the gradients of the dense network, with one all-reduce in the forward and one in the backward pass.
 # A transformer block has two such pairs, as the heads of attention can be divided like the columns of a layer: two all-reduces forward and two backward (Shoeybi and others, 2019).
 # The gradients of both pipelines are those of the whole network, and PyTorch's schedules stored as many micro-batches as the simulated ones.
+
+# %% [markdown]
+# The same script runs on GPUs, one for each process, with NCCL in place of Gloo.
+
+# %%
+if num_gpus() >= 2 and torch.cuda.is_available():
+    d2l.torchrun(script, nproc=2, args=["cuda"])
+    on_gpus = torch.load(script.with_name("rank0.pt"), map_location="cpu")
+    print("differs by", max_difference(alone, on_gpus["params"]))
+else:
+    print("Fewer than two CUDA devices: the script ran on the CPU only.")
 
 # %% [markdown]
 # ## Summary
