@@ -94,12 +94,15 @@ for ax, name, what in zip(axes, names, sent, strict=True):
             block(ax, 1.8, row, 2.9, row // 2)
         else:
             for device, x in enumerate((1.8, 3.4)):
+                if name == "data":
+                    block(ax, x, row, 1.3, device)
+                    continue
                 for half in (0, 1):
-                    own = name == "data" or half == device
-                    block(ax, x + 0.65 * half, row, 0.65, device, own)
+                    block(ax, x + 0.65 * half, row, 0.65, device,
+                          half == device)
     ax.text(0.4, 4.1, "batch", ha="center", fontsize=8)
     ax.text(3.25, 4.1, "layers", ha="center", fontsize=8)
-    ax.set(title=name, xlim=(-0.1, 4.8), ylim=(-0.1, 4.6), xticks=[],
+    ax.set(title=name, xlim=(-0.3, 5), ylim=(-0.1, 4.5), xticks=[],
            yticks=[], xlabel=f"sent: {what}")
     ax.xaxis.label.set_fontsize(8)
     ax.spines[:].set_visible(False)
@@ -418,7 +421,7 @@ def count_collectives(model, X):
               for mode in (forward, backward)]
     return counts, Y.detach(), X.grad
 
-
+# %%
 def try_tensor_parallel():
     """Compare both versions with the dense network on this rank."""
     from torch.distributed.device_mesh import init_device_mesh
@@ -434,9 +437,9 @@ def try_tensor_parallel():
     W1, b1, W2, b2 = (p.detach() for p in dense.parameters())
     own = [x.chunk(k, dim=dim)[rank].clone().requires_grad_()
            for x, dim in ((W1, 0), (b1, 0), (W2, 1))]
-    X, models = torch.randn(8, 20), {"dense": dense, "modules": split,
-        "by hand": lambda X: tensor_parallel_mlp(X, *own, b2)}
-    counts, results = {}, {}
+    models = {"dense": dense, "modules": split,
+              "by hand": lambda X: tensor_parallel_mlp(X, *own, b2)}
+    X, counts, results = torch.randn(8, 20), {}, {}
     for name, model in models.items():
         counts[name], *results[name] = count_collectives(model, X)
     results["dense"] += [dense[0].weight.grad.chunk(k)[rank],
@@ -459,18 +462,19 @@ def try_tensor_parallel():
 # Each stage adds up their gradients, and after the last one all stages make the step: it is the step of the whole batch.
 #
 # Let a stage need the time $f$ for the forward pass of a micro-batch and $b$ for the backward pass.
-# Stage $p$ of $p$ sees its first micro-batch after $(p-1)f$, and its last gradient travels back for $(p-1)b$; in between it works $m(f+b)$.
-# The step takes $(m+p-1)(f+b)$, and the fraction
+# The last of $p$ stages sees its first micro-batch after $(p-1)f$, and its last gradient travels back for $(p-1)b$; in between it has to work $m(f+b)$.
+# So the step takes at least $(m+p-1)(f+b)$, in whatever order each stage works, and several orders reach this.
+# Then the fraction
 #
 # $$\frac{p-1}{m+p-1} \tag{13.5.3}$$
 #
 # of each device's time is idle, the *bubble*.
 # With four stages it is 75 % for $m=1$, and for $m=16$ still 16 %.
 #
-# The order in which a stage works does not change this, but what it stores.
+# The order in which a stage works decides what it stores.
 # *GPipe* (Huang and others, 2019) does all forward passes first; each stage then keeps the activations of $m$ micro-batches.
 # *1F1B*, "one forward, one backward", starts a backward pass as soon as it can; stage $s$ (counted from 0) runs ahead by $p-s$ micro-batches, and stores no more than that.
-# With a flush after each batch, as here, it was published in 2020 by Fan and others and by Narayanan and others.
+# With a flush after each batch, as here, it was published by Fan and others (2020) and, as PipeDream-Flush, by Narayanan and others (ICML 2021).
 #
 # The last section had a simulator for such questions.
 # A stage is a worker; its order becomes a chain of tasks, each with a cost.
@@ -531,7 +535,11 @@ def bubble(rows):
 
 
 def stored(rows, stage):
-    """How many activations a stage holds after each of its tasks begins."""
+    """Micro-batches that a stage stores, step by step.
+
+    One more when a forward pass begins, one less when the last task that
+    needs its activations has ended.
+    """
     ops = [row[3][0] for row in rows if row[0] == stage]
     free = "W" if "W" in ops else "B"
     return list(accumulate((op == "F") - (op == free) for op in ops))
@@ -558,7 +566,7 @@ for p in range(1, 6):
 # So 1F1B may cut the batch finer, or take a larger one, and thereby shrink the bubble without storing more.
 #
 # Two later schedules shrink the bubble itself.
-# The *interleaved* one (Narayanan and others, 2021) gives each device $v$ shorter stages that are not neighbours, for instance layers 1 and 5; filling the pipeline takes only $\frac1v$ of the time, and there are $v$ times as many messages.
+# The *interleaved* one (Narayanan and others, SC 2021) gives each device $v$ shorter stages that are not neighbours, for instance layers 1 and 5; filling the pipeline takes only $\frac1v$ of the time, but there are $v$ times as many messages, and the early stages store more.
 # The other splits the backward pass: the gradient with respect to a stage's input is awaited by its neighbour, the gradient of its weights by nobody before the end of the step, and can fill the gaps (Qi and others, 2024).
 # Of their schedules we take the one that is called ZB-H1, in which each stage stores at most $p$ micro-batches.
 
@@ -581,7 +589,8 @@ for p, m in ((2, 4), (3, 3), (4, 8), (5, 10)):
     assert max(end for _, _, end, _ in rows) == 3 * m + p - 1
     assert all(max(stored(rows, s)) == p for s in range(p))
 assert length["zero bubble"] < length["interleaved"] < length["1F1B"]
-assert length["1F1B"] == length["GPipe"]
+assert length["1F1B"] == length["GPipe"] and peaks == [4] * 4
+assert max(stored(pipeline_schedule(4, 8, "interleaved", 2), 0)) / 2 > 4
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(3, 2, figsize=(10, 6), layout="constrained",
@@ -598,12 +607,14 @@ for (ax, right), kind in zip(axes, ("GPipe", "1F1B", "zero bubble"),
     ax.set_title(kind, loc="right", fontsize=10)
     for s, style in ((0, "-"), (3, "--")):
         rows = pipeline_schedule(4, 8, kind)
-        times = [row[1] for row in rows if row[0] == s]
+        times = [row[1] if row[3][0] == "F" else row[2]
+                 for row in rows if row[0] == s]
         right.step(times, stored(rows, s), style, where="post",
                    label=f"stage {s}")
-    right.set(ylabel="stored", ylim=(0, 8.8), yticks=[0, 4, 8])
+    right.set(ylabel="stored", ylim=(0, 10), yticks=[0, 4, 8])
 axes[2, 1].set_xlabel("time")
-axes[0, 1].legend(fontsize=8)
+axes[1, 1].legend(fontsize=8, loc="upper right")
+fig.get_layout_engine().set(wspace=0.06)
 d2l.describe(fig, """Three timelines of four stages and eight micro-batches.
     GPipe: all forward passes, then all backward passes, with a gap in the
     middle of the early stages. 1F1B: forward and backward passes alternate;
@@ -650,17 +661,16 @@ def try_pipeline(Schedule, m=4):
     F.cross_entropy(net(X), y).backward()  # the whole network on one device
 
     def watch(module, inputs, output):
-        if output.requires_grad:
-            count.append(count[-1] + 1)
-            output.register_hook(lambda g: count.append(count[-1] - 1))
+        count.append(count[-1] + 1)
+        output.register_hook(lambda g: count.append(count[-1] - 1))
 
     part.register_forward_hook(watch)
     stage = PipelineStage(part, rank, 2, torch.get_default_device())
     schedule = Schedule(stage, m, loss_fn=F.cross_entropy)
-    if rank == 0:
-        schedule.step(X)
-    else:
-        schedule.step(target=y)
+    for _ in range(2):  # the first call also finds out the shapes
+        part.zero_grad()
+        count[:] = [0]
+        schedule.step(*([X] if rank == 0 else []), target=y)
     return max_difference([p.grad for p in part.parameters()],
                           [p.grad for p in net[layers].parameters()]
                           ), max(count), count[-1]
@@ -801,6 +811,7 @@ assert ranks[0]["counts"] == {"c10d.allreduce_": 3}
 
 # %%
 print(ranks[0]["norm"])
+assert ranks[0]["norm"].startswith("SyncBatchNorm expected")
 
 # %%
 # check 13.5-C6: outputs and gradients; one all-reduce each way
@@ -1077,7 +1088,7 @@ assert (lost - same[0]).abs().min() > 0.1
 # - M. Shoeybi et al., *Megatron-LM: training multi-billion parameter language models using model parallelism* (2019), [arXiv:1909.08053](https://arxiv.org/abs/1909.08053): column and row splits, two all-reduces each way in a transformer block.
 # - Y. Huang et al., *GPipe: efficient training of giant neural networks using pipeline parallelism*, NeurIPS 2019, [arXiv:1811.06965](https://arxiv.org/abs/1811.06965).
 # - S. Fan et al., *DAPPLE: a pipelined data parallel approach for training large models* (2020), [arXiv:2007.01045](https://arxiv.org/abs/2007.01045): early backward passes with a flush.
-# - D. Narayanan et al., *Memory-efficient pipeline-parallel DNN training* (2020), [arXiv:2006.09503](https://arxiv.org/abs/2006.09503): PipeDream-Flush, which is 1F1B with a flush.
+# - D. Narayanan et al., *Memory-efficient pipeline-parallel DNN training*, ICML 2021, [arXiv:2006.09503](https://arxiv.org/abs/2006.09503): PipeDream-Flush, which is 1F1B with a flush.
 # - D. Narayanan et al., *Efficient large-scale language model training on GPU clusters using Megatron-LM*, SC 2021, [arXiv:2104.04473](https://arxiv.org/abs/2104.04473): the interleaved schedule, and how the three ways are combined.
 # - P. Qi, X. Wan, G. Huang and M. Lin, *Zero bubble pipeline parallelism*, ICLR 2024, [arXiv:2401.10241](https://arxiv.org/abs/2401.10241): split backward passes, ZB-H1.
 # - V. Korthikanti et al., *Reducing activation recomputation in large transformer models* (2022), [arXiv:2205.05198](https://arxiv.org/abs/2205.05198): sequence parallelism.
