@@ -3,12 +3,9 @@
 #   d2l:
 #     data: [fashion-mnist]
 #     profiles:
-#       gpu:
-#         steps: 50
+#       gpu: {}
 #       smoke:
 #         steps: 2
-#     rehearsal:
-#       steps: 0.2
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -94,12 +91,9 @@ for ax, name, what in zip(axes, names, sent, strict=True):
             block(ax, 1.8, row, 2.9, row // 2)
         else:
             for device, x in enumerate((1.8, 3.4)):
-                if name == "data":
-                    block(ax, x, row, 1.3, device)
-                    continue
-                for half in (0, 1):
-                    block(ax, x + 0.65 * half, row, 0.65, device,
-                          half == device)
+                block(ax, x, row, 1.3, device, name == "data")
+                if name != "data":
+                    block(ax, x + 0.65 * device, row, 0.65, device)
     ax.text(0.4, 4.1, "batch", ha="center", fontsize=8)
     ax.text(3.25, 4.1, "layers", ha="center", fontsize=8)
     ax.set(title=name, xlim=(-0.3, 5), ylim=(-0.1, 4.5), xticks=[],
