@@ -35,7 +35,7 @@
 # - split a pair of dense layers over two processes with one all-reduce each way;
 # - draw pipeline schedules, and compute how long their stages idle and how much they store.
 #
-# **Cost**: about half a minute on a CPU, most of which is the start of processes; a GPU cell needs two GPUs; a download of 31 MB, once.
+# **Cost**: about half a minute on a CPU, most of it for the start of processes; a GPU cell needs two GPUs; a download of 31 MB, once.
 
 # %%
 import copy
@@ -238,7 +238,7 @@ for k in (2, 3):  # 64 = 22 + 21 + 21
 # With $k$ devices that are all kept busy, the batch is $k$ times larger than one device would use.
 # How the rate and the number of steps should follow is the subject of [Section 12.5](../12-optimization/05-minibatch-sgd.ipynb), and nothing new for parallel training.
 # One thing is new: a layer of [batch normalization](../08-modern-cnns/05-batch-norm.ipynb) computes its statistics from what the device sees, its shard.
-# The equation above fails then, because the loss of an example depends on the others of its shard (Exercise 3).
+# Then (13.5.1) fails, because the loss of an example depends on the others of its shard (Exercise 3).
 
 # %% [markdown]
 # ## Collectives
@@ -287,7 +287,7 @@ def try_collectives():
             if rank == 0 or name not in ("reduce", "gather")}
 
 # %% [markdown]
-# ## Data parallelism in two processes
+# ## Data parallelism in processes
 #
 # Each process runs the same program and learns its rank from the environment.
 # Two functions turn a training loop into a data-parallel one.
@@ -797,7 +797,7 @@ assert error["naive"] > 1e-3
 assert ranks[0]["counts"] == {"c10d.allreduce_": 3}
 
 # %% [markdown]
-# The weighted sum is exact, and the mean of means is not a small error: it is the gradient of another loss.
+# The weighted sum is exact up to rounding, and the mean of means is not a small error: it is the gradient of another loss.
 
 # %% [markdown]
 # For batch normalization PyTorch has `SyncBatchNorm`, which exchanges the statistics.
