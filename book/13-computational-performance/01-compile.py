@@ -57,19 +57,17 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # a quiet profiler
+import matplotlib.pyplot as plt
+import torch
+from functorch.compile import make_boxed_func
+from torch import nn
+from torch._dynamo.backends.common import aot_autograd
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
-import matplotlib.pyplot as plt  # noqa: E402
-import torch  # noqa: E402
-from functorch.compile import make_boxed_func  # noqa: E402
-from torch import nn  # noqa: E402
-from torch._dynamo.backends.common import aot_autograd  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
-
-import d2l_helpers as d2l  # noqa: E402
-from d2l_helpers.chapters.builders_guide import num_gpus, try_gpu  # noqa: E402
-from d2l_helpers.chapters.modern_cnns import BNLeNet  # noqa: E402
+import d2l_helpers as d2l
+from d2l_helpers.chapters.builders_guide import num_gpus, try_gpu
+from d2l_helpers.chapters.modern_cnns import BNLeNet
 
 d2l.use_style()
 
@@ -127,7 +125,7 @@ assert additions(names) == 3
 assert eval(names, dict(a=1, b=2, c=3, d=4)) == 10
 
 # %% [markdown]
-# Early libraries such as Theano and TensorFlow 1 were symbolic, and Chainer and PyTorch won many users with eager execution; the question has since been how to get the compiler back without giving up Python.
+# Theano and the first TensorFlow were symbolic, Chainer and PyTorch chose eager execution, and the question has since been how to get the compiler back without giving up Python.
 # PyTorch's first answer, TorchScript, compiled a subset of Python; it is deprecated, and the *Dive into Deep Learning* edition for PyTorch still builds its section on it.
 
 # %%
@@ -248,28 +246,34 @@ def draw_graph(gm, ax):
     """Operations from left to right, parameters below, shapes between."""
     ops = [n for n in gm.graph.nodes if n.op == "call_function"]
     style = dict(ha="center", va="center", fontsize=9)
-    arrow = dict(arrowstyle="->", color="#222222")
+    arrow = dict(arrowstyle="->", color="#222222", shrinkA=0, shrinkB=0)
+    ends = [(0, 0.08), *((i, 0.19) for i in range(1, len(ops) + 1)),
+            (len(ops) + 0.75, 0)]  # place and half width of each box
+    shapes = [n.all_input_nodes[0].meta["example_value"].shape for n in ops]
+    shapes.append(ops[-1].meta["example_value"].shape)
+    for (a, left), (b, right), shape in zip(ends, ends[1:], shapes):
+        ax.annotate("", (b - right, 0), (a + left, 0), arrowprops=arrow)
+        ax.text((a + left + b - right) / 2, 0.16, "×".join(map(str, shape)),
+                **(style | {"fontsize": 8}))
     ax.text(0, 0, "X", **style, bbox=dict(boxstyle="round", fc="#f2f2f2"))
     for i, node in enumerate(ops, 1):
-        before, *parameters = node.all_input_nodes
-        ax.annotate("", (i - 0.25, 0), (i - 0.75, 0), arrowprops=arrow)
-        shape = "×".join(map(str, before.meta["example_value"].shape))
-        ax.text(i - 0.5, 0.2, shape, **(style | {"fontsize": 8}))
+        parameters = node.all_input_nodes[1:]
         ax.text(i, 0, node.target.__name__, **style, bbox=dict(
             boxstyle="round", fc="#e6f1f8" if parameters else "#e5f5f0"))
         if parameters:
-            ax.annotate("", (i, -0.2), (i, -0.6), arrowprops=arrow)
-            ax.text(i, -0.8, "\n".join(short(p.name) for p in parameters),
+            ax.annotate("", (i, -0.17), (i, -0.5), arrowprops=arrow)
+            ax.text(i, -0.7, "\n".join(short(p.name) for p in parameters),
                     **style)
-    ax.set(xlim=(-0.3, len(ops) + 0.3), ylim=(-1.1, 0.4))
+    ax.set(xlim=(-0.2, len(ops) + 0.8), ylim=(-0.9, 0.3))
     ax.axis("off")
 
 
-fig, ax = plt.subplots(figsize=(7, 1.9))
+fig, ax = plt.subplots(figsize=(7.5, 1.8))
 draw_graph(graphs[0], ax)
 d2l.describe(fig, """A chain from X over linear, relu, linear, relu to
-    linear, with the shapes 64 by 512, 64 by 256 twice and 64 by 128 twice
-    between; each linear has arrows from its weight and bias below.""")
+    linear, with the shapes 64 by 512, 64 by 256 twice, 64 by 128 twice and
+    64 by 2 on its arrows; each linear has an arrow from its weight and bias
+    below.""")
 
 # %% [markdown]
 # **Figure 13.1.2.** The captured graph of the network, with the shapes that Dynamo found out while tracing.
@@ -283,6 +287,8 @@ assert ops == {"linear": 3, "relu": 2}
 compiled = torch.compile(net, backend=Recorder())
 assert torch.equal(compiled(X), net(X))
 assert sum(p.numel() for p in net.parameters()) == 164_482
+for _ in range(10):  # each capture starts anew, and meets no limit
+    assert len(capture(steps, torch.ones(3))) == 1
 
 # %% [markdown]
 # AOTAutograd splits training into two graphs of more elementary operations.
@@ -406,6 +412,18 @@ for x in (torch.ones(3), -torch.ones(3)):
 # %% [markdown]
 # The graph before the branch is shared, and each side is captured when it is first taken.
 # Other causes are `.item()`, results whose shape depends on values, such as `x[x > 0]`, and some side effects.
+
+# %%
+for name in ("torch._dynamo", "torch.fx", "torch.utils.cpp_extension"):
+    logging.getLogger(name).setLevel(logging.ERROR)  # no advice from here on
+
+causes = {"item": lambda x: x.sum().item() * x, "mask": lambda x: 2 * x[x > 0]}
+broken = {cause: len(capture(fn, torch.ones(3)))
+          for cause, fn in causes.items()}
+print(broken)
+assert broken == {"item": 2, "mask": 2}
+
+# %% [markdown]
 # With `fullgraph=True` a break is an error whose text says where and why, and `TORCH_LOGS=graph_breaks` lists breaks without failing.
 #
 # There is a trap.
@@ -415,6 +433,7 @@ for x in (torch.ones(3), -torch.ones(3)):
 # check 13.1-C3: 2 graphs and 1 break, 3 for both sides; the trap
 assert (report.graph_count, report.graph_break_count) == (2, 1)
 assert len(recorder.graphs) == 3
+fn(torch.ones(3))  # compiled without fullgraph
 strict = torch.compile(branch, backend=recorder, fullgraph=True)
 raised = []
 for _ in range(2):
@@ -432,7 +451,8 @@ assert raised[0] == "" and "Data-dependent" in raised[1]
 # Reset before you test for breaks.
 #
 # Python's side effects are kept.
-# A `print` runs at each call, although the operations around it are not interpreted any more: at the beginning of a function it costs no break, between two operations it splits the graph.
+# A `print` runs at each call, although the operations around it are not interpreted any more.
+# Between two operations it splits the graph; before the first one there is nothing to split off, and one graph remains, though `fullgraph=True` refuses that function too.
 
 # %%
 def loud(x):
@@ -460,6 +480,13 @@ print("(times printed, graphs):", said)
 # %%
 # check 13.1-C4: printed at each of 3 calls, with one captured graph
 assert said == {"loud": (3, 1), "loud_inside": (3, 2)}
+torch.compiler.reset()
+try:
+    torch.compile(loud, backend=Recorder(), fullgraph=True)(torch.ones(2))
+    refused = False
+except torch._dynamo.exc.Unsupported as error:
+    refused = "print" in str(error)
+assert refused
 
 # %% [markdown]
 # ### Compile the block, not the model
@@ -537,6 +564,7 @@ def profile_ops(fn, trace=None):
             for event in record.key_averages()}
 
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages of its own
 folder = tempfile.TemporaryDirectory()
 trace = Path(folder.name) / "trace.json"
 net(X)  # warm-up
@@ -629,8 +657,6 @@ def first_and_median(fn):
 cache = tempfile.TemporaryDirectory()
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache.name
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-for name in ("torch._dynamo", "torch.utils.cpp_extension"):
-    logging.getLogger(name).setLevel(logging.ERROR)
 with_inductor = use_inductor and cpp_compiler() is not None
 if not with_inductor:
     print("skipped: Inductor is switched off, or finds no C++ compiler")
@@ -718,7 +744,7 @@ for n in (1, 64):
                                        atol=1e-5)  # check 13.1-C6
 
 # %% tags=["timing", "hide-input"]
-fig, ax = plt.subplots(figsize=(6, 2.8))
+fig, ax = plt.subplots(figsize=(6, 2.6))
 works = list(dict.fromkeys(work for work, _ in times))[::-1]
 marks = {"eager": "o", "in place": "s", "compiled": "D"}
 for arm, mark in marks.items():
@@ -732,7 +758,8 @@ for arm, mark in marks.items():
                 mfc="none", color=line.get_color(), label="its first call")
 ax.set(xscale="log", xlabel="seconds per call", yticks=range(len(works)),
        yticklabels=works, ylim=(-0.5, len(works) - 0.5))
-ax.legend(fontsize=8, loc="lower right")
+fig.legend(*ax.get_legend_handles_labels(), fontsize=8, ncol=4,
+           loc="outside upper center")
 d2l.describe(fig, """Times per call on a logarithmic axis for the chain with
     1024 and with 2097152 numbers and the network with 1 and with 64
     examples: eager, compiled, and far to the right the first compiled
@@ -742,13 +769,13 @@ d2l.describe(fig, """Times per call on a logarithmic axis for the chain with
 # **Figure 13.1.3.** Median time per call on the machine that ran this notebook; the open diamonds are the first calls, which compile.
 # Compare the arms of the first two rows with each other, then those of the last two.
 #
-# The three arms of the long chain differ in two things, the number of passes and the memory for results.
-# The arm in place changes only the second, so what separates it from the fused loop is passes; they are made over one array, which a large cache may hold.
+# Apart from the overhead that the first row shows, the arms of the long chain differ in two things, the number of passes and the memory for results.
+# The arm in place makes the ten passes of eager execution without the new memory, so what separates it from the fused loop is passes, over one array that a large cache may hold; what separates it from the eager arm is the memory.
 # If in your figure the compiled network is no faster than the eager one, there is nothing to repair: leave it uncompiled.
 #
 # Three settings help where compiling does pay.
-# `mode="reduce-overhead"` replays CUDA graphs, `mode="max-autotune"` tries several kernels, and regional compilation shortens the first call.
-# On a GPU the same chain is compiled by Triton; the cell runs where there is one, and we state no numbers from a machine that we did not use.
+# `mode="reduce-overhead"` replays CUDA graphs on a GPU, `mode="max-autotune"` tries several kernels, and regional compilation leaves less to do in the first call.
+# On a GPU Inductor writes Triton code for the same chain; the next cell runs where there is one, and no number of a GPU is stated here.
 
 # %% tags=["timing"]
 if num_gpus() and use_inductor:
@@ -769,7 +796,7 @@ else:
 #
 # `torch.compile` keeps its code in memory, tied to this Python process, apart from caches on the disk.
 # The `state_dict` of [Section 6.6](../06-builders-guide/06-file-io.ipynb) holds numbers without a program: whoever loads it needs the class.
-# `torch.export.export` captures *one* graph, with no breaks allowed, and `torch.export.save` writes graph and parameters into a `.pt2` file that other programs can load, also ones without Python.
+# `torch.export.export` captures *one* graph, with no breaks allowed, and `torch.export.save` writes graph and parameters into a `.pt2` file, which another Python process loads without your class; AOTInductor compiles such a program further, for use without Python.
 
 # %%
 def export_mlp(net, path, X, dynamic=False):
@@ -813,6 +840,21 @@ try:
 except NotImplementedError:
     frozen = True
 assert frozen  # the mode, too, was fixed by the trace
+
+
+class Branch(nn.Module):
+    def forward(self, x):
+        return branch(x)
+
+
+silence = io.StringIO()  # it prints how far it came
+with contextlib.redirect_stderr(silence), contextlib.redirect_stdout(silence):
+    try:
+        torch.export.export(Branch(), (torch.ones(3),))
+        raised = ""
+    except RuntimeError as error:
+        raised = str(error)
+assert "data-dependent" in raised  # no breaks allowed
 
 # %% [markdown]
 # ## Summary
@@ -974,5 +1016,7 @@ assert seen == [(1, 2), (1, 3), (2, 3), (2, 4)]
 # - PyTorch documentation, [torch.compile](https://docs.pytorch.org/docs/2.13/generated/torch.compile.html): arguments, modes, the recompile limit.
 # - PyTorch documentation, [torch.compiler.set_stance](https://docs.pytorch.org/docs/stable/generated/torch.compiler.set_stance.html): errors in place of recompilations.
 # - PyTorch tutorials, [Reducing torch.compile cold start compilation time with regional compilation](https://docs.pytorch.org/tutorials/recipes/regional_compilation.html).
+# - PyTorch pull request 185722, [Wrap module.compile leaf module call frames](https://github.com/pytorch/pytorch/pull/185722): why `compile` in place misses modules of PyTorch's own.
 # - PyTorch documentation, [torch.export](https://docs.pytorch.org/docs/stable/export.html): programs, dimensions, `.pt2` files.
+# - PyTorch documentation, [AOTInductor](https://docs.pytorch.org/docs/2.12/user_guide/torch_compiler/torch.compiler_aot_inductor.html): exported programs without Python.
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola, *Dive into Deep Learning* (2023), [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the section on TorchScript.
