@@ -205,3 +205,27 @@ def allreduce_grads(params, share):
     parts = flat.split([g.numel() for g in grads])
     for g, part in zip(grads, parts, strict=True):
         g.copy_(part.view_as(g))
+import torch
+
+
+# 13.1 Compilers and interpreters
+class Recorder:
+    """A backend of torch.compile that keeps every graph and runs it as is."""
+
+    def __init__(self):
+        self.graphs = []
+
+    def __call__(self, gm, example_inputs):
+        self.graphs.append(gm)
+        return gm.forward
+
+
+def capture(fn, *args):
+    """The graphs, a list of GraphModules, that fn(*args) is compiled into.
+
+    Forgets whatever was compiled before, so that everything is traced anew.
+    """
+    torch.compiler.reset()
+    recorder = Recorder()
+    torch.compile(fn, backend=recorder)(*args)
+    return recorder.graphs
