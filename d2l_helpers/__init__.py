@@ -1,4 +1,4 @@
-"""What a notebook of the book imports: device, plotting and data, and nothing else.
+"""What a notebook of the book imports: device, plotting, data and processes, and nothing else.
 
 ``import d2l_helpers as d2l`` costs nothing until a name is used: each name is looked up in its
 module on first access, so a notebook that draws nothing never loads Matplotlib.
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .plotting import show_images as show_images
     from .plotting import sliders as sliders
     from .plotting import use_style as use_style
+    from .processes import torchrun as torchrun
+    from .processes import write_script as write_script
 
 __version__ = "0.1.0"
 
@@ -40,6 +42,8 @@ _HOME = {
     "Dataset": "data",
     "DataError": "data",
     "BatchLoader": "batches",
+    "write_script": "processes",
+    "torchrun": "processes",
 }
 __all__ = sorted(_HOME)
 

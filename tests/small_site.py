@@ -2,6 +2,7 @@
 
 import copy
 import io
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,11 @@ def tab_in(browser: Any, mode: str = "light", width: int = 1280) -> Tab:
         ),
     )
     return tab
+
+
+def until(page: Any, condition: str, seconds: float = 30) -> None:
+    """Wait for a condition in JavaScript; the browser's own wait is refused by the pages' policy (no `eval`)."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"never true: {condition}"
+        page.wait_for_timeout(50)

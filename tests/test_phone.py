@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, MiniBook
 from playwright.sync_api import expect
-from small_site import AXE, fill, tab_in, text_output
+from small_site import AXE, fill, tab_in, text_output, until
 
 from bookbuild import progress, site
 from bookbuild.site.sphinx_run import _follow
@@ -130,15 +130,15 @@ def test_formulas_are_in_reach_without_javascript(out: Path, browser: Any) -> No
 def test_formulas_fit_again_when_the_window_changes(out: Path, browser: Any) -> None:
     page = tab_in(browser, width=390).open(out / "01-start/01-wide.html")
     smaller = "document.querySelector('[id=\"equation-1-1-2\"] .katex-display').style.getPropertyValue('--fit')"
-    page.wait_for_function(f"() => {smaller}")
+    until(page, f"!!{smaller}")
     page.set_viewport_size({"width": 1280, "height": 900})
-    page.wait_for_function(f"() => {smaller} === ''")
+    until(page, f"{smaller} === ''")
 
 
 def test_paper_has_formulas_as_before(out: Path, browser: Any) -> None:
     """What a screen needed does not show in print: full size, one line, the number beside."""
     page = tab_in(browser, width=390).open(out / "01-start/01-wide.html")
-    page.wait_for_function("() => document.querySelector('[data-fit=broken]')")
+    until(page, "!!document.querySelector('[data-fit=broken]')")
     page.emulate_media(media="print")
     sizes = page.evaluate(
         "[...document.querySelectorAll('.katex-display > .katex')].map((e) => getComputedStyle(e).fontSize)"

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 import yaml
 from conftest import ROOT, MiniBook
-from small_site import AXE, full_book, tab_in
+from small_site import AXE, full_book, tab_in, until
 
 from bookbuild import keys, pair, site
 from bookbuild.book import Book, BookError
@@ -447,9 +447,9 @@ def test_the_speaker_has_notes_in_another_window(shown, browser):  # noqa: F811
     notes.wait_for_selector(".speaker-notes p")
     assert "Training repeats one small cycle" in notes.locator(".speaker-notes").inner_text()
     page.keyboard.press("ArrowRight")
-    notes.wait_for_function("Reveal.getIndices().h == 3")
+    until(notes, "Reveal.getIndices().h == 3")
     notes.keyboard.press("ArrowRight")
-    page.wait_for_function("Reveal.getIndices().h == 4")
+    until(page, "Reveal.getIndices().h == 4")
     page.context.close()
 
 
