@@ -39,6 +39,7 @@
 
 # %%
 import json
+import logging
 import operator
 import queue
 import random
@@ -51,7 +52,6 @@ from unittest import mock
 import matplotlib.pyplot as plt
 import torch
 import torch.distributed as dist
-from torch.utils.benchmark import Timer
 
 import d2l_helpers as d2l
 
@@ -64,7 +64,7 @@ repeats = 3  # runs of each measurement; the best one counts
 # ## Two workers
 #
 # [Section 6.7](../06-builders-guide/07-gpus.ipynb) has shown that a program with a GPU consists of two workers.
-# The *front end*, here Python, works out what has to be done next and *issues* it: it puts the operation into a queue.
+# The *front end*, here Python, works out what has to be done next and issues it: it puts the operation into a queue.
 # The *back end*, a GPU for instance, takes operations out of the queue in their order and executes them.
 # If the front end waits for each result, the two take turns.
 # If it does not, both can be busy at the same time.
@@ -244,8 +244,7 @@ class ToyBackend:
 
     def work(self):
         while (task := self.tasks.get()) is not None:
-            handle, fn, args = task
-            start = time.perf_counter()
+            (handle, fn, args), start = task, time.perf_counter()
             try:
                 time.sleep(self.exec_time)
                 handle.value = fn(*(a.result() if isinstance(a, Handle) else a
@@ -260,7 +259,7 @@ class ToyBackend:
         return self
 
     def __exit__(self, *_):
-        self.tasks.put(None)  # ends the thread, after all that waits
+        self.tasks.put(None)  # ends the thread after all tasks
         self.worker.join()
 
 # %% [markdown]
@@ -307,7 +306,7 @@ for result, A in zip(results, matrices, strict=True):
 
 # %% [markdown]
 # The order has a second use: waiting for one result is waiting for everything issued before it, and for nothing issued after it.
-# That makes any read a *barrier* for the past.
+# A point where the program waits for all earlier work is called a *barrier*; here every read is one.
 
 # %%
 # check 13.2-C4: when item 5 is there, so are those before it
@@ -361,8 +360,8 @@ def pipeline_time(n, t1, t2, sync, rows=None):
         for k in range(1, n + 1):
             begin = time.perf_counter() - zero
             time.sleep(t1)
-            handle = backend.submit(int, k)
             rows.append(("Python", begin, time.perf_counter() - zero, k))
+            handle = backend.submit(int, k)
             if sync:
                 handle.wait()
         assert handle.wait() == n
@@ -429,6 +428,7 @@ ax = d2l.plot(counts, [[predicted(n, 5, 10, m=m and 1) for n in counts]
 for marker, name, values in zip("os", ("waiting", "ahead"), seconds,
                                 strict=True):
     ax.plot(counts, [1000 * value for value in values], marker,
+            color="C1" if name == "ahead" else "C0",
             label=f"{name}, measured")
 ax.legend()
 d2l.describe(ax, """Time against the number of operations: two straight lines
@@ -450,21 +450,26 @@ d2l.describe(ax, """Time against the number of operations: two straight lines
 # With a read after every $m$ operations it is $m$ instead of $n$, and with a read after each the queue never holds more than one.
 
 # %%
-def waiting_at_issue(rows):
-    """Length of the queue, counted whenever an operation was issued."""
+def queue_length(rows):
+    """Times at which the queue changes, and its length from then on."""
     issued = [end for lane, _, end, k in rows if lane == "Python" and k != "r"]
     started = [start for lane, start, _, _ in rows if lane == "back end"]
-    return [sum(t <= now for t in issued) - sum(t <= now for t in started)
-            for now in issued]
+    times = sorted({*issued, *started})
+    return times, [sum(t <= now for t in issued)
+                   - sum(t <= now for t in started) for now in times]
+
+
+def longest_queue(*args, **kwargs):
+    """Most operations that wait at one time in a schedule."""
+    return max(queue_length(schedule(*args, **kwargs)[0])[1])
 
 
 # check: the exact schedule has the queue of the formula
 for n, t1, t2 in ((20, 5, 10), (40, 1, 2), (30, 1, 10), (50, 4, 5)):
-    longest = max(waiting_at_issue(schedule(n, t1, t2)[0]))
-    assert abs(longest - n * (1 - t1 / t2)) <= 2
-    in_tens = max(waiting_at_issue(schedule(n, t1, t2, every=10)[0]))
+    assert abs(longest_queue(n, t1, t2) - n * (1 - t1 / t2)) <= 2
+    in_tens = longest_queue(n, t1, t2, every=10)
     assert abs(in_tens - 10 * (1 - t1 / t2)) <= 2
-    assert max(waiting_at_issue(schedule(n, t1, t2, every=1)[0])) <= 1
+    assert longest_queue(n, t1, t2, every=1) <= 1
 
 # %% tags=["timing"]
 # check 13.2-C5: so has the thread's, for the times that were measured
@@ -475,7 +480,7 @@ def queue_error(n, t1, t2):
     issued = max(row[2] for row in rows if row[0] == "Python")
     executed = statistics.mean(end - start for lane, start, end, _ in rows
                                if lane == "back end" and start <= issued)
-    longest = max(waiting_at_issue(rows))
+    longest = max(queue_length(rows)[1])
     return abs(longest - n * (1 - issued / n / executed)), longest
 
 
@@ -484,15 +489,14 @@ print(f"longest queue: {longest} of 20")
 assert error <= 2 and longest >= 4
 rows = []
 pipeline_time(10, 0.005, 0.010, True, rows)
-assert max(waiting_at_issue(rows)) <= 1
+assert max(queue_length(rows)[1]) <= 1
 
 # %% tags=["hide-input"]
 fig, (ax, right) = plt.subplots(1, 2, figsize=(9, 3.0), layout="constrained")
 styles = {None: "-", 10: "--", 1: ":"}
 for every, style in styles.items():
-    rows, _ = schedule(40, 1, 2, 1, every)
-    ends = [end for lane, _, end, k in rows if lane == "Python" and k != "r"]
-    ax.plot(ends, waiting_at_issue(rows), style, drawstyle="steps-post",
+    times, lengths = queue_length(schedule(40, 1, 2, 1, every)[0])
+    ax.plot([0, *times], [0, *lengths], style, drawstyle="steps-post",
             label="read at the end" if every is None else
             f"read after every {every}" if every > 1 else "read after each")
 ax.set(xlabel="time in ms", ylabel="operations in the queue")
@@ -500,17 +504,18 @@ ax.legend(fontsize=8)
 group = [1, 2, 4, 5, 8, 10, 20, 40]
 d2l.plot(group, [
     [schedule(40, 1, 2, 1, m)[1] / predicted(40, 1, 2, 1) for m in group],
-    [max(waiting_at_issue(schedule(40, 1, 2, 1, m)[0])) / 20 for m in group]],
+    [longest_queue(40, 1, 2, 1, m) / 20 for m in group]],
     ["total time / shortest", "longest queue / longest possible"],
     xlabel="operations between two reads", xscale="log", ax=right,
     fmts=("o-", "s--"))
 right.set_xticks(group, [str(m) for m in group])
+right.minorticks_off()
 right.legend(fontsize=8)
-d2l.describe(fig, """Left, the queue over time: it grows to 20 if one reads at
-    the end, is a sawtooth that reaches 5 with a read after every 10, and
-    stays at 0 with a read after each. Right, against the operations between
-    two reads: the total time falls fast to nearly the shortest, the queue
-    grows in proportion.""")
+d2l.describe(fig, """Left, the queue over time: it grows to 20 and shrinks
+    again if one reads at the end, is a sawtooth that reaches 5 with a read
+    after every 10, and stays at 0 with a read after each. Right, against
+    the operations between two reads: the total time falls fast to nearly
+    the shortest, the queue grows in proportion.""")
 
 # %% [markdown]
 # **Figure 13.2.4.** Forty operations with $t_1=1$, $t_2=2$ and $t_3=1$ ms, from the exact schedule.
@@ -521,17 +526,14 @@ d2l.describe(fig, """Left, the queue over time: it grows to 20 if one reads at
 # What the waiting operations refer to has to be kept, errors come later, and so does the answer to an interrupt.
 # How much memory it costs depends on the system.
 # In our toy each waiting task keeps its arguments alive.
-# PyTorch reserves memory on a GPU when the operation is *issued*; memory that Python gives back goes to later operations of the same queue without waiting, because these also run later, so there most of what the queue keeps is descriptions of work.
-# A customary rule is one read per minibatch or less often: a minibatch consists of hundreds of operations, so one read does not matter, and more is not needed.
+# PyTorch reserves memory on a GPU when the operation is issued; memory that Python gives back goes to later operations of the same queue without waiting, because these also run later, so there a longer queue need not hold more tensors.
+# A customary rule is one read per minibatch or fewer: where a minibatch consists of hundreds of operations, $m$ is in the hundreds, and its share of the cost is small.
 
 # %%
-# check: reading once per ten operations costs 10 % here, and a short queue
-shortest, rows_total = predicted(40, 1, 2, 1), schedule(40, 1, 2, 1, 10)
-assert rows_total[1] < 1.1 * shortest < 1.9 * shortest
-assert schedule(40, 1, 2, 1, 1)[1] > 1.9 * shortest
-assert max(waiting_at_issue(rows_total[0])) == 5
-longest = [max(waiting_at_issue(schedule(40, 1, 2, 1, m)[0])) for m in group]
-assert longest[-1] == 20 and longest[0] == 0
+# check: with a read after every ten, under 10 % longer and a queue of 5
+totals = {m: schedule(40, 1, 2, 1, m)[1] for m in group}
+assert totals[10] < 1.1 * totals[40] and totals[1] > 1.9 * totals[40]
+assert [longest_queue(40, 1, 2, 1, m) for m in (1, 10, 40)] == [0, 5, 20]
 
 # %% [markdown]
 # ## What makes Python wait
@@ -542,7 +544,7 @@ assert longest[-1] == 20 and longest[0] == 0
 # An *event* (`torch.cuda.Event`) is a mark in a stream: `event.synchronize()` waits until the stream has passed it, and two events that were made with `enable_timing=True` tell the time between them.
 #
 # Most waiting is not written as such.
-# It hides in operations that need a *number* in Python: `.item()`, `.tolist()`, `.cpu()`, `print(x)`, an `if` on a tensor, `x[mask]`, whose shape depends on values.
+# It hides in operations that need a number in Python: `.item()`, `.tolist()`, `.cpu()`, `print(x)`, an `if` on a tensor, `x[mask]`, whose shape depends on values.
 # One can find them without a GPU.
 # A tensor on the device `meta` has a shape and no numbers, and whatever works on it can be issued without knowing any.
 
@@ -590,8 +592,8 @@ for sign in (1, -1):  # take both branches
                                    other.flatten())
 
 # %% [markdown]
-# Every second line of the table can replace one of the first: `torch.where` chooses on the device, and a mask that multiplies keeps the shape.
-# The test finds *data* that Python needs; it is not a list of all that waits.
+# Four of the lines that need a number have a replacement further down: leave the sum where it is, let `torch.where` choose, mask with a value instead of selecting, and select by an index that is a vector.
+# The test finds numbers that Python needs; it does not find everything that waits.
 # `print` gets by without numbers on `meta` alone, and a copy to the device from ordinary memory waits although it needs no result; `non_blocking=True` from pinned memory does not ([Section 6.7](../06-builders-guide/07-gpus.ipynb)).
 #
 # On a machine with CUDA the waits themselves can be counted.
@@ -686,7 +688,7 @@ shown = {(b, a): clocked(b, a) for b, a in ((0, 0), (0, 1), (1, 1))}
 for (before, after), seconds in shown.items():
     print(f"wait before: {before}, wait after: {after}: {seconds:.3f} s")
 assert shown[0, 0] < shown[1, 1] / 2 and shown[1, 1] >= 0.1
-assert shown[0, 1] > 5 * shown[1, 1]
+assert shown[0, 1] > 3 * shown[1, 1]
 
 # %% [markdown]
 # Only the last line is right.
@@ -694,6 +696,10 @@ assert shown[0, 1] > 5 * shown[1, 1]
 # `torch.utils.benchmark.Timer` warms up, synchronizes where needed, uses one thread unless told otherwise, repeats, and gives the median.
 
 # %% tags=["timing"]
+# a machine with CUDA's compiler and no GPU is no reason for a warning
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+from torch.utils.benchmark import Timer  # noqa: E402
+
 A = torch.rand(300, 300, generator=torch.Generator().manual_seed(1))
 measured = Timer("A @ A", globals={"A": A}).blocked_autorange(
     min_run_time=0.2)
@@ -732,7 +738,7 @@ else:
 #
 # If $t_1>t_2$, (13.2.2) leaves two remedies: fewer operations or cheaper issuing.
 # Fewer and larger operations come from larger batches, and from a compiler that fuses several into one (Section 13.1).
-# Issuing becomes cheap with a *CUDA graph*: a sequence of operations is recorded once and then issued with a single call, $nt_1$ shrinks to about $t_1$, and shapes and addresses of the tensors must stay as they were.
+# Issuing becomes cheap with a *CUDA graph*: a sequence of operations is recorded once and from then on issued with a single call, for tensors of the same shapes at the same addresses.
 # `torch.compile(mode="reduce-overhead")` does this for you; below it is done by hand.
 
 # %% tags=["timing"]
@@ -802,8 +808,8 @@ assert answer == {"early": False, "sum": [10.0, 12.0, 14.0, 16.0],
                   "meanwhile": 5050}
 
 # %% [markdown]
-# Other systems draw the line elsewhere.
-# MXNet (2015) issued every operation, on a CPU too, into an engine that tracked which data each reads and writes; JAX dispatches asynchronously and returns arrays that are futures.
+# Other systems run ahead as well.
+# MXNet (2015) passed the operations on its arrays to an engine that tracked which data each reads and writes; JAX dispatches asynchronously and returns arrays that are futures.
 # Programs that serve large language models carry the idea one level up: TensorRT-LLM's scheduler issues step $n+1$ before Python has looked at the tokens of step $n$, at the price that one step too many is computed when a text has ended.
 
 # %% [markdown]
@@ -870,7 +876,7 @@ for t1, t2 in ((3, 8), (8, 3), (5, 5)):
     assert len({schedule(50, t1, t2, limit=q)[1]
                 for q in (None, 1, 2, 4)}) == 1
     for q in (1, 2, 4):
-        assert max(waiting_at_issue(schedule(50, t1, t2, limit=q)[0])) <= q
+        assert longest_queue(50, t1, t2, limit=q) <= q
 bursts = 5 * ([11] * 5 + [1] * 5)
 times = {q: schedule(50, 6, bursts, limit=q)[1] for q in (1, 2, 3, None)}
 print(times)
@@ -896,16 +902,15 @@ for q in (1, 3):  # the toy, which issues as fast as it can
 
 # %% tags=["timing"]
 def call_and_read(call, read):
-    """Median seconds of the call alone, and of call and read."""
+    """Seconds of the call alone, and of call and read: best of 15."""
     seconds = []
-    for _ in range(7):
+    for _ in range(15):
         start = time.perf_counter()
         result = call()
         called = time.perf_counter()
         read(result)
         seconds.append((called - start, time.perf_counter() - start))
-    return [statistics.median(column) for column in zip(*seconds,
-                                                        strict=True)]
+    return [min(column) for column in zip(*seconds, strict=True)]
 
 
 A = torch.rand(600, 600, generator=torch.Generator().manual_seed(4))
@@ -971,5 +976,5 @@ assert each[0] == once[0] and once[0][1] < 0.1 * once[0][0]
 # - PyTorch documentation, [torch.utils.benchmark](https://docs.pytorch.org/docs/stable/benchmark_utils.html): what `Timer` takes care of.
 # - NVIDIA, [CUDA graph best practice for PyTorch](https://docs.nvidia.com/dl-cuda-graph/cuda-graph-basics/cuda-graph.html): one submission for many operations.
 # - T. Chen et al. (2015). MXNet: a flexible and efficient machine learning library for heterogeneous distributed systems. [arXiv:1512.01274](https://arxiv.org/abs/1512.01274): an engine that tracks dependencies.
-# - JAX documentation, [asynchronous dispatch](https://docs.jax.dev/en/latest/async_dispatch.html): arrays as futures.
+# - JAX documentation, [asynchronous dispatch](https://jax.readthedocs.io/en/latest/async_dispatch.html): arrays as futures.
 # - NVIDIA, [TensorRT-LLM, overlap scheduler](https://nvidia.github.io/TensorRT-LLM/features/overlap-scheduler.html): the next step is issued before the last one is processed.
