@@ -411,7 +411,7 @@ print(f"ahead:   {ahead:.3f} s, predicted {predicted(20, 5, 10)} ms")
 assert waiting >= 0.3 and 0.205 <= ahead < 0.8 * waiting
 
 # %% [markdown]
-# A sleep is never shorter than asked for, and mostly a little longer, so the times lie a bit above the prediction.
+# A sleep is never shorter than asked for, and mostly longer, so the times lie above the prediction: a little on an idle computer, more on a busy one.
 # By the formula running ahead saves nearly a third.
 #
 # If issuing is what takes the time, there is little to save, whichever way the program is written: the back end idles in both.
@@ -458,7 +458,7 @@ for marker, name, values in zip("os", ("waiting", "ahead"), seconds,
 ax.legend()
 d2l.describe(ax, """Time against the number of operations: two straight lines
     from the formula, the one for running ahead with two thirds of the slope
-    of the other, and measured points on or slightly above them.""")
+    of the other, and measured points near them, none below its line.""")
 
 # %% [markdown]
 # **Figure 13.2.3.** The time grows by $t_1+t_2$ per operation if Python waits, and by $\max(t_1,t_2)$ if it runs ahead.
@@ -718,7 +718,7 @@ assert shown[0, 1] > 3 * shown[1, 1]
 # %% [markdown]
 # Only the last line is right.
 # On a GPU, `torch.cuda.synchronize()`, or for any accelerator `torch.accelerator.synchronize()`, takes the place of `backend.synchronize()`.
-# `torch.utils.benchmark.Timer` warms up, synchronizes where needed, uses one thread unless told otherwise, repeats, and gives the median.
+# `torch.utils.benchmark.Timer` warms up, synchronizes where needed, and uses one thread unless told otherwise.
 
 # %% tags=["timing"]
 # a machine with CUDA's compiler and no GPU is no reason for a warning
@@ -726,11 +726,10 @@ logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 from torch.utils.benchmark import Timer  # noqa: E402
 
 A = torch.rand(300, 300, generator=torch.Generator().manual_seed(1))
-measured = Timer("A @ A", globals={"A": A}).blocked_autorange(
-    min_run_time=0.2)
-print(f"{1000 * measured.median:.3f} ms, the median of "
-      f"{len(measured.times)} runs of {measured.number_per_run} products")
-assert len(measured.times) >= 2 and measured.median > 0
+timer = Timer("A @ A", globals={"A": A})
+means = [timer.timeit(10).mean for _ in range(7)]  # each after a warm-up
+print(f"{1000 * statistics.median(means):.3f} ms for a product, the median "
+      "of 7 means of 10")
 
 # %% [markdown]
 # The next cell shows how long ten large products take to issue on a CUDA device, and how long until they are done.
