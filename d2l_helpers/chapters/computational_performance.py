@@ -61,10 +61,10 @@ def gantt(rows, ax=None, groups=None, xlabel="time"):
 class Task:
     """A piece of work that may begin when its predecessors are done.
 
-    `name` is any hashable value, `cost` a time, and `deps` a tuple of the
-    names of the tasks to wait for. If `worker` is given, only the worker
-    of that name may run the task. Among tasks that could begin at the
-    same time, one with a higher `priority` goes first.
+    `name` is any hashable value but None, `cost` a time, and `deps` a
+    tuple of the names of the tasks to wait for. If `worker` is given, only
+    the worker of that name may run the task. Among tasks that could begin
+    at the same time, one with a higher `priority` goes first.
     """
 
     name: Hashable
@@ -81,7 +81,7 @@ def task_table(tasks):
     if len(table) < len(tasks) or not tasks:
         raise ValueError("there is no task, or two have the same name")
     for task in tasks:
-        if task.cost < 0:
+        if not task.cost >= 0:  # neither negative nor nan
             raise ValueError(f"{task.name!r} has the cost {task.cost}")
         for name in task.deps:
             if name not in table:
