@@ -849,7 +849,7 @@ for depth in depths:  # equal cost, within three per cent
 # %%
 def start_near_identity(model, noise=0.1):
     """Kernels of all branches become Dirac kernels + noise * kernels."""
-    with torch.no_grad():
+    with torch.no_grad():  # in place
         for block in model.modules():
             if isinstance(block, Residual):
                 for conv in block.branch:
