@@ -17,8 +17,11 @@ import tempfile
 import textwrap
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import psutil
 
 __all__ = ["torchrun", "write_script"]
 
@@ -26,6 +29,8 @@ __all__ = ["torchrun", "write_script"]
 SHOWN = 15
 #: Exit status of the guard where the time was up, as of `timeout`.
 LATE = 124
+#: In the environment of all that one call starts.
+MARK = "D2L_PROCESSES"
 
 
 def write_script(name: str, *parts: str | Callable[..., object] | type) -> Path:
@@ -215,8 +220,6 @@ def _last(messages: str) -> str:
 
 def _guard(seconds: float, command: Sequence[str]) -> int:
     """Run a command; end its whole family with the input, with the command or at the limit."""
-    import psutil
-
     gone = threading.Event()
 
     def watch() -> None:
@@ -226,23 +229,32 @@ def _guard(seconds: float, command: Sequence[str]) -> int:
 
     threading.Thread(target=watch, daemon=True).start()
     end = time.monotonic() + seconds
-    child = psutil.Popen(command, stdin=subprocess.DEVNULL)
-    family: dict[int, psutil.Process] = {}
+    mark = uuid.uuid4().hex
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | {MARK: mark})
     status: int | None = None
     try:
         while status is None and not gone.is_set() and time.monotonic() < end:
-            with contextlib.suppress(psutil.Error):  # kept: of a lost parent nobody is a child
-                family |= {p.pid: p for p in child.children(recursive=True)}
-            with contextlib.suppress(psutil.TimeoutExpired, subprocess.TimeoutExpired):
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 status = child.wait(timeout=0.1)
     finally:
-        family[child.pid] = child
-        for process in family.values():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        while left := _family(mark):
+            for process in left:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(left, timeout=1)
     if status is None:
         return 1 if gone.is_set() else LATE
     return status if status >= 0 else 128 - status
+
+
+def _family(mark: str) -> list[psutil.Process]:
+    """All processes that inherited a mark: also those whose parent is lost or that just began."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 if __name__ == "__main__":

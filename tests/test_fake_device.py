@@ -50,6 +50,8 @@ aten = torch.ops.aten
 
 #: Public definitions without tensors on a device -> why. A class stands for its methods.
 HOST = {
+    "d2l.write_script": "writes a file",
+    "d2l.torchrun": "starts programs, which choose their devices themselves",
     "front_matter.set_seed": "seeds the generators",
     "preliminaries.Value": "numbers of Python",
     "preliminaries.topological_order": "numbers of Python",

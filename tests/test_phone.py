@@ -18,6 +18,8 @@ from small_site import AXE, fill, tab_in, text_output, until
 from bookbuild import progress, site
 from bookbuild.site.sphinx_run import _follow
 
+expect.set_options(timeout=30_000)  # a busy machine takes its time
+
 SECTIONS = 3
 MATRIX = r"\begin{bmatrix}" + "&".join(f"a_{{{i}}}" for i in range(30)) + r"\end{bmatrix}"
 FORMULAS = {

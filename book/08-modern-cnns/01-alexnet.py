@@ -654,6 +654,7 @@ assert with_kernel.kernel.weight.stride()[1] == 1  # channels last
 runs = [fit_quietly(tiny(), same, 2, seed=seed) for seed in (0, 0, 1)]
 assert runs[0] == runs[1] != runs[2]
 assert same.generator.initial_seed() == 1  # it orders the images
+assert torch.initial_seed() == 1  # dropout draws from this one
 twins = [tiny(), tiny()]  # what the generator did before is no matter
 reseed = []
 for twin, state in zip(twins, (5, 6)):
@@ -696,6 +697,10 @@ assert refused(ZeroDivisionError, fit_quietly, model, same, 1,
 assert model.configure_optimizers is own and model.board.display
 assert refused(ValueError, fit_quietly, model, same, 0)
 assert refused(ValueError, fit_quietly, Tiny(), same, 1)
+partly = Tiny()
+partly.known = nn.Linear(2, 2)  # one lazy layer is enough
+assert refused(ValueError, fit_quietly, partly, same, 1)
+assert partly.net[2].has_uninitialized_params()
 
 # %% [markdown]
 # Our laptop version has a quarter of the channels, 512 units in the dense layers and images enlarged to $80\times80$.
@@ -903,12 +908,17 @@ d2l.describe(ax, """Accuracy for four arms, three seeds each. With neither,
 # **Figure 8.1.6.** Accuracy on the 500 training images (as they are, without augmentation), on 1000 held-out ones, and on the same ones moved by `augment_batch`; a mark for each seed.
 
 # %%
+# check: accuracies as the text says; other starts, equal for all arms
 every = [tuple(row) for values in results.values()
          for row in values.tolist()]
 if full_run:
     assert len(set(every)) == len(every)  # other seeds and arms differ
 assert len(set(starts[:num_seeds])) == num_seeds
 assert starts == 4 * starts[:num_seeds]  # all arms start alike
+assert (len(data.y_train), len(data.y_val)) == (train_size, val_size)
+assert (len(held_out.y_train), len(held_out.y_val)) == (few_size, 1000)
+assert real or data.source == "standin"
+assert full_run or train_size < 4000 or few_size < 500 or few_epochs < 16
 if full_run and real:
     gap = {name: values[:, 0] - values[:, 1]
            for name, values in results.items()}
@@ -1158,6 +1168,12 @@ if full_run and real:
     if few_epochs < 30:
         assert marks["neither"][1] > marks["both"][1]
     assert marks["both"][2] > marks["neither"][2] + 0.05
+
+# %% tags=["hide-input"]
+# check: it stops after `most` epochs, and at once if the limit is reached
+hardly = FashionMNIST(50, small, train_size=50, val_size=50)
+assert until(make_net(0), hardly, limit=2.0, most=10) == 10
+assert until(make_net(0), hardly, limit=0.0, most=10) == 5
 
 # %% [markdown]
 # ### Exercise 8.1-6

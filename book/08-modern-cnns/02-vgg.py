@@ -206,7 +206,7 @@ if importlib.util.find_spec("torchvision"):
             m.weight.shape for m in weight_layers(published[name])]
 
 # %% tags=["hide-input"]
-# the same check: our network with the weights of torchvision's
+# check: our network with the weights of torchvision's
 if importlib.util.find_spec("torchvision"):
     torch.manual_seed(0)
     reference = models.vgg11(weights=None, num_classes=10,
@@ -474,6 +474,7 @@ d2l.describe(ax, """Training loss over 80 steps, three curves for each of
 # **Figure 8.2.4.** The start with two initializations and two optimizers, each point the mean of ten steps.
 
 # %%
+# check: losses as the text says; each seed starts anew; sizes as said
 for runs in cells.values():  # each curve is a run of its own
     assert len({tuple(run) for run in runs}) == num_seeds
 if full_run and real:
@@ -483,6 +484,25 @@ if full_run and real:
         assert max(last[key]) < 2.2
     assert all(abs(loss - math.log(10)) < 0.05
                for run in cells["Xavier", "SGD"] for loss in run)
+starts = []
+
+
+def note(net, *_):
+    """In the place of `fit_quietly`: notes the start, trains nothing."""
+    starts.append(next(net.parameters()).sum().item())
+    net.board.data["train_loss"] = 8 * [(0.0, 0.0)]
+
+
+trains, fit_quietly = fit_quietly, note
+for seed in (0, 0, 1):
+    start(seed, init_he, sgd(0.02))
+fit_quietly = trains
+assert starts[0] == starts[1] != starts[2]
+assert (len(data.y_train), len(data.y_val)) == (train_size, val_size)
+assert len(first_images.y_train) == start_size
+assert real or data.source == "standin"
+assert full_run or train_size < 1600 or start_size < 2560 or (
+    stack_size < 1000 or stack_epochs < 3)
 
 # %% [markdown]
 # Xavier's weights with SGD stay at $\log10$ with each of the seeds.
@@ -816,6 +836,7 @@ d2l.describe(ax, """Accuracy on held-out images for three networks, at
 # **Figure 8.2.5.** Three networks of equal multiply-accumulates after equally many steps, at two rates; marks are seeds, bars their means.
 
 # %%
+# check: accuracies as the text says; a fair start, with each seed anew
 means = {key: values.mean().item() for key, values in results.items()}
 for values in results.values():  # each mark is a run of its own
     assert len(set(values.tolist())) > 1
@@ -839,6 +860,17 @@ if full_run and real and stack_epochs < 10:
     assert min(best) > 0.6 and best[2] < best[1] + 0.01
     lead = [row[0] - row[1] for row in (small, large)]  # of one 5x5
     assert lead[1] - lead[0] > 0.01  # it depends on the rate
+
+# %% tags=["hide-input"]
+# check: each seed starts anew, and always in the same way
+starts.clear()
+fit_quietly = note
+for seed in (0, 0, 1):
+    compete(seed, (pair, 3, 2), 0.01)
+fit_quietly = trains
+assert starts[0] == starts[1] != starts[2]
+assert len(images.y_train) == len(brief.y_train) == stack_size
+assert len(images.y_val) == 1000
 
 # %% [markdown]
 # Here small kernels buy nothing that these runs can show.

@@ -372,7 +372,7 @@ for name, values in moments.items():
           f"{values[:, -1].median():.1e} is left at the end")
 
 # %%
-# a 1x1 layer keeps a half (Xavier) or all (He), on average
+# check: a 1x1 layer keeps a half (Xavier) or all (He), on average
 ones = [i for i in range(9) if i % 3]  # those with many channels
 for name, kept in (("Xavier", 0.5), ("He", 1.0)):
     ratios = moments[name][:, ones] / moments[name][:, [i - 1 for i in ones]]
@@ -381,6 +381,10 @@ first = moments["Xavier"][:, 0].mean()  # from 1 channel to 96
 assert abs(first / factors[0] - 1) < 0.5
 assert len(set(moments["He"][:, 0].tolist())) == num_seeds
 assert moments["He"].min() > 1e-3 and moments["Xavier"][:, -1].max() < 1e-5
+assert (len(data.y_train), len(data.y_val)) == (train_size, min(val_size, 50))
+assert real or data.source == "standin"
+assert full_run or train_size < 3000 or compare_size < 1600
+assert laptop or not full_run or train_size >= 60_000
 
 # %% [markdown]
 # On average the $1\times1$ layers behave as predicted.
@@ -405,12 +409,13 @@ arms = {"Xavier, SGD": (init_xavier, False, sgd),
         "He, SGD": (init_he, False, sgd),
         "He, final ReLU, SGD": (init_he, True, sgd),
         "Xavier, AdamW": (init_xavier, False, adamw)}
-curves, losses = {}, {}
+curves, losses, starts = {}, {}, {}  # starts tell first weights apart
 for name, (init, final_relu, optimizer) in arms.items():
     for seed in range(num_seeds):
         torch.manual_seed(seed)
         net = apply_init(NiN(width=width, final_relu=final_relu),
                          data.X_train[:1], init)
+        starts.setdefault(name, []).append(net.net[0][0].weight.sum().item())
         net.plot_train_per_epoch = 6
         epochs = long_epochs if name == "Xavier, SGD" else max_epochs
         history = fit_quietly(net, data, epochs, optimizer, seed, num_gpus)
@@ -491,6 +496,11 @@ for final_relu in (True, False):
     gradients[final_relu] = (last.weight.grad[k].abs().sum()
                              + last.bias.grad[k].abs()).item()
 assert gradients[True] == 0 < gradients[False]
+# check: seeds start anew, the same weights with and without a final ReLU
+assert all(len(set(values)) == num_seeds for values in starts.values())
+assert starts["He, SGD"] == starts["He, final ReLU, SGD"]
+assert [final_relu for _, final_relu, _ in arms.values()] == [
+    False, False, True, False]
 
 # %% [markdown]
 # ## Where is the evidence?
@@ -600,6 +610,9 @@ starts = [trained(head, seed, epochs=0).net[3][0].weight for head, seed
           in (("flat", 1), ("average", 1), ("dense", 1), ("average", 2))]
 assert torch.equal(*starts[:2]) and torch.equal(*starts[1:3])
 assert not torch.equal(*starts[2:])
+for images in (small_data, moved_data):
+    assert (len(images.y_train), len(images.y_val)) == (
+        compare_size, min(val_size, 50))
 
 # %% tags=["chaotic", "hide-input"]
 test = FashionMNIST(train_size=1, val_size=val_size)
@@ -830,6 +843,7 @@ for c, side in ((96, 54), (256, 26), (384, 12), (10, 5)):
 
 # %%
 maps = torch.randn(3, 10, 5, 5)
+assert maps.any()
 head = nn.Sequential(nn.Flatten(), nn.Linear(250, 10))
 assert count_params(head) == 2510
 with torch.no_grad():

@@ -157,6 +157,7 @@ assert [part.shape[1] for part in parts] == [64, 128, 32, 32]
 assert torch.equal(block(X), torch.cat(parts, dim=1))
 assert block(X).shape == (1, 256, 28, 28) and (block(X) >= 0).all()
 assert count_params(block) == 163_696
+assert not torch.equal(block(X)[..., 13, 13], block(X)[..., 14, 14])
 extents = []  # along the middle row: which pixels reach the middle output?
 for branch in block.branches:
     source = X.clone().requires_grad_()
@@ -570,6 +571,7 @@ d2l.describe(ax, """Accuracy of four arms, a dot for each of three seeds. SGD
 # At these rates either normalization or AdamW is enough to get started in two epochs.
 
 # %%
+# check: accuracies as the text says; starts and sizes as said
 for values in losses.values():
     assert len(set(values)) == num_seeds  # each dot is a run of its own
 kernels = [[m.weight for m in build(Net, 0, norm=norm).modules()
@@ -577,6 +579,12 @@ kernels = [[m.weight for m in build(Net, 0, norm=norm).modules()
            for norm in (False, True)]
 for a, b in zip(*kernels, strict=True):  # the same weights at the start
     assert torch.equal(a, b)
+assert not torch.equal(a, build(Net, 1).net[-1].weight)
+assert (len(data.y_train), len(data.y_val)) == (train_size, min(val_size, 50))
+assert len(test.y_val) == val_size
+assert real or data.source == "standin"
+assert full_run or train_size < 1200 or grid_size < 600
+assert laptop or not full_run or train_size >= 60_000
 if laptop and real:
     assert max(results["SGD", False]) < 0.45
     rest = [v for key, values in results.items() if key != ("SGD", False)
@@ -625,7 +633,7 @@ for name, (params, count) in prices.items():
     print(f"{name:17s} {params:,d} parameters, {count:,d} MACs")
 
 # %%
-# equal operations, and equal channels between the blocks
+# check: equal operations, and equal channels between the blocks
 (_, four), (_, one) = prices.values()
 assert abs(one / four - 1) < 0.02
 outputs = [[out for _, out in layer_summary(
@@ -909,6 +917,10 @@ for eps, q in ((0.1, 10), (0.3, 10), (0.1, 1000)):
     assert worse.min() > floor
     assert (eps, q) != (0.1, 10) or abs(floor - 0.500) < 0.001
     print(f"eps {eps}, {q:4d} classes: floor {floor:.4f}")
+
+# %% tags=["hide-input"]
+# check: a loss for each of the thousand vectors, of which none is equal
+assert worse.shape == (1000,) and worse.unique().numel() > 900
 
 # %% [markdown]
 # ### Exercise 8.4-6

@@ -63,6 +63,7 @@
 import copy
 import time
 from functools import cache
+from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import torch
@@ -465,7 +466,7 @@ class BNLeNet(Classifier):
             nn.LazyLinear(num_classes))
 
 # %%
-# the same seed gives both the same weights, and they stay together
+# check: the same seed gives both the same weights, and they stay together
 torch.manual_seed(0)
 concise = apply_init(BNLeNet(), inputs, init_cnn)
 scratch = make(0, BatchNorm, **sigmoid)
@@ -507,6 +508,30 @@ for name, model in (("plain", plain.cpu()), ("scratch", scratch),
     model.train()
     assert all(layer.training for layer in model.modules())
     print(f"{name}: {step_time(model):.1f} ms")
+
+# %% tags=["hide-input"]
+# check: the fastest of three steps, from before the scores to the gradients
+class Clock:
+    """A model whose scores take 1 s, and gradients 2 s, then 1, then 3."""
+
+    def __init__(self):
+        self.now, self.durations = 0.0, iter((2, 1, 3))
+
+    def __call__(self, X):
+        self.now += 1
+        return self
+
+    def loss(self, scores, y):
+        return scores
+
+    def backward(self):
+        self.now += next(self.durations)
+
+
+clock = Clock()
+with patch("time.perf_counter", lambda: clock.now):
+    assert step_time(clock) == 1000 * (1 + 1)
+assert next(clock.durations, None) is None  # three steps
 
 # %% [markdown]
 # ## What normalization does to weights
@@ -664,6 +689,10 @@ assert BNLeNetScratch(num_classes=3)(inputs).shape == (2, 3)
 two_channels = BNLeNet(lr=0.3, num_classes=3)
 assert two_channels(inputs[:, [0, 0]]).shape == (2, 3)
 assert two_channels.configure_optimizers().param_groups[0]["lr"] == 0.3
+assert BNLeNetScratch().lr == BNLeNet().lr == 0.1
+assert real or data.source == "standin"
+assert full_run or train_size < 5000 or compare_size < 1600
+assert len(data.y_val) == len(few.y_val) == val_size
 assert run("batch norm", 0.1, 0) is run("batch norm", 0.1, 0,
                                         compare_epochs)  # trained once
 assert len(set(final("batch norm", 0.1, "train_loss").tolist())) == num_seeds
@@ -671,6 +700,7 @@ assert few.generator.initial_seed() == num_seeds - 1  # orders of their own
 pair = torch.stack([run("batch norm", 0.1, seed)[0].net[9].weight.flatten()
                     for seed in (0, 1)])  # from other starts
 assert torch.corrcoef(pair)[0, 1].abs() < 0.3
+before_draw = rng.get_state()
 
 # %% [markdown]
 # We show validation images to three trained networks in training mode, in batches of several sizes, once in random order and once sorted by class.
@@ -765,6 +795,7 @@ d2l.describe(fig, """Left: in training mode, accuracy rises with the batch
 # Right: evaluation mode with the statistics as trained, with the moving average continued while the weights rest, and with a plain mean over batches; a colour for each seed.
 
 # %%
+# check: modes and statistics differ as the text says; copies, same images
 if full_run and real and compare_size == 1600:
     for result in modes.values():
         level, = result["evaluation"]
@@ -792,6 +823,13 @@ with torch.no_grad():  # recalibrating: a mean over batches, on a copy
     accuracy_in_batches(net, shuffled, 8)
     assert torch.equal(net[1].running_mean, kept)  # worked on copies
     assert net.training == modes_kept and not fresh.training
+again = torch.Generator()
+again.set_state(before_draw)  # half of the images, whatever ran before
+half = torch.randperm(len(few.y_val), generator=again)[::2]
+assert torch.equal(shuffled, half)
+assert stale[0.1][0] == [accuracy_in_batches(n, half, 0) for n in (
+    net, recalibrate(net, few.X_train[:1600], plain_mean=False),
+    recalibrate(net, few.X_train[:1600]))]
 
 # %% [markdown]
 # A network that is right three times out of four in evaluation mode is wrong on most images in training mode with batches of two.
@@ -901,6 +939,7 @@ d2l.describe(ax, """Training loss against the movement of the inputs, log
 # The jolted networks lie to the right of the plain ones, and below them.
 
 # %%
+# check: movement and loss as the text says; the states; the jolts
 if full_run and real and compare_size == 1600:
     moved = {name: pair[0] for name, pair in story.items()}
     loss = {name: pair[1] for name, pair in story.items()}
@@ -924,6 +963,13 @@ assert len(states) == min(
     100, compare_epochs * -(-compare_size // batch_size))
 assert torch.equal(states[0]["0.weight"], first)
 assert not torch.equal(states[1]["0.weight"], states[-1]["0.weight"])
+trained = run("plain", 0.1, 0)[0].net[0].weight  # `moves` left it alone
+if len(states) < 100 or compare_epochs * compare_size == 3200:
+    assert not torch.equal(states[-1]["0.weight"], trained)
+quiet = without_jolts(jolted[0])  # its statistics are of training images
+torch.testing.assert_close(
+    quiet[1].norm.running_mean,
+    recalibrate(quiet, few.X_train[:1600])[1].norm.running_mean)
 noisy = Jolt(4, 4, 2.0)  # the noise: ranges, and none in evaluation mode
 Y = torch.stack([noisy(maps).mean(dim=(0, 2, 3)) for _ in range(300)])
 S = torch.stack([noisy(maps).std(dim=(0, 2, 3)) for _ in range(300)])
@@ -1003,6 +1049,16 @@ for name in ("batch norm", "batch norm, conv. only", "group norm",
     pair_loss[name] = [result["train_loss"][-1] for result in results]
     print(f"{name}: accuracy", *(f"{a:.2f}" for a in by_two[name]),
           "training loss", *(f"{loss:.2f}" for loss in pair_loss[name]))
+
+# %% tags=["hide-input"]
+# check: other starts, orders of their own, sizes and rate as said
+assert (two.batch_size, len(two.y_train)) == (2, pair_size)
+assert len(two.y_val) == val_size // 4
+assert two.generator.initial_seed() == num_seeds - 1
+for nets in pair_nets.values():
+    assert {net.lr for net in nets} == {0.01}
+    one, other = (net.net[9].weight.flatten() for net in nets[:2])
+    assert torch.corrcoef(torch.stack([one, other]))[0, 1].abs() < 0.3
 
 # %% tags=["hide-input", "rtol=0.3"]
 _, ax = plt.subplots(figsize=(5.0, 2.2))
@@ -1177,6 +1233,7 @@ d2l.describe(fig, """Left: validation accuracy at four rates. Plain is
 # **Figure 8.5.8.** Left: accuracy at each rate after two epochs. Right: after five epochs, each at its best rate. One dot for each of three seeds.
 
 # %%
+# check: rates and losses as the text says
 if full_run and real and compare_size == 1600:
     top = {name: scores[name].mean(dim=1).max() for name in arms}
     assert top["batch norm"] > top["plain"] + 0.08
@@ -1445,6 +1502,16 @@ if full_run and real and pair_size <= 400:
     assert agree["batch norm"].max() + 0.1 < some.min() <= some.max() < 1
     assert some.min() > 0.5
 assert agree["group norm"].min() == 1
+
+# %% tags=["hide-input"]
+# check: `answers` are classes, and the network stays as it was
+net = pair_nets["batch norm"][0].net.eval()
+kept = net[1].running_mean.clone()
+with torch.no_grad():
+    said = net(few.X_val[shuffled[:200]]).argmax(dim=1)
+assert torch.equal(answers(net, 0), said)
+answers(net, 2)
+assert torch.equal(net[1].running_mean, kept) and not net.training
 
 # %% [markdown]
 # ## Sources

@@ -287,6 +287,7 @@ for layer in plain.branch:
         nn.init.zeros_(layer.bias)
 torch.testing.assert_close(plain(X.abs()), X.abs(), rtol=2e-5, atol=0)
 assert not torch.equal(plain(X.abs()), X.abs())  # epsilon of batch norm
+assert torch.equal(plain(X), F.relu(plain.branch(X))) and not plain(-X).all()
 
 # %% [markdown]
 # ## ResNet-18
@@ -848,7 +849,7 @@ for depth in depths:  # equal cost, within three per cent
 # %%
 def start_near_identity(model, noise=0.1):
     """Kernels of all branches become Dirac kernels + noise * kernels."""
-    with torch.no_grad():
+    with torch.no_grad():  # in place
         for block in model.modules():
             if isinstance(block, Residual):
                 for conv in block.branch:
@@ -882,6 +883,14 @@ def final_loss(depth, arm, rate, seed):
 one, same, other = (next(started(8, next(iter(arms)), seed).parameters())
                     for seed in (0, 0, 1))
 assert torch.equal(one, same) and not torch.equal(one, other)
+
+# check: as many images as the text says; what is left out in a short run
+for images in (data, small_data):
+    assert (len(images.y_train), len(images.y_val)) == (train_size, val_size)
+assert depth_data.X_train.shape == (depth_size, 1, *(2 * [depth_pixels]))
+assert data.X_train.shape[-1] == image_size
+assert real or data.source == "standin"
+assert full_run or train_size < 2560 or depth_size < 1500 or num_seeds < 3
 
 # check: the start changes the kernels of the branches, and nothing else
 pair = []
@@ -1039,6 +1048,10 @@ assert residual(X).any()
 silence(residual)
 assert not residual(X).any()
 
+# %% tags=["hide-input"]
+# check: the inputs of these blocks are not 0
+assert X.any() and Z.any() and (Z >= 0).all()
+
 # %% [markdown]
 # ### Exercise 8.6-2
 #
@@ -1131,6 +1144,7 @@ upstream = torch.randn(4, 3, 6, 6)
 assert torch.equal(torch.autograd.grad(ten(X), X, upstream)[0], upstream)
 after = torch.autograd.grad(silent(X), X, upstream)[0]  # of check C2
 assert torch.equal(after, upstream * (X > 0))
+assert after.any() and not after.all()  # some of it is lost, not all
 
 # %% [markdown]
 # ### Exercise 8.6-5
@@ -1160,6 +1174,11 @@ for share in (1 / 8, 1 / 4, 1 / 2, 1):
           f"validation accuracy {wide_history['val_acc'][-1]:.2f}")
 if full_run and real:
     assert by_width[1] < by_width[1 / 8] - 0.2
+
+# %% tags=["hide-input"]
+# check: images and epochs as said
+assert (len(few.y_train), len(few.y_val)) == (min(train_size, 1000), val_size)
+assert len(wide_history["train_loss"]) == min(max_epochs, 3)
 
 # %% [markdown]
 # ### Exercise 8.6-6

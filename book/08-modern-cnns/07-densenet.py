@@ -217,6 +217,7 @@ torch.manual_seed(1)
 transition = transition_block(10)
 Z = transition(Y)
 assert Z.shape == (4, 10, 4, 4)  # from (4, 23, 8, 8)
+assert transition[2].bias is not None
 
 # %% [markdown]
 # The usual order, mix and then average, does four times the work that is needed.
@@ -937,6 +938,30 @@ def study(make):
                          for rate in rates])
     return runs, runs[..., 1].mean(dim=1).argmin().item()
 
+# %% tags=["hide-input"]
+# check: each seed starts anew, and always in the same way; sizes as said
+starts = []
+
+
+def note(net, *_):
+    """In the place of `fit_quietly`: notes the start, trains nothing."""
+    starts.append(net.net[0][0].weight.sum().item())
+    return {"train_loss": [0.0], "val_loss": [0.0]}
+
+
+trains, fit_quietly = fit_quietly, note
+for seed in (0, 0, 1):
+    run(dense_net, rates[0], seed)
+fit_quietly = trains
+assert starts[0] == starts[1] != starts[2]
+assert len(train_part.y_train) == compare_size
+assert len(train_part.y_val) == min(300, val_size)
+assert len(test_part.y_val) == len(data.y_val) == val_size
+assert len(data.y_train) == train_size and steps == len(
+    data.train_dataloader()) * max_epochs
+assert real or data.source == "standin"
+assert full_run or train_size < 2560 or compare_size < 800
+
 # %% tags=["rtol=0.1"]
 studies = {name: study(make) for name, make in arms.items()}
 
@@ -1241,6 +1266,17 @@ if house.source == "real" and house_epochs >= 10:
     assert abs(best[0] - best[1]) < 0.01
     assert max(best) < max(e.max() for e in errors.values())  # are means
 
+# %% tags=["hide-input"]
+# check: orders drawn anew for each, in the same way; the parts; the ReLU
+again = torch.Generator().manual_seed(0)
+for _ in range(house_epochs):
+    last_order = torch.randperm(len(X_in), generator=again)
+assert torch.equal(order, last_order)
+assert (len(X_in), len(X_out)) == (len(rows), len(rest))
+tiny, Z = DenseMLP(2, 8, 1), torch.randn(6, 2)
+inside = torch.cat((Z, F.relu(tiny.hidden[0](Z))), dim=1)
+torch.testing.assert_close(tiny(Z), tiny.out(inside))
+
 # %% [markdown]
 # Which kind does better depends on the rate here, and their best means lie closer together than the seeds of one kind; three seeds on one split name no winner.
 
@@ -1287,6 +1323,7 @@ class AddNet(DenseNet):
         self.net = nn.Sequential(*layers, head)
 
 # %%
+# check: one adds nothing if its layers are 0, the other reads the input
 block, Z = AddBlock(2, 5), torch.randn(2, 5, 4, 4)
 block(Z)
 for part in block.net:

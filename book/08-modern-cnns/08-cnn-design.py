@@ -428,6 +428,7 @@ if BlockParams:
 assert regnet_widths(5, 16, 0, 2, 8) == ([16], [5])
 assert regnet_widths(1, 8, 9.0, 2.0, 16) == ([8], [1])
 assert regnet_widths(4, 10, 30, 2.0, 1, q=1) == ([10, 40, 80], [1, 1, 2])
+assert isinstance(regnet_widths(1, 8, 9.0, 2.0, 16)[0][0], int)
 for wrong in ((0, 8, 1, 2), (2, 0, 1, 2), (2, 8, -1, 2), (2, 8, 1, 1)):
     try:
         regnet_widths(*wrong, 8)
@@ -796,6 +797,31 @@ class Space:
         self.errors, self.macs, self.params = torch.tensor(
             rows, dtype=torch.float64).T  # (n,) each
 
+# %% tags=["hide-input"]
+# check: seeds give starts and samples of their own; sizes as said
+starts = []
+
+
+def note(model, *_, **__):
+    """In the place of `fit_quietly`: notes the start, trains nothing."""
+    starts.append(next(model.parameters()).sum().item())
+    return {"val_acc": [0.0]}
+
+
+trains, fit_quietly = fit_quietly, note
+for seed in (0, 0, 1):
+    trained_error(pairs[0], seed)
+two = Space(anything, 2, seed=3)
+fit_quietly = trains
+assert starts[0] == starts[1] and len(set(starts)) == 4
+again = torch.Generator().manual_seed(3)
+assert two.archs == [
+    sample_anynet(again, anything, mac_range, shape=shape) for _ in range(2)]
+for images, size in ((data, train_size), (small, space_size)):
+    assert (len(images.y_train), len(images.y_val)) == (size, val_size)
+assert real or data.source == "standin"
+assert full_run or train_size < 2000 or num_networks < 24
+
 # %% tags=["rtol=0.3"]
 free = Space(anything, num_networks, seed=0)
 ordered = Space(grows, num_networks, seed=1)
@@ -945,6 +971,14 @@ if full_run and real and num_networks == 24:
     assert p > 0.2 and min(needed, 1000) > 3 * num_networks
     assert abs(delta) < 0.6 * visible
     assert abs(gaps[0] - gaps[1]) > 1.5 * abs(delta)
+
+# %% tags=["hide-input"]
+# check: 2.5 - 1, the root of (2 + 4.5) / 2; (8.8.6) and its inverse agree
+state = rng.get_state()
+by_hand = compare(torch.tensor([1.0, 4.0]), torch.tensor([0.0, 2.0]))
+rng.set_state(state)
+assert by_hand[0] == 1.5 and math.isclose(by_hand[2], 3.25**0.5, rel_tol=1e-6)
+assert abs(networks_needed(visible, s) - num_networks) <= 1
 
 # %% [markdown]
 # This experiment does not decide.
@@ -1197,6 +1231,19 @@ def mlp_error(hidden, seed):
         model, small, space_epochs, seed=seed, num_gpus=num_gpus,
         optimizer=optimizer_with(torch.optim.SGD, 0.05, momentum=0.9))
     return 1 - history["val_acc"][-1]
+
+# %% tags=["hide-input"]
+# check: the same seed gives the same network and start, another one others
+pick = [sample_mlp(torch.Generator().manual_seed(seed), anything)
+        for seed in (*range(9), *range(9))]
+assert pick[:9] == pick[9:] and len(set(map(tuple, pick))) > 1
+starts.clear()
+fit_quietly = note
+for seed in (0, 0, 1):
+    mlp_error(pick[0], seed)
+    error_history(pairs[0], seed, 1)
+fit_quietly = trains
+assert starts[:2] == starts[2:4] and len(set(starts)) == 4
 
 # %% tags=["rtol=2.0"]
 hidden = sample_mlp(torch.Generator().manual_seed(0), anything)
