@@ -268,9 +268,10 @@ def measure_bandwidth(size=2**24, device="cpu"):
     a dot product, reads two.
     """
     x, y, out = torch.ones(3, size, device=device)
-    return {"add": 12 * size / seconds(lambda: torch.add(x, y, out=out),
-                                       device=device),
-            "dot": 8 * size / seconds(lambda: x @ y, device=device)}
+    reads = x.nbytes + y.nbytes
+    adding = seconds(lambda: torch.add(x, y, out=out), device=device)
+    return {"add": (reads + out.nbytes) / adding,
+            "dot": reads / seconds(lambda: x @ y, device=device)}
 
 
 def measure_flops(n, device="cpu", dtype=torch.float32):
@@ -325,6 +326,7 @@ d2l.describe(ax, """A line rises with slope one and turns flat at the ridge.
 # %%
 fastest = max(speed.values())
 assert fastest > 5 * vectors["add"] / 12  # products reuse, sums don't
+assert bandwidth < 5 * min(vectors.values())  # both wait for memory
 assert attainable(1e9) == fastest
 assert math.isclose(attainable(1 / 12), bandwidth / 12)
 assert matvec_intensity < fastest / bandwidth and matvec < fastest / 2
@@ -334,7 +336,7 @@ assert measure_flops(2) < speed[8] / 8  # 64 times the work in similar time
 # %% [markdown]
 # Large products, with many FLOP per byte, run at several times the rate of additions, which have few.
 # The smallest product lies far below both roofs and is bound by neither: a product of $2\times2$ matrices takes nearly as long with a sixty-fourth of the operations.
-# The time goes into Python and into the choice of a *kernel*, the compiled routine that does the work; this is the overhead of Section 13.1.
+# The time goes into Python and into the choice of a kernel, the compiled routine that does the work; this is the overhead of Section 13.1.
 # And a model that generates text for one user multiplies matrices by vectors, with an intensity of 0.5 in `float32`, left of every ridge point in this section: it is bound by memory.
 #
 # The roofline also estimates what has not run yet.
