@@ -138,7 +138,6 @@ def list_schedule(tasks, p):
     return rows
 
 
-
 # 13.4 Hardware
 def training_memory(params, optimizer="adam", precision="float32",
                     activations=0):
