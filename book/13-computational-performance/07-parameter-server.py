@@ -307,6 +307,7 @@ assert 0.99 < sync_time(ring, 128, 160e6, B) / (2 * 160e6 / B) < 1
 # ### Between processes
 #
 # Now for real: three processes, each of which knows only its own vector.
+# (With two, left and right would be the same, and a ring that runs the wrong way would go unnoticed.)
 # `isend` and `irecv` start a message and return; `wait` blocks until it is through.
 # Sending and receiving must both be under way before anyone waits: if all nodes first waited for their own message to be taken, the ring could stand still.
 
