@@ -34,10 +34,10 @@
 #
 # - compute what a way of synchronizing costs, in bandwidth and in latency;
 # - build ring all-reduce, in one process and between real ones, and simulate it up to thousands of workers;
-# - build a key-value parameter server, and predict from which learning rate on stale gradients diverge;
+# - build a key-value parameter server, and predict the learning rate above which stale gradients diverge;
 # - compress gradients and synchronize less often, and see under which conditions either is free.
 #
-# **Cost**: about half a minute on a CPU, three processes at most; no use of a GPU; a download of 58 kB.
+# **Cost**: about half a minute on a CPU, with at most three processes; no GPU needed; a download of 58 kB.
 
 # %%
 import json
@@ -582,7 +582,8 @@ assert sharded.received == [30] * 4 and local.received == [15] * 4
 
 # %% [markdown]
 # If $m$ workers push and pull $S$ bytes each, one server moves $mS$ in each direction: its time grows like $m$.
-# With $s\le m$ servers it is $\frac{2m}s\frac SB$, and with as many servers as workers $2S/B$ whatever $m$, as for the ring; then the workers' own ports are equally busy.
+# With $s\le m$ servers it is $\frac{2m}s\frac SB$, and with as many servers as workers $2S/B$ whatever $m$; then the workers' own ports are equally busy.
+# This leaves out latency: each worker now sends $m$ smaller messages, so its number of rounds grows like that of the ring.
 #
 # "Any order" is exact here because the numbers are whole.
 # Floating-point addition is not associative, so two orders may differ in the last bits:
@@ -726,6 +727,13 @@ start = excess(origin).item()
 assert ends[1.5, 9] > 100 * start > 1000 * ends[1.5, 3]
 assert all(abs(ends[0.1, m] / ends[0.1, 1] - 1) < 0.1 for m in (3, 9))
 assert ends[0.1, 1] < 0.02 * start
+rng, theta, first = torch.Generator().manual_seed(0), origin, origin
+for t in range(10):  # nine gradients at the origin, the tenth at theta_1
+    i = torch.randint(len(A), (10,), generator=rng)
+    seen = origin if t < 9 else first
+    theta = theta - 0.1 * highest * A[i].T @ (A[i] @ seen - y[i]) / 10
+    first = theta if t == 0 else first
+torch.testing.assert_close(paths[0.1, 9][10], excess(theta))
 
 # %% tags=["hide-input"]
 fig, (left, mid, right) = plt.subplots(1, 3, figsize=(10, 3),
@@ -754,8 +762,8 @@ d2l.describe(fig, """Left, a map of the spectral radius over rate and delay; a
     diverge.""")
 
 # %% [markdown]
-# **Figure 13.7.4.** Left: white dots mark (13.7.7).
-# Right: asynchronous SGD on the airfoil data, at two rates, measured by the rate at which (13.7.7) gives up for nine workers.
+# **Figure 13.7.4.** Left: the largest modulus of a root; white dots mark the limit (13.7.7).
+# Middle and right: asynchronous SGD on the airfoil data, at two rates, in units of the limit (13.7.7) for nine workers and the largest curvature.
 # At a tenth of it the three runs fall together: in the mean a step goes less than a fiftieth of the way along any axis, so eight steps change little.
 # At one and a half times that rate nine workers diverge, and three do not.
 #
@@ -863,14 +871,14 @@ assert compressed("forget", k=3, steps=400, decay=False) < 0.01
 # With equal workers forgetting converges too: what breaks it here is their disagreement.
 # Error feedback converges here because the rate falls to 0: at a constant rate it stays at a distance, which grows with the rate and the offset, and with offset 50 it ends above where it started.
 # EF21 arrives in all five settings.
-# Both have their price: each worker stores a second vector, and different workers send different entries, so a sum has more entries the further it travels around a ring.
+# Both have a price, as each worker stores a second vector; and with any top-k compression different workers send different entries, so a sum has more entries the further it travels around a ring.
 # PowerSGD (Vogels, Karimireddy and Jaggi, 2019) avoids that: its workers send low-rank factors of the gradient matrix, which all-reduce can add, and keep the rest by error feedback.
 
 # %% [markdown]
 # ## Synchronizing less often
 #
 # *Local SGD* lets each worker take $H$ steps alone, and then averages the parameters; in federated learning, where data stay with their owners, it is known as federated averaging (McMahan and others, 2017).
-# DiLoCo (Douillard and others, 2023) treats the averaged change as a gradient for an outer optimizer:
+# One can also treat the averaged change as a gradient for an outer optimizer (Reddi and others, 2021); DiLoCo (Douillard and others, 2023) takes Nesterov's momentum for it:
 #
 # $$\boldsymbol\Delta=\mathbf{x}-\frac1m\sum_{k=1}^m\mathbf{x}_k,\qquad\mathbf{v}\leftarrow\beta\mathbf{v}+\boldsymbol\Delta,\qquad\mathbf{x}\leftarrow\mathbf{x}-\mu(\boldsymbol\Delta+\beta\mathbf{v}), \tag{13.7.8}$$
 #
@@ -940,8 +948,8 @@ assert abs(nesterov[0].item() - excess(common.detach())) < 1e-12
 # %% [markdown]
 # Now equal samples for $H=1,5,25$, tuned as in [Section 12.7](../12-optimization/07-adagrad.ipynb): six inner rates, the best one on a first set of runs, judged on a second.
 # We compare plain averaging with the outer momentum of the paper, $\mu=0.7$ and $\beta=0.9$.
-# Momentum also makes the outer steps longer, so we add a control that does only that: $\mu=3$ and $\beta=0$.
-# The rows are dealt out at random, or sorted by the target, so that each worker sees another loudness.
+# Momentum also makes the outer steps longer, up to $\frac\mu{1-\beta}=7$ times if all $\boldsymbol\Delta$ are equal, so we add a control that only lengthens them, though by less: $\mu=3$ and $\beta=0$.
+# The rows are dealt out at random, or sorted by the target, so each worker sees a different range of sound levels.
 
 # %%
 rates = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
@@ -1005,7 +1013,7 @@ if steps >= 300 and runs >= 20 and real:
 
 # %% [markdown]
 # With random shards, averaging after 25 steps is as good as after every step: on this problem 24 of 25 all-reduces were unnecessary.
-# With sorted shards it is several times worse, since each worker walks towards the minimum of its own rows (Exercise 5).
+# With sorted shards it is several times worse: each worker walks towards the minimum of its own rows, and as their curvatures differ too, the average is biased (Exercise 5).
 # Momentum helps there, but the control helps more.
 # Both choose a smaller inner rate, at which workers drift apart less, and make up for it by longer outer steps; the smaller rate alone is too slow.
 # With random shards momentum does harm.
@@ -1032,10 +1040,10 @@ if steps >= 300 and runs >= 20 and real:
         assert longer[way, "sorted"] < 0.5 * longer["averaging", "sorted"]
 
 # %% [markdown]
-# Given enough rounds, all three are alike with random shards, and with sorted ones the two with longer outer steps are more than twice as good as averaging.
-# Our problem does not tell momentum and long steps apart.
+# With 60 rounds, all three are alike with random shards, and with sorted ones the two with longer outer steps are more than twice as good as averaging.
+# So after 12 rounds the control was better than momentum, and after 60 we see no advantage of either.
 #
-# For smooth and strongly convex losses, with workers that draw from the same data, Stich (2019) proves that local SGD keeps the rate of synchronous SGD with up to $\sqrt T$ times fewer rounds in $T$ steps.
+# For smooth and strongly convex losses with bounded gradients, and workers that draw from the same data, Stich (2019) proves that local SGD keeps the rate of synchronous SGD with up to $\sqrt T$ times fewer rounds in $T$ steps.
 #
 # Language models are another matter, since their loss is not convex.
 # There Douillard and others report that eight workers with $H=500$ do as well as synchronous training, and that differing shards do little harm; Charles and others (2025) that tuned DiLoCo scales better with the size of the model than data parallelism.
@@ -1052,11 +1060,11 @@ if steps >= 300 and runs >= 20 and real:
 # ## Summary
 #
 # - What synchronizing costs is set by the busiest port: in our plans for four GPUs, one place of addition takes four times as long as four.
-# - Ring all-reduce sends $\frac{2(n-1)}nS$ per node, the least possible if only nodes add, in $2(n-1)$ rounds; for small messages, or beyond about $\frac S{\alpha B}$ workers, the rounds dominate, and recursive halving wins.
-# - With as many servers as workers, a parameter server's time does not grow with their number either; in floating point its sums depend on the order of arrival.
+# - Ring all-reduce sends $\frac{2(n-1)}nS$ per node, the least possible if only nodes add, in $2(n-1)$ rounds; for small messages, or beyond about $\frac S{\alpha B}$ workers, the rounds dominate, and recursive halving saves most of them if all nodes are connected at full speed.
+# - With as many servers as workers, a parameter server's transfer time does not grow with their number, though its latency does; in floating point its sums depend on the order of arrival.
 # - A fixed delay $\tau$ is stable for $\eta\lambda<2\sin\frac\pi{2(2\tau+1)}$ without noise and momentum; varying delays of at most $\tau$ can be worse.
 # - Top-k compression can fail when workers disagree; in our example error feedback repaired it with a rate that falls to 0, EF21 with a constant one too.
-# - On a convex problem, averaging every 25 steps cost nothing with random shards and a factor of more than 5 with sorted ones; a smaller inner rate with longer outer steps, with momentum or without, won most of it back.
+# - On a convex problem, averaging every 25 steps cost nothing with random shards and, in 12 rounds, a factor of more than 5 with sorted ones; a smaller inner rate with longer outer steps, with momentum or without, helped there, and after 60 rounds the excess loss was less than half that of averaging.
 
 # %% [markdown]
 # ## Exercises
@@ -1140,7 +1148,7 @@ if real:
 
 # %% [markdown]
 # The parameters are the same to the bit as without the loss.
-# Each push travels twice, and two neighbours must not be lost together.
+# Each push travels twice and is stored twice, and two neighbours must not be lost together.
 
 # %%
 class ReplicatedStore(KVStore):
@@ -1294,6 +1302,7 @@ assert 0 < local_gd(5, [1.0, 3.0], eta=0.005) + 0.5 < 0.15 * (ends[5] + 0.5)
 # - P. Richtárik, I. Sokolov and I. Fatkhullin, *EF21: a new, simpler, theoretically better, and practically faster error feedback*, NeurIPS 2021, [arXiv:2106.05203](https://arxiv.org/abs/2106.05203).
 # - T. Vogels, S. P. Karimireddy and M. Jaggi, *PowerSGD: practical low-rank gradient compression for distributed optimization*, NeurIPS 2019, [arXiv:1905.13727](https://arxiv.org/abs/1905.13727).
 # - H. B. McMahan et al., *Communication-efficient learning of deep networks from decentralized data*, AISTATS 2017, [arXiv:1602.05629](https://arxiv.org/abs/1602.05629): federated averaging.
+# - S. J. Reddi et al., *Adaptive federated optimization*, ICLR 2021, [arXiv:2003.00295](https://arxiv.org/abs/2003.00295): an outer optimizer for averaged changes.
 # - S. U. Stich, *Local SGD converges fast and communicates little*, ICLR 2019, [arXiv:1805.09767](https://arxiv.org/abs/1805.09767): smooth, strongly convex losses on common data.
 # - A. Douillard et al., *DiLoCo: distributed low-communication training of language models* (2023), [arXiv:2311.08105](https://arxiv.org/abs/2311.08105).
 # - Z. Charles et al., *Communication-efficient language model training scales reliably and robustly: scaling laws for DiLoCo*, NeurIPS 2025, [arXiv:2503.09799](https://arxiv.org/abs/2503.09799).
