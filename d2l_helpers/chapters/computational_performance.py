@@ -4,9 +4,6 @@ Generated from book/13-computational-performance/*.py by `python -m bookbuild ex
 """
 
 import matplotlib.pyplot as plt
-from collections.abc import Hashable
-from dataclasses import dataclass
-from graphlib import TopologicalSorter
 import torch
 import torch.distributed as dist
 from collections.abc import Hashable
@@ -14,6 +11,29 @@ from d2l_helpers.chapters.linear_classification import FashionMNIST
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from torch import nn
+
+
+# 13.1 Compilers and interpreters
+class Recorder:
+    """A backend of torch.compile that keeps every graph and runs it as is."""
+
+    def __init__(self):
+        self.graphs = []
+
+    def __call__(self, gm, example_inputs):
+        self.graphs.append(gm)
+        return gm.forward
+
+
+def capture(fn, *args):
+    """The graphs, a list of GraphModules, that fn(*args) is compiled into.
+
+    Forgets whatever was compiled before, so that everything is traced anew.
+    """
+    torch.compiler.reset()
+    recorder = Recorder()
+    torch.compile(fn, backend=recorder)(*args)
+    return recorder.graphs
 
 
 # 13.2 Asynchronous computation
@@ -145,7 +165,6 @@ def list_schedule(tasks, p):
     return rows
 
 
-
 # 13.4 Hardware
 def training_memory(params, optimizer="adam", precision="float32",
                     activations=0):
@@ -168,6 +187,8 @@ def training_memory(params, optimizer="adam", precision="float32",
             "master": master * params,
             "state": slot * slots[optimizer] * params,
             "activations": activations}
+
+
 # 13.5 Training on multiple GPUs
 def small_lenet(seed=0):
     """Scores (n, 10) for images (n, 1, 28, 28); same weights, same seed."""
@@ -205,27 +226,3 @@ def allreduce_grads(params, share):
     parts = flat.split([g.numel() for g in grads])
     for g, part in zip(grads, parts, strict=True):
         g.copy_(part.view_as(g))
-import torch
-
-
-# 13.1 Compilers and interpreters
-class Recorder:
-    """A backend of torch.compile that keeps every graph and runs it as is."""
-
-    def __init__(self):
-        self.graphs = []
-
-    def __call__(self, gm, example_inputs):
-        self.graphs.append(gm)
-        return gm.forward
-
-
-def capture(fn, *args):
-    """The graphs, a list of GraphModules, that fn(*args) is compiled into.
-
-    Forgets whatever was compiled before, so that everything is traced anew.
-    """
-    torch.compiler.reset()
-    recorder = Recorder()
-    torch.compile(fn, backend=recorder)(*args)
-    return recorder.graphs
