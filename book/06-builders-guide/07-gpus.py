@@ -522,7 +522,8 @@ for num_inputs in (784, 100):
 # `torch.compile` records what a model does and generates code for it in which several operations may be fused into one, so that results in between need not go to memory and back.
 # Compiling takes time at the first call.
 # The backend `eager` only records and generates nothing, which suffices to see two things: the results are the same, and the names of the parameters get a prefix that matters when you save them.
-# The original `net` shares the parameters and keeps the plain names, so save its `state_dict()`; or call `net.compile()`, which compiles in place.
+# The original `net` shares the parameters and keeps the plain names, so save its `state_dict()`.
+# There is also `module.compile()`, which compiles in place and keeps the names; in PyTorch 2.13 it works for a class of your own, but leaves a bare `nn.Sequential` like this one uncompiled ([Section 13.1](../13-computational-performance/01-compile.ipynb)).
 
 # %%
 # check 6.7-C8: a compiled model computes the same; its names have a prefix

@@ -25,7 +25,7 @@
 # %% [markdown]
 # # 13.1 Compilers and interpreters
 #
-# Python reads a model line by line, and at each line PyTorch starts one operation without knowing what the next will be.
+# Python runs a model line by line, and PyTorch starts each operation without knowing what the next will be.
 # A compiler sees the operations before they run, and can drop, join and reorder them.
 # How does it get to see a program that is written in Python, and when is that worth the wait?
 #
@@ -33,10 +33,11 @@
 #
 # - tell eager, symbolic and traced execution apart, and read the graph that `torch.compile` captures;
 # - count the graphs of a function, and find what breaks or recompiles them;
-# - count operations and bytes before you optimize, and see what fusion removes;
+# - read a profile: which operation takes the time, and what a compiler could gain at most;
+# - count what fusion removes, and after how many calls compiling has paid for itself;
 # - save a model as a program that needs no class of yours.
 #
-# **Cost**: less than a minute on a CPU, most of it for the C++ compiler; nothing to download. Without a C++ compiler a few cells say that they are skipped.
+# **Cost**: about half a minute on an idle CPU, most of it for the C++ compiler; nothing to download. Without a C++ compiler a few cells say that they are skipped.
 
 # %%
 import contextlib
@@ -44,6 +45,7 @@ import dis
 import io
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -56,6 +58,7 @@ import warnings
 import weakref
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
@@ -96,7 +99,7 @@ def source(tree):
 
 def additions(code):
     """How many additions a compiled program carries out."""
-    return sum(i.opname in ("BINARY_OP", "BINARY_ADD")
+    return sum(i.opname == "BINARY_OP" and i.argrepr == "+"
                for i in dis.get_instructions(code))
 
 
@@ -332,8 +335,8 @@ assert counts["backward"]["mm"] == 5  # no gradient for X
 #
 # A trace is one path through the program, for one kind of input.
 # *Guards* are the conditions under which it may be used again: types and shapes of the tensors, whether they need gradients, the values of Python variables that were read.
-# If a guard fails, Dynamo traces again and keeps both results.
-# Shapes are a special case: when a size changes for the first time, Dynamo compiles a version with a symbol in its place, which fits other sizes too.
+# If the guards of no kept trace hold, Dynamo traces again and keeps the new one too.
+# Sizes are a special case: when one changes for the first time, Dynamo puts a symbol in its place, and that trace fits all sizes but 0 and 1, which stay constants.
 
 # %%
 def scale(x, factor=2):
@@ -355,6 +358,13 @@ for dynamic in (None, False, True):
 # check 13.1-C5: 2 graphs by default, 5 if shapes are fixed, 1 if free
 assert captures == {None: [1, 1, 2, 2, 2, 2], False: [1, 1, 2, 3, 4, 5],
                     True: [1] * 6}
+torch.compiler.reset()
+recorder = Recorder()
+fn, captured = torch.compile(scale, backend=recorder), []
+for n in (3, 4, 5, 1, 0, 6):  # 1 and 0 get graphs of their own
+    fn(torch.ones(n))
+    captured.append(len(recorder.graphs))
+assert captured == [1, 2, 2, 3, 4, 4]
 
 # %% [markdown]
 # A *recompilation* that you did not expect is a common reason for slow compiled code.
@@ -383,7 +393,7 @@ fn(torch.ones(3), 5)  # outside it recompiles
 assert len(recorder.graphs) == 2
 
 # %% [markdown]
-# After `torch._dynamo.config.recompile_limit` versions of one function, 8 by default, Dynamo gives up and leaves further inputs to the interpreter, with a warning (Exercise 3).
+# After `torch._dynamo.config.recompile_limit` versions of one function, 8 by default, Dynamo stops compiling it: those versions stay in use, and inputs that fit none of them are left to the interpreter, with a warning (Exercise 3).
 #
 # ## Graph breaks
 #
@@ -427,7 +437,7 @@ assert broken == {"item": 2, "mask": 2}
 # With `fullgraph=True` a break is an error whose text says where and why, and `TORCH_LOGS=graph_breaks` lists breaks without failing.
 #
 # There is a trap.
-# Compiled code is attached to the function, and `fullgraph=True` finds code that was compiled before *without* it:
+# Compiled code is attached to the function, and `fullgraph=True` finds code that the same backend compiled before *without* it:
 
 # %%
 # check 13.1-C3: 2 graphs and 1 break, 3 for both sides; the trap
@@ -445,9 +455,16 @@ for _ in range(2):
     torch.compiler.reset()
 print(raised)
 assert raised[0] == "" and "Data-dependent" in raised[1]
+torch.compile(branch, backend=recorder)(torch.ones(3))
+try:  # another backend does not find that code
+    torch.compile(branch, backend=Recorder(), fullgraph=True)(torch.ones(3))
+    found = True
+except torch._dynamo.exc.Unsupported:
+    found = False
+assert not found
 
 # %% [markdown]
-# The first call passes in silence, and only after `torch.compiler.reset()` does the second one tell the truth.
+# The first call passes in silence, and only after `torch.compiler.reset()` does the second one report the break.
 # Reset before you test for breaks.
 #
 # Python's side effects are kept.
@@ -504,7 +521,7 @@ class Block(nn.Module):
         return x + torch.relu(self.linear(x))
 
 
-def sizes_of(compile_blocks, no_grad=True):
+def sizes_of(compile_blocks, gradients=False):
     """Number of operations of each graph of a tower of six blocks."""
     torch.compiler.reset()
     tower, recorder = nn.Sequential(*(Block() for _ in range(6))), Recorder()
@@ -513,74 +530,201 @@ def sizes_of(compile_blocks, no_grad=True):
             block.compile(backend=recorder)
     else:
         tower = torch.compile(tower, backend=recorder)
-    with torch.no_grad() if no_grad else contextlib.nullcontext():
+    with torch.set_grad_enabled(gradients):
         tower(torch.ones(2, 8))
     return [sum(node.op == "call_function" for node in gm.graph.nodes)
             for gm in recorder.graphs]
 
 
 print("whole:", sizes_of(False), " blocks:", sizes_of(True),
-      " blocks, with gradients:", sizes_of(True, no_grad=False))
+      " blocks, with gradients:", sizes_of(True, gradients=True))
 assert sizes_of(False) == [18] and sizes_of(True) == [3]
-assert sizes_of(True, no_grad=False) == [3, 3]
+assert sizes_of(True, gradients=True) == [3, 3]
 
 # %% [markdown]
 # One graph of 3 operations instead of one of 18.
 # With gradients there are two, because of a guard: the input of the tower needs no gradient, and the inputs of the later blocks do.
 #
 # `block.compile()` compiles a module in place.
-# In PyTorch 2.13 it does nothing, without a word, for a module whose code is all PyTorch's own, such as a bare `nn.Sequential` of layers, because Dynamo skips the library's files unless one of ours calls them; `torch.compile(net)` does not have this gap.
-# Counting the graphs shows it:
+# In PyTorch 2.13 it does nothing, without a word, for a module whose code is all PyTorch's own, such as a bare `nn.Sequential` of layers: `compile` in place starts in the library's own files, which Dynamo skips.
+# `torch.compile(net)` does not have this gap, nor has a class of your own around the same layers.
+# Counting the graphs shows it, and `fullgraph=True` makes an error of it:
 
 # %%
-in_place, outside = Recorder(), Recorder()
-net.compile(backend=in_place)
-net(X)
-torch.compile(make_mlp(), backend=outside)(X)
-print(len(in_place.graphs), "and", len(outside.graphs), "graphs")
+class Wrapped(nn.Module):
+    """Layers of PyTorch's own, with a forward method of ours."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = make_mlp()
+
+    def forward(self, x):
+        return self.net(x)
+
+
+graphs_in_place = {}
+for model in (make_mlp(), Wrapped()):
+    torch.compiler.reset()
+    recorder = Recorder()
+    model.compile(backend=recorder)
+    model(X)
+    graphs_in_place[type(model).__name__] = len(recorder.graphs)
+print("graphs of compile in place:", graphs_in_place)
+
+# %%
+assert graphs_in_place["Wrapped"] == 1
+assert len(capture(make_mlp(), X)) == 1  # torch.compile(net)
 if torch.__version__.startswith("2.13."):
-    assert len(in_place.graphs) == 0
-assert len(outside.graphs) == 1
-net = make_mlp()
+    assert graphs_in_place["Sequential"] == 0
+    strict = make_mlp()
+    strict.compile(backend=Recorder(), fullgraph=True)
+    try:
+        strict(X)
+        raised = ""
+    except RuntimeError as error:
+        raised = str(error)
+    assert "no compiled frames" in raised
 
 # %% [markdown]
 # ## Profile first
 #
-# Compiling pays where time is lost, so look before.
-# `torch.profiler` records each operation with its *self time*, which is its time without the operations that it calls; `with_flops` adds the operations of matrix products and convolutions.
-# `export_chrome_trace` writes a timeline for a viewer such as Perfetto.
+# Compiling pays where a compiler can remove work, so look first where the time goes.
+# `torch.profiler` records every operation from its start to its end.
+# Its *total time* includes the operations that it calls, its *self time* does not.
+# `record_function` puts a mark of ours around each call, and `export_chrome_trace` writes a timeline for a viewer such as Perfetto.
 
 # %%
-def profile_ops(fn, trace=None):
-    """What fn() does: operation -> (calls, FLOP, self seconds)."""
+class Event(NamedTuple):
+    """One operation in a recorded call; times in us from its start."""
+    name: str
+    depth: int  # 0 for the call itself
+    start: float
+    end: float
+    own: float  # self time
+    flops: int
+
+
+def record_call(fn, calls=21, trace=None):
+    """The events of fn(), which should be warm: the median of some calls.
+
+    The first event, named "call", is the whole. trace: a path for the
+    timeline of all calls, in Chrome's format.
+    """
     with torch.profiler.profile(
             activities=[torch.profiler.ProfilerActivity.CPU],
             with_flops=True) as record:
-        fn()
+        for _ in range(calls):
+            with torch.profiler.record_function("call"):
+                fn()
     if trace is not None:
         record.export_chrome_trace(str(trace))
-    return {event.key: (event.count, event.flops,
-                        event.self_cpu_time_total / 1e6)
-            for event in record.key_averages()}
+
+    def events(e, depth=0):
+        span = e.time_range
+        yield Event(e.name, depth, span.start - zero, span.end - zero,
+                    e.self_cpu_time_total, e.flops or 0)
+        for child in e.cpu_children:
+            yield from events(child, depth + 1)
+
+    whole = sorted((e for e in record.events() if e.name == "call"),
+                   key=lambda e: e.cpu_time_total)[calls // 2]
+    zero = whole.time_range.start
+    return list(events(whole))
+
+# %% [markdown]
+# The table adds the events up by name.
+
+# %%
+class Op(NamedTuple):
+    """All events of one name in a call; times in us."""
+    calls: int
+    flops: int
+    own: float
+    total: float
+
+
+def profile_ops(events):
+    """Name -> Op, for the events of one call, longest self time first."""
+    groups = {}
+    for e in events:
+        groups.setdefault(e.name, []).append(e)
+    ops = {name: Op(len(group), sum(e.flops for e in group),
+                    sum(e.own for e in group),
+                    sum(e.end - e.start for e in group))
+           for name, group in groups.items()}
+    return dict(sorted(ops.items(), key=lambda item: -item[1].own))
 
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages of its own
 folder = tempfile.TemporaryDirectory()
 trace = Path(folder.name) / "trace.json"
-net(X)  # warm-up
-profile = profile_ops(lambda: net(X), trace)
+net = make_mlp()
+recorded = {}
+for n in (1, 64):
+    x = X[:n]
+    with torch.inference_mode():
+        net(x)  # warm-up
+        recorded[n] = record_call(lambda: net(x), trace=trace)
+profiles = {n: profile_ops(events) for n, events in recorded.items()}
 
 # %% tags=["timing"]
-whole = sum(seconds for _, _, seconds in profile.values())
-for op, (count, flops, seconds) in sorted(
-        profile.items(), key=lambda item: -item[1][2])[:4]:
-    print(f"{op:20} {count} calls, {flops:9} FLOP, "
-          f"{seconds / whole:.0%} of the self time")
+print("                                ---- 64 examples ---     - 1 example -")
+print("operation       calls      FLOP total us self us share   self us share")
+for name, op in profiles[64].items():
+    one = profiles[1][name]
+    shares = [p[name].own / p["call"].total for p in profiles.values()]
+    print(f"{name.removeprefix('aten::'):15}{op.calls:6}{op.flops:10}"
+          f"{op.total:9.1f}{op.own:8.1f}{shares[1]:6.0%}"
+          f"{one.own:10.1f}{shares[0]:6.0%}")
 
 # %% [markdown]
-# `linear` calls `addmm`, where the matrix products are counted: with a batch of $n$ examples and $w$ weights a forward pass takes $2nw$ floating-point operations, a multiplication and an addition for each weight and example.
-# `FlopCounterMode` counts the same without timing anything.
-# With the backward pass it is less than three times as much, again because the first layer passes no gradient on to $\mathbf{X}$.
+# Read the table from the left.
+#
+# - `call` is our mark. Its total is the whole call; its self time is what lies outside all operations, and that is Python.
+# - `linear` has a large total and a small self time: it passes the work on to `t` and `addmm`. So sort by self time; in the column of totals the same microseconds stand once for every level.
+# - `t`, `transpose`, `as_strided` and `expand` make views and move no data, `resolve_conj` has nothing to do, and `copy_` writes the bias into the rows to which the product is then added. `relu` is carried out by `clamp_min`. What such rows cost at one example is overhead, for there is next to no data.
+# - `addmm` has all of the FLOP: with $n$ examples and $w$ weights a forward pass takes $2nw$ floating-point operations, a multiplication and an addition for each weight and example. The column is filled by formula for a few kinds of operations (matrix products, convolutions, `mul`, `add`); elsewhere a 0 means "not counted".
+#
+# The profiler spends time on every operation that it records, so the small ones look larger than they are.
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 1, figsize=(7, 3.8), layout="constrained")
+colors = {"call": "#f2f2f2", "linear": "#e6f1f8", "addmm": "#0072B2",
+          "relu": "#e5f5f0", "clamp_min": "#009E73"}
+for ax, (n, events) in zip(axes, recorded.items(), strict=True):
+    for e in events:
+        name, width = e.name.removeprefix("aten::"), e.end - e.start
+        ax.barh(e.depth, width, left=e.start, height=0.9, edgecolor="#555555",
+                linewidth=0.5, color=colors.get(name, "#f5c9a8"))
+        if width > 0.075 * events[0].end:
+            ax.text(e.start + width / 2, e.depth, name, ha="center",
+                    va="center", fontsize=7,
+                    color="w" if name in ("addmm", "clamp_min") else "#222")
+    ax.set(title=f"{n} example" + "s" * (n > 1), yticks=[], ylim=(4.5, -0.5))
+    ax.grid(False)
+axes[1].set_xlabel("microseconds")
+d2l.describe(fig, """Two timelines of one recorded call, with the call on
+    top, below it linear, relu, linear, relu, linear with white gaps in
+    between, and below those what they call. With 64 examples the first
+    addmm takes most of the time; with one example the small operations and
+    the gaps do.""")
+
+# %% [markdown]
+# **Figure 13.1.3.** The call of the table, as it was recorded: each bar was called by the bar above it.
+# White under `call` is Python; orange bars are operations that only look at data differently, or copy it.
+#
+# From this follows what a compiler could gain here.
+# The product stays a call of the same library, so even if all else vanished, the call would still take the self time of `addmm`: the whole divided by it is a ceiling for the speed-up, and with the profiler's own cost in it rather too high a one.
+
+# %% tags=["timing"]
+ceilings = {f"MLP, batch {n}": profile["call"].total
+            / profile["aten::addmm"].own for n, profile in profiles.items()}
+for work, ceiling in ceilings.items():
+    print(f"{work}: at most {ceiling:.1f} times faster")
+
+# %% [markdown]
+# `FlopCounterMode` counts the same operations without timing anything.
+# With the backward pass there are less than three times as many, again because the first layer passes no gradient on to $\mathbf{X}$.
 
 # %%
 # check 13.1-C8: operations of the network at batch 64, counted twice
@@ -589,13 +733,41 @@ with FlopCounterMode(display=False) as forward:
     net(X)
 with FlopCounterMode(display=False) as training:
     net(X).sum().backward()
-assert sum(f for _, f, _ in profile.values()) == 2 * 64 * weights
 assert forward.get_total_flops() == 2 * 64 * weights == 21_004_288
 total = training.get_total_flops()
 assert total == 2 * 64 * (3 * weights - 512 * 256) == 46_235_648
-assert profile["aten::addmm"][0] == 3 and profile["aten::relu"][0] == 2
-events = json.loads(trace.read_text())["traceEvents"]
-assert sum(e.get("name") == "aten::addmm" for e in events) == 3
+
+# %%
+for n, profile in profiles.items():
+    assert profile["aten::addmm"].flops == 2 * n * weights
+    assert sum(op.flops for op in profile.values()) == 2 * n * weights
+    calls = {name: op.calls for name, op in profile.items()}
+    assert calls["aten::addmm"] == calls["aten::linear"] == 3
+    assert calls["aten::relu"] == calls["aten::clamp_min"] == 2
+    whole = profile["call"]
+    assert whole.calls == 1  # and no time is counted twice:
+    assert math.isclose(sum(op.own for op in profile.values()), whole.total)
+    assert profile["aten::linear"].total >= sum(
+        profile[f"aten::{name}"].total for name in ("t", "addmm"))
+events = recorded[64]
+assert events[0].start == 0 and [e.name for e in events if e.depth == 1] == [
+    f"aten::{op}" for op in ("linear", "relu", "linear", "relu", "linear")]
+assert all(e.depth == 2 for e in events if e.name == "aten::addmm")
+names = [e.get("name") for e in json.loads(trace.read_text())["traceEvents"]]
+assert names.count("aten::addmm") == 3 * 21  # every call is in the trace
+
+# %%
+uneven = iter(((torch.abs, 0.4), (torch.neg, 0), (torch.relu, 0.2)))
+
+
+def slow_operation():
+    operation, seconds = next(uneven)
+    time.sleep(seconds)
+    operation(X)
+
+
+events = record_call(slow_operation, calls=3)  # the median, not the last
+assert "aten::relu" in [e.name for e in events]
 
 # %% [markdown]
 # ## Fusion
@@ -633,7 +805,7 @@ for k in (1, 3, 10):
 
 # %% [markdown]
 # Now the real backend.
-# Inductor needs a C++ compiler for the CPU; we let it work in a fresh folder, so nothing is left from an earlier run, and afterwards look at what it has written there.
+# Inductor needs a C++ compiler for the CPU; we let it work in a fresh folder, so it finds no kernel of an earlier run (only headers that are compiled once for all), and afterwards look at what it has written there.
 
 # %%
 def cpp_compiler():
@@ -654,6 +826,12 @@ def first_and_median(fn):
     return seconds[0], statistics.median(seconds[1:])
 
 
+def kernel_texts():
+    """The C++ of all kernels that Inductor has written."""
+    return [path.read_text() for path in
+            sorted(Path(cache.name).rglob("*.main.cpp"))]
+
+
 cache = tempfile.TemporaryDirectory()
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache.name
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
@@ -664,7 +842,7 @@ if not with_inductor:
 # %% [markdown]
 # Two causes can make the compiled chain faster: less Python and fewer calls, or less traffic.
 # The size separates them.
-# With 1024 numbers everything stays in the nearest cache, and what is saved is overhead; with two million the same calls are made, and any further saving per call must have to do with the numbers themselves.
+# With 1024 numbers everything stays in the nearest cache, and what is saved, if anything, is overhead; with two million the same calls are made, and any further saving per call must have to do with the numbers themselves.
 # A third arm works in place: it makes as many passes as eager execution, but needs no new memory for each result.
 
 # %%
@@ -685,8 +863,7 @@ for n in (2**10, 2**21):
     for arm, fn in arms.items():
         times[f"chain, {n}", arm] = first_and_median(lambda: fn(x))
         results[n, arm] = fn(x)
-kernels = [path.read_text() for path in
-           sorted(Path(cache.name).rglob("*.main.cpp"))]
+kernels = kernel_texts()
 
 # %% tags=["timing"]
 for (work, arm), (first, later) in times.items():
@@ -698,6 +875,7 @@ for (work, arm), (first, later) in times.items():
 # So warm up before you time, and report the first call by itself.
 #
 # What has been generated is one loop for each of the two sizes, and it can be counted.
+# In the profile the ten operations are gone, too.
 
 # %%
 # check 13.1-C8: one kernel for each size, with one load and one store
@@ -713,6 +891,10 @@ if with_inductor:
                       r"tmp\d+ [*+] tmp\d+", line)]
     print("one load,", *arithmetic, "one store")
     assert len(arithmetic) == 10
+    for arm, left in (("eager", {"aten::mul", "aten::add"}),
+                      ("compiled", set())):
+        profile = profile_ops(record_call(lambda: arms[arm](x)))
+        assert {"aten::mul", "aten::add"} & profile.keys() == left
 else:
     print("skipped: no generated C++ to look at")
 
@@ -725,13 +907,12 @@ if not with_inductor:
     print("skipped: nothing was compiled, only the chain in place compared")
 
 # %% [markdown]
-# ## When compiling does not help
+# ## Cost against gain
 #
-# Matrix products are calls of a tuned library in both cases, so Inductor has little to fuse in our network.
+# Our network is matrix products with a little in between; the profile has given a ceiling for it.
 # We time it with one example, where the guards and the call of compiled code weigh most, and with 64.
 
 # %%
-net = make_mlp()
 forms = {"eager": net}
 if with_inductor:
     forms["compiled"] = torch.compile(net, dynamic=False)
@@ -743,12 +924,56 @@ for n in (1, 64):
             torch.testing.assert_close(fn(X[:n]), net(X[:n]), rtol=1e-5,
                                        atol=1e-5)  # check 13.1-C6
 
+# %% [markdown]
+# Is it worth it?
+# Let $t_0$ be the time of an eager call, $t_1$ the time of the first compiled call and $t<t_0$ that of a later one.
+# After $n$ calls compiling has paid for itself if
+#
+# $$t_1+(n-1)\,t\le n\,t_0,\qquad\text{that is}\qquad n\ge\frac{t_1-t}{t_0-t}.$$
+#
+# With $t_1=10$ s, $t_0=3$ s and $t=1$ s this gives $n\ge 4.5$, so five calls: $14$ s instead of $15$ s.
+# If $t\ge t_0$, no number of calls suffices (unless the first call was already the faster one).
+
+# %%
+def break_even(first, before, after):
+    """Number of calls after which compiling has paid; inf if it never does.
+
+    first: seconds of the first compiled call, at least `before`; before,
+    after: seconds of an eager and of a later compiled call.
+    """
+    if after >= before:
+        return math.inf
+    return math.ceil((first - after) / (before - after))
+
+
+for first, before, after in ((10, 3, 1), (9, 3, 1), (8, 8, 1)):
+    n = break_even(first, before, after)
+    assert first + (n - 1) * after <= n * before
+    assert n == 1 or first + (n - 2) * after > (n - 1) * before
+assert break_even(10, 3, 1) == 5 and break_even(10, 3, 3) == math.inf
+
+# %% tags=["timing"]
+works = list(dict.fromkeys(work for work, _ in times))
+if with_inductor:
+    print("work            eager ms  compiled ms  times faster  ceiling"
+          "  first s  pays after")
+    for work in works:
+        first, after = times[work, "compiled"]
+        before = times[work, "eager"][1]
+        limit = f"{ceilings[work]:.1f}" if work in ceilings else "-"
+        n = break_even(max(first, before), before, after)
+        print(f"{work:15}{before * 1e3:9.3f}{after * 1e3:13.3f}"
+              f"{before / after:14.2f}{limit:>9}{first:9.2f}"
+              f"{'never' if n == math.inf else f'{n} calls':>12}")
+else:
+    print("skipped: nothing was compiled")
+
 # %% tags=["timing", "hide-input"]
-fig, ax = plt.subplots(figsize=(6, 2.6))
-works = list(dict.fromkeys(work for work, _ in times))[::-1]
+fig, (ax, ax2) = plt.subplots(1, 2, figsize=(7.5, 2.8), width_ratios=(3, 2),
+                              layout="constrained")
 marks = {"eager": "o", "in place": "s", "compiled": "D"}
 for arm, mark in marks.items():
-    rows = [(times[w, arm], y) for y, w in enumerate(works)
+    rows = [(times[w, arm], -y) for y, w in enumerate(works)
             if (w, arm) in times]
     if rows:
         line, = ax.plot([t[1] for t, _ in rows], [y for _, y in rows], mark,
@@ -756,23 +981,65 @@ for arm, mark in marks.items():
     if arm == "compiled" and rows:
         ax.plot([t[0] for t, _ in rows], [y for _, y in rows], mark,
                 mfc="none", color=line.get_color(), label="its first call")
-ax.set(xscale="log", xlabel="seconds per call", yticks=range(len(works)),
-       yticklabels=works, ylim=(-0.5, len(works) - 0.5))
-fig.legend(*ax.get_legend_handles_labels(), fontsize=8, ncol=4,
-           loc="outside upper center")
-d2l.describe(fig, """Times per call on a logarithmic axis for the chain with
-    1024 and with 2097152 numbers and the network with 1 and with 64
+ax.set(xscale="log", xlabel="seconds per call",
+       yticks=[-y for y in range(len(works))], yticklabels=works,
+       ylim=(0.5 - len(works), 0.5))
+n = torch.logspace(0, 5, 200)
+for color, work in zip(("C0", "C1"), ("chain, 2097152", "MLP, batch 64")):
+    ax2.plot(n, n * times[work, "eager"][1], color=color, label=work)
+    if with_inductor:
+        first, later = times[work, "compiled"]
+        ax2.plot(n, first + (n - 1) * later, "--", color=color)
+ax2.set(xscale="log", yscale="log", xlabel="number of calls",
+        ylabel="seconds in all")
+ax2.legend(fontsize=7)
+ax.legend(fontsize=7, ncol=2, loc="lower center", bbox_to_anchor=(0.4, 1))
+d2l.describe(fig, """Left, times per call on a logarithmic axis for the chain
+    with 1024 and with 2097152 numbers and the network with 1 and with 64
     examples: eager, compiled, and far to the right the first compiled
-    calls; for the chain also in place.""")
+    calls; for the chain also in place. Right, total time against the number
+    of calls for the long chain and the network with 64 examples: eager lines
+    rise from the start; the compiled ones stay level at the first call's
+    time for long, and the chain's then falls below the eager line.""")
 
 # %% [markdown]
-# **Figure 13.1.3.** Median time per call on the machine that ran this notebook; the open diamonds are the first calls, which compile.
-# Compare the arms of the first two rows with each other, then those of the last two.
+# **Figure 13.1.4.** Left: median time per call on the machine that ran this notebook; the open diamonds are the first calls, which compile.
+# Right: time for all calls so far, eager (solid) and compiled (dashed); where a dashed line falls below the solid one of its colour, compiling has paid.
 #
 # Apart from the overhead that the first row shows, the arms of the long chain differ in two things, the number of passes and the memory for results.
-# The arm in place makes the ten passes of eager execution without the new memory, so what separates it from the fused loop is passes, over one array that a large cache may hold; what separates it from the eager arm is the memory.
-# If in your figure the compiled network is no faster than the eager one, there is nothing to repair: leave it uncompiled.
+# The arm in place makes the passes of eager execution (and one to copy the input) without the new memory, so what separates it from the fused loop is passes, over one array that a large cache may hold.
+# What separates it from the eager arm is where results go: into other memory, which the system may have to provide first and which takes room in the cache.
+# If in your table the compiled network is no faster than the eager one, there is nothing to repair: leave it uncompiled.
 #
+# The cost has parts, and not all of them are paid each time.
+# The backends `eager` and `aot_eager` stop after Dynamo and after AOTAutograd, and Inductor keeps on the disk what it has compiled, so a later process need not call the C++ compiler for the same graph.
+# We forget what this process holds and compile the long chain three times more.
+
+# %%
+x, kernels = torch.randn(2**21), kernel_texts()
+first_calls = {}
+for backend in ("eager", "aot_eager", *["inductor"] * with_inductor):
+    torch.compiler.reset()
+    fn = torch.compile(pointwise_chain, backend=backend, dynamic=False)
+    first_calls[backend], _ = first_and_median(lambda: fn(x))
+
+# %% tags=["timing"]
+for label, backend in (("captured", "eager"), ("and AOTAutograd", "aot_eager"),
+                       ("Inductor, from the disk", "inductor")):
+    if backend in first_calls:
+        print(f"{label:24}{first_calls[backend]:8.3f} s")
+if with_inductor:
+    first, _ = times["chain, 2097152", "compiled"]
+    print(f"{'Inductor, from nothing':24}{first:8.3f} s")
+
+# %%
+if with_inductor:  # the third time found its kernel and wrote none
+    assert kernel_texts() == kernels
+    assert torch._dynamo.utils.counters["inductor"]["fxgraph_cache_hit"] == 1
+else:
+    print("skipped: nothing was compiled")
+
+# %% [markdown]
 # Three settings help where compiling does pay.
 # `mode="reduce-overhead"` replays CUDA graphs on a GPU, `mode="max-autotune"` tries several kernels, and regional compilation leaves less to do in the first call.
 # On a GPU Inductor writes Triton code for the same chain; the next cell runs where there is one, and no number of a GPU is stated here.
@@ -795,8 +1062,8 @@ else:
 # ## A model as a program
 #
 # `torch.compile` keeps its code in memory, tied to this Python process, apart from caches on the disk.
-# The `state_dict` of [Section 6.6](../06-builders-guide/06-file-io.ipynb) holds numbers without a program: whoever loads it needs the class.
-# `torch.export.export` captures *one* graph, with no breaks allowed, and `torch.export.save` writes graph and parameters into a `.pt2` file, which another Python process loads without your class; AOTInductor compiles such a program further, for use without Python.
+# The `state_dict` of [Section 6.6](../06-builders-guide/06-file-io.ipynb) holds numbers without a program: you need the class to use it.
+# `torch.export.export` captures *one* graph, with no breaks allowed, and `torch.export.save` writes graph and parameters into a `.pt2` file, which can be loaded where your class does not exist; AOTInductor compiles such a program further, for use without Python.
 
 # %%
 def export_mlp(net, path, X, dynamic=False):
@@ -821,6 +1088,25 @@ print(message)
 # %% [markdown]
 # The size of the batch was a guard of the trace, and an exported program has no interpreter to fall back on.
 # `Dim` says which sizes should stay free.
+#
+# To see that the program needs no class, we delete one.
+# A whole module saved by `torch.save` holds only the name of its class; the program holds the operations.
+
+# %%
+model = Wrapped()
+expected = model(X)
+names = [Path(folder.name) / name for name in ("model.pt", "model.pt2")]
+torch.save(model, names[0])
+torch.export.save(torch.export.export(model, (X,)), names[1])
+del Wrapped
+try:
+    torch.load(names[0], weights_only=False)  # our own file, so unpickle it
+    missing = ""
+except AttributeError as error:
+    missing = str(error)
+print(missing)
+program = torch.export.load(names[1]).module()
+assert "Wrapped" in missing and torch.equal(program(X), expected)
 
 # %%
 # check 13.1-C7: equal after reloading; batch 7 only with a free Dim
@@ -863,7 +1149,8 @@ assert "data-dependent" in raised  # no breaks allowed
 # - `torch.compile` traces bytecode into FX graphs. Guards say when a trace may be used again; a failed guard means a recompilation, an untraceable line a graph break. Both can be counted with a backend of a few lines.
 # - Compiled code sticks to the function: without a reset, `fullgraph=True` can pass where it should fail.
 # - Fusing $k$ elementwise operations turns $2k$ passes over memory into 2. Where the work is in matrix products of a library, or in a single small call, compiling may gain nothing.
-# - Time the first call by itself; profile first, and count what can be counted.
+# - Profile first: sort by self time, and ask whether the heavy operation is one that a compiler can remove. What is left in a library bounds the gain.
+# - Time the first call by itself; divided by the gain per call it tells how many calls compiling needs to pay.
 # - A `.pt2` file is a program with its guards; a `state_dict` is not.
 
 # %% [markdown]
@@ -995,7 +1282,8 @@ recorder = Recorder()
 compiled = torch.compile(traced, backend=recorder)
 seen = []
 for training in (True, True, False, True):
-    eager.train(training), traced.train(training)
+    for model in (eager, traced):
+        model.train(training)
     torch.testing.assert_close(compiled(images), eager(images))
     for a, b in zip(eager.buffers(), traced.buffers(), strict=True):
         torch.testing.assert_close(a, b)
@@ -1003,6 +1291,40 @@ for training in (True, True, False, True):
                  traced[1].num_batches_tracked.item()))
 print("(graphs, batches tracked):", seen)
 assert seen == [(1, 2), (1, 3), (2, 3), (2, 4)]
+
+# %% [markdown]
+# ### Exercise 13.1-5
+#
+# Profile one step of training with 64 examples: clear the gradients, compute outputs and cross-entropy, go backward, and let SGD change the parameters.
+# Which operations have FLOP, and how many?
+# What are the rows that have none?
+
+# %% [markdown]
+# #### Solution 13.1-5
+
+# %% [markdown]
+# `addmm` has those of the forward pass and `mm` those of the backward pass; together they are what `FlopCounterMode` counted above.
+# The other rows are elementwise operations, for which the profiler has no formula (the loss, the backward pass of ReLU, the update), views, and marks that autograd and the optimizer set around the operations that they call.
+
+# %%
+net, labels = make_mlp(), torch.arange(64) % 2
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+
+def training_step():
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(net(X), labels).backward()
+    optimizer.step()
+
+
+training_step()  # warm-up
+profile = profile_ops(record_call(training_step))
+flops = {name: op.flops for name, op in profile.items() if op.flops}
+print(flops)
+assert flops.keys() == {"aten::addmm", "aten::mm"}
+assert flops["aten::addmm"] == forward.get_total_flops()
+assert sum(flops.values()) == training.get_total_flops()
+assert profile["aten::threshold_backward"].calls == 2
 
 # %% [markdown]
 # ## Sources
@@ -1017,6 +1339,8 @@ assert seen == [(1, 2), (1, 3), (2, 3), (2, 4)]
 # - PyTorch documentation, [torch.compiler.set_stance](https://docs.pytorch.org/docs/stable/generated/torch.compiler.set_stance.html): errors in place of recompilations.
 # - PyTorch tutorials, [Reducing torch.compile cold start compilation time with regional compilation](https://docs.pytorch.org/tutorials/recipes/regional_compilation.html).
 # - PyTorch pull request 185722, [Wrap module.compile leaf module call frames](https://github.com/pytorch/pytorch/pull/185722): why `compile` in place misses modules of PyTorch's own.
+# - PyTorch documentation, [torch.profiler](https://docs.pytorch.org/docs/2.13/profiler.html): self time, operations by formula, traces.
+# - PyTorch tutorials, [Compile time caching configuration](https://docs.pytorch.org/tutorials/recipes/torch_compile_caching_configuration_tutorial.html): what is kept on the disk.
 # - PyTorch documentation, [torch.export](https://docs.pytorch.org/docs/stable/export.html): programs, dimensions, `.pt2` files.
 # - PyTorch documentation, [AOTInductor](https://docs.pytorch.org/docs/2.12/user_guide/torch_compiler/torch.compiler_aot_inductor.html): exported programs without Python.
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola, *Dive into Deep Learning* (2023), [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the section on TorchScript.
