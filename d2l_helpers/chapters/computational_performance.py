@@ -4,9 +4,6 @@ Generated from book/13-computational-performance/*.py by `python -m bookbuild ex
 """
 
 import matplotlib.pyplot as plt
-from collections.abc import Hashable
-from dataclasses import dataclass
-from graphlib import TopologicalSorter
 import torch
 import torch.distributed as dist
 from collections.abc import Hashable
@@ -145,7 +142,6 @@ def list_schedule(tasks, p):
     return rows
 
 
-
 # 13.4 Hardware
 def training_memory(params, optimizer="adam", precision="float32",
                     activations=0):
@@ -168,6 +164,8 @@ def training_memory(params, optimizer="adam", precision="float32",
             "master": master * params,
             "state": slot * slots[optimizer] * params,
             "activations": activations}
+
+
 # 13.5 Training on multiple GPUs
 def small_lenet(seed=0):
     """Scores (n, 10) for images (n, 1, 28, 28); same weights, same seed."""
@@ -185,9 +183,9 @@ def fashion_tensors(n):
 
 
 def max_difference(first, second):
-    """Largest absolute difference between two lists of tensors."""
-    return max((a - b).abs().max().item()
-               for a, b in zip(first, second, strict=True))
+    """Largest absolute difference between two lists of tensors, or NaN."""
+    return torch.stack([(a - b).abs().max() for a, b in zip(
+        first, second, strict=True)]).max().item()
 
 
 # 13.5 Training on multiple GPUs
@@ -198,7 +196,10 @@ def broadcast_params(params):
 
 
 def allreduce_grads(params, share):
-    """Replace the gradients by the sum over ranks of share * gradient."""
+    """Replace the gradients by the sum over ranks of share * gradient.
+
+    Each of `params` has a gradient on every rank.
+    """
     grads = [p.grad for p in params]
     flat = share * torch.cat([g.flatten() for g in grads])  # (N,)
     dist.all_reduce(flat)
