@@ -645,9 +645,18 @@ for p, m in ((2, 4), (3, 3), (4, 8), (5, 10)):
     for v in (2, 3):
         rows = pipeline_schedule(p, m, "interleaved", v)
         assert math.isclose(bubble(rows), (p - 1) / (v * m + p - 1))
+        assert [max(stored(rows, s)) for s in range(p)] == [
+            min(2 * (p - s) - 1 + (v - 1) * p, v * m) for s in range(p)]
     rows = pipeline_schedule(p, m, "zero bubble")  # needs m >= p
     assert max(end for _, _, end, _ in rows) == 3 * m + p - 1
     assert all(max(stored(rows, s)) == p for s in range(p))
+for m, kind in ((6, "interleaved"), (8, "1B1F")):
+    try:
+        pipeline_schedule(4, m, kind)
+    except ValueError as error:
+        print(error)
+    else:
+        raise AssertionError("a schedule that does not exist")
 work = 3 * 8  # of each stage, 8 micro-batches
 assert 3 * (length["zero bubble"] - work) == length["1F1B"] - work
 assert length["zero bubble"] < length["interleaved"] < length["1F1B"]
