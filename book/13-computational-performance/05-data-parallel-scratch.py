@@ -80,7 +80,7 @@ def block(ax, x, y, width, owner, solid=True):
 
 fig, axes = plt.subplots(1, 4, figsize=(9.5, 2.6), layout="constrained")
 names = ["data", "tensor", "pipeline", "sharded data"]
-sent = ["gradients", "activations, in each pair", "activations, at the cut",
+sent = ["gradients", "activations, per two layers", "activations, at the cut",
         "parameters and gradients"]
 for ax, name, what in zip(axes, names, sent, strict=True):
     for row in range(4):
@@ -898,6 +898,7 @@ assert ranks[0]["norm"].startswith("SyncBatchNorm expected")
 
 # %%
 # check 13.5-C6: outputs and gradients; one all-reduce each way
+print(*ranks[0]["tensor"]["traffic"].items(), sep="\n")
 for rank in ranks:
     report = rank["tensor"]
     assert report["shape"] == [16, 20]  # half of (32, 20)
@@ -1097,7 +1098,9 @@ for name, moments in (("one device", reduced), ("local", local),
 out = F.batch_norm(batch, None, None, training=True)
 grad, = torch.autograd.grad((weight * out).sum(), batch)
 assert max_difference(result["one device"], [out, grad]) < 1e-12
-off = {name: [(a - b).abs().max().item() for a, b in zip(
+
+# %%
+off = {name: [max_difference([a], [b]) for a, b in zip(
     pair, result["one device"], strict=True)] for name, pair in
     result.items()}
 assert max(off["reduced"]) < 1e-12 and min(off["local"]) > 0.05
