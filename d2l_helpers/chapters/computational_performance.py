@@ -206,9 +206,9 @@ def fashion_tensors(n):
 
 
 def max_difference(first, second):
-    """Largest absolute difference between two lists of tensors."""
-    return max((a - b).abs().max().item()
-               for a, b in zip(first, second, strict=True))
+    """Largest absolute difference between two lists of tensors, or NaN."""
+    return torch.stack([(a - b).abs().max() for a, b in zip(
+        first, second, strict=True)]).max().item()
 
 
 # 13.5 Training on multiple GPUs
@@ -219,7 +219,10 @@ def broadcast_params(params):
 
 
 def allreduce_grads(params, share):
-    """Replace the gradients by the sum over ranks of share * gradient."""
+    """Replace the gradients by the sum over ranks of share * gradient.
+
+    Each of `params` has a gradient on every rank.
+    """
     grads = [p.grad for p in params]
     flat = share * torch.cat([g.flatten() for g in grads])  # (N,)
     dist.all_reduce(flat)
