@@ -438,42 +438,41 @@ def tensor_parallel_mlp(X, W1, b1, W2, b2):
 # %% [markdown]
 # PyTorch does the same with `parallelize_module`: `ColwiseParallel` cuts the outputs of a layer, `RowwiseParallel` its inputs.
 # The parameters become `DTensor`s, and the all-reduces follow from how they are split.
-# To count them, we look at each operation that PyTorch dispatches; `CommDebugMode` of PyTorch counts the calls in the same way, but not the numbers.
+# `CommDebugMode` counts the collectives called inside it, of every kind; the numbers that all-reduces sum we count ourselves, by looking at each operation that PyTorch dispatches.
 
 # %%
 class Traffic(TorchDispatchMode):
-    """Collectives called inside it: name -> [calls, numbers given]."""
+    """Counts the all-reduces inside it, and the numbers that they sum."""
 
     def __init__(self):
         super().__init__()
-        self.seen = {}
+        self.calls = self.numbers = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if any(t.__name__ == "DTensor" for t in types):
             return NotImplemented  # comes back as operations on its parts
-        name = func.name().split(":")[-1]
-        if "c10d" in func.namespace and any(word in name for word in (
-                "reduce", "gather", "scatter", "broadcast")):
-            count = self.seen.setdefault(name, [0, 0])
+        if func.name().split(":")[-1].startswith(("allreduce", "all_reduce")):
             data = args[0] if isinstance(args[0], list) else args[:1]
-            count[0] += 1
-            count[1] += sum(x.numel() for x in data)
+            self.calls += 1
+            self.numbers += sum(x.numel() for x in data)
         return func(*args, **kwargs or {})
 
 
 def count_traffic(model, X):
-    """Traffic forward and backward, outputs, gradient of the inputs."""
+    """[Collectives, all-reduces, their numbers] forward and backward.
+
+    Also returns the outputs and the gradient of the inputs.
+    """
     from torch.distributed.tensor.debug import CommDebugMode
 
     X = X.clone().requires_grad_()
-    with CommDebugMode() as check:
-        with Traffic() as forward:
-            Y = model(X)
-        with Traffic() as backward:
-            Y.square().sum().backward()
-    calls = [n for mode in (forward, backward) for n, _ in mode.seen.values()]
-    assert check.get_total_counts() == sum(calls)
-    return [forward.seen, backward.seen], Y.detach(), X.grad
+    with CommDebugMode() as every, Traffic() as some:
+        Y = model(X)
+    counts = [[every.get_total_counts(), some.calls, some.numbers]]
+    with CommDebugMode() as every, Traffic() as some:
+        Y.square().sum().backward()
+    counts += [[every.get_total_counts(), some.calls, some.numbers]]
+    return counts, Y.detach(), X.grad
 
 # %%
 def try_tensor_parallel():
@@ -529,7 +528,7 @@ def try_tensor_parallel():
 # The order in which a stage works decides what it stores.
 # *GPipe* (Huang and others, 2019) does all forward passes first, so each stage holds $m$ micro-batches at once. (To save memory, it keeps only their inputs and computes the other activations again, as [Section 13.4](04-hardware.ipynb) does with checkpoints.)
 # *1F1B*, "one forward, one backward", starts a backward pass as soon as it can; stage $s$ (counted from 0) runs ahead by at most $p-s$ micro-batches, and stores no more than that.
-# The order is that of PipeDream (2019), which does without the flush and uses older weights for it; the version with a flush appeared in two preprints of 2020, PipeDream-Flush (Narayanan and others) and DAPPLE (Fan and others).
+# The order is that of PipeDream (Narayanan and others, 2019), which has no flush and computes with older weights instead; with a flush it was published as DAPPLE (Fan and others, 2020) and as PipeDream-Flush (Narayanan and others, ICML 2021, a preprint of 2020).
 #
 # [Section 13.3](03-auto-parallelism.ipynb) has a simulator for such questions.
 # A stage is a worker, and its order becomes a chain of tasks, each with a cost.
@@ -764,6 +763,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe
+from torch.distributed.tensor.debug import CommDebugMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 """
@@ -783,13 +783,13 @@ saved = {}
 for name, sizes in (("even", [32, 32]), ("uneven", [48, 16])):
     saved[name + " params"], saved[name + " momentum"] = train_on_rank(
         small_lenet(seed=rank), X, y, sizes)
-with Traffic() as traffic:
+with CommDebugMode() as every, Traffic() as some:
     for name, sizes, naive in (("even", [32, 32], False),
                                ("weighted", [48, 16], False),
                                ("naive", [48, 16], True)):
         saved[name] = shared_gradient(small_lenet(), X[:64], y[:64], sizes,
                                       naive)
-seen["traffic"] = traffic.seen
+seen["traffic"] = [every.get_total_counts(), some.calls, some.numbers]
 seen["tensor"] = try_tensor_parallel()
 seen["GPipe"] = try_pipeline(ScheduleGPipe)
 seen["1F1B"] = try_pipeline(Schedule1F1B)
@@ -883,7 +883,7 @@ assert error["even"] < 1e-6 and error["weighted"] < 1e-6
 assert error["naive"] > scale / 10
 assert max_difference(saved[0]["naive"], other) < 1e-6
 # in these three steps, one all-reduce each, of all N numbers
-assert ranks[0]["traffic"] == {"allreduce_": [3, 3 * count_params(net)]}
+assert ranks[0]["traffic"] == [3, 3, 3 * count_params(net)]
 
 # %% [markdown]
 # The weighted sum is exact up to rounding.
@@ -903,13 +903,9 @@ for rank in ranks:
     report = rank["tensor"]
     assert report["shape"] == [16, 20]  # half of (32, 20)
     assert max(report["difference"].values()) < 1e-6
-    assert report["traffic"]["dense"] == [{}, {}]
-    for name in ("by hand", "modules"):
-        for counts, size in zip(report["traffic"][name], (8 * 12, 8 * 20),
-                                strict=True):
-            (op, seen), = counts.items()
-            assert op.strip("_") in ("allreduce", "all_reduce")
-            assert seen == [1, size]  # Y forward, the gradient of X back
+    assert report["traffic"]["dense"] == [[0, 0, 0], [0, 0, 0]]
+    for name in ("by hand", "modules"):  # Y forward, the gradient of X back
+        assert report["traffic"][name] == [[1, 1, 8 * 12], [1, 1, 8 * 20]]
     assert report["outputs"] == ranks[0]["tensor"]["outputs"]
 
 # %%
