@@ -34,6 +34,7 @@ import d2l_helpers as d2l
 import d2l_helpers.chapters
 from d2l_helpers.chapters import attention_and_transformers as c11
 from d2l_helpers.chapters import builders_guide as c6
+from d2l_helpers.chapters import computational_performance as c13
 from d2l_helpers.chapters import convolutional_neural_networks as c7
 from d2l_helpers.chapters import linear_classification as c4
 from d2l_helpers.chapters import linear_regression as c3
@@ -150,6 +151,15 @@ HOST = {
     "optimization.Airfoil": "1500 rows in float64, which stay on the CPU",
     "optimization.train_opt": "as above, with a clock",
     "optimization.Cosine": "takes and gives numbers",
+    "computational_performance.Recorder": "keeps what torch.compile hands over",
+    "computational_performance.capture": "compiles on fake tensors itself",
+    "computational_performance.gantt": "figures of numbers",
+    "computational_performance.Task": "numbers",
+    "computational_performance.task_table": "numbers",
+    "computational_performance.critical_path": "numbers",
+    "computational_performance.list_schedule": "numbers",
+    "computational_performance.training_memory": "counts bytes",
+    "computational_performance.fashion_tensors": "pictures, which the Trainer or a script moves",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -736,7 +746,24 @@ def steepest() -> None:
     c12.sharpness(lambda: (w**4).sum(), [w], 3, torch.Generator())
 
 
+def over_ranks() -> None:
+    """Weights and gradients of a small network, with collectives that leave tensors as they are."""
+    with _disable_current_modes():
+        net = c13.small_lenet().to(META)
+    net(floats(2, 1, 28, 28)).sum().backward()
+    params = list(net.parameters())
+    with (
+        mock.patch.object(c13.dist, "broadcast", lambda tensor, src: None),
+        mock.patch.object(c13.dist, "all_reduce", lambda tensor: None),
+    ):
+        c13.broadcast_params(params)
+        c13.allreduce_grads(params, 0.5)
+
+
 CALLS: dict[str, tuple[Any, ...]] = {
+    "small network over ranks": (over_ranks,),
+    # the largest difference, as a number
+    "difference": (lambda: c13.max_difference([floats(3)], [floats(3)]), 1),
     "difference quotient": (lambda: c2.numerical_derivative(torch.sin, floats(3), 1e-2),),
     # a number for each of two sides of three partial derivatives
     "gradient by differences": (lambda: c2.numerical_gradient(torch.sum, floats(3), 1e-2), 6),
