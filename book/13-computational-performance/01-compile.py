@@ -37,7 +37,7 @@
 # - count what fusion removes, and after how many calls compiling has paid for itself;
 # - save a model as a program that needs no class of yours.
 #
-# **Cost**: about half a minute on an idle CPU, most of it for the C++ compiler; nothing to download. Without a C++ compiler a few cells say that they are skipped.
+# **Cost**: about a minute on a CPU, most of it for the C++ compiler; nothing to download. Without a C++ compiler a few cells say that they are skipped.
 
 # %%
 import contextlib
@@ -686,6 +686,7 @@ for name, op in profiles[64].items():
 # - `addmm` has all of the FLOP: with $n$ examples and $w$ weights a forward pass takes $2nw$ floating-point operations, a multiplication and an addition for each weight and example. The column is filled by formula for a few kinds of operations (matrix products, convolutions, `mul`, `add`); elsewhere a 0 means "not counted".
 #
 # The profiler spends time on every operation that it records, so the small ones look larger than they are.
+# With `with_flops` it also keeps the tensors that it has seen until the recording ends, so record few calls of anything large.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(7, 3.8), layout="constrained")
@@ -711,7 +712,7 @@ d2l.describe(fig, """Two timelines of one recorded call, with the call on
 
 # %% [markdown]
 # **Figure 13.1.3.** The call of the table, as it was recorded: each bar was called by the bar above it.
-# White under `call` is Python; orange bars are operations that only look at data differently, or copy it.
+# The gaps between the bars under `call` are Python; orange bars are operations that only look at data differently, or copy it.
 #
 # From this follows what a compiler could gain here.
 # The product stays a call of the same library, so even if all else vanished, the call would still take the self time of `addmm`: the whole divided by it is a ceiling for the speed-up, and with the profiler's own cost in it rather too high a one.
@@ -893,7 +894,7 @@ if with_inductor:
     assert len(arithmetic) == 10
     for arm, left in (("eager", {"aten::mul", "aten::add"}),
                       ("compiled", set())):
-        profile = profile_ops(record_call(lambda: arms[arm](x)))
+        profile = profile_ops(record_call(lambda: arms[arm](x), calls=1))
         assert {"aten::mul", "aten::add"} & profile.keys() == left
 else:
     print("skipped: no generated C++ to look at")
@@ -956,7 +957,7 @@ assert break_even(10, 3, 1) == 5 and break_even(10, 3, 3) == math.inf
 works = list(dict.fromkeys(work for work, _ in times))
 if with_inductor:
     print("work            eager ms  compiled ms  times faster  ceiling"
-          "  first s  pays after")
+          "  first s  calls to pay")
     for work in works:
         first, after = times[work, "compiled"]
         before = times[work, "eager"][1]
@@ -964,7 +965,7 @@ if with_inductor:
         n = break_even(max(first, before), before, after)
         print(f"{work:15}{before * 1e3:9.3f}{after * 1e3:13.3f}"
               f"{before / after:14.2f}{limit:>9}{first:9.2f}"
-              f"{'never' if n == math.inf else f'{n} calls':>12}")
+              f"{'never' if n == math.inf else f'{n:,}':>14}")
 else:
     print("skipped: nothing was compiled")
 
@@ -1021,7 +1022,9 @@ first_calls = {}
 for backend in ("eager", "aot_eager", *["inductor"] * with_inductor):
     torch.compiler.reset()
     fn = torch.compile(pointwise_chain, backend=backend, dynamic=False)
-    first_calls[backend], _ = first_and_median(lambda: fn(x))
+    start = time.perf_counter()
+    fn(x)
+    first_calls[backend] = time.perf_counter() - start
 
 # %% tags=["timing"]
 for label, backend in (("captured", "eager"), ("and AOTAutograd", "aot_eager"),
@@ -1281,9 +1284,9 @@ torch.compiler.reset()
 recorder = Recorder()
 compiled = torch.compile(traced, backend=recorder)
 seen = []
-for training in (True, True, False, True):
+for mode in (True, True, False, True):
     for model in (eager, traced):
-        model.train(training)
+        model.train(mode)
     torch.testing.assert_close(compiled(images), eager(images))
     for a, b in zip(eager.buffers(), traced.buffers(), strict=True):
         torch.testing.assert_close(a, b)

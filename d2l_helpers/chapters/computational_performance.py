@@ -3,14 +3,25 @@
 Generated from book/13-computational-performance/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
+import math
 import matplotlib.pyplot as plt
+import os
 import torch
 import torch.distributed as dist
 from collections.abc import Hashable
+from d2l_helpers.chapters.builders_guide import apply_init
+from d2l_helpers.chapters.builders_guide import load_checkpoint
+from d2l_helpers.chapters.builders_guide import save_checkpoint
 from d2l_helpers.chapters.linear_classification import FashionMNIST
+from d2l_helpers.chapters.modern_cnns import ResNet18
+from d2l_helpers.chapters.modern_cnns import conv_norm
+from d2l_helpers.chapters.modern_cnns import scaled
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel as DDP
+from torch.utils.data import DataLoader
+from torch.utils.data import DistributedSampler
 
 
 # 13.1 Compilers and interpreters
@@ -229,3 +240,166 @@ def allreduce_grads(params, share):
     parts = flat.split([g.numel() for g in grads])
     for g, part in zip(grads, parts, strict=True):
         g.copy_(part.view_as(g))
+
+
+# 13.6 Concise implementation: DistributedDataParallel and sharding
+def join_launch(device="auto"):
+    """Join the processes of this launch; returns this one's device.
+
+    "auto" takes GPUs where each process of the machine can have its own.
+    Without a launch there is nothing to join.
+    """
+    local, count = (int(os.environ.get(name, default)) for name, default in
+                    (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1)))
+    if device == "auto":
+        device = "cuda" if torch.cuda.device_count() >= count else "cpu"
+    if device == "cuda":
+        torch.cuda.set_device(local)
+        device = f"cuda:{local}"
+    if "RANK" in os.environ:  # torchrun has set it
+        dist.init_process_group("nccl" if "cuda" in device else "gloo")
+    return torch.device(device)
+
+
+def ranks():
+    """Own rank and the number of ranks: (0, 1) without a launch."""
+    if not dist.is_initialized():
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
+# 13.6 Concise implementation: DistributedDataParallel and sharding
+def train_ddp(net, data, loss, optimizer, epochs, batch_size, seed=0,
+              amp=False, path=None, after_step=None):
+    """Train on all ranks of a launch, or in one process without one.
+
+    `net` lies on this rank's device; `optimizer(parameters)` makes the
+    optimizer, `loss(scores, y)` is a mean. `batch_size` counts the rows
+    of all ranks together. With a `path`, a checkpoint is written after
+    each epoch, and a run that has one goes on from it. Returns the mean
+    loss of each epoch, over all rows.
+    """
+    rank, world = ranks()
+    if batch_size % world:
+        raise ValueError(f"a batch of {batch_size} has no equal shares for "
+                         f"{world} ranks.")
+    device = next(net.parameters()).device
+    model = DDP(net) if world > 1 else net  # 1: averages gradients
+    opt = optimizer(net.parameters())
+    torch.manual_seed(seed + rank)  # 2: own random numbers
+    sampler = DistributedSampler(data, world, rank, seed=seed)  # 3: own rows
+    loader = DataLoader(data, batch_size // world, sampler=sampler)
+    losses = resume_run(path, net, opt)
+    for epoch in range(len(losses), epochs):
+        sampler.set_epoch(epoch)  # a new order
+        total = torch.zeros(2, dtype=torch.float64, device=device)
+        for step, (X, y) in enumerate(loader):
+            X, y = X.to(device), y.to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+                value = loss(model(X), y)
+            opt.zero_grad()
+            value.backward()
+            opt.step()
+            total[0] += value.detach() * len(y)  # sum of losses
+            total[1] += len(y)  # rows
+            if after_step:
+                after_step(epoch, step)
+        if world > 1:
+            dist.all_reduce(total)  # 4: metrics of all rows
+        losses.append((total[0] / total[1]).item())
+        save_run(path, net, opt, losses)  # 5: written once
+    return losses
+
+
+# 13.6 Concise implementation: DistributedDataParallel and sharding
+def save_run(path, net, opt, losses):
+    """Write a checkpoint, on rank 0, with the generators of all ranks."""
+    if path is None:
+        return
+    rank, world = ranks()
+    device = next(net.parameters()).device
+    own = [torch.get_rng_state()]
+    if device.type == "cuda":
+        own.append(torch.cuda.get_rng_state(device))
+    states = [own]
+    if world > 1:
+        states = [None] * world
+        dist.all_gather_object(states, own)
+    if rank == 0:
+        save_checkpoint(path, net, opt, len(losses), losses=losses,
+                        states=states)
+    if world > 1:
+        dist.barrier()
+
+
+def resume_run(path, net, opt):
+    """Restore a run; returns its losses, or [] where there is no file.
+
+    On another number of ranks, generators start anew.
+    """
+    if path is None or not os.path.exists(path):
+        return []
+    rank, world = ranks()
+    device = next(net.parameters()).device
+    seed = torch.initial_seed()
+    saved = load_checkpoint(path, net, opt, map_location=device)
+    torch.manual_seed(seed + 1000 * len(saved["losses"]))
+    if len(saved["states"]) == world:
+        for set_state, state in zip(
+                (torch.set_rng_state, torch.cuda.set_rng_state),
+                saved["states"][rank]):
+            set_state(state.cpu())
+    return saved["losses"]
+
+
+# 13.6 Concise implementation: DistributedDataParallel and sharding
+def group_norm(net, groups=8):
+    """Replace every batch normalization in `net` by groups of channels."""
+    for name, child in net.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            c = child.num_features
+            setattr(net, name, nn.GroupNorm(math.gcd(groups, c), c))
+        else:
+            group_norm(child, groups)
+    return net
+
+
+def resnet18(num_classes=10, in_channels=1, width=1.0, norm="batch"):
+    """ResNet-18 for small images: scores (n, num_classes).
+
+    Images are (n, in_channels, h, w); `norm` is "batch" or "group".
+    """
+    net = ResNet18(num_classes=num_classes, width=width, reference=True).net
+    net[0] = nn.Sequential(*conv_norm(scaled(64, width), 3, bias=False),
+                           nn.ReLU())
+    apply_init(net, torch.zeros(1, in_channels, 32, 32))
+    return group_norm(net) if norm == "group" else net
+
+
+# 13.6 Concise implementation: DistributedDataParallel and sharding
+def bucket_plan(sizes, cap, first=None):
+    """Buckets in the order of their exchange: lists of parameter numbers.
+
+    `sizes` are bytes, in the order of the parameters; a bucket is closed
+    once it holds `cap` bytes, the first one `first`.
+    """
+    plan, filled, limit = [[]], 0, cap if first is None else first
+    for i in reversed(range(len(sizes))):
+        if filled >= limit:
+            plan.append([])
+            filled, limit = 0, cap
+        plan[-1].append(i)
+        filled += sizes[i]
+    return plan
+
+
+# 13.6 Concise implementation: DistributedDataParallel and sharding
+def zero_memory(N, k, stage):
+    """Bytes on each of k ranks: {"parameters", "gradients", "Adam"}.
+
+    For N float32 parameters with Adam; stage 0 shards nothing, 1 its
+    moments, 2 gradients too, 3 also parameters.
+    """
+    return {"parameters": 4 * N / (k if stage > 2 else 1),
+            "gradients": 4 * N / (k if stage > 1 else 1),
+            "Adam": 8 * N / (k if stage > 0 else 1)}
