@@ -43,8 +43,10 @@ import argparse
 import json
 import math
 import os
+import shutil
 import signal
 import tempfile
+import warnings
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
@@ -231,7 +233,7 @@ def resume_run(path, net, opt):
 
 # %% [markdown]
 # The model is a [ResNet-18](../08-modern-cnns/06-resnet.ipynb) for small images: its first convolution is 3x3 with stride 1, and no pooling follows, so the first blocks see all the pixels.
-# `norm` chooses between batch normalization and *group normalization*, which normalizes over groups of channels of one image (Wu and He 2018) and so does not look at the batch.
+# `norm` chooses between batch normalization and [group normalization](../08-modern-cnns/05-batch-norm.ipynb), which takes its statistics from one image and so does not look at the batch.
 
 # %% tags=["export"]
 def group_norm(net, groups=8):
@@ -276,6 +278,13 @@ for norm, alone in (("batch", False), ("group", True)):
     assert count_params(net) == count_params(resnet18(width=0.125))
     assert torch.allclose(net(X)[:2], net(X[:2]), atol=1e-5) == alone
 
+# %%
+def images(n, dtype=torch.float32):
+    """The first n images (n, 1, 28, 28) of the training set, with labels."""
+    X, y = FashionMNIST(train_size=n).train.tensors
+    return TensorDataset(X.to(dtype), y)
+
+
 # %% [markdown]
 # The main program reads its arguments, joins the launch and prints one line, on rank 0.
 
@@ -299,9 +308,8 @@ def main():
     torch.manual_seed(args.seed)
     dtype = torch.float64 if args.float64 else torch.float32
     net = resnet18(width=args.width, norm=args.norm).to(device, dtype)
-    X, y = FashionMNIST(train_size=args.examples).train.tensors
     losses = train_ddp(
-        net, TensorDataset(X.to(dtype), y), F.cross_entropy,
+        net, images(args.examples, dtype), F.cross_entropy,
         partial(torch.optim.SGD, lr=args.lr, momentum=0.9), args.epochs,
         args.batch_size, args.seed, args.amp, args.checkpoint)
     rank, world = ranks()
@@ -314,7 +322,7 @@ def main():
 
 # %%
 HEAD = """
-import argparse, json, math, os, signal
+import argparse, json, math, os, shutil, signal
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
@@ -334,7 +342,7 @@ from d2l_helpers.chapters.linear_classification import FashionMNIST
 from d2l_helpers.chapters.modern_cnns import ResNet18, conv_norm, scaled
 """
 TOOLS = (join_launch, ranks, train_ddp, save_run, resume_run, group_norm,
-         resnet18)
+         resnet18, images)
 script = d2l.write_script("train_ddp.py", HEAD, *TOOLS, main, "main()")
 options = ["--examples", examples, "--width", width, "--epochs", epochs,
            "--device", "cpu", "--float64"]
@@ -366,9 +374,8 @@ def train_resnet(norm, shards=1, dtype=torch.float64):
     """Losses in one process, with the images in `shards` passes."""
     torch.manual_seed(0)
     net = resnet18(width=width, norm=norm).to(dtype)
-    X, y = FashionMNIST(train_size=examples).train.tensors
     return train_ddp(
-        Shards(net, shards), TensorDataset(X.to(dtype), y), F.cross_entropy,
+        Shards(net, shards), images(examples, dtype), F.cross_entropy,
         partial(torch.optim.SGD, lr=0.05, momentum=0.9), epochs, 64)
 
 
@@ -427,20 +434,25 @@ for i in range(0, 50, 5):  # five rows of each rank: ten of the order
 folder = Path(tempfile.mkdtemp())  # for checkpoints
 
 
+def lenet_run(name, path, epochs, seed=0):
+    """Train LeNet in float64, five steps per epoch; its parameters."""
+    net = small_lenet(seed).double()
+    optimizer = {"sgd": partial(torch.optim.SGD, lr=0.05, momentum=0.9),
+                 "adam": partial(torch.optim.Adam, lr=1e-3)}[name]
+    train_ddp(net, images(320, torch.float64), F.cross_entropy, optimizer,
+              epochs, 64, path=path)
+    return [p.detach() for p in net.parameters()]
+
+
 def ten_steps():
-    """Two epochs of five steps with each optimizer, kept in files."""
+    """Two epochs with each optimizer, left in files, the first one too."""
     rank, world = ranks()
-    data = FashionMNIST(train_size=320).train
-    for name, optimizer in (
-            ("sgd", partial(torch.optim.SGD, lr=0.05, momentum=0.9)),
-            ("adam", partial(torch.optim.Adam, lr=1e-3))):
-        for last in (1, 2):  # the second call resumes after five steps
-            train_ddp(small_lenet(seed=rank), data, F.cross_entropy,
-                      optimizer, last, 64, path=folder / f"{name}-{world}")
-            if rank == 0 and last == 1:
-                done = folder / f"{name}-{world}"
-                (folder / f"{name}-{world}-half").write_bytes(
-                    done.read_bytes())
+    for name in ("sgd", "adam"):
+        path = folder / f"{name}-{world}"
+        lenet_run(name, path, 1, seed=rank)
+        if rank == 0:
+            shutil.copy(path, folder / f"{name}-{world}-half")
+        lenet_run(name, path, 2, seed=rank)  # resumes
 
 
 # %% [markdown]
@@ -452,7 +464,7 @@ def ten_steps():
 def batch64():
     """A network, 64 images with labels, and the gradient of their loss."""
     net = small_lenet()
-    X, y = FashionMNIST(train_size=64).train.tensors
+    X, y = images(64).tensors
     F.cross_entropy(net(X), y).backward()
     whole = [p.grad.clone() for p in net.parameters()]
     net.zero_grad()
@@ -681,13 +693,17 @@ def accumulate():
 # ### Batch normalization
 #
 # DDP averages gradients, not activations: each rank normalizes its own share by its own mean and variance.
-# `nn.SyncBatchNorm.convert_sync_batchnorm` exchanges them on GPUs; in the PyTorch used here it refuses CPU tensors.
+# `nn.SyncBatchNorm.convert_sync_batchnorm` replaces the layers by ones that exchange them, on GPUs; in the PyTorch used here they refuse CPU tensors.
 # (The running statistics for evaluation are those of rank 0, which DDP sends around with each forward pass.)
 
 # %%
 def batch_norm():
-    """Losses of the residual network with batch normalization."""
-    return train_resnet("batch")
+    """Losses with batch normalization; what SyncBatchNorm says to a CPU."""
+    try:
+        message = str(nn.SyncBatchNorm(3)(torch.ones(2, 3)))
+    except ValueError as error:
+        message = str(error)
+    return train_resnet("batch"), message
 
 
 # %% [markdown]
@@ -702,9 +718,9 @@ def with_dropout(path, last=2, after_step=None):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(),
                         nn.Dropout(0.3), nn.Linear(32, 10))
-    data = FashionMNIST(train_size=320).train
-    train_ddp(net, data, F.cross_entropy, partial(torch.optim.Adam, lr=1e-2),
-              last, 64, path=path, after_step=after_step)
+    train_ddp(net, images(320), F.cross_entropy,
+              partial(torch.optim.Adam, lr=1e-2), last, 64, path=path,
+              after_step=after_step)
     return [p.detach() for p in net.parameters()]
 
 
@@ -735,8 +751,8 @@ def on_ranks(*functions, more=(), head=HEAD, last="0", check=True):
     {last}
     dist.destroy_process_group()
     """
-    shared = (Shards, train_resnet, small_lenet, max_difference, batch64,
-              watched, with_dropout, killed)
+    shared = (Shards, train_resnet, small_lenet, lenet_run, max_difference,
+              batch64, watched, with_dropout, killed)
     demo = d2l.write_script("demo.py", head, *TOOLS, *shared, *more,
                             *functions, run)
     out = d2l.torchrun(demo, nproc=2, timeout=600, check=check)
@@ -758,7 +774,7 @@ for name in ("sgd", "adam"):
             for world in (1, 2)]
     apart = max_difference(*(list(end.values()) for end in ends))
     print(f"{name}: parameters differ by {apart:.1e} after ten steps")
-    assert apart < 1e-6
+    assert apart < 1e-9
     moved = max_difference(ends[0].values(), small_lenet().parameters())
     assert moved > 0.005  # the steps did something
 print("gradient errors:", ddp["unequal"])
@@ -802,13 +818,14 @@ for name, result in ddp["accumulate"].items():
 # Around the backward pass alone it does nothing.
 
 # %%
-local = ddp["batch_norm"]
+local, message = ddp["batch_norm"]
 once, halves = train_resnet("batch"), train_resnet("batch", shards=2)
 print("two ranks", local)
 print("one process, whole batches", once)
 print("one process, two halves   ", halves)
 assert max(abs(a - b) for a, b in zip(local, halves, strict=True)) < 1e-9
 assert min(abs(a - b) for a, b in zip(local, once, strict=True)) > 1e-3
+assert "SyncBatchNorm expected input tensor to be on" in message
 
 # %% [markdown]
 # With group normalization one process and two agreed to rounding; with batch normalization they do not.
@@ -869,7 +886,7 @@ d2l.describe(fig, """Left, stacked bars for eight ranks: 16 GB for DDP, 9,
 
 # %% [markdown]
 # **Figure 13.6.3.** Equation (13.6.1) for $10^9$ parameters.
-# Only stage 3 has no floor: with enough ranks any model fits, as long as its largest group does.
+# Only stage 3 has no floor: with enough ranks any model fits, as long as its largest group and the activations do.
 #
 # In PyTorch, stage 3 is `fully_shard` (also called FSDP2; the wrapper class `FullyShardedDataParallel` is its predecessor).
 # It changes the parameters of a module, in place, into *distributed tensors* (`DTensor`), of which each rank holds a part of dimension 0.
@@ -957,6 +974,15 @@ def low_precision():
     return [str(t.dtype) for t in (scores, p, p.grad)]
 
 
+def too_early():
+    """How far an optimizer moves the model that is older than its shards."""
+    net = mlp()
+    opt = torch.optim.Adam(net.parameters(), lr=0.01)
+    adam_steps(shard(net), opt, range(3))
+    return max_difference([p.full_tensor() for p in net.parameters()],
+                          mlp().parameters())
+
+
 # %% [markdown]
 # The same launch goes back to the killed run.
 # Three times it resumes from the checkpoint: as it is; without Adam's moments; and with the generator of rank 0 on both ranks, as a script would that lets rank 0 save "the" generator.
@@ -990,18 +1016,18 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor.debug import CommDebugMode
 """
-fsdp, _ = on_ranks(sharded, collectives, low_precision, resumed, head=SHARD,
-                   more=(mlp, shard, adam_steps))
+fsdp, _ = on_ranks(sharded, collectives, low_precision, too_early, resumed,
+                   head=SHARD, more=(mlp, shard, adam_steps))
 
 # %%
 # check 13.6-C5: shards, moments, ten steps equal to one process, counts
 net = mlp()
 opt = torch.optim.Adam(net.parameters(), lr=0.01)
 adam_steps(net, opt, range(10))
-end = [torch.tensor(p) for p in fsdp["sharded"]["end"]]
-apart = max_difference(end, net.parameters())
+shards = [torch.tensor(p) for p in fsdp["sharded"]["end"]]
+apart = max_difference(shards, net.parameters())
 print(f"parameters differ by {apart:.1e};", fsdp["collectives"])
-assert apart < 1e-6 < 0.01 < max_difference(end, mlp().parameters())
+assert apart < 1e-6 < 0.01 < max_difference(shards, mlp().parameters())
 assert fsdp["sharded"]["shape"] == [32, 20]
 assert fsdp["sharded"]["local"] == [16, 20]
 assert fsdp["sharded"]["types"] == ["DTensor"]
@@ -1011,14 +1037,19 @@ for free, gathers in (("True", 6), ("False", 3)):
         "c10d._allgather_base_": gathers, "c10d._reduce_scatter_base_": 3}
 assert fsdp["low_precision"] == [
     "torch.bfloat16", "torch.float32", "torch.float32"]
+assert fsdp["too_early"] == 0
 
 # %% [markdown]
+# An optimizer that is made too early moves nothing, without an error: its tensors are no longer those of the model.
+#
 # Each rank held half of the first weight, of all gradients and of all moments, to the byte what (13.6.1) says; put together, the parameters are those of one process.
 #
 # Three layers took six all-gathers, one before the forward and one before the backward pass of each, and three reduce-scatters.
-# An all-reduce of $N$ numbers is a reduce-scatter and an all-gather, and for each of the three a rank must send at least $\frac{k-1}kN$ numbers per half: $2\frac{k-1}kN$ for DDP, $3\frac{k-1}kN$ for ZeRO-3, half as much again.
+# An all-reduce of $N$ numbers is a reduce-scatter and an all-gather, and by the ring algorithm of Section 13.7 each of these costs every rank $\frac{k-1}kN$ sent numbers: $2\frac{k-1}kN$ for DDP, $3\frac{k-1}kN$ for ZeRO-3, half as much again.
 # With `reshard_after_forward=False` the gathered parameters stay until the backward pass: three all-gathers, as much traffic as DDP, and during a step the memory for all parameters.
 # Left to itself, PyTorch frees all groups except the root's, which is needed again at once.
+#
+# Today's large language models are trained with such sharding and the splits of Section 13.5 on top of it (Liang et al. 2024).
 #
 # `MixedPrecisionPolicy` is how mixed precision (Section 13.4) meets sharding: parameters are gathered and used in bfloat16, and kept, averaged and updated in float32.
 
@@ -1033,17 +1064,11 @@ assert min(fsdp["resumed"][key] for key in ("moments", "generators")) > 1e-3
 saved = torch.load(folder / "killed", weights_only=True)
 assert len(saved["losses"]) == 1 and len(saved["states"]) == 2
 for name in ("sgd", "adam"):  # five steps on two ranks, five on one
-    both = torch.load(folder / f"{name}-2-half", weights_only=True)
-    assert len(both["losses"]) == 1 and len(both["states"]) == 2
-    (folder / f"{name}-mixed").write_bytes(
-        (folder / f"{name}-2-half").read_bytes())
-    optimizer = (partial(torch.optim.SGD, lr=0.05, momentum=0.9)
-                 if name == "sgd" else partial(torch.optim.Adam, lr=1e-3))
-    net = small_lenet(seed=5)
-    train_ddp(net, FashionMNIST(train_size=320).train, F.cross_entropy,
-              optimizer, 2, 64, path=folder / f"{name}-mixed")
+    half = torch.load(folder / f"{name}-2-half", weights_only=True)
+    assert len(half["losses"]) == 1 and len(half["states"]) == 2
+    end = lenet_run(name, folder / f"{name}-2-half", 2, seed=5)
     whole = torch.load(folder / f"{name}-1", weights_only=True)["model"]
-    assert max_difference(net.parameters(), whole.values()) < 1e-6
+    assert max_difference(end, whole.values()) < 1e-9
 
 # %% [markdown]
 # The killed run goes on from the end of its first epoch and arrives where the undisturbed one did.
@@ -1064,11 +1089,13 @@ net = mlp()
 opt = torch.optim.Adam(net.parameters(), lr=0.01)
 model, optim = get_state_dict(net, opt)
 state = {"model": model, "optim": optim}
-dcp.load(state, checkpoint_id=folder / "sharded", no_dist=True)
+with warnings.catch_warnings():  # it warns that no group is there
+    warnings.simplefilter("ignore", UserWarning)
+    dcp.load(state, checkpoint_id=folder / "sharded", no_dist=True)
 set_state_dict(net, opt, model_state_dict=state["model"],
                optim_state_dict=state["optim"])
 adam_steps(net, opt, range(5, 10))
-assert max_difference(net.parameters(), end) < 1e-6
+assert max_difference(net.parameters(), shards) < 1e-6
 assert len(list((folder / "sharded").glob("*.distcp"))) == 2
 
 # %% [markdown]
@@ -1224,13 +1251,15 @@ def unused():
 
 # %%
 found, _ = on_ranks(uneven, same_rows, unused, more=(spare,))
-print(found["uneven"], found["same_rows"])
+for name in ("plain", "join", "join by those left"):
+    steps, norm = found["uneven"][name]
+    print(f"{name:18} {steps} steps, last gradient {norm:.4f}")
 
 # %%
 plain, join, left = (found["uneven"][key] for key in (
     "plain", "join", "join by those left"))
 assert plain[0] == 2 and "imed out" in found["uneven"]["error"]
-assert join[0] == left[0] == 3
+assert join[0] == left[0] == 3 and math.isclose(2 * join[1], left[1])
 half, whole = found["same_rows"]
 assert half < 1e-6 and whole > 1e-3
 
@@ -1283,7 +1312,7 @@ assert fits == {0: None, 1: None, 2: 13, 3: 4}
 # - S. Li et al., *PyTorch Distributed: experiences on accelerating data parallel training*, PVLDB 13 (2020), [arXiv:2006.15704](https://arxiv.org/abs/2006.15704): buckets, overlap, `no_sync`.
 # - S. Rajbhandari, J. Rasley, O. Ruwase and Y. He, *ZeRO: memory optimizations toward training trillion parameter models*, SC 2020, [arXiv:1910.02054](https://arxiv.org/abs/1910.02054): the three stages, their memory and traffic.
 # - Y. Zhao et al., *PyTorch FSDP: experiences on scaling fully sharded data parallel*, PVLDB 16 (2023), [arXiv:2304.11277](https://arxiv.org/abs/2304.11277).
-# - W. Liang et al., *TorchTitan: one-stop PyTorch native solution for production ready LLM pre-training*, ICLR 2025, [arXiv:2410.06511](https://arxiv.org/abs/2410.06511): `fully_shard` with tensor, pipeline and context parallelism.
+# - W. Liang et al., *TorchTitan: one-stop PyTorch native solution for production ready LLM pre-training* (2024), [arXiv:2410.06511](https://arxiv.org/abs/2410.06511): `fully_shard` with tensor, pipeline and context parallelism.
 # - P. Goyal et al., *Accurate, large minibatch SGD: training ImageNet in 1 hour* (2017), [arXiv:1706.02677](https://arxiv.org/abs/1706.02677): batch statistics per worker, and other traps of distributed training.
 # - Y. Wu and K. He, *Group normalization*, ECCV 2018, [arXiv:1803.08494](https://arxiv.org/abs/1803.08494).
 # - *DataParallel*, [PyTorch documentation](https://docs.pytorch.org/docs/stable/generated/torch.nn.DataParallel.html): the advice to use `DistributedDataParallel`.
