@@ -5,8 +5,10 @@ stands in a script: `write_script` puts one together from the cells' own functio
 starts it on this machine.
 """
 
+import ast
 import contextlib
 import inspect
+import linecache
 import os
 import re
 import subprocess
@@ -76,9 +78,29 @@ def _source(part: str | Callable[..., object] | type) -> str:
     try:
         return textwrap.dedent(inspect.getsource(part))
     except (OSError, TypeError) as error:
+        if isinstance(part, type) and (text := _source_of_class(part)):
+            return text
         raise TypeError(
-            f"no source is known of {part!r}; give functions, classes or text"
+            f"no source is known of {part!r}; give functions, classes with a method, or text"
         ) from error
+
+
+def _source_of_class(part: type) -> str:
+    """The source of a class that a cell defines, found through its methods; empty if there is none.
+
+    Before Python 3.13, `inspect` looks for a class in a file of its module, which a notebook lacks.
+    """
+    for member in vars(part).values():
+        code = getattr(inspect.unwrap(getattr(member, "__func__", member)), "__code__", None)
+        if code is None:
+            continue
+        text = "".join(linecache.getlines(code.co_filename))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and node.name == part.__name__:
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                lines = text.splitlines()[first - 1 : node.end_lineno]
+                return textwrap.dedent("\n".join(lines))
+    return ""
 
 
 def torchrun(

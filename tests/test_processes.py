@@ -70,6 +70,27 @@ def test_a_script_holds_text_functions_and_classes_in_order() -> None:
     assert path.parent != d2l.write_script("all.py", "").parent
 
 
+def test_a_script_takes_classes_and_functions_of_cells() -> None:
+    """As a notebook defines them: in cells, which are no file."""
+    cells = [
+        "from dataclasses import dataclass\nimport d2l_helpers as d2l",
+        "x = 1\n\n@dataclass\nclass Pair:\n    left: int\n    right: int = 3\n\n"
+        "    def total(self):\n        return self.left + self.right\n\ny = 2",
+        "def double(x):\n    return 2 * x",
+        "class Bare:\n    size = 1",
+        "path = d2l.write_script('s.py', 'from dataclasses import dataclass', Pair, double, 'print(double(Pair(4).total()))')",
+        "print(path)\ntry:\n    d2l.write_script('s.py', Bare)\nexcept TypeError as e:\n    print(e)",
+    ]
+    code = "from IPython.core.interactiveshell import InteractiveShell\nshell = InteractiveShell.instance()\n"
+    code += f"for cell in {cells!r}:\n    shell.run_cell(cell, store_history=True).raise_error()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    path, refused = done.stdout.splitlines()
+    ran = subprocess.run([sys.executable, path], capture_output=True, text=True, check=True)
+    assert ran.stdout == "14\n"
+    assert "x = 1" not in Path(path).read_text()
+    assert "no source is known" in refused and "with a method" in refused
+
+
 @pytest.mark.parametrize("name", ["a.txt", "folder/a.py", "../a.py", ""])
 def test_a_script_needs_a_plain_name(name: str) -> None:
     with pytest.raises(ValueError, match="name of a script"):

@@ -28,6 +28,34 @@ def line_of(path, text: str) -> int:
     return next(i for i, line in enumerate(path.read_text().splitlines(), 1) if text in line)
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems do not tell what processes share"
+)
+def test_memory_that_processes_share_counts_once(mini, cli: Cli):
+    """Three children of a notebook of 400 MB are 1600 MB if each is counted whole; their own memory counts."""
+    code = """import os, signal, time
+block = bytearray(os.urandom(1 << 20)) * 400
+children = []
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        {own}
+        time.sleep(60)
+    children.append(child)
+time.sleep(2)
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+print(len(block))"""
+    limits = "{cpu: {memory_mb: 900}}"
+    mini.add("shared", code.format(own="pass"), limits=limits)
+    mini.add("own", code.format(own="own = bytearray(os.urandom(1 << 20)) * 300"), limits=limits)
+    status, text = cli("run")
+    assert "1 of 2 notebooks good" in text
+    message = next(m for m in text.splitlines() if m.startswith("error: "))
+    assert "02-own.py" in message and "over its limit of 900 MB" in message
+
+
 def test_every_fault_is_named(mini, cli: Cli, monkeypatch):
     """A cell that raises, a killed kernel, an endless cell, the limits, a warning, data: one run, each named."""
     raises = mini.add("raises", "x = 1", "# check 1.1-C1\ny = 2\nassert x == y, 'they differ'")
