@@ -16,7 +16,6 @@ from d2l_helpers.chapters.linear_classification import FashionMNIST
 from d2l_helpers.chapters.modern_cnns import ResNet18
 from d2l_helpers.chapters.modern_cnns import conv_norm
 from d2l_helpers.chapters.modern_cnns import scaled
-from d2l_helpers.chapters.linear_classification import FashionMNIST
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from torch import nn
