@@ -661,6 +661,7 @@ def dense():
                          nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
+# %%
 def buckets():
     """Numbers in each exchange of a first and of a second step."""
     steps = []
