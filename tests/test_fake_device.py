@@ -159,6 +159,13 @@ HOST = {
     "computational_performance.critical_path": "numbers",
     "computational_performance.list_schedule": "numbers",
     "computational_performance.training_memory": "counts bytes",
+    "computational_performance.join_launch": "chooses the device",
+    "computational_performance.ranks": "numbers",
+    "computational_performance.bucket_plan": "numbers",
+    "computational_performance.zero_memory": "numbers",
+    "computational_performance.save_run": "writes a file; Section 13.6 resumes from it",
+    "computational_performance.resume_run": "reads a file, to the device of the network",
+    "computational_performance.train_ddp": "autocast knows no fake device; Section 13.6 has a cell for GPUs",
     "computational_performance.fashion_tensors": "pictures, which the Trainer or a script moves",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
@@ -760,7 +767,16 @@ def over_ranks() -> None:
         c13.allreduce_grads(params, 0.5)
 
 
+def residual() -> None:
+    """With both kinds of normalization."""
+    for norm in ("batch", "group"):
+        with _disable_current_modes():
+            net = c13.resnet18(width=0.0625, norm=norm).to(META)
+        net(floats(2, 1, 28, 28)).sum().backward()
+
+
 CALLS: dict[str, tuple[Any, ...]] = {
+    "residual network for small images": (residual,),
     "small network over ranks": (over_ranks,),
     # the largest difference, as a number
     "difference": (lambda: c13.max_difference([floats(3)], [floats(3)]), 1),

@@ -65,7 +65,7 @@ from d2l_helpers.chapters.multilayer_perceptrons import saved_tensors
 d2l.use_style()
 
 # %% tags=["parameters"]
-epochs = 10  # of the networks trained in two formats
+epochs = 10  # of the networks trained in three formats
 num_seeds = 5
 
 # %% [markdown]
@@ -79,7 +79,7 @@ num_seeds = 5
 # A register of 512 bits holds 16 numbers of type `float32`, and one instruction works on all of them (*SIMD*, single instruction, multiple data).
 # Memory is too slow to feed it, so a core keeps copies in *caches*, smaller and faster the nearer they are, and the *prefetcher* loads what it expects to be read next.
 # Data moves in *cache lines*, 64 bytes on most processors: again 16 numbers.
-# When two cores write to different numbers in one line, the line travels between them at each write; this is called *false sharing*.
+# When two cores take turns writing to different numbers in one line, the line travels back and forth between them; this is called *false sharing*.
 #
 # A GPU has many simple cores, which switch to other work while they wait for memory, and *tensor cores*, which multiply small tiles of matrices.
 # A TPU has a *systolic array*, a grid of multipliers through which the operands move from neighbour to neighbour; the first one had 65,536 of them (Jouppi and others, 2017).
@@ -89,7 +89,7 @@ num_seeds = 5
 # $$t=\alpha+\frac SB. \tag{13.4.1}$$
 #
 # The gradients of 40 million parameters in `float32` are 160 MB; at 16 GB/s they need 10 ms.
-# Some latencies no engineer can buy off.
+# Some latencies no engineering can remove.
 # Light needs 67 ms to a place 10,000 km away and back, so a loop that waits for an answer each time runs less than 15 times per second.
 # A disk at 10,000 revolutions per minute takes 6 ms per turn, and a random read waits for half a turn on average.
 
@@ -167,7 +167,7 @@ sums = {size: stride_test(strides, size) for size in (num_floats, 4096)}
 # %% [markdown]
 # A sum is a bad probe, however: neighbours are added 16 at a time by SIMD, numbers apart are not.
 # So we also *gather* numbers by a list of positions, $0,s,2s,\dots$, taken modulo the length of the vector.
-# The kernel, the number of positions and the instructions are the same for both vectors, and only the place of the data differs.
+# The *kernel* (the compiled routine that does the work), the number of positions and the instructions are the same for both vectors, and only the place of the data differs.
 
 # %%
 def gather_test(strides, size):
@@ -211,6 +211,7 @@ if "AVX" in torch.backends.cpu.get_cpu_capability():  # wide SIMD
 big, small = gathers.values()
 assert max(small[at(16):]) < 2 * small[0]  # not the stride alone is slow
 assert min(big[at(32):]) > 1.5 * max(small[at(32):])  # the memory is
+assert min(big[at(32):]) > 1.5 * big[0]  # the time grows
 
 # %% [markdown]
 # With wide SIMD, a sum takes more than twice the time per number at every stride from 2 on even in the cache, without any traffic to memory, because it loses SIMD; so the ratio between stride 16 and stride 1 would prove nothing.
@@ -231,9 +232,9 @@ assert min(big[at(32):]) > 1.5 * max(small[at(32):])  # the memory is
 # The two roofs meet at the *ridge point* $I=P/B$.
 # Left of it an operation is bound by memory, right of it by arithmetic.
 #
-# Adding two vectors makes one FLOP of 12 bytes, $I=1/12$.
+# Adding two vectors takes one FLOP for every 12 bytes, $I=1/12$.
 # (Many processors read a line before they write to it and so move 16; we count what the operation needs.)
-# The product of two $n\times n$ matrices makes $2n^3$ FLOP; if each matrix moves only once, which needs a large cache or clever tiles, that is
+# The product of two $n\times n$ matrices takes $2n^3$ FLOP; if each matrix moves only once, which needs a large cache or clever tiles, that is
 #
 # $$I=\frac{2n^3}{3\cdot4n^2}=\frac n6. \tag{13.4.3}$$
 
@@ -331,17 +332,17 @@ assert attainable(1e9) == fastest
 assert math.isclose(attainable(1 / 12), bandwidth / 12)
 assert matvec_intensity < fastest / bandwidth and matvec < fastest / 2
 assert speed[8] < 0.3 * attainable(8 / 6)
-assert measure_flops(2) < speed[8] / 8  # 64 times the work in similar time
+assert measure_flops(2) < speed[8] / 16  # 64 times the work in similar time
 
 # %% [markdown]
 # Large products, with many FLOP per byte, run at several times the rate of additions, which have few.
 # The smallest product lies far below both roofs and is bound by neither: a product of $2\times2$ matrices takes nearly as long with a sixty-fourth of the operations.
-# The time goes into Python and into the choice of a kernel, the compiled routine that does the work; this is the overhead of Section 13.1.
+# The time goes into Python and into the choice of a kernel; this is the overhead of [Section 13.1](01-compile.ipynb).
 # And a model that generates text for one user multiplies matrices by vectors, with an intensity of 0.5 in `float32`, left of every ridge point in this section: it is bound by memory.
 #
 # The roofline also estimates what has not run yet.
 # A linear layer costs 2 FLOP per weight and example forward, and twice that backward: once for the gradient of the weights and once for that of the input, which the first layer does not need.
-# Divided by the flat roof, this is the least time for a training step.
+# Divided by the flat roof, this estimates the least time for the forward and backward pass.
 
 # %% tags=["timing"]
 def layers(device=None):
@@ -365,10 +366,11 @@ print(f"a step: at least {1e3 * predicted:.0f} ms predicted, "
 assert predicted / 3 < step < 20 * predicted
 
 # %% [markdown]
-# The prediction leaves out what is not a matrix product, here the activation function and its derivative.
+# The prediction leaves out what is not a matrix product, such as the activation function, and it takes for granted that the products of the step, which are not square, run as fast as the best square one.
 #
 # Some further numbers, measured and published side by side.
 # To measure the latency of memory, each read has to wait for the one before: we follow a random cycle through 64 MB, and subtract the time of the same loop in 4 kB, which stays in the cache.
+# The result depends on the size of the table: in a larger one fewer reads find their number in a cache, and finding the page that an address belongs to can take time too.
 
 # %% tags=["hide-input"]
 def random_cycle(size):
@@ -417,7 +419,7 @@ h100 = {"bytes/s": 3350e9, "float32": 67e12, "bfloat16": 989e12}
 def machine_report():
     """Rows (quantity, measured here, published with source and year)."""
     near, far = chase(2**9), chase(2**23)
-    assert far > 1.2 * near  # 64 MB against 4 kB
+    assert 1.2 * near < far < 1e-5  # 64 MB against 4 kB
     latency, card = 1e9 * (far - near), cards()
     return [
         ("L1 cache, latency", "", "0.5 ns (Dean 2009)"),
@@ -452,7 +454,8 @@ for row in machine_report():
 # The right column is from the talks, standards and data sheets named under Sources; nothing in it was measured here, and a rate on a data sheet is an upper limit.
 # H100, H200 and B200 are NVIDIA's; the 989 TFLOP/s hold for dense matrices, and the data sheet prints twice that, for matrices with two zeros among every four entries.
 # By (13.4.2), an H100 needs almost 300 FLOP per byte to be bound by its arithmetic in `bfloat16`.
-# Numbers of fewer bits help under both roofs: the same operations move fewer bytes, so their intensity grows, and a register holds more of them, so the flat part rises.
+# Numbers of fewer bits help under both roofs if the processor has instructions for them: the same operations move fewer bytes, so their intensity grows, and a register holds more of them, so the flat part rises.
+# Without such instructions, `bfloat16` has to be converted or emulated, and its products can be slower than those in `float32`.
 
 # %%
 assert 290 < h100["bfloat16"] / h100["bytes/s"] < 300
@@ -465,7 +468,7 @@ assert 290 < h100["bfloat16"] / h100["bytes/s"] < 300
 #
 # $$\Big(1+\frac M{2^m}\Big)2^{E-b}\ \text{ for } E>0,\qquad \frac M{2^m}2^{1-b}\ \text{ for } E=0. \tag{13.4.4}$$
 #
-# Numbers with $E=0$ are the [subnormal numbers](../04-linear-classification/05-softmax-regression-concise.ipynb).
+# Numbers with $E>0$ are normal, those with $E=0$ and $M>0$ are the [subnormal numbers](../04-linear-classification/05-softmax-regression-concise.ipynb).
 # Formats differ in what they give up for infinity and NaN: as a rule the whole row of the largest $E$; e4m3 gives up only its last code, and the 4-bit format e2m1 nothing.
 
 # %%
@@ -550,14 +553,14 @@ assert large.to(torch.float8_e4m3fn).float() == 448  # it saturates
 assert large.to(torch.float8_e5m2).float().isinf()
 
 # %% [markdown]
-# `sum` adds in a wider format and rounds once: a format of few bits is one to store numbers in, not one to add them in.
+# `sum` adds in a wider format and rounds once: plain sums of many numbers need more bits than the numbers themselves.
 #
 # ### One scale or many
 #
 # Eight or four bits need a scale: divide a tensor by a number that maps its largest entry to the largest number of the format.
 # With *block scaling* each block of entries has its own scale.
 # The MX formats of the Open Compute Project take blocks of 32 and powers of two as scales (2023); NVFP4 takes blocks of 16, an e4m3 number as the scale of each, and a `float32` scale for the whole tensor (2025).
-# A miniature with exact scales: a million normal numbers and one outlier of 300.
+# A miniature with exact scales: a million draws from the standard normal distribution, one of them replaced by an outlier of 300.
 
 # %%
 def quantize(x, grid, block=None):
@@ -662,7 +665,7 @@ assert all(result.dtype == torch.bfloat16 for result in lists)
 # Gradients of at most $2^{-25}$ become 0 on their way back.
 # *Loss scaling* multiplies the loss, hence all gradients, by a large $s$, and divides before the step.
 # How large?
-# Try: if a gradient overflows, skip the step and halve $s$; after $N$ good steps double it.
+# Try: if a gradient overflows, skip the step and halve $s$; after $N$ good steps in a row double it.
 # `bfloat16` has the range of `float32` and needs none of this.
 
 # %%
@@ -751,7 +754,8 @@ def amp_step(model, X, y, optimizer, scaler=None, dtype=torch.bfloat16):
     return loss.detach()
 
 # %% [markdown]
-# A scale that is a power of two changes no digit, so in `float32` a step with a scaler is the same step to the bit; in `bfloat16` it is another.
+# A scale that is a power of two changes no digit as long as nothing overflows or becomes subnormal, so in `float32` a step with a scaler equals one without it to the bit.
+# A step in `bfloat16` differs a little from one in `float32`.
 
 # %%
 def after_step(**kwargs):
@@ -823,7 +827,7 @@ if full_run:
 
 # %% [markdown]
 # The format changes the held-out loss less than the seed does.
-# That is all this run says: the network is tiny, and nothing was gained in time.
+# That is all this run says: the network is tiny, and its time was not measured.
 # DeepSeek-V3 (2024) computed most of its matrix products in e4m3, with a scale per 1x128 tile of activations and per 128x128 block of weights; its report states a relative error of the loss below 0.25 % against `bfloat16`, on two smaller models.
 
 # %% tags=["hide-input"]
@@ -1086,7 +1090,7 @@ class Live(TorchDispatchMode):
 
 # %%
 def peak(blocks, X, segments):
-    """Peak of one step, in bytes; parameters and their gradients apart."""
+    """Peak of one step, in bytes, without parameters and held gradients."""
     def drop(p):
         p.grad = None
 
@@ -1129,7 +1133,7 @@ d2l.describe(ax, """The measured peak falls with the number of segments from
 
 # %% [markdown]
 # **Figure 13.4.6.** Peak of the activations against the number of segments; the grey line marks $\sqrt{na/b}$.
-# The measured curve lies above the formula by a constant: the output of the network and the gradients on their way back through a block are not in it.
+# The measured curve lies above the formula by a constant, $5b$: the formula leaves out the gradients on their way back through a block, $6b$, and that of one weight matrix, $2b$, which lives for a moment; and it counts $3b$ too many, of inputs and of a mask that is already gone.
 #
 # Here $a/b=10$, the best number of segments is 12.6, and among the divisors of 16 it is 16: a checkpoint for every block.
 # The four segments of the rule $\sqrt n$ have a peak about half as high again.
@@ -1140,9 +1144,9 @@ d2l.describe(ax, """The measured peak falls with the number of segments from
 # ## Summary
 #
 # - Time is latency plus bytes over bandwidth; memory moves in lines, and the evidence is a gather whose instructions stay the same, not a strided sum.
-# - The roofline: below $P/B$ FLOP per byte memory decides, above it arithmetic; what lies far below both roofs is overhead.
-# - Exponent bits are range, mantissa bits precision; formats of 4 or 8 bits live on their scales, and against outliers on scales per block.
-# - Mixed precision keeps updates in `float32`; `float16` also needs loss scaling, `bfloat16` does not.
+# - The roofline: below $P/B$ FLOP per byte memory sets the limit, above it arithmetic; what lies far below both roofs loses its time elsewhere, small operations to overhead.
+# - Exponent bits are range, mantissa bits precision; formats of 4 or 8 bits depend on their scales, and against outliers `int8` and e2m1 need one per block.
+# - Mixed precision keeps updates in `float32`; in `float16`, loss scaling also saves small gradients from becoming 0, which `bfloat16` does not need.
 # - Adam costs 16 bytes per parameter in `float32` and with master weights; 16 bits save activations, once the batch outweighs the copies of the weights.
 # - The best number of checkpoints is $\sqrt{na/b}$, for at most one forward pass more.
 
@@ -1241,7 +1245,7 @@ assert by_segments[16] > 1.5 * by_segments[4]
 # #### Solution 13.4-4
 
 # %% [markdown]
-# The smallest positive number is $2^{-24}\approx6\cdot10^{-8}$, and everything above half of it, $3\cdot10^{-8}$, rounds up to it.
+# The smallest positive number is $2^{-24}\approx6\cdot10^{-8}$; what lies between half of it, $3\cdot10^{-8}$, and itself rounds up to it.
 # $2\cdot10^{-8}$ still becomes 0, $4\cdot10^{-8}$ becomes $2^{-24}$: the factor is 4.
 # The result is then wrong by half its size.
 # All 11 binary digits need a normal number, at least $2^{-14}$, and so a factor of 8192.
@@ -1268,7 +1272,7 @@ assert 2**12 * 1e-8 < torch.finfo(half).smallest_normal < 2**13 * 1e-8
 
 # %% [markdown]
 # A round trip takes 27 ms in vacuum and 40 ms in fibre: at most 37 in a second, or 24 (just less than 25).
-# With two synchronizations that makes at most 12 steps per second, however fast the processors are.
+# With two synchronizations per step, fibre allows at most 12 steps per second, however fast the processors are.
 # Section 13.7 has methods that synchronize less often.
 
 # %%
