@@ -540,6 +540,7 @@ print("whole:", sizes_of(False), " blocks:", sizes_of(True),
       " blocks, with gradients:", sizes_of(True, gradients=True))
 assert sizes_of(False) == [18] and sizes_of(True) == [3]
 assert sizes_of(True, gradients=True) == [3, 3]
+assert all(sizes_of(True) == [3] for _ in range(10))  # each starts anew
 
 # %% [markdown]
 # One graph of 3 operations instead of one of 18.
@@ -1328,6 +1329,8 @@ assert flops.keys() == {"aten::addmm", "aten::mm"}
 assert flops["aten::addmm"] == forward.get_total_flops()
 assert sum(flops.values()) == training.get_total_flops()
 assert profile["aten::threshold_backward"].calls == 2
+for mark in ("zero_grad", "step"):
+    assert profile[f"Optimizer.{mark}#SGD.{mark}"].calls == 1
 
 # %% [markdown]
 # ## Sources
