@@ -4,8 +4,9 @@
 #     data: [fashion-mnist]
 #     limits:
 #       cpu:
-#         seconds: 1500
-#         cell_seconds: 900
+#         memory_mb: 2304
+#       smoke:
+#         memory_mb: 2304
 #     profiles:
 #       gpu: {}
 #       smoke:
@@ -40,7 +41,7 @@
 # - resume a killed run, on as many processes as before or on fewer;
 # - shard parameters, gradients and optimizer state with `fully_shard`, count its collectives and compute its memory.
 #
-# **Cost**: about 45 seconds on a CPU, where two processes exchange data; Fashion-MNIST, 31 MB, once. One cell uses GPUs if there are any.
+# **Cost**: about a minute on a CPU and 2 GB of memory, for a launcher and two processes beside this one; Fashion-MNIST, 31 MB, once. One cell uses GPUs if there are any.
 
 # %%
 import argparse
@@ -399,7 +400,7 @@ assert launched["ranks"] == 2 and max(apart) < 1e-9
 # That is why the launch above had the option `--float64`.
 # Deep networks amplify rounding: in single precision the same run in one process is already further away.
 
-# %%
+# %% tags=["timing"]
 single = train_resnet("group", dtype=torch.float32)
 print("one process in float32:", single)
 assert abs(single[-1] - alone[-1]) > 100 * max(apart)
@@ -661,7 +662,6 @@ def dense():
                          nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
-# %%
 def buckets():
     """Numbers in each exchange of a first and of a second step."""
     steps = []
@@ -675,6 +675,7 @@ def buckets():
     return steps
 
 
+# %%
 def compressed():
     """Gradient error by the type in which the buckets travel."""
     rank, world = ranks()
@@ -809,7 +810,7 @@ assert status != 0  # the launch ended by an accident, as intended
 # %% [markdown]
 # ## What the ranks found
 
-# %%
+# %% tags=["timing"]
 # check 13.6-C1: ten steps on two ranks end where one process ends
 ten_steps()  # the same function, here
 for name in ("sgd", "adam"):
@@ -843,13 +844,13 @@ assert lenet == [1290, 102_528, 25_000, 250]  # 50 biases in the last
 # In the first step everything travels together: DDP then records in which order the gradients arrive, and builds its buckets from that.
 # It need not be the reverse order exactly: in LeNet the weight of a convolution arrived before its bias, and the bias went into the next bucket.
 
-# %%
+# %% tags=["timing"]
 # check 13.6-C4: float16 rounds a little, bfloat16 more, float32 hardly
 plain, half, brain = ddp["compressed"].values()
 print(f"float32 {plain:.1e}, float16 {half:.1e}, bfloat16 {brain:.1e}")
 assert plain < 1e-7 < half < 1e-4 and 2 * half < brain < 1e-3
 
-# %%
+# %% tags=["timing"]
 # check 13.6-C3: one exchange instead of four, the same gradient
 for name, result in ddp["accumulate"].items():
     print(f"{name:14} {result['exchanges']} exchanges, ranks apart "
@@ -1082,7 +1083,7 @@ def resumed():
 fsdp, _ = on_ranks(sharded, reloaded, collectives, low_precision, too_early,
                    resumed, more=(mlp, shard, adam_steps))
 
-# %%
+# %% tags=["timing"]
 # check 13.6-C5: shards, moments, ten steps equal to one process, counts
 net_adam = mlp()
 opt = torch.optim.Adam(net_adam.parameters(), lr=0.01)
@@ -1120,7 +1121,7 @@ assert fsdp["too_early"] == 0
 # %% [markdown]
 # ## Checkpoints
 
-# %%
+# %% tags=["timing"]
 # check 13.6-C6: killed and resumed equals undisturbed; not without parts
 print({name: f"{value:.1e}" for name, value in fsdp["resumed"].items()})
 assert fsdp["resumed"]["nothing"] < 1e-6
