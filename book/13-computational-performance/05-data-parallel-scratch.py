@@ -126,8 +126,8 @@ d2l.describe(fig, """Four panels with a batch of four parts and a network of
 # Gradients can be sent while the backward pass is still running ([Section 13.3](03-auto-parallelism.ipynb)), but the layer after a sum cannot start on entries that have not been summed.
 # And data parallelism leaves every device with all parameters, while the other two divide them.
 #
-# A textbook of 2023 recommends the first way and advises against the other two unless the software supports them well (Zhang and others).
-# Large language models combine them: Llama 3 was trained with data, tensor, pipeline and context parallelism together.
+# A textbook of 2023 recommends the first way; it advises against the cut inside layers, for its traffic and complexity, and against the cut between layers unless the software supports it very well (Zhang and others).
+# Large language models combine them: the largest Llama 3 was trained with data, tensor and pipeline parallelism, and in some configurations with context parallelism too.
 # *Context parallelism* splits long sequences, and keys and values travel between the devices for attention.
 # *Sequence parallelism* splits the activations of dropout and normalization, which lie between tensor-parallel layers, by position instead of storing them whole on every device.
 # *Expert parallelism* places the experts of a mixture on different devices and sends each token to the devices of its experts.
@@ -143,7 +143,7 @@ d2l.describe(fig, """Four panels with a batch of four parts and a network of
 #
 # For equal shards this is the mean of the $\mathbf{g}_j$.
 # With shards of 48 and 16 the weights are $\frac34$ and $\frac14$; the plain mean would give an example of the small shard three times the weight of one of the large shard.
-# Summing without weights would, for equal shards, multiply the gradient by $k$, and with it the learning rate of SGD.
+# Summing without weights would, for equal shards, multiply the gradient by $k$, which for plain SGD is the same as multiplying the learning rate by $k$.
 #
 # Every device that knows $\mathbf{g}$ makes the same update, so copies that start equal remain equal.
 # We need a network and data.
@@ -355,8 +355,8 @@ def train_on_rank(net, X, y, sizes):
     return [p.detach() for p in params], state
 
 # %% [markdown]
-# A collective ends only when all ranks have called it.
-# If one rank is lost, the others fail or wait in vain, and the training has to start again from a checkpoint; Section 13.6 kills a run to show it.
+# An all-reduce cannot end before all ranks have called it.
+# If one rank is lost, the others fail or wait in vain, and a training like ours has to start again from a checkpoint; [Section 13.6](06-ddp-fsdp.ipynb) kills a run to show it.
 
 # %% [markdown]
 # ## Tensor parallelism
@@ -513,7 +513,8 @@ def try_tensor_parallel():
 #
 # If the first stage passes on the whole batch, only one stage works at a time.
 # So the batch is cut into $m$ *micro-batches* of equal size, which follow each other.
-# Each stage adds up their gradients, and all stages update their parameters after the last one, the *flush*: it is the step of the whole batch.
+# Each stage adds up their gradients, and the parameters are updated when the last backward pass has ended: the result is the step of the whole batch.
+# Letting the pipeline run empty before the next batch enters is called a *flush*.
 #
 # Let every stage need the time $f$ for the forward pass of a micro-batch and $b$ for the backward pass, and let messages take no time.
 # The last of $p$ stages sees its first micro-batch after $(p-1)f$, and its last gradient needs $(p-1)b$ to travel back; in between the stage has to work for $m(f+b)$.
@@ -626,7 +627,8 @@ for p in range(1, 6):
 # Two later schedules shrink the bubble at the same $m$.
 # The *interleaved* one (Narayanan and others, SC 2021) gives each device $v$ shorter stages that are not neighbours, for instance layers 1 and 5; filling the pipeline takes only $\frac1v$ of the time, but there are more than $v$ times as many messages, and here every stage stores more.
 # The other splits the backward pass: a neighbour waits for the gradient with respect to a stage's input, but nothing waits for the gradient of its weights before the end of the step, so it can fill gaps (Qi and others, 2024).
-# We take the schedule that they call ZB-H1: each stage stores at most $p$ micro-batches, as the first one does in 1F1B, and if the three passes take equal time, the idle time is a third of that of 1F1B.
+# We take the schedule that they call ZB-H1: each stage stores at most $p$ micro-batches, as the first one does in 1F1B, and if the three passes take equal time and $m\ge p$, the idle time is a third of that of 1F1B.
+# The name "zero bubble" fits their other schedule, ZB-H2, better: it stores up to $2p-1$ micro-batches, and also avoids waiting for the other stages at the update.
 
 # %%
 length, held = {}, {}
@@ -750,8 +752,8 @@ def try_pipeline(Schedule, m=4):
 # %% [markdown]
 # ## All of it in two processes
 #
-# Now we run all three, and compare each with a single device.
-# A script is put together from the functions above and a few lines that call them.
+# Now we run data, tensor and pipeline parallelism, and compare each with a single device.
+# The script is put together from the functions above and a few lines that call them.
 # Each rank starts training from its own seed, which gives the broadcast something to do.
 
 # %% tags=["hide-input"]
@@ -924,13 +926,16 @@ for r, rank in enumerate(ranks):
 # The gradients of both pipelines are those of the whole network, and PyTorch's schedules stored as many micro-batches as the simulated ones.
 
 # %% [markdown]
-# The same script runs on GPUs, one for each process, with NCCL in place of Gloo.
+# Gloo is the library that carries these messages between CPUs; between NVIDIA GPUs it is NCCL.
+# The script is written for both: where there are two GPUs, each process takes one, and the result is compared with training on one of them.
 
 # %%
 if num_gpus() >= 2 and torch.cuda.is_available():
     d2l.torchrun(script, nproc=2, args=["cuda"])
-    on_gpus = torch.load(script.with_name("rank0.pt"), map_location="cpu")
-    print("differs by", max_difference(alone, on_gpus["even params"]))
+    on_gpus = torch.load(script.with_name("rank0.pt"))["even params"]
+    with torch.device("cuda"):  # other random weights than on the CPU
+        on_one = train_alone(small_lenet(), images.cuda(), labels.cuda())
+    print("differs by", max_difference(on_one, on_gpus))
 else:
     print("Fewer than two CUDA devices: the script ran on the CPU only.")
 
@@ -1113,8 +1118,9 @@ assert off["constants"][0] < 1e-12 and off["constants"][1] > 0.05
 
 # %% [markdown]
 # The shards have 26, 25, 25 and 25 examples, and with batches of 10 the last one of each device has 6 or 5.
-# Counts add up, ratios do not: exchange the number of correct answers and the number of examples, as integers, and divide at the end.
-# Padding the shards to equal length, as samplers do, counts some examples twice.
+# The mean of the four accuracies gives an example in a shard of 25 more weight than one in the shard of 26; only with equal shards would it be the accuracy.
+# Counts add up: exchange the number of correct answers and the number of examples, as integers, and divide at the end.
+# Padding the shards to equal length, as PyTorch's `DistributedSampler` does by default, counts some examples twice.
 
 # %%
 rng = torch.Generator().manual_seed(4)

@@ -6,7 +6,9 @@
 #       cpu:
 #         memory_mb: 2304
 #       smoke:
+#         cell_seconds: 120
 #         memory_mb: 2304
+#         seconds: 180
 #     profiles:
 #       gpu: {}
 #       smoke:
