@@ -145,7 +145,7 @@ assert "torch.compile" in advice and "torch.export" in advice
 #
 # ![Two rows. Above, eager: bytecode of the function goes to the interpreter, one line at a time, which starts four kernels one after the other. Below, torch.compile, once for each set of guards: bytecode goes to Dynamo, which makes an FX graph and guards, then to AOTAutograd, forward and backward, then to Inductor, C++ or Triton, which makes a few fused kernels. At every call the guards are asked; if they hold, the kernels run, if not, Dynamo compiles again.](img/compile-pipeline.svg)
 #
-# **Figure 13.1.1.** Above: eager execution, where the interpreter works at every call.
+# **Figure 13.1.1.** Above: eager execution, where the interpreter works at every call and starts *kernels*, the compiled routines that do the arithmetic (not the kernels of a convolution).
 # Below: `torch.compile` reads the bytecode once and leaves guards behind, which decide at each call whether the compiled code may be used.
 
 # %% [markdown]
@@ -194,7 +194,7 @@ graph, = capture(steps, torch.ones(3))
 print(graph.code.strip())
 
 # %% [markdown]
-# The last column of this program is something that the interpreter could not do.
+# The last column of this program is something that the interpreter could not do by itself.
 # `a` is dropped (`a = None`) once `b` is known, because the graph shows that nobody asks for it again; in `steps` the name `a` keeps its tensor until the function returns.
 # We count the tensors that are alive at the same time.
 
@@ -336,7 +336,7 @@ assert counts["backward"]["mm"] == 5  # no gradient for X
 # A trace is one path through the program, for one kind of input.
 # *Guards* are the conditions under which it may be used again: types and shapes of the tensors, whether they need gradients, the values of Python variables that were read.
 # If the guards of no kept trace hold, Dynamo traces again and keeps the new one too.
-# Sizes are a special case: when one changes for the first time, Dynamo puts a symbol in its place, and that trace fits all sizes but 0 and 1, which stay constants.
+# Sizes are a special case: when one changes for the first time, Dynamo puts a symbol in its place, and that trace fits every size for which the program takes the same path, except 0 and 1, which stay constants.
 
 # %%
 def scale(x, factor=2):
@@ -398,7 +398,7 @@ assert len(recorder.graphs) == 2
 # ## Graph breaks
 #
 # Some lines cannot be traced.
-# If the branch depends on numbers in a tensor, there is no number while tracing, only a stand-in.
+# If a branch depends on numbers in a tensor, there is no number while tracing, only a stand-in.
 # Dynamo then compiles what it has, lets Python decide, and continues behind the branch with a new graph: a *graph break*.
 # The result is right, but the compiler sees two halves and fuses nothing across.
 
@@ -434,7 +434,7 @@ print(broken)
 assert broken == {"item": 2, "mask": 2}
 
 # %% [markdown]
-# With `fullgraph=True` a break is an error whose text says where and why, and `TORCH_LOGS=graph_breaks` lists breaks without failing.
+# With `fullgraph=True` a break is an error whose text says where and why (reaching the limit of recompilations is then an error, too), and `TORCH_LOGS=graph_breaks` lists breaks without failing.
 #
 # There is a trap.
 # Compiled code is attached to the function, and `fullgraph=True` finds code that the same backend compiled before *without* it:
@@ -681,13 +681,13 @@ for name, op in profiles[64].items():
 # %% [markdown]
 # Read the table from the left.
 #
-# - `call` is our mark. Its total is the whole call; its self time is what lies outside all operations, and that is Python.
+# - `call` is our mark. Its total is the whole call; its self time is what lies outside all operations: Python, and the profiler's own work.
 # - `linear` has a large total and a small self time: it passes the work on to `t` and `addmm`. So sort by self time; in the column of totals the same microseconds stand once for every level.
 # - `t`, `transpose`, `as_strided` and `expand` make views and move no data, `resolve_conj` has nothing to do, and `copy_` writes the bias into the rows to which the product is then added. `relu` is carried out by `clamp_min`. What such rows cost at one example is overhead, for there is next to no data.
-# - `addmm` has all of the FLOP: with $n$ examples and $w$ weights a forward pass takes $2nw$ floating-point operations, a multiplication and an addition for each weight and example. The column is filled by formula for a few kinds of operations (matrix products, convolutions, `mul`, `add`); elsewhere a 0 means "not counted".
+# - `addmm` has all of the FLOP: with $n$ examples and $w$ weights a forward pass takes $2nw$ floating-point operations, a multiplication and an addition for each weight and example. The column is filled by formula for a few kinds of operations (products of two matrices, two-dimensional convolutions, `mul`, `add`); elsewhere a 0 means "not counted".
 #
 # The profiler spends time on every operation that it records, so the small ones look larger than they are.
-# With `with_flops` it also keeps the tensors that it has seen until the recording ends, so record few calls of anything large.
+# `with_flops` also makes it record shapes, and for that, says its documentation, it may hold on to tensors for a while; so record few calls of anything large.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(7, 3.8), layout="constrained")
@@ -713,10 +713,11 @@ d2l.describe(fig, """Two timelines of one recorded call, with the call on
 
 # %% [markdown]
 # **Figure 13.1.3.** The call of the table, as it was recorded: each bar was called by the bar above it.
-# The gaps between the bars under `call` are Python; orange bars are operations that only look at data differently, or copy it.
+# The gaps between the bars under `call` are Python and the profiler's own work; orange bars are operations that only look at data differently, or copy it.
 #
 # From this follows what a compiler could gain here.
-# The product stays a call of the same library, so even if all else vanished, the call would still take the self time of `addmm`: the whole divided by it is a ceiling for the speed-up, and with the profiler's own cost in it rather too high a one.
+# The product stays a call of the same library, so even if all else vanished, the work of `addmm` would remain: the whole divided by its self time is a ceiling for the speed-up.
+# It is an estimate, because the profiler's own cost is in both times; the same calls are timed without the profiler below.
 
 # %% tags=["timing"]
 ceilings = {f"MLP, batch {n}": profile["call"].total
@@ -726,7 +727,7 @@ for work, ceiling in ceilings.items():
 
 # %% [markdown]
 # `FlopCounterMode` counts the same operations without timing anything.
-# With the backward pass there are less than three times as many, again because the first layer passes no gradient on to $\mathbf{X}$.
+# With the backward pass there are fewer than three times as many, again because the first layer passes no gradient on to $\mathbf{X}$.
 
 # %%
 # check 13.1-C8: operations of the network at batch 64, counted twice
@@ -845,7 +846,7 @@ if not with_inductor:
 # Two causes can make the compiled chain faster: less Python and fewer calls, or less traffic.
 # The size separates them.
 # With 1024 numbers everything stays in the nearest cache, and what is saved, if anything, is overhead; with two million the same calls are made, and any further saving per call must have to do with the numbers themselves.
-# A third arm works in place: it makes as many passes as eager execution, but needs no new memory for each result.
+# A third arm works in place: it makes as many passes as eager execution and two more, to copy its input, but needs no new memory for each result.
 
 # %%
 def in_place_chain(x, k=10):
@@ -1009,7 +1010,7 @@ d2l.describe(fig, """Left, times per call on a logarithmic axis for the chain
 # Right: time for all calls so far, eager (solid) and compiled (dashed); where a dashed line falls below the solid one of its colour, compiling has paid.
 #
 # Apart from the overhead that the first row shows, the arms of the long chain differ in two things, the number of passes and the memory for results.
-# The arm in place makes the passes of eager execution (and one to copy the input) without the new memory, so what separates it from the fused loop is passes, over one array that a large cache may hold.
+# The arm in place makes the passes of eager execution (and two to copy the input) without the new memory, so what separates it from the fused loop is passes, over one array that a large cache may hold.
 # What separates it from the eager arm is where results go: into other memory, which the system may have to provide first and which takes room in the cache.
 # If in your table the compiled network is no faster than the eager one, there is nothing to repair: leave it uncompiled.
 #
@@ -1044,7 +1045,7 @@ else:
     print("skipped: nothing was compiled")
 
 # %% [markdown]
-# Three settings help where compiling does pay.
+# Three things may help where compiling does pay.
 # `mode="reduce-overhead"` replays CUDA graphs on a GPU, `mode="max-autotune"` tries several kernels, and regional compilation leaves less to do in the first call.
 # On a GPU Inductor writes Triton code for the same chain; the next cell runs where there is one, and no number of a GPU is stated here.
 
@@ -1090,11 +1091,11 @@ except AssertionError as error:
 print(message)
 
 # %% [markdown]
-# The size of the batch was a guard of the trace, and an exported program has no interpreter to fall back on.
+# The size of the batch was a guard of the trace, and an exported program has no source left that could be traced again.
 # `Dim` says which sizes should stay free.
 #
 # To see that the program needs no class, we delete one.
-# A whole module saved by `torch.save` holds only the name of its class; the program holds the operations.
+# A whole module saved by `torch.save` holds its parameters and, of its class, only the name; the program holds the operations.
 
 # %%
 model = Wrapped()
@@ -1150,7 +1151,7 @@ assert "data-dependent" in raised  # no breaks allowed
 # ## Summary
 #
 # - Eager execution asks Python at each line and keeps every named result; a graph shows what is needed, and how long.
-# - `torch.compile` traces bytecode into FX graphs. Guards say when a trace may be used again; a failed guard means a recompilation, an untraceable line a graph break. Both can be counted with a backend of a few lines.
+# - `torch.compile` traces bytecode into FX graphs. Guards say when a trace may be used again; if those of no trace hold, the function is compiled again; a line that cannot be traced means a graph break. Both can be counted with a backend of a few lines.
 # - Compiled code sticks to the function: without a reset, `fullgraph=True` can pass where it should fail.
 # - Fusing $k$ elementwise operations turns $2k$ passes over memory into 2. Where the work is in matrix products of a library, or in a single small call, compiling may gain nothing.
 # - Profile first: sort by self time, and ask whether the heavy operation is one that a compiler can remove. What is left in a library bounds the gain.
@@ -1308,7 +1309,7 @@ assert seen == [(1, 2), (1, 3), (2, 3), (2, 4)]
 
 # %% [markdown]
 # `addmm` has those of the forward pass and `mm` those of the backward pass; together they are what `FlopCounterMode` counted above.
-# The other rows are elementwise operations, for which the profiler has no formula (the loss, the backward pass of ReLU, the update), views, and marks that autograd and the optimizer set around the operations that they call.
+# The other rows are operations for which the profiler has no formula (ReLU and its backward pass, the loss, the sums that are the gradients of the biases, and the update, whose `add_` is not counted although `add` is), copies and fills, views, and marks that autograd and the optimizer set around the operations that they call.
 
 # %%
 net, labels = make_mlp(), torch.arange(64) % 2

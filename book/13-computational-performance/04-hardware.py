@@ -167,7 +167,7 @@ sums = {size: stride_test(strides, size) for size in (num_floats, 4096)}
 # %% [markdown]
 # A sum is a bad probe, however: neighbours are added 16 at a time by SIMD, numbers apart are not.
 # So we also *gather* numbers by a list of positions, $0,s,2s,\dots$, taken modulo the length of the vector.
-# The *kernel* (the compiled routine that does the work), the number of positions and the instructions are the same for both vectors, and only the place of the data differs.
+# The kernel (the compiled routine that does the work, Section 13.1), the number of positions and the instructions are the same for both vectors, and only the place of the data differs.
 
 # %%
 def gather_test(strides, size):
