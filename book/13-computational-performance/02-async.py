@@ -197,7 +197,7 @@ for rows, groups, value in (([("a", 2, 1, "x")], None, "ends at 1"),
 # Exercise 1 derives it.
 # For $n=20$ operations with $t_1=5$, $t_2=10$ and $t_3=0$ milliseconds, $T_1=300$ and $T_{20}=205$ milliseconds.
 # For large $n$ the ratio of the two tends to $(t_1+t_2+t_3)/\max(t_1,t_2)$.
-# If reading costs nothing, it is at most 2, where $t_1=t_2$, and near 1 where one of the two dominates: overlap hides the smaller of them behind the larger, and no more.
+# If reading costs nothing, it is at most 2, a value reached where $t_1=t_2$, and near 1 where one of the two dominates: overlap hides the smaller of them behind the larger, and no more.
 # An expensive read has no such limit, since a program that waits at the end pays for it once.
 
 # %%
@@ -344,7 +344,7 @@ for result, A in zip(results, matrices, strict=True):
 
 # %% [markdown]
 # The order has a second use: waiting for one result is waiting for everything issued before it, and for nothing issued after it.
-# A point where the program waits for all earlier work is called a *barrier*; here every read is one.
+# A point where the program waits for all earlier work is called a *barrier*; here a read of the newest result is one.
 
 # %%
 # check 13.2-C4: when item 5 is there, so are those before it
@@ -360,13 +360,14 @@ with ToyBackend() as backend:
 
 # %% [markdown]
 # Errors can be late, too.
-# Two shapes that do not fit are noticed at the call, because shapes are known without the numbers.
+# PyTorch notices two shapes that do not fit at the call, even on a GPU, because shapes are known without the numbers; our toy, which only runs what it is handed, notices even that late.
 # An index out of range is noticed when it is used: in the back end, while the front end is already somewhere else.
 # Such an error must not be lost.
-# Our back end keeps it with the handle, and raises it where somebody waits for the result, for one that depends on it, or for everything.
+# Our back end keeps it with the handle, and raises it where somebody waits for the result or for one that depends on it.
+# `synchronize` raises the first new error only, and leaving the `with` block raises none, so somebody has to ask.
 # The traceback then points at the line that waited and not at the one that was wrong.
-# It is the same on a GPU, except that CUDA has no handles: the error may come out of any later call, and after a failed assertion on the device, which is what a wrong index leads to, the process cannot use it again.
-# The environment variable `CUDA_LAUNCH_BLOCKING=1` makes every call wait, for debugging.
+# It is the same on a GPU, except that CUDA has no handles: the error may come out of any later call, and after a failed assertion on the device, which is what a wrong index leads to, the process cannot use that device again.
+# The environment variable `CUDA_LAUNCH_BLOCKING=1` turns this asynchronous execution off, for debugging: the error then comes out where it was caused.
 
 # %%
 # check 13.2-C5: an error comes at wait(), and later work goes on
@@ -460,7 +461,7 @@ d2l.describe(fig, """Recorded Gantt charts of eight operations. Above, Python
 
 # %% [markdown]
 # **Figure 13.2.2.** Recorded, not computed: two runs of the toy back end, 5 ms to issue and 10 ms to execute.
-# Above, one worker at most is busy at any time; below, both are until Python has issued everything.
+# Above, one worker at most is busy at any time; below, both are, from the first hand-over until Python has issued everything.
 
 # %% tags=["timing"]
 # check: the recorded times obey (13.2.1), and only running ahead overlaps
@@ -615,7 +616,7 @@ assert [longest_queue(40, 1, 2, 1, m) for m in (1, 10, 40)] == [0, 5, 20]
 #
 # Most waiting is not written as such.
 # It hides in operations that need a number in Python: `.item()`, `.tolist()`, `.cpu()`, `print(x)`, an `if` on a tensor, `x[mask]`, whose shape depends on values.
-# A tensor on the device `meta` has a shape and no numbers ([Section 6.7](../06-builders-guide/07-gpus.ipynb)), so what works on it needs to know no number.
+# A tensor on the device `meta` has a shape and no numbers ([Section 6.7](../06-builders-guide/07-gpus.ipynb)), so what succeeds there has used none.
 # This gives a test that runs without a GPU.
 
 # %%
@@ -694,16 +695,19 @@ assert not needs_value(lambda x: x[torch.tensor([7])])
 # %% [markdown]
 # The test gives a hint, and errs on both sides.
 # Some operations wait although they pass.
-# `print` gets by without numbers on `meta` alone.
+# `print(x)` and an f-string with `x` get by without numbers on `meta`, but not on a GPU.
+# `x[mask] = y` with a vector `y` looks for the places by `nonzero`, which waits on CUDA, says its documentation.
 # `torch.linalg.inv` looks whether the inversion has succeeded and therefore waits on CUDA, says its documentation; `torch.linalg.inv_ex` leaves that to you.
 # A copy to the device from ordinary memory waits although it needs no result; `non_blocking=True` from pinned memory does not ([Section 6.7](../06-builders-guide/07-gpus.ipynb)).
-# Conversely, an operation can fail merely because PyTorch lacks it for `meta`; the error message then says so.
+# Conversely, a function can fail without needing a number: because a tensor that it makes lies on the CPU, as the error message then says, or because PyTorch lacks the operation for `meta`.
+# In the latter case the message does not settle the matter, for it is the same with `x.unique()`, the shape of whose result does depend on the numbers.
 
 # %%
 # check: passes, but waits on CUDA; fails, but its result has a known shape
 assert not needs_value(lambda x: torch.linalg.inv(x @ x.mT))
 assert not needs_value(str)
-assert needs_value(lambda x: torch.linalg.lstsq(x.mT, x.mT).solution)
+assert needs_value(lambda x: torch.geqrf(x)[0])
+assert needs_value(lambda x: x.numpy())
 
 # %% [markdown]
 # On a machine with CUDA the waits themselves can be counted.
@@ -774,7 +778,7 @@ else:
 # ## Timing what is done behind your back
 #
 # A clock in Python shows what Python does.
-# To time the work of the back end takes three precautions: run it once beforehand, since first calls do extra work; wait before the first reading, or the clock also shows what was still in the queue; wait before the second, or it shows the issuing alone.
+# Timing the work of the back end takes three precautions: run it once beforehand, since first calls do extra work; wait before the first reading, or the clock also shows what was still in the queue; wait before the second, or it shows the issuing alone.
 
 # %% tags=["timing"]
 def clocked(before, after):
@@ -926,7 +930,7 @@ assert answer == {"early": False, "sum": [10.0, 12.0, 14.0, 16.0],
 # %% [markdown]
 # Other systems run ahead as well.
 # MXNet (2015) passed the operations on its arrays to an engine that tracked which data each reads and writes; JAX dispatches asynchronously and returns arrays that are futures.
-# Programs that serve large language models carry the idea one level up: TensorRT-LLM, for one, issues step $n+1$ before Python has looked at the tokens of step $n$, at the price that one step too many is computed when a text has ended.
+# Programs that serve large language models carry the idea one level up: TensorRT-LLM, for one, issues step $n+1$ before the CPU has checked whether step $n$ ended the text, at the price of one extra step.
 
 # %% [markdown]
 # ## Summary
@@ -934,7 +938,7 @@ assert answer == {"early": False, "sum": [10.0, 12.0, 14.0, 16.0],
 # - With a read after every $m$ of $n$ operations, the total is $n\max(t_1,t_2)+\frac nm(\min(t_1,t_2)+t_3)$.
 # - Overlap hides the smaller of issuing and executing behind the larger; where issuing is the larger, issue less: larger operations, compilation, CUDA graphs.
 # - If issuing is faster, the queue grows in proportion to $m$, while the cost of reading falls as $1/m$; once per minibatch is often enough.
-# - One queue keeps the order: a result implies all before it, and a late error comes when somebody waits.
+# - One queue keeps the order: a result implies all before it, and a late error comes out of a later call, in the toy where somebody waits.
 # - The device `meta` hints at what makes Python wait on a GPU; `set_sync_debug_mode` reports many waits on CUDA.
 # - Warm up, and wait before both readings of the clock.
 
