@@ -104,7 +104,7 @@ def schedule(n, t1, t2, t3=0, every=None, limit=None):
     return rows, now
 
 # %% [markdown]
-# Such rows are drawn as a *Gantt chart*: a line for each worker, a bar from the start to the end of each piece of work.
+# A *Gantt chart* draws such rows: a line for each worker, a bar from the start to the end of each piece of work.
 
 # %% tags=["export", "hide-input"]
 def gantt(rows, ax=None, groups=None, xlabel="time"):

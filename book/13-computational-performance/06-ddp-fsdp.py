@@ -33,7 +33,7 @@
 # # 13.6 Concise implementation: DistributedDataParallel and sharding
 #
 # [Section 13.5](05-data-parallel-scratch.ipynb) wrote data-parallel training by hand: equal parameters everywhere, a share of each batch for everyone, one all-reduce of the gradients.
-# PyTorch does the same in one line, if the script around that line is right; most mistakes sit there.
+# PyTorch's `DistributedDataParallel` (DDP) does the same in one line, if the script around that line is right, and there is much in it that can be wrong without an error.
 # And when a model no longer fits into one memory, the same processes can share the model itself.
 #
 # **You will**
@@ -94,12 +94,12 @@ epochs = 2
 # ```
 #
 # starts the same script twice.
-# All that the copies know about each other stands in their environment: `WORLD_SIZE` (how many there are), `RANK` (the number of this one, from 0), `LOCAL_RANK` (its number on this machine, which decides its device), and an address at which they find each other, the *rendezvous*.
+# What the copies need to know about each other stands in their environment: `WORLD_SIZE` (how many there are), `LOCAL_WORLD_SIZE` (how many of them on this machine), `RANK` (the number of this one, from 0), `LOCAL_RANK` (its number on this machine, which decides its device), and the address of the *rendezvous*, where they find each other.
 #
 # ![torchrun starts two processes, which differ in RANK. In each, the sampler picks other rows; forward and backward follow; an all-reduce connects the two backward passes, and both optimizers take the same step. Rank 0 alone writes the checkpoint.](img/ddp-launch.svg)
 #
 # **Figure 13.6.1.** Two processes of one launch.
-# They differ in the rows that they read; the averaged gradients keep everything else equal.
+# They read different rows and draw different random numbers; the averaged gradients keep their parameters equal.
 
 # %% tags=["export"]
 def join_launch(device="auto"):
@@ -128,7 +128,7 @@ def ranks():
 
 
 # %% [markdown]
-# `init_process_group` reads the environment, meets the others and opens the connections: by the library Gloo between CPUs, by NCCL between NVIDIA GPUs.
+# `init_process_group` reads the environment, meets the others and opens the connections: through the library Gloo between CPUs, through NCCL between NVIDIA GPUs.
 #
 # Now the training loop.
 # Five things differ from a loop for one process, each marked by a number.
@@ -186,9 +186,9 @@ def train_ddp(net, data, loss, optimizer, epochs, batch_size, seed=0,
 #
 # (3) The sampler shuffles all rows by a seed that all ranks share, and takes every `world`-th row from position `rank` on.
 #
-# (4) A loss or an accuracy that rank 0 prints is one of its own rows, unless sums and counts are reduced first.
+# (4) A loss or an accuracy that rank 0 prints is that of its own rows, unless sums and counts are reduced first.
 #
-# (5) Checkpoints follow below: rank 0 writes, and nobody goes on before it has.
+# (5) Checkpoints follow below: rank 0 writes, and nobody goes on before it has. On several machines, `path` must be a place that all of them see, or the ranks would not start at the same epoch.
 
 # %% tags=["export"]
 def save_run(path, net, opt, losses):
@@ -347,15 +347,15 @@ options = ["--norm", "group", "batch", "--examples", examples, "--width",
            width, "--epochs", epochs, "--batch-size", 16, "--device", "cpu",
            "--float64"]
 out = d2l.torchrun(script, nproc=2, args=options, timeout=600)
-launched = json.loads(out.stdout)
+launched = json.loads(out.stdout.splitlines()[-1])
 print(launched)
 
 # %% [markdown]
 # ### The same as one process
 #
 # The sampler deals an order out like cards.
-# Step by step, the rows of all ranks together are the batch that a single process with the same seed would take, `batch_size` rows of the same order.
-# So nothing but rounding should tell the two apart, and we can call the same function here, in one process.
+# If the number of ranks divides that of the rows, then step by step the rows of all ranks together are the batch that a single process with the same seed would take, `batch_size` rows of the same order.
+# So for a network without dropout or batch normalization, nothing but rounding should tell the two apart, and we can call the same function here, in one process.
 
 # %%
 folder = Path(tempfile.mkdtemp())  # for data and checkpoints
@@ -400,7 +400,7 @@ assert launched["ranks"] == 2 and max(apart) < 1e-9
 
 # %% [markdown]
 # That is why the launch above had the option `--float64`.
-# Deep networks amplify rounding: in single precision the same run in one process is already further away.
+# Training this network amplifies rounding: in single precision the same run in one process is already further away.
 
 # %% tags=["timing"]
 single = train_resnet("group", dtype=torch.float32)
@@ -466,7 +466,7 @@ assert 0 < abs(losses[0] - losses[2]) < 0.02 and losses[1] < losses[0]
 # `set_epoch` sets the seed of the order; without it every epoch has the same one (Exercise 13.6-1).
 
 # %% [markdown]
-# Functions that call `dist` run only inside a launch, so for the rest of this section we put small functions into one script and collect what rank 0 returns.
+# Collectives need a launch, so for the rest of this section we put small functions into one script and collect what rank 0 returns.
 # First, ten steps of LeNet with two optimizers.
 # Each rank starts from other parameters on purpose: what `DDP` does at the start is part of the test.
 
@@ -636,7 +636,7 @@ d2l.describe(fig, """Bars over time: the backward pass; one exchange that
 # **Figure 13.6.2.** Computed timelines.
 # With DDP's buckets, most of the exchange hides behind the backward pass; what is left is the last bucket.
 # With one exchange for each parameter, the starts add up.
-# With other constants another size is best; that is why it is a parameter.
+# Three sizes were compared, and DDP's default is not the best one even here; the best depends on the constants, and it is a parameter.
 
 # %% [markdown]
 # ### Watching the buckets
@@ -696,9 +696,9 @@ def compressed():
 # %% [markdown]
 # ### Accumulating without sending
 #
-# When a share of the batch does not fit into memory, gradients of several micro-batches are accumulated before a step ([Section 12.5](../12-optimization/05-minibatch-sgd.ipynb)).
+# When a share of the batch does not fit into memory, gradients of $m$ micro-batches are accumulated before a step ([Section 12.5](../12-optimization/05-minibatch-sgd.ipynb)).
 # Averaging each of them would send $m$ times as much as needed.
-# Inside `model.no_sync()` nothing is sent; the first backward pass outside averages all that has come together.
+# Inside `model.no_sync()` no gradient is sent; the first forward and backward pass outside averages all that has come together.
 # The *forward* pass has to be inside as well, since it decides whether its backward pass will send.
 # `accumulate` runs three versions with four micro-batches and counts exchanges.
 
@@ -802,7 +802,7 @@ def on_ranks(*functions, more=(), last="0", check=True):
     demo = d2l.write_script("demo.py", HEAD, *TOOLS, *shared, *more,
                             *functions, run)
     out = d2l.torchrun(demo, nproc=2, timeout=600, check=check)
-    return json.loads(out.stdout), out.returncode
+    return json.loads(out.stdout.splitlines()[-1]), out.returncode
 
 
 ddp, status = on_ranks(ten_steps, unequal, buckets, compressed, accumulate,
@@ -843,7 +843,7 @@ assert lenet == [1290, 102_528, 25_000, 250]  # 50 biases in the last
 
 # %% [markdown]
 # The buckets are those of the plan, from the second step on.
-# In the first step everything travels together: DDP then records in which order the gradients arrive, and builds its buckets from that.
+# In the first step everything travels together: DDP then records in which order the gradients arrive, and builds its buckets from that. (So it is by default; with `find_unused_parameters=True`, Exercise 13.6-4, there are several buckets from the start, which are not built again.)
 # It need not be the reverse order exactly: in LeNet the weight of a convolution arrived before its bias, and the bias went into the next bucket.
 
 # %% tags=["timing"]
@@ -878,7 +878,7 @@ assert "SyncBatchNorm expected input tensor to be on" in ddp["sync_norm"]
 # %% [markdown]
 # With group normalization one process and two agreed to rounding; with batch normalization they do not.
 # The control shows why: a single process that passes the two halves of each batch through the network one after the other, so that each is normalized by its own statistics, reproduces the two ranks.
-# Whether local statistics help or harm is another question; with few images per device they are noisy.
+# Whether local statistics help or harm is another question; with few images per device they are noisy (Wu and He 2018).
 # Goyal et al. (2017) kept the number of images per device fixed when they added devices.
 
 # %% [markdown]
@@ -886,6 +886,7 @@ assert "SyncBatchNorm expected input tensor to be on" in ddp["sync_norm"]
 #
 # DDP divides the batch and repeats everything else.
 # With Adam in float32, each of $N$ parameters costs 16 bytes on *every* rank: 4 for itself, 4 for its gradient, 8 for two moments.
+# (DDP's buckets hold a second copy of the gradients, 4 bytes more, unless `gradient_as_bucket_view=True` makes the gradients views of them. We leave that out.)
 # Rajbhandari et al. (2020) remove the repetition in three stages, called *ZeRO*: stage 1 divides the optimizer state among the $k$ ranks, stage 2 the gradients too, stage 3 also the parameters.
 # At stage $s$ each rank then stores $M_s$ bytes, without activations and buffers,
 #
@@ -893,7 +894,7 @@ assert "SyncBatchNorm expected input tensor to be on" in ddp["sync_norm"]
 #
 # At stage 3 no rank can compute with what it holds.
 # A layer's parameters are collected by an all-gather just before they are used, and freed after; its gradient is averaged by a reduce-scatter, which leaves each rank the part that it owns.
-# To the memory comes the largest group of parameters that is gathered at a time, and more if the next group is fetched ahead.
+# On top of $M_3$ come the gathered parameters of the largest group, in the backward pass its whole gradients as well, and more if the next group is fetched ahead.
 
 # %% tags=["export"]
 def zero_memory(N, k, stage):
@@ -935,11 +936,11 @@ d2l.describe(fig, """Left, stacked bars for eight ranks: 16 GB for DDP, 9,
 
 # %% [markdown]
 # **Figure 13.6.3.** Equation (13.6.1) for $10^9$ parameters.
-# Only stage 3 has no floor: with enough ranks any model fits, as long as its largest group and the activations do.
+# Only stage 3 has no floor in (13.6.1); what it still needs on every rank is room for its largest group and the activations.
 #
-# In PyTorch, stage 3 is `fully_shard` (also called FSDP2; the wrapper class `FullyShardedDataParallel` is its predecessor).
-# It changes the parameters of a module, in place, into *distributed tensors* (`DTensor`), of which each rank holds a part of dimension 0.
-# It goes block by block, then over the root, which takes what is left: each call makes one group that is gathered together.
+# In PyTorch, stage 3 is `fully_shard` (also called FSDP2; its predecessor is the wrapper class `FullyShardedDataParallel` of Zhao et al. 2023).
+# It changes the parameters of a module, in place, into *distributed tensors* (`DTensor`), of which each rank holds a part along dimension 0.
+# We call it on each block, then on the root, which takes what is left: each call makes one group that is gathered together.
 # The optimizer must be made afterwards, from the new parameters.
 
 # %%
@@ -977,7 +978,7 @@ def adam_steps(net, opt, steps, shared=True):
 # (The functions below import what only the other processes use.)
 #
 # The script trains ten steps, reports what it holds, and after five of them writes a checkpoint.
-# `torch.distributed.checkpoint` lets every rank write its own part; nothing is gathered.
+# `torch.distributed.checkpoint` lets every rank write its own part; no tensor is gathered.
 
 # %%
 def sharded():
@@ -1109,7 +1110,8 @@ assert fsdp["too_early"] == 0
 # %% [markdown]
 # An optimizer that is made too early moves nothing, without an error: its tensors are no longer those of the model.
 #
-# Each rank held half of the first weight, of all gradients and of all moments, to the byte what (13.6.1) says; put together, the parameters are those of one process.
+# Each rank held half of the first weight, of all gradients and of all moments, to the byte what (13.6.1) says, since two divides every first dimension here; put together, the parameters are those of one process up to rounding.
+# (Of three rows, one rank would hold two and the other one: a part is made of whole rows.)
 #
 # Three layers took six all-gathers, one before the forward and one before the backward pass of each, and three reduce-scatters.
 # An all-reduce of $N$ numbers is a reduce-scatter and an all-gather, and by the ring algorithm of Section 13.7 each of these costs every rank $\frac{k-1}kN$ sent numbers: $2\frac{k-1}kN$ for DDP, $3\frac{k-1}kN$ for ZeRO-3, half as much again.
@@ -1118,7 +1120,8 @@ assert fsdp["too_early"] == 0
 #
 # For large language models, sharding is combined with the other splits of Section 13.5; Liang et al. (2024) describe such a system in PyTorch.
 #
-# `MixedPrecisionPolicy` is how mixed precision (Section 13.4) meets sharding: parameters are gathered and used in bfloat16, and kept, averaged and updated in float32.
+# `MixedPrecisionPolicy` is how mixed precision (Section 13.4) meets sharding: with ours, parameters are gathered and used in bfloat16 and kept and updated in float32.
+# Gradients are averaged in float32 too, but only because of `reduce_dtype`; without it they travel in bfloat16.
 
 # %% [markdown]
 # ## Checkpoints
@@ -1138,17 +1141,20 @@ for name in ("sgd", "adam"):  # five steps on two ranks, five on one
     assert max_difference(end, whole.values()) < 1e-9
 
 # %% [markdown]
-# The killed run goes on from the end of its first epoch and arrives where the undisturbed one did.
-# Without Adam's moments it does not, nor with rank 0's generator everywhere: then both ranks drop the same units.
+# When rank 1 died, rank 0 could not go on: Gloo reports a lost connection to the all-reduce that waits for it, and `torchrun` ends whatever is left of the launch.
+# Lost are the steps since the last checkpoint, here three.
+# The killed run goes on from the end of its first epoch, takes them again and arrives where the undisturbed one did.
+# Without Adam's moments it does not, nor with rank 0's generator everywhere: then both ranks draw the same dropout masks.
 #
 # What belongs in a checkpoint is everything that the next step reads: parameters and buffers, the optimizer's state, the epoch (which seeds the sampler), the generators of *all* ranks, schedules and scalers if there are any.
 # It is written to another name first and then renamed ([Section 6.6](../06-builders-guide/06-file-io.ipynb)), so a kill during writing leaves the older one.
 # A checkpoint of two ranks also loads in one process, and LeNet's runs went on there for their last five steps.
 # The exception is the generators: two states have no place in one process, so random numbers start anew there.
-# `map_location` names the device of the loading rank; otherwise tensors of rank 0's GPU would go there first, from every rank.
-# `torchrun --max-restarts=3` starts all ranks anew when one fails; a script that resumes from its checkpoint needs no more than that.
+# `map_location` names the device of the loading rank; without it, `torch.load` on every rank would put the tensors that rank 0 saved from its GPU on that same GPU first.
+# `torchrun --max-restarts=3` starts again by itself: when a process dies it ends the others and starts all of them anew, up to three times, and a script that resumes from its checkpoint goes on from there.
+# In the PyTorch used here, though, a restarted rank can find the address of a dead one in the store where ranks meet, and fail or wait for it; with `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` in the environment each start gets a store of its own (PyTorch issue 135712).
 #
-# The sharded checkpoint is a folder with one file for each rank, and loads into whatever parts are asked for.
+# The sharded checkpoint is a folder with one file for each rank and an index, `.metadata`; it loads into whatever parts are asked for.
 # `reloaded` asked for all of everything: with `no_dist=True` each rank for itself filled a model that is not sharded, and took the last five steps with whole batches.
 
 # %%
@@ -1175,12 +1181,12 @@ else:
 # %% [markdown]
 # ## Summary
 #
-# - One script runs on any number of processes if the sampler deals the rows, the loss is a mean over equal shares, metrics are reduced, and rank 0 writes; in double precision the losses of two ranks then equal those of one process to nine digits.
-# - DDP averages gradients in buckets from the last layer on, while the backward pass goes on; the first step sends one bucket.
+# - One script runs on any number of processes if the sampler deals the rows, the loss is a mean over equal shares, metrics are reduced, and rank 0 writes; with group normalization and in double precision, the losses of two ranks then equalled those of one process to nine digits. Dropout and batch normalization make a difference.
+# - DDP averages gradients in buckets from the last layer on, while the backward pass goes on; by default the first step sends one bucket.
 # - Batch normalization on $k$ ranks is batch normalization of $k$ parts of the batch.
-# - `no_sync` around forward and backward passes saves exchanges of micro-batches; communication hooks halve the traffic for some rounding.
-# - A run resumes exactly only with the optimizer's state and every rank's generator.
-# - ZeRO-3 stores $16N/k$ bytes on each of $k$ ranks for half as much traffic again as DDP, or for the same if it keeps gathered parameters until the backward pass.
+# - `no_sync` around forward and backward passes saves exchanges of micro-batches; a communication hook that sends 16 bits halves the traffic for some rounding.
+# - A run with Adam and dropout went on exactly after a kill, with the optimizer's state and every rank's generator, and without either it did not.
+# - ZeRO-3 with Adam in float32 stores $16N/k$ bytes on each of $k$ ranks, and the gathered group, for half as much traffic again as DDP. Keeping gathered parameters until the backward pass saves that half, but then all of them are in memory during a step.
 
 # %% [markdown]
 # ## Exercises
@@ -1221,6 +1227,7 @@ assert dealt(1, n=100, seed=0) == dealt(0, n=100, seed=1)
 # Rank 0 starts an all-reduce that rank 1 never joins, and waits.
 # Here the third step runs in a thread, which is still waiting after two seconds; it ends only because rank 1 then takes a third step after all.
 # Without that, the process group would give up at its time limit, with Gloo after half an hour.
+# If rank 1 goes on to another collective instead, as `train_ddp` does with its metrics, the two do not match, and with Gloo the run crashes.
 # Inside `model.join()` a rank that is out of batches answers the others' collectives with zeros.
 # The sum is still divided by 2, so the last gradient of rank 0 counts half; `divide_by_initial_world_size=False` divides by the number of ranks that are left.
 #
@@ -1284,7 +1291,7 @@ def same_rows():
 
 # %% [markdown]
 # Both gradients are equal, so their mean is the gradient of those 32 rows: two devices do the work of one, and the batch that one thinks is 64 is 32.
-# No error, no odd loss curve: such a mistake is found by looking at the rows, or by comparing with one process as above.
+# No error is raised, and the run is one with batches of 32, which nothing in its loss gives away: such a mistake is found by looking at the rows, or by comparing with one process as above.
 
 # %%
 def spare(find, forward_both=False):
@@ -1339,7 +1346,8 @@ assert half < 1e-6 and whole > 1e-3
 
 # %% [markdown]
 # A frozen parameter belongs to no bucket and is never missed.
-# An unused one leaves its bucket waiting: the step ends without an all-reduce of it, and the next forward pass raises an error that names the remedy.
+# An unused one leaves its bucket waiting, with all other gradients in it; in the first step, when everything travels together, no gradient at all is averaged.
+# Nothing is raised before the next forward pass, whose error names the remedy; an optimizer step in between moves the ranks apart.
 # With `find_unused_parameters=True`, DDP searches the graph after each forward pass for parameters that will get no gradient; that costs time, so it is off by default.
 
 # %%
@@ -1380,4 +1388,5 @@ assert fits == {0: None, 1: None, 2: 13, 3: 4}
 # - W. Liang et al., *TorchTitan: one-stop PyTorch native solution for production ready LLM pre-training* (2024), [arXiv:2410.06511](https://arxiv.org/abs/2410.06511): `fully_shard` with tensor, pipeline and context parallelism.
 # - P. Goyal et al., *Accurate, large minibatch SGD: training ImageNet in 1 hour* (2017), [arXiv:1706.02677](https://arxiv.org/abs/1706.02677): batch statistics per worker, and other traps of distributed training.
 # - Y. Wu and K. He, *Group normalization*, ECCV 2018, [arXiv:1803.08494](https://arxiv.org/abs/1803.08494).
+# - PyTorch issue 135712, [a shared store and restarts](https://github.com/pytorch/pytorch/issues/135712): addresses of an earlier start, and the way round them.
 # - *DataParallel*, [PyTorch documentation](https://docs.pytorch.org/docs/stable/generated/torch.nn.DataParallel.html): the advice to use `DistributedDataParallel`.

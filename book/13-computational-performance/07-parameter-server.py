@@ -1054,7 +1054,7 @@ if steps >= 300 and runs >= 20 and real:
 # Training of dense networks uses all-reduce and its two halves, which sharding calls separately (Section 13.6), through libraries such as NCCL; DiLoCo and its relatives connect sites whose links are slow.
 # Parameter servers remain where a step touches few of very many parameters, as with the embedding tables of recommenders (Liu and others, 2022): workers pull and push only the rows that they need.
 # Asynchronous workers also go on when one of them is lost, while a ring is broken by one lost node.
-# Synchronous jobs therefore write checkpoints and start again, if need be with fewer nodes; `torchrun` does so with `--nnodes=MIN:MAX --max-restarts=R`, and the script must load its last checkpoint.
+# Synchronous jobs therefore write checkpoints and start again, if need be with fewer nodes; `torchrun` can do so with `--nnodes=MIN:MAX --max-restarts=R` ([Section 13.6](06-ddp-fsdp.ipynb) names a trap), and the script must load its last checkpoint.
 
 # %% [markdown]
 # ## Summary
