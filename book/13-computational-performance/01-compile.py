@@ -689,7 +689,7 @@ for name, op in profiles[64].items():
 # The profiler spends time on every operation that it records, so the small ones look larger than they are.
 # `with_flops` also makes it record shapes, and for that, says its documentation, it may hold on to tensors for a while; so record few calls of anything large.
 
-# %% tags=["hide-input"]
+# %% tags=["timing", "hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(7, 3.8), layout="constrained")
 colors = {"call": "#f2f2f2", "linear": "#e6f1f8", "addmm": "#0072B2",
           "relu": "#e5f5f0", "clamp_min": "#009E73"}
@@ -1311,7 +1311,7 @@ assert seen == [(1, 2), (1, 3), (2, 3), (2, 4)]
 # `addmm` has those of the forward pass and `mm` those of the backward pass; together they are what `FlopCounterMode` counted above.
 # The other rows are operations for which the profiler has no formula (ReLU and its backward pass, the loss, the sums that are the gradients of the biases, and the update, whose `add_` is not counted although `add` is), copies and fills, views, and marks that autograd and the optimizer set around the operations that they call.
 
-# %%
+# %% tags=["timing"]
 net, labels = make_mlp(), torch.arange(64) % 2
 optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
 

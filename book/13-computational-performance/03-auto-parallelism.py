@@ -1018,7 +1018,7 @@ assert max(ratios[3, 100]) < 1.15
 # Start and end times alone would not show this: a thread that waits for the lock has started, too.
 # On a GPU one stream runs the products in order as well; `parallel_matmuls` with eight streams allows overlap, and its times show what that gains on your card; they include issuing the products ([Section 13.2](02-async.ipynb)), so equal times do not prove that there was no room.
 
-# %%
+# %% tags=["timing"]
 threads = torch.get_num_threads()
 torch.set_num_threads(1)
 matrices = [torch.randn(800, 800) for _ in range(8)]
