@@ -668,7 +668,7 @@ for n in (1, 64):
         recorded[n] = record_call(lambda: net(x), trace=trace)
 profiles = {n: profile_ops(events) for n, events in recorded.items()}
 
-# %% tags=["timing"]
+# %% tags=["timing", "generated"]
 print("                                ---- 64 examples ---     - 1 example -")
 print("operation       calls      FLOP total us self us share   self us share")
 for name, op in profiles[64].items():
