@@ -967,7 +967,7 @@ if with_inductor:
         n = break_even(max(first, before), before, after)
         print(f"{work:15}{before * 1e3:9.3f}{after * 1e3:13.3f}"
               f"{before / after:14.2f}{limit:>9}{first:9.2f}"
-              f"{'never' if n == math.inf else f'{n:,}':>14}")
+              f"{n:14.0f}")  # inf: never
 else:
     print("skipped: nothing was compiled")
 
