@@ -893,7 +893,7 @@ else:
 #
 # PyTorch's operators on a CPU return when they are done; Exercise 3 checks this for a matrix product.
 # Communication between processes is different.
-# `all_reduce` replaces a tensor in each process by the sum over all; with `async_op=True` it returns a handle, and the process can compute while the numbers travel, which Section 13.6 uses to hide the communication of gradients.
+# `all_reduce` replaces a tensor in each process by the sum over all; with `async_op=True` it returns a handle, and the process can compute while the numbers travel, which [Section 13.6](06-ddp-fsdp.ipynb) uses to hide the communication of gradients.
 # In the script below, process 1 joins only after process 0 has told it to.
 # So process 0 returns from `all_reduce` before the sum can exist, and it is there after `wait()`.
 

@@ -167,7 +167,7 @@ sums = {size: stride_test(strides, size) for size in (num_floats, 4096)}
 # %% [markdown]
 # A sum is a bad probe, however: neighbours are added 16 at a time by SIMD, numbers apart are not.
 # So we also *gather* numbers by a list of positions, $0,s,2s,\dots$, taken modulo the length of the vector.
-# The kernel (the compiled routine that does the work, Section 13.1), the number of positions and the instructions are the same for both vectors, and only the place of the data differs.
+# The kernel (the compiled routine that does the work, [Section 13.1](01-compile.ipynb)), the number of positions and the instructions are the same for both vectors, and only the place of the data differs.
 
 # %%
 def gather_test(strides, size):
@@ -945,7 +945,7 @@ d2l.describe(fig, """Stacked bars: SGD needs 56 GB, with momentum 84, Adam 112
 
 # %% [markdown]
 # **Figure 13.4.5.** What weights, gradients and optimizer hold when a step is made; dashed, the 80 GB of an H100.
-# Section 13.6 divides it among devices.
+# [Section 13.6](06-ddp-fsdp.ipynb) divides it among devices.
 #
 # ### Buying memory with time
 #
@@ -1273,7 +1273,7 @@ assert 2**12 * 1e-8 < torch.finfo(half).smallest_normal < 2**13 * 1e-8
 # %% [markdown]
 # A round trip takes 27 ms in vacuum and 40 ms in fibre: at most 37 in a second, or 24 (just less than 25).
 # With two synchronizations per step, fibre allows at most 12 steps per second, however fast the processors are.
-# Section 13.7 has methods that synchronize less often.
+# [Section 13.7](07-parameter-server.ipynb) has methods that synchronize less often.
 
 # %%
 def trip(metres, share=1.0):

@@ -267,7 +267,7 @@ for k in (2, 3):  # 64 = 22 + 21 + 21
 # | *barrier* | | no rank goes on before all have come |
 #
 # A reduce-scatter leaves each part of the sum on one rank, and an all-gather then collects the parts: together they are an all-reduce.
-# Section 13.6 uses the halves separately.
+# [Section 13.6](06-ddp-fsdp.ipynb) uses the halves separately.
 
 # %%
 def try_collectives():

@@ -1132,13 +1132,13 @@ assert fsdp["too_early"] == 0
 # (Of three rows, one rank would hold two and the other one: a part is made of whole rows.)
 #
 # Three layers took six all-gathers, one before the forward and one before the backward pass of each, and three reduce-scatters.
-# An all-reduce of $N$ numbers is a reduce-scatter and an all-gather, and by the ring algorithm of Section 13.7 each of these costs every rank $\frac{k-1}kN$ sent numbers: $2\frac{k-1}kN$ for DDP, $3\frac{k-1}kN$ for ZeRO-3, half as much again.
+# An all-reduce of $N$ numbers is a reduce-scatter and an all-gather, and by the ring algorithm of [Section 13.7](07-parameter-server.ipynb) each of these costs every rank $\frac{k-1}kN$ sent numbers: $2\frac{k-1}kN$ for DDP, $3\frac{k-1}kN$ for ZeRO-3, half as much again.
 # With `reshard_after_forward=False` the gathered parameters stay until the backward pass: three all-gathers, as much traffic as DDP, and during a step the memory for all parameters.
 # Left to itself, PyTorch frees all groups except the root's, which is needed again at once.
 #
-# For large language models, sharding is combined with the other splits of Section 13.5; Liang et al. (2024) describe such a system in PyTorch.
+# For large language models, sharding is combined with the other splits of [Section 13.5](05-data-parallel-scratch.ipynb); Liang et al. (2024) describe such a system in PyTorch.
 #
-# `MixedPrecisionPolicy` is how mixed precision (Section 13.4) meets sharding: with ours, parameters are gathered and used in bfloat16 and kept and updated in float32.
+# `MixedPrecisionPolicy` is how mixed precision ([Section 13.4](04-hardware.ipynb)) meets sharding: with ours, parameters are gathered and used in bfloat16 and kept and updated in float32.
 # Gradients are averaged in float32 too, but only because of `reduce_dtype`; without it they travel in bfloat16.
 
 # %% [markdown]

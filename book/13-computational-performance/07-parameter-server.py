@@ -190,7 +190,7 @@ for messages in ([(0, 2, [0]), (1, 2, [0])], [(0, 1, [0]), (0, 2, [0])]):
 
 # %% [markdown]
 # The 60 and 80 ms assume that nothing is sent back before the whole sum is there; with the vector in pieces, adding and copying could overlap.
-# In training, synchronization also overlaps with the backward pass: the gradients of the last layers are ready first and travel while the earlier ones are computed (Section 13.6).
+# In training, synchronization also overlaps with the backward pass: the gradients of the last layers are ready first and travel while the earlier ones are computed ([Section 13.6](06-ddp-fsdp.ipynb)).
 # Suppose that the gradients come in $L$ equal buckets, that the backward pass takes $T_b$, and that all buckets together need $T_c$ on the wires.
 # Then both are done after
 #
@@ -1051,7 +1051,7 @@ if steps >= 300 and runs >= 20 and real:
 # %% [markdown]
 # ## Where things stand
 #
-# Training of dense networks uses all-reduce and its two halves, which sharding calls separately (Section 13.6), through libraries such as NCCL; DiLoCo and its relatives connect sites whose links are slow.
+# Training of dense networks uses all-reduce and its two halves, which sharding calls separately ([Section 13.6](06-ddp-fsdp.ipynb)), through libraries such as NCCL; DiLoCo and its relatives connect sites whose links are slow.
 # Parameter servers remain where a step touches few of very many parameters, as with the embedding tables of recommenders (Liu and others, 2022): workers pull and push only the rows that they need.
 # Asynchronous workers also go on when one of them is lost, while a ring is broken by one lost node.
 # Synchronous jobs therefore write checkpoints and start again, if need be with fewer nodes; `torchrun` can do so with `--nnodes=MIN:MAX --max-restarts=R` ([Section 13.6](06-ddp-fsdp.ipynb) names a trap), and the script must load its last checkpoint.
