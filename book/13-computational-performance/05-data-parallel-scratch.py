@@ -628,7 +628,7 @@ for p in range(1, 6):
 # The *interleaved* one (Narayanan and others, SC 2021) gives each device $v$ shorter stages that are not neighbours, for instance layers 1 and 5; filling the pipeline takes only $\frac1v$ of the time, but there are more than $v$ times as many messages, and here every stage stores more.
 # The other splits the backward pass: a neighbour waits for the gradient with respect to a stage's input, but nothing waits for the gradient of its weights before the end of the step, so it can fill gaps (Qi and others, 2024).
 # We take the schedule that they call ZB-H1: each stage stores at most $p$ micro-batches, as the first one does in 1F1B, and if the three passes take equal time and $m\ge p$, the idle time is a third of that of 1F1B.
-# The name "zero bubble" fits their other schedule, ZB-H2, better: it stores up to $2p-1$ micro-batches, and also avoids waiting for the other stages at the update.
+# The name "zero bubble" fits their schedule ZB-H2 better: if the three passes take equal time and there are enough micro-batches, it has no idle time left, but it stores up to $2p-1$ micro-batches, and no stage may wait for the others at the update.
 
 # %%
 length, held = {}, {}
@@ -1118,7 +1118,7 @@ assert off["constants"][0] < 1e-12 and off["constants"][1] > 0.05
 
 # %% [markdown]
 # The shards have 26, 25, 25 and 25 examples, and with batches of 10 the last one of each device has 6 or 5.
-# The mean of the four accuracies gives an example in a shard of 25 more weight than one in the shard of 26; only with equal shards would it be the accuracy.
+# The mean of the four accuracies gives an example in a shard of 25 more weight than one in the shard of 26; only with equal shards is it sure to be the accuracy.
 # Counts add up: exchange the number of correct answers and the number of examples, as integers, and divide at the end.
 # Padding the shards to equal length, as PyTorch's `DistributedSampler` does by default, counts some examples twice.
 

@@ -765,7 +765,7 @@ d2l.describe(fig, """Left, a map of the spectral radius over rate and delay; a
 # **Figure 13.7.4.** Left: the largest modulus of a root; white dots mark the limit (13.7.7).
 # Middle and right: asynchronous SGD on the airfoil data, at two rates, in units of the limit (13.7.7) for nine workers and the largest curvature.
 # At a tenth of it the three runs fall together: in the mean a step goes less than a fiftieth of the way along any axis, so eight steps change little.
-# At one and a half times that rate nine workers diverge, and three do not.
+# At one and a half times the limit nine workers diverge, and three do not.
 #
 # A low noise floor asks for small rates anyway.
 # For quadratics Arjevani, Shamir and Srebro (2020) prove that without noise a delay can cost as much as using only one gradient in $\tau$, and that noise can make its effect negligible.
@@ -1041,7 +1041,7 @@ if steps >= 300 and runs >= 20 and real:
 
 # %% [markdown]
 # With 60 rounds, all three are alike with random shards, and with sorted ones the two with longer outer steps are more than twice as good as averaging.
-# So after 12 rounds the control was better than momentum, and after 60 we see no advantage of either.
+# So which of the two is better depends on the number of rounds: with sorted shards the control was ahead after 12, and momentum is after 60.
 #
 # For smooth and strongly convex losses with bounded gradients, and workers that draw from the same data, Stich (2019) proves that local SGD keeps the rate of synchronous SGD with up to $\sqrt T$ times fewer rounds in $T$ steps.
 #
@@ -1059,7 +1059,7 @@ if steps >= 300 and runs >= 20 and real:
 # %% [markdown]
 # ## Summary
 #
-# - What synchronizing costs is set by the busiest port: in our plans for four GPUs, one place of addition takes four times as long as four.
+# - Latency aside, what synchronizing costs is set by the busiest port: in our plans, adding everything on one of four GPUs takes four times as long as adding a quarter on each.
 # - Ring all-reduce sends $\frac{2(n-1)}nS$ per node, the least possible if only nodes add, in $2(n-1)$ rounds; for small messages, or beyond about $\frac S{\alpha B}$ workers, the rounds dominate, and recursive halving saves most of them if all nodes are connected at full speed.
 # - With as many servers as workers, a parameter server's transfer time does not grow with their number, though its latency does; in floating point its sums depend on the order of arrival.
 # - A fixed delay $\tau$ is stable for $\eta\lambda<2\sin\frac\pi{2(2\tau+1)}$ without noise and momentum; varying delays of at most $\tau$ can be worse.
