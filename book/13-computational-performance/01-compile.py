@@ -196,6 +196,7 @@ print(graph.code.strip())
 # %% [markdown]
 # The last column of this program is something that the interpreter could not do by itself.
 # `a` is dropped (`a = None`) once `b` is known, because the graph shows that nobody asks for it again; in `steps` the name `a` keeps its tensor until the function returns.
+# (Written as one nested expression, eager execution would free it as early; the graph frees it whatever the names are.)
 # We count the tensors that are alive at the same time.
 
 # %%
@@ -220,7 +221,7 @@ for fn in (steps, graph.forward):
         fn(x)
     peaks.append(alive.peak)
 print("eager, captured:", peaks)
-assert peaks == [4, 2]  # four names; the operand and the result
+assert peaks == [4, 2]  # three names and the result; operand and result
 
 # %% [markdown]
 # A network works the same way.
@@ -684,10 +685,10 @@ for name, op in profiles[64].items():
 # - `call` is our mark. Its total is the whole call; its self time is what lies outside all operations: Python, and the profiler's own work.
 # - `linear` has a large total and a small self time: it passes the work on to `t` and `addmm`. So sort by self time; in the column of totals the same microseconds stand once for every level.
 # - `t`, `transpose`, `as_strided` and `expand` make views and move no data, `resolve_conj` has nothing to do, and `copy_` writes the bias into the rows to which the product is then added. `relu` is carried out by `clamp_min`. What such rows cost at one example is overhead, for there is next to no data.
-# - `addmm` has all of the FLOP: with $n$ examples and $w$ weights a forward pass takes $2nw$ floating-point operations, a multiplication and an addition for each weight and example. The column is filled by formula for a few kinds of operations (products of two matrices, two-dimensional convolutions, `mul`, `add`); elsewhere a 0 means "not counted".
+# - `addmm` has all of the FLOP: with $n$ examples and $w$ weights a forward pass takes $2nw$ floating-point operations, a multiplication and an addition for each weight and example. The column is filled by formula for a few kinds of operations (products of matrices, single or in batches, two-dimensional convolutions, `mul`, `add`); elsewhere a 0 means "not counted".
 #
 # The profiler spends time on every operation that it records, so the small ones look larger than they are.
-# `with_flops` also makes it record shapes, and for that, says its documentation, it may hold on to tensors for a while; so record few calls of anything large.
+# `with_flops` also makes the profiler record shapes, and while it does, the documentation says, it may hold on to tensors; so record few calls of anything large.
 
 # %% tags=["timing", "hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(7, 3.8), layout="constrained")
@@ -716,7 +717,7 @@ d2l.describe(fig, """Two timelines of one recorded call, with the call on
 # The gaps between the bars under `call` are Python and the profiler's own work; orange bars are operations that only look at data differently, or copy it.
 #
 # From this follows what a compiler could gain here.
-# The product stays a call of the same library, so even if all else vanished, the work of `addmm` would remain: the whole divided by its self time is a ceiling for the speed-up.
+# By default the product stays a call of the same library, so even if all else vanished, the work of `addmm` would remain: the whole divided by its self time is a ceiling for the speed-up.
 # It is an estimate, because the profiler's own cost is in both times; the same calls are timed without the profiler below.
 
 # %% tags=["timing"]
@@ -935,7 +936,7 @@ for n in (1, 64):
 # $$t_1+(n-1)\,t\le n\,t_0,\qquad\text{that is}\qquad n\ge\frac{t_1-t}{t_0-t}.$$
 #
 # With $t_1=10$ s, $t_0=3$ s and $t=1$ s this gives $n\ge 4.5$, so five calls: $14$ s instead of $15$ s.
-# If $t\ge t_0$, no number of calls suffices (unless the first call was already the faster one).
+# If $t\ge t_0$, no number of calls suffices (unless the first call was already the faster one); the table below then says `inf`.
 
 # %%
 def break_even(first, before, after):
@@ -1010,7 +1011,7 @@ d2l.describe(fig, """Left, times per call on a logarithmic axis for the chain
 # Right: time for all calls so far, eager (solid) and compiled (dashed); where a dashed line falls below the solid one of its colour, compiling has paid.
 #
 # Apart from the overhead that the first row shows, the arms of the long chain differ in two things, the number of passes and the memory for results.
-# The arm in place makes the passes of eager execution (and two to copy the input) without the new memory, so what separates it from the fused loop is passes, over one array that a large cache may hold.
+# The arm in place makes the passes of eager execution (and two to copy the input) without new memory for each result, so what separates it from the fused loop is passes, over one array that a large cache may hold.
 # What separates it from the eager arm is where results go: into other memory, which the system may have to provide first and which takes room in the cache.
 # If in your table the compiled network is no faster than the eager one, there is nothing to repair: leave it uncompiled.
 #

@@ -653,7 +653,7 @@ assert makespan(rows) == 12  # item 1 is ready, but waits for its turn
 # A *stream* is a queue of work for one GPU; what is in one stream runs in order, what is in different streams may overlap.
 # All operations go to one default stream unless the program opens others.
 # A second one has to be told what to wait for (`wait_stream`), since otherwise nothing orders the two.
-# And a tensor that it uses must live until it is done, because freed memory goes back to the stream that made the tensor; `record_stream` delays this.
+# And a tensor that the second stream uses must live until that work is done, because freed memory goes back to the stream that made the tensor; `record_stream` delays its reuse.
 # For a copy to run beside a computation on the GPU, it needs a stream of its own, a tensor in *pinned* memory, which the operating system does not move, and a call that does not wait, `x.to(device, non_blocking=True)`.
 # Pinning by `x.pin_memory()` is itself a copy, for which the program waits; a `DataLoader` with `pin_memory=True` does it ahead, in a thread.
 # In the other direction such a call returns before the values are there: synchronize before reading them.

@@ -91,7 +91,7 @@ num_seeds = 5
 # The gradients of 40 million parameters in `float32` are 160 MB; at 16 GB/s they need 10 ms.
 # Some latencies no engineering can remove.
 # Light needs 67 ms to a place 10,000 km away and back, so a loop that waits for an answer each time runs less than 15 times per second.
-# A disk at 10,000 revolutions per minute takes 6 ms per turn, and a random read waits for half a turn on average.
+# Others belong to a design: a disk at 10,000 revolutions per minute takes 6 ms per turn, and a random read waits for half a turn on average, which a solid-state drive need not do.
 
 # %%
 def transfer_time(nbytes, bandwidth, latency=0.0):
