@@ -85,7 +85,7 @@ epochs = 2
 # %% [markdown]
 # ## One script, many processes
 #
-# PyTorch's older `nn.DataParallel` splits each batch among the threads of a single process; its documentation advises to use `DistributedDataParallel` instead, even on one machine.
+# PyTorch's older `nn.DataParallel` splits each batch among the threads of a single process; its documentation advises using `DistributedDataParallel` instead, even on one machine.
 # That runs one process for each device.
 # The command
 #
@@ -94,7 +94,7 @@ epochs = 2
 # ```
 #
 # starts the same script twice.
-# What the copies need to know about each other stands in their environment: `WORLD_SIZE` (how many there are), `LOCAL_WORLD_SIZE` (how many of them on this machine), `RANK` (the number of this one, from 0), `LOCAL_RANK` (its number on this machine, which decides its device), and the address of the *rendezvous*, where they find each other.
+# What the copies need to know about each other is in their environment: `WORLD_SIZE` (how many there are), `LOCAL_WORLD_SIZE` (how many of them on this machine), `RANK` (the number of this one, from 0), `LOCAL_RANK` (its number on this machine, which decides its device), and the address of the *rendezvous*, where they find each other.
 #
 # ![torchrun starts two processes, which differ in RANK. In each, the sampler picks other rows; forward and backward follow; an all-reduce connects the two backward passes, and both optimizers take the same step. Rank 0 alone writes the checkpoint.](img/ddp-launch.svg)
 #
@@ -188,7 +188,8 @@ def train_ddp(net, data, loss, optimizer, epochs, batch_size, seed=0,
 #
 # (4) A loss or an accuracy that rank 0 prints is that of its own rows, unless sums and counts are reduced first.
 #
-# (5) Checkpoints follow below: rank 0 writes, and nobody goes on before it has. On several machines, `path` must be a place that all of them see, or the ranks would not start at the same epoch.
+# (5) Checkpoints follow below: rank 0 writes, and nobody goes on before it has.
+# On several machines, `path` must be a place that all of them see, or the ranks would not start at the same epoch.
 
 # %% tags=["export"]
 def save_run(path, net, opt, losses):
@@ -464,6 +465,7 @@ assert 0 < abs(losses[0] - losses[2]) < 0.02 and losses[1] < losses[0]
 # %% [markdown]
 # All ranks must take the same number of steps, so the sampler pads: of 101 rows one is dealt twice, the first of the order.
 # `drop_last=True` leaves one out instead.
+# The losses that `train_ddp` returns count the padded row twice.
 # In evaluation neither is right: count the padded rows once, or reduce sums and counts over unequal shares.
 # `set_epoch` sets the seed of the order; without it every epoch has the same one (Exercise 13.6-1).
 
@@ -532,8 +534,10 @@ def unequal():
 # One all-reduce for each parameter would pay its latency many times; a single one would have to wait until the backward pass has ended.
 # DDP takes the middle: gradients travel in *buckets*.
 # Backward passes produce the gradients of the last layers first, so a bucket is filled from the end of the parameter list.
-# When its last gradient has arrived, its all-reduce starts while the backward pass goes on with earlier layers (Li et al. 2020).
+# When its last gradient has arrived, and the buckets before it have been sent off, its all-reduce starts while the backward pass goes on with earlier layers (Li et al. 2020).
+# The fixed order makes all ranks send the same buckets at the same turn.
 # `bucket_cap_mb` sets the size, by default 25 MB with a first bucket of 1 MB, which soon gets the exchange going.
+# (An MB of a bucket is $2^{20}$ bytes.)
 #
 # A bucket is closed by the gradient that reaches the limit, so it may be larger.
 
@@ -638,7 +642,8 @@ d2l.describe(fig, """Bars over time: the backward pass; one exchange that
 # **Figure 13.6.2.** Computed timelines.
 # With DDP's buckets, most of the exchange hides behind the backward pass; what is left is the last bucket.
 # With one exchange for each parameter, the starts add up.
-# Three sizes were compared, and DDP's default is not the best one even here; the best depends on the constants, and it is a parameter.
+# DDP's default is the best of these three, but not of all: with these constants, a limit of 10 MB leaves less (try it).
+# The best limit depends on the constants, which is why it is a parameter.
 
 # %% [markdown]
 # ### Watching the buckets
@@ -845,7 +850,8 @@ assert lenet == [1290, 102_528, 25_000, 250]  # 50 biases in the last
 
 # %% [markdown]
 # The buckets are those of the plan, from the second step on.
-# In the first step everything travels together: DDP then records in which order the gradients arrive, and builds its buckets from that. (So it is by default; with `find_unused_parameters=True`, Exercise 13.6-4, there are several buckets from the start, which are not built again.)
+# In the first step everything travels together: DDP then records in which order the gradients arrive, and builds its buckets from that.
+# (So it is by default; with `find_unused_parameters=True`, Exercise 13.6-4, there are several buckets from the start, which are not built again.)
 # It need not be the reverse order exactly: in LeNet the weight of a convolution arrived before its bias, and the bias went into the next bucket.
 
 # %% tags=["timing"]
@@ -889,7 +895,7 @@ assert "SyncBatchNorm expected input tensor to be on" in ddp["sync_norm"]
 # DDP divides the batch and repeats everything else.
 # With Adam in float32, each of $N$ parameters costs 16 bytes on *every* rank: 4 for itself, 4 for its gradient, 8 for two moments.
 # (DDP's buckets hold a second copy of the gradients, 4 bytes more, unless `gradient_as_bucket_view=True` makes the gradients views of them. We leave that out.)
-# Rajbhandari et al. (2020) remove the repetition in three stages, called *ZeRO*: stage 1 divides the optimizer state among the $k$ ranks, stage 2 the gradients too, stage 3 also the parameters.
+# Rajbhandari et al. (2020) remove the repetition in three stages, called *ZeRO* (zero redundancy optimizer): stage 1 divides the optimizer state among the $k$ ranks, stage 2 the gradients too, stage 3 also the parameters.
 # At stage $s$ each rank then stores $M_s$ bytes, without activations and buffers,
 #
 # $$M_0=16N,\qquad M_1=8N+\frac{8N}k,\qquad M_2=4N+\frac{12N}k,\qquad M_3=\frac{16N}k. \tag{13.6.1}$$
@@ -1128,7 +1134,7 @@ assert fsdp["too_early"] == 0
 # %% [markdown]
 # An optimizer that is made too early moves nothing, without an error: its tensors are no longer those of the model.
 #
-# Each rank held half of the first weight, of all gradients and of all moments, to the byte what (13.6.1) says, since two divides every first dimension here; put together, the parameters are those of one process up to rounding.
+# Each rank held half of all parameters, gradients and moments, to the byte what (13.6.1) says, since two divides every first dimension here; put together, the parameters are those of one process up to rounding.
 # (Of three rows, one rank would hold two and the other one: a part is made of whole rows.)
 #
 # Three layers took six all-gathers, one before the forward and one before the backward pass of each, and three reduce-scatters.
@@ -1160,7 +1166,7 @@ for name in ("sgd", "adam"):  # five steps on two ranks, five on one
 
 # %% [markdown]
 # When rank 1 died, rank 0 could not go on: Gloo reports a lost connection to the all-reduce that waits for it, and `torchrun` ends whatever is left of the launch.
-# Lost are the steps since the last checkpoint, here three.
+# The steps since the last checkpoint are lost, here three.
 # The killed run goes on from the end of its first epoch, takes them again and arrives where the undisturbed one did.
 # Without Adam's moments it does not, nor with rank 0's generator everywhere: then both ranks draw the same dropout masks.
 #
@@ -1186,6 +1192,7 @@ assert len(list((folder / "sharded").glob("*.distcp"))) == 2
 #
 # On a machine with GPUs the launch takes one process for each, NCCL instead of Gloo, and bfloat16.
 # How much faster that is depends on the devices and on what connects them; nothing is claimed here.
+# The batch grows with the number of devices, 64 images for each, while the learning rate stays as it is, so the training is not the same either; [Section 12.5](../12-optimization/05-minibatch-sgd.ipynb) treats what a larger batch asks of the rate.
 
 # %% tags=["timing"]
 devices = torch.cuda.device_count()
@@ -1222,7 +1229,7 @@ else:
 # %% [markdown]
 # All epochs have the order of epoch 0: the seed is `seed + epoch`, and `epoch` stays 0.
 # Each row is seen once per epoch as before, but always on the same rank and in the same company, so a batch of epoch 2 is a batch of epoch 1.
-# (As the seeds add up, epoch 1 of seed 0 is epoch 0 of seed 1: neighbouring seeds are no independent runs.)
+# (As the seeds add up, epoch 1 of seed 0 is epoch 0 of seed 1: the orders of runs with neighbouring seeds are not independent.)
 
 # %%
 sampler = DistributedSampler(range(100), 2, 0)
@@ -1402,7 +1409,7 @@ assert fits == {0: None, 1: None, 2: 13, 3: 4}
 #
 # - S. Li et al., *PyTorch Distributed: experiences on accelerating data parallel training*, PVLDB 13 (2020), [arXiv:2006.15704](https://arxiv.org/abs/2006.15704): buckets, overlap, `no_sync`.
 # - S. Rajbhandari, J. Rasley, O. Ruwase and Y. He, *ZeRO: memory optimizations toward training trillion parameter models*, SC 2020, [arXiv:1910.02054](https://arxiv.org/abs/1910.02054): the three stages, their memory and traffic.
-# - Y. Zhao et al., *PyTorch FSDP: experiences on scaling fully sharded data parallel*, PVLDB 16 (2023), [arXiv:2304.11277](https://arxiv.org/abs/2304.11277).
+# - Y. Zhao et al., *PyTorch FSDP: experiences on scaling fully sharded data parallel*, PVLDB 16 (2023), [arXiv:2304.11277](https://arxiv.org/abs/2304.11277): the wrapper class before `fully_shard`.
 # - W. Liang et al., *TorchTitan: one-stop PyTorch native solution for production ready LLM pre-training* (2024), [arXiv:2410.06511](https://arxiv.org/abs/2410.06511): `fully_shard` with tensor, pipeline and context parallelism.
 # - P. Goyal et al., *Accurate, large minibatch SGD: training ImageNet in 1 hour* (2017), [arXiv:1706.02677](https://arxiv.org/abs/1706.02677): batch statistics per worker, and other traps of distributed training.
 # - Y. Wu and K. He, *Group normalization*, ECCV 2018, [arXiv:1803.08494](https://arxiv.org/abs/1803.08494).
