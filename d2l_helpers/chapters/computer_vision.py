@@ -128,21 +128,6 @@ def read_voc(folder, split, classes=CELLS):
 
 
 # 14.3 Object detection and bounding boxes
-def box_corner_to_center(boxes):
-    """(x1, y1, x2, y2) to (center x, center y, width, height); (..., 4)."""
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    return torch.stack(
-        [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], -1)
-
-
-def box_center_to_corner(boxes):
-    """(center x, center y, width, height) to (x1, y1, x2, y2); (..., 4)."""
-    cx, cy, w, h = boxes.unbind(-1)
-    return torch.stack(
-        [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], -1)
-
-
-# 14.3 Object detection and bounding boxes
 def show_boxes(ax, boxes, labels=None, colors=None):
     """Draw boxes (n, 4) = (x1, y1, x2, y2), in the units of the axes.
 
@@ -164,6 +149,21 @@ def show_boxes(ax, boxes, labels=None, colors=None):
             ax.text(x1, y1, text, va="bottom" if room else "top",
                     ha="left", fontsize=7, color="white",
                     bbox={"facecolor": color, "pad": 1, "edgecolor": "none"})
+
+
+# 14.3 Object detection and bounding boxes
+def box_corner_to_center(boxes):
+    """(x1, y1, x2, y2) to (center x, center y, width, height); (..., 4)."""
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.stack(
+        [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], -1)
+
+
+def box_center_to_corner(boxes):
+    """(center x, center y, width, height) to (x1, y1, x2, y2); (..., 4)."""
+    cx, cy, w, h = boxes.unbind(-1)
+    return torch.stack(
+        [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], -1)
 
 
 # 14.3 Object detection and bounding boxes
@@ -208,6 +208,22 @@ def resize_boxes(boxes, scale_x, scale_y):
 
 
 # 14.3 Object detection and bounding boxes
+def mask_boxes(masks):
+    """The tight boxes (n, 4) of masks (n, height, width), in pixels.
+
+    An empty mask gives a box that `valid_boxes` refuses.
+    """
+    edges = []
+    for axis in (-2, -1):
+        lines = masks.bool().any(axis)  # columns (n, w), then rows (n, h)
+        places = torch.arange(lines.shape[-1], device=masks.device)
+        edges.append(torch.where(lines, places, len(places)).amin(-1))
+        edges.append(torch.where(lines, places, -1).amax(-1) + 1)
+    x1, x2, y1, y2 = edges
+    return torch.stack([x1, y1, x2, y2], -1).float()
+
+
+# 14.3 Object detection and bounding boxes
 def crop_boxes(boxes, rect, min_visible=0.0):
     """Boxes (n, 4), floats, after the picture was cropped to `rect`.
 
@@ -226,19 +242,3 @@ def crop_boxes(boxes, rect, min_visible=0.0):
     visible = box_area(inside) / box_area(boxes)  # nan for a bad box
     keep = (visible > 0) & (visible >= min_visible)
     return inside[keep] - corner, keep
-
-
-# 14.3 Object detection and bounding boxes
-def mask_boxes(masks):
-    """The tight boxes (n, 4) of masks (n, height, width), in pixels.
-
-    An empty mask gives a box that `valid_boxes` refuses.
-    """
-    edges = []
-    for axis in (-2, -1):
-        lines = masks.bool().any(axis)  # columns (n, w), then rows (n, h)
-        places = torch.arange(lines.shape[-1], device=masks.device)
-        edges.append(torch.where(lines, places, len(places)).amin(-1))
-        edges.append(torch.where(lines, places, -1).amax(-1) + 1)
-    x1, x2, y1, y2 = edges
-    return torch.stack([x1, y1, x2, y2], -1).float()
