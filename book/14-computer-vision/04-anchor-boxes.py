@@ -36,7 +36,7 @@
 # - run non-maximum suppression, tested against torchvision, and count what it deletes;
 # - avoid three mistakes of well-known teaching material.
 #
-# **Cost**: seconds on a CPU, a download of 8 MB, no use of a GPU.
+# **Cost**: about fifteen seconds on a CPU, a download of 8 MB, no use of a GPU.
 
 # %%
 import math
@@ -70,7 +70,7 @@ splits = {split: read_voc(root, split) for split in ("train", "val", "test")}
 everything = [item for items in splits.values() for item in items]
 path, pixels = next(item for item in everything
                     if item[0].stem == "BloodImage_00310")
-photo = read_images([path], (240, 320))[0].permute(1, 2, 0)
+photo = read_images([path], (180, 240))[0].permute(1, 2, 0)
 scale = torch.tensor([1, 640, 480, 640, 480])  # pictures are 640 x 480
 labels = pixels / scale  # (boxes, 5): class, x1, y1, x2, y2
 print(len(everything), "pictures; in this one:",
@@ -116,9 +116,11 @@ sizes, ratios = [0.45, 0.3, 0.15], [1.0, 2.0, 0.5]
 at_cell = multibox_prior(12, 16, sizes, ratios).view(12, 16, 5, 4)[5, 4]
 
 
-def show_photo(ax):
-    """The photograph, in relative coordinates."""
-    ax.imshow(photo, extent=(0, 1, 1, 0), aspect=0.75)
+def show_photo(ax, grey=False):
+    """The photograph in relative coordinates, in colour or pale grey."""
+    shades = (photo.float().mean(2) / 10).round()
+    ax.imshow(shades if grey else photo, extent=(0, 1, 1, 0), aspect=0.75,
+              interpolation="nearest", cmap="gray", vmin=-5, vmax=25)
     ax.axis("off")
 
 
@@ -283,7 +285,7 @@ d2l.describe(axes, """Four pairs of boxes with their hulls. A shift by a third
 # 2. **Good anchors help.** Each other anchor gets the truth with which it overlaps most, if that IoU is at least 0.5.
 #
 # Anchors with a truth are called *positive*, all others *negative*; those answer "background".
-# Without the first rule an object that fits no anchor well would never be learned; without the second all the near misses would be trained to say "background".
+# Without the first rule an object that fits no anchor well would be nobody's task; without the second all the near misses would be trained to say "background".
 #
 # Here is the procedure for two truths and five anchors, first step by step.
 
@@ -444,7 +446,6 @@ assert offset_boxes(A, B).abs().mean() > 1
 # The pictures of a batch have different numbers of objects; their labels are padded to equal length with rows of class $-1$, and those must go *before* the first rule is applied, which would give each of them an anchor.
 
 # %% tags=["export"]
-@torch.no_grad()
 def multibox_target(anchors, labels, threshold=0.5):
     """What a detector should answer at each anchor.
 
@@ -487,6 +488,17 @@ for got, want in zip(multibox_target(five, padded), (offsets, mask, classes)):
     assert torch.equal(got, want)
 for nothing in (rows[None], rows[None, :0]):
     assert not any(part.any() for part in multibox_target(five, nothing))
+
+# %% [markdown]
+# All of this works on any device; if yours has an accelerator, the next cell compares it with the CPU.
+
+# %%
+device = d2l.try_device(quiet=True)
+there = multibox_target(five.to(device), padded.to(device))
+for got, want in zip(there, (offsets, mask, classes)):
+    assert got.device.type == device.type
+    torch.testing.assert_close(got.cpu(), want, rtol=1e-4, atol=1e-4)
+assert multibox_prior(2, 2, [0.5], [1.0], device="meta").device.type == "meta"
 
 # %% [markdown]
 # The same textbook's code assigns anchors to rows of padding, too: they are labelled background, but their offsets, to a box that does not exist, enter the loss.
@@ -533,9 +545,11 @@ _, positive, kinds = (part[0] for part in multibox_target(
     anchors, labels[None]))
 paint = ["C1", "C0", "C2"]  # red cells, white cells, platelets
 _, ax = plt.subplots(figsize=(4.4, 3.3), layout="constrained")
-show_photo(ax)
+show_photo(ax, grey=True)
 for k in range(3):
     show_boxes(ax, anchors[kinds == k + 1], colors=paint[k])
+for patch in ax.patches:
+    patch.set_linewidth(0.8)
 for text, color in zip(CELLS, paint):
     ax.plot([], [], color=color, label=text)
 ax.legend(loc="upper center", ncol=3, bbox_to_anchor=(0.5, 0), fontsize=8)
@@ -575,7 +589,8 @@ def nms_in_order(boxes, scores, threshold):
 # Again there is a version in rounds.
 # Sorted by score, box $i$ is kept if and only if no kept box $j<i$ overlaps it too much.
 # Start with all boxes kept and evaluate this condition for all $i$ at once, again and again.
-# The first box is right from the start, and once the first $k$ boxes are right, the next round gets box $k+1$ right and does not change the others; so the process ends, at the greedy answer, after as many rounds as the longest chain of overlaps (Zheng et al. 2020 use this on GPUs).
+# The first box is right from the start, and once the first $k$ boxes are right, the next round gets box $k+1$ right and leaves the first $k$ alone; so the process ends at the greedy answer, after at most as many rounds as there are boxes.
+# Zheng et al. (2020) suppress in this way on GPUs, where a few large steps cost less than many small ones.
 
 # %% tags=["export"]
 def nms(boxes, scores, threshold, classes=None):
@@ -606,6 +621,8 @@ def batched_nms(boxes, scores, classes, threshold):
 for seed in range(num_seeds):
     rng = torch.Generator().manual_seed(seed)
     boxes, scores = random_boxes(200, rng), torch.rand(200, generator=rng)
+    if seed % 2:
+        scores = scores.mul(10).round()  # many ties
     assert torch.equal(box_iou(boxes, boxes),
                        torchvision.ops.box_iou(boxes, boxes))
     for threshold in (0.1, 0.3, 0.6):
@@ -614,7 +631,8 @@ for seed in range(num_seeds):
         assert kept.tolist() == nms_in_order(boxes, scores, threshold)
         assert 5 < len(kept) < 200
 assert nms(boxes[:0], scores[:0], 0.5).shape == (0,)
-assert nms(boxes[[0, 0]], scores[[0, 0]], 0.5).tolist() == [0]  # a tie
+half = torch.tensor([[0.0, 0, 1, 1], [0.0, 0, 0.5, 1]])  # IoU exactly 0.5
+assert nms(half, torch.tensor([0.3, 0.6]), 0.5).tolist() == [1, 0]
 
 # %% [markdown]
 # A dog in front of a cat is no duplicate of the cat, so boxes of different classes must not compete.
@@ -653,7 +671,7 @@ def multibox_detection(cls_probs, offsets, anchors, nms_threshold=0.5,
     (b, 4 n). Rows are class, score, x1, y1, x2, y2, by falling score;
     each anchor speaks for its likeliest object class, if that has at least
     `score_threshold`; of those, the `candidates` of highest score enter
-    suppression, per class. Unused rows are -1.
+    suppression, per class. Unused rows are -1. No gradients are recorded.
     """
     boxes = offset_inverse(anchors, offsets.reshape(len(offsets), -1, 4))
     scores, kinds = cls_probs[:, 1:].max(1)  # (b, n)
@@ -682,8 +700,16 @@ for threshold, want in ((0.5, [0, 3]), (0.6, [0, 3, 2])):
     torch.testing.assert_close(rows[:len(want), 2:], four[want])
     assert rows[:2, 0].tolist() == [0, 1] and rows[0, 1] == rows[1, 1]
     assert (rows[len(want):] == -1).all() and rows.shape == (4, 6)
-top = multibox_detection(probs, torch.zeros(1, 16), four, 0.9, 0.75, 2)[0]
-assert top[:, 0].tolist() == [0, 1, -1, -1]  # only two candidates
+by_default = multibox_detection(probs, torch.zeros(1, 16), four)[0]
+assert (by_default[:, 0] >= 0).sum() == 2  # a threshold of 0.5
+cat_in_front = probs[:, [0, 2, 1]][..., [1]]  # the second box, now a cat
+mixed = torch.cat([probs[..., :1], cat_in_front, probs[..., 2:]], 2)
+rows = multibox_detection(mixed, torch.zeros(1, 16), four)[0]
+assert rows[:3, 0].tolist() == [0, 1, 1]  # it survives
+for least, candidates, want in ((0.75, 9, 3), (0.8, 9, 3), (0.01, 2, 2)):
+    rows = multibox_detection(probs, torch.zeros(1, 4, 4, requires_grad=True),
+                              four, 0.9, least, candidates)[0]
+    assert (rows[:, 0] >= 0).sum() == want and not rows.requires_grad
 
 # %% [markdown]
 # ### What suppression keeps and what it deletes
@@ -712,8 +738,10 @@ print({key: len(rows) for key, rows in kept.items()}, len(labels), "truths")
 _, axes = plt.subplots(1, 2, figsize=(7.4, 2.9), layout="constrained")
 for ax, epsilon in zip(axes, (1.0, 0.4)):
     rows = kept[epsilon]
-    show_photo(ax)
+    show_photo(ax, grey=True)
     show_boxes(ax, rows[:, 2:], colors=[paint[int(k)] for k in rows[:, 0]])
+    for patch in ax.patches:
+        patch.set_linewidth(0.5 if len(rows) > 100 else 1.5)
     ax.set(xlim=(0, 1), ylim=(1, 0), title=f"{len(rows)} boxes")
 d2l.describe(axes, """Left all boxes of the imaginary detector, thick bundles
     around each cell; right what suppression at 0.4 leaves, one box for each
@@ -764,10 +792,12 @@ def errors(found, labels):
 
 
 table = {}
-for noise in (0.0, 0.5):
-    out = imagined(val, noise, torch.Generator().manual_seed(1))
-    table[noise] = torch.tensor([errors(multibox_detection(
-        *out, anchors, epsilon), val) for epsilon in thresholds])
+for noise, seeds in ((0.0, 1), (0.5, 3)):
+    runs = [imagined(val, noise, torch.Generator().manual_seed(seed))
+            for seed in range(seeds)]
+    table[noise] = torch.tensor([[errors(multibox_detection(
+        *run, anchors, epsilon), val) for epsilon in thresholds]
+        for run in runs]).float()  # (seeds, thresholds, 2)
 
 # %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(7.4, 2.7), sharey=True,
@@ -775,8 +805,8 @@ _, axes = plt.subplots(1, 2, figsize=(7.4, 2.7), sharey=True,
 for ax, (noise, counts) in zip(axes, table.items()):
     for column, (name, style) in enumerate((("truths without a box", "o-"),
                                             ("boxes without a truth", "s--"))):
-        ax.plot(thresholds, counts[:, column], style, color=f"C{column}",
-                label=name)
+        ax.plot(thresholds, counts[..., column].mean(0), style,
+                color=f"C{column}", label=name)
     ax.set_yscale("symlog", linthresh=1)
     ax.set(xlabel=r"threshold $\epsilon$", title=f"noise {noise}",
            yticks=[0, 1, 10, 100, 1000], ylim=(-0.3, 5000))
@@ -790,15 +820,18 @@ d2l.describe(axes, """Errors against the threshold. Exact answers: missing
 
 # %% [markdown]
 # **Figure 14.4.7.** Left: an imaginary detector that makes no error at all still loses objects, by suppression.
-# Right: with noise, a low threshold costs objects and a high one leaves duplicates.
+# Right: with noise (mean of three seeds), a low threshold costs objects and a high one leaves duplicates.
 
 # %%
 # decode, assign and suppress lose nothing but what suppression deletes
 exact, noisy = table[0.0], table[0.5]
-assert (exact[:, 1] == 0).all() and exact[0, 0] > 20 * exact[4, 0]
-assert noisy[6, 1] > 20 * noisy[2, 1] and noisy[0, 0] > 5 * noisy[4, 0]
+missed, extra = exact[0].T
+assert (extra == 0).all() and (missed[:-1] >= missed[1:]).all()
+for missed_too, extra in noisy.mT:  # one seed each
+    assert extra[6] > 20 * extra[2] and missed_too[0] > 2 * missed_too[4]
 if found.is_real:
-    assert exact[4, 0] == 3 and int((val[..., 0] >= 0).sum()) == 1138
+    assert int((val[..., 0] >= 0).sum()) == 1138  # truths
+    assert missed[0] > 100 and missed[4] == 3
 
 # %% [markdown]
 # Which objects does a faultless detector lose?
@@ -827,23 +860,23 @@ print(f"{len(pairs)} pairs, {len(copies)} of them shifted by exactly 2 pixels;"
 if found.is_real:
     assert len(pairs) == 14 and len(copies) == 7
     assert all(a[0] == b[0] == 0 for _, a, b in pairs)  # red cells
-    assert removed[0.5] == [13, 13] and removed[0.1][1] > removed[0.1][0]
+    assert removed[0.5] == [13, 13] and len(set(removed[0.2])) == 1
+    assert removed[0.1][1] > removed[0.1][0]
 
 # %% tags=["hide-input"]
-chosen = {"BloodImage_00020": 0, "BloodImage_00295": 0, "BloodImage_00032": 0}
-for path, one, two in pairs or [(everything[0][0], everything[0][1][0],
-                                 everything[0][1][1])]:
-    if chosen.get(path.stem, 1) == 0:
-        chosen[path.stem] = (path, torch.stack([one, two])[:, 1:])
-shown = [value for value in chosen.values() if value] or [
-    (path, torch.stack([one, two])[:, 1:]) for path, one, two in pairs[:3]]
+names = ("BloodImage_00020", "BloodImage_00295", "BloodImage_00032")
+shown = [next((pair for pair in pairs if pair[0].stem == name), None)
+         for name in names]
+shown = shown if all(shown) else pairs[:3]
 _, axes = plt.subplots(1, 3, figsize=(6.6, 2.4), layout="constrained")
-for ax, (path, both) in zip(axes, shown):
-    x, y = both[:, [0, 2]].mean().item(), both[:, [1, 3]].mean().item()
+for ax, (path, *both) in zip(axes, shown):
+    both = torch.stack(both)[:, 1:]
+    x, y = box_corner_to_center(both).mean(0)[:2].int().tolist()
     x, y = min(max(x, 90), 550), min(max(y, 90), 390)
-    view = read_images([path])[0].permute(1, 2, 0)
-    ax.imshow(view[int(y) - 90:int(y) + 90, int(x) - 90:int(x) + 90],
-              extent=(x - 90, x + 90, y + 90, y - 90))
+    view = read_images([path], (240, 320))[0].permute(1, 2, 0)
+    ax.imshow(view[y // 2 - 45:y // 2 + 45, x // 2 - 45:x // 2 + 45],
+              extent=(x - 90, x + 90, y + 90, y - 90),
+              interpolation="nearest")
     show_boxes(ax, both, colors=["C0", "C1"])
     ax.axis("off")
     ax.set_title(f"IoU {box_iou(both[:1], both[1:]).item():.2f}")
@@ -879,7 +912,7 @@ d2l.describe(axes, """Three pieces of photographs with two labelled boxes each.
 # ## Summary
 #
 # - An anchor of size $s$ and ratio $r$ is $hs\sqrt r$ by $hs/\sqrt r$ pixels; $n$ sizes and $m$ ratios give $n+m-1$ anchors at each cell.
-# - Each truth first gets an anchor of its own, greedily; then anchors of IoU 0.5 or more join. On the blood cells a good third of the platelets depend on the first rule, and fewer than 4 % of the anchors are positive.
+# - Each truth first gets an anchor of its own, greedily; then anchors of IoU 0.5 or more join. On the blood cells more than 30 % of the platelets depend on the first rule, and fewer than 4 % of the anchors are positive.
 # - Entries that lead their row and column can be taken together: greedy assignment in a few rounds; suppression allows the same trick.
 # - Padding must go before the assignment, suppression works within classes, and on pictures that are not square the ratio needs the factor $h/w$.
 # - Suppression trades lost neighbours for duplicates; run on the true boxes it finds labels that occur twice.

@@ -272,7 +272,6 @@ def offset_inverse(anchors, offsets):
 
 
 # 14.4 Anchor boxes
-@torch.no_grad()
 def multibox_target(anchors, labels, threshold=0.5):
     """What a detector should answer at each anchor.
 
@@ -328,7 +327,7 @@ def multibox_detection(cls_probs, offsets, anchors, nms_threshold=0.5,
     (b, 4 n). Rows are class, score, x1, y1, x2, y2, by falling score;
     each anchor speaks for its likeliest object class, if that has at least
     `score_threshold`; of those, the `candidates` of highest score enter
-    suppression, per class. Unused rows are -1.
+    suppression, per class. Unused rows are -1. No gradients are recorded.
     """
     boxes = offset_inverse(anchors, offsets.reshape(len(offsets), -1, 4))
     scores, kinds = cls_probs[:, 1:].max(1)  # (b, n)
