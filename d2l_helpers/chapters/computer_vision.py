@@ -7,8 +7,14 @@ import d2l_helpers as d2l
 import matplotlib.pyplot as plt
 import torch
 from contextlib import contextmanager
+from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.pictures import BananaLike
+from d2l_helpers.pictures import read_images
+from faster_coco_eval import COCO
+from faster_coco_eval import COCOeval_faster
 from pathlib import Path
 from torch import nn
+from torch.nn import functional as F
 from xml.etree import ElementTree
 
 
@@ -242,3 +248,341 @@ def mask_boxes(masks):
         edges.append(torch.where(lines, places, -1).amax(-1) + 1)
     x1, x2, y1, y2 = edges
     return torch.stack([x1, y1, x2, y2], -1).float()
+
+
+# 14.4 Anchor boxes
+def multibox_prior(h, w, sizes, ratios, aspect=None, device=None):
+    """Anchors around the centers of an h x w grid: corners (h*w*a, 4).
+
+    Each cell has a = len(sizes) + len(ratios) - 1 anchors, one after the
+    other: every size with the first ratio, then the first size with every
+    other ratio. An anchor of size s and ratio r is s * sqrt(r) picture
+    heights wide and s / sqrt(r) high. `aspect` is the picture's width
+    over its height; the default w / h suits square cells.
+    """
+    aspect = w / h if aspect is None else aspect
+    size = torch.tensor([*sizes, *[sizes[0]] * (len(ratios) - 1)],
+                        device=device)
+    root = torch.tensor([ratios[0]] * len(sizes) + [*ratios[1:]],
+                        device=device).sqrt()
+    half = torch.stack([size * root / aspect, size / root], -1) / 2  # (a, 2)
+    y, x = torch.meshgrid((torch.arange(h, device=device) + 0.5) / h,
+                          (torch.arange(w, device=device) + 0.5) / w,
+                          indexing="ij")
+    center = torch.stack([x, y], -1).reshape(-1, 1, 2)  # (h*w, 1, 2)
+    return torch.cat([center - half, center + half], -1).reshape(-1, 4)
+
+
+# 14.4 Anchor boxes
+def box_overlap(a, b):
+    """Areas of intersection and union of boxes (..., n, 4), (..., m, 4).
+
+    Both results have the shape (..., n, m).
+    """
+    ax1, ay1, ax2, ay2 = a[..., :, None, :].unbind(-1)  # (..., n, 1)
+    bx1, by1, bx2, by2 = b[..., None, :, :].unbind(-1)  # (..., 1, m)
+    width = torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)
+    height = torch.minimum(ay2, by2) - torch.maximum(ay1, by1)
+    inter = width.clamp(min=0) * height.clamp(min=0)
+    areas = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1)
+    return inter, areas - inter
+
+
+def box_iou(a, b):
+    """IoU of float boxes (..., n, 4) with (..., m, 4): (..., n, m).
+
+    It is 0 where both boxes are empty.
+    """
+    inter, union = box_overlap(a, b)
+    return inter / union.clamp(min=torch.finfo(union.dtype).tiny)
+
+
+# 14.4 Anchor boxes
+def generalized_box_iou(a, b):
+    """GIoU of float boxes (..., n, 4) with (..., m, 4): (..., n, m)."""
+    inter, union = box_overlap(a, b)
+    a, b = a[..., :, None, :], b[..., None, :, :]
+    sides = (torch.maximum(a[..., 2:], b[..., 2:])
+             - torch.minimum(a[..., :2], b[..., :2]))
+    hull = sides.prod(-1)  # area of the smallest box around both
+    tiny = torch.finfo(union.dtype).tiny
+    return (inter / union.clamp(min=tiny)
+            - (hull - union) / hull.clamp(min=tiny))
+
+
+# 14.4 Anchor boxes
+def assign_anchors(truth, anchors, threshold=0.5, real=None):
+    """Which truth each anchor answers for: (..., n), -1 for none.
+
+    truth (..., m, 4) and anchors (n, 4) are boxes; `real` (..., m) is False
+    for truths to be left out. First pairs are taken greedily, by falling
+    IoU, until every truth has an anchor of its own; each other anchor gets
+    the truth with which it overlaps most, if that IoU is at least
+    `threshold`. Greedy pairs are found in rounds: a pair whose IoU is the
+    largest of its row and of its column is one of them, whatever the rest.
+    """
+    n, m = len(anchors), truth.shape[-2]
+    if m == 0:
+        return truth.new_full((*truth.shape[:-2], n), -1, dtype=torch.long)
+    left = box_iou(anchors, truth)  # (..., n, m)
+    if real is not None:
+        left = left.masked_fill(~real[..., None, :], -1)
+    most, best = left.max(-1)
+    assigned = torch.where(most >= threshold, best, -1)
+    i, j = (torch.arange(k, device=anchors.device) for k in (n, m))
+    for _ in range(m):
+        most, best = left.max(-1)  # of each anchor, (..., n)
+        first = left.argmax(-2)  # anchor of each truth, (..., m)
+        taken = (first.gather(-1, best) == i) & (most >= 0)
+        if not taken.any():
+            break
+        assigned = torch.where(taken, best, assigned)
+        done = (best.gather(-1, first) == j)[..., None, :]
+        left = left.masked_fill(taken[..., None] | done, -1)
+    return assigned
+
+
+# 14.4 Anchor boxes
+def offset_boxes(anchors, boxes):
+    """Offsets (..., 4) that lead from anchors (..., 4) to boxes (..., 4)."""
+    a, b = box_corner_to_center(anchors), box_corner_to_center(boxes)
+    shift = (b[..., :2] - a[..., :2]) / a[..., 2:]
+    return torch.cat([shift / 0.1, (b[..., 2:] / a[..., 2:]).log() / 0.2], -1)
+
+
+def offset_inverse(anchors, offsets):
+    """The boxes (..., 4) to which offsets (..., 4) lead from anchors."""
+    a = box_corner_to_center(anchors)
+    center = a[..., :2] + 0.1 * offsets[..., :2] * a[..., 2:]
+    sides = (0.2 * offsets[..., 2:]).exp() * a[..., 2:]
+    return box_center_to_corner(torch.cat([center, sides], -1))
+
+
+# 14.4 Anchor boxes
+@torch.no_grad()
+def multibox_target(anchors, labels, threshold=0.5):
+    """What a detector should answer at each anchor.
+
+    anchors (n, 4); labels (b, m, 5): class, x1, y1, x2, y2, where rows of
+    a negative class are padding. Returns offsets (b, n, 4), which are 0 at
+    the background; mask (b, n), True at anchors with a truth; classes
+    (b, n), 0 at the background and the truth's class plus 1 elsewhere.
+    """
+    kind, truth = labels[..., 0].long(), labels[..., 1:]
+    real = (kind >= 0) & (truth[..., 2:] > truth[..., :2]).all(-1)
+    assigned = assign_anchors(truth, anchors, threshold, real)  # (b, n)
+    mask, row = assigned >= 0, assigned.clamp(min=0)
+    if truth.shape[1] == 0:  # no truth in any picture
+        return (anchors.expand(len(labels), -1, 4) * 0, mask, row)
+    boxes = truth.gather(1, row[..., None].expand(-1, -1, 4))
+    boxes = torch.where(mask[..., None], boxes, anchors)
+    return (offset_boxes(anchors, boxes), mask,
+            torch.where(mask, kind.gather(1, row) + 1, 0))
+
+
+# 14.4 Anchor boxes
+def nms(boxes, scores, threshold, classes=None):
+    """Non-maximum suppression: kept positions (k,), by falling score.
+
+    A box falls if its IoU with a kept box of higher score exceeds
+    `threshold`; with `classes` (n,), only boxes of one class compete.
+    Equal scores stand in the order of the boxes. Each round settles at
+    least one more box; the greedy order is found when nothing changes.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    sorted_boxes = boxes[order]
+    beats = (box_iou(sorted_boxes, sorted_boxes) > threshold).triu(1)
+    if classes is not None:
+        beats &= classes[order, None] == classes[order]
+    kept, before = torch.ones_like(order, dtype=torch.bool), None
+    while before is None or not torch.equal(kept, before):
+        kept, before = ~(beats & kept[:, None]).any(0), kept
+    return order[kept]
+
+
+def batched_nms(boxes, scores, classes, threshold):
+    """Non-maximum suppression within each class: kept positions (k,)."""
+    return nms(boxes, scores, threshold, classes)
+
+
+# 14.4 Anchor boxes
+@torch.no_grad()
+def multibox_detection(cls_probs, offsets, anchors, nms_threshold=0.5,
+                       score_threshold=0.01, candidates=1000):
+    """Boxes with class and score from a detector's answers: (b, n, 6).
+
+    cls_probs (b, q + 1, n), background first; offsets (b, n, 4), or
+    (b, 4 n). Rows are class, score, x1, y1, x2, y2, by falling score;
+    each anchor speaks for its likeliest object class, if that has at least
+    `score_threshold`; of those, the `candidates` of highest score enter
+    suppression, per class. Unused rows are -1.
+    """
+    boxes = offset_inverse(anchors, offsets.reshape(len(offsets), -1, 4))
+    scores, kinds = cls_probs[:, 1:].max(1)  # (b, n)
+    found = boxes.new_full((*scores.shape, 6), -1)
+    for rows, box, score, kind in zip(found, boxes, scores, kinds,
+                                      strict=True):
+        some = score.argsort(descending=True, stable=True)[:candidates]
+        some = some[score[some] >= score_threshold]
+        kept = some[batched_nms(box[some], score[some], kind[some],
+                                nms_threshold)]
+        rows[:len(kept)] = torch.cat([kind[kept, None], score[kept, None],
+                                      box[kept]], 1)
+    return found
+
+
+# 14.6 The object detection dataset
+def pad_labels(labels, m=None):
+    """Lists of objects (m_i, 5) as one tensor (n, m, 5); padding is -1.
+
+    Without `m`, the longest list sets it.
+    """
+    longest = max((len(rows) for rows in labels), default=0)
+    m = longest if m is None else m
+    if longest > m:
+        raise ValueError(f"a picture has {longest} objects; m is {m}.")
+    padded = torch.full((len(labels), m, 5), -1.0)
+    for row, objects in zip(padded, labels, strict=True):
+        row[:len(objects)] = objects
+    return padded
+
+
+# 14.6 The object detection dataset
+class DetectionData(DataModule):
+    """Pictures with boxes: those of BCCD, or drawn ones.
+
+    `parts` maps "train", "val" and, for BCCD, "test" to bytes
+    (n, 3, h, w) and labels (n, m, 5): class, then x1, y1, x2, y2 relative
+    to width and height, rows of -1 as padding. `names` maps them to the
+    names of the pictures; `dropped` lists (name, box in pixels) left out,
+    having a side below two pixels. `source` is "bccd" or "drawn", `size`
+    is (h, w); for drawn pictures h must equal w.
+    """
+
+    def __init__(self, batch_size=8, size=(192, 256), source="bccd",
+                 num_pictures=None, num_drawn=600):
+        super().__init__()
+        self.save_hyperparameters()
+        self.parts, self.names, self.dropped = {}, {}, []
+        if source == "bccd":
+            self.classes, found = CELLS, d2l.fetch("bccd")
+            self.is_real = found.is_real
+            for split in ("train", "val", "test"):
+                self._read(found.folder / "BCCD", split)
+        elif source == "drawn":
+            self.classes, self.is_real = ("banana",), False
+            for seed, (split, n) in enumerate(
+                    {"train": num_drawn, "val": num_drawn // 6 + 1}.items()):
+                drawn = BananaLike(n, size[0], seed)
+                self.parts[split] = (drawn.images, F.pad(
+                    drawn.boxes, (1, 0))[:, None])  # (n, 1, 5), class 0
+                self.names[split] = [str(i) for i in range(n)]
+        else:
+            raise ValueError(f'source is {source!r}; "bccd" or "drawn".')
+
+    def _read(self, folder, split):
+        pictures = read_voc(folder, split)[:self.num_pictures]
+        scale = torch.tensor([1, 640, 480, 640, 480])
+        labels = []
+        for path, rows in pictures:
+            sides = (rows[:, 3:] - rows[:, 1:3]).amin(1)
+            self.dropped += [(path.stem, row.tolist())
+                             for row in rows[sides < 2]]
+            labels.append(rows[sides >= 2] / scale)
+        paths = [path for path, _ in pictures]
+        self.parts[split] = (read_images(paths, self.size),
+                             pad_labels(labels))
+        self.names[split] = [path.stem for path in paths]
+
+    def get_dataloader(self, train):
+        """Batches: floats (b, 3, h, w) in [0, 1], labels (b, m, 5)."""
+        def serve(X, labels):
+            most = int((labels[..., 0] >= 0).sum(1).max())
+            return X / 255, labels[:, :most]
+
+        return d2l.BatchLoader(
+            self.parts["train" if train else "val"], self.batch_size,
+            shuffle=train, generator=getattr(self, "generator", None),
+            transform=serve)
+
+
+# 14.6 The object detection dataset
+def dataset_report(labels, classes):
+    """What boxes (n, m, 5) look like: a dict for each class.
+
+    "count", "pictures" (how many have one), medians of "width" and
+    "height" relative to the picture, and "border", the share of boxes that
+    touch an edge of the picture.
+    """
+    report = {}
+    for number, kind in enumerate(classes):
+        chosen = labels[..., 0] == number
+        boxes = labels[chosen][:, 1:]
+        touching = (boxes[:, :2] <= 0).any(1) | (boxes[:, 2:] >= 1).any(1)
+        size = (boxes[:, 2:] - boxes[:, :2]).median(0).values if len(
+            boxes) else torch.full((2,), torch.nan)
+        report[kind] = {
+            "count": len(boxes), "pictures": int(chosen.any(1).sum()),
+            "width": size[0].item(), "height": size[1].item(),
+            "border": touching.float().mean().item()}
+    return report
+
+
+# 14.6 The object detection dataset
+def augment_detection(X, labels, generator=None):
+    """Flip each picture left-right and up-down, with its boxes.
+
+    X is (b, 3, h, w), labels (b, m, 5) relative; each flip has probability
+    1/2, drawn from `generator`. Padding stays -1. Returns new tensors.
+    """
+    flips = torch.rand(2, len(X), generator=generator) < 0.5
+    corners = labels[..., 1:]
+    for flip, axis in zip(flips.to(X.device), (-1, -2), strict=True):
+        X = torch.where(flip[:, None, None, None], X.flip(axis), X)
+        first, last = (0, 2) if axis == -1 else (1, 3)
+        turned = corners.clone()
+        turned[..., first] = 1 - corners[..., last]
+        turned[..., last] = 1 - corners[..., first]
+        corners = torch.where(flip[:, None, None], turned, corners)
+    real = labels[..., :1] >= 0
+    return X, torch.cat([labels[..., :1],
+                         torch.where(real, corners, -1.0)], -1)
+
+
+# 14.6 The object detection dataset
+def to_coco(labels, classes, size):
+    """Labels (n, m, 5), relative, as a COCO dictionary.
+
+    Picture i has the id i, class k the id k + 1; boxes are (left, top,
+    width, height) in the pixels of pictures of `size` (h, w).
+    """
+    h, w = size
+    annotations = []
+    for i, rows in enumerate(labels):
+        for kind, *corners in rows[rows[:, 0] >= 0].tolist():
+            x1, y1, x2, y2 = (v * side for v, side in zip(
+                corners, (w, h, w, h), strict=True))
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": i,
+                "category_id": int(kind) + 1, "iscrowd": 0,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1)})
+    return {"images": [{"id": i, "width": w, "height": h}
+                       for i in range(len(labels))],
+            "categories": [{"id": k + 1, "name": name}
+                           for k, name in enumerate(classes)],
+            "annotations": annotations}
+
+
+def coco_ap(truth, detections):
+    """faster-coco-eval's average precision, a dict: "AP_all", "AP_50"...
+
+    `truth` as from `to_coco`; `detections` a list of dicts with
+    "image_id", "category_id", "bbox" and "score".
+    """
+    truth = COCO(truth)
+    run = COCOeval_faster(truth, truth.loadRes(detections), "bbox")
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
+    return run.stats_as_dict
