@@ -64,7 +64,7 @@ import d2l_helpers as d2l
 from d2l_helpers.chapters.computer_vision import (
     CELLS, box_iou, evaluating, flip_boxes, multibox_prior, multibox_target,
     read_voc, show_boxes, train_ch14)
-from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import DataModule, add_to_class
 from d2l_helpers.pictures import BananaLike, read_images
 
 d2l.use_style()
@@ -147,8 +147,8 @@ class DetectionData(DataModule):
                 self._read(found.folder / "BCCD", split)
         elif source == "drawn":
             self.classes, self.is_real = ("banana",), False
-            for seed, (split, n) in enumerate(
-                    {"train": num_drawn, "val": num_drawn // 6 + 1}.items()):
+            for seed, (split, n) in enumerate((
+                    ("train", num_drawn), ("val", num_drawn // 6 + 1))):
                 drawn = BananaLike(n, size[0], seed)
                 self.parts[split] = (drawn.images, F.pad(
                     drawn.boxes, (1, 0))[:, None])  # (n, 1, 5), class 0
@@ -156,30 +156,34 @@ class DetectionData(DataModule):
         else:
             raise ValueError(f'source is {source!r}; "bccd" or "drawn".')
 
-    def _read(self, folder, split):
-        pictures = read_voc(folder, split)[:self.num_pictures]
-        scale = torch.tensor([1, 640, 480, 640, 480])
-        labels = []
-        for path, rows in pictures:
-            sides = (rows[:, 3:] - rows[:, 1:3]).amin(1)
-            self.dropped += [(path.stem, row.tolist())
-                             for row in rows[sides < 2]]
-            labels.append(rows[sides >= 2] / scale)
-        paths = [path for path, _ in pictures]
-        self.parts[split] = (read_images(paths, self.size),
-                             pad_labels(labels))
-        self.names[split] = [path.stem for path in paths]
+# %% tags=["export"]
+@add_to_class(DetectionData)
+def _read(self, folder, split):
+    pictures = read_voc(folder, split)[:self.num_pictures]
+    scale = torch.tensor([1, 640, 480, 640, 480])
+    labels = []
+    for path, rows in pictures:
+        sides = (rows[:, 3:] - rows[:, 1:3]).amin(1)
+        self.dropped += [(path.stem, row.tolist())
+                         for row in rows[sides < 2]]
+        labels.append(rows[sides >= 2] / scale)
+    paths = [path for path, _ in pictures]
+    self.parts[split] = (read_images(paths, self.size),
+                         pad_labels(labels))
+    self.names[split] = [path.stem for path in paths]
 
-    def get_dataloader(self, train):
-        """Batches: floats (b, 3, h, w) in [0, 1], labels (b, m, 5)."""
-        def serve(X, labels):
-            most = int((labels[..., 0] >= 0).sum(1).max())
-            return X / 255, labels[:, :most]
 
-        return d2l.BatchLoader(
-            self.parts["train" if train else "val"], self.batch_size,
-            shuffle=train, generator=getattr(self, "generator", None),
-            transform=serve)
+@add_to_class(DetectionData)
+def get_dataloader(self, train):
+    """Batches: floats (b, 3, h, w) in [0, 1], labels (b, m, 5)."""
+    def serve(X, labels):
+        most = int((labels[..., 0] >= 0).sum(1).max())
+        return X / 255, labels[:, :most]
+
+    return d2l.BatchLoader(
+        self.parts["train" if train else "val"], self.batch_size,
+        shuffle=train, generator=getattr(self, "generator", None),
+        transform=serve)
 
 # %%
 data = DetectionData(num_pictures=num_pictures)
@@ -190,7 +194,7 @@ print("first object of the first picture:",
       [round(v, 3) for v in labels[0, 0].tolist()])
 
 # %% tags=["hide-input"]
-COLORS = ("C1", "C0", "C2")  # of red cells, white cells, platelets
+COLORS = ("C1", "C0", "C3")  # of red cells, white cells, platelets
 
 
 def show_labelled(ax, image, rows, colors=COLORS):
@@ -204,18 +208,18 @@ def show_labelled(ax, image, rows, colors=COLORS):
 
 
 images, rows = data.parts["train"]
-fig, axes = plt.subplots(2, 4, figsize=(9, 3.6), layout="constrained")
-for ax, i in zip(axes.flat, range(8)):
+fig, axes = plt.subplots(1, 4, figsize=(7, 1.7), layout="constrained")
+for ax, i in zip(axes.flat, range(4)):
     show_labelled(ax, images[i], rows[i])
 for kind, color in zip(("red cell", "white cell", "platelet"), COLORS):
     fig.axes[0].plot([], [], "s", mfc="none", color=color, label=kind)
-fig.legend(loc="outside lower center", ncols=3, fontsize=8)
-d2l.describe(fig, """Eight pictures from a microscope with boxes around
+fig.legend(loc="outside lower center", ncols=3, fontsize=7)
+d2l.describe(fig, """Four pictures from a microscope with boxes around
     reddish discs, larger violet cells and small violet dots. Red cells
     overlap and many are cut by the border.""")
 
 # %% [markdown]
-# **Figure 14.6.1.** The first eight training pictures with their boxes.
+# **Figure 14.6.1.** The first four training pictures with their boxes.
 # Look closely: some red cells, above all at the border, have no box.
 
 # %% [markdown]
@@ -253,7 +257,7 @@ if data.is_real and whole:
 
 # %% [markdown]
 # Two boxes are a single pixel, stray clicks of the annotator; nothing in the file format forbids them.
-# The classes are far from balanced: eleven red cells for each white cell or platelet.
+# The classes are far from balanced: there are about eleven red cells for each white cell and for each platelet.
 # A score that counts all boxes alike would be a score for red cells, which is why [Section 14.4](04-anchor-boxes.ipynb) and the sections after it treat classes one by one.
 #
 # Next come sizes and places.
@@ -323,7 +327,7 @@ d2l.describe(fig, """Left, histograms of box sizes at 256 by 192 pixels:
 
 # %% [markdown]
 # **Figure 14.6.2.** Sizes, shapes and places of the training boxes, at the 256 by 192 pixels of a batch.
-# Sizes of the three kinds hardly overlap, and few boxes are far from square: both will decide the anchors.
+# Platelets are smaller than nearly everything else, red and white cells overlap in the middle, and few boxes are far from square: both will decide the anchors.
 # A centre cannot lie at the very border, since a cell that is cut has its centre further inside.
 
 # %% [markdown]
@@ -410,7 +414,7 @@ assert torch.equal(again[0], again[1])
 assert not torch.equal(again[0], again[2])
 
 # %% [markdown]
-# torchvision does the same with *tv_tensors*: tensors that know they are a picture or boxes, so that one transform treats each in its way.
+# torchvision does the same with *tv_tensors*, tensors that know they are a picture or boxes, so that one transform treats each in its way.
 # They are the better choice for crops, rotations and colour in one chain.
 
 # %%
@@ -429,13 +433,13 @@ chain = v2.Compose([v2.RandomHorizontalFlip(p=1.0),
 turned, around = chain(tv_tensors.Image(picture), boxes)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 3, figsize=(9, 2.5), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(6.6, 1.9), layout="constrained")
 for ax, (title, part, corners) in zip(axes, (
         ("as it is", picture, pixels), ("flipped", image, flipped),
         ("flipped and turned by 20°", turned, around))):
     ax.imshow(part.permute(1, 2, 0))
     show_boxes(ax, corners, colors=[COLORS[int(k)] for k in rows[:, 0]])
-    ax.set_title(title)
+    ax.set_title(title, fontsize=8)
     ax.axis("off")
 d2l.describe(fig, """The same picture three times: as it is, mirrored, and
     mirrored and turned by 20 degrees. In the last, the boxes are visibly
@@ -443,7 +447,7 @@ d2l.describe(fig, """The same picture three times: as it is, mirrored, and
 
 # %% [markdown]
 # **Figure 14.6.3.** A flip keeps boxes tight.
-# A rotation does not: the new box holds the rotated *box*, not the rotated cell, so its corners enclose too much.
+# A rotation does not: the new box holds the rotated box, not the rotated cell, so its corners enclose too much.
 
 # %%
 area = [((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])) for b in (pixels, around)]
@@ -483,7 +487,7 @@ if num_drawn >= 600:
     assert abs(width - 0.39) < 0.02
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 6, figsize=(9, 1.7), layout="constrained")
+fig, axes = plt.subplots(1, 6, figsize=(6.6, 1.2), layout="constrained")
 for ax, image, row in zip(axes, images, rows):
     show_labelled(ax, image, row, colors=("C3",))
 d2l.describe(fig, """Six photographs with a yellow crescent in each, and a
@@ -606,7 +610,8 @@ swapped = coco_ap(truth, [
     {**d, "bbox": [d["bbox"][k] for k in (0, 1, 3, 2)]} for d in found])
 print(f"all {perfect['AP_all']:.3f}, nine of ten {fewer['AP_all']:.3f}, "
       f"width and height swapped {swapped['AP_all']:.3f}")
-assert perfect["AP_all"] == perfect["AP_50"] == perfect["AR_all"] == 1
+assert all(abs(perfect[key] - 1) < 1e-9
+           for key in ("AP_all", "AP_50", "AP_75"))
 assert fewer["AP_all"] < 0.95 and swapped["AP_all"] < 0.8
 assert len(found) == (rows[..., 0] >= 0).sum()
 back = torch.tensor([[a["category_id"] - 1, *a["bbox"]] for a in
@@ -628,15 +633,15 @@ torch.testing.assert_close(
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 14.6-1.** Draw pictures with two objects each and serve them in the form of this section. Which shapes change?
+# ### Exercise 14.6-1
 #
-# **Exercise 14.6-2.** Write a random crop that keeps only boxes of which at least half remains visible. Check it on masks.
-#
-# **Exercise 14.6-3.** White cells and platelets have a violet stain. Find white cells without learning: threshold the stain, take connected patches. What AP do you get on the validation part, and on which pictures does it fail?
-#
-# **Exercise 14.6-4.** Move 5 % of the training boxes by half their size, in random directions, and find them again: train a small network to say by how much a window is off its label, and rank the labels by its answer on windows that should not be off at all. Use two halves, so that no label is judged by a network that was trained on it.
+# Draw pictures with two objects each and serve them in the form of this section.
+# Which shapes change?
 
-# %% tags=["solution"]
+# %% [markdown]
+# #### Solution 14.6-1
+
+# %%
 # solution 14.6-1
 first, other = BananaLike(12, 64, 7), BananaLike(12, 64, 8)
 covered = other.masks[:, None]  # the second is pasted over the first
@@ -651,10 +656,19 @@ print("share of the first that stays visible, least:",
 assert torch.equal(images.permute(0, 2, 3, 1)[other.masks],
                    other.images.permute(0, 2, 3, 1)[other.masks])
 
-# %% [markdown] tags=["solution"]
+# %% [markdown]
 # The box of a covered object still tells where the whole object is; whether it should be that box or the box of the visible part is a convention that a data set has to state.
 
-# %% tags=["solution"]
+# %% [markdown]
+# ### Exercise 14.6-2
+#
+# Write a random crop that keeps only boxes of which at least half remains visible.
+# Check it on masks.
+
+# %% [markdown]
+# #### Solution 14.6-2
+
+# %%
 # solution 14.6-2
 def random_crop(image, rows, size, generator, least=0.5):
     """A crop (3, *size) of an image and the boxes that stay, in pixels."""
@@ -691,7 +705,17 @@ for image, mask, box in zip(drawn.images, drawn.masks, drawn.boxes):
 print(f"{kept} of 200 boxes stay")
 assert 60 < kept < 190
 
-# %% tags=["solution"]
+# %% [markdown]
+# ### Exercise 14.6-3
+#
+# White cells and platelets have a violet stain.
+# Find white cells without learning: threshold the stain, take connected patches.
+# What AP do you get on the validation part, and on which pictures does it fail?
+
+# %% [markdown]
+# #### Solution 14.6-3
+
+# %%
 # solution 14.6-3
 def violet_patches(image, least=500):
     """Boxes (k, 4) in pixels and sizes of large violet patches."""
@@ -726,11 +750,21 @@ print(f"white cells without learning: AP at IoU 0.5 {violet['AP_50']:.2f}, "
 if data.is_real and whole:
     assert violet["AP_50"] > 0.9 and violet["AP_all"] < violet["AP_50"] - 0.2
 
-# %% [markdown] tags=["solution"]
-# At an IoU of 0.5 four lines find white cells about as well as a trained detector does, so a high AP for this class says little.
-# They fail on the stricter thresholds, since the stain is the nucleus and the box is meant for the cell, and they cannot find red cells or tell two touching white cells apart.
+# %% [markdown]
+# At an IoU of 0.5 a threshold finds nearly all white cells, so a high AP for this class says little about a detector.
+# At stricter thresholds it does much worse: the patch is the stained part with a margin, and the box is meant for the cell.
+# Nor does it find red cells, and two white cells that touch are one patch.
 
-# %% tags=["solution"]
+# %% [markdown]
+# ### Exercise 14.6-4
+#
+# Move 5 % of the training boxes by half their size, in random directions, and find them again: train a small network to say by how much a window is off its label, and rank the labels by its answer on windows that should not be off at all.
+# Use two halves, so that no label is judged by a network that was trained on it.
+
+# %% [markdown]
+# #### Solution 14.6-4
+
+# %%
 # solution 14.6-4
 def windows(images, labels, margin=1.3, side=26):
     """Crops (n, 3, side, side) around boxes, 2.6 times as wide, high."""
@@ -772,7 +806,7 @@ flat[:, 1:] += off.repeat(1, 2)
 crops = windows(images, flat.split(numbers))
 half = torch.randperm(n, generator=generator) % 2
 
-# %% tags=["solution"]
+# %%
 suspicion, device = torch.zeros(n), d2l.try_device()
 for fold in (0, 1):
     torch.manual_seed(fold)
@@ -794,7 +828,7 @@ print(f"{n} boxes, {int(bad.sum())} moved; of the {len(top)} most "
 if data.is_real and whole and not num_gpus and epochs >= 15:
     assert precision > 0.35
 
-# %% [markdown] tags=["solution"]
+# %% [markdown]
 # About half of the most suspicious labels are wrong, ten times as many as by chance, although the network learned from labels of which as many were wrong.
 # The rest deserves a look too: among the boxes that nobody moved, the ranking points to cells in heaps and at the border, where even people would not agree on the box.
 

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import torch
 from contextlib import contextmanager
 from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.pictures import BananaLike
 from d2l_helpers.pictures import read_images
 from faster_coco_eval import COCO
@@ -471,8 +472,8 @@ class DetectionData(DataModule):
                 self._read(found.folder / "BCCD", split)
         elif source == "drawn":
             self.classes, self.is_real = ("banana",), False
-            for seed, (split, n) in enumerate(
-                    {"train": num_drawn, "val": num_drawn // 6 + 1}.items()):
+            for seed, (split, n) in enumerate((
+                    ("train", num_drawn), ("val", num_drawn // 6 + 1))):
                 drawn = BananaLike(n, size[0], seed)
                 self.parts[split] = (drawn.images, F.pad(
                     drawn.boxes, (1, 0))[:, None])  # (n, 1, 5), class 0
@@ -480,30 +481,35 @@ class DetectionData(DataModule):
         else:
             raise ValueError(f'source is {source!r}; "bccd" or "drawn".')
 
-    def _read(self, folder, split):
-        pictures = read_voc(folder, split)[:self.num_pictures]
-        scale = torch.tensor([1, 640, 480, 640, 480])
-        labels = []
-        for path, rows in pictures:
-            sides = (rows[:, 3:] - rows[:, 1:3]).amin(1)
-            self.dropped += [(path.stem, row.tolist())
-                             for row in rows[sides < 2]]
-            labels.append(rows[sides >= 2] / scale)
-        paths = [path for path, _ in pictures]
-        self.parts[split] = (read_images(paths, self.size),
-                             pad_labels(labels))
-        self.names[split] = [path.stem for path in paths]
 
-    def get_dataloader(self, train):
-        """Batches: floats (b, 3, h, w) in [0, 1], labels (b, m, 5)."""
-        def serve(X, labels):
-            most = int((labels[..., 0] >= 0).sum(1).max())
-            return X / 255, labels[:, :most]
+# 14.6 The object detection dataset
+@add_to_class(DetectionData)
+def _read(self, folder, split):
+    pictures = read_voc(folder, split)[:self.num_pictures]
+    scale = torch.tensor([1, 640, 480, 640, 480])
+    labels = []
+    for path, rows in pictures:
+        sides = (rows[:, 3:] - rows[:, 1:3]).amin(1)
+        self.dropped += [(path.stem, row.tolist())
+                         for row in rows[sides < 2]]
+        labels.append(rows[sides >= 2] / scale)
+    paths = [path for path, _ in pictures]
+    self.parts[split] = (read_images(paths, self.size),
+                         pad_labels(labels))
+    self.names[split] = [path.stem for path in paths]
 
-        return d2l.BatchLoader(
-            self.parts["train" if train else "val"], self.batch_size,
-            shuffle=train, generator=getattr(self, "generator", None),
-            transform=serve)
+
+@add_to_class(DetectionData)
+def get_dataloader(self, train):
+    """Batches: floats (b, 3, h, w) in [0, 1], labels (b, m, 5)."""
+    def serve(X, labels):
+        most = int((labels[..., 0] >= 0).sum(1).max())
+        return X / 255, labels[:, :most]
+
+    return d2l.BatchLoader(
+        self.parts["train" if train else "val"], self.batch_size,
+        shuffle=train, generator=getattr(self, "generator", None),
+        transform=serve)
 
 
 # 14.6 The object detection dataset
