@@ -433,20 +433,21 @@ chain = v2.Compose([v2.RandomHorizontalFlip(p=1.0),
 turned, around = chain(tv_tensors.Image(picture), boxes)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 3, figsize=(6.6, 1.9), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(4.4, 1.8), layout="constrained")
 for ax, (title, part, corners) in zip(axes, (
-        ("as it is", picture, pixels), ("flipped", image, flipped),
+        ("flipped", image, flipped),
         ("flipped and turned by 20°", turned, around))):
     ax.imshow(part.permute(1, 2, 0))
     show_boxes(ax, corners, colors=[COLORS[int(k)] for k in rows[:, 0]])
     ax.set_title(title, fontsize=8)
     ax.axis("off")
-d2l.describe(fig, """The same picture three times: as it is, mirrored, and
-    mirrored and turned by 20 degrees. In the last, the boxes are visibly
-    larger than their cells.""")
+d2l.describe(fig, """The first training picture, mirrored, and mirrored
+    and turned by 20 degrees. In the second, the boxes are visibly larger
+    than their cells.""")
 
 # %% [markdown]
-# **Figure 14.6.3.** A flip keeps boxes tight.
+# **Figure 14.6.3.** The first picture of Figure 14.6.1, changed in two ways.
+# A flip keeps boxes tight.
 # A rotation does not: the new box holds the rotated box, not the rotated cell, so its corners enclose too much.
 
 # %%
