@@ -535,6 +535,24 @@ def dataset_report(labels, classes):
 
 
 # 14.6 The object detection dataset
+def size_outliers(labels, classes, factor=2.5):
+    """Boxes (n, m, 5) much larger or smaller than their class's median.
+
+    Size is the square root of the area; "much" is a ratio above `factor`.
+    Returns a list of (number of the picture, row of the label).
+    """
+    size = ((labels[..., 3] - labels[..., 1])
+            * (labels[..., 4] - labels[..., 2])).sqrt()
+    far = torch.zeros(size.shape, dtype=torch.bool)
+    for number in range(len(classes)):
+        own = labels[..., 0] == number
+        if own.any():
+            ratio = size / size[own].median()
+            far |= own & ((ratio > factor) | (ratio < 1 / factor))
+    return [(i, labels[i, j]) for i, j in far.nonzero().tolist()]
+
+
+# 14.6 The object detection dataset
 def augment_detection(X, labels, generator=None):
     """Flip each picture left-right and up-down, with its boxes.
 
