@@ -7,6 +7,12 @@ import d2l_helpers as d2l
 import matplotlib.pyplot as plt
 import torch
 from contextlib import contextmanager
+from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.pictures import BananaLike
+from d2l_helpers.pictures import read_images
+from faster_coco_eval import COCO
+from faster_coco_eval import COCOeval_faster
 from pathlib import Path
 from torch import nn
 from torch.nn import functional as F
@@ -423,3 +429,183 @@ def multibox_detection(cls_probs, offsets, anchors, nms_threshold=0.5,
         rows[:len(kept)] = torch.cat([kind[kept, None], score[kept, None],
                                       box[kept]], 1)
     return found
+
+
+# 14.6 The object detection dataset
+def pad_labels(labels, m=None):
+    """Lists of objects (m_i, 5) as one tensor (n, m, 5); padding is -1.
+
+    Without `m`, the longest list sets it.
+    """
+    longest = max((len(rows) for rows in labels), default=0)
+    m = longest if m is None else m
+    if longest > m:
+        raise ValueError(f"a picture has {longest} objects; m is {m}.")
+    padded = torch.full((len(labels), m, 5), -1.0)
+    for row, objects in zip(padded, labels, strict=True):
+        row[:len(objects)] = objects
+    return padded
+
+
+# 14.6 The object detection dataset
+class DetectionData(DataModule):
+    """Pictures with boxes: those of BCCD, or drawn ones.
+
+    `parts` maps "train", "val" and, for BCCD, "test" to bytes
+    (n, 3, h, w) and labels (n, m, 5): class, then x1, y1, x2, y2 relative
+    to width and height, rows of -1 as padding. `names` maps them to the
+    names of the pictures; `dropped` lists (name, box in pixels) left out,
+    having a side below two pixels. `source` is "bccd" or "drawn", `size`
+    is (h, w); for drawn pictures h must equal w.
+    """
+
+    def __init__(self, batch_size=8, size=(192, 256), source="bccd",
+                 num_pictures=None, num_drawn=600):
+        super().__init__()
+        self.save_hyperparameters()
+        self.parts, self.names, self.dropped = {}, {}, []
+        if source == "bccd":
+            self.classes, found = CELLS, d2l.fetch("bccd")
+            self.is_real = found.is_real
+            for split in ("train", "val", "test"):
+                self._read(found.folder / "BCCD", split)
+        elif source == "drawn":
+            self.classes, self.is_real = ("banana",), False
+            for seed, (split, n) in enumerate((
+                    ("train", num_drawn), ("val", num_drawn // 6 + 1))):
+                drawn = BananaLike(n, size[0], seed)
+                self.parts[split] = (drawn.images, F.pad(
+                    drawn.boxes, (1, 0))[:, None])  # (n, 1, 5), class 0
+                self.names[split] = [str(i) for i in range(n)]
+        else:
+            raise ValueError(f'source is {source!r}; "bccd" or "drawn".')
+
+
+# 14.6 The object detection dataset
+@add_to_class(DetectionData)
+def _read(self, folder, split):
+    pictures = read_voc(folder, split)[:self.num_pictures]
+    scale = torch.tensor([1, 640, 480, 640, 480])
+    labels = []
+    for path, rows in pictures:
+        sides = (rows[:, 3:] - rows[:, 1:3]).amin(1)
+        self.dropped += [(path.stem, row.tolist())
+                         for row in rows[sides < 2]]
+        labels.append(rows[sides >= 2] / scale)
+    paths = [path for path, _ in pictures]
+    self.parts[split] = (read_images(paths, self.size),
+                         pad_labels(labels))
+    self.names[split] = [path.stem for path in paths]
+
+
+@add_to_class(DetectionData)
+def get_dataloader(self, train):
+    """Batches: floats (b, 3, h, w) in [0, 1], labels (b, m, 5)."""
+    def serve(X, labels):
+        most = int((labels[..., 0] >= 0).sum(1).max())
+        return X / 255, labels[:, :most]
+
+    return d2l.BatchLoader(
+        self.parts["train" if train else "val"], self.batch_size,
+        shuffle=train, generator=getattr(self, "generator", None),
+        transform=serve)
+
+
+# 14.6 The object detection dataset
+def dataset_report(labels, classes):
+    """What boxes (n, m, 5) look like: a dict for each class.
+
+    "count", "pictures" (how many have one), medians of "width" and
+    "height" relative to the picture, and "border", the share of boxes that
+    touch an edge of the picture.
+    """
+    report = {}
+    for number, kind in enumerate(classes):
+        chosen = labels[..., 0] == number
+        boxes = labels[chosen][:, 1:]
+        touching = (boxes[:, :2] <= 0).any(1) | (boxes[:, 2:] >= 1).any(1)
+        size = (boxes[:, 2:] - boxes[:, :2]).median(0).values if len(
+            boxes) else torch.full((2,), torch.nan)
+        report[kind] = {
+            "count": len(boxes), "pictures": int(chosen.any(1).sum()),
+            "width": size[0].item(), "height": size[1].item(),
+            "border": touching.float().mean().item()}
+    return report
+
+
+# 14.6 The object detection dataset
+def size_outliers(labels, classes, factor=2.5):
+    """Boxes (n, m, 5) much larger or smaller than their class's median.
+
+    Size is the square root of the area; "much" is a ratio above `factor`.
+    Returns a list of (number of the picture, row of the label).
+    """
+    size = ((labels[..., 3] - labels[..., 1])
+            * (labels[..., 4] - labels[..., 2])).sqrt()
+    far = torch.zeros(size.shape, dtype=torch.bool)
+    for number in range(len(classes)):
+        own = labels[..., 0] == number
+        if own.any():
+            ratio = size / size[own].median()
+            far |= own & ((ratio > factor) | (ratio < 1 / factor))
+    return [(i, labels[i, j]) for i, j in far.nonzero().tolist()]
+
+
+# 14.6 The object detection dataset
+def augment_detection(X, labels, generator=None):
+    """Flip each picture left-right and up-down, with its boxes.
+
+    X is (b, 3, h, w), labels (b, m, 5) relative; each flip has probability
+    1/2, drawn from `generator`. Padding stays -1. Returns new tensors.
+    """
+    flips = torch.rand(2, len(X), generator=generator) < 0.5
+    corners = labels[..., 1:]
+    for flip, axis in zip(flips.to(X.device), (-1, -2), strict=True):
+        X = torch.where(flip[:, None, None, None], X.flip(axis), X)
+        first, last = (0, 2) if axis == -1 else (1, 3)
+        turned = corners.clone()
+        turned[..., first] = 1 - corners[..., last]
+        turned[..., last] = 1 - corners[..., first]
+        corners = torch.where(flip[:, None, None], turned, corners)
+    real = labels[..., :1] >= 0
+    return X, torch.cat([labels[..., :1],
+                         torch.where(real, corners, -1.0)], -1)
+
+
+# 14.6 The object detection dataset
+def to_coco(labels, classes, size):
+    """Labels (n, m, 5), relative, as a COCO dictionary.
+
+    Picture i has the id i, class k the id k + 1; boxes are (left, top,
+    width, height) in the pixels of pictures of `size` (h, w).
+    """
+    h, w = size
+    annotations = []
+    for i, rows in enumerate(labels):
+        for kind, *corners in rows[rows[:, 0] >= 0].tolist():
+            x1, y1, x2, y2 = (v * side for v, side in zip(
+                corners, (w, h, w, h), strict=True))
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": i,
+                "category_id": int(kind) + 1, "iscrowd": 0,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1)})
+    return {"images": [{"id": i, "width": w, "height": h}
+                       for i in range(len(labels))],
+            "categories": [{"id": k + 1, "name": name}
+                           for k, name in enumerate(classes)],
+            "annotations": annotations}
+
+
+def coco_ap(truth, detections):
+    """faster-coco-eval's average precision, a dict: "AP_all", "AP_50"...
+
+    `truth` as from `to_coco`; `detections` a list of dicts with
+    "image_id", "category_id", "bbox" and "score".
+    """
+    truth = COCO(truth)
+    run = COCOeval_faster(truth, truth.loadRes(detections), "bbox")
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
+    return run.stats_as_dict
