@@ -364,17 +364,17 @@ def offset_inverse(anchors, offsets):
 def multibox_target(anchors, labels, threshold=0.5):
     """What a detector should answer at each anchor.
 
-    anchors (n, 4); labels (b, m, 5): class, x1, y1, x2, y2, where rows of
-    a negative class are padding. Returns offsets (b, n, 4), which are 0 at
-    the background; mask (b, n), True at anchors with a truth; classes
-    (b, n), 0 at the background and the truth's class plus 1 elsewhere.
+    anchors (n, 4); labels (b, m, 5): class, x1, y1, x2, y2. Rows of a
+    negative class are padding; they and empty boxes are left out. Returns
+    offsets (b, n, 4), which are 0 at the background; mask (b, n), True at
+    anchors with a truth; classes (b, n), 0 at the background and the
+    truth's class plus 1 elsewhere.
     """
+    labels = F.pad(labels, (0, 0, 0, 1), value=-1)  # at least one row
     kind, truth = labels[..., 0].long(), labels[..., 1:]
     real = (kind >= 0) & (truth[..., 2:] > truth[..., :2]).all(-1)
     assigned = assign_anchors(truth, anchors, threshold, real)  # (b, n)
     mask, row = assigned >= 0, assigned.clamp(min=0)
-    if truth.shape[1] == 0:  # no truth in any picture
-        return (anchors.expand(len(labels), -1, 4) * 0, mask, row)
     boxes = truth.gather(1, row[..., None].expand(-1, -1, 4))
     boxes = torch.where(mask[..., None], boxes, anchors)
     return (offset_boxes(anchors, boxes), mask,
