@@ -431,6 +431,52 @@ def multibox_detection(cls_probs, offsets, anchors, nms_threshold=0.5,
     return found
 
 
+# 14.5 Multiscale object detection
+def level_coverage(levels, boxes, chunk=2000):
+    """The best IoU of each box (n, 4) with the anchors of each level.
+
+    `levels` is a list of tensors of anchors (k, 4). Returns (n, levels);
+    its maximum along the levels is the best IoU over all of them.
+    """
+    return torch.cat([torch.stack(
+        [box_iou(part, anchors).amax(1) for anchors in levels], 1)
+        for part in boxes.split(chunk)])
+
+
+# 14.5 Multiscale object detection
+def down_sample_blk(in_channels, out_channels):
+    """Two 3x3 convolutions, then half the height and width."""
+    layers = []
+    for c in (in_channels, out_channels):
+        layers += [nn.Conv2d(c, out_channels, 3, padding=1),
+                   nn.BatchNorm2d(out_channels), nn.ReLU()]
+    return nn.Sequential(*layers, nn.MaxPool2d(2))
+
+
+# 14.5 Multiscale object detection
+class FPN(nn.Module):
+    """A feature pyramid: maps with a top-down path, all with `out` channels.
+
+    `channels` are those of the given maps, fine to coarse; the result has
+    the sizes of the maps, in the same order.
+    """
+
+    def __init__(self, channels, out):
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(c, out, 1) for c in channels)
+        self.smooth = nn.ModuleList(
+            nn.Conv2d(out, out, 3, padding=1) for _ in channels)
+
+    def forward(self, maps):
+        sums = [layer(x) for layer, x in zip(self.lateral, maps,
+                                             strict=True)]
+        for k in range(len(sums) - 2, -1, -1):  # from coarse to fine
+            sums[k] = sums[k] + F.interpolate(
+                sums[k + 1], size=sums[k].shape[-2:], mode="nearest")
+        return [layer(x) for layer, x in zip(self.smooth, sums,
+                                             strict=True)]
+
+
 # 14.6 The object detection dataset
 def pad_labels(labels, m=None):
     """Lists of objects (m_i, 5) as one tensor (n, m, 5); padding is -1.
