@@ -63,6 +63,38 @@ def random_resized_crop(img, size, scale=(0.1, 1.0), ratio=(0.5, 2.0),
 
 
 # 14.1 Image augmentation
+class Compose:
+    """Steps one after the other, each called step(X, generator=...).
+
+    Composed steps are an `augment` of train_ch14: called with targets
+    beside X, they return the targets as they came.
+    """
+
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def __call__(self, X, *y, generator=None):
+        for step in self.steps:
+            X = step(X, generator=generator)
+        return (X, *y) if y else X
+
+
+def per_image(step):
+    """A step that draws anew for every picture of a batch (n, c, h, w)."""
+    def draw(X, generator=None):
+        return torch.stack([step(x, generator=generator) for x in X])
+    return draw
+
+
+# 14.1 Image augmentation
+def show_augmented(img, aug, rows=2, cols=4, seed=0, scale=1.3):
+    """Draw rows x cols results of aug(img, generator=...); returns axes."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = [aug(img, generator=generator) for _ in range(rows * cols)]
+    return d2l.show_images(pictures, rows, cols, scale=scale)
+
+
+# 14.1 Image augmentation
 def shift_hue(img, turn):
     """Move the hue of floats (..., 3, h, w) by a share of a full turn."""
     red, green, blue = img.unbind(-3)
@@ -106,38 +138,6 @@ def color_jitter(img, b=0.0, c=0.0, s=0.0, h=0.0, generator=None):
     u = 2 * torch.rand(4, generator=generator) - 1
     factors = 1 + u[:3] * torch.tensor([b, c, s])
     return adjust_color(img, *factors.tolist(), (h * u[3]).item())
-
-
-# 14.1 Image augmentation
-class Compose:
-    """Steps one after the other, each called step(X, generator=...).
-
-    Composed steps are an `augment` of train_ch14: called with targets
-    beside X, they return the targets as they came.
-    """
-
-    def __init__(self, *steps):
-        self.steps = steps
-
-    def __call__(self, X, *y, generator=None):
-        for step in self.steps:
-            X = step(X, generator=generator)
-        return (X, *y) if y else X
-
-
-def per_image(step):
-    """A step that draws anew for every picture of a batch (n, c, h, w)."""
-    def draw(X, generator=None):
-        return torch.stack([step(x, generator=generator) for x in X])
-    return draw
-
-
-# 14.1 Image augmentation
-def show_augmented(img, aug, rows=2, cols=4, seed=0, scale=1.3):
-    """Draw rows x cols results of aug(img, generator=...); returns axes."""
-    generator = torch.Generator().manual_seed(seed)
-    pictures = [aug(img, generator=generator) for _ in range(rows * cols)]
-    return d2l.show_images(pictures, rows, cols, scale=scale)
 
 
 # 14.1 Image augmentation
