@@ -78,7 +78,7 @@ d2l.use_style()
 # %% tags=["parameters"]
 per_class = 100  # training pictures of each class
 test_per_class = 100
-long = 15  # epochs of the comparison
+long = 12  # epochs of the comparison
 short = 5  # epochs of the shorter one
 num_seeds = 3
 full_train = 0  # pictures of the full CIFAR-10, with num_gpus
@@ -106,7 +106,7 @@ kinds = sorted({name.split("/")[1] for name in found.files})
 train = read_cifar("train", per_class)  # (n, 3, 32, 32), (n,)
 test = read_cifar("test", test_per_class)
 real = found.is_real
-full_run = per_class >= 100 and long >= 15 and not num_gpus
+full_run = per_class >= 100 and long >= 12 and not num_gpus
 
 # %%
 axes = d2l.show_images(train[0][1::per_class][:10], 1, 10, scale=0.75,
@@ -166,7 +166,7 @@ assert torch.equal(hflip(X, p=0.0), X)
 # %% [markdown]
 # A *random resized crop* cuts out a part of random area and shape and enlarges it to the input size of the network.
 # It changes the place, the scale and the proportions of an object at once.
-# Common choices are an area of 10 to 100 % of the picture (8 % in the recipe for ImageNet) and a ratio of width to height from $\frac12$ to 2 (there $\frac34$ to $\frac43$), uniform on a logarithmic scale, so that wide and tall are equally likely.
+# Common choices are an area of 10 to 100 % of the picture and a ratio of width to height from $\frac12$ to 2 (torchvision starts at 8 %, and goes from $\frac34$ to $\frac43$), uniform on a logarithmic scale, so that wide and tall are equally likely.
 # If the picture has $h\times w$ pixels and $s$ is the share of the area and $r$ the ratio, the part has height $\sqrt{shw/r}$ and width $\sqrt{shw\,r}$.
 # A quarter of a $100\times100$ picture at $r=4$ would be 25 pixels high and 100 wide.
 # Not every draw fits into the picture, so we draw again.
@@ -231,6 +231,8 @@ print(f"mean share of the area: drawn 0.55, kept {mean_share:.2f}")
 assert 0.40 < mean_share < 0.48
 assert crop_box(20, 100, (0.9, 1.0), ratio) == (0, 30, 20, 40)  # no such
 assert crop_box(100, 20, (0.9, 1.0), ratio) == (30, 0, 40, 20)
+default = v2.RandomResizedCrop(32)
+assert default.scale == (0.08, 1.0) and default.ratio == (3 / 4, 4 / 3)
 
 # %% [markdown]
 # Drawing again has a side effect that the usual description hides: large parts fit less often, so the areas that are used are smaller on average than the ones first drawn.
@@ -449,12 +451,13 @@ flower = F.interpolate(flower.permute(2, 0, 1)[None, :, :420, 100:520]
                        / 255.0, (60, 60), mode="area")[0]  # (3, 60, 60)
 axes = show_augmented(flower, partial(color_jitter, b=0.5, c=0.5, s=0.5,
                                       h=0.5), 2, 5, seed=3, scale=1.15)
-d2l.describe(axes[0].figure, """Ten versions of one flower on a dark ground:
-    darker and brighter, pale and vivid, and in orange, green, blue and
-    purple.""")
+axes[0].images[0].set_data(flower.permute(1, 2, 0).numpy())  # not drawn
+d2l.describe(axes[0].figure, """An orange flower on a dark ground, top left,
+    and nine versions of it: darker and brighter, pale and vivid, in green,
+    blue, yellow and purple.""")
 
 # %% [markdown]
-# **Figure 14.1.3.** Ten draws of colour jitter with strength $\frac12$ for all four.
+# **Figure 14.1.3.** Top left the picture, then nine draws of colour jitter with strength $\frac12$ for all four.
 # If the colour decides the label (this flower's kind, ripe or unripe), the hue must stay.
 
 # %% tags=["hide-input"]
@@ -466,7 +469,7 @@ def draw(fig, hue, saturation, brightness):
 
 
 d2l.sliders(draw, """One flower whose hue, saturation and brightness are set
-    by three sliders.""", figsize=(1.6, 1.6), hue=[-0.4, -0.2, 0, 0.2, 0.4],
+    by three sliders.""", figsize=(1.6, 1.6), hue=[-0.3, 0, 0.3],
     saturation=[0, 1, 2], brightness=[0.5, 1, 1.5])
 
 # %% [markdown]
@@ -502,7 +505,7 @@ axes = d2l.show_images([part["image"] for part in shown.values()], 1, 4,
                        titles=list(shown), scale=1.4)
 for ax, part in zip(axes, shown.values()):
     mask = part["mask"].numpy()
-    ax.imshow(mask, cmap="viridis", vmin=0, vmax=3, alpha=0.35 * (mask > 0))
+    ax.imshow(mask, cmap="viridis", vmin=0, vmax=3, alpha=0.5 * (mask > 0))
     for x1, y1, x2, y2 in part["boxes"].tolist():
         ax.add_patch(plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1,
                                    fill=False, lw=2, ec="white"))
@@ -530,9 +533,14 @@ assert torch.equal(flipped["mask"], sample["mask"].flip(-1))
 for part in crops:
     assert set(part["mask"].unique().tolist()) <= {0, 1, 2, 3}
     assert len(part["boxes"]) == len(part["labels"])
+assert 0 < min(len(part["boxes"]) for part in crops) < len(rows)
 plain = v2.RandomHorizontalFlip(p=1)(
     sample | {"boxes": 64 * rows[:, 1:]})  # an ordinary tensor
 assert torch.equal(plain["boxes"], 64 * rows[:, 1:])  # left behind
+place = torch.arange(64.0) - 31.5
+disc = place[:, None] ** 2 + place**2 < 20**2  # rows 12 to 51
+piece = around(disc[:, 46:], 1)  # what a crop leaves of it
+assert around(disc, 1)[1] == 12 and piece[1] > 15
 
 # %% [markdown]
 # The last line is a trap: an ordinary tensor beside a picture passes through unchanged, without a warning, so boxes that have lost their type stay where they were.
@@ -642,6 +650,7 @@ value = evaluate(drop, (points, marks), batch_size=3)  # 3, 3 and 1
 with evaluating(drop):
     assert abs(accuracy(drop(points), marks).mean() - value) < 1e-6
 assert modes == [module.training for module in drop.modules()]
+assert value == evaluate(drop, (points, marks), batch_size=3)  # no dropout
 
 # %% [markdown]
 # ### The loop
@@ -905,9 +914,9 @@ for ax, key in zip(axes, ("train", "test")):
     ax.set(xlabel="epoch", title=f"{key} accuracy", ylim=(0, 1.03))
 axes[0].legend()
 d2l.describe(axes[0].figure, """Left, training accuracy: the plain arm
-    reaches 1, the augmented one about one half. Right, test accuracy: the
-    plain arm rises faster, then stays below 0.4; the augmented one goes on
-    rising and ends above 0.4.""")
+    reaches 1, the augmented one about one half. Right, test accuracy: both
+    rise alike at first; the plain arm ends near one third, the augmented
+    one goes on rising and ends above 0.4.""")
 
 # %% [markdown]
 # **Figure 14.1.6.** Accuracy on training batches as they were trained on, and on the test pictures; thin lines are seeds, thick lines their mean.
@@ -927,19 +936,20 @@ if real and full_run:
     assert plain[0] < plain[1]  # longer, and worse
 
 # %% [markdown]
-# On 1000 pictures, with 15 epochs, flips and shifts raise the test accuracy by more than five hundredths in each of three seeds.
+# On 1000 pictures, with 12 epochs, flips and shifts raise the test accuracy by more than five hundredths in each of three seeds.
 # The plain network has learned its pictures by heart, and its training accuracy says nothing any more; that of the augmented one stays below 0.65, on pictures that it sees for the first time in this form.
 # With 5 epochs the advantage is gone: the mean difference of the seeds is less than three hundredths in size.
-# The cost of augmentation is slower training, and its gain needs a network that would otherwise overfit: the plain arm got *worse* on average when it trained longer.
-# So do not judge an augmentation by a short run, nor tune it there.
+# The gain came where the plain network overfitted: trained longer, it got worse on average.
+# A short run would have called the augmentation useless, so do not choose or tune it there.
 #
 # ## A symmetry that is none
 #
 # Turn a picture of a ship by a right angle: we still recognize it, so the label stays.
 # Is that enough?
 # We add random quarter turns to flip and shift, at 5 epochs.
-# As a control, drawn shapes replace the photographs: a disc, a square, an L and seven more, each at a random angle in training *and* test pictures.
-# There a turn gives a picture as likely as the one before.
+# There are two controls.
+# In the first, drawn shapes replace the photographs: discs, rings, crosses and bars, each at a random angle in training *and* test pictures, so a turned shape is as likely as the original.
+# In the second, the networks stay and the *test* photographs are turned.
 
 # %%
 def quarter_turns(X, generator=None):
@@ -956,56 +966,64 @@ assert views == {train[0][0].rot90(k, (1, 2)).contiguous().numpy()
 
 # %% tags=["rtol=0.15"]
 shapes = [(data.images / 255, data.labels) for data in (
-    ShapeImages(10 * per_class, seed=1),
-    ShapeImages(10 * test_per_class, seed=2))]
+    ShapeImages(10 * per_class, [0, 3, 4, 7], seed=1),
+    ShapeImages(10 * test_per_class, [0, 3, 4, 7], seed=2))]
 turns = {"flip + shift": flip_shift,
          "with turns": Compose(augment_batch, quarter_turns)}
-turned = {"photographs": by_epochs[short] | compare(
-    {"with turns": turns["with turns"]}, train, test, short),
-    "shapes": compare(turns, *shapes, short)}
-for what, result in turned.items():
+nets = by_epochs[short] | compare({"with turns": turns["with turns"]},
+                                  train, test, short)
+on_shapes = compare(turns, *shapes, short)
+other_test = [quarter_turns(test[0], rng).to(device), test[1].to(device)]
+turned = {name: {
+    "photographs": final(nets[name]),
+    "shapes": final(on_shapes[name]),
+    "turned photographs": torch.tensor([evaluate(net, other_test)
+                                        for net, _ in nets[name]])}
+    for name in turns}
+for what in turned["with turns"]:
     for name in turns:
-        print(f"{what:12s}{name:13s}",
-              *(f"{a:.3f}" for a in final(result[name])))
+        print(f"{what:19s}{name:13s}",
+              *(f"{a:.3f}" for a in turned[name][what]))
 
 # %% tags=["chaotic", "hide-input"]
-_, ax = plt.subplots(figsize=(6.2, 2.7))
-rows = [(f"photographs, {epochs} epochs, {name}", runs) for epochs in
-        by_epochs for name, runs in by_epochs[epochs].items()]
-rows += [(f"{what}, {short} epochs, {name}", turned[what][name])
-         for what, name in (("photographs", "with turns"),
-                            ("shapes", "flip + shift"),
-                            ("shapes", "with turns"))]
-for i, (name, runs) in enumerate(rows):
-    ax.plot(final(runs), [-i] * num_seeds, "o", alpha=0.7,
-            color="C1" if "flip" in name else "C2" if "turns" in name
-            else "C0")
+_, ax = plt.subplots(figsize=(6.2, 3.0))
+rows = [(f"photographs, {epochs} epochs, {name}", final(runs))
+        for epochs in by_epochs for name, runs in by_epochs[epochs].items()]
+rows.append((f"photographs, {short} epochs, with turns",
+             turned["with turns"]["photographs"]))
+rows += [(f"{what}, {short} epochs, {name}", turned[name][what])
+         for what in ("shapes", "turned photographs") for name in turns]
+for i, (name, values) in enumerate(rows):
+    color = "C1" if "flip" in name else "C2" if "with turns" in name else "C0"
+    ax.plot(values, [-i] * num_seeds, "o", alpha=0.7, color=color)
 ax.set_yticks([-i for i in range(len(rows))],
               labels=[name for name, _ in rows], fontsize=8)
-ax.set(xlabel="test accuracy", xlim=(0, 0.75))
-d2l.describe(ax, """Seven rows of three dots. Photographs, fifteen epochs:
+ax.set(xlabel="test accuracy", xlim=(0, 0.6))
+d2l.describe(ax, """Nine rows of three dots. Photographs, twelve epochs:
     flip and shift lies clearly to the right of plain. Five epochs: the two
-    overlap, and with turns lies clearly to the left. Shapes, five epochs:
-    with and without turns lie close together.""")
+    overlap, and with turns lies clearly to the left. Shapes: both arms
+    overlap. Turned photographs: with turns lies to the right.""")
 
 # %% [markdown]
 # **Figure 14.1.7.** All arms, a dot for each of three seeds.
 
 # %%
-# check 14.1-C7: turns hurt on photographs and not on shapes
-loss_by_turns = {what: final(result["flip + shift"])
-                 - final(result["with turns"])
-                 for what, result in turned.items()}
-print({what: [round(a, 3) for a in loss.tolist()]
-       for what, loss in loss_by_turns.items()})
+# check 14.1-C7: turns hurt on photographs, and not in the two controls
+cost = {what: turned["flip + shift"][what] - turned["with turns"][what]
+        for what in turned["with turns"]}
+print({what: [round(a, 3) for a in values.tolist()]
+       for what, values in cost.items()})
 if real and full_run:
-    assert (loss_by_turns["photographs"] > 0.05).all()
-    assert loss_by_turns["shapes"].mean() < 0.03
+    assert (cost["photographs"] > 0.05).all()
+    assert cost["shapes"].mean() < 0.03
+    assert min(row["shapes"].mean() for row in turned.values()) > 0.35
+    assert cost["turned photographs"].max() < 0
 
 # %% [markdown]
-# CONTROL
-# A label that stays is not enough.
-# The changed pictures should also be ones that the test set may contain, or training spends its updates on questions that nobody will ask.
+# On the photographs, turns cost more than five hundredths of the accuracy in each of three seeds.
+# On the shapes, at the same budget, they cost nothing on the mean of the seeds, with large differences between seeds.
+# And on turned photographs the networks that have seen turns are ahead in each seed, so the turns did teach something, only not what the test asks.
+# That the label stays is not enough; the changed pictures should be ones that the test set may contain.
 #
 # Some changes do alter the label.
 # Half a turn makes a 6 a 9 (Exercise 14.1-1); a mirror exchanges left and right hands, traffic signs and most letters; a crop may cut the object away.
@@ -1113,10 +1131,10 @@ assert not full_run or (history["loss"][-1] < history["loss"][0] - 0.2
 
 # %%
 torch.manual_seed(2)
-a, b = train[0][4 * per_class + 1], train[0][8 * per_class + 2]
+a, b = train[0][per_class + 1], train[0][8 * per_class + 1]
 pair = torch.stack([a, b])
 pasted, weights = v2.CutMix(num_classes=10, alpha=1.0)(
-    pair, torch.tensor([4, 8]))
+    pair, torch.tensor([1, 8]))
 trivial = v2.TrivialAugmentWide()
 bytes_ = (255 * a).byte()
 tiles = [a, b, mixup(pair, torch.eye(2), lam=0.6, generator=rng)[0][0],
@@ -1176,7 +1194,7 @@ if full:
 # - Augmentation replaces each training picture by a random version with the same label: a prior about symmetries, and a regularizer. It belongs to training batches only.
 # - A box or mask moves with its picture; `tv_tensors` carry the type that says so, and a plain tensor stays behind silently.
 # - Draw anew for each picture, from a generator that workers do not share.
-# - On 1000 photographs flip and shift won clearly after 15 epochs and not after 5: augmentation pays where the network would overfit.
+# - On 1000 photographs flip and shift won clearly after 12 epochs and not after 5: augmentation pays where the network would overfit.
 # - A change has to keep the label *and* give pictures like those of the test: quarter turns hurt photographs, and not shapes drawn at random angles.
 # - Mixup and CutMix blend labels too; scores on blended labels stay below 1.
 
@@ -1185,18 +1203,21 @@ if full:
 #
 # ### Exercise 14.1-1
 #
-# Train a small network on handwritten digits (those of scikit-learn, 8 by 8 pixels), once plainly, once with vertical flips and once with half turns, each for half of the pictures at random.
-# Which digits suffer?
+# Take handwritten digits (those of scikit-learn, 8 by 8 pixels) and a softmax regression.
+# Train it plainly, with vertical flips, and with half turns, each for half of the pictures at random.
+# Which digits suffer, and does a hidden layer help?
 
 # %% [markdown]
 # #### Solution 14.1-1
 
 # %% [markdown]
-# A half turn exchanges 6 and 9 and leaves 0 and 8 nearly as they are.
-# So half of the pictures called 6 in training look like a 9, and the network can only guess between the two; the other digits lose little.
-# A vertical flip makes a 2 resemble a 5 and a 6 resemble a mirrored 9; the accuracies are printed.
+# A half turn makes most 6s look like a 9: the plain network reads them so.
+# Softmax regression that is trained with half turns loses much of its accuracy on 6 and 9, and little on 0.
+# With a hidden layer it loses less: a handwritten 9 is not exactly a turned 6, and a larger model can tell them apart.
+# So the damage of an untrue symmetry depends on the model, too.
+# A vertical flip makes no digit into another one exactly, but it costs several of them some accuracy.
 
-# %% tags=["rtol=0.15"]
+# %%
 digits = load_digits()
 X = torch.from_numpy(digits.images).float()[:, None] / 16  # (n, 1, 8, 8)
 y = torch.from_numpy(digits.target)
@@ -1211,23 +1232,35 @@ def at_random(axes):
     return step
 
 
-by_digit = {}
-for name, augment in (("plain", None),
-                      ("vertical flip", Compose(at_random((-2,)))),
-                      ("half turn", Compose(at_random((-2, -1))))):
+def digit_net(hidden, augment):
+    """A network trained on the digits."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(),
-                        nn.Linear(128, 10))
+    layers = [nn.Linear(64, hidden), nn.ReLU()] if hidden else []
+    net = nn.Sequential(nn.Flatten(), *layers, nn.Linear(hidden or 64, 10))
     train_ch14(net, (X[:cut], y[:cut]), None, F.cross_entropy,
                torch.optim.AdamW(net.parameters(), 0.01), 15, cpu, 50,
                augment)
-    by_digit[name] = torch.tensor([evaluate(
-        net, (X[cut:][y[cut:] == k], y[cut:][y[cut:] == k]))
-        for k in range(10)])
-    print(f"{name:14s}", *(f"{a:.2f}" for a in by_digit[name]))
-loss = by_digit["plain"] - by_digit["half turn"]
-assert loss[[6, 9]].mean() > 0.2 and loss[[0, 8]].mean() < 0.1
-assert loss[[6, 9]].mean() > loss[[0, 1, 2, 3, 4, 5, 7, 8]].max()
+    return net
+
+# %% tags=["rtol=0.15"]
+by_digit, nets = {}, {}
+for hidden in (0, 128):
+    for name, axes in (("plain", None), ("vertical flip", (-2,)),
+                       ("half turn", (-2, -1))):
+        net = digit_net(hidden, axes and Compose(at_random(axes)))
+        row = torch.stack([accuracy(net(X[cut:]), y[cut:])[y[cut:] == k]
+                           .mean() for k in range(10)])
+        by_digit[hidden, name], nets[hidden, name] = row, net
+        print(f"{hidden:3d} hidden, {name:14s}", *(f"{a:.2f}" for a in row))
+sixes = nets[0, "plain"](X[y == 6].flip((-2, -1))).argmax(1)
+nines = (sixes == 9).float().mean()
+print(f"turned 6s that the plain network reads as 9: {nines:.2f}")
+loss = {(hidden, name): by_digit[hidden, "plain"] - row
+        for (hidden, name), row in by_digit.items()}
+both = [loss[hidden, "half turn"][[6, 9]].mean() for hidden in (0, 128)]
+assert nines > 0.5 and loss[0, "half turn"][0] < 0.1
+assert both[0] > 0.15 and both[1] < both[0] - 0.05
+assert (loss[0, "vertical flip"] > 0.05).sum() >= 2
 
 # %% [markdown]
 # ### Exercise 14.1-2
@@ -1300,7 +1333,8 @@ assert one[:, 0].sum((1, 2)).max() == 64
 # #### Solution 14.1-4
 
 # %% [markdown]
-# TTA
+# The mirror image changes the accuracy by less than three hundredths in each of three seeds, upwards in the stored run.
+# All eight symmetries cost more than eight hundredths in each seed: six of the eight views are turned, and these networks have seen no turned picture.
 
 # %% tags=["rtol=0.15"]
 class Averaged(nn.Module):
@@ -1332,7 +1366,8 @@ probe = where[0][:1]
 assert len({v(probe).contiguous().cpu().numpy().tobytes()
             for v in eight}) == 8
 if real and full_run:
-    assert sum(change["mirror"]) > 0 and max(change["eight"]) < -0.02
+    assert max(map(abs, change["mirror"])) < 0.025
+    assert max(change["eight"]) < -0.08
 
 # %% [markdown]
 # ## Sources
