@@ -125,15 +125,15 @@ d2l.describe(axes[0].figure, """Ten small colour pictures in a row, one of
 # Let $T$ be a random change of a picture that leaves its label alone.
 # Training with augmentation minimizes
 #
-# $$\frac1n\sum_{i=1}^n \mathbb{E}_T\bigl[\ell\bigl(f(T(\mathbf{x}_i)),\,y_i\bigr)\bigr], \tag{14.1.1}$$
+# $$\frac1n\sum_{i=1}^n E_T\bigl[\ell\bigl(f(T(\mathbf{x}_i)),\,y_i\bigr)\bigr], \tag{14.1.1}$$
 #
 # where $\mathbf{x}_i\in\mathbb{R}^{3\times h\times w}$ is one of $n$ training pictures, $y_i$ its label, $f$ the network and $\ell$ the loss of one example.
 # The expectation is estimated by one draw of $T$ for each picture in each epoch.
 #
 # This does two things.
 # It states a *prior*: the answer should be the same for $\mathbf{x}$ and $T(\mathbf{x})$.
-# A convolution knows something about shifts by construction ([Section 7.1](../07-convolutional-neural-networks/01-why-conv.ipynb)) and nothing about mirrors or colours, which this objective teaches by example.
-# And it *regularizes*: mirroring and shifts by up to 4 pixels in both directions make $2\cdot9\cdot9=162$ versions of each picture, so the training set is harder to learn by heart.
+# A convolution knows something about shifts by construction ([Section 7.1](../07-convolutional-neural-networks/01-from-dense-to-convolution.ipynb)) and nothing about mirrors or colours, which this objective teaches by example.
+# And it regularizes: mirroring and shifts by up to 4 pixels in both directions make $2\cdot9\cdot9=162$ versions of each picture, so the training set is harder to learn by heart.
 
 # %% [markdown]
 # ## Transforms from scratch
@@ -368,8 +368,11 @@ def shift_hue(img, turn):
     place = (hue.unsqueeze(-3) + 6 * turn + start) % 6  # (..., 3, h, w)
     fall = torch.minimum(place, 4 - place).clamp(0, 1)
     return top.unsqueeze(-3) - chroma.unsqueeze(-3) * fall
+# %% [markdown]
+# The blends come first, then the hue; `color_jitter` draws the strengths.
+# (torchvision also draws the order.)
 
-
+# %% tags=["export"]
 def adjust_color(img, brightness=1.0, contrast=1.0, saturation=1.0,
                  turn=0.0):
     """Colours of floats (..., 3, h, w) in [0, 1], changed in this order.
@@ -478,7 +481,7 @@ d2l.sliders(draw, """One flower whose hue, saturation and brightness are set
 # ## Boxes and masks move along
 #
 # When the label is a place, a flip changes it.
-# A *box* $(x_1, y_1, x_2, y_2)$ in a picture of width $w$ becomes $(w-x_2, y_1, w-x_1, y_2)$, and a *mask*, one class for each pixel, is mirrored like the picture, without ever mixing two classes.
+# A box $(x_1, y_1, x_2, y_2)$ in a picture of width $w$ becomes $(w-x_2, y_1, w-x_1, y_2)$, and a mask, one class for each pixel, is mirrored like the picture, without ever mixing two classes.
 # `torchvision.transforms.v2` takes care of this if each part says what it is, by a type from `tv_tensors`:
 
 # %%
@@ -657,56 +660,64 @@ assert value == evaluate(drop, (points, marks), batch_size=3)  # no dropout
 #
 # The loop is the one of [Section 3.4](../03-linear-regression/04-linear-regression-scratch.ipynb) with three additions: a learning rate that rises to a peak and falls again (one cycle, [Section 12.11](../12-optimization/11-lr-scheduling.ipynb)), changed after every batch; a place for augmentation; and hooks for later sections, to freeze parts and to average weights.
 # Batch order and augmentation have generators of their own, so two runs with one seed see the same batches in the same order, whether they are augmented or not.
+# The first half is one pass over the batches:
+
+# %% tags=["export"]
+def train_epoch(net, loader, loss, optimizer, schedule, score, after_step):
+    """One pass over the batches; returns the mean loss and mean score."""
+    losses, scores = [], []
+    for X, *y in loader:
+        y_hat = net(X)
+        value = loss(y_hat, *y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(value.detach() * len(X))
+        if score is not None:
+            scores.append(score(y_hat.detach(), *y))
+        if after_step is not None:
+            after_step(net)
+    mean = torch.stack(losses).sum().item() / loader.num_examples
+    return mean, torch.cat(scores).mean().item() if scores else None
+# %% [markdown]
+# The second half sets up generators, schedule and history.
 
 # %% tags=["export"]
 def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
                batch_size=100, augment=None, score=accuracy,
                set_mode=nn.Module.train, after_step=None, seed=0):
-    """Train under a one-cycle schedule: the loop of Chapter 14.
+    """Train under a one-cycle schedule; returns {"loss", "train", "test"}.
 
     `train` and `test` (or None) are tuples of tensors: inputs, targets.
     `loss(net(X), *y)` is a mean. The rates of the optimizer's groups are
-    the peaks of the cycle, which has one step for each batch; momentum
-    stays. `augment(X, *y, generator=g)` changes training batches only;
+    the peaks of the cycle, with a step for each batch; afterwards they are
+    back. `augment(X, *y, generator=g)` changes training batches only;
     `set_mode(net)` runs before each epoch, `after_step(net)` after each
-    update. `seed` fixes the order, the changes, and dropout by PyTorch's
-    global generator. Returns a dict of lists, one number for each epoch:
-    "loss" and, with a `score`, "train" (on batches as they were trained
-    on) and "test". Afterwards the groups have their rates again.
+    update; `seed` fixes order, changes and PyTorch's global generator. The
+    lists have one mean for each epoch; "train" is measured on the batches
+    as they were trained on; without a `score` two of them stay empty.
     """
     device = device or d2l.try_device()
     net.to(device)
-    train = [tensor.to(device) for tensor in train]
     test = [tensor.to(device) for tensor in test or ()]
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     noise = torch.Generator().manual_seed(seed + 1_000_000)
-    loader = d2l.BatchLoader(train, batch_size, True, order)
+    loader = d2l.BatchLoader(
+        [tensor.to(device) for tensor in train], batch_size, True, order,
+        transform=augment and partial(augment, generator=noise))
     peaks = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, peaks, epochs * len(loader), cycle_momentum=False)
     history = {"loss": [], "train": [], "test": []}
     for _ in range(epochs):
         set_mode(net)
-        losses, scores = [], []
-        for X, *y in loader:
-            if augment is not None:
-                X, *y = augment(X, *y, generator=noise)
-            y_hat = net(X)
-            value = loss(y_hat, *y)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(value.detach() * len(X))
-            if score is not None:
-                scores.append(score(y_hat.detach(), *y))
-            if after_step is not None:
-                after_step(net)
-        history["loss"].append(
-            (torch.stack(losses).sum() / len(train[0])).item())
+        means = train_epoch(net, loader, loss, optimizer, schedule, score,
+                            after_step)
+        history["loss"].append(means[0])
         if score is not None:
-            history["train"].append(torch.cat(scores).mean().item())
+            history["train"].append(means[1])
             if test:
                 history["test"].append(evaluate(net, test, score))
     for group, peak in zip(optimizer.param_groups, peaks):
@@ -732,7 +743,7 @@ def lifted(X, y, generator):
     """An augmentation that cannot be overlooked."""
     return X + 100 + torch.rand(X.shape, generator=generator), y
 
-
+# %% tags=["hide-input"]
 cpu = torch.device("cpu")
 points = torch.arange(21.0).reshape(7, 3)
 pair, other = (points, marks), (points[:4] / 50, marks[:4])
@@ -797,6 +808,8 @@ assert (rates[high:-1, 0].diff() < 0).all() and rates[-2, 0] < 1e-4
 assert [group["lr"] for group in sgd.param_groups] == [0.1, 0.5]
 assert result["test"] == [] and len(result["train"]) == 4
 assert not spy.drop.training and spy.training
+
+# %% tags=["hide-input"]
 still, means = spied(lr=0.0, augment=None, set_mode=nn.Module.eval)
 with evaluating(still):  # nothing was learned: the means are exact
     loss = F.cross_entropy(still(points), marks).item()
@@ -822,7 +835,7 @@ assert not torch.equal(before, spy.layer.weight)
 # $$\mathbf{w}-\eta\,(B\,\bar{\mathbf{g}}+\omega\,\mathbf{w}) = \mathbf{w}-\eta B\,\bigl(\bar{\mathbf{g}}+\tfrac{\omega}{B}\,\mathbf{w}\bigr), \tag{14.1.3}$$
 #
 # where $\mathbf{w}$ are the weights and $\bar{\mathbf{g}}$ is the mean gradient, of the same shape.
-# That is the step of the mean at $B$ times the rate *and a $B$-th of the decay*: with $B=128$, the pair $5\cdot10^{-5}$ and $10^{-3}$ becomes $6.4\cdot10^{-3}$ and $7.8\cdot10^{-6}$.
+# That is the step of the mean at $B$ times the rate and a $B$-th of the decay: with $B=128$, the pair $5\cdot10^{-5}$ and $10^{-3}$ becomes $6.4\cdot10^{-3}$ and $7.8\cdot10^{-6}$.
 # Adam divides by the size of the gradient, so there the factor cancels up to $\epsilon$.
 
 # %%
@@ -854,7 +867,7 @@ torch.testing.assert_close(*adam, atol=1e-5, rtol=0)
 # %% [markdown]
 # ## Does it pay?
 #
-# We compare at *equal updates*: the same network, pictures, epochs, schedule and seeds; only the augmentation differs.
+# We compare at equal updates: the same network, pictures, epochs, schedule and seeds; only the augmentation differs.
 # The network has three convolutions.
 
 # %%

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from torch import nn
 from torch.nn import functional as F
@@ -111,6 +112,7 @@ def shift_hue(img, turn):
     return top.unsqueeze(-3) - chroma.unsqueeze(-3) * fall
 
 
+# 14.1 Image augmentation
 def adjust_color(img, brightness=1.0, contrast=1.0, saturation=1.0,
                  turn=0.0):
     """Colours of floats (..., 3, h, w) in [0, 1], changed in this order.
@@ -179,54 +181,60 @@ def evaluate(net, tensors, score=accuracy, batch_size=250):
 
 
 # 14.1 Image augmentation
+def train_epoch(net, loader, loss, optimizer, schedule, score, after_step):
+    """One pass over the batches; returns the mean loss and mean score."""
+    losses, scores = [], []
+    for X, *y in loader:
+        y_hat = net(X)
+        value = loss(y_hat, *y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(value.detach() * len(X))
+        if score is not None:
+            scores.append(score(y_hat.detach(), *y))
+        if after_step is not None:
+            after_step(net)
+    mean = torch.stack(losses).sum().item() / loader.num_examples
+    return mean, torch.cat(scores).mean().item() if scores else None
+
+
+# 14.1 Image augmentation
 def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
                batch_size=100, augment=None, score=accuracy,
                set_mode=nn.Module.train, after_step=None, seed=0):
-    """Train under a one-cycle schedule: the loop of Chapter 14.
+    """Train under a one-cycle schedule; returns {"loss", "train", "test"}.
 
     `train` and `test` (or None) are tuples of tensors: inputs, targets.
     `loss(net(X), *y)` is a mean. The rates of the optimizer's groups are
-    the peaks of the cycle, which has one step for each batch; momentum
-    stays. `augment(X, *y, generator=g)` changes training batches only;
+    the peaks of the cycle, with a step for each batch; afterwards they are
+    back. `augment(X, *y, generator=g)` changes training batches only;
     `set_mode(net)` runs before each epoch, `after_step(net)` after each
-    update. `seed` fixes the order, the changes, and dropout by PyTorch's
-    global generator. Returns a dict of lists, one number for each epoch:
-    "loss" and, with a `score`, "train" (on batches as they were trained
-    on) and "test". Afterwards the groups have their rates again.
+    update; `seed` fixes order, changes and PyTorch's global generator. The
+    lists have one mean for each epoch; "train" is measured on the batches
+    as they were trained on; without a `score` two of them stay empty.
     """
     device = device or d2l.try_device()
     net.to(device)
-    train = [tensor.to(device) for tensor in train]
     test = [tensor.to(device) for tensor in test or ()]
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     noise = torch.Generator().manual_seed(seed + 1_000_000)
-    loader = d2l.BatchLoader(train, batch_size, True, order)
+    loader = d2l.BatchLoader(
+        [tensor.to(device) for tensor in train], batch_size, True, order,
+        transform=augment and partial(augment, generator=noise))
     peaks = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, peaks, epochs * len(loader), cycle_momentum=False)
     history = {"loss": [], "train": [], "test": []}
     for _ in range(epochs):
         set_mode(net)
-        losses, scores = [], []
-        for X, *y in loader:
-            if augment is not None:
-                X, *y = augment(X, *y, generator=noise)
-            y_hat = net(X)
-            value = loss(y_hat, *y)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(value.detach() * len(X))
-            if score is not None:
-                scores.append(score(y_hat.detach(), *y))
-            if after_step is not None:
-                after_step(net)
-        history["loss"].append(
-            (torch.stack(losses).sum() / len(train[0])).item())
+        means = train_epoch(net, loader, loss, optimizer, schedule, score,
+                            after_step)
+        history["loss"].append(means[0])
         if score is not None:
-            history["train"].append(torch.cat(scores).mean().item())
+            history["train"].append(means[1])
             if test:
                 history["test"].append(evaluate(net, test, score))
     for group, peak in zip(optimizer.param_groups, peaks):
