@@ -65,7 +65,7 @@ from d2l_helpers.chapters.computer_vision import (
     generalized_box_iou, multibox_detection, multibox_prior,
     multibox_target, nms, offset_inverse, show_boxes, to_coco, train_ch14)
 from d2l_helpers.pictures import BananaLike
-from d2l_helpers.pretrained import cached_features, efficientnet_lite0
+from d2l_helpers.pretrained import efficientnet_lite0
 
 d2l.use_style()
 
@@ -516,6 +516,7 @@ def random_set(seed, pictures=6, classes=2):
         truths.append(torch.cat([kind, corner, corner + side], 1))
         near = truths[-1].repeat(3, 1)
         near[:, 1:] += 0.03 * torch.randn(3 * m, 4, generator=g)
+        near[:, 3:] = near[:, 3:].maximum(near[:, 1:3] + 0.02)  # no empty one
         score = (torch.rand(3 * m, 1, generator=g) * 5).ceil() / 5
         found.append(torch.cat([near[:, :1], score, near[:, 1:]], 1).double())
     return found, [rows.double() for rows in truths]
@@ -541,19 +542,20 @@ assert worst < 1e-6
 # The body is frozen, so they are computed once.
 
 # %% tags=["export"]
-class CellFeatures(nn.Module):
-    """EfficientNet-Lite0's maps of strides 8 and 16 as one of stride 8."""
+def cell_features(body, images, batch_size=16):
+    """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
 
-    def __init__(self, body):
-        super().__init__()
-        self.body = body.eval().requires_grad_(False)
-
-    def cells(self, X):
-        """Pictures (b, 3, h, w) to features (b, 152, h / 8, w / 8)."""
-        maps = self.body.features(X)
-        coarse = F.interpolate(maps[3], size=maps[2].shape[-2:],
-                               mode="nearest")
-        return torch.cat([maps[2], coarse], 1)
+    Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
+    (n, 152, h / 8, w / 8) on the CPU, in evaluation mode.
+    """
+    device, rows = next(body.parameters()).device, []
+    with evaluating(body):
+        for part in images.split(batch_size):
+            maps = body.features(part.to(device))
+            coarse = F.interpolate(maps[3], size=maps[2].shape[-2:],
+                                   mode="nearest")
+            rows.append(torch.cat([maps[2], coarse], 1).cpu())
+    return torch.cat(rows)
 
 
 class DenseHead(nn.Module):
@@ -575,8 +577,8 @@ class DenseHead(nn.Module):
 
 # %%
 data = DetectionData(num_pictures=num_pictures)
-extractor = CellFeatures(efficientnet_lite0()).eval()
-features = {split: cached_features(extractor, "cells", images, 16)[0]
+body = efficientnet_lite0()
+features = {split: cell_features(body, images)
             for split, (images, _) in data.parts.items()}
 anchors = multibox_prior(24, 32, [side / 192 for side in (14, 38, 75)], [1],
                          aspect=256 / 192)

@@ -934,19 +934,20 @@ def average_precision(detections, truths, classes=1, iou=0.5, style="voc"):
 
 
 # 14.7 Single shot multibox detection
-class CellFeatures(nn.Module):
-    """EfficientNet-Lite0's maps of strides 8 and 16 as one of stride 8."""
+def cell_features(body, images, batch_size=16):
+    """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
 
-    def __init__(self, body):
-        super().__init__()
-        self.body = body.eval().requires_grad_(False)
-
-    def cells(self, X):
-        """Pictures (b, 3, h, w) to features (b, 152, h / 8, w / 8)."""
-        maps = self.body.features(X)
-        coarse = F.interpolate(maps[3], size=maps[2].shape[-2:],
-                               mode="nearest")
-        return torch.cat([maps[2], coarse], 1)
+    Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
+    (n, 152, h / 8, w / 8) on the CPU, in evaluation mode.
+    """
+    device, rows = next(body.parameters()).device, []
+    with evaluating(body):
+        for part in images.split(batch_size):
+            maps = body.features(part.to(device))
+            coarse = F.interpolate(maps[3], size=maps[2].shape[-2:],
+                                   mode="nearest")
+            rows.append(torch.cat([maps[2], coarse], 1).cpu())
+    return torch.cat(rows)
 
 
 class DenseHead(nn.Module):
