@@ -372,7 +372,8 @@ fig, axes = plt.subplots(1, 6, figsize=(6.6, 1.2), layout="constrained")
 for ax, image, detections in zip(axes, held, found):
     ax.imshow(image.permute(1, 2, 0))
     kept = detections[:3]
-    show_boxes(ax, kept[:, 2:] * 64, colors=["C3", "C1", "#dddddd"][:len(kept)])
+    show_boxes(ax, kept[:, 2:] * 64,
+               colors=["C3", "C1", "#dddddd"][:len(kept)])
     ax.set(xlim=(0, 64), ylim=(64, 0))
     ax.axis("off")
 d2l.describe(fig, """Six photographs with a crescent. A green box fits it;
