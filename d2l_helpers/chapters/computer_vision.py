@@ -5,6 +5,7 @@ Generated from book/14-computer-vision/*.py by `python -m bookbuild export`; edi
 
 import d2l_helpers as d2l
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from contextlib import contextmanager
 from d2l_helpers.chapters.linear_regression import DataModule
@@ -13,6 +14,7 @@ from d2l_helpers.pictures import BananaLike
 from d2l_helpers.pictures import read_images
 from faster_coco_eval import COCO
 from faster_coco_eval import COCOeval_faster
+from functools import partial
 from pathlib import Path
 from torch import nn
 from torch.nn import functional as F
@@ -20,9 +22,143 @@ from xml.etree import ElementTree
 
 
 # 14.1 Image augmentation
+def hflip(img, p=1.0, generator=None):
+    """Mirror left and right, with probability `p`; img (..., h, w)."""
+    mirrored = torch.rand((), generator=generator) < p
+    return img.flip(-1) if mirrored else img
+
+
+# 14.1 Image augmentation
+def crop_box(h, w, scale, ratio, generator=None):
+    """A random box (top, left, height, width) in a picture h x w.
+
+    Its area is a share of the picture between the two of `scale`, its
+    width divided by its height lies between the two of `ratio`, both
+    after rounding to whole pixels. If ten draws give no such box inside
+    the picture: the largest box in the middle with a permitted ratio.
+    """
+    low, high = np.log(ratio)
+    for _ in range(10):
+        a, r, y, x = torch.rand(4, generator=generator).tolist()
+        area = h * w * (scale[0] + (scale[1] - scale[0]) * a)
+        aspect = np.exp(low + (high - low) * r)
+        height = round((area / aspect) ** 0.5)
+        width = round((area * aspect) ** 0.5)
+        if (0 < height <= h and 0 < width <= w
+                and scale[0] <= height * width / (h * w) <= scale[1]
+                and ratio[0] <= width / height <= ratio[1]):
+            return (int(y * (h - height + 1)), int(x * (w - width + 1)),
+                    height, width)
+    height = max(1, min(h, int(w / ratio[0])))
+    width = max(1, min(w, int(h * ratio[1])))
+    return (h - height) // 2, (w - width) // 2, height, width
+
+
+def random_resized_crop(img, size, scale=(0.1, 1.0), ratio=(0.5, 2.0),
+                        generator=None):
+    """A random part of img (..., c, h, w), resized to `size` squared.
+
+    For `scale` and `ratio` see `crop_box`. Pixels are floats.
+    """
+    top, left, height, width = crop_box(*img.shape[-2:], scale, ratio,
+                                        generator)
+    part = img[..., top:top + height, left:left + width]
+    batch = part.reshape(-1, *part.shape[-3:])
+    out = F.interpolate(batch, (size, size), mode="bilinear",
+                        antialias=True)
+    return out.reshape(*img.shape[:-2], size, size)
+
+
+# 14.1 Image augmentation
+class Compose:
+    """Steps one after the other, each called step(X, generator=...).
+
+    Composed steps are an `augment` of train_ch14: called with targets
+    beside X, they return the targets as they came.
+    """
+
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def __call__(self, X, *y, generator=None):
+        for step in self.steps:
+            X = step(X, generator=generator)
+        return (X, *y) if y else X
+
+
+def per_image(step):
+    """A step that draws anew for every picture of a batch (n, c, h, w)."""
+    def draw(X, generator=None):
+        return torch.stack([step(x, generator=generator) for x in X])
+    return draw
+
+
+# 14.1 Image augmentation
+def show_augmented(img, aug, rows=2, cols=4, seed=0, scale=1.3):
+    """Draw rows x cols results of aug(img, generator=...); returns axes."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = [aug(img, generator=generator) for _ in range(rows * cols)]
+    return d2l.show_images(pictures, rows, cols, scale=scale)
+
+
+# 14.1 Image augmentation
+def shift_hue(img, turn):
+    """Move the hue of floats (..., 3, h, w) by a share of a full turn."""
+    red, green, blue = img.unbind(-3)
+    top = img.amax(-3)
+    chroma = top - img.amin(-3)
+    safe = torch.where(chroma > 0, chroma, 1)
+    hue = torch.where(
+        top == red, (green - blue) / safe, torch.where(
+            top == green, (blue - red) / safe + 2,
+            (red - green) / safe + 4))  # (..., h, w), in sixths of a turn
+    start = torch.tensor([5.0, 3.0, 1.0], device=img.device).view(3, 1, 1)
+    place = (hue.unsqueeze(-3) + 6 * turn + start) % 6  # (..., 3, h, w)
+    fall = torch.minimum(place, 4 - place).clamp(0, 1)
+    return top.unsqueeze(-3) - chroma.unsqueeze(-3) * fall
+
+
+# 14.1 Image augmentation
+def adjust_color(img, brightness=1.0, contrast=1.0, saturation=1.0,
+                 turn=0.0):
+    """Colours of floats (..., 3, h, w) in [0, 1], changed in this order.
+
+    Three factors, of which 1 changes nothing, and a shift of the hue.
+    """
+    def gray(X):
+        weights = X.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+        return (weights * X).sum(-3, keepdim=True)
+
+    img = (brightness * img).clamp(0, 1)
+    mean = gray(img).mean((-2, -1), keepdim=True)
+    img = torch.lerp(mean.expand_as(img), img, contrast).clamp(0, 1)
+    img = torch.lerp(gray(img).expand_as(img), img, saturation).clamp(0, 1)
+    return shift_hue(img, turn) if turn else img
+
+
+def color_jitter(img, b=0.0, c=0.0, s=0.0, h=0.0, generator=None):
+    """Random brightness, contrast, saturation and hue, in this order.
+
+    The factors are uniform in [1 - b, 1 + b], [1 - c, 1 + c] and
+    [1 - s, 1 + s], the shift of the hue in [-h, h] turns. Pixels are
+    floats (..., 3, h, w) in [0, 1].
+    """
+    u = 2 * torch.rand(4, generator=generator) - 1
+    factors = 1 + u[:3] * torch.tensor([b, c, s])
+    return adjust_color(img, *factors.tolist(), (h * u[3]).item())
+
+
+# 14.1 Image augmentation
 def accuracy(y_hat, y):
-    """Whether the largest score is the label's; scores (n, k, ...)."""
-    return (y_hat.argmax(1) == y).float()
+    """Whether the largest of the scores (n, k, ...) is the label's.
+
+    `y` holds classes (n, ...) or, as floats, shares of the classes
+    (n, k, ...): then the share of the class with the largest score.
+    """
+    guess = y_hat.argmax(1)
+    if y.is_floating_point():
+        return y.gather(1, guess.unsqueeze(1)).squeeze(1)
+    return (guess == y).float()
 
 
 @contextmanager
@@ -51,55 +187,84 @@ def evaluate(net, tensors, score=accuracy, batch_size=250):
 
 
 # 14.1 Image augmentation
+def train_epoch(net, loader, loss, optimizer, schedule, score, after_step):
+    """One pass over the batches; returns the mean loss and mean score."""
+    losses, scores = [], []
+    for X, *y in loader:
+        y_hat = net(X)
+        value = loss(y_hat, *y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(value.detach() * len(X))
+        if score is not None:
+            scores.append(score(y_hat.detach(), *y))
+        if after_step is not None:
+            after_step(net)
+    mean = torch.stack(losses).sum().item() / loader.num_examples
+    return mean, torch.cat(scores).mean().item() if scores else None
+
+
+# 14.1 Image augmentation
 def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
                batch_size=100, augment=None, score=accuracy,
                set_mode=nn.Module.train, after_step=None, seed=0):
-    """Train under a one-cycle schedule: the loop of Chapter 14.
+    """Train under a one-cycle schedule; returns {"loss", "train", "test"}.
 
     `train` and `test` (or None) are tuples of tensors: inputs, targets.
     `loss(net(X), *y)` is a mean. The rates of the optimizer's groups are
-    the peaks of the cycle, which has one step for each batch.
-    `augment(X, *y, generator=g)` changes training batches only;
+    the peaks of the cycle, with a step for each batch; afterwards they are
+    back. `augment(X, *y, generator=g)` changes training batches only;
     `set_mode(net)` runs before each epoch, `after_step(net)` after each
-    update. Returns a dict of lists, one number for each epoch: "loss" and,
-    with a `score`, "train" (on the batches as they were trained on) and
-    "test".
+    update; `seed` fixes order, changes and PyTorch's global generator. The
+    lists have one mean for each epoch; "train" is measured on the batches
+    as they were trained on; without a `score` two of them stay empty.
     """
     device = device or d2l.try_device()
     net.to(device)
-    train = [tensor.to(device) for tensor in train]
-    generator = torch.Generator().manual_seed(seed)
-    loader = d2l.BatchLoader(train, batch_size, shuffle=True,
-                             generator=generator)
+    test = [tensor.to(device) for tensor in test or ()]
+    torch.manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
+    noise = torch.Generator().manual_seed(seed + 1_000_000)
+    loader = d2l.BatchLoader(
+        [tensor.to(device) for tensor in train], batch_size, True, order,
+        transform=augment and partial(augment, generator=noise))
+    peaks = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [group["lr"] for group in optimizer.param_groups],
-        total_steps=epochs * len(loader))
+        optimizer, peaks, epochs * len(loader), cycle_momentum=False)
     history = {"loss": [], "train": [], "test": []}
     for _ in range(epochs):
         set_mode(net)
-        losses, scores = [], []
-        for X, *y in loader:
-            if augment is not None:
-                X, *y = augment(X, *y, generator=generator)
-            y_hat = net(X)
-            value = loss(y_hat, *y)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(value.detach() * len(X))
-            if score is not None:
-                scores.append(score(y_hat.detach(), *y))
-            if after_step is not None:
-                after_step(net)
-        history["loss"].append(
-            (torch.stack(losses).sum() / len(train[0])).item())
+        means = train_epoch(net, loader, loss, optimizer, schedule, score,
+                            after_step)
+        history["loss"].append(means[0])
         if score is not None:
-            history["train"].append(torch.cat(scores).mean().item())
-            if test is not None:
-                history["test"].append(evaluate(
-                    net, [tensor.to(device) for tensor in test], score))
+            history["train"].append(means[1])
+            if test:
+                history["test"].append(evaluate(net, test, score))
+    for group, peak in zip(optimizer.param_groups, peaks):
+        group["lr"] = peak
     return history
+
+
+# 14.1 Image augmentation
+def mixup(X, Y, alpha=0.2, generator=None, lam=None):
+    """Blend each example with another of the batch; returns X and Y.
+
+    X (n, ...) inputs, Y (n, k) shares of the classes as floats. The
+    weight of the first partner is `lam`, or one number for the batch
+    from the distribution Beta(alpha, alpha).
+    """
+    if not Y.is_floating_point():
+        raise TypeError(f"labels of type {Y.dtype} cannot be blended; "
+                        "pass F.one_hot(y, k).float().")
+    if lam is None:
+        seed = torch.randint(2**31, (), generator=generator).item()
+        lam = np.random.default_rng(seed).beta(alpha, alpha)
+    other = torch.randperm(len(X), generator=generator).to(X.device)
+    return (lam * X + (1 - lam) * X[other],
+            lam * Y + (1 - lam) * Y[other])
 
 
 # 14.3 Object detection and bounding boxes
@@ -655,3 +820,148 @@ def coco_ap(truth, detections):
     run.accumulate()
     run.summarize()
     return run.stats_as_dict
+
+
+# 14.7 Single shot multibox detection
+def focal_loss(log_p, gamma=2.0, alpha=1.0):
+    """-alpha (1 - p)^gamma log p, from log p of the true class."""
+    return -alpha * (1 - log_p.exp()) ** gamma * log_p
+
+
+def detection_loss(preds, offsets, mask, classes, kind="mining"):
+    """Loss of a detector: classes of anchors and offsets of positives.
+
+    `preds` are scores (b, n, q + 1) and offsets (b, 4 n); the targets,
+    (b, n, 4), (b, n), (b, n), come from `multibox_target`. Both sums are
+    divided by the number of positives (at least 1). `kind` is "plain",
+    "mining" (three background anchors for each positive, in each picture),
+    "focal", or "uneven": plain, but classes averaged over all anchors.
+    """
+    scores, boxes = preds
+    log_p = -F.cross_entropy(scores.flatten(0, 1), classes.flatten(),
+                             reduction="none").view_as(mask)
+    losses, count = -log_p, mask.sum().clamp(min=1)
+    if kind == "focal":
+        losses = focal_loss(log_p)
+    elif kind == "mining":
+        hardest = losses.detach().masked_fill(mask, -1).argsort(
+            1, descending=True).argsort(1)  # rank among the background
+        losses = losses * (mask | (hardest < 3 * mask.sum(1)[:, None]))
+    elif kind not in ("plain", "uneven"):
+        raise ValueError(f"kind is {kind!r}; it must be plain, mining, "
+                         "focal or uneven.")
+    of_classes = losses.mean() if kind == "uneven" else losses.sum() / count
+    distance = F.smooth_l1_loss(boxes.view_as(offsets), offsets,
+                                reduction="none").sum(-1)
+    return of_classes + (distance * mask).sum() / count
+
+
+# 14.7 Single shot multibox detection
+def predict_boxes(net, X, anchors, batch_size=16, **options):
+    """Detections for pictures or features X: a list of (k, 6) on the CPU.
+
+    Rows are class, score, x1, y1, x2, y2, by falling score, after
+    suppression per class; `options` go to `multibox_detection`. The
+    network predicts in evaluation mode and comes back in its own.
+    """
+    device, found = next(net.parameters()).device, []
+    with evaluating(net):
+        for part in X.split(batch_size):
+            scores, offsets = net(part.to(device))
+            rows = multibox_detection(scores.softmax(-1).mT, offsets,
+                                      anchors.to(device), **options)
+            found += [row[row[:, 0] >= 0] for row in rows.cpu()]
+    return found
+
+
+# 14.7 Single shot multibox detection
+def ranked_hits(detections, truths, kind, iou, most=100):
+    """Which detections of a class hit, by falling score; and the truths.
+
+    `detections` and `truths` are lists of (k, 6) and (m, 5), one for each
+    picture. Returns scores and hits of all detections of class `kind`, and
+    the number of its truths. At most `most` of a picture count.
+    """
+    scores, hits, count = [], [], 0
+    for found, true in zip(detections, truths, strict=True):
+        true = true[true[:, 0] == kind][:, 1:]
+        found = found[found[:, 0] == kind]
+        found = found[found[:, 1].argsort(descending=True, stable=True)]
+        overlap, count = box_iou(found[:most, 2:], true), count + len(true)
+        scores.append(found[:most, 1])
+        for row in overlap:
+            best = row.argmax() if len(row) else None
+            hit = best is not None and bool(row[best] >= iou)
+            if hit:
+                overlap[:, best] = -1  # taken
+            hits.append(hit)
+    scores, hits = torch.cat(scores), torch.tensor(hits, dtype=torch.bool)
+    order = scores.argsort(descending=True, stable=True)
+    return scores[order], hits[order], count
+
+
+# 14.7 Single shot multibox detection
+def precision_recall(hits, count):
+    """Precision and recall after each detection of a ranked list."""
+    true = hits.double().cumsum(0)
+    return true / torch.arange(1, len(hits) + 1), true / max(count, 1)
+
+
+def average_precision(detections, truths, classes=1, iou=0.5, style="voc"):
+    """Average precision of each class: a list, nan for one without truths.
+
+    `style` "voc" is the area under the envelope of the precision, "coco"
+    its mean at 101 recalls. See `ranked_hits` for the lists.
+    """
+    values = []
+    for kind in range(classes):
+        _, hits, count = ranked_hits(detections, truths, kind, iou)
+        precision, recall = precision_recall(hits, count)
+        envelope = precision.flip(0).cummax(0).values.flip(0)
+        if count == 0 or len(hits) == 0:
+            values.append(float("nan") if count == 0 else 0.0)
+        elif style == "coco":
+            at = torch.from_numpy(np.linspace(0, 1, 101))
+            i = torch.searchsorted(recall, at)
+            values.append(F.pad(envelope, (0, 1))[i].mean().item())
+        elif style == "voc":
+            steps = recall.diff(prepend=recall.new_zeros(1))
+            values.append((steps * envelope).sum().item())
+        else:
+            raise ValueError(f'style is {style!r}; "voc" or "coco".')
+    return values
+
+
+# 14.7 Single shot multibox detection
+def cell_features(body, images, batch_size=16):
+    """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
+
+    Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
+    (n, 152, h / 8, w / 8) on the CPU, in evaluation mode.
+    """
+    device, rows = next(body.parameters()).device, []
+    with evaluating(body):
+        for part in images.split(batch_size):
+            maps = body.features(part.to(device))
+            coarse = F.interpolate(maps[3], size=maps[2].shape[-2:],
+                                   mode="nearest")
+            rows.append(torch.cat([maps[2], coarse], 1).cpu())
+    return torch.cat(rows)
+
+
+class DenseHead(nn.Module):
+    """Scores and offsets for the anchors of each cell of a map."""
+
+    def __init__(self, channels=152, anchors=3, classes=3, width=48):
+        super().__init__()
+        self.classes = classes
+        self.trunk = nn.Sequential(
+            nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width),
+            nn.ReLU())
+        self.out = nn.Conv2d(width, anchors * (classes + 5), 1)
+
+    def forward(self, X):
+        rows = self.out(self.trunk(X)).permute(0, 2, 3, 1).reshape(
+            len(X), -1, self.classes + 5)  # (b, n, classes + 1 + 4)
+        return rows[..., :-4], rows[..., -4:].flatten(1)
