@@ -35,6 +35,7 @@ import d2l_helpers.chapters
 from d2l_helpers.chapters import attention_and_transformers as c11
 from d2l_helpers.chapters import builders_guide as c6
 from d2l_helpers.chapters import computational_performance as c13
+from d2l_helpers.chapters import computer_vision as c14
 from d2l_helpers.chapters import convolutional_neural_networks as c7
 from d2l_helpers.chapters import linear_classification as c4
 from d2l_helpers.chapters import linear_regression as c3
@@ -167,6 +168,27 @@ HOST = {
     "computational_performance.resume_run": "reads a file, to the device of the network",
     "computational_performance.train_ddp": "autocast knows no fake device; Section 13.6 has a cell for GPUs",
     "computational_performance.fashion_tensors": "pictures, which the Trainer or a script moves",
+    "computer_vision.Compose": "calls its steps",
+    "computer_vision.show_augmented": "figures",
+    "computer_vision.crop_box": "numbers",
+    "computer_vision.read_voc": "reads files",
+    "computer_vision.show_boxes": "figures",
+    "computer_vision.pad_labels": "labels as they are read, before they move",
+    "computer_vision.DetectionData": "reads files; its loader gives tensors of the CPU",
+    "computer_vision.dataset_report": "numbers of a data set",
+    "computer_vision.size_outliers": "numbers of a data set",
+    "computer_vision.to_coco": "writes numbers for another program",
+    "computer_vision.coco_ap": "another program counts",
+    "computer_vision.ranked_hits": "counts on the CPU what predict_boxes has brought there",
+    "computer_vision.precision_recall": "counts on the CPU",
+    "computer_vision.average_precision": "counts on the CPU",
+    "computer_vision.level_coverage": "boxes of a data set",
+    "computer_vision.evaluating": "sets the modes of modules",
+    "computer_vision.cell_features": "moves batches to the device of the body, and features back",
+    "computer_vision.nms": "ends when nothing changes, so it asks the device; Section 14.4 compares two devices",
+    "computer_vision.batched_nms": "calls nms",
+    "computer_vision.multibox_detection": "calls nms",
+    "computer_vision.predict_boxes": "calls nms",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -706,6 +728,66 @@ def gpt() -> None:
     c11.shift_for_lm(numbers(2, 4), 2)
 
 
+def augmented() -> None:
+    """Changes of a picture and of a batch; the numbers come from the CPU's generator."""
+    image, batch = floats(3, 8, 8), floats(4, 3, 8, 8)
+    c14.hflip(image)
+    c14.random_resized_crop(image, 4)
+    c14.shift_hue(image, 0.3)
+    c14.adjust_color(image, 1.1, 0.9, 0.8)
+    c14.color_jitter(image, 0.1, 0.1, 0.1, 0.1)
+    c14.per_image(lambda x, generator=None: x.flip(-1))(batch, numbers(4))
+    c14.mixup(batch, floats(4, 10))
+    c14.augment_detection(batch, floats(4, 2, 5))
+
+
+def trained() -> None:
+    """An epoch of two batches with a score, and the evaluation."""
+    with _disable_current_modes():
+        net = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).to(META)
+    part = floats(4, 3, 2, 2), numbers(4)
+    c14.train_ch14(
+        net, part, part, F.cross_entropy, torch.optim.AdamW(net.parameters()), 1, META, batch_size=2
+    )
+    c14.evaluate(net, part)
+    with c14.evaluating(net):
+        c14.accuracy(net(part[0]), part[1])
+
+
+def boxes() -> None:
+    """Boxes from one form to another, moved, compared."""
+    some, other = floats(5, 4), floats(3, 4)
+    c14.box_center_to_corner(c14.box_corner_to_center(some))
+    c14.flip_boxes(some)
+    c14.resize_boxes(some, 2, 3)
+    c14.box_area(some)
+    c14.valid_boxes(some, 0.1)
+    c14.mask_boxes(floats(2, 6, 6) > 0)
+    c14.crop_boxes(some, (0, 0, 1, 1), 0.5)
+    c14.box_iou(some, other)
+    c14.box_overlap(some, other)
+    c14.generalized_box_iou(some, other)
+    c14.offset_inverse(some, c14.offset_boxes(some, some))
+
+
+def detector() -> None:
+    """A head on the device: anchors, targets, loss, gradients, predictions."""
+    head = on_device(lambda: c14.DenseHead(8), 8, 4, 4)
+    anchors = c14.multibox_prior(4, 4, [0.2, 0.3, 0.4], [1], device=META)
+    targets = c14.multibox_target(anchors, floats(2, 3, 5))
+    c14.assign_anchors(floats(3, 4), anchors)
+    for kind in ("plain", "mining", "focal", "uneven"):
+        c14.detection_loss(head(floats(2, 8, 4, 4)), *targets, kind=kind).backward()
+    c14.focal_loss(floats(3))
+
+
+def pyramid() -> None:
+    on_device(lambda: c14.down_sample_blk(3, 4), 3, 8, 8)(floats(2, 3, 8, 8))
+    with _disable_current_modes():
+        net = c14.FPN([4, 8], 4).to(META)
+    net([floats(1, 4, 8, 8), floats(1, 8, 4, 4)])
+
+
 #: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
 def optimizers() -> None:
     """Two steps of each: the first makes its state, the second uses it."""
@@ -892,6 +974,11 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "optimizers": (optimizers,),
     # the losses of the steps
     "scheduled training": (scheduled, 2),
+    "augmentation": (augmented, None),
+    "training of chapter 14": (trained, None),
+    "boxes": (boxes, None),
+    "detector": (detector, None),
+    "pyramid of features": (pyramid,),
 }
 
 
