@@ -605,7 +605,7 @@ if found.is_real:
 # Applied to edges, this second rule is wrong.
 #
 # Resizing by a factor $s$ multiplies edges by $s$; the index of the last pixel, $x_2-1$, would have to become $s\,x_2-1$ instead.
-# This holds for resizing that maps the picture's edges to edges, as torchvision and `F.interpolate` do by default.
+# This holds if resizing maps the picture's edges to edges, as linear interpolation in torchvision and `F.interpolate` does by default.
 # `align_corners=True` maps the centers of the outermost pixels to such centers, and what it draws misses the box by up to $\frac{s-1}2$ new pixels.
 
 # %% tags=["export"]
@@ -871,15 +871,15 @@ print(f"{which.sum()} of {len(which)} boxes reach into the crop")
 # This chapter stays with upright boxes.
 # They fit badly where objects are long and turned, as in aerial pictures; *oriented boxes* add an angle or give four corners, and torchvision's transforms have supported them since version 0.23.
 # Detectors with an open vocabulary, such as Grounding DINO, take a category name or a phrase instead of a class number, and still answer with four numbers per object.
-# And what counts as the true box is a choice: authors who annotated the pictures of COCO anew, trained a model on both versions, and concluded that the style of annotation matters.
+# And what counts as the true box is a choice: the authors of one study annotated the pictures of COCO anew, trained a model on each version, and concluded that the style of annotation matters.
 
 # %% [markdown]
 # ## Summary
 #
 # - Detection returns a set of classes with boxes; this chapter's boxes are $(x_1,y_1,x_2,y_2)$, edges counted from 0 at the top left, half-open, so the width is $x_2-x_1$ and a slice cuts the object out.
 # - VOC counts pixels from 1 and includes the last; COCO gives a corner and a size, YOLO a relative center and size: convert once, on reading.
-# - Edges go to $W-x$ under a flip and are multiplied under a resize; indices of pixels follow other rules, and the two differ by one column.
-# - Round trips, widths and limits can miss an error of one pixel; cut-out pixels, masks and numbers worked out by hand show it.
+# - Edges go to $W-x$ under a flip and are multiplied under a resize; indices of pixels follow other rules, one column away under a flip.
+# - Round trips, widths and limits can miss an error of one pixel; cut-out pixels, masks and numbers worked out by hand can show it.
 # - Look at all labels first: sizes, limits, and fields that a program may have filled in.
 # - A crop shifts, clips and removes; the visible share of the box decides which labels stay, and only the mask says whether they are still true.
 
