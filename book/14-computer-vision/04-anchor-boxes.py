@@ -945,7 +945,7 @@ d2l.describe(axes, """Three pieces of photographs with two labelled boxes each.
 # %% [markdown]
 # ## Where this stands today
 #
-# What has changed most since Faster R-CNN and SSD (2015) is the assignment.
+# Since Faster R-CNN and SSD (2015) the assignment has changed more than once.
 #
 # | assignment | an object's positives | suppression |
 # | --- | --- | --- |
