@@ -488,7 +488,7 @@ def assign_anchors(truth, anchors, threshold=0.5, real=None):
     largest of its row and of its column is one of them, whatever the rest.
     """
     n, m = len(anchors), truth.shape[-2]
-    if m == 0:
+    if n == 0 or m == 0:
         return truth.new_full((*truth.shape[:-2], n), -1, dtype=torch.long)
     left = box_iou(anchors, truth)  # (..., n, m)
     if real is not None:
@@ -552,7 +552,7 @@ def nms(boxes, scores, threshold, classes=None):
     A box falls if its IoU with a kept box of higher score exceeds
     `threshold`; with `classes` (n,), only boxes of one class compete.
     Equal scores stand in the order of the boxes. Each round settles at
-    least one more box; the greedy order is found when nothing changes.
+    least one more box; when nothing changes, the answer is the greedy one.
     """
     order = scores.argsort(descending=True, stable=True)
     sorted_boxes = boxes[order]
