@@ -179,6 +179,26 @@ CAMVID_COLORS = torch.tensor([  # the last one is void, index 11
 
 
 # 14.9 Semantic segmentation and the dataset
+def read_camvid(split, size, number=None):
+    """Pictures (n, 3, h, w) and masks (n, h, w), bytes, and their names.
+
+    `split` is "train" or "val"; with a `number`, so many pictures are
+    taken at even distances in the order of their names.
+    """
+    found = d2l.fetch("camvid").files
+    names = [name for name in found if name.startswith(f"CamVid/{split}/")]
+    if number is not None:
+        if not 0 < number <= len(names):
+            raise ValueError(f"{number} pictures of {split} are asked for; "
+                             f"there are {len(names)}.")
+        names = [names[i * len(names) // number] for i in range(number)]
+    masks = [name.replace(f"/{split}/", f"/{split}annot/") for name in names]
+    return (read_images([found[name] for name in names], size),
+            read_images([found[name] for name in masks], size, "L"),
+            [name.split("/")[-1].removesuffix(".png") for name in names])
+
+
+# 14.9 Semantic segmentation and the dataset
 def voc_colormap(n=256):
     """The colours of Pascal VOC's masks: bytes (n, 3), n at most 256.
 
@@ -251,62 +271,6 @@ def rand_crop(img, label, h, w, ignore=255, generator=None):
                  for size, part in zip(label.shape[-2:], (h, w)))
     window = (..., slice(top, top + h), slice(left, left + w))
     return img[window], label[window]
-
-
-# 14.9 Semantic segmentation and the dataset
-def confusion(pred, target, k, ignore=None):
-    """Confusion matrix (k, k): rows are true classes, columns predicted.
-
-    `pred` and `target` are labels of one shape. Pixels whose target is
-    `ignore` are left out. The matrices of batches may be added.
-    """
-    if pred.shape != target.shape:
-        raise ValueError(f"predictions {tuple(pred.shape)} and targets "
-                         f"{tuple(target.shape)} differ in shape.")
-    if ignore is not None:
-        pred, target = pred[target != ignore], target[target != ignore]
-    for name, labels in (("prediction", pred), ("target", target)):
-        if labels.numel() and not (0 <= labels.min()
-                                   and labels.max() < k):
-            raise ValueError(f"a {name} lies outside 0 to {k - 1}.")
-    cells = target.long().flatten() * k + pred.long().flatten()
-    return torch.bincount(cells, minlength=k * k).reshape(k, k)
-
-
-def class_iou(cm):
-    """IoU (k,) of each class; nan where truth and prediction lack it."""
-    hits = cm.diag().double()
-    return hits / (cm.sum(0) + cm.sum(1) - hits)
-
-
-def miou(cm):
-    """Mean IoU over the classes that truth or prediction contain."""
-    return class_iou(cm).nanmean().item()
-
-
-def pixel_accuracy(cm):
-    """Share of the pixels whose class is right."""
-    return (cm.diag().sum() / cm.sum()).item()
-
-
-# 14.9 Semantic segmentation and the dataset
-def read_camvid(split, size, number=None):
-    """Pictures (n, 3, h, w) and masks (n, h, w), bytes, and their names.
-
-    `split` is "train" or "val"; with a `number`, so many pictures are
-    taken at even distances in the order of their names.
-    """
-    found = d2l.fetch("camvid").files
-    names = [name for name in found if name.startswith(f"CamVid/{split}/")]
-    if number is not None:
-        if not 0 < number <= len(names):
-            raise ValueError(f"{number} pictures of {split} are asked for; "
-                             f"there are {len(names)}.")
-        names = [names[i * len(names) // number] for i in range(number)]
-    masks = [name.replace(f"/{split}/", f"/{split}annot/") for name in names]
-    return (read_images([found[name] for name in names], size),
-            read_images([found[name] for name in masks], size, "L"),
-            [name.split("/")[-1].removesuffix(".png") for name in names])
 
 
 # 14.9 Semantic segmentation and the dataset
@@ -385,3 +349,39 @@ class SegData(DataModule):
                  for img, label in zip(X, y)]
         X, y = (torch.stack(part) for part in zip(*pairs))
         return scale_bytes(X), y
+
+
+# 14.9 Semantic segmentation and the dataset
+def confusion(pred, target, k, ignore=None):
+    """Confusion matrix (k, k): rows are true classes, columns predicted.
+
+    `pred` and `target` are labels of one shape. Pixels whose target is
+    `ignore` are left out. The matrices of batches may be added.
+    """
+    if pred.shape != target.shape:
+        raise ValueError(f"predictions {tuple(pred.shape)} and targets "
+                         f"{tuple(target.shape)} differ in shape.")
+    if ignore is not None:
+        pred, target = pred[target != ignore], target[target != ignore]
+    for name, labels in (("prediction", pred), ("target", target)):
+        if labels.numel() and not (0 <= labels.min()
+                                   and labels.max() < k):
+            raise ValueError(f"a {name} lies outside 0 to {k - 1}.")
+    cells = target.long().flatten() * k + pred.long().flatten()
+    return torch.bincount(cells, minlength=k * k).reshape(k, k)
+
+
+def class_iou(cm):
+    """IoU (k,) of each class; nan where truth and prediction lack it."""
+    hits = cm.diag().double()
+    return hits / (cm.sum(0) + cm.sum(1) - hits)
+
+
+def miou(cm):
+    """Mean IoU over the classes that truth or prediction contain."""
+    return class_iou(cm).nanmean().item()
+
+
+def pixel_accuracy(cm):
+    """Share of the pixels whose class is right."""
+    return (cm.diag().sum() / cm.sum()).item()
