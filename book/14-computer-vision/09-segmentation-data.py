@@ -6,6 +6,8 @@
 #       gpu:
 #         height: 360
 #         width: 480
+#         num_train: 92
+#         num_val: 34
 #       smoke:
 #         height: 90
 #         width: 120
@@ -34,7 +36,7 @@
 # A box says roughly where a car is; a driver assistant also has to know where the road ends and the pavement begins.
 # *Semantic segmentation* answers for each pixel: which class is it part of?
 # Its labels are pictures themselves, and that makes them easy to damage.
-# This section reads two data sets of that kind, moves pictures and labels together, and builds the scores with which [Section 14.11](11-fcn.ipynb) judges networks.
+# This section reads two data sets of that kind, moves pictures and labels together, and builds the scores with which Section 14.11 judges networks.
 #
 # **You will**
 #
@@ -55,8 +57,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import d2l_helpers as d2l
-from d2l_helpers.chapters.linear_classification import scale_bytes
-from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_classification import (
+    confusion_matrix, scale_bytes)
+from d2l_helpers.chapters.linear_regression import (
+    DataModule, add_to_class)
 from d2l_helpers.pictures import ShapeScenes, read_images
 
 d2l.use_style()
@@ -71,15 +75,16 @@ num_train, num_val = 92, 34  # how many of them
 # Drawn scenes show the difference between three tasks, because the program that draws an object knows its pixels.
 #
 # - Semantic segmentation asks for the class: one number for each pixel, the background included.
-# - *Instance segmentation* asks for objects: a mask and a class for each one, as the detectors of [Section 14.8](08-rcnn.ipynb) with a mask branch give them. Pixels of no object get no answer.
+# - *Instance segmentation* asks for objects: a mask and a class for each one, as the detectors of Section 14.8 with a mask branch give them. Pixels of no object get no answer.
 # - *Panoptic segmentation* (Kirillov and others) asks for both at each pixel: a class, and for countable *things* such as cars also the number of the object. Sky and road are *stuff*; they have a class and no number.
 
 # %%
 scenes = ShapeScenes(80, 64, seed=1)
 kinds = ("background", "disc", "square", "triangle")
-picks = [15, 3]
-print("classes in the second scene:  ", scenes.classes[3].unique().tolist())
-print("instances in the second scene:", scenes.instances[3].unique().tolist())
+picks = [37, 34]  # two of the 80
+for i in picks:
+    print("classes", scenes.classes[i].unique().tolist(),
+          "instances", scenes.instances[i].unique().tolist())
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 4, figsize=(6.4, 3.5))
@@ -103,16 +108,16 @@ for ax in axes.flat:
 for ax, title in zip(axes[0], ("picture", "semantic", "instance",
                                "panoptic")):
     ax.set_title(title, fontsize=9)
-d2l.describe(axes, """Two drawn scenes in rows, four columns. Picture: two
-    discs that touch and a third shape, on a part of a photograph. Semantic:
-    the two discs have one colour and form one region. Instance: each object
-    has its own colour, the background none. Panoptic: regions coloured by
-    class, each object with its class and number, the background with its
-    class only.""")
+d2l.describe(axes, """Two drawn scenes in rows, four columns. Picture: a
+    triangle and two overlapping discs; a disc and two squares that touch.
+    Semantic: the two discs, and the two squares, have one colour and form
+    one region. Instance: each object has its own colour, the background
+    none. Panoptic: regions coloured by class, each object with its class
+    and number, the background with its class only.""")
 
 # %% [markdown]
 # **Figure 14.9.1.** Three kinds of labels for the same two pictures.
-# The semantic mask of the touching discs is one region: from it alone nobody can count them.
+# In the semantic masks the two discs, and the two squares, are one region: from these masks alone nobody can count them.
 #
 # All three assign meaning; *image segmentation* in the older sense only groups similar pixels, without naming them.
 # The rest of the section is about semantic segmentation.
@@ -122,13 +127,16 @@ d2l.describe(axes, """Two drawn scenes in rows, four columns. Picture: two
 kind_of = torch.cat([torch.zeros(80, 1), scenes.labels[..., 0] + 1], 1)
 looked_up = kind_of.gather(1, scenes.instances.flatten(1))
 assert torch.equal(looked_up.view(80, 64, 64).long(), scenes.classes)
-assert scenes.classes[3].unique().tolist() == [0, 1, 2]
-assert scenes.instances[3].unique().tolist() == [0, 1, 2, 3]
+for i, twice in zip(picks, (1, 2)):  # two objects of this class
+    assert scenes.classes[i].unique().tolist() == [0, *sorted(
+        {int(kind) + 1 for kind in scenes.labels[i, :, 0]})]
+    assert scenes.instances[i].unique().tolist() == [0, 1, 2, 3]
+    assert (scenes.labels[i, :, 0] == twice - 1).sum() == 2
 
 # %% [markdown]
 # ## CamVid: eleven classes and void
 #
-# *CamVid* (Brostow, Fauqueur and Cipolla) is video from a car in Cambridge, of which about 700 frames were labelled by hand with 32 classes.
+# CamVid (Brostow, Fauqueur and Cipolla) is video from a car in Cambridge, of which about 700 frames were labelled by hand with 32 classes.
 # We use the version of the SegNet authors: 360 by 480 pixels, eleven classes, of which we load every fourth training and every third validation picture.
 # A mask is a grey picture whose bytes are labels, 0 to 10.
 # Number 11 is *void*: pixels without a class among the eleven, such as a rare object or the car's own bonnet.
@@ -162,9 +170,9 @@ def read_camvid(split, size, number=None):
             [name.split("/")[-1].removesuffix(".png") for name in names])
 
 # %%
-pictures, masks, names = read_camvid("val", None, 2)  # as they are stored
-night, night_mask, _ = read_camvid("train", None, 2)  # its first: dusk
-print(pictures.shape, masks.shape, masks.dtype, names[0])
+pictures, masks, names = read_camvid("train", (144, 192), 2)
+print(tuple(pictures.shape), tuple(masks.shape), masks.dtype, names)
+day, day_mask, _ = read_camvid("val", (144, 192), 1)
 
 # %% tags=["hide-input"]
 def color_legend(fig, labels):
@@ -177,11 +185,11 @@ def color_legend(fig, labels):
                frameon=False, columnspacing=1.0, handlelength=1.2)
 
 
-fig, axes = plt.subplots(2, 2, figsize=(6.0, 5.1))
-for column, (img, mask) in zip(axes.T, ((pictures[0], masks[0]),
-                                        (night[0], night_mask[0]))):
-    column[0].imshow(F.avg_pool2d(img.float(), 2).byte().permute(1, 2, 0))
-    column[1].imshow(CAMVID_COLORS[mask[1::2, 1::2].long()])
+fig, axes = plt.subplots(2, 2, figsize=(5.6, 4.9))
+for column, (img, mask) in zip(axes.T, ((day[0], day_mask[0]),
+                                        (pictures[0], masks[0]))):
+    column[0].imshow(img.permute(1, 2, 0), interpolation="nearest")
+    column[1].imshow(CAMVID_COLORS[mask.long()], interpolation="nearest")
 for ax in axes.flat:
     ax.axis("off")
 color_legend(fig, range(12))
@@ -198,10 +206,10 @@ d2l.describe(axes, """Two street scenes from a car, the left by day, the
 # In PyTorch that is `ignore_index`: for a batch of scores $(b, k, h, w)$ and labels $(b, h, w)$, `F.cross_entropy` averages over the pixels whose label is not ignored.
 
 # %%
-scores = torch.randn(1, 11, 360, 480,
+scores = torch.randn(1, 11, 144, 192,
                      generator=torch.Generator().manual_seed(0))
-scores.requires_grad_()  # (1, 11, 360, 480): a score for each class
-y = masks[:1].long()  # (1, 360, 480)
+scores.requires_grad_()  # (1, 11, h, w): a score for each class
+y = masks[:1].long()  # (1, h, w)
 loss = F.cross_entropy(scores, y, ignore_index=11)
 loss.backward()
 void = y == 11
@@ -336,8 +344,8 @@ assert torch.equal(label_indices(colored), drawn)
 assert torch.equal(label_indices(voc_colormap()[labels].T[..., None])[:, 0],
                    labels)
 own = colormap2label(CAMVID_COLORS)  # any palette will do
-painted = CAMVID_COLORS[masks[0].long()].movedim(-1, 0)
-assert torch.equal(label_indices(painted, own), masks[0].long())
+painted = CAMVID_COLORS[day_mask[0].long()].movedim(-1, 0)
+assert torch.equal(label_indices(painted, own), day_mask[0].long())
 for wrong in ((255, 255, 255), (0, 0, 1), voc_colormap()[21].tolist()):
     colored[0, :, 0, 0] = torch.tensor(wrong)
     try:
@@ -355,14 +363,14 @@ for wrong in ((255, 255, 255), (0, 0, 1), voc_colormap()[21].tolist()):
 # The nearest pixel is the only choice that makes up nothing.
 
 # %%
-masks = read_camvid("val", None, num_val)[1].long()  # (n, 360, 480)
-n, h, w = masks.shape
-blocks = masks.reshape(n, h // 2, 2, w // 2, 2)  # the four sources
+full = read_camvid("val", None, num_val)[1].long()  # (n, 360, 480)
+n, h, w = full.shape
+blocks = full.reshape(n, h // 2, 2, w // 2, 2)  # the four sources
 
 
 def halve(mode):
     """Halved masks, and which labels none of the four sources has."""
-    small = F.interpolate(masks[:, None].float(), scale_factor=0.5,
+    small = F.interpolate(full[:, None].float(), scale_factor=0.5,
                           mode=mode)[:, 0].round().long()
     return small, (small[:, :, None, :, None] != blocks).all(4).all(2)
 
@@ -394,7 +402,7 @@ top, left_ = (8 * k for k in divmod(spot, near.shape[3]))
 part = (i, slice(top, top + 24), slice(left_, left_ + 32))
 fig, axes = plt.subplots(1, 3, figsize=(6.6, 2.2))
 big = (i, slice(2 * top, 2 * top + 48), slice(2 * left_, 2 * left_ + 64))
-shown = {"as stored": masks[big], "halved, nearest": halved["nearest"][part],
+shown = {"as stored": full[big], "halved, nearest": halved["nearest"][part],
          "halved, averaged": halved["bilinear"][part]}
 for ax, (title, mask) in zip(axes, shown.items()):
     ax.imshow(CAMVID_COLORS[mask])
@@ -484,27 +492,26 @@ assert torch.equal(*again)
 to_void = {tv_tensors.Image: 0, tv_tensors.Mask: 11}
 augment = v2.Compose([
     v2.RandomHorizontalFlip(), v2.RandomRotation(10, fill=to_void),
-    v2.RandomResizedCrop((120, 160), scale=(0.3, 1.0)),
+    v2.RandomResizedCrop((96, 128), scale=(0.3, 1.0)),
     v2.ColorJitter(0.4, 0.4, 0.4)])
-pair = (tv_tensors.Image(F.avg_pool2d(night[0].float(), 2).byte()),
-        tv_tensors.Mask(night_mask[0, 1::2, 1::2].long()))
+pair = tv_tensors.Image(pictures[1]), tv_tensors.Mask(masks[1].long())
 torch.manual_seed(5)
 pairs = [augment(*pair) for _ in range(3)]
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 3, figsize=(6.4, 3.4))
+fig, axes = plt.subplots(2, 3, figsize=(6.0, 3.2))
 for column, (img, mask) in zip(axes.T, pairs):
-    column[0].imshow(img.permute(1, 2, 0))
-    column[1].imshow(CAMVID_COLORS[mask])
+    column[0].imshow(img.permute(1, 2, 0), interpolation="nearest")
+    column[1].imshow(CAMVID_COLORS[mask], interpolation="nearest")
 for ax in axes.flat:
     ax.axis("off")
-d2l.describe(axes, """Three random variants of the scene at dusk, flipped or
+d2l.describe(axes, """Three random variants of one street scene, flipped or
     not, rotated, cropped and with other brightness and colours, and below
     each its mask, moved in the same way, with black where the rotation left
     a gap.""")
 
 # %% [markdown]
-# **Figure 14.9.5.** Three augmentations of the right picture of Figure 14.9.2; black in a mask is void.
+# **Figure 14.9.5.** Three augmentations of one training picture; black in a mask is void.
 #
 # Two things go wrong silently.
 # Of plain tensors only the first is transformed and the others pass through, so that a flipped picture keeps its unflipped mask; a mask needs its type.
@@ -563,29 +570,6 @@ class SegData(DataModule):
         self.sequences = {part: [name.split("_")[0] for name in names]
                           for part, names in self.names.items()}
 
-    def load_camvid(self):
-        self.classes, self.ignore = CAMVID_CLASSES, 11
-        self.is_real = d2l.fetch("camvid").is_real
-        for part, number in (("train", self.num_train),
-                             ("val", self.num_val)):
-            X, y, names = read_camvid(part, self.size or (180, 240),
-                                          number)
-            self.images[part], self.labels[part] = X, y.long()
-            self.names[part] = names
-
-    def load_scenes(self):
-        self.classes = ("background", "disc", "square", "triangle")
-        self.ignore, self.is_real = 255, False
-        height, width = self.size or (64, 64)
-        if height != width:
-            raise ValueError(f"scenes are square; size is {self.size}.")
-        for i, (part, number) in enumerate((
-                ("train", self.num_train or 400),
-                ("val", self.num_val or 80))):
-            drawn = ShapeScenes(number, height, 2 * self.seed + i)
-            self.images[part], self.labels[part] = drawn.images, drawn.classes
-            self.names[part] = [f"{part}{j}" for j in range(number)]
-
     @cached_property
     def train(self):
         return scale_bytes(self.images["train"]), self.labels["train"]
@@ -594,26 +578,50 @@ class SegData(DataModule):
     def val(self):
         return scale_bytes(self.images["val"]), self.labels["val"]
 
-    def get_dataloader(self, train):
-        """Batches (X, y): floats (b, 3, h, w), labels (b, h, w).
+# %% tags=["export"]
+@add_to_class(SegData)
+def load_camvid(self):
+    self.classes, self.ignore = CAMVID_CLASSES, 11
+    self.is_real = d2l.fetch("camvid").is_real
+    for part, number in (("train", self.num_train), ("val", self.num_val)):
+        self.images[part], masks, self.names[part] = read_camvid(
+            part, self.size or (180, 240), number)
+        self.labels[part] = masks.long()
 
-        Training batches are shuffled and, with `crop` = (h, w), cropped.
-        """
-        part = "train" if train else "val"
-        return d2l.BatchLoader(
-            (self.images[part], self.labels[part]), self.batch_size,
-            shuffle=train, generator=getattr(self, "generator", None),
-            transform=self.cropped if train and self.crop else self.scaled)
 
-    def scaled(self, X, y):
+@add_to_class(SegData)
+def load_scenes(self):
+    self.classes = ("background", "disc", "square", "triangle")
+    self.ignore, self.is_real = 255, False
+    height, width = self.size or (64, 64)
+    if height != width:
+        raise ValueError(f"scenes are square; size is {self.size}.")
+    for i, (part, number) in enumerate((("train", self.num_train or 400),
+                                        ("val", self.num_val or 80))):
+        drawn = ShapeScenes(number, height, 2 * self.seed + i)
+        self.images[part], self.labels[part] = drawn.images, drawn.classes
+        self.names[part] = [f"{part}{j}" for j in range(number)]
+
+# %% tags=["export"]
+@add_to_class(SegData)
+def get_dataloader(self, train):
+    """Batches (X, y): floats (b, 3, h, w), labels (b, h, w).
+
+    Training batches are shuffled and, with `crop` = (h, w), cropped.
+    """
+    generator = getattr(self, "generator", None)
+
+    def prepare(X, y):
+        if train and self.crop:
+            pairs = [rand_crop(img, label, *self.crop, self.ignore,
+                               generator) for img, label in zip(X, y)]
+            X, y = (torch.stack(part) for part in zip(*pairs))
         return scale_bytes(X), y
 
-    def cropped(self, X, y):
-        pairs = [rand_crop(img, label, *self.crop, self.ignore,
-                           getattr(self, "generator", None))
-                 for img, label in zip(X, y)]
-        X, y = (torch.stack(part) for part in zip(*pairs))
-        return scale_bytes(X), y
+    part = "train" if train else "val"
+    return d2l.BatchLoader((self.images[part], self.labels[part]),
+                           self.batch_size, shuffle=train,
+                           generator=generator, transform=prepare)
 
 # %%
 data = SegData(size=(height, width), num_train=num_train, num_val=num_val)
@@ -653,14 +661,15 @@ assert sorted(seen.sum((1, 2))) == sorted(small.train[1].sum((1, 2)))
 # %% [markdown]
 # ## Scores
 #
-# Count in a *confusion matrix* $\mathbf{M}$, $k\times k$, how often a pixel of class $i$ was called $j$; pixels of the ignored label are left out, whatever was predicted there.
+# Count in a confusion matrix ([Section 4.3](../04-linear-classification/03-base-classification-model.ipynb)) $\mathbf{M}$, $k\times k$, how often a pixel of class $i$ was called $j$; pixels of the ignored label are left out, whatever was predicted there.
+# (`confusion_matrix` there multiplies one-hot matrices; for millions of pixels `torch.bincount` counts the pairs without them.)
 # All scores follow from it.
 # *Pixel accuracy* is the share on the diagonal.
-# The *intersection over union* of a class is that of [Section 14.4](04-anchor-boxes.ipynb) for sets of pixels instead of boxes,
+# The intersection over union (IoU) of a class is that of Section 14.4 for sets of pixels instead of boxes,
 #
 # $$\mathrm{IoU}_c=\frac{M_{cc}}{\sum_j M_{cj}+\sum_i M_{ic}-M_{cc}}, \qquad \mathrm{mIoU}=\frac1{|C|}\sum_{c\in C}\mathrm{IoU}_c, \tag{14.9.1}$$
 #
-# with the pixels of class $c$ in the row sum, those called $c$ in the column sum, and $C$ the classes that occur in truth or prediction; for any other class the fraction would be 0/0.
+# with the pixels of class $c$ in the row sum, $i, j = 0, \dots, k-1$ the classes, those called $c$ in the column sum, and $C$ the classes that occur in truth or prediction; for any other class the fraction would be 0/0.
 
 # %% tags=["export"]
 def confusion(pred, target, k, ignore=None):
@@ -727,8 +736,8 @@ for trial in range(20):
     assert class_iou(cm).isnan().nonzero().tolist() == [[absent]]
     other = guess.where(truth != 255, 77)  # no class at all
     assert torch.equal(confusion(other, truth, 5, 255), cm)
-assert torch.equal(confusion(guess, guess, 5).sum(1),
-                   torch.bincount(guess.flatten(), minlength=5))
+known = truth != 255
+assert torch.equal(cm, confusion_matrix(guess[known], truth[known], 5))
 for bad in (other, -guess - 1):
     try:
         confusion(bad, guess, 5)
@@ -810,7 +819,7 @@ if real and full_run:
 # The mean over pictures is $(0.8+0)/2=0.4$; over the set it is $80/101=0.79$.
 # Neither is wrong: the first counts cars, the second pixels of cars.
 # Pascal VOC has used the value over the whole set since 2008, and most benchmarks followed; Wang and others (2023) show that it favours large objects, and propose to report values by picture and by class beside it.
-# Plainly wrong is the mean over *batches*: it depends on the batch size, as the next experiment also shows.
+# Plainly wrong is the mean over batches: it depends on the batch size, as the next experiment also shows.
 
 # %% [markdown]
 # ## What a validation score measures here
@@ -881,7 +890,7 @@ for name, several in matrices.items():
 # %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5.8, 3.4))
 styles = {"other drives": ("C1", "s"), "same drive": ("C0", "o"),
-          "next frame": ("C2", "^")}
+          "next frame": ("C3", "^")}
 for name, (color, marker) in styles.items():
     for i, cm in enumerate(matrices[name]):
         ax.plot(class_iou(cm)[order].nan_to_num(0), spots, marker,
@@ -924,9 +933,9 @@ if real and full_run:
 # Without learning anything, copies from the same drive are right on some 70 % of the pixels, copies from the other drives on fewer than half, with equally many pictures to choose from.
 # The experiment does not tell what is shared, the very buildings or only light, camera and weather; the other drives also include the one at dusk.
 # And the next frame, a fifth of a second away in most cases, is right on 90 %: 34 such pictures are far fewer than 34 independent ones.
-# So a score on these pictures says how well a network does *later in a drive that it has seen*.
+# So a score on these pictures says how well a network does at another time of a drive that it has seen.
 # A score that is to hold for another street needs a split by drive: all frames of a drive on one side.
-# [Section 14.11](11-fcn.ipynb) repeats the control with a trained network.
+# Section 14.11 repeats the control with a trained network.
 
 # %% tags=["hide-input"]
 # check: sums of matrices do not depend on the batches, means of scores do
@@ -1023,7 +1032,8 @@ assert (other & inside).float().mean() > 0.005
 
 # %% [markdown]
 # #### Solution 14.9-2
-#
+
+# %% [markdown]
 # Give each pixel of an object its own number, and let each pixel take the largest number of its neighbours of the same class until nothing changes.
 
 # %%
@@ -1080,7 +1090,8 @@ assert len(components(toy.where(toy != 1, 0)).unique()) - 1 == 2
 
 # %% [markdown]
 # #### Solution 14.9-3
-#
+
+# %% [markdown]
 # With $i=|A\cap B|$ and $u=|A\cup B|$ we have $|A|+|B|=u+i$, so $D=2i/(u+i)=2J/(J+1)$ after division by $u$.
 
 # %%
@@ -1136,8 +1147,9 @@ small = y[:4, ::4, ::4]
 f = torch.bincount(small[small != 11], minlength=11).double()
 there = f > 0
 w = torch.where(there, f.sum() / (there.sum() * f), 0)
-loss = F.cross_entropy(scores.view(1, 11, 1, 1).expand(4, -1, *small.shape[1:]),
-                       small, weight=w, ignore_index=11)
+everywhere = scores.view(1, 11, 1, 1).expand(-1, -1, *small.shape[1:])
+loss = F.cross_entropy(everywhere.repeat(len(small), 1, 1, 1), small,
+                       weight=w, ignore_index=11)
 each = -scores.log_softmax(0)  # the loss of a pixel of each class
 torch.testing.assert_close(loss, each[there].mean())
 if real and full_run:
@@ -1157,7 +1169,8 @@ if real and full_run:
 
 # %% [markdown]
 # #### Solution 14.9-5
-#
+
+# %% [markdown]
 # Two disjoint segments cannot both cover more than half of a third one, and an IoU above 1/2 with a segment requires that.
 
 # %%

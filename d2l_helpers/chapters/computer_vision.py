@@ -9,6 +9,7 @@ import torch
 from contextlib import contextmanager
 from d2l_helpers.chapters.linear_classification import scale_bytes
 from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.pictures import ShapeScenes
 from d2l_helpers.pictures import read_images
 from functools import cached_property
@@ -298,29 +299,6 @@ class SegData(DataModule):
         self.sequences = {part: [name.split("_")[0] for name in names]
                           for part, names in self.names.items()}
 
-    def load_camvid(self):
-        self.classes, self.ignore = CAMVID_CLASSES, 11
-        self.is_real = d2l.fetch("camvid").is_real
-        for part, number in (("train", self.num_train),
-                             ("val", self.num_val)):
-            X, y, names = read_camvid(part, self.size or (180, 240),
-                                          number)
-            self.images[part], self.labels[part] = X, y.long()
-            self.names[part] = names
-
-    def load_scenes(self):
-        self.classes = ("background", "disc", "square", "triangle")
-        self.ignore, self.is_real = 255, False
-        height, width = self.size or (64, 64)
-        if height != width:
-            raise ValueError(f"scenes are square; size is {self.size}.")
-        for i, (part, number) in enumerate((
-                ("train", self.num_train or 400),
-                ("val", self.num_val or 80))):
-            drawn = ShapeScenes(number, height, 2 * self.seed + i)
-            self.images[part], self.labels[part] = drawn.images, drawn.classes
-            self.names[part] = [f"{part}{j}" for j in range(number)]
-
     @cached_property
     def train(self):
         return scale_bytes(self.images["train"]), self.labels["train"]
@@ -329,26 +307,52 @@ class SegData(DataModule):
     def val(self):
         return scale_bytes(self.images["val"]), self.labels["val"]
 
-    def get_dataloader(self, train):
-        """Batches (X, y): floats (b, 3, h, w), labels (b, h, w).
 
-        Training batches are shuffled and, with `crop` = (h, w), cropped.
-        """
-        part = "train" if train else "val"
-        return d2l.BatchLoader(
-            (self.images[part], self.labels[part]), self.batch_size,
-            shuffle=train, generator=getattr(self, "generator", None),
-            transform=self.cropped if train and self.crop else self.scaled)
+# 14.9 Semantic segmentation and the dataset
+@add_to_class(SegData)
+def load_camvid(self):
+    self.classes, self.ignore = CAMVID_CLASSES, 11
+    self.is_real = d2l.fetch("camvid").is_real
+    for part, number in (("train", self.num_train), ("val", self.num_val)):
+        self.images[part], masks, self.names[part] = read_camvid(
+            part, self.size or (180, 240), number)
+        self.labels[part] = masks.long()
 
-    def scaled(self, X, y):
+
+@add_to_class(SegData)
+def load_scenes(self):
+    self.classes = ("background", "disc", "square", "triangle")
+    self.ignore, self.is_real = 255, False
+    height, width = self.size or (64, 64)
+    if height != width:
+        raise ValueError(f"scenes are square; size is {self.size}.")
+    for i, (part, number) in enumerate((("train", self.num_train or 400),
+                                        ("val", self.num_val or 80))):
+        drawn = ShapeScenes(number, height, 2 * self.seed + i)
+        self.images[part], self.labels[part] = drawn.images, drawn.classes
+        self.names[part] = [f"{part}{j}" for j in range(number)]
+
+
+# 14.9 Semantic segmentation and the dataset
+@add_to_class(SegData)
+def get_dataloader(self, train):
+    """Batches (X, y): floats (b, 3, h, w), labels (b, h, w).
+
+    Training batches are shuffled and, with `crop` = (h, w), cropped.
+    """
+    generator = getattr(self, "generator", None)
+
+    def prepare(X, y):
+        if train and self.crop:
+            pairs = [rand_crop(img, label, *self.crop, self.ignore,
+                               generator) for img, label in zip(X, y)]
+            X, y = (torch.stack(part) for part in zip(*pairs))
         return scale_bytes(X), y
 
-    def cropped(self, X, y):
-        pairs = [rand_crop(img, label, *self.crop, self.ignore,
-                           getattr(self, "generator", None))
-                 for img, label in zip(X, y)]
-        X, y = (torch.stack(part) for part in zip(*pairs))
-        return scale_bytes(X), y
+    part = "train" if train else "val"
+    return d2l.BatchLoader((self.images[part], self.labels[part]),
+                           self.batch_size, shuffle=train,
+                           generator=generator, transform=prepare)
 
 
 # 14.9 Semantic segmentation and the dataset
