@@ -365,13 +365,15 @@ def confusion(pred, target, k, ignore=None):
     if pred.shape != target.shape:
         raise ValueError(f"predictions {tuple(pred.shape)} and targets "
                          f"{tuple(target.shape)} differ in shape.")
+    pred, target = pred.flatten(), target.flatten()
     if ignore is not None:
-        pred, target = pred[target != ignore], target[target != ignore]
+        keep = target != ignore
+        pred, target = pred[keep], target[keep]
     for name, labels in (("prediction", pred), ("target", target)):
         if labels.numel() and not (0 <= labels.min()
                                    and labels.max() < k):
             raise ValueError(f"a {name} lies outside 0 to {k - 1}.")
-    cells = target.long().flatten() * k + pred.long().flatten()
+    cells = target.long() * k + pred.long()
     return torch.bincount(cells, minlength=k * k).reshape(k, k)
 
 
