@@ -78,7 +78,7 @@ d2l.use_style()
 # %% tags=["parameters"]
 per_class = 100  # training pictures of each class
 test_per_class = 100
-long = 12  # epochs of the comparison
+long = 15  # epochs of the comparison
 short = 5  # epochs of the shorter one
 num_seeds = 3
 full_train = 0  # pictures of the full CIFAR-10, with num_gpus
@@ -106,7 +106,7 @@ kinds = sorted({name.split("/")[1] for name in found.files})
 train = read_cifar("train", per_class)  # (n, 3, 32, 32), (n,)
 test = read_cifar("test", test_per_class)
 real = found.is_real
-full_run = per_class >= 100 and long >= 12 and not num_gpus
+full_run = per_class >= 100 and long >= 15 and not num_gpus
 
 # %%
 axes = d2l.show_images(train[0][1::per_class][:10], 1, 10, scale=0.75,
@@ -319,7 +319,7 @@ assert total == 2 + torch.rand((), generator=torch.Generator().manual_seed(3))
 # %%
 photo = torch.from_numpy(load_sample_image("china.jpg").copy())
 photo = F.interpolate(photo.permute(2, 0, 1)[None, :, :420, 60:480] / 255.0,
-                      (84, 84), mode="area")[0]  # (3, 84, 84)
+                      (60, 60), mode="area")[0]  # (3, 60, 60)
 
 # %% tags=["export"]
 def show_augmented(img, aug, rows=2, cols=4, seed=0, scale=1.3):
@@ -329,8 +329,8 @@ def show_augmented(img, aug, rows=2, cols=4, seed=0, scale=1.3):
     return d2l.show_images(pictures, rows, cols, scale=scale)
 # %%
 flip_crop = Compose(partial(hflip, p=0.5),
-                    partial(random_resized_crop, size=84))
-axes = show_augmented(photo, flip_crop, 2, 5, scale=1.15)
+                    partial(random_resized_crop, size=60))
+axes = show_augmented(photo, flip_crop, 2, 5, scale=1.1)
 axes[0].images[0].set_data(photo.permute(1, 2, 0).numpy())  # not drawn
 d2l.describe(axes[0].figure, """A photograph of a Chinese palace, top left,
     and nine random versions of it: parts of different size and shape, all
@@ -402,7 +402,7 @@ def color_jitter(img, b=0.0, c=0.0, s=0.0, h=0.0, generator=None):
     return adjust_color(img, *factors.tolist(), (h * u[3]).item())
 # %%
 # check 14.1-C3: a full turn is the identity, saturation 0 is grey
-X = train[0][::97]
+X = torch.rand(12, 3, 8, 8, generator=rng)
 for turn in (1.0, -1.0):
     torch.testing.assert_close(shift_hue(X, turn), X, atol=1e-3, rtol=0)
 assert (shift_hue(X, 0.5) - X).abs().max() > 0.1
@@ -925,6 +925,7 @@ for ax, key in zip(axes, ("train", "test")):
         ax.plot(steps, curves.mean(0), color=color, label=name, lw=2,
                 ls="-" if name == "plain" else "--")
     ax.set(xlabel="epoch", title=f"{key} accuracy", ylim=(0, 1.03))
+    ax.xaxis.get_major_locator().set_params(integer=True)
 axes[0].legend()
 d2l.describe(axes[0].figure, """Left, training accuracy: the plain arm
     reaches 1, the augmented one about one half. Right, test accuracy: both
@@ -941,15 +942,15 @@ gains = {epochs: final(result["flip + shift"]) - final(result["plain"])
 print({epochs: [round(a, 3) for a in gain.tolist()]
        for epochs, gain in gains.items()})
 if real and full_run:
-    assert (gains[long] > 0.05).all()
+    assert (gains[long] > 0.06).all()
     assert final(by_epochs[long]["plain"], "train").min() >= 0.98
     assert final(by_epochs[long]["flip + shift"], "train").max() <= 0.65
     assert gains[short].mean().abs() < 0.03
     plain = [final(by_epochs[epochs]["plain"]).mean() for epochs in by_epochs]
-    assert plain[0] < plain[1]  # longer, and worse
+    assert plain[0] < plain[1] - 0.01  # longer, and worse
 
 # %% [markdown]
-# On 1000 pictures, with 12 epochs, flips and shifts raise the test accuracy by more than five hundredths in each of three seeds.
+# On 1000 pictures, with 15 epochs, flips and shifts raise the test accuracy by more than six hundredths in each of three seeds.
 # The plain network has learned its pictures by heart, and its training accuracy says nothing any more; that of the augmented one stays below 0.65, on pictures that it sees for the first time in this form.
 # With 5 epochs the advantage is gone: the mean difference of the seeds is less than three hundredths in size.
 # The gain came where the plain network overfitted: trained longer, it got worse on average.
@@ -1012,7 +1013,7 @@ for i, (name, values) in enumerate(rows):
 ax.set_yticks([-i for i in range(len(rows))],
               labels=[name for name, _ in rows], fontsize=8)
 ax.set(xlabel="test accuracy", xlim=(0, 0.6))
-d2l.describe(ax, """Nine rows of three dots. Photographs, twelve epochs:
+d2l.describe(ax, """Nine rows of three dots. Photographs, fifteen epochs:
     flip and shift lies clearly to the right of plain. Five epochs: the two
     overlap, and with turns lies clearly to the left. Shapes: both arms
     overlap. Turned photographs: with turns lies to the right.""")
@@ -1098,10 +1099,10 @@ torch.testing.assert_close(scores, 0.7 * accuracy(y_hat, y)
 line, hot = torch.tensor([[0.0], [1.0]]), torch.eye(2)
 for alpha in (0.2, 1.0):
     draws = torch.tensor([mixup(line, hot, alpha, rng)[1].amax()
-                          for _ in range(1500)])  # the larger weight
+                          for _ in range(1000)])  # the larger weight
     spread = ((draws - 0.5) ** 2).mean()  # the variance of lambda
     known = (1 / (8 * alpha + 4) + 0.25) / 2  # half the pairs: itself
-    assert abs(spread - known) < 0.012
+    assert abs(spread - known) < 0.015
 pairs = [mixup(X, Y, generator=torch.Generator().manual_seed(s))
          for s in (1, 1, 2)]
 assert torch.equal(pairs[0][0], pairs[1][0])
@@ -1129,8 +1130,9 @@ history = train_ch14(net, train, test, F.cross_entropy,
                      device, 50, blended)
 print(f"mixup, {short} epochs: training score {history['train'][-1]:.2f}, "
       f"test accuracy {history['test'][-1]:.2f}")
-assert not full_run or (history["loss"][-1] < history["loss"][0] - 0.2
-                        and history["test"][-1] > 0.25)
+if real and full_run:
+    assert history["loss"][-1] < history["loss"][0] - 0.2
+    assert history["test"][-1] > 0.25
 
 # %% [markdown]
 # ### What is used today
@@ -1207,7 +1209,7 @@ if full:
 # - Augmentation replaces each training picture by a random version with the same label: a prior about symmetries, and a regularizer. It belongs to training batches only.
 # - A box or mask moves with its picture; `tv_tensors` carry the type that says so, and a plain tensor stays behind silently.
 # - Draw anew for each picture, from a generator that workers do not share.
-# - On 1000 photographs flip and shift won clearly after 12 epochs and not after 5: augmentation pays where the network would overfit.
+# - On 1000 photographs flip and shift won clearly after 15 epochs and not after 5: augmentation pays where the network would overfit.
 # - A change has to keep the label *and* give pictures like those of the test: quarter turns hurt photographs, and not shapes drawn at random angles.
 # - Mixup and CutMix blend labels too; scores on blended labels stay below 1.
 
