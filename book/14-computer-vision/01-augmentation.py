@@ -9,7 +9,6 @@
 #         long: 60
 #         short: 5
 #         full_epochs: 30
-#         full_train: 50000
 #         num_gpus: 1
 #       smoke:
 #         per_class: 12
@@ -22,7 +21,6 @@
 #       long: 0.04
 #       short: 0.2
 #       full_epochs: 0.04
-#       full_train: 0.005
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -51,7 +49,7 @@
 # - build the training loop of this chapter, which augments training batches and nothing else;
 # - measure augmentation at equal updates: where it wins, where it loses, and what an untrue symmetry costs.
 #
-# **Cost**: less than a minute on a CPU; the profile `gpu` also trains ResNet-18 on the full CIFAR-10; a download of 12 MB, once.
+# **Cost**: less than a minute on a CPU; the profile `gpu` also trains ResNet-18; a download of 12 MB, once.
 
 # %%
 import copy
@@ -81,8 +79,8 @@ test_per_class = 100
 long = 15  # epochs of the comparison
 short = 5  # epochs of the shorter one
 num_seeds = 3
-full_train = 0  # pictures of the full CIFAR-10, with num_gpus
-full_epochs = 0
+full_epochs = 0  # of ResNet-18, with num_gpus
+full_train = 0  # 50000: on the official CIFAR-10, which is fetched
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
 # %% [markdown]
@@ -1176,26 +1174,23 @@ torch.testing.assert_close(weights.sum(1), torch.ones(4))
 assert 0 < kept[0] < 1
 
 # %% [markdown]
-# The profile `gpu` trains ResNet-18 ([Section 8.6](../08-modern-cnns/06-resnet.ipynb)) on all 50 000 pictures of CIFAR-10, plain and with flip and shift.
+# The profile `gpu` takes all 10 000 training pictures of this copy and also trains ResNet-18 ([Section 8.6](../08-modern-cnns/06-resnet.ipynb)), plain and with flip and shift.
+# Set `full_train` to 50000 there, and it takes the official CIFAR-10.
 
 # %% tags=["hide-input"]
-def read_full(names, count):
-    """CIFAR-10 from its binary files: floats in [0, 1], labels."""
-    rows = np.concatenate([np.fromfile(path, np.uint8).reshape(-1, 3073)
-                           for name, path in full.files.items()
-                           if names in name])[:count]
-    images = torch.from_numpy(rows[:, 1:].reshape(-1, 3, 32, 32)) / 255
-    return images, torch.from_numpy(rows[:, 0].astype(np.int64))
+def read_full(part, count):
+    """The official CIFAR-10: floats in [0, 1], and labels."""
+    rows = np.concatenate([
+        np.fromfile(path, np.uint8).reshape(-1, 3073)
+        for name, path in d2l.fetch("cifar10").files.items()
+        if part in name])[:count]
+    images = torch.from_numpy(rows[:, 1:].reshape(-1, 3, 32, 32))
+    return images / 255, torch.from_numpy(rows[:, 0].astype(np.int64))
 
 
-try:
-    full = d2l.fetch("cifar10") if num_gpus and full_train else None
-except d2l.DataError:
-    full = None
-    print("The full CIFAR-10 is not here.")
-if full:
-    sets = read_full("data_batch", full_train), read_full(
-        "test_batch", max(100, full_train // 5))
+if num_gpus:
+    sets = (read_full("data_batch", full_train), read_full(
+        "test_batch", 10000)) if full_train else (train, test)
     for name, augment in arms.items():
         torch.manual_seed(0)
         net = apply_init(ResNet18(), sets[0][0][:2], init_he)
