@@ -15,6 +15,7 @@
 #         test_per_class: 6
 #         long: 2
 #         short: 1
+#         num_seeds: 1
 #     rehearsal:
 #       per_class: 0.02
 #       test_per_class: 0.05
@@ -266,7 +267,7 @@ def per_image(step):
 # `per_image` repairs a quiet mistake.
 # A transform that is written for one picture also accepts a batch, and then draws once for all of it: every picture of the batch is cropped at the same place.
 # (The transforms of torchvision behave in the same way.)
-# `augment_batch` of Section 8.1, a flip with probability $\frac12$ and a shift by up to an eighth of the size, draws for each picture, and it is faster than a loop over pictures.
+# `augment_batch` of Section 8.1, a flip with probability $\frac12$ and a shift by up to an eighth of the size, draws for each picture and needs no loop.
 
 # %%
 # check 14.1-C4, first part: one seed, one result; a draw for each picture
@@ -574,7 +575,7 @@ assert drawn[0] == drawn[1]
 
 # %% [markdown]
 # So in a worker draw from the global generator, or make your own there from `torch.initial_seed()`.
-# In this book a data set fits into memory and whole batches are augmented in the training process, on its device, so the problem does not arise.
+# In this chapter a data set fits into memory and whole batches are augmented in the training process, on its device, so the problem does not arise.
 #
 # ## The training loop of this chapter
 #
@@ -820,6 +821,9 @@ assert spied(score=None)[1]["train"] == spied(score=None)[1]["test"] == []
 before = Spy().layer.weight
 torch.testing.assert_close(before, still.layer.weight)
 assert not torch.equal(before, spy.layer.weight)
+usual = torch.optim.SGD(spy.parameters(), 0.1)  # without momentum
+torch.optim.lr_scheduler.OneCycleLR(usual, 0.1, 10)
+assert usual.param_groups[0]["momentum"] > 0.8  # the default of PyTorch
 # %% [markdown]
 # Two details are easy to get wrong.
 # PyTorch's one-cycle schedule also moves the momentum by default, which turns plain SGD into SGD with momentum; here it leaves it alone.
@@ -1038,7 +1042,7 @@ if real and full_run:
 # That the label stays is not enough; the changed pictures should be ones that the test set may contain.
 #
 # Some changes do alter the label.
-# Half a turn makes a 6 a 9 (Exercise 14.1-1); a mirror exchanges left and right hands, traffic signs and most letters; a crop may cut the object away.
+# Half a turn makes a 6 a 9 (Exercise 14.1-1); a mirror exchanges a left and a right hand and spoils most letters; a crop may cut the object away.
 # And a mean can hide a loss: Balestriero, Bottou and LeCun found a class of ImageNet whose accuracy random crops lowered from 68 to 46 %, while they help on average.
 # Look at the classes one by one.
 #
@@ -1114,7 +1118,7 @@ except TypeError as error:
 # %% [markdown]
 # In `train_ch14` mixup is an augmentation like the others; it only has to turn classes into shares.
 # The training score then is the share of the label that belongs to the predicted class.
-# It is the same blend of two accuracies, at most $\max(\lambda,1-\lambda)$ and therefore below 1 even for a perfect network: do not compare it with the test score.
+# It is the same blend of two accuracies, and for two pictures of different classes at most $\max(\lambda,1-\lambda)$: do not compare it with the test score.
 
 # %% tags=["rtol=0.15"]
 def blended(X, y, generator):
@@ -1204,9 +1208,9 @@ if num_gpus:
 # - Augmentation replaces each training picture by a random version with the same label: a prior about symmetries, and a regularizer. It belongs to training batches only.
 # - A box or mask moves with its picture; `tv_tensors` carry the type that says so, and a plain tensor stays behind silently.
 # - Draw anew for each picture, from a generator that workers do not share.
-# - On 1000 photographs flip and shift won clearly after 15 epochs and not after 5: augmentation pays where the network would overfit.
-# - A change has to keep the label *and* give pictures like those of the test: quarter turns hurt photographs, and not shapes drawn at random angles.
-# - Mixup and CutMix blend labels too; scores on blended labels stay below 1.
+# - On 1000 photographs flip and shift won clearly after 15 epochs and not after 5; the gain came where the plain network overfitted.
+# - A change has to keep the label *and* give pictures like those of the test: at 5 epochs quarter turns hurt photographs, and not shapes drawn at random angles.
+# - Mixup and CutMix blend labels too; a score on blended labels is no accuracy.
 
 # %% [markdown]
 # ## Exercises
@@ -1221,7 +1225,7 @@ if num_gpus:
 # #### Solution 14.1-1
 
 # %% [markdown]
-# A half turn makes most 6s look like a 9: the plain network reads them so.
+# The plain network reads most turned 6s as a 9.
 # Softmax regression that is trained with half turns loses much of its accuracy on 6 and 9, and little on 0.
 # With a hidden layer it loses less: a handwritten 9 is not exactly a turned 6, and a larger model can tell them apart.
 # So the damage of an untrue symmetry depends on the model, too.
