@@ -1042,12 +1042,12 @@ if real and full_run:
     assert (cost["photographs"] > 0.05).all()
     assert cost["shapes"].mean() < 0.03
     assert min(row["shapes"].mean() for row in turned.values()) > 0.35
-    assert cost["turned photographs"].max() < 0
+    assert cost["turned photographs"].mean() < -0.01
 
 # %% [markdown]
 # On the photographs, turns cost more than five hundredths of the accuracy in each of three seeds.
 # On the shapes, at the same budget, they cost nothing on the mean of the seeds, with large differences between seeds.
-# And on turned photographs the networks that have seen turns are ahead in each seed, so the turns did teach something, only not what the test asks.
+# And on turned photographs the networks that have seen turns are ahead on the mean, so the turns did teach something, only not what the test asks.
 # That the label stays is not enough; the changed pictures should be ones that the test set may contain.
 #
 # Some changes do alter the label.
