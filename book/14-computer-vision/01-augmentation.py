@@ -1398,7 +1398,7 @@ assert one[:, 0].sum((1, 2)).max() == 64
 # #### Solution 14.1-4
 
 # %% [markdown]
-# The mirror image changes the accuracy by less than three hundredths in each of three seeds, and raises it in most of them.
+# The mirror image changes the accuracy by less than three hundredths in each of three seeds, a difference that 1000 test pictures can hardly tell from none.
 # All eight symmetries cost more than eight hundredths in each seed: six of the eight views are turned, and these networks have seen no turned picture.
 
 # %% tags=["rtol=0.15"]
@@ -1436,7 +1436,6 @@ if real and full_run:
     torch.testing.assert_close(alone, final(by_epochs[long]["flip + shift"]))
     assert (averaged["mirror"] - alone).abs().max() < 0.03
     assert (averaged["eight"] - alone).max() < -0.08
-    assert (averaged["mirror"] > alone).float().mean() > 0.6
 
 # %% [markdown]
 # ## Sources
