@@ -528,16 +528,18 @@ axes = d2l.show_images([part["image"] for part in shown.values()], 1, 4,
                        titles=list(shown), scale=1.4)
 for ax, part in zip(axes, shown.values()):
     mask = part["mask"].numpy()
-    ax.imshow(mask, cmap="viridis", vmin=0, vmax=3, alpha=0.5 * (mask > 0))
+    for number in np.unique(mask[mask > 0]):
+        ax.contour(mask == number, [0.5], colors="black", linewidths=1.5)
     for x1, y1, x2, y2 in part["boxes"].tolist():
         ax.add_patch(plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1,
                                    fill=False, lw=2, ec="white"))
 d2l.describe(axes[0].figure, """A drawn scene with a few shapes, each in a
-    white box and under a coloured mask; the same mirrored, with boxes and
-    masks mirrored too; and two parts of it, where boxes end at the rim.""")
+    white box and with the black outline of its mask; the same mirrored,
+    with boxes and masks mirrored too; and two parts of it, where boxes end
+    at the rim.""")
 
 # %% [markdown]
-# **Figure 14.1.5.** One scene with its boxes (white) and masks (tinted), mirrored, and cropped twice.
+# **Figure 14.1.5.** One scene with its boxes (white) and the outlines of its masks (black), mirrored, and cropped twice.
 
 # %%
 # check: boxes and masks after a flip and after crops
