@@ -9,20 +9,19 @@
 #         long: 60
 #         short: 5
 #         full_epochs: 30
-#         full_train: 50000
 #         num_gpus: 1
 #       smoke:
 #         per_class: 12
 #         test_per_class: 6
 #         long: 2
 #         short: 1
+#         num_seeds: 1
 #     rehearsal:
 #       per_class: 0.02
 #       test_per_class: 0.05
 #       long: 0.04
 #       short: 0.2
 #       full_epochs: 0.04
-#       full_train: 0.005
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -51,7 +50,7 @@
 # - build the training loop of this chapter, which augments training batches and nothing else;
 # - measure augmentation at equal updates: where it wins, where it loses, and what an untrue symmetry costs.
 #
-# **Cost**: less than a minute on a CPU; the profile `gpu` also trains ResNet-18 on the full CIFAR-10; a download of 12 MB, once.
+# **Cost**: less than a minute on a CPU; the profile `gpu` also trains ResNet-18; a download of 12 MB, once.
 
 # %%
 import copy
@@ -78,11 +77,11 @@ d2l.use_style()
 # %% tags=["parameters"]
 per_class = 100  # training pictures of each class
 test_per_class = 100
-long = 12  # epochs of the comparison
+long = 15  # epochs of the comparison
 short = 5  # epochs of the shorter one
 num_seeds = 3
-full_train = 0  # pictures of the full CIFAR-10, with num_gpus
-full_epochs = 0
+full_epochs = 0  # of ResNet-18, with num_gpus
+full_train = 0  # 50000: on the official CIFAR-10, which is fetched
 num_gpus = 0  # 1: train on an accelerator, if there is one
 
 # %% [markdown]
@@ -106,7 +105,7 @@ kinds = sorted({name.split("/")[1] for name in found.files})
 train = read_cifar("train", per_class)  # (n, 3, 32, 32), (n,)
 test = read_cifar("test", test_per_class)
 real = found.is_real
-full_run = per_class >= 100 and long >= 12 and not num_gpus
+full_run = per_class >= 100 and long >= 15 and not num_gpus
 
 # %%
 axes = d2l.show_images(train[0][1::per_class][:10], 1, 10, scale=0.75,
@@ -133,7 +132,7 @@ d2l.describe(axes[0].figure, """Ten small colour pictures in a row, one of
 # This does two things.
 # It states a *prior*: the answer should be the same for $\mathbf{x}$ and $T(\mathbf{x})$.
 # A convolution knows something about shifts by construction ([Section 7.1](../07-convolutional-neural-networks/01-from-dense-to-convolution.ipynb)) and nothing about mirrors or colours, which this objective teaches by example.
-# And it regularizes: mirroring and shifts by up to 4 pixels in both directions make $2\cdot9\cdot9=162$ versions of each picture, so the training set is harder to learn by heart.
+# And it regularizes: mirroring and shifts by up to 4 pixels in both directions make up to $2\cdot9\cdot9=162$ versions of each picture, so the training set is harder to learn by heart.
 
 # %% [markdown]
 # ## Transforms from scratch
@@ -162,6 +161,10 @@ flipped = [not torch.equal(hflip(X[0], 0.25, rng), X[0])
            for _ in range(1000)]
 assert abs(sum(flipped) / 1000 - 0.25) < 0.05
 assert torch.equal(hflip(X, p=0.0), X)
+again = torch.Generator()
+pairs = [[hflip(X[0], 0.5, again.manual_seed(s)) for _ in range(2)]
+         for s in range(20)]
+assert all(torch.equal(*pair) for pair in pairs)  # only our generator
 
 # %% [markdown]
 # A *random resized crop* cuts out a part of random area and shape and enlarges it to the input size of the network.
@@ -225,8 +228,16 @@ for h, w in ((128, 128), (96, 200)):
     assert ratio[0] <= (width / height).min() < 0.55
     assert 1.8 < (width / height).max() <= ratio[1]
     assert shares[h, w].min() < 0.11 and (top + left == 0).any()
-    assert (top + height == h).any() and (left + width == w).any()
+    assert ((top + height == h) & (height < h)).any()
+    assert ((left + width == w) & (width < w)).any()
+    free = (height < 0.9 * h) & (width < 0.9 * w)  # room to move
+    spots = torch.stack([top / (h - height), left / (w - width)])[:, free]
+    assert (spots.mean(1) - 0.5).abs().max() < 0.08
+    assert spots.corrcoef()[0, 1].abs() < 0.15  # rows and columns apart
 mean_share = shares[128, 128].mean().item()
+wide = np.mean([w > h for _, _, h, w in (
+    crop_box(128, 128, (0.1, 0.4), ratio, rng) for _ in range(1000))])
+assert abs(wide - 0.5) < 0.06  # wide and tall are equally likely
 print(f"mean share of the area: drawn 0.55, kept {mean_share:.2f}")
 assert 0.40 < mean_share < 0.48
 assert crop_box(20, 100, (0.9, 1.0), ratio) == (0, 30, 20, 40)  # no such
@@ -240,7 +251,7 @@ assert default.scale == (0.08, 1.0) and default.ratio == (3 / 4, 4 / 3)
 # ### Composition, and whose random numbers
 #
 # Transforms are chained.
-# A chain also meets the training loop below, which hands over pictures *and* labels.
+# A chain also meets the training loop below, which hands over both pictures and labels.
 
 # %% tags=["export"]
 class Compose:
@@ -268,7 +279,7 @@ def per_image(step):
 # `per_image` repairs a quiet mistake.
 # A transform that is written for one picture also accepts a batch, and then draws once for all of it: every picture of the batch is cropped at the same place.
 # (The transforms of torchvision behave in the same way.)
-# `augment_batch` of Section 8.1, a flip with probability $\frac12$ and a shift by up to an eighth of the size, draws for each picture, and it is faster than a loop over pictures.
+# `augment_batch` of Section 8.1, a flip with probability $\frac12$ and a shift by up to an eighth of the size, draws for each picture and needs no loop.
 
 # %%
 # check 14.1-C4, first part: one seed, one result; a draw for each picture
@@ -319,7 +330,7 @@ assert total == 2 + torch.rand((), generator=torch.Generator().manual_seed(3))
 # %%
 photo = torch.from_numpy(load_sample_image("china.jpg").copy())
 photo = F.interpolate(photo.permute(2, 0, 1)[None, :, :420, 60:480] / 255.0,
-                      (84, 84), mode="area")[0]  # (3, 84, 84)
+                      (60, 60), mode="area")[0]  # (3, 60, 60)
 
 # %% tags=["export"]
 def show_augmented(img, aug, rows=2, cols=4, seed=0, scale=1.3):
@@ -329,8 +340,8 @@ def show_augmented(img, aug, rows=2, cols=4, seed=0, scale=1.3):
     return d2l.show_images(pictures, rows, cols, scale=scale)
 # %%
 flip_crop = Compose(partial(hflip, p=0.5),
-                    partial(random_resized_crop, size=84))
-axes = show_augmented(photo, flip_crop, 2, 5, scale=1.15)
+                    partial(random_resized_crop, size=60))
+axes = show_augmented(photo, flip_crop, 2, 5, scale=1.1)
 axes[0].images[0].set_data(photo.permute(1, 2, 0).numpy())  # not drawn
 d2l.describe(axes[0].figure, """A photograph of a Chinese palace, top left,
     and nine random versions of it: parts of different size and shape, all
@@ -342,16 +353,17 @@ d2l.describe(axes[0].figure, """A photograph of a Chinese palace, top left,
 #
 # ### Colours
 #
-# *Colour jitter* changes brightness, contrast and saturation by random factors, by convention from $[1-a, 1+a]$ with $a$ up to about $\frac12$.
+# *Colour jitter* changes brightness, contrast and saturation by random factors, by convention uniform in $[1-\delta, 1+\delta]$ with a strength $\delta$ up to about $\frac12$.
 # Each is a blend of the picture $\mathbf{x}$ with a degenerate one $\mathbf{g}$,
 #
 # $$\operatorname{blend}(\mathbf{x}) = a\,\mathbf{x} + (1-a)\,\mathbf{g}, \tag{14.1.2}$$
 #
 # where $a\ge0$ is the factor (0 gives $\mathbf{g}$, 1 the picture, more exaggerates), and $\mathbf{g}$ is black for brightness, the mean grey of the picture for contrast, and its grey version, pixel by pixel, for saturation.
+# The result is clipped to $[0,1]$ after each blend.
 # A pixel 0.5 on a mean of 0.3 becomes $1.5\cdot0.5-0.5\cdot0.3=0.6$ at $a=1.5$.
 # The fourth change is no factor.
 # Hue is an angle on the circle of colours, so it is shifted, by at most half a turn.
-# On this circle the largest and the smallest of the three colours of a pixel stay, and the third moves between them.
+# A turn keeps the largest and the smallest of the three values of a pixel; which channels hold them changes, and the third value moves between them.
 
 # %% tags=["export"]
 def shift_hue(img, turn):
@@ -402,7 +414,7 @@ def color_jitter(img, b=0.0, c=0.0, s=0.0, h=0.0, generator=None):
     return adjust_color(img, *factors.tolist(), (h * u[3]).item())
 # %%
 # check 14.1-C3: a full turn is the identity, saturation 0 is grey
-X = train[0][::97]
+X = torch.rand(12, 3, 8, 8, generator=rng)
 for turn in (1.0, -1.0):
     torch.testing.assert_close(shift_hue(X, turn), X, atol=1e-3, rtol=0)
 assert (shift_hue(X, 0.5) - X).abs().max() > 0.1
@@ -425,6 +437,12 @@ for turn in (-0.4, 0.1, 0.5):
         shift_hue(X, turn), v2.functional.adjust_hue(X, turn), atol=1e-3,
         rtol=0)
 torch.testing.assert_close(adjust_color(X), X)
+theirs = X  # all four, in our order
+for name, a in (("brightness", 1.6), ("contrast", 1.5),
+                ("saturation", 0.4), ("hue", 0.2)):
+    theirs = getattr(v2.functional, f"adjust_{name}")(theirs, a)
+torch.testing.assert_close(adjust_color(X, 1.6, 1.5, 0.4, 0.2), theirs,
+                           atol=1e-3, rtol=0)
 
 # %% tags=["hide-input"]
 # check: color_jitter draws each of its four numbers from its interval
@@ -447,6 +465,8 @@ turned = torch.stack([color_jitter(red, h=0.25, generator=rng)
 assert (turned[:, 0] >= turned[:, 1:].amin(1) + 0.09).all()
 assert (turned[:, 1] > 0.69).any() and (turned[:, 2] > 0.69).any()
 assert torch.equal(color_jitter(red, generator=rng), red)
+assert torch.equal(*(color_jitter(red, 0.5, 0.5, 0.5, 0.25,
+                                  again.manual_seed(1)) for _ in range(2)))
 
 # %%
 flower = torch.from_numpy(load_sample_image("flower.jpg").copy())
@@ -460,7 +480,7 @@ d2l.describe(axes[0].figure, """An orange flower on a dark ground, top left,
     blue, yellow and purple.""")
 
 # %% [markdown]
-# **Figure 14.1.3.** Top left the picture, then nine draws of colour jitter with strength $\frac12$ for all four.
+# **Figure 14.1.3.** Top left the picture, then nine draws of colour jitter with strength $\frac12$ for all four (half a turn for the hue, so all hues occur).
 # If the colour decides the label (this flower's kind, ripe or unripe), the hue must stay.
 
 # %% tags=["hide-input"]
@@ -508,16 +528,18 @@ axes = d2l.show_images([part["image"] for part in shown.values()], 1, 4,
                        titles=list(shown), scale=1.4)
 for ax, part in zip(axes, shown.values()):
     mask = part["mask"].numpy()
-    ax.imshow(mask, cmap="viridis", vmin=0, vmax=3, alpha=0.5 * (mask > 0))
+    for number in np.unique(mask[mask > 0]):
+        ax.contour(mask == number, [0.5], colors="black", linewidths=1.5)
     for x1, y1, x2, y2 in part["boxes"].tolist():
         ax.add_patch(plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1,
                                    fill=False, lw=2, ec="white"))
 d2l.describe(axes[0].figure, """A drawn scene with a few shapes, each in a
-    white box and under a coloured mask; the same mirrored, with boxes and
-    masks mirrored too; and two parts of it, where boxes end at the rim.""")
+    white box and with the black outline of its mask; the same mirrored,
+    with boxes and masks mirrored too; and two parts of it, where boxes end
+    at the rim.""")
 
 # %% [markdown]
-# **Figure 14.1.5.** One scene with its boxes (white) and masks (tinted), mirrored, and cropped twice.
+# **Figure 14.1.5.** One scene with its boxes (white) and the outlines of its masks (black), mirrored, and cropped twice.
 
 # %%
 # check: boxes and masks after a flip and after crops
@@ -546,7 +568,7 @@ piece = around(disc[:, 46:], 1)  # what a crop leaves of it
 assert around(disc, 1)[1] == 12 and piece[1] > 15
 
 # %% [markdown]
-# The last line is a trap: an ordinary tensor beside a picture passes through unchanged, without a warning, so boxes that have lost their type stay where they were.
+# The ordinary tensor in this check is a trap: beside a picture it passes through unchanged, without a warning, so boxes that have lost their type stay where they were.
 # After a crop there is more to do.
 # A box is cut off at the rim, and one that lies outside has no area left; `SanitizeBoundingBoxes` removes it together with its label.
 # And a cut box need not fit tightly: of a disc, the rim may leave a narrow piece.
@@ -556,7 +578,9 @@ assert around(disc, 1)[1] == 12 and piece[1] > 15
 #
 # The transforms of torchvision draw from PyTorch's global generator.
 # When a `DataLoader` loads with several processes, it gives each worker a seed of its own for the global generators of PyTorch, Python and NumPy.
-# A generator that the *dataset* keeps is copied into every worker, state and all, and the workers then draw the same numbers:
+# A generator that the dataset itself keeps is another matter.
+# Workers that are forked, for a long time the default on Linux, each receive a copy of it, state and all, so they draw the same numbers; and each epoch forks new workers from the same original, so every epoch repeats the first.
+# We make the copies by hand:
 
 # %%
 class Noisy:
@@ -569,14 +593,18 @@ class Noisy:
         return torch.rand((), generator=self.generator).item()
 
 
-workers = [copy.deepcopy(Noisy()) for _ in range(2)]  # what workers get
-drawn = [[worker[i] for i in range(3)] for worker in workers]
-print(*drawn, sep="\n")
-assert drawn[0] == drawn[1]
+original, drawn = Noisy(), []
+for epoch in range(2):
+    for worker in range(2):
+        received = copy.deepcopy(original)  # what a forked worker gets
+        drawn.append([received[i] for i in range(3)])
+        print(f"epoch {epoch}, worker {worker}:",
+              *(f"{number:.3f}" for number in drawn[-1]))
+assert all(numbers == drawn[0] for numbers in drawn)
 
 # %% [markdown]
 # So in a worker draw from the global generator, or make your own there from `torch.initial_seed()`.
-# In this book a data set fits into memory and whole batches are augmented in the training process, on its device, so the problem does not arise.
+# In this chapter a data set fits into memory and whole batches are augmented in the training process, on its device, so the problem does not arise.
 #
 # ## The training loop of this chapter
 #
@@ -753,6 +781,7 @@ def spied(seed=0, augment=lifted, lr=1e-3, **options):
     """Train a Spy for three epochs of batches of 3, 3 and 1."""
     spy = Spy()
     sgd = torch.optim.SGD(spy.parameters(), lr)
+    torch.seed()  # the loop must set the seed itself
     past = train_ch14(spy, pair, other, F.cross_entropy, sgd, 3, cpu, 3,
                       augment, seed=seed, **options)
     return spy, past
@@ -769,7 +798,11 @@ assert [len(past[key]) for key in ("loss", "train", "test")] == [3, 3, 3]
 twin, same = spied()
 assert past == same  # with dropout and augmentation
 assert all(map(torch.equal, spy.parameters(), twin.parameters()))
-assert spied(seed=1)[1] != past
+later, past1 = spied(seed=1)
+assert past1 != past
+noises = [torch.cat([X for training, X in seen if training]).frac()
+          for seen in (spy.seen, later.seen)]
+assert (noises[0] - noises[1]).abs().max() > 0.1  # other changes, too
 bare = [X for training, X in spied(augment=None)[0].seen if training]
 for X, Z in zip(bare, fed, strict=True):  # the same pictures, in order
     assert torch.equal((Z - 100).floor(), X)
@@ -822,6 +855,9 @@ assert spied(score=None)[1]["train"] == spied(score=None)[1]["test"] == []
 before = Spy().layer.weight
 torch.testing.assert_close(before, still.layer.weight)
 assert not torch.equal(before, spy.layer.weight)
+usual = torch.optim.SGD(spy.parameters(), 0.1)  # without momentum
+torch.optim.lr_scheduler.OneCycleLR(usual, 0.1, 10)
+assert usual.param_groups[0]["momentum"] > 0.8  # the default of PyTorch
 # %% [markdown]
 # Two details are easy to get wrong.
 # PyTorch's one-cycle schedule also moves the momentum by default, which turns plain SGD into SGD with momentum; here it leaves it alone.
@@ -836,7 +872,7 @@ assert not torch.equal(before, spy.layer.weight)
 #
 # where $\mathbf{w}$ are the weights and $\bar{\mathbf{g}}$ is the mean gradient, of the same shape.
 # That is the step of the mean at $B$ times the rate and a $B$-th of the decay: with $B=128$, the pair $5\cdot10^{-5}$ and $10^{-3}$ becomes $6.4\cdot10^{-3}$ and $7.8\cdot10^{-6}$.
-# Adam divides by the size of the gradient, so there the factor cancels up to $\epsilon$.
+# Adam divides by the size of the gradient, so there the factor cancels up to $\epsilon$; AdamW applies its decay apart from the gradient, so nothing has to be converted.
 
 # %%
 def one_step(reduction, make):
@@ -857,12 +893,13 @@ def sgd_step(reduction, lr, weight_decay):
 
 summed = sgd_step("sum", 5e-5, 1e-3)
 torch.testing.assert_close(sgd_step("mean", 6.4e-3, 1e-3 / 128), summed,
-                           atol=1e-8, rtol=1e-7)
+                           atol=1e-7, rtol=0)
 wrong = sgd_step("mean", 6.4e-3, 1e-3)  # the decay left as it was
-assert (wrong - summed).abs().max() > 1e-7
-adam = [one_step(reduction, partial(torch.optim.Adam, lr=0.01))
-        for reduction in ("mean", "sum")]
-torch.testing.assert_close(*adam, atol=1e-5, rtol=0)
+assert (wrong - summed).abs().max() > 5e-7
+adamw = [one_step(reduction, partial(torch.optim.AdamW, lr=0.01,
+                                     weight_decay=0.1))
+         for reduction in ("mean", "sum")]
+torch.testing.assert_close(*adamw, atol=1e-5, rtol=0)
 
 # %% [markdown]
 # ## Does it pay?
@@ -895,7 +932,7 @@ def compare(arms, train, test, epochs):
             adamw = torch.optim.AdamW(net.parameters(), 0.01)
             history = train_ch14(
                 net, train, test, F.cross_entropy, adamw, epochs, device,
-                50, augment, seed=seed)
+                100, augment, seed=seed)
             result[name].append((net, history))
     return result
 
@@ -907,13 +944,22 @@ def final(runs, key="test"):
 # %% tags=["rtol=0.15"]
 flip_shift = Compose(augment_batch)
 arms = {"plain": None, "flip + shift": flip_shift}
-by_epochs = {epochs: compare(arms, train, test, epochs)
-             for epochs in (long, short)}
-for epochs, result in by_epochs.items():
-    for name, runs in result.items():
+
+
+def report(epochs):
+    """Training and test accuracy of each seed at the end."""
+    for name, runs in by_epochs[epochs].items():
         print(f"{epochs:2d} epochs, {name:12s} train",
               *(f"{a:.2f}" for a in final(runs, "train")), " test",
               *(f"{a:.3f}" for a in final(runs)))
+
+
+by_epochs = {long: compare(arms, train, test, long)}
+report(long)
+
+# %% tags=["rtol=0.15"]
+by_epochs[short] = compare(arms, train, test, short)
+report(short)
 
 # %% tags=["chaotic", "hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(6.4, 2.7), sharey=True)
@@ -925,6 +971,7 @@ for ax, key in zip(axes, ("train", "test")):
         ax.plot(steps, curves.mean(0), color=color, label=name, lw=2,
                 ls="-" if name == "plain" else "--")
     ax.set(xlabel="epoch", title=f"{key} accuracy", ylim=(0, 1.03))
+    ax.xaxis.get_major_locator().set_params(integer=True)
 axes[0].legend()
 d2l.describe(axes[0].figure, """Left, training accuracy: the plain arm
     reaches 1, the augmented one about one half. Right, test accuracy: both
@@ -938,21 +985,21 @@ d2l.describe(axes[0].figure, """Left, training accuracy: the plain arm
 # check 14.1-C6: at equal updates, three seeds; long and short
 gains = {epochs: final(result["flip + shift"]) - final(result["plain"])
          for epochs, result in by_epochs.items()}
-print({epochs: [round(a, 3) for a in gain.tolist()]
-       for epochs, gain in gains.items()})
 if real and full_run:
     assert (gains[long] > 0.05).all()
     assert final(by_epochs[long]["plain"], "train").min() >= 0.98
     assert final(by_epochs[long]["flip + shift"], "train").max() <= 0.65
     assert gains[short].mean().abs() < 0.03
-    plain = [final(by_epochs[epochs]["plain"]).mean() for epochs in by_epochs]
-    assert plain[0] < plain[1]  # longer, and worse
+    longer = {name: (final(by_epochs[long][name])
+                     - final(by_epochs[short][name])).mean() for name in arms}
+    assert longer["flip + shift"] > 0.05 and longer["plain"] < 0.03
 
 # %% [markdown]
-# On 1000 pictures, with 12 epochs, flips and shifts raise the test accuracy by more than five hundredths in each of three seeds.
-# The plain network has learned its pictures by heart, and its training accuracy says nothing any more; that of the augmented one stays below 0.65, on pictures that it sees for the first time in this form.
+# On 1000 pictures, with 15 epochs, flips and shifts raise the test accuracy by more than five hundredths in each of three seeds.
+# The plain network has learned its pictures by heart, and its training accuracy says nothing any more; that of the augmented one stays below 0.65, on pictures most of which it sees for the first time in this form.
 # With 5 epochs the advantage is gone: the mean difference of the seeds is less than three hundredths in size.
-# The gain came where the plain network overfitted: trained longer, it got worse on average.
+# The longer training made the difference: on average over the seeds it raised the augmented network by more than five hundredths, and the plain one by less than three.
+# Once a network fits every picture that it has, more epochs have little left to teach it.
 # A short run would have called the augmentation useless, so do not choose or tune it there.
 #
 # ## A symmetry that is none
@@ -961,8 +1008,9 @@ if real and full_run:
 # Is that enough?
 # We add random quarter turns to flip and shift, at 5 epochs.
 # There are two controls.
-# In the first, drawn shapes replace the photographs: discs, rings, crosses and bars, each at a random angle in training *and* test pictures, so a turned shape is as likely as the original.
-# In the second, the networks stay and the *test* photographs are turned.
+# In the first, drawn shapes replace the photographs: discs, rings, crosses and bars, each at a random angle in training and test pictures, so a turned shape is as likely as the original.
+# (Their backgrounds are upright photographs, which get turned too; but they tell nothing about the label.)
+# In the second, the networks stay and the photographs of the test are turned, by one, two and three right angles.
 
 # %%
 def quarter_turns(X, generator=None):
@@ -986,7 +1034,8 @@ turns = {"flip + shift": flip_shift,
 nets = by_epochs[short] | compare({"with turns": turns["with turns"]},
                                   train, test, short)
 on_shapes = compare(turns, *shapes, short)
-other_test = [quarter_turns(test[0], rng).to(device), test[1].to(device)]
+other_test = [torch.cat([test[0].rot90(k, (-2, -1)) for k in (1, 2, 3)])
+              .to(device), test[1].repeat(3).to(device)]
 turned = {name: {
     "photographs": final(nets[name]),
     "shapes": final(on_shapes[name]),
@@ -1012,10 +1061,10 @@ for i, (name, values) in enumerate(rows):
 ax.set_yticks([-i for i in range(len(rows))],
               labels=[name for name, _ in rows], fontsize=8)
 ax.set(xlabel="test accuracy", xlim=(0, 0.6))
-d2l.describe(ax, """Nine rows of three dots. Photographs, twelve epochs:
+d2l.describe(ax, """Nine rows of three dots. Photographs, fifteen epochs:
     flip and shift lies clearly to the right of plain. Five epochs: the two
-    overlap, and with turns lies clearly to the left. Shapes: both arms
-    overlap. Turned photographs: with turns lies to the right.""")
+    overlap, and with turns lies clearly to the left. Shapes: with turns
+    lies no further left. Turned photographs: it lies to the right.""")
 
 # %% [markdown]
 # **Figure 14.1.7.** All arms, a dot for each of three seeds.
@@ -1024,22 +1073,20 @@ d2l.describe(ax, """Nine rows of three dots. Photographs, twelve epochs:
 # check 14.1-C7: turns hurt on photographs, and not in the two controls
 cost = {what: turned["flip + shift"][what] - turned["with turns"][what]
         for what in turned["with turns"]}
-print({what: [round(a, 3) for a in values.tolist()]
-       for what, values in cost.items()})
 if real and full_run:
     assert (cost["photographs"] > 0.05).all()
     assert cost["shapes"].mean() < 0.03
     assert min(row["shapes"].mean() for row in turned.values()) > 0.35
-    assert cost["turned photographs"].max() < 0
+    assert (cost["turned photographs"] < -0.015).all()
 
 # %% [markdown]
 # On the photographs, turns cost more than five hundredths of the accuracy in each of three seeds.
-# On the shapes, at the same budget, they cost nothing on the mean of the seeds, with large differences between seeds.
-# And on turned photographs the networks that have seen turns are ahead in each seed, so the turns did teach something, only not what the test asks.
-# That the label stays is not enough; the changed pictures should be ones that the test set may contain.
+# On the shapes, at the same budget, they cost nothing on average over the seeds, which differ more here.
+# And on turned photographs the networks that have seen turns are ahead in each seed, so the turns did teach something, only not what the upright test asks.
+# That the label stays is not enough here: it helps if the changed pictures are ones that the test set may contain.
 #
 # Some changes do alter the label.
-# Half a turn makes a 6 a 9 (Exercise 14.1-1); a mirror exchanges left and right hands, traffic signs and most letters; a crop may cut the object away.
+# Half a turn makes a 9 out of a 6 (Exercise 14.1-1); a mirror exchanges a left and a right hand and spoils most letters; a crop may cut the object away.
 # And a mean can hide a loss: Balestriero, Bottou and LeCun found a class of ImageNet whose accuracy random crops lowered from 68 to 46 %, while they help on average.
 # Look at the classes one by one.
 #
@@ -1097,11 +1144,13 @@ torch.testing.assert_close(scores, 0.7 * accuracy(y_hat, y)
 # check: the distribution of lambda, the generator, refusals
 line, hot = torch.tensor([[0.0], [1.0]]), torch.eye(2)
 for alpha in (0.2, 1.0):
-    draws = torch.tensor([mixup(line, hot, alpha, rng)[1].amax()
-                          for _ in range(1500)])  # the larger weight
+    blends = [mixup(line, hot, alpha, rng) for _ in range(1000)]
+    second = torch.stack([mixed[1, 0] for mixed, _ in blends])
+    assert abs(second.mean() - 0.75) < 0.04  # half the pairs 1, half lambda
+    draws = torch.stack([soft.amax() for _, soft in blends])  # the larger
     spread = ((draws - 0.5) ** 2).mean()  # the variance of lambda
     known = (1 / (8 * alpha + 4) + 0.25) / 2  # half the pairs: itself
-    assert abs(spread - known) < 0.012
+    assert abs(spread - known) < 0.015
 pairs = [mixup(X, Y, generator=torch.Generator().manual_seed(s))
          for s in (1, 1, 2)]
 assert torch.equal(pairs[0][0], pairs[1][0])
@@ -1115,7 +1164,8 @@ except TypeError as error:
 # %% [markdown]
 # In `train_ch14` mixup is an augmentation like the others; it only has to turn classes into shares.
 # The training score then is the share of the label that belongs to the predicted class.
-# It is the same blend of two accuracies, at most $\max(\lambda,1-\lambda)$ and therefore below 1 even for a perfect network: do not compare it with the test score.
+# It is the same blend of two accuracies, and for two pictures of different classes at most $\max(\lambda,1-\lambda)$: do not compare it with the test score.
+# One run of 5 epochs shows that the pieces fit together; whether mixup pays is not measured here.
 
 # %% tags=["rtol=0.15"]
 def blended(X, y, generator):
@@ -1129,18 +1179,19 @@ history = train_ch14(net, train, test, F.cross_entropy,
                      device, 50, blended)
 print(f"mixup, {short} epochs: training score {history['train'][-1]:.2f}, "
       f"test accuracy {history['test'][-1]:.2f}")
-assert not full_run or (history["loss"][-1] < history["loss"][0] - 0.2
-                        and history["test"][-1] > 0.25)
+if real and full_run:
+    assert history["loss"][-1] < history["loss"][0] - 0.2
+    assert history["test"][-1] > 0.25
 
 # %% [markdown]
 # ### What is used today
 #
 # Tuning strengths costs runs, so current recipes leave the choice to chance.
-# *TrivialAugment* draws one operation from a list (turn, shear, shift, colours, sharpness and so on) and its strength, and applies only this one; nothing is tuned, and its authors found it as good as searched policies or better.
+# *TrivialAugment* draws one operation from a list (turn, shear, shift, colours, sharpness and so on) and its strength, and applies only this one; nothing is tuned, and its authors found it as good as searched policies or better for classification, though not for detection.
 # *Random erasing* fills a random rectangle.
 # torchvision's recipe for ResNet-50 combines TrivialAugment, random erasing, mixup and CutMix with long training and other changes; timm's recipes use RandAugment (a relative with two numbers to set), mixup and CutMix.
 # Both lift the network above 80 % on ImageNet.
-# How much of that is augmentation these totals do not tell, since schedule and length changed too.
+# How much of that is augmentation these totals do not tell, since the length of training, the schedule and, in timm's case, the loss changed too.
 
 # %%
 torch.manual_seed(2)
@@ -1159,12 +1210,13 @@ for ax in axes:
     ax.title.set_fontsize(7)
 d2l.describe(axes[0].figure, """Eight small pictures: two originals, a blend
     of both, the first with a rectangle of the second, the first with a
-    grey rectangle, and three results of TrivialAugment.""")
+    black rectangle, and three results of TrivialAugment.""")
 
 # %% [markdown]
 # **Figure 14.1.8.** Two pictures, and what today's recipes make of them.
 
-# %%
+# %% tags=["hide-input"]
+# check: the labels of CutMix are the shares of the pixels
 flat = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 32, 32)
 torch.manual_seed(0)
 pasted, weights = v2.CutMix(num_classes=4)(flat, torch.arange(4))
@@ -1174,26 +1226,23 @@ torch.testing.assert_close(weights.sum(1), torch.ones(4))
 assert 0 < kept[0] < 1
 
 # %% [markdown]
-# The profile `gpu` trains ResNet-18 ([Section 8.6](../08-modern-cnns/06-resnet.ipynb)) on all 50 000 pictures of CIFAR-10, plain and with flip and shift.
+# The profile `gpu` takes all 10 000 training pictures of this copy and also trains ResNet-18 ([Section 8.6](../08-modern-cnns/06-resnet.ipynb)), plain and with flip and shift.
+# Set `full_train` to 50000 there, and it takes the official CIFAR-10.
 
 # %% tags=["hide-input"]
-def read_full(names, count):
-    """CIFAR-10 from its binary files: floats in [0, 1], labels."""
-    rows = np.concatenate([np.fromfile(path, np.uint8).reshape(-1, 3073)
-                           for name, path in full.files.items()
-                           if names in name])[:count]
-    images = torch.from_numpy(rows[:, 1:].reshape(-1, 3, 32, 32)) / 255
-    return images, torch.from_numpy(rows[:, 0].astype(np.int64))
+def read_full(part, count):
+    """The official CIFAR-10: floats in [0, 1], and labels."""
+    rows = np.concatenate([
+        np.fromfile(path, np.uint8).reshape(-1, 3073)
+        for name, path in d2l.fetch("cifar10").files.items()
+        if part in name])[:count]
+    images = torch.from_numpy(rows[:, 1:].reshape(-1, 3, 32, 32))
+    return images / 255, torch.from_numpy(rows[:, 0].astype(np.int64))
 
 
-try:
-    full = d2l.fetch("cifar10") if num_gpus and full_train else None
-except d2l.DataError:
-    full = None
-    print("The full CIFAR-10 is not here.")
-if full:
-    sets = read_full("data_batch", full_train), read_full(
-        "test_batch", max(100, full_train // 5))
+if num_gpus:
+    sets = (read_full("data_batch", full_train), read_full(
+        "test_batch", 10000)) if full_train else (train, test)
     for name, augment in arms.items():
         torch.manual_seed(0)
         net = apply_init(ResNet18(), sets[0][0][:2], init_he)
@@ -1207,9 +1256,9 @@ if full:
 # - Augmentation replaces each training picture by a random version with the same label: a prior about symmetries, and a regularizer. It belongs to training batches only.
 # - A box or mask moves with its picture; `tv_tensors` carry the type that says so, and a plain tensor stays behind silently.
 # - Draw anew for each picture, from a generator that workers do not share.
-# - On 1000 photographs flip and shift won clearly after 12 epochs and not after 5: augmentation pays where the network would overfit.
-# - A change has to keep the label *and* give pictures like those of the test: quarter turns hurt photographs, and not shapes drawn at random angles.
-# - Mixup and CutMix blend labels too; scores on blended labels stay below 1.
+# - On 1000 photographs flip and shift won clearly after 15 epochs and not after 5; the augmented network made better use of the longer training.
+# - A change should keep the label and also give pictures like those of the test: at 5 epochs quarter turns hurt photographs, and not shapes drawn at random angles.
+# - Mixup and CutMix blend labels too; a score on blended labels is no accuracy.
 
 # %% [markdown]
 # ## Exercises
@@ -1224,11 +1273,13 @@ if full:
 # #### Solution 14.1-1
 
 # %% [markdown]
-# A half turn makes most 6s look like a 9: the plain network reads them so.
+# The plain network reads most turned 6s as a 9.
 # Softmax regression that is trained with half turns loses much of its accuracy on 6 and 9, and little on 0.
-# With a hidden layer it loses less: a handwritten 9 is not exactly a turned 6, and a larger model can tell them apart.
+# With a hidden layer it loses less: a handwritten 9 is not exactly a turned 6, and the larger model tells more of them apart.
 # So the damage of an untrue symmetry depends on the model, too.
-# A vertical flip makes no digit into another one exactly, but it costs several of them some accuracy.
+# A vertical flip makes a 5 out of an angular 2, and the other way round.
+# Softmax regression loses more than five hundredths on both, and also on 6, 7 and 9, whose flipped forms are no digits.
+# On average over the digits the hidden layer helps here, too.
 
 # %%
 digits = load_digits()
@@ -1273,7 +1324,9 @@ loss = {(hidden, name): by_digit[hidden, "plain"] - row
 both = [loss[hidden, "half turn"][[6, 9]].mean() for hidden in (0, 128)]
 assert nines > 0.5 and loss[0, "half turn"][0] < 0.1
 assert both[0] > 0.15 and both[1] < both[0] - 0.05
-assert (loss[0, "vertical flip"] > 0.05).sum() >= 2
+assert (loss[0, "vertical flip"][[2, 5, 6, 7, 9]] > 0.05).all()
+flips = [loss[hidden, "vertical flip"].mean() for hidden in (0, 128)]
+assert flips[1] < flips[0] - 0.01
 
 # %% [markdown]
 # ### Exercise 14.1-2
@@ -1285,7 +1338,8 @@ assert (loss[0, "vertical flip"] > 0.05).sum() >= 2
 
 # %% [markdown]
 # With probability 0 the $n$ pictures, with 1 their $n$ mirror images, and never a picture itself.
-# With $\frac12$ a version of a picture stays unseen with probability $2^{-20}$, so almost surely there are $2n$.
+# With $\frac12$ a version of a picture stays unseen with probability $2^{-20}$, so on average $2n\cdot2^{-20}$ are missing from the possible $2n$: for $n=1000$ only 0.002.
+# (A picture that is its own mirror image counts once.)
 
 # %%
 pictures = train[0][::max(1, len(train[0]) // 60)]
@@ -1346,19 +1400,20 @@ assert one[:, 0].sum((1, 2)).max() == 64
 # #### Solution 14.1-4
 
 # %% [markdown]
-# The mirror image changes the accuracy by less than three hundredths in each of three seeds, upwards in the stored run.
+# The mirror image changes the accuracy by less than three hundredths in each of three seeds, a difference that 1000 test pictures can hardly tell from none.
 # All eight symmetries cost more than eight hundredths in each seed: six of the eight views are turned, and these networks have seen no turned picture.
 
 # %% tags=["rtol=0.15"]
 class Averaged(nn.Module):
-    """Mean probabilities of `net` over several views of X."""
+    """Probabilities of `net`, averaged over several views of X."""
 
     def __init__(self, net, views):
         super().__init__()
         self.net, self.views = net, views
 
     def forward(self, X):
-        return sum(self.net(view(X)).softmax(1) for view in self.views)
+        return torch.stack([self.net(view(X)).softmax(1)
+                            for view in self.views]).mean(0)
 
 
 def view(k, mirrored):
@@ -1368,19 +1423,21 @@ def view(k, mirrored):
 mirror = [view(0, False), view(0, True)]
 eight = [view(k, m) for k in range(4) for m in (False, True)]
 where = [tensor.to(device) for tensor in test]
-change = {"mirror": [], "eight": []}
-for net, history in by_epochs[long]["flip + shift"]:
-    for name, views in (("mirror", mirror), ("eight", eight)):
-        change[name].append(evaluate(Averaged(net, views), where)
-                            - history["test"][-1])
-for name, values in change.items():
-    print(f"{name}:", *(f"{a:+.3f}" for a in values))
+views = {"alone": eight[:1], "mirror": mirror, "eight": eight}
+averaged = {name: torch.tensor([
+    evaluate(Averaged(net, chosen), where)
+    for net, _ in by_epochs[long]["flip + shift"]])
+    for name, chosen in views.items()}
+for name, values in averaged.items():
+    print(f"{name:6s}", *(f"{a:.3f}" for a in values))
 probe = where[0][:1]
 assert len({v(probe).contiguous().cpu().numpy().tobytes()
             for v in eight}) == 8
 if real and full_run:
-    assert max(map(abs, change["mirror"])) < 0.025
-    assert max(change["eight"]) < -0.08
+    alone = averaged["alone"]
+    torch.testing.assert_close(alone, final(by_epochs[long]["flip + shift"]))
+    assert (averaged["mirror"] - alone).abs().max() < 0.03
+    assert (averaged["eight"] - alone).max() < -0.08
 
 # %% [markdown]
 # ## Sources
