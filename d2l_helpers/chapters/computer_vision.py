@@ -6,6 +6,7 @@ Generated from book/14-computer-vision/*.py by `python -m bookbuild export`; edi
 import copy
 import d2l_helpers as d2l
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from contextlib import contextmanager
 from d2l_helpers.chapters.linear_classification import fit_logits
@@ -16,9 +17,142 @@ from xml.etree import ElementTree
 
 
 # 14.1 Image augmentation
+def hflip(img, p=1.0, generator=None):
+    """Mirror left and right, with probability `p`; img (..., h, w)."""
+    mirrored = torch.rand((), generator=generator) < p
+    return img.flip(-1) if mirrored else img
+
+
+# 14.1 Image augmentation
+def crop_box(h, w, scale, ratio, generator=None):
+    """A random box (top, left, height, width) in a picture h x w.
+
+    Its area is a share of the picture between the two of `scale`, its
+    width divided by its height lies between the two of `ratio`, both
+    after rounding to whole pixels. If ten draws give no such box inside
+    the picture: the largest box in the middle with a permitted ratio.
+    """
+    low, high = np.log(ratio)
+    for _ in range(10):
+        a, r, y, x = torch.rand(4, generator=generator).tolist()
+        area = h * w * (scale[0] + (scale[1] - scale[0]) * a)
+        aspect = np.exp(low + (high - low) * r)
+        height = round((area / aspect) ** 0.5)
+        width = round((area * aspect) ** 0.5)
+        if (0 < height <= h and 0 < width <= w
+                and scale[0] <= height * width / (h * w) <= scale[1]
+                and ratio[0] <= width / height <= ratio[1]):
+            return (int(y * (h - height + 1)), int(x * (w - width + 1)),
+                    height, width)
+    height = max(1, min(h, int(w / ratio[0])))
+    width = max(1, min(w, int(h * ratio[1])))
+    return (h - height) // 2, (w - width) // 2, height, width
+
+
+def random_resized_crop(img, size, scale=(0.1, 1.0), ratio=(0.5, 2.0),
+                        generator=None):
+    """A random part of img (..., c, h, w), resized to `size` squared.
+
+    For `scale` and `ratio` see `crop_box`. Pixels are floats.
+    """
+    top, left, height, width = crop_box(*img.shape[-2:], scale, ratio,
+                                        generator)
+    part = img[..., top:top + height, left:left + width]
+    batch = part.reshape(-1, *part.shape[-3:])
+    out = F.interpolate(batch, (size, size), mode="bilinear",
+                        antialias=True)
+    return out.reshape(*img.shape[:-2], size, size)
+
+
+# 14.1 Image augmentation
+def shift_hue(img, turn):
+    """Move the hue of floats (..., 3, h, w) by a share of a full turn."""
+    red, green, blue = img.unbind(-3)
+    top = img.amax(-3)
+    chroma = top - img.amin(-3)
+    safe = torch.where(chroma > 0, chroma, 1)
+    hue = torch.where(
+        top == red, (green - blue) / safe, torch.where(
+            top == green, (blue - red) / safe + 2,
+            (red - green) / safe + 4))  # (..., h, w), in sixths of a turn
+    start = torch.tensor([5.0, 3.0, 1.0], device=img.device).view(3, 1, 1)
+    place = (hue.unsqueeze(-3) + 6 * turn + start) % 6  # (..., 3, h, w)
+    fall = torch.minimum(place, 4 - place).clamp(0, 1)
+    return top.unsqueeze(-3) - chroma.unsqueeze(-3) * fall
+
+
+def adjust_color(img, brightness=1.0, contrast=1.0, saturation=1.0,
+                 turn=0.0):
+    """Colours of floats (..., 3, h, w) in [0, 1], changed in this order.
+
+    Three factors, of which 1 changes nothing, and a shift of the hue.
+    """
+    def gray(X):
+        weights = X.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+        return (weights * X).sum(-3, keepdim=True)
+
+    img = (brightness * img).clamp(0, 1)
+    mean = gray(img).mean((-2, -1), keepdim=True)
+    img = torch.lerp(mean.expand_as(img), img, contrast).clamp(0, 1)
+    img = torch.lerp(gray(img).expand_as(img), img, saturation).clamp(0, 1)
+    return shift_hue(img, turn) if turn else img
+
+
+def color_jitter(img, b=0.0, c=0.0, s=0.0, h=0.0, generator=None):
+    """Random brightness, contrast, saturation and hue, in this order.
+
+    The factors are uniform in [1 - b, 1 + b], [1 - c, 1 + c] and
+    [1 - s, 1 + s], the shift of the hue in [-h, h] turns. Pixels are
+    floats (..., 3, h, w) in [0, 1].
+    """
+    u = 2 * torch.rand(4, generator=generator) - 1
+    factors = 1 + u[:3] * torch.tensor([b, c, s])
+    return adjust_color(img, *factors.tolist(), (h * u[3]).item())
+
+
+# 14.1 Image augmentation
+class Compose:
+    """Steps one after the other, each called step(X, generator=...).
+
+    Composed steps are an `augment` of train_ch14: called with targets
+    beside X, they return the targets as they came.
+    """
+
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def __call__(self, X, *y, generator=None):
+        for step in self.steps:
+            X = step(X, generator=generator)
+        return (X, *y) if y else X
+
+
+def per_image(step):
+    """A step that draws anew for every picture of a batch (n, c, h, w)."""
+    def draw(X, generator=None):
+        return torch.stack([step(x, generator=generator) for x in X])
+    return draw
+
+
+# 14.1 Image augmentation
+def show_augmented(img, aug, rows=2, cols=4, seed=0, scale=1.3):
+    """Draw rows x cols results of aug(img, generator=...); returns axes."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = [aug(img, generator=generator) for _ in range(rows * cols)]
+    return d2l.show_images(pictures, rows, cols, scale=scale)
+
+
+# 14.1 Image augmentation
 def accuracy(y_hat, y):
-    """Whether the largest score is the label's; scores (n, k, ...)."""
-    return (y_hat.argmax(1) == y).float()
+    """Whether the largest of the scores (n, k, ...) is the label's.
+
+    `y` holds classes (n, ...) or, as floats, shares of the classes
+    (n, k, ...): then the share of the class with the largest score.
+    """
+    guess = y_hat.argmax(1)
+    if y.is_floating_point():
+        return y.gather(1, guess.unsqueeze(1)).squeeze(1)
+    return (guess == y).float()
 
 
 @contextmanager
@@ -54,29 +188,32 @@ def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
 
     `train` and `test` (or None) are tuples of tensors: inputs, targets.
     `loss(net(X), *y)` is a mean. The rates of the optimizer's groups are
-    the peaks of the cycle, which has one step for each batch.
-    `augment(X, *y, generator=g)` changes training batches only;
+    the peaks of the cycle, which has one step for each batch; momentum
+    stays. `augment(X, *y, generator=g)` changes training batches only;
     `set_mode(net)` runs before each epoch, `after_step(net)` after each
-    update. Returns a dict of lists, one number for each epoch: "loss" and,
-    with a `score`, "train" (on the batches as they were trained on) and
-    "test".
+    update. `seed` fixes the order, the changes, and dropout by PyTorch's
+    global generator. Returns a dict of lists, one number for each epoch:
+    "loss" and, with a `score`, "train" (on batches as they were trained
+    on) and "test". Afterwards the groups have their rates again.
     """
     device = device or d2l.try_device()
     net.to(device)
     train = [tensor.to(device) for tensor in train]
-    generator = torch.Generator().manual_seed(seed)
-    loader = d2l.BatchLoader(train, batch_size, shuffle=True,
-                             generator=generator)
+    test = [tensor.to(device) for tensor in test or ()]
+    torch.manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
+    noise = torch.Generator().manual_seed(seed + 1_000_000)
+    loader = d2l.BatchLoader(train, batch_size, True, order)
+    peaks = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [group["lr"] for group in optimizer.param_groups],
-        total_steps=epochs * len(loader))
+        optimizer, peaks, epochs * len(loader), cycle_momentum=False)
     history = {"loss": [], "train": [], "test": []}
     for _ in range(epochs):
         set_mode(net)
         losses, scores = [], []
         for X, *y in loader:
             if augment is not None:
-                X, *y = augment(X, *y, generator=generator)
+                X, *y = augment(X, *y, generator=noise)
             y_hat = net(X)
             value = loss(y_hat, *y)
             optimizer.zero_grad()
@@ -92,10 +229,30 @@ def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
             (torch.stack(losses).sum() / len(train[0])).item())
         if score is not None:
             history["train"].append(torch.cat(scores).mean().item())
-            if test is not None:
-                history["test"].append(evaluate(
-                    net, [tensor.to(device) for tensor in test], score))
+            if test:
+                history["test"].append(evaluate(net, test, score))
+    for group, peak in zip(optimizer.param_groups, peaks):
+        group["lr"] = peak
     return history
+
+
+# 14.1 Image augmentation
+def mixup(X, Y, alpha=0.2, generator=None, lam=None):
+    """Blend each example with another of the batch; returns X and Y.
+
+    X (n, ...) inputs, Y (n, k) shares of the classes as floats. The
+    weight of the first partner is `lam`, or one number for the batch
+    from the distribution Beta(alpha, alpha).
+    """
+    if not Y.is_floating_point():
+        raise TypeError(f"labels of type {Y.dtype} cannot be blended; "
+                        "pass F.one_hot(y, k).float().")
+    if lam is None:
+        seed = torch.randint(2**31, (), generator=generator).item()
+        lam = np.random.default_rng(seed).beta(alpha, alpha)
+    other = torch.randperm(len(X), generator=generator).to(X.device)
+    return (lam * X + (1 - lam) * X[other],
+            lam * Y + (1 - lam) * Y[other])
 
 
 # 14.2 Fine-tuning
