@@ -281,6 +281,26 @@ def replace_head(net, num_classes):
 
 
 # 14.2 Fine-tuning
+def linear_probe(features, labels, num_classes=None, ridge=1e-3):
+    """A linear layer fitted on features (n, d) with labels (n,).
+
+    The fit is a softmax regression on features that are standardized and
+    divided by the square root of d, with the penalty `ridge` times the
+    sum of squared weights. The returned layer takes them as they are.
+    """
+    num_classes = num_classes or int(labels.max()) + 1
+    mean = features.mean(0)
+    scale = (features.std(0) + 1e-6) * features.shape[1] ** 0.5
+    W, b = fit_logits((features - mean) / scale, labels, num_classes,
+                      ridge=ridge, steps=30)  # (d, q), (q,)
+    layer = nn.Linear(*W.shape, device=W.device, dtype=W.dtype)
+    with torch.no_grad():
+        layer.weight.copy_((W / scale[:, None]).mT)
+        layer.bias.copy_(b - (mean / scale) @ W)
+    return layer
+
+
+# 14.2 Fine-tuning
 def param_groups(net, base_lr, head_mult=10):
     """Groups for an optimizer: body at `base_lr`, head at a multiple.
 
@@ -317,24 +337,9 @@ def freeze_bn(net):
     return net
 
 
-# 14.2 Fine-tuning
-def linear_probe(features, labels, num_classes=None, ridge=1e-3):
-    """A linear layer fitted on features (n, d) with labels (n,).
-
-    The fit is a softmax regression on features that are standardized and
-    divided by the square root of d, with the penalty `ridge` times the
-    sum of squared weights. The returned layer takes them as they are.
-    """
-    num_classes = num_classes or int(labels.max()) + 1
-    mean = features.mean(0)
-    scale = (features.std(0) + 1e-6) * features.shape[1] ** 0.5
-    W, b = fit_logits((features - mean) / scale, labels, num_classes,
-                      ridge=ridge, steps=30)  # (d, q), (q,)
-    layer = nn.Linear(*W.shape, device=W.device, dtype=W.dtype)
-    with torch.no_grad():
-        layer.weight.copy_((W / scale[:, None]).mT)
-        layer.bias.copy_(b - (mean / scale) @ W)
-    return layer
+def train_frozen_bn(net):
+    """Training mode for all but batch normalization: a `set_mode`."""
+    return freeze_bn(net.train())
 
 
 # 14.2 Fine-tuning
@@ -350,8 +355,8 @@ class LoRALinear(nn.Module):
         super().__init__()
         weight = linear.weight
         outputs, inputs = weight.shape[:2]
-        if weight[0, 0].numel() > 1 or weight.ndim > 2 and (
-                linear.groups > 1 or set(linear.stride) != {1}):
+        if weight.ndim > 2 and (weight[0, 0].numel() > 1 or
+                                linear.groups > 1 or max(linear.stride) > 1):
             raise ValueError(f"{linear} is no linear layer at each pixel.")
         self.linear = linear.requires_grad_(False)
         self.A = nn.Parameter(weight.new_empty(r, inputs).normal_(
@@ -378,7 +383,7 @@ class LoRALinear(nn.Module):
 def add_lora(net, predicate, r=4, alpha=None):
     """`LoRALinear` around each layer for which `predicate(name, layer)`.
 
-    Nothing else is frozen or freed. Changes `net` and returns it.
+    Freezes these layers and nothing else. Changes `net` and returns it.
     """
     chosen = [(name, layer) for name, layer in net.named_modules()
               if predicate(name, layer)]
