@@ -5,8 +5,8 @@
 #     profiles:
 #       gpu:
 #         level: 0
-#         updates: 60
-#         scratch_updates: 600
+#         updates: 64
+#         scratch_updates: 640
 #         tune: true
 #       smoke:
 #         num_photos: 28
@@ -76,10 +76,10 @@ d2l.use_style()
 # %% tags=["parameters"]
 num_photos = 350  # of each kind
 level = 3  # blocks up to this level stay frozen in all arms: 0 to 3
-shots = [5, 20, 60]  # labels of each kind
+shots = [5, 20, 80]  # labels of each kind
 main_shots = 20
-updates = 12
-scratch_updates = 60
+updates = 8
+scratch_updates = 24
 num_seeds = 3
 tune = False  # True: choose the rates anew
 
@@ -102,12 +102,13 @@ for label, kind in enumerate(("cat", "dog")):
     mine = [path for name, path in found.files.items()
             if f"/{kind}/" in name][:num_photos]
     paths, kinds = paths + mine, kinds + [label] * len(mine)
-mixed = torch.randperm(len(kinds), generator=torch.Generator().manual_seed(0))
-photos = read_images(paths, (96, 96))[mixed]  # bytes (n, 3, 96, 96)
-y = torch.tensor(kinds)[mixed]
-n = len(y)
-pool, val, test = slice(n * 3 // 7), slice(n * 3 // 7, n * 5 // 7), slice(
-    n * 5 // 7, n)
+n = len(kinds)
+mixed = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+pool, for_val, rest = mixed.split([n * 3 // 7, n * 2 // 7, n - n * 5 // 7])
+used = torch.cat([pool, rest])
+photos = read_images([paths[i] for i in used], (96, 96))  # (n, 3, 96, 96)
+y = torch.tensor(kinds)[used]
+pool, test = slice(len(pool)), slice(len(pool), None)
 d2l.show_images(photos[pool][:6], 1, 6, scale=1.0,
                 titles=[("cat", "dog")[k] for k in y[:6]])
 d2l.describe(plt.gcf(), """Six photographs of cats and dogs in a row, each
@@ -210,7 +211,7 @@ def linear_probe(features, labels, num_classes=None, ridge=1e-3):
 # the folded layer gives the scores of the regression it was folded from
 rng = torch.Generator().manual_seed(0)
 Z, t = 3 + 2 * torch.randn(60, 5, generator=rng), torch.arange(60) % 3
-Z = Z + t[:, None] * torch.tensor([1.0, 0, -1, 0, 2])
+Z = Z + 2 * t[:, None] * torch.tensor([1.0, 0, -1, 0, 2])
 layer = linear_probe(Z, t)
 A = (Z - Z.mean(0)) / Z.std(0) / 5**0.5
 W, b = fit_logits(A, t, 3, ridge=1e-3, steps=30)
@@ -344,13 +345,18 @@ def train_frozen_bn(net):
 # %%
 # check 14.2-C4: requires_grad=False alone lets the statistics move
 def drift_of_statistics(set_mode):
-    """Largest change of a running mean in one pass of a frozen network."""
+    """Largest change of a running mean in one pass of a frozen network.
+
+    In units of the running standard deviation of its channel.
+    """
     net = copy.deepcopy(upper).requires_grad_(False)
-    before = net.norm.running_mean.clone()
+    norm = net.blocks[0]._bn0
+    before = norm.running_mean.clone()
+    unit = (norm.running_var + norm.eps).sqrt()
     set_mode(net)
     net(maps[:20])
-    assert net.training and net.norm.weight.requires_grad is False
-    return (net.norm.running_mean - before).abs().max().item()
+    assert net.training and not norm.weight.requires_grad
+    return ((norm.running_mean - before).abs() / unit).max().item()
 
 
 print(f"in training mode {drift_of_statistics(nn.Module.train):.2f}, with "
@@ -462,19 +468,19 @@ for wrong in (nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, groups=2),
 # %% [markdown]
 # ## What helps, and with how many labels?
 #
-# Four arms learn from the same 5, 20 or 60 labelled photographs of each kind, drawn three times.
+# Four arms learn from the same 5, 20 or 80 labelled photographs of each kind, drawn three times.
 #
 # - *Probe*: a softmax regression on the features, solved by L-BFGS.
 # - *Fine-tuning*: all weights of the upper part, head ten times faster.
 # - *LoRA*: rank 4 on the 1x1 convolutions of the upper part, and the head.
-# - *Scratch*: a small residual network on the pixels (48 by 48, as in Section 8.9), with five times as many updates.
+# - *Scratch*: a small residual network on the pixels (48 by 48, as in Section 8.9), with three times as many updates.
 #
-# Fine-tuning and LoRA get the same 12 batches and frozen statistics.
+# Fine-tuning and LoRA get the same 8 batches and frozen statistics.
 # For each, one of three rates was chosen on the validation photographs, with 20 labels of each kind in draws that do not come up again (set `tune` to repeat it).
 # Nothing was tuned for the probe, and the rate from scratch is that of Section 8.9.
 
 # %%
-RATES = {"fine-tuning": (3e-4, 10), "LoRA": (3e-3, 1)}  # body's, multiple
+RATES = {"fine-tuning": (1e-4, 10), "LoRA": (3e-3, 1)}  # body's, multiple
 
 
 def draw(k, seed):
@@ -532,7 +538,10 @@ def from_scratch(chosen, seed):
 
 # %%
 def transfer_experiment(shots):
-    """{arm: {labels of each kind: test accuracies, one for each draw}}."""
+    """{arm: {labels of each kind: test accuracies, one for each draw}}.
+
+    And the networks of the first draw of `main_shots`.
+    """
     table = {arm: {k: [] for k in shots}
              for arm in ("probe", "fine-tuning", "LoRA", "scratch")}
     for k in shots:
@@ -545,12 +554,11 @@ def transfer_experiment(shots):
                 X = {"scratch": pixels, "probe": features}.get(arm, maps)
                 table[arm][k].append(evaluate(net, (X[test], y[test])))
             if k == main_shots and seed == 0:
-                kept.update(nets)
-    return table
+                kept = nets
+    return table, kept
 
 
-kept = {}  # the networks of the first draw
-table = transfer_experiment(shots)
+table, kept = transfer_experiment(shots)
 for arm, row in table.items():
     print(f"{arm:12s}", "; ".join(
         f"{k}: " + " ".join(f"{a:.3f}" for a in scores)
@@ -573,36 +581,39 @@ ax.set(xscale="log", xlabel="labels of each kind", ylabel="test accuracy",
 ax.minorticks_off()
 ax.set_xticks(shots, labels=shots)
 ax.legend(fontsize=8, loc="lower right")
-d2l.describe(ax, "TODO")
+d2l.describe(ax, """Test accuracy against labels of each kind. Probe,
+    fine-tuning and LoRA lie together and rise from between 0.6 and 0.9 with
+    five labels to between 0.8 and 0.92 with eighty, the probe on top; from
+    scratch all points lie between 0.5 and 0.65.""")
 
 # %% [markdown]
 # **Figure 14.2.3.** Test accuracy of three draws for each number of labels; lines join the means, the gray line is guessing.
 
 # %%
-# check 14.2-C6: at 20 labels of each kind, each transfer against scratch
-full_run = (num_seeds == 3 and updates == 12 and level == 3
-            and num_photos == 350 and shots == [5, 20, 60])
+# check 14.2-C6: each transfer beats scratch in every draw
+full_run = (num_seeds == 3 and updates == 8 and level == 3
+            and num_photos == 350 and shots == [5, 20, 80])
 if full_run and real:
-    for arm in ("probe", "fine-tuning", "LoRA"):
-        for k in (20, 60):
-            assert all(a > b + 0.15 for a, b in zip(
-                table[arm][k], table["scratch"][k], strict=True))
-        assert all(a > b + 0.08 for a, b in zip(
-            table[arm][5], table["scratch"][5], strict=True))
     mean = {arm: {k: sum(row[k]) / 3 for k in row}
             for arm, row in table.items()}
     assert max(mean["scratch"].values()) < 0.68
-    for k in (20, 60):  # among the three, the means are close
-        trio = [mean[arm][k] for arm in ("probe", "fine-tuning", "LoRA")]
-        assert max(trio) - min(trio) < 0.08 and min(trio) > 0.82
     for arm in ("probe", "fine-tuning", "LoRA"):
-        assert mean[arm][60] > mean[arm][5] + 0.05
+        for k, least in ((5, 0.05), (20, 0.1), (80, 0.15)):
+            assert all(a > b + least for a, b in zip(
+                table[arm][k], table["scratch"][k], strict=True))
+        for k in (20, 80):
+            assert 0.78 < mean[arm][k] > mean["scratch"][k] + 0.15
+        assert mean[arm][80] > mean[arm][5] + 0.03
+    trio = [mean[arm][20] for arm in ("probe", "fine-tuning", "LoRA")]
+    assert max(trio) - min(trio) < 0.08
+    for arm in ("fine-tuning", "LoRA"):
+        assert mean["probe"][80] > mean[arm][80] + 0.015
 
 # %% tags=["hide-input"]
 # check: draws come from the pool, k of each kind, another for each seed;
 # scratch and the adapters learn what they should and nothing else
 drawn = [draw(main_shots, seed) for seed in (0, 1)]
-assert max(d.max() for d in drawn) < n * 3 // 7
+assert max(d.max() for d in drawn) < pool.stop
 assert torch.bincount(y[drawn[0]]).tolist() == [main_shots] * 2 or not full_run
 assert not torch.equal(*drawn) and torch.equal(drawn[0], draw(main_shots, 0))
 adapted, tuned = kept["LoRA"], kept["fine-tuning"]
@@ -627,20 +638,23 @@ with evaluating(adapted), evaluating(
     assert count_params(merged) == count_params(tuned)
 
 # %% [markdown]
-# With 20 or 60 labels of each kind, each of the three transfers beats training from scratch by more than 0.15 in every draw; with five labels the gap is smaller, but there in every draw as well.
-# Among the three themselves, this experiment decides little: a test accuracy near 0.9 on 200 photographs has a standard error of 0.02, and the draws differ by more.
-# So the reason to fine-tune would not be accuracy here; the probe costs a fraction of a second.
-# LoRA trains about a fiftieth of the weights that fine-tuning trains, and a task then needs only these to be stored, but the backward pass still goes through the whole upper part.
-# The scratch network fits its few photographs; that it would stay behind with a tuned recipe, augmentation and hours of training was not measured.
+# Each of the three transfers beats training from scratch in every draw, with 20 and 80 labels of each kind by more than a tenth.
+# The scratch network fits its few photographs and does hardly better than guessing on others; what a tuned recipe, augmentation and a long run would make of it was not measured.
 #
-# It is also a friendly case: ImageNet has over a hundred breeds of dogs.
-# And the lead of pretraining does not last for ever: on COCO, with a hundred thousand labelled pictures and enough updates, He and others (2018) reached the same detection accuracy from random weights.
+# Among the three transfers themselves, the means are close with 20 labels: an accuracy near 0.85 on 200 photographs has a standard error of about 0.025, and the draws differ by more.
+# With 80 labels the probe is ahead.
+# That is no verdict on fine-tuning: the probe is solved to its optimum, the other two stop after 8 batches, in which each of the 160 photographs occurs once.
+# What it does say is that fine-tuning has to be compared with the probe, which is there in a fraction of a second.
+# LoRA trains about a fiftieth of the weights that fine-tuning trains, and only these have to be stored for a task; its gradients still pass through the whole upper part.
+#
+# The case is friendly: ImageNet has over a hundred breeds of dogs.
+# And with many labels the lead of pretraining can vanish: on COCO, with over a hundred thousand labelled pictures and enough updates, He and others (2018) detected objects from random weights as well as from pretrained ones.
 #
 # ### The frozen statistics
 #
 # What if batch normalization stays in training mode, as it would with a plain `net.train()`?
 # The same draws, batches and rates as before, and only `set_mode` differs.
-# To see whether the running statistics are to blame, which have followed for just 12 batches, we also measure them anew on the whole unlabelled pool before the test.
+# To see whether the running statistics are to blame, which have followed for just 8 batches, we also measure them anew on 100 photographs of the pool, without labels, before the test.
 
 # %%
 def measure_statistics(net, maps):
@@ -651,7 +665,7 @@ def measure_statistics(net, maps):
             module.reset_running_stats()
             module.momentum = None  # a plain mean over the batches
     with torch.no_grad():
-        for part in maps.split(100):
+        for part in maps.split(50):
             net.train()(part)
     return net
 
@@ -661,7 +675,7 @@ for seed in range(num_seeds):
     net = transfer("fine-tuning", draw(main_shots, seed), seed,
                    set_mode=nn.Module.train)
     moving.append(evaluate(net, (maps[test], y[test])))
-    measured.append(evaluate(measure_statistics(net, maps[pool]),
+    measured.append(evaluate(measure_statistics(net, maps[pool][:100]),
                              (maps[test], y[test])))
 for name, scores in (("frozen", table["fine-tuning"][main_shots]),
                      ("training mode", moving),
@@ -672,12 +686,13 @@ for name, scores in (("frozen", table["fine-tuning"][main_shots]),
 # check 14.2-C7: batch norm in training mode is worse in every draw
 if full_run and real:
     frozen = table["fine-tuning"][20]
-    assert all(a > b + 0.03 for a, b in zip(frozen, moving, strict=True))
-    assert sum(frozen) / 3 > sum(moving) / 3 + 0.07
-    assert sum(frozen) / 3 > sum(measured) / 3 + 0.04
+    for others in (moving, measured):
+        assert all(a > b + 0.03 for a, b in zip(frozen, others, strict=True))
+        assert sum(frozen) / 3 > sum(others) / 3 + 0.07
 
 # %% [markdown]
-# TODO C7
+# In training mode each draw is worse than with frozen statistics, and measuring the statistics anew does not repair it.
+# So stale running statistics are not the whole story; which part of the damage the noise of small batches does, or the changed weights, we did not separate.
 #
 # ### How far do the features move?
 #
@@ -703,10 +718,11 @@ ax = d2l.plot(range(len(names)), list(change.values()), list(change),
               fmts=("s-", "D-"), xlabel="block", ylabel="relative change")
 ax.set_xticks(range(len(names)), labels=names)
 ax.set_ylim(0)
-d2l.describe(ax, "TODO")
+d2l.describe(ax, """Relative change against the number of the block, for
+    fine-tuning and LoRA. TODO""")
 
 # %% [markdown]
-# **Figure 14.2.4.** TODO
+# **Figure 14.2.4.** Mean relative change of the output of each block above the frozen part, and of the features, after training with 20 labels of each kind.
 
 # %%
 # the change grows from the first trained block to the last
@@ -715,7 +731,7 @@ if full_run and real:
         assert 0 < row[0] < 0.5 * row[-2]
 
 # %% [markdown]
-# TODO drift text
+# TODOdrift
 # Kumar and others (2022) call this *feature distortion* and show what it can cost: over ten data sets with a shift between training and test, fine-tuning was on average 2 % better than the probe on data like those it was trained on, and 7 % worse on the others.
 # They trace it to the head, which starts at random, so the body moves while the head is still wrong, and propose to fit the probe first and fine-tune from there.
 # Exercise 1 tries that.
@@ -881,7 +897,8 @@ if full_run and real:
     assert after > 0.8
 
 # %% [markdown]
-# TODO ex1 text
+# Ten times the rate costs accuracy, and with a hundred times the network guesses: the pretrained weights are overwritten.
+# From the probe's head, the same fine-tuning ends at about the accuracy of the probe or above; it is one draw, so read no more than that from it.
 
 # %% [markdown]
 # ### Exercise 14.2-2
@@ -926,21 +943,30 @@ assert gap["frozen"] < 1e-4 and gap["moving"] > 0.01
 
 # %%
 source_head = efficientnet_lite0()._fc.to(device)
-groups = slice(281, 286), slice(151, 269)
+groups = slice(281, 286), slice(151, 269)  # cats, dogs
 with torch.no_grad():
     p = source_head(features).softmax(dim=1)  # (n, 1000)
-    sums = torch.stack([p[:, g].sum(1) for g in groups], dim=1)
-    untrained = (sums[test].argmax(1) == y[test]).float().mean().item()
     W = torch.stack([source_head.weight[g].mean(0) for g in groups])
     b = torch.stack([source_head.bias[g].mean() for g in groups])
-    loss = F.cross_entropy(features[pool] @ W.T + b, y[pool]).item()
-print(f"without training {untrained:.3f}; first loss of the mean head "
-      f"{loss:.3f}, of guessing {math.log(2):.3f}")
-assert not real or num_photos < 350 or (
-    untrained > 0.8 and loss < 0.9 * math.log(2))
+    scores = {"sum": torch.stack([p[:, g].sum(1) for g in groups], 1),
+              "mean": torch.stack([p[:, g].mean(1) for g in groups], 1),
+              "head": features @ W.T + b}
+    loss = F.cross_entropy(scores["head"], y).item()
+hits = {name: (s.argmax(1) == y).float() for name, s in scores.items()}
+untrained = {name: h.mean().item() for name, h in hits.items()}
+cats = {name: h[y == 0].mean().item() for name, h in hits.items()}
+for name in scores:
+    print(f"{name:5s} all {untrained[name]:.3f}, cats {cats[name]:.3f}")
+print(f"first loss of the head {loss:.3f}, of guessing {math.log(2):.3f}")
+if real and num_photos == 350:
+    assert 0.65 < untrained["sum"] < 0.8 and cats["sum"] < 0.6
+    assert untrained["head"] > untrained["sum"] + 0.07
+    assert loss < 0.7 * math.log(2)
 
 # %% [markdown]
-# TODO ex3 text
+# Without a single label, the head of mean rows is right on nine photographs out of ten.
+# The summed probabilities find nearly all dogs and only half of the cats.
+# Dividing each sum by its number of classes, 5 or 118, helps a little, so the many breeds are only a part of the reason.
 
 # %% [markdown]
 # ### Exercise 14.2-4
@@ -991,11 +1017,16 @@ assert sum(p.numel() for g in groups for p in g["params"]) == sum(
 # %% tags=["hide-input"]
 # the choice of the rates on validation photographs (profile gpu)
 if tune:
+    unseen = read_images([paths[i] for i in for_val], (96, 96))
+    with evaluating(efficientnet_lite0().to(device)) as source:
+        unseen = torch.cat([source.features(part.to(device))[level]
+                            for part in unseen.split(50)])
+    labels = torch.tensor(kinds)[for_val].to(device)
     for arm, rates in (("fine-tuning", (1e-4, 3e-4, 1e-3)),
                        ("LoRA", (1e-3, 3e-3, 1e-2))):
         for rate in rates:
             scores = [evaluate(transfer(arm, draw(main_shots, s), s, rate),
-                               (maps[val], y[val])) for s in (10, 11, 12)]
+                               (unseen, labels)) for s in (10, 11, 12)]
             print(arm, rate, " ".join(f"{a:.3f}" for a in scores))
 
 # %% [markdown]
