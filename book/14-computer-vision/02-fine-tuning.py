@@ -4,6 +4,7 @@
 #     data: [cats-dogs, efficientnet-lite0]
 #     profiles:
 #       gpu:
+#         num_photos: 350
 #         level: 0
 #         updates: 64
 #         scratch_updates: 640
@@ -155,7 +156,7 @@ assert count_params(resnet) == 11_177_538 and resnet.fc.out_features == 2
 assert resnet.fc.weight.device.type == "meta"
 
 # %% [markdown]
-# Weights come with their *preprocessing*, and no error is raised when it is missing.
+# Weights come with their preprocessing, and no error is raised when it is missing.
 # torchvision keeps both in one object: `resnet18(weights=ResNet18_Weights.DEFAULT)` downloads the network, `ResNet18_Weights.DEFAULT.transforms()` is what its pictures must go through.
 # Our network wants $(x-127/255)/(128/255)$ for colours $x$ from 0 to 1 and does it inside.
 # The next cell gives it pictures that already were standardized, a common mistake.
@@ -219,7 +220,7 @@ torch.testing.assert_close(layer(Z), A @ W + b, rtol=1e-3, atol=1e-3)
 assert (layer(Z).argmax(1) == t).float().mean() > 0.7
 
 # %% [markdown]
-# The same trick saves work when only the *upper* part of a body is to be trained: what lies below is frozen, its output is computed once.
+# The same trick saves work when only the upper part of a body is to be trained: what lies below is frozen, its output is computed once.
 # Low layers see large maps but have few weights, so this saves more operations than it takes parameters out of training.
 # Our networks keep the first 11 of 16 blocks frozen, up to the last map at stride 16 (the profile `gpu` trains all but the first block).
 
@@ -470,10 +471,10 @@ for wrong in (nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, groups=2),
 #
 # Four arms learn from the same 5, 20 or 80 labelled photographs of each kind, drawn three times.
 #
-# - *Probe*: a softmax regression on the features, solved by L-BFGS.
-# - *Fine-tuning*: all weights of the upper part, head ten times faster.
-# - *LoRA*: rank 4 on the 1x1 convolutions of the upper part, and the head.
-# - *Scratch*: a small residual network on the pixels (48 by 48, as in Section 8.9), with three times as many updates.
+# - **Probe**: a softmax regression on the features, solved by L-BFGS.
+# - **Fine-tuning**: all weights of the upper part, head ten times faster.
+# - **LoRA**: rank 4 on the 1x1 convolutions of the upper part, and the head.
+# - **Scratch**: a small residual network on the pixels (48 by 48, as in Section 8.9), with three times as many updates.
 #
 # Fine-tuning and LoRA get the same 8 batches and frozen statistics.
 # For each, one of three rates was chosen on the validation photographs, with 20 labels of each kind in draws that do not come up again (set `tune` to repeat it).
@@ -735,7 +736,7 @@ if full_run and real:
 # %% [markdown]
 # The change builds up from block to block, and the features end up a quarter of their own length away from where they were.
 # LoRA, with its fiftieth of the weights, has moved them about as far as fine-tuning.
-# Kumar and others (2022) call this *feature distortion* and show what it can cost: over ten data sets with a shift between training and test, fine-tuning was on average 2 % better than the probe on data like those it was trained on, and 7 % worse on the others.
+# Kumar and others (2022) call this feature distortion and show what it can cost: over ten data sets with a shift between training and test, fine-tuning was on average 2 % better than the probe on data like those it was trained on, and 7 % worse on the others.
 # They trace it to the head, which starts at random, so the body moves while the head is still wrong, and propose to fit the probe first and fine-tune from there.
 # Exercise 1 tries that.
 
@@ -806,7 +807,8 @@ if num_seeds == 3:
             for name in ("scratch", "fine-tuned")]
     assert best[0] > best[1] + 0.01
     assert mean["probe, pixels"] > mean["probe, digits 0-4"] + 0.1
-    assert mean["probe, pixels"] > mean["probe, photographs"] + 0.08 or not real
+    if real:
+        assert mean["probe, pixels"] > mean["probe, photographs"] + 0.04
 
 # %% [markdown]
 # At each of three rates the network from scratch is on average better than the fine-tuned one, and a probe on 64 raw pixels beats a probe on the features of either source.
@@ -823,7 +825,7 @@ if num_seeds == 3:
 # $$-\sum_{k=1}^Kp_k\log\operatorname{softmax}(\mathbf{s}/\tau_s)_k,\qquad\mathbf{p}=\operatorname{softmax}((\mathbf{t}-\mathbf{c})/\tau_t). \tag{14.2.2}$$
 #
 # Without the center it has a useless minimum: the same one-hot output for all pictures has loss zero.
-# With it, a constant output has a uniform target $\mathbf{p}$ and cannot get below $\ln K$.
+# With it, a constant output has a uniform target $\mathbf{p}$ and cannot get below $\log K$.
 # The low $\tau_t$ acts against the other collapse, to uniform outputs.
 
 # %%
@@ -910,7 +912,8 @@ if full_run and real:
 
 # %% [markdown]
 # #### Solution 14.2-2
-#
+
+# %% [markdown]
 # With frozen statistics the body is a fixed function of each picture, so both runs see the same features and take the same steps.
 # In training mode the features of a picture depend on its batch.
 
@@ -980,7 +983,8 @@ if real and num_photos == 350:
 
 # %% [markdown]
 # #### Solution 14.2-4
-#
+
+# %% [markdown]
 # The layer has $512\cdot1000$ weights, LoRA $r(512+1000)$: for $r=4$ that is 6048, and from $r=339$ on it is more.
 # A head of two classes has 1024, LoRA $514r$: for $r=2$ already more, and a rank of 2 is all that such a matrix can have.
 # A new head is trained as it is.
