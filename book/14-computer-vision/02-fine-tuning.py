@@ -832,7 +832,7 @@ if num_seeds == 3:
 def dino_loss(student, teacher, center=0.0, tau_s=0.1, tau_t=0.04):
     """Mean cross-entropy of student logits (n, K) with a teacher's."""
     p = ((teacher.detach() - center) / tau_t).softmax(dim=1)
-    return -(p * (student / tau_s).log_softmax(dim=1)).sum(1).mean()
+    return (p * -(student / tau_s).log_softmax(dim=1)).sum(1).mean()
 
 
 K, pictures = 8, torch.arange(32)
