@@ -37,18 +37,18 @@
 # %% [markdown]
 # # 14.2 Fine-tuning
 #
-# Few tasks come with a million labelled pictures, and most networks in use were not trained on their task alone.
-# They start from weights that somebody else has trained on something else.
-# What of these weights should be kept, what should be trained, at which rate, and how do you find out whether they helped?
+# Few tasks come with a million labelled pictures.
+# So a network for a new task often starts from weights that somebody else has trained on something else.
+# Which of these weights should be kept, which trained, at what rate, and how do you find out whether they helped?
 #
 # **You will**
 #
 # - give a pretrained network a new head, and train its parts at different rates, or not at all;
 # - see why `requires_grad=False` does not freeze batch normalization, and mend it;
 # - adapt 1x1 convolutions with LoRA, and merge the adapters;
-# - compare a linear probe, fine-tuning, LoRA and training from scratch over the number of labels.
+# - compare a linear probe, fine-tuning and training from scratch over the number of labels, and LoRA with them at one.
 #
-# **Cost**: less than a minute on a CPU; much longer in the profile `gpu`, which trains all but the first block and eight times as long; a download of 34 MB, once.
+# **Cost**: less than a minute on a CPU; much longer in the profile `gpu`, which trains all but the stem and the first block, with more updates; a download of 34 MB, once.
 
 # %%
 import copy
@@ -154,6 +154,14 @@ assert resnet.fc.in_features == 512 and last_linear(resnet) == "fc"
 resnet = replace_head(resnet, 2)
 assert count_params(resnet) == 11_177_538 and resnet.fc.out_features == 2
 assert resnet.fc.weight.device.type == "meta"
+small = replace_head(nn.Sequential(nn.Linear(3, 4, bias=False)).double(), 2)
+assert small[0].bias is None and small[0].weight.dtype == torch.float64
+assert small[0].weight.shape == (2, 3)
+try:
+    last_linear(nn.Conv2d(3, 4, 1))
+    raise AssertionError("a head was found where there is none")
+except ValueError:
+    pass
 
 # %% [markdown]
 # Weights come with their preprocessing, and no error is raised when it is missing.
@@ -187,7 +195,7 @@ assert moved > 0.5 or not real
 # ## Train nothing but the head
 #
 # The cheapest transfer is the linear probe of Section 8.9: the body stays as it is, so each picture passes through it once, and the head is a softmax regression on its features.
-# Razavian and others (2014) were among the first to show how far this carries.
+# Donahue and others (2013) were among the first to put linear classifiers on the features of a network trained on ImageNet; Razavian and others (2014) showed how far this carries, from birds to image retrieval.
 # We export it in a form that can be put back into the network: an `nn.Linear`, into which the standardization of the features is folded.
 
 # %% tags=["export"]
@@ -219,11 +227,12 @@ A = (Z - Z.mean(0)) / Z.std(0) / 5**0.5
 W, b = fit_logits(A, t, 3, ridge=1e-3, steps=30)
 torch.testing.assert_close(layer(Z), A @ W + b, rtol=1e-3, atol=1e-3)
 assert (layer(Z).argmax(1) == t).float().mean() > 0.7
+assert layer.out_features == 3 and linear_probe(Z, t, 4).out_features == 4
 
 # %% [markdown]
 # The same trick saves work when only the upper part of a body is to be trained: what lies below is frozen, its output is computed once.
 # Low layers see large maps but have few weights, so this saves more operations than it takes parameters out of training.
-# Our networks keep the first 11 of 16 blocks frozen, up to the last map at stride 16 (the profile `gpu` trains all but the first block).
+# Our networks keep the first 11 of 16 blocks frozen, up to the last map at stride 16.
 
 # %%
 class Upper(nn.Module):
@@ -235,9 +244,11 @@ class Upper(nn.Module):
         self.conv, self.norm = net._conv_head, net._bn1
         self.fc = net._fc
 
+    def pool(self, top):
+        return F.relu6(self.norm(self.conv(top))).mean((2, 3))  # (n, 1280)
+
     def embed(self, maps):
-        top = self.norm(self.conv(self.blocks(maps)))
-        return F.relu6(top).mean((2, 3))  # (n, 1280)
+        return self.pool(self.blocks(maps))
 
     def forward(self, maps):
         return self.fc(self.embed(maps))
@@ -248,14 +259,14 @@ net = net.to(device, memory_format=torch.channels_last)
 strided = [i for i, block in enumerate(net._blocks) if block.stride == 2]
 upper = Upper(net, strided[level])  # the level ends where the next begins
 with evaluating(net):
-    maps = torch.cat([net.features(part.to(device))[level]
-                      for part in photos.split(50)])
-    features = torch.cat([upper.embed(part) for part in maps.split(50)])
+    levels = [net.features(part.to(device)) for part in photos.split(50)]
+    maps = torch.cat([each[level] for each in levels])
+    features = torch.cat([upper.pool(each[-1]) for each in levels])
 y = y.to(device)
 
 # %% tags=["hide-input"]
 def share(counts):
-    """Share of the upper body in a dict of name -> count for `net`."""
+    """Share of the upper part in a dict of counts by name, head left out."""
     kept = {f"_blocks.{i}." for i in range(strided[level], 16)}
     kept |= {"_conv_head", "_bn1"}
     body = {k: v for k, v in counts.items() if not k.startswith("_fc")}
@@ -377,7 +388,7 @@ assert undone.norm.training and not freeze_bn(undone).norm.training
 # $$\mathbf{W}'=\mathbf{W}+\frac{\alpha}{r}\mathbf{B}\mathbf{A},\qquad\mathbf{A}\in\mathbb{R}^{r\times d},\quad\mathbf{B}\in\mathbb{R}^{m\times r}, \tag{14.2.1}$$
 #
 # with the rank $r$, a constant $\alpha$, $\mathbf{A}$ random and $\mathbf{B}=\mathbf{0}$ in the beginning, so training starts at the pretrained network.
-# The factor $\alpha/r$ is there to spare a new search for the rate when $r$ changes (Hu and others, 2021); the choice of $r$ in it is not sacred, and Kalajdzievski (2023) argues for $\sqrt r$.
+# The factor $\alpha/r$ is there to spare a new search for the rate when $r$ changes (Hu and others, 2021); Kalajdzievski (2023) finds that it slows learning at high rank and argues for $\alpha/\sqrt r$.
 # The number of trained weights falls from $md$ to $r(m+d)$: for a layer from 512 to 512 and $r=4$ from 262 144 to 4096.
 #
 # Where are the matrices in a convolutional network?
@@ -389,18 +400,20 @@ assert undone.norm.training and not freeze_bn(undone).norm.training
 class LoRALinear(nn.Module):
     """A frozen linear layer plus alpha / r times B A, of rank r.
 
-    `linear` is an `nn.Linear` or a 1x1 convolution with stride 1 and one
-    group, which is a linear layer at each pixel. B starts at zero, A at
-    random with variance 1 / inputs. `alpha` is r if not given.
+    `linear` is an `nn.Linear` or a 1x1 `nn.Conv2d` without stride, groups
+    and padding, which is a linear layer at each pixel. B starts at zero, A
+    at random with variance 1 / inputs. `alpha` is r if not given.
     """
 
     def __init__(self, linear, r=4, alpha=None):
         super().__init__()
+        if not isinstance(linear, nn.Linear) and not (
+                isinstance(linear, nn.Conv2d) and linear.groups == 1
+                and linear.kernel_size == linear.stride == (1, 1)
+                and linear.padding in ((0, 0), "same", "valid")):
+            raise ValueError(f"{linear} is no linear layer at each pixel.")
         weight = linear.weight
         outputs, inputs = weight.shape[:2]
-        if weight.ndim > 2 and (weight[0, 0].numel() > 1 or
-                                linear.groups > 1 or max(linear.stride) > 1):
-            raise ValueError(f"{linear} is no linear layer at each pixel.")
         self.linear = linear.requires_grad_(False)
         self.A = nn.Parameter(weight.new_empty(r, inputs).normal_(
             std=inputs ** -0.5))
@@ -459,8 +472,10 @@ for base, X in ((dense, torch.randn(3, 512)), (wide, torch.randn(2, 6, 5, 4))):
             } == {"A", "B"}
 assert count_params(LoRALinear(dense, 4), trainable=True) == 4096
 assert dense.weight.numel() == 262_144
+assert abs(LoRALinear(dense, 4).A.std() * 512**0.5 - 1) < 0.1
 for wrong in (nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, groups=2),
-              nn.Conv2d(4, 4, 1, stride=2)):
+              nn.Conv2d(4, 4, 1, stride=2), nn.Conv2d(4, 4, 1, padding=1),
+              nn.Embedding(4, 4)):
     try:
         LoRALinear(wrong)
         raise AssertionError(f"{wrong} was accepted")
@@ -470,16 +485,20 @@ for wrong in (nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, groups=2),
 # %% [markdown]
 # ## What helps, and with how many labels?
 #
-# Four arms learn from the same 5, 20 or 80 labelled photographs of each kind, drawn three times.
+# Three arms learn from the same 5, 20 or 80 labelled photographs of each kind, drawn three times, a fourth from the 20.
 #
 # - **Probe**: a softmax regression on the features, solved by L-BFGS.
 # - **Fine-tuning**: all weights of the upper part, head ten times faster.
-# - **LoRA**: rank 4 on the 1x1 convolutions of the upper part, and the head.
-# - **Scratch**: a small residual network on the pixels (48 by 48, as in Section 8.9), with three times as many updates.
+# - **Scratch**: a small residual network on the pixels (48 by 48, as in Section 8.9), in 24 updates.
+# - **LoRA**, with 20 labels of each kind: rank 4 on the 1x1 convolutions of the upper part, and the head.
 #
-# Fine-tuning and LoRA get the same 8 batches and frozen statistics.
-# For each, one of three rates was chosen on the validation photographs, with 20 labels of each kind in draws that do not come up again (set `tune` to repeat it).
-# Nothing was tuned for the probe, and the rate from scratch is that of Section 8.9.
+# Fine-tuning and LoRA get frozen statistics and the same 8 batches; with 80 labels of each kind 24, which is three passes.
+#
+# For each arm but the probe, three rates were compared on the validation photographs, with 20 labels of each kind in draws that do not come up again (set `tune` to repeat it).
+# LoRA was best at the middle one.
+# For fine-tuning, the mean accuracies at 1e-4 and 3e-4 were within a hundredth of each other, which is less than their standard error: a tie.
+# We take the smaller rate and come back to the other.
+# From scratch all three were near guessing, and we keep that of Section 8.9.
 
 # %%
 RATES = {"fine-tuning": (1e-4, 10), "LoRA": (3e-3, 1)}  # body's, multiple
@@ -521,22 +540,45 @@ def transfer(arm, chosen, seed, rate=None, **options):
     net = start(arm, seed)
     base, multiple = RATES[arm]
     groups = param_groups(net, rate or base, multiple)
-    fit(net, maps, chosen, torch.optim.AdamW(groups), updates, seed,
-        **options)
+    fit(net, maps, chosen, torch.optim.AdamW(groups),
+        max(updates, 3 * len(chosen) // 20), seed, **options)
     return net
 
 
 pixels = F.avg_pool2d(photos.to(device) / 255, 2)
 
 
-def from_scratch(chosen, seed):
+def from_scratch(chosen, seed, rate=5e-3):
     """A residual network of 8 layers at a quarter of its width."""
     torch.manual_seed(seed)
     net = ResNet(((1, 64), (1, 128), (1, 256)), width=0.25, num_classes=2)
     net = apply_init(net.to(device), pixels[:1], init_he)
-    fit(net, pixels, chosen, torch.optim.AdamW(net.parameters(), 5e-3),
+    fit(net, pixels, chosen, torch.optim.AdamW(net.parameters(), rate),
         scratch_updates, seed, nn.Module.train)
     return net
+
+# %% tags=["hide-input"]
+# the choice of the rates on the validation photographs
+if tune:
+    unseen = read_images([paths[i] for i in for_val], (96, 96))
+    with evaluating(efficientnet_lite0().to(device)) as source:
+        unseen_maps = torch.cat([source.features(part.to(device))[level]
+                                 for part in unseen.split(50)])
+    unseen = F.avg_pool2d(unseen.to(device) / 255, 2)
+    labels = torch.tensor(kinds)[for_val].to(device)
+    for arm, rates in (("fine-tuning", (1e-4, 3e-4, 1e-3)),
+                       ("LoRA", (1e-3, 3e-3, 1e-2)),
+                       ("scratch", (1.5e-3, 5e-3, 1.5e-2))):
+        for rate in rates:
+            scores = []
+            for s in (10, 11, 12):
+                new = draw(main_shots, s)
+                scores.append(
+                    evaluate(from_scratch(new, s, rate), (unseen, labels))
+                    if arm == "scratch" else
+                    evaluate(transfer(arm, new, s, rate),
+                             (unseen_maps, labels)))
+            print(arm, rate, " ".join(f"{a:.3f}" for a in scores))
 
 # %%
 def transfer_experiment(shots):
@@ -544,17 +586,19 @@ def transfer_experiment(shots):
 
     And the networks of the first draw of `main_shots`.
     """
-    table = {arm: {k: [] for k in shots}
-             for arm in ("probe", "fine-tuning", "LoRA", "scratch")}
+    table = {"probe": {}, "fine-tuning": {}, "LoRA": {}, "scratch": {}}
     for k in shots:
         for seed in range(num_seeds):
             chosen = draw(k, seed)
-            nets = {arm: transfer(arm, chosen, seed) for arm in RATES}
-            nets["scratch"] = from_scratch(chosen, seed)
-            nets["probe"] = linear_probe(features[chosen], y[chosen])
+            nets = {"fine-tuning": transfer("fine-tuning", chosen, seed),
+                    "scratch": from_scratch(chosen, seed),
+                    "probe": linear_probe(features[chosen], y[chosen])}
+            if k == main_shots:
+                nets["LoRA"] = transfer("LoRA", chosen, seed)
             for arm, net in nets.items():
                 X = {"scratch": pixels, "probe": features}.get(arm, maps)
-                table[arm][k].append(evaluate(net, (X[test], y[test])))
+                table[arm].setdefault(k, []).append(
+                    evaluate(net, (X[test], y[test])))
             if k == main_shots and seed == 0:
                 kept = nets
     return table, kept
@@ -583,10 +627,10 @@ ax.set(xscale="log", xlabel="labels of each kind", ylabel="test accuracy",
 ax.minorticks_off()
 ax.set_xticks(shots, labels=shots)
 ax.legend(fontsize=8, loc="center right")
-d2l.describe(ax, """Test accuracy against labels of each kind. Probe,
-    fine-tuning and LoRA lie together and rise from between 0.6 and 0.9 with
-    five labels to between 0.8 and 0.92 with eighty, the probe on top; from
-    scratch all points lie between 0.5 and 0.65.""")
+d2l.describe(ax, """Test accuracy against labels of each kind. Probe and
+    fine-tuning lie together and rise from between 0.6 and 0.9 with five
+    labels to about 0.9 with eighty; LoRA, with twenty labels only, lies
+    beside them. From scratch all points lie between 0.5 and 0.65.""")
 
 # %% [markdown]
 # **Figure 14.2.3.** Test accuracy of three draws for each number of labels; lines join the means, the gray line is guessing.
@@ -600,16 +644,19 @@ if full_run and real:
             for arm, row in table.items()}
     assert max(mean["scratch"].values()) < 0.68
     for arm in ("probe", "fine-tuning", "LoRA"):
-        for k, least in ((5, 0.05), (20, 0.1), (80, 0.15)):
+        for k in table[arm]:
+            least = {5: 0.05, 20: 0.1, 80: 0.15}[k]
             assert all(a > b + least for a, b in zip(
                 table[arm][k], table["scratch"][k], strict=True))
-        for k in (20, 80):
-            assert 0.78 < mean[arm][k] > mean["scratch"][k] + 0.15
-        assert mean[arm][80] > mean[arm][5] + 0.03
     trio = [mean[arm][20] for arm in ("probe", "fine-tuning", "LoRA")]
-    assert max(trio) - min(trio) < 0.08
-    for arm in ("fine-tuning", "LoRA"):
-        assert mean["probe"][80] > mean[arm][80] + 0.015
+    assert min(trio) > 0.78 and max(trio) - min(trio) < 0.06
+    duo = table["probe"], table["fine-tuning"]
+    for row in duo:  # the third draw of five labels is the worst by far
+        assert min(row[5][:2]) > row[5][2] + 0.08
+        assert sum(row[80]) / 3 > 0.87
+    assert all(abs(a - b) < 0.08 for a, b in zip(
+        duo[0][5], duo[1][5], strict=True))
+    assert abs(mean["probe"][80] - mean["fine-tuning"][80]) < 0.03
 
 # %% tags=["hide-input"]
 # check: draws come from the pool, k of each kind, another for each seed;
@@ -642,13 +689,14 @@ with evaluating(adapted), evaluating(
     assert count_params(merged) == count_params(tuned)
 
 # %% [markdown]
-# Each of the three transfers beats training from scratch in every draw, with 20 and 80 labels of each kind by more than a tenth.
-# The scratch network fits its few photographs and does hardly better than guessing on others; what a tuned recipe, augmentation and a long run would make of it was not measured.
+# Each transfer beats training from scratch in every draw, with 20 and 80 labels of each kind by more than a tenth.
+# The scratch network fits its few photographs and does little better than guessing on others; what augmentation and a long run would make of it was not measured.
 #
-# Among the three transfers themselves, the means are close with 20 labels: an accuracy near 0.85 on 200 photographs has a standard error of about 0.025, and the draws differ by more.
-# With 80 labels the probe is ahead.
-# That is no verdict on fine-tuning: the probe is solved to its optimum, the other two stop after 8 batches, in which each of the 160 photographs occurs once.
-# What it does say is that fine-tuning has to be compared with the probe, which is there in a fraction of a second.
+# Among the transfers themselves there is no winner.
+# An accuracy near 0.85 on 200 photographs has a standard error of about 0.025, and with 20 labels the three means are about that close, with 80 the two.
+# With five labels it matters more which five: the third draw is the worst for the probe and for fine-tuning alike, by more than the two differ in any draw.
+# A shorter run would have named a winner: stopped after one pass over the 160 photographs, fine-tuning is behind (Exercise 1).
+# So fine-tuning has to be compared with the probe, which is there in a fraction of a second, and not before it has had its time.
 # LoRA trains about a fiftieth of the weights that fine-tuning trains, and only these have to be stored for a task; its gradients still pass through the whole upper part.
 #
 # The case is friendly: ImageNet has over a hundred breeds of dogs.
@@ -657,7 +705,7 @@ with evaluating(adapted), evaluating(
 # ### The frozen statistics
 #
 # What if batch normalization stays in training mode, as it would with a plain `net.train()`?
-# The same draws, batches and rates as before, and only `set_mode` differs.
+# The same draws, batches and rate as before, and only `set_mode` differs.
 # To see whether the running statistics are to blame, which have followed for just 8 batches, we also measure them anew on 100 photographs of the pool, without labels, before the test.
 
 # %%
@@ -695,7 +743,7 @@ if full_run and real:
         assert sum(frozen) / 3 > sum(others) / 3 + 0.07
 
 # %% [markdown]
-# In training mode each draw is worse than with frozen statistics, and measuring the statistics anew does not repair it.
+# At this rate, each draw is worse in training mode than with frozen statistics, and measuring the statistics anew does not repair it.
 # So stale running statistics are not the whole story; which part of the damage the noise of small batches does, or the changed weights, we did not separate.
 #
 # ### How far do the features move?
@@ -710,44 +758,57 @@ def outputs(net, X):
         for block in net.blocks:
             X = block(X)
             rows.append(X.flatten(1))
-        return [*rows, F.relu6(net.norm(net.conv(X))).mean((2, 3))]
+        return [*rows, net.pool(X)]
 
 
 before = outputs(upper, maps[test][:50])
-change = {arm: [((b - a).norm(dim=1) / a.norm(dim=1)).mean().item()
-                for a, b in zip(before, outputs(kept[arm], maps[test][:50]),
-                                strict=True)] for arm in RATES}
+faster = transfer("fine-tuning", draw(main_shots, 0), 0, rate=3e-4)
+change = {name: [((b - a).norm(dim=1) / a.norm(dim=1)).mean().item()
+                 for a, b in zip(before, outputs(net, maps[test][:50]),
+                                 strict=True)]
+          for name, net in (("fine-tuning", kept["fine-tuning"]),
+                            ("LoRA", kept["LoRA"]),
+                            ("fine-tuning, rate 3e-4", faster))}
 names = [str(i + 1) for i in range(strided[level], 16)] + ["features"]
 ax = d2l.plot(range(len(names)), list(change.values()), list(change),
-              fmts=("s-", "D-"), xlabel="block", ylabel="relative change")
+              fmts=("C1s-", "C2D-", "C1s--"), xlabel="block",
+              ylabel="relative change")
 ax.set_xticks(range(len(names)), labels=names)
 ax.set_ylim(0)
-d2l.describe(ax, """Relative change against the number of the block, for
-    fine-tuning and LoRA: both curves rise from below 0.1 at block 12 to a
-    quarter at the features and lie close together.""")
+d2l.describe(ax, """Relative change against the number of the block: for
+    fine-tuning and LoRA both curves rise from below 0.1 at block 12 to a
+    quarter at the features and lie close together; for fine-tuning at the
+    rate 3e-4 the curve rises from 0.16 to 0.62.""")
 
 # %% [markdown]
 # **Figure 14.2.4.** Mean relative change of the output of each block above the frozen part, and of the features, after training with 20 labels of each kind.
 
 # %%
-# the change grows from the first trained block to the last, alike for both
+# the change grows from block to block; it depends on the rate
+faster_score = evaluate(faster, (maps[test], y[test]))
+print(f"accuracy {table['fine-tuning'][main_shots][0]:.3f}, at the rate "
+      f"3e-4 {faster_score:.3f}")
 if full_run and real:
-    for row in change.values():
-        assert 0.02 < row[0] < 0.6 * row[-2] and 0.15 < row[-1] < 0.4
-    assert 0.67 < change["LoRA"][-1] / change["fine-tuning"][-1] < 1.5
+    slow, lora, fast = change.values()
+    for row in slow, lora, fast:
+        assert row == sorted(row) and 0.02 < row[0] < 0.6 * row[-2]
+    assert 0.15 < slow[-1] < 0.4 and 0.67 < lora[-1] / slow[-1] < 1.5
+    assert fast[-1] > 0.5 and fast[-1] > 1.7 * slow[-1]
+    assert abs(faster_score - table["fine-tuning"][20][0]) < 0.05
 
 # %% [markdown]
 # The change builds up from block to block, and the features end up a quarter of their own length away from where they were.
 # LoRA, with its fiftieth of the weights, has moved them about as far as fine-tuning.
-# Kumar and others (2022) call this feature distortion and show what it can cost: over ten data sets with a shift between training and test, fine-tuning was on average 2 % better than the probe on data like those it was trained on, and 7 % worse on the others.
-# They trace it to the head, which starts at random, so the body moves while the head is still wrong, and propose to fit the probe first and fine-tune from there.
+# That is a meeting of two rates, no law: at the tied rate 3e-4, fine-tuning moves the features more than half of their length, for about the same accuracy in this draw.
+# Kumar and others (2022) call such a change feature distortion and show what it can cost: over ten data sets with a shift between training and test, fine-tuning was on average 2 % better than the probe on data like those it was trained on, and 7 % worse on the others.
+# In a model that they can solve they trace it to the head, which starts at random, so the body moves while the head is still wrong; they propose to fit the probe first and fine-tune from there.
 # Exercise 1 tries that.
 
 # %% [markdown]
 # ## A source that does not help
 #
 # Pretraining can also lose.
-# Let the source be the digits 0 to 4 of scikit-learn, 8 by 8 pixels, on which a network with two hidden layers becomes nearly perfect; the target are the digits 5 to 9, ten labels of each.
+# Let the source be the digits 0 to 4 of scikit-learn, 8 by 8 pixels, on which a network with two hidden layers becomes nearly perfect; the target is the digits 5 to 9, ten labels of each.
 
 # %%
 digits = load_digits()
@@ -779,59 +840,60 @@ with evaluating(net):
 results = {}
 for seed in range(num_seeds):
     torch.manual_seed(seed)
-    source = train_digits(mlp(), X[low], t[low], 1e-2, 10, seed)
+    blank = mlp()
+    source = train_digits(copy.deepcopy(blank), X[low], t[low], 1e-2, 10,
+                          seed)
     assert evaluate(source, (X[low], t[low])) > 0.97
     order = torch.randperm(300,
                            generator=torch.Generator().manual_seed(seed))
     ten = torch.cat([order[t_new[order] == k][:10] for k in range(5)])
     rest = order[~torch.isin(order, ten)]
-    for lr in (1e-3, 3e-3, 1e-2):
+    for lr in (3e-3, 1e-2):
         for name, net in (("scratch", mlp()), (
                 "fine-tuned", replace_head(copy.deepcopy(source), 5))):
-            train_digits(net, X_new[ten], t_new[ten], lr, 60, seed)
+            train_digits(net, X_new[ten], t_new[ten], lr, 120, seed)
             results.setdefault(f"{name}, rate {lr}", []).append(
                 evaluate(net, (X_new[rest], t_new[rest])))
-    with evaluating(source):
-        inner = source[:-1](X_new)
+    with torch.no_grad():  # features: the second hidden layer
+        inner, random = source[:-1](X_new), blank[:-1](X_new)
     for name, Z in (("pixels", X_new.flatten(1)), ("digits 0-4", inner),
+                    ("its initial weights", random),
                     ("photographs", on_photos)):
         head = linear_probe(Z[ten], t_new[ten])
         results.setdefault(f"probe, {name}", []).append(
             evaluate(head, (Z[rest], t_new[rest])))
 for name, scores in results.items():
-    print(f"{name:24s}", " ".join(f"{a:.2f}" for a in scores))
+    print(f"{name:26s}", " ".join(f"{a:.2f}" for a in scores))
 
 # %%
 if num_seeds == 3:
-    mean = {name: sum(scores) / 3 for name, scores in results.items()}
-    for lr in (1e-3, 3e-3, 1e-2):
-        assert mean[f"scratch, rate {lr}"] > mean[
-            f"fine-tuned, rate {lr}"] + 0.005
-    best = [max(v for k, v in mean.items() if k.startswith(name))
-            for name in ("scratch", "fine-tuned")]
-    assert best[0] > best[1] + 0.01
-    assert mean["probe, pixels"] > mean["probe, digits 0-4"] + 0.1
+    average = {name: sum(scores) / 3 for name, scores in results.items()}
+    for lr in (3e-3, 1e-2):
+        assert average[f"scratch, rate {lr}"] > average[
+            f"fine-tuned, rate {lr}"] + 0.01
+    for name in ("pixels", "its initial weights"):
+        assert average[f"probe, {name}"] > average["probe, digits 0-4"] + 0.1
     if real:
-        assert mean["probe, pixels"] > mean["probe, photographs"] + 0.04
+        assert average["probe, pixels"] > average["probe, photographs"] + 0.04
 
 # %% [markdown]
-# At each of three rates the network from scratch is on average better than the fine-tuned one, and a probe on 64 raw pixels beats a probe on the features of either source.
-# Five digits teach a network what tells these five apart and no more; that is plausible for the narrow source.
-# But the body that helped so much with cats does not help here either.
-# Yosinski and others (2014) found that features transfer less well the further apart source and target are.
+# At both rates the network from scratch is on average better than the fine-tuned one, and a probe on 64 raw pixels beats a probe on the features of either source.
+# The control for the narrow source is the same network before it was trained: in its second hidden layer, random weights leave the five new digits much easier to tell apart than weights that have learned the other five.
+# The body that helped so much with cats does not help here either.
+# Yosinski and others (2014) found that features transfer less well the further apart source and target are, but that even distant ones can be better than random ones; here they were worse.
 # So "pretrained" is no property of weights alone: test it on your task, against a probe on the raw input and a network from scratch.
 #
 # ## Sources of today
 #
 # Many of today's strongest bodies have seen far more than 1.28 million pictures, and no class labels.
-# DINO trains a student to give the same output as a teacher for another view of the same picture; the teacher is a moving average of the student's weights, and there are $K$ outputs without a meaning.
+# DINO trains a student to give the same output as a teacher for another view of the same picture; the teacher is a moving average of the student's weights, and there are $K$ outputs, to which no class is assigned.
 # With logits $\mathbf{s},\mathbf{t}\in\mathbb{R}^K$ of student and teacher, a center $\mathbf{c}\in\mathbb{R}^K$, which is the running mean of $\mathbf{t}$, and temperatures $\tau_s>\tau_t$, the loss is
 #
 # $$-\sum_{k=1}^Kp_k\log\operatorname{softmax}(\mathbf{s}/\tau_s)_k,\qquad\mathbf{p}=\operatorname{softmax}((\mathbf{t}-\mathbf{c})/\tau_t). \tag{14.2.2}$$
 #
 # Without the center it has a useless minimum: the same one-hot output for all pictures has loss zero.
-# With it, a constant output has a uniform target $\mathbf{p}$ and cannot get below $\log K$.
-# The low $\tau_t$ acts against the other collapse, to uniform outputs.
+# With it, a constant output has a uniform target $\mathbf{p}$, once $\mathbf{c}$ has reached $\mathbf{t}$, and cannot get below $\log K$.
+# Against the other collapse, to uniform outputs, Caron and others (2021) set the low $\tau_t$.
 
 # %%
 def dino_loss(student, teacher, center=0.0, tau_s=0.1, tau_t=0.04):
@@ -843,20 +905,22 @@ def dino_loss(student, teacher, center=0.0, tau_s=0.1, tau_t=0.04):
 K, pictures = 8, torch.arange(32)
 constant = 5 * F.one_hot(torch.zeros(32, dtype=torch.long), K).float()
 spread = 5 * F.one_hot(pictures % K, K).float()  # groups of pictures
+pair = 5 * F.one_hot(pictures % 2, K).float()
 flat = torch.zeros(32, K)
 for name, logits in (("one-hot for all", constant), ("uniform", flat),
-                     ("one of K each", spread)):
+                     ("one of two each", pair), ("one of K each", spread)):
     print(f"{name:16s} without center {dino_loss(logits, logits):7.3f}, "
           f"with {dino_loss(logits, logits, logits.mean(0)):7.3f}")
 assert dino_loss(constant, constant) < 1e-6
 assert dino_loss(constant, constant, constant.mean(0)) > math.log(K)
 for center in (0.0, flat.mean(0)):
     assert abs(dino_loss(flat, flat, center) - math.log(K)) < 1e-5
-assert dino_loss(spread, spread, spread.mean(0)) < 1e-6
+for good in (pair, spread):
+    assert dino_loss(good, good, good.mean(0)) < 1e-6
 
 # %% [markdown]
-# Only outputs that differ between pictures, and use all $K$ values, get a loss near zero with the center.
-# DINOv2 (2023) and DINOv3 (2025) extend this recipe to vision Transformers ([Section 11.8](../11-attention-and-transformers/08-vision-transformer.ipynb)) on large curated collections, and their reports recommend the features without fine-tuning; DINOv3 adds a loss on the Gram matrix of the patch features, against the decay of local features in long training.
+# In this table, only the outputs that differ between pictures get a loss near zero with the center; two of the $K$ values are enough for that.
+# DINOv2 (2023) and DINOv3 (2025) extend this recipe to vision Transformers ([Section 11.8](../11-attention-and-transformers/08-vision-transformer.ipynb)) on large curated collections, and their main results use the features without fine-tuning; DINOv3 adds a loss on the Gram matrix of the patch features, against the decay of local features in long training.
 # SigLIP 2 (2025) learns from pictures with texts; Section 14.14 uses such encoders.
 # In the package timm, `timm.create_model(name, pretrained=True, num_classes=0)` gives a body without a head, and the model carries the settings of its preprocessing.
 
@@ -867,7 +931,7 @@ assert dino_loss(spread, spread, spread.mean(0)) < 1e-6
 # - `requires_grad=False` stops weights, not the running statistics: `freeze_bn` after each `train()`. In our runs batch normalization in training mode cost accuracy in every draw.
 # - A frozen lower part runs once; a linear probe is the limit in which the whole body does, and a strong baseline.
 # - LoRA adapts 1x1 convolutions like linear layers, starts at the pretrained network, and is merged in the end.
-# - On cats and dogs the probe, fine-tuning and LoRA were all far above training from scratch and close to one another; on digits the same body lost to raw pixels.
+# - On cats and dogs the probe, fine-tuning and LoRA were all far above training from scratch and close to one another; on digits a probe on the same body lost to one on raw pixels.
 
 # %% [markdown]
 # ## Exercises
@@ -875,40 +939,49 @@ assert dino_loss(spread, spread, spread.mean(0)) < 1e-6
 # ### Exercise 14.2-1
 #
 # Fine-tune with the rate of the body raised by 10 and by 100 and that of the head unchanged (first draw, 20 labels of each kind).
-# Then start from the head of the probe instead of a random one, all rates as in the text.
+# Then start from the head of the probe instead of a random one, all rates as in the text, in each draw.
+# Last, stop after one pass with 80 labels (first draw).
 
 # %% [markdown]
 # #### Solution 14.2-1
 
 # %%
-chosen = draw(main_shots, 0)
 base, multiple = RATES["fine-tuning"]
 
 
-def tune_from(net, body_rate, head_rate):
-    """Test accuracy after fine-tuning at two rates."""
-    groups = param_groups(net, body_rate, head_rate / body_rate)
-    fit(net, maps, chosen, torch.optim.AdamW(groups), updates, 0)
+def tune_from(net, chosen, seed, body_rate=base):
+    """Test accuracy after `updates` steps of fine-tuning."""
+    groups = param_groups(net, body_rate, multiple * base / body_rate)
+    fit(net, maps, chosen, torch.optim.AdamW(groups), updates, seed)
     return evaluate(net, (maps[test], y[test]))
 
 
-by_rate = {factor: tune_from(start("fine-tuning", 0), factor * base,
-                             multiple * base) for factor in (10, 100)}
+by_rate = {factor: tune_from(start("fine-tuning", 0), draw(main_shots, 0),
+                             0, factor * base) for factor in (10, 100)}
 by_rate[1] = table["fine-tuning"][main_shots][0]
-from_probe = copy.deepcopy(upper)
-from_probe.fc = copy.deepcopy(kept["probe"])
-at_first = evaluate(from_probe, (maps[test], y[test]))
-after = tune_from(from_probe, base, multiple * base)
+after = []
+for seed in range(num_seeds):
+    chosen = draw(main_shots, seed)
+    from_probe = copy.deepcopy(upper)
+    from_probe.fc = linear_probe(features[chosen], y[chosen])
+    after.append(tune_from(from_probe, chosen, seed))
+once = tune_from(start("fine-tuning", 0), draw(shots[-1], 0), 0)
 print({factor: round(a, 3) for factor, a in by_rate.items()})
-print(f"probe {at_first:.3f}, fine-tuned from it {after:.3f}")
-assert abs(at_first - table["probe"][main_shots][0]) < 0.02
+print("from the head of the probe", " ".join(f"{a:.3f}" for a in after))
+print(f"one pass {once:.3f}, three {table['fine-tuning'][shots[-1]][0]:.3f}")
+
+# %%
 if full_run and real:
-    assert by_rate[1] > by_rate[10] + 0.05 and by_rate[100] < 0.75
-    assert after > 0.8
+    assert by_rate[1] > by_rate[10] + 0.05 and abs(by_rate[100] - 0.5) < 0.1
+    assert sum(after) / 3 > mean["fine-tuning"][20] + 0.02
+    assert sum(after) / 3 > mean["probe"][20] - 0.01
+    assert all(once + 0.03 < table[arm][80][0]
+               for arm in ("probe", "fine-tuning"))
 
 # %% [markdown]
-# Ten times the rate costs accuracy, and with a hundred times the network guesses: the pretrained weights are overwritten.
-# From the probe's head, the same fine-tuning ends at about the accuracy of the probe or above; it is one draw, so read no more than that from it.
+# Ten times the rate costs accuracy, and with a hundred times the network guesses.
+# From the probe's head, the same fine-tuning is on average better than from a random one, and at least as good as the probe.
+# One pass leaves fine-tuning behind the probe with 80 labels, three do not.
 
 # %% [markdown]
 # ### Exercise 14.2-2
@@ -933,6 +1006,7 @@ def train_head(net, X, set_mode):
     return net
 
 
+chosen = draw(main_shots, 0)
 alone = train_head(start("fine-tuning", 0).fc, features, nn.Module.train)
 gap = {}
 for name, mode in (("frozen", train_frozen_bn), ("moving", nn.Module.train)):
@@ -971,13 +1045,17 @@ for name in scores:
 print(f"first loss of the head {loss:.3f}, of guessing {math.log(2):.3f}")
 if real and num_photos == 350:
     assert 0.65 < untrained["sum"] < 0.8 and cats["sum"] < 0.6
-    assert untrained["head"] > untrained["sum"] + 0.07
+    assert hits["sum"][y == 1].mean() > 0.9
+    assert 0.87 < untrained["head"] > untrained["mean"] + 0.05
+    geometric = torch.stack([p[:, g].log().mean(1) for g in groups], 1)
+    assert torch.equal(geometric.argmax(1), scores["head"].argmax(1))
     assert loss < 0.7 * math.log(2)
 
 # %% [markdown]
 # Without a single label, the head of mean rows is right on nine photographs out of ten.
 # The summed probabilities find nearly all dogs and only half of the cats.
-# Dividing each sum by its number of classes, 5 or 118, helps a little, so the many breeds are only a part of the reason.
+# Dividing each sum by its number of classes, 5 or 118, helps only a little.
+# The score of a mean row is the mean of the logarithms of the group's probabilities, up to a number that both groups share: the head compares geometric means, in which one likely breed among many unlikely ones counts for little.
 
 # %% [markdown]
 # ### Exercise 14.2-4
@@ -1026,27 +1104,13 @@ assert math.isclose(groups[-1]["lr"], 3e-3 * 0.7 ** (len(groups) - 1))
 assert sum(p.numel() for g in groups for p in g["params"]) == sum(
     p.numel() for p in start("fine-tuning", 0).parameters())
 
-# %% tags=["hide-input"]
-# the choice of the rates on validation photographs (profile gpu)
-if tune:
-    unseen = read_images([paths[i] for i in for_val], (96, 96))
-    with evaluating(efficientnet_lite0().to(device)) as source:
-        unseen = torch.cat([source.features(part.to(device))[level]
-                            for part in unseen.split(50)])
-    labels = torch.tensor(kinds)[for_val].to(device)
-    for arm, rates in (("fine-tuning", (1e-4, 3e-4, 1e-3)),
-                       ("LoRA", (1e-3, 3e-3, 1e-2))):
-        for rate in rates:
-            scores = [evaluate(transfer(arm, draw(main_shots, s), s, rate),
-                               (unseen, labels)) for s in (10, 11, 12)]
-            print(arm, rate, " ".join(f"{a:.3f}" for a in scores))
-
 # %% [markdown]
 # ## Sources
 #
 # - O. Russakovsky et al. (2015). ImageNet large scale visual recognition challenge. [arXiv:1409.0575](https://arxiv.org/abs/1409.0575): the source task.
 # - M. Tan and Q. V. Le (2019). EfficientNet: rethinking model scaling for convolutional neural networks. [arXiv:1905.11946](https://arxiv.org/abs/1905.11946): the family of the body.
 # - J. Yosinski, J. Clune, Y. Bengio and H. Lipson (2014). How transferable are features in deep neural networks? [arXiv:1411.1792](https://arxiv.org/abs/1411.1792): from general to specific layers.
+# - J. Donahue et al. (2013). DeCAF: a deep convolutional activation feature for generic visual recognition. [arXiv:1310.1531](https://arxiv.org/abs/1310.1531).
 # - A. S. Razavian, H. Azizpour, J. Sullivan and S. Carlsson (2014). CNN features off-the-shelf: an astounding baseline for recognition. [arXiv:1403.6382](https://arxiv.org/abs/1403.6382): linear classifiers on frozen features.
 # - J. Howard and S. Ruder (2018). Universal language model fine-tuning for text classification. [arXiv:1801.06146](https://arxiv.org/abs/1801.06146): rates that fall from layer to layer.
 # - K. He, R. Girshick and P. Dollár (2018). Rethinking ImageNet pre-training. [arXiv:1811.08883](https://arxiv.org/abs/1811.08883): from random weights to the same accuracy, with more updates.

@@ -346,18 +346,20 @@ def train_frozen_bn(net):
 class LoRALinear(nn.Module):
     """A frozen linear layer plus alpha / r times B A, of rank r.
 
-    `linear` is an `nn.Linear` or a 1x1 convolution with stride 1 and one
-    group, which is a linear layer at each pixel. B starts at zero, A at
-    random with variance 1 / inputs. `alpha` is r if not given.
+    `linear` is an `nn.Linear` or a 1x1 `nn.Conv2d` without stride, groups
+    and padding, which is a linear layer at each pixel. B starts at zero, A
+    at random with variance 1 / inputs. `alpha` is r if not given.
     """
 
     def __init__(self, linear, r=4, alpha=None):
         super().__init__()
+        if not isinstance(linear, nn.Linear) and not (
+                isinstance(linear, nn.Conv2d) and linear.groups == 1
+                and linear.kernel_size == linear.stride == (1, 1)
+                and linear.padding in ((0, 0), "same", "valid")):
+            raise ValueError(f"{linear} is no linear layer at each pixel.")
         weight = linear.weight
         outputs, inputs = weight.shape[:2]
-        if weight.ndim > 2 and (weight[0, 0].numel() > 1 or
-                                linear.groups > 1 or max(linear.stride) > 1):
-            raise ValueError(f"{linear} is no linear layer at each pixel.")
         self.linear = linear.requires_grad_(False)
         self.A = nn.Parameter(weight.new_empty(r, inputs).normal_(
             std=inputs ** -0.5))
