@@ -46,7 +46,7 @@
 # - give a pretrained network a new head, and train its parts at different rates, or not at all;
 # - see why `requires_grad=False` does not freeze batch normalization, and mend it;
 # - adapt 1x1 convolutions with LoRA, and merge the adapters;
-# - compare a linear probe, fine-tuning and training from scratch over the number of labels, and LoRA with them at one.
+# - compare a linear probe, fine-tuning, LoRA and training from scratch with few labels.
 #
 # **Cost**: less than a minute on a CPU; much longer in the profile `gpu`, which trains all but the stem and the first block, with more updates; a download of 34 MB, once.
 
@@ -77,8 +77,8 @@ d2l.use_style()
 # %% tags=["parameters"]
 num_photos = 350  # of each kind
 level = 3  # blocks up to this level stay frozen in all arms: 0 to 3
-shots = [5, 20, 80]  # labels of each kind
-main_shots = 20
+shots = [5, 10, 20, 40, 80]  # labels of each kind
+main_shots = 20  # networks are trained with so many, and with the most
 updates = 8
 scratch_updates = 24
 num_seeds = 3
@@ -485,14 +485,14 @@ for wrong in (nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, groups=2),
 # %% [markdown]
 # ## What helps, and with how many labels?
 #
-# Three arms learn from the same 5, 20 or 80 labelled photographs of each kind, drawn three times, a fourth from the 20.
+# Four arms learn from the same labelled photographs, drawn three times.
 #
-# - **Probe**: a softmax regression on the features, solved by L-BFGS.
-# - **Fine-tuning**: all weights of the upper part, head ten times faster.
-# - **Scratch**: a small residual network on the pixels (48 by 48, as in Section 8.9), in 24 updates.
-# - **LoRA**, with 20 labels of each kind: rank 4 on the 1x1 convolutions of the upper part, and the head.
+# - **Probe**: a softmax regression on the features, solved by L-BFGS. It costs so little that we take from 5 to 80 labels of each kind.
+# - **Fine-tuning**, with 20 and 80: all weights of the upper part, head ten times faster.
+# - **LoRA**, with 20: rank 4 on the 1x1 convolutions of the upper part, and the head.
+# - **Scratch**, with 20 and 80: a small residual network on the pixels (48 by 48, as in Section 8.9), in 24 updates.
 #
-# Fine-tuning and LoRA get frozen statistics and the same 8 batches; with 80 labels of each kind 24, which is three passes.
+# Fine-tuning and LoRA get frozen statistics and the same 8 batches; with 80 labels of each kind fine-tuning gets 24, which is three passes.
 #
 # For each arm but the probe, three rates were compared on the validation photographs, with 20 labels of each kind in draws that do not come up again (set `tune` to repeat it).
 # LoRA was best at the middle one.
@@ -526,9 +526,10 @@ def start(arm, seed):
     return net
 
 # %%
-def fit(net, X, chosen, optimizer, num_updates, seed,
+def fit(net, X, chosen, groups, num_updates, seed,
         set_mode=train_frozen_bn):
     """Train on the chosen rows of X, in batches of 20 at most."""
+    optimizer = torch.optim.AdamW(groups, fused=True)
     size = min(20, len(chosen))
     return train_ch14(net, (X[chosen], y[chosen]), None, F.cross_entropy,
                       optimizer, max(1, num_updates * size // len(chosen)),
@@ -540,9 +541,14 @@ def transfer(arm, chosen, seed, rate=None, **options):
     net = start(arm, seed)
     base, multiple = RATES[arm]
     groups = param_groups(net, rate or base, multiple)
-    fit(net, maps, chosen, torch.optim.AdamW(groups),
-        max(updates, 3 * len(chosen) // 20), seed, **options)
+    fit(net, maps, chosen, groups, max(updates, 3 * len(chosen) // 20),
+        seed, **options)
     return net
+
+
+def on_test(net, X=maps):
+    """Accuracy on the test photographs."""
+    return evaluate(net, (X[test], y[test]), batch_size=50)
 
 
 pixels = F.avg_pool2d(photos.to(device) / 255, 2)
@@ -553,8 +559,8 @@ def from_scratch(chosen, seed, rate=5e-3):
     torch.manual_seed(seed)
     net = ResNet(((1, 64), (1, 128), (1, 256)), width=0.25, num_classes=2)
     net = apply_init(net.to(device), pixels[:1], init_he)
-    fit(net, pixels, chosen, torch.optim.AdamW(net.parameters(), rate),
-        scratch_updates, seed, nn.Module.train)
+    fit(net, pixels, chosen, param_groups(net, rate, 1), scratch_updates,
+        seed, nn.Module.train)
     return net
 
 # %% tags=["hide-input"]
@@ -590,15 +596,15 @@ def transfer_experiment(shots):
     for k in shots:
         for seed in range(num_seeds):
             chosen = draw(k, seed)
-            nets = {"fine-tuning": transfer("fine-tuning", chosen, seed),
-                    "scratch": from_scratch(chosen, seed),
-                    "probe": linear_probe(features[chosen], y[chosen])}
+            nets = {"probe": linear_probe(features[chosen], y[chosen])}
+            if k in (main_shots, shots[-1]):
+                nets["fine-tuning"] = transfer("fine-tuning", chosen, seed)
+                nets["scratch"] = from_scratch(chosen, seed)
             if k == main_shots:
                 nets["LoRA"] = transfer("LoRA", chosen, seed)
             for arm, net in nets.items():
                 X = {"scratch": pixels, "probe": features}.get(arm, maps)
-                table[arm].setdefault(k, []).append(
-                    evaluate(net, (X[test], y[test])))
+                table[arm].setdefault(k, []).append(on_test(net, X))
             if k == main_shots and seed == 0:
                 kept = nets
     return table, kept
@@ -627,10 +633,10 @@ ax.set(xscale="log", xlabel="labels of each kind", ylabel="test accuracy",
 ax.minorticks_off()
 ax.set_xticks(shots, labels=shots)
 ax.legend(fontsize=8, loc="center right")
-d2l.describe(ax, """Test accuracy against labels of each kind. Probe and
-    fine-tuning lie together and rise from between 0.6 and 0.9 with five
-    labels to about 0.9 with eighty; LoRA, with twenty labels only, lies
-    beside them. From scratch all points lie between 0.5 and 0.65.""")
+d2l.describe(ax, """Test accuracy against labels of each kind. The probe
+    rises from between 0.6 and 0.9 with five labels to above 0.9 with eighty;
+    fine-tuning, with twenty and eighty labels, and LoRA, with twenty, lie
+    beside it. From scratch all points lie between 0.5 and 0.65.""")
 
 # %% [markdown]
 # **Figure 14.2.3.** Test accuracy of three draws for each number of labels; lines join the means, the gray line is guessing.
@@ -638,24 +644,20 @@ d2l.describe(ax, """Test accuracy against labels of each kind. Probe and
 # %%
 # check 14.2-C6: each transfer beats scratch in every draw
 full_run = (num_seeds == 3 and updates == 8 and level == 3
-            and num_photos == 350 and shots == [5, 20, 80])
+            and num_photos == 350 and shots == [5, 10, 20, 40, 80])
 if full_run and real:
     mean = {arm: {k: sum(row[k]) / 3 for k in row}
             for arm, row in table.items()}
     assert max(mean["scratch"].values()) < 0.68
     for arm in ("probe", "fine-tuning", "LoRA"):
-        for k in table[arm]:
-            least = {5: 0.05, 20: 0.1, 80: 0.15}[k]
-            assert all(a > b + least for a, b in zip(
+        for k in table[arm].keys() & {20, 80}:
+            assert all(a > b + 0.1 for a, b in zip(
                 table[arm][k], table["scratch"][k], strict=True))
     trio = [mean[arm][20] for arm in ("probe", "fine-tuning", "LoRA")]
     assert min(trio) > 0.78 and max(trio) - min(trio) < 0.06
-    duo = table["probe"], table["fine-tuning"]
-    for row in duo:  # the third draw of five labels is the worst by far
-        assert min(row[5][:2]) > row[5][2] + 0.08
-        assert sum(row[80]) / 3 > 0.87
-    assert all(abs(a - b) < 0.08 for a, b in zip(
-        duo[0][5], duo[1][5], strict=True))
+    five = table["probe"][5]
+    assert max(five) - min(five) > 0.15 and mean["probe"][5] < 0.82
+    assert min(mean[arm][80] for arm in ("probe", "fine-tuning")) > 0.87
     assert abs(mean["probe"][80] - mean["fine-tuning"][80]) < 0.03
 
 # %% tags=["hide-input"]
@@ -689,12 +691,12 @@ with evaluating(adapted), evaluating(
     assert count_params(merged) == count_params(tuned)
 
 # %% [markdown]
-# Each transfer beats training from scratch in every draw, with 20 and 80 labels of each kind by more than a tenth.
+# Each transfer beats training from scratch in every draw by more than a tenth.
 # The scratch network fits its few photographs and does little better than guessing on others; what augmentation and a long run would make of it was not measured.
 #
 # Among the transfers themselves there is no winner.
 # An accuracy near 0.85 on 200 photographs has a standard error of about 0.025, and with 20 labels the three means are about that close, with 80 the two.
-# With five labels it matters more which five: the third draw is the worst for the probe and for fine-tuning alike, by more than the two differ in any draw.
+# With five labels of each kind it matters far more which five: the probe's accuracies differ by over 0.15 from draw to draw.
 # A shorter run would have named a winner: stopped after one pass over the 160 photographs, fine-tuning is behind (Exercise 1).
 # So fine-tuning has to be compared with the probe, which is there in a fraction of a second, and not before it has had its time.
 # LoRA trains about a fiftieth of the weights that fine-tuning trains, and only these have to be stored for a task; its gradients still pass through the whole upper part.
@@ -726,9 +728,8 @@ moving, measured = [], []
 for seed in range(num_seeds):
     net = transfer("fine-tuning", draw(main_shots, seed), seed,
                    set_mode=nn.Module.train)
-    moving.append(evaluate(net, (maps[test], y[test])))
-    measured.append(evaluate(measure_statistics(net, maps[pool][:100]),
-                             (maps[test], y[test])))
+    moving.append(on_test(net))
+    measured.append(on_test(measure_statistics(net, maps[pool][:100])))
 for name, scores in (("frozen", table["fine-tuning"][main_shots]),
                      ("training mode", moving),
                      ("statistics anew", measured)):
@@ -785,7 +786,7 @@ d2l.describe(ax, """Relative change against the number of the block: for
 
 # %%
 # the change grows from block to block; it depends on the rate
-faster_score = evaluate(faster, (maps[test], y[test]))
+faster_score = on_test(faster)
 print(f"accuracy {table['fine-tuning'][main_shots][0]:.3f}, at the rate "
       f"3e-4 {faster_score:.3f}")
 if full_run and real:
@@ -851,7 +852,7 @@ for seed in range(num_seeds):
     for lr in (3e-3, 1e-2):
         for name, net in (("scratch", mlp()), (
                 "fine-tuned", replace_head(copy.deepcopy(source), 5))):
-            train_digits(net, X_new[ten], t_new[ten], lr, 120, seed)
+            train_digits(net, X_new[ten], t_new[ten], lr, 60, seed)
             results.setdefault(f"{name}, rate {lr}", []).append(
                 evaluate(net, (X_new[rest], t_new[rest])))
     with torch.no_grad():  # features: the second hidden layer
@@ -877,7 +878,7 @@ if num_seeds == 3:
         assert average["probe, pixels"] > average["probe, photographs"] + 0.04
 
 # %% [markdown]
-# At both rates the network from scratch is on average better than the fine-tuned one, and a probe on 64 raw pixels beats a probe on the features of either source.
+# At both rates, after 60 epochs, the network from scratch is on average better than the fine-tuned one, and a probe on 64 raw pixels beats a probe on the features of either source.
 # The control for the narrow source is the same network before it was trained: in its second hidden layer, random weights leave the five new digits much easier to tell apart than weights that have learned the other five.
 # The body that helped so much with cats does not help here either.
 # Yosinski and others (2014) found that features transfer less well the further apart source and target are, but that even distant ones can be better than random ones; here they were worse.
@@ -952,8 +953,8 @@ base, multiple = RATES["fine-tuning"]
 def tune_from(net, chosen, seed, body_rate=base):
     """Test accuracy after `updates` steps of fine-tuning."""
     groups = param_groups(net, body_rate, multiple * base / body_rate)
-    fit(net, maps, chosen, torch.optim.AdamW(groups), updates, seed)
-    return evaluate(net, (maps[test], y[test]))
+    fit(net, maps, chosen, groups, updates, seed)
+    return on_test(net)
 
 
 by_rate = {factor: tune_from(start("fine-tuning", 0), draw(main_shots, 0),
@@ -1001,8 +1002,7 @@ def train_head(net, X, set_mode):
     set_trainable(net, lambda name: name.startswith("fc.")
                   or "." not in name)
     groups = param_groups(net, 1e-3, 1)
-    fit(net, X, chosen, torch.optim.AdamW(groups), min(updates, 6), 0,
-        set_mode)
+    fit(net, X, chosen, groups, min(updates, 6), 0, set_mode)
     return net
 
 
