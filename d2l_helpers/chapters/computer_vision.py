@@ -3,11 +3,13 @@
 Generated from book/14-computer-vision/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
+import copy
 import d2l_helpers as d2l
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from contextlib import contextmanager
+from d2l_helpers.chapters.linear_classification import fit_logits
 from d2l_helpers.chapters.linear_classification import scale_bytes
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import add_to_class
@@ -268,6 +270,154 @@ def mixup(X, Y, alpha=0.2, generator=None, lam=None):
     other = torch.randperm(len(X), generator=generator).to(X.device)
     return (lam * X + (1 - lam) * X[other],
             lam * Y + (1 - lam) * Y[other])
+
+
+# 14.2 Fine-tuning
+def last_linear(net):
+    """Name of the last linear layer of `net`: its head, as a rule."""
+    names = [name for name, module in net.named_modules()
+             if isinstance(module, nn.Linear)]
+    if not names:
+        raise ValueError(f"{type(net).__name__} has no linear layer to be "
+                         "its head.")
+    return names[-1]
+
+
+def replace_head(net, num_classes):
+    """Put a new linear layer of `num_classes` scores in place of the last.
+
+    It starts at PyTorch's default, on the device and with the type of the
+    old one. Changes `net` and returns it.
+    """
+    name = last_linear(net)
+    old = net.get_submodule(name)
+    net.set_submodule(name, nn.Linear(
+        old.in_features, num_classes, bias=old.bias is not None,
+        device=old.weight.device, dtype=old.weight.dtype))
+    return net
+
+
+# 14.2 Fine-tuning
+def linear_probe(features, labels, num_classes=None, ridge=1e-3):
+    """A linear layer fitted on features (n, d) with labels (n,).
+
+    The fit is a softmax regression on features that are standardized and
+    divided by the square root of d, with the penalty `ridge` times the
+    sum of squared weights. The returned layer takes them as they are.
+    """
+    num_classes = num_classes or int(labels.max()) + 1
+    mean = features.mean(0)
+    scale = (features.std(0) + 1e-6) * features.shape[1] ** 0.5
+    W, b = fit_logits((features - mean) / scale, labels, num_classes,
+                      ridge=ridge, steps=30)  # (d, q), (q,)
+    layer = nn.Linear(*W.shape, device=W.device, dtype=W.dtype)
+    with torch.no_grad():
+        layer.weight.copy_((W / scale[:, None]).mT)
+        layer.bias.copy_(b - (mean / scale) @ W)
+    return layer
+
+
+# 14.2 Fine-tuning
+def param_groups(net, base_lr, head_mult=10):
+    """Groups for an optimizer: body at `base_lr`, head at a multiple.
+
+    Each parameter that is trainable stands in exactly one group; a group
+    without any is left out. The head is the last linear layer.
+    """
+    head = {id(p) for p in net.get_submodule(last_linear(net)).parameters()}
+    free = [p for p in net.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in free if id(p) not in head],
+               "lr": base_lr},
+              {"params": [p for p in free if id(p) in head],
+               "lr": base_lr * head_mult}]
+    return [group for group in groups if group["params"]]
+
+
+def set_trainable(net, predicate):
+    """Each parameter learns if `predicate(name)`, else not; returns `net`."""
+    for name, p in net.named_parameters():
+        p.requires_grad_(bool(predicate(name)))
+    return net
+
+
+# 14.2 Fine-tuning
+def freeze_bn(net):
+    """Put the batch normalizations of `net` into evaluation mode.
+
+    They then use their running statistics and leave them alone, until the
+    next `net.train()`. Their factors and shifts stay as trainable as they
+    were. Returns `net`.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    return net
+
+
+def train_frozen_bn(net):
+    """Training mode for all but batch normalization: a `set_mode`."""
+    return freeze_bn(net.train())
+
+
+# 14.2 Fine-tuning
+class LoRALinear(nn.Module):
+    """A frozen linear layer plus alpha / r times B A, of rank r.
+
+    `linear` is an `nn.Linear` or a 1x1 `nn.Conv2d` without stride, groups
+    and padding, which is a linear layer at each pixel. B starts at zero, A
+    at random with variance 1 / inputs. `alpha` is r if not given.
+    """
+
+    def __init__(self, linear, r=4, alpha=None):
+        super().__init__()
+        if not isinstance(linear, nn.Linear) and not (
+                isinstance(linear, nn.Conv2d) and linear.groups == 1
+                and linear.kernel_size == linear.stride == (1, 1)
+                and linear.padding in ((0, 0), "same", "valid")):
+            raise ValueError(f"{linear} is no linear layer at each pixel.")
+        weight = linear.weight
+        outputs, inputs = weight.shape[:2]
+        self.linear = linear.requires_grad_(False)
+        self.A = nn.Parameter(weight.new_empty(r, inputs).normal_(
+            std=inputs ** -0.5))
+        self.B = nn.Parameter(weight.new_zeros(outputs, r))
+        self.scale = 1.0 if alpha is None else alpha / r
+
+    def forward(self, X):
+        if self.linear.weight.ndim == 2:
+            return self.linear(X) + self.scale * (X @ self.A.mT) @ self.B.mT
+        A, B = self.A[..., None, None], self.B[..., None, None]
+        return self.linear(X) + self.scale * F.conv2d(F.conv2d(X, A), B)
+
+    def merged(self):
+        """A layer of the kind of `linear` with the weight W + scale B A."""
+        layer = copy.deepcopy(self.linear)
+        with torch.no_grad():
+            layer.weight += (self.scale * self.B @ self.A).view_as(
+                layer.weight)
+        return layer
+
+
+# 14.2 Fine-tuning
+def add_lora(net, predicate, r=4, alpha=None):
+    """`LoRALinear` around each layer for which `predicate(name, layer)`.
+
+    Freezes these layers and nothing else. Changes `net` and returns it.
+    """
+    chosen = [(name, layer) for name, layer in net.named_modules()
+              if predicate(name, layer)]
+    for name, layer in chosen:
+        net.set_submodule(name, LoRALinear(layer, r, alpha))
+    return net
+
+
+def merge_lora(net):
+    """Put the merged layer in place of each `LoRALinear`; returns `net`."""
+    chosen = [(name, layer) for name, layer in net.named_modules()
+              if isinstance(layer, LoRALinear)]
+    for name, layer in chosen:
+        net.set_submodule(name, layer.merged())
+    return net
 
 
 # 14.3 Object detection and bounding boxes
