@@ -9,6 +9,7 @@ import torch
 from contextlib import contextmanager
 from pathlib import Path
 from torch import nn
+from torch.nn import functional as F
 from xml.etree import ElementTree
 
 
@@ -160,3 +161,32 @@ def show_boxes(ax, boxes, labels=None, colors=None):
             ax.text(x1, y1, text, va="bottom", ha="left", fontsize=7,
                     color="white", bbox={"facecolor": color, "pad": 1,
                                          "edgecolor": "none"})
+
+
+# 14.10 Transposed convolution
+def tconv_out(n, k, padding=0, stride=1, output_padding=0):
+    """Output size of a transposed convolution along one axis, (14.10.2).
+
+    `n` is the input size and `k` that of the kernel. Raises ValueError if
+    padding leaves nothing.
+    """
+    size = (n - 1) * stride - 2 * padding + k + output_padding
+    if size < 1:
+        raise ValueError(f"a padding of {padding} cuts all of the "
+                         f"{size + 2 * padding} outputs; pad less.")
+    return size
+
+
+# 14.10 Transposed convolution
+def phase_sums(weight, stride):
+    """Sums of a kernel's entries that share a place modulo the stride.
+
+    `weight` (..., k, k) gives (..., stride, stride). A transposed
+    convolution maps constants to constants, away from the border, if and
+    only if the sums of each kernel are equal.
+    """
+    *rest, k, _ = weight.shape
+    fill = -k % stride
+    blocks = F.pad(weight, (0, fill, 0, fill)).unflatten(
+        -1, (-1, stride)).unflatten(-3, (-1, stride))
+    return blocks.sum((-4, -2))
