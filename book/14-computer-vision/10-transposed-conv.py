@@ -66,8 +66,8 @@ num_seeds = 3  # trainings of each decoder
 # %% [markdown]
 # ## Every input writes a copy of the kernel
 #
-# A convolution *reads*: it lays the kernel over a window of the input and adds up the products into one output.
-# A transposed convolution *writes*: each input multiplies the whole kernel and adds this copy to a window of the output.
+# A convolution reads: it lays the kernel over a window of the input and adds up the products into one output.
+# A transposed convolution writes: each input multiplies the whole kernel and adds this copy to a window of the output.
 # With stride $s$ the copies of neighbouring inputs are $s$ pixels apart, and where copies overlap they add up:
 #
 # $$[\mathbf{Y}]_{u,v}=\sum_{i,j}\ \sum_{a,b}\ [\mathbf{X}]_{i,j}\,[\mathbf{K}]_{a,b}\qquad\text{over all}\quad is+a=u,\quad js+b=v. \tag{14.10.1}$$
@@ -230,47 +230,42 @@ def tconv_out(n, k, padding=0, stride=1, output_padding=0):
 def draw(fig, n, k, s, p):
     n, k, s, p = int(n), int(k), int(s), int(p)
     full = tconv_out(n, k, 0, s)
-    copies = torch.zeros(n, full)
+    rows = torch.zeros(n + 1, full)  # a copy for each input, their number
     for i in range(n):
-        copies[i, i * s:i * s + k] = 1
-    top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=[n, 2.5])
-    top.imshow(copies, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
-    top.set_yticks(range(n))
-    top.set_ylabel("input")
-    for i, j in itertools.product(range(n + 1), range(full + 1)):
-        top.plot([j - 0.5] * 2, [-0.5, n - 0.5], color="white", lw=1)
-        top.plot([-0.5, full - 0.5], [i - 0.5] * 2, color="white", lw=1)
-    counts = copies.sum(0)
-    kept = torch.arange(full)
-    kept = (kept >= p) & (kept < full - p)
-    bottom.bar(range(full), counts, color=["C0" if use else "0.85"
-                                           for use in kept.tolist()])
-    bottom.set(xlabel="output", ylabel="copies", xticks=range(full),
-               ylim=(0, 4.3), yticks=[0, 2, 4])
-    for ax in (top, bottom):
-        ax.grid(False)
-    for j in (~kept).nonzero().flatten().tolist():
-        top.axvspan(j - 0.5, j + 0.5, color="white", alpha=0.75)
-    size = full - 2 * p
-    top.set_title(f"({n} - 1) x {s} - 2 x {p} + {k} = {size}", fontsize=10)
+        rows[i, i * s:i * s + k] = 1
+    rows[n] = rows[:n].sum(0)
+    ax = fig.subplots()
+    ax.pcolormesh(rows, cmap="Blues", vmin=0, vmax=5, edgecolors="white",
+                  lw=2)
+    for j, count in enumerate(rows[n].tolist()):
+        ax.text(j + 0.5, n + 0.5, f"{count:g}", ha="center", va="center")
+    for left in (0, full - p):
+        ax.add_patch(plt.Rectangle((left, 0), p, n + 1, fc="white",
+                                   alpha=0.75, zorder=3))
+    ax.set_xticks([0.5 + j for j in range(full)], labels=range(full))
+    ax.set_yticks([0.5 + i for i in range(n + 1)],
+                  labels=[*map(str, range(n)), "copies"])
+    ax.set(xlabel="output", ylabel="input", ylim=(n + 1, 0),
+           title=f"({n} - 1) x {s} - 2 x {p} + {k} = {full - 2 * p}")
+    ax.grid(False)
 
 
 d2l.sliders(draw, """Rows are inputs and columns outputs; each row has a block
     of filled cells, the copy of the kernel, shifted by the stride from row to
-    row. Bars below count the copies that each output receives; the outputs
-    that padding cuts are pale.""", figsize=(4.4, 2.6), n=[2, 4],
+    row. The last row counts the copies that each output receives; outputs
+    that padding cuts are pale.""", figsize=(4.4, 2.4), n=[2, 4],
     k=[2, 3, 4], s=[1, 2, 3], p=[0, 1])
 
 # %% [markdown]
 # **Figure 14.10.2.** One axis of a transposed convolution.
-# Each row is the copy that one input writes; the bars count how many copies reach an output; pale outputs are cut by padding.
+# Each row is the copy that one input writes; the last row counts how many copies reach an output; pale outputs are cut by padding.
 # Try stride 2 with kernels 2, 3 and 4, and stride 3 with kernel 2.
 
 # %% [markdown]
 # A convolution has $\lfloor(n+2p-k)/s\rfloor+1$ outputs (`conv_out` of [Section 7.3](../07-convolutional-neural-networks/03-padding-and-stride.ipynb)).
 # Put this into (14.10.2) with the same $k$, $s$ and $p$.
 # If the division leaves no remainder, the result is $n$.
-# If it leaves the remainder $r=(n+2p-k)\bmod s$, the result is $n-r$, since
+# If it leaves the remainder $r=(n+2p-k)\operatorname{mod}s$, the result is $n-r$, since
 #
 # $$\Bigl\lfloor\frac{n+2p-k}{s}\Bigr\rfloor s-2p+k=(n+2p-k-r)-2p+k=n-r. \tag{14.10.3}$$
 #
@@ -401,9 +396,9 @@ for n, k, s, p in ((8, 3, 1, 1), (8, 3, 2, 1), (9, 5, 3, 2), (7, 2, 2, 0)):
 # %% [markdown]
 # ## The checkerboard
 #
-# In Figure 14.10.2, stride 2 and kernel 3 give bars of alternating height: one output is written by one copy, its neighbour by two.
+# In Figure 14.10.2, stride 2 and kernel 3 give counts that alternate: one output is written by one copy, its neighbour by two.
 # In two dimensions the counts multiply.
-# We call the number of copies that reach an output its *coverage*.
+# We call the number of copies that reach an output its coverage.
 
 # %%
 def coverage(k, s, n, padding=0):
@@ -442,9 +437,9 @@ assert torch.equal(grad(torch.ones(1, 1, 6, 6))[0][0, 0], odd)
 # Take an input that is $c$ everywhere.
 # Away from the border the output at $(u,v)$ is
 #
-# $$[\mathbf{Y}]_{u,v}=c\,S_{(u+p)\bmod s,\ (v+p)\bmod s},\qquad S_{r,t}=\sum_{a\bmod s=r}\ \sum_{b\bmod s=t}[\mathbf{K}]_{a,b}, \tag{14.10.4}$$
+# $$[\mathbf{Y}]_{u,v}=c\,S_{(u+p)\operatorname{mod}s,\ (v+p)\operatorname{mod}s},\qquad S_{r,t}=\sum_{a\operatorname{mod}s=r}\ \sum_{b\operatorname{mod}s=t}[\mathbf{K}]_{a,b}, \tag{14.10.4}$$
 #
-# where $p$ is the padding and the $s\times s$ numbers $S_{r,t}$ are the *phase sums* of the kernel: of (14.10.1) only the entries with $a\equiv u+p$ and $b\equiv v+p$ modulo $s$ are left, each once.
+# where $p$ is the padding and the $s\times s$ numbers $S_{r,t}$ are the *phase sums* of the kernel: of (14.10.1) only those entries are left for which $s$ divides $u+p-a$ and $v+p-b$, each once.
 # A flat input gives a flat output if and only if all phase sums are equal.
 # Coverage is the special case of a kernel of ones.
 # It decides nothing by itself: a kernel with uneven coverage can have equal sums, and one with even coverage can have unequal ones.
@@ -610,7 +605,7 @@ torch.testing.assert_close(phase_sums(before, 2).mean((2, 3)),
 # The fifth decoder has the layers of the second, uneven coverage included; after every update its kernels are moved to the nearest ones with equal phase sums.
 # It has as many parameters as the decoder with resize-convolutions, too.
 #
-# To measure a grid of period 2, we cut a picture into windows of 16x16 pixels and average the four phases $(u\bmod2,v\bmod2)$ of each window separately.
+# To measure a grid of period 2, we cut a picture into windows of 16x16 pixels and average the four phases (even or odd row, even or odd column) of each window separately.
 # Details of the picture average out; a grid does not.
 # Its strength is the root of the mean square of the four means' deviations from their common mean, in grey levels of 255.
 # These deviations are the window's Fourier components at period 2, across, down and diagonally.
@@ -669,26 +664,27 @@ device = d2l.try_device()
 
 
 def restore(kind, seed, start=None):
-    """Train one decoder; returns it and the grid in the sky, by update."""
+    """Train a decoder; returns it and the sky's grid every 10 updates."""
     torch.manual_seed(seed)
     net = decoder(kind)
     if start is not None:
         start(net)
     strip = shrink(test[..., :80, :]).to(device)  # the sky and below
-    trace = []
+    trace, updates = [], itertools.count()
 
+    @torch.no_grad()
     def after_step(net):
         for layer in net:
             if isinstance(layer, EqualSums):
                 layer.project()
-        trace.append(None if len(trace) % 10 else 255 * grid_strength(
-            sky(net(strip).detach())))
+        if next(updates) % 10 == 0:
+            trace.append(255 * grid_strength(sky(net(strip))))
 
     after_step(net.to(device))  # before the first update
     train_ch14(net, (shrink(crops), crops), None, F.mse_loss,
                torch.optim.Adam(net.parameters(), lr=5e-3), epochs, device,
                batch_size=16, score=None, after_step=after_step, seed=seed)
-    return net, [value for value in trace if value is not None]
+    return net, trace
 
 
 def squared_error(y_hat, y):
@@ -716,7 +712,7 @@ middle = [np.median([trace for _, trace in trained], axis=0)
           for trained in runs.values()]
 ax = d2l.plot(updates, middle, list(runs), yscale="log", xlabel="updates",
               ylabel="grid (grey levels)",
-              fmts=("-", "--", "-.", ":", (0, (5, 1))))
+              fmts=("-", "--", "-.", ":", "x-"))
 ax.axhline(own, color="0.5", lw=1)
 ax.text(updates[-1], own, "photograph", color="0.4", fontsize=9,
         ha="right", va="bottom")
@@ -762,7 +758,7 @@ if full_run:
     assert mean["k = 2"] > 1.2 * mean["k = 3"]
     assert max(grids["k = 4"]) > min(grids["k = 3"])  # the seeds overlap
     gap = np.mean(errors["k = 3"]) - np.mean(errors[clean[1]])
-    assert abs(gap) < 1.5 and max(errors["resize"]) < max(errors["k = 2"])
+    assert abs(gap) < 1
     for kind in kinds:
         peaks = [max(trace) for _, trace in runs[kind]]
         assert max(peaks) < 1 if kind in clean else min(peaks) > 5
@@ -770,7 +766,7 @@ if full_run:
 # %% [markdown]
 # All three plain kernels leave a grid, more than five times as strong on average as the two decoders with equal phase sums.
 # Even coverage is no cure: $k=2$, which has no overlap at all, leaves the strongest grid here (it also has the fewest parameters, so this is no verdict on overlap), and the seeds of $k=3$ and $k=4$ overlap.
-# The fifth decoder isolates the cause: it has the same layers, parameters, start and crops as $k=3$, and its uneven coverage, and only the phase sums are tied.
+# The fifth decoder isolates the cause: it has the layers, the number of parameters, the random draws, the crops and the uneven coverage of $k=3$; only the phase sums are tied.
 # The grid in the sky is gone, and over this test picture the error is about the same.
 #
 # The squared error punishes a grid, so training removes it slowly.
@@ -781,7 +777,7 @@ if full_run:
 #
 # Today both families are in use.
 # The decoder of latent diffusion models (Rombach et al., 2022) repeats pixels and convolves; the mask decoder of Segment Anything (Kirillov et al., 2023) has two transposed convolutions with $k=s=2$.
-# [Section 14.11](11-fcn.ipynb) starts its kernels at the weights of bilinear interpolation, which have equal phase sums.
+# Section 14.11 starts its kernels at the weights of bilinear interpolation, which have equal phase sums.
 
 # %% [markdown]
 # ## Summary
@@ -924,7 +920,8 @@ assert many.mean() == 1 / 9
 
 # %% [markdown]
 # At the start the grid is absent.
-# During training it comes in, and at the end it is as strong as with $k=4$ from a random start, up to the spread of the seeds: in this setting the constraint keeps the sky clean, the start does not.
+# During training it comes in; at the end it is weaker on average than with $k=4$ from a random start, and several times as strong as with resize-convolutions.
+In this setting the constraint keeps the sky clean, the start alone does not.
 
 # %% tags=["rtol=0.5"]
 @torch.no_grad()
@@ -947,7 +944,7 @@ if full_run:
     ends = [trace[-1] for trace in traces]
     assert max(trace[0] for trace in traces) < 0.3 < min(ends)
     assert np.mean(ends) > 4 * mean["resize"]
-    assert min(ends) < max(grids["k = 4"])  # the ranges overlap
+    assert np.mean(ends) < mean["k = 4"]
 
 # %% [markdown]
 # ## Sources
