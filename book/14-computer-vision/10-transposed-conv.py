@@ -734,9 +734,9 @@ ax.text(updates[-1], own, "photograph", color="0.4", fontsize=9,
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 d2l.describe(ax, """Strength of the grid over the updates on a logarithmic
     axis. The decoders with kernels 2, 3 and 4 start at several grey levels,
-    rise above ten and fall to a few; those with resize-convolution and with
-    equal phase sums rise to a tenth of a grey level, the photograph's own
-    value.""")
+    rise above ten and fall to one or two; those with resize-convolution and
+    with equal phase sums rise to a tenth of a grey level, the photograph's
+    own value.""")
 
 # %% [markdown]
 # **Figure 14.10.5.** The grid in the sky of the test picture while the decoders train, median of the seeds.
@@ -758,6 +758,7 @@ d2l.describe(axes, """Six patches of sky with strongly raised contrast. The
 
 # %% [markdown]
 # **Figure 14.10.6.** A patch of 40x40 pixels of the sky after training (the last of the seeds), its contrast raised tenfold around its mean in all six pictures.
+# The first doubling can leave a grid of period 4, too; the strength counts period 2 only.
 
 # %%
 # check: no plain kernel is clean; equal sums are, at the same error
@@ -771,8 +772,9 @@ if full_run:
     assert min(min(grids[kind]) for kind in plain) > 2 * worst
     assert times > (5 if epochs == 20 else 3)
     assert max(mean[kind] for kind in clean) < 2 * own
-    assert min(min(values) for values in errors.values()) > (
-        plain_error if epochs == 20 else 0.9 * plain_error)
+    typical = [np.mean(values) for values in errors.values()]
+    assert (min(typical) > plain_error if epochs == 20 else
+            np.ptp([*typical, plain_error]) < 1)
     gap = np.mean(errors["k = 3"]) - np.mean(errors[clean[1]])
     assert abs(gap) < 1
     for kind in kinds:
@@ -791,7 +793,7 @@ if full_run:
 # The fifth decoder isolates the cause: it has the layers, the number of parameters, the random draws, the crops and the uneven coverage of $k=3$; only the phase sums are tied.
 # The grid in the sky is gone, and the error over the test picture is about the same.
 #
-# This is a small experiment, stopped early: after these few updates no decoder restores the picture better than bilinear interpolation.
+# This is a small experiment, stopped early: after these few updates none of the five restores the picture better on average than bilinear interpolation.
 # With four times as many (`epochs = 80`, as in the GPU setting) the errors are about the same as its own, the plain kernels still leave a grid several times as strong, and the strongest is then that of $k=2$, which has no overlap at all.
 # Odena, Dumoulin and Olah (2016) described such grids in adversarial networks and style transfer.
 # They named uneven overlap as a cause, noted that kernels with even overlap can learn a grid as well, and recommended resize-convolution.
