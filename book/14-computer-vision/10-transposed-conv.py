@@ -767,7 +767,7 @@ d2l.describe(ax, """Strength of the grid over the updates on a logarithmic
 
 # %% [markdown]
 # **Figure 14.10.5.** The grid in the sky of the test picture while the decoders train, median of the seeds.
-# Only the two with equal phase sums stay near the photograph's own value, which its shades leave.
+# Only the two decoders with equal phase sums, resize-convolution among them, stay at the level of the photograph itself.
 
 # %% tags=["hide-input", "chaotic"]
 seen = {"photograph": pair[1], "interpolation": F.interpolate(
@@ -827,7 +827,7 @@ if full_run:
 # With four times as many (`epochs = 80`, as in the GPU setting) the errors of all but the control come within one grey level of its error, and the grids are still there, more than five times as strong at the end as with equal phase sums.
 # Odena, Dumoulin and Olah (2016) described such grids in adversarial networks and style transfer.
 # They named uneven overlap as a cause, noted that kernels with even overlap can learn a grid as well, and recommended resize-convolution.
-# Equal phase sums protect flat areas only; next to edges and in textures nothing is guaranteed.
+# Equal phase sums guarantee clean flat areas only; next to edges and in textures they promise nothing.
 #
 # Today both families are in use.
 # The decoder of latent diffusion models (Rombach et al., 2022) repeats pixels and convolves; the mask decoder of Segment Anything (Kirillov et al., 2023) has two transposed convolutions with $k=s=2$.
