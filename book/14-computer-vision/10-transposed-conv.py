@@ -797,6 +797,7 @@ mean = {kind: np.mean(values) for kind, values in grids.items()}
 typical = {kind: np.mean(values) for kind, values in errors.items()}
 for trained in runs.values():  # before the first update, then every tenth
     assert all(len(trace) == 1 + epochs for _, trace in trained)
+    assert len({trace[0] for _, trace in trained}) == num_seeds
 if full_run:
     assert max(max(grids[kind]) for kind in clean) < own
     low = np.min([trace for kind in gridded for _, trace in runs[kind]], 0)
