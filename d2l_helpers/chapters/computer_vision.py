@@ -1342,3 +1342,32 @@ def miou(cm):
 def pixel_accuracy(cm):
     """Share of the pixels whose class is right."""
     return (cm.diag().sum() / cm.sum()).item()
+
+
+# 14.10 Transposed convolution
+def tconv_out(n, k, padding=0, stride=1, output_padding=0):
+    """Output size of a transposed convolution along one axis, (14.10.2).
+
+    `n` is the input size and `k` that of the kernel. Raises ValueError if
+    padding leaves nothing.
+    """
+    size = (n - 1) * stride - 2 * padding + k + output_padding
+    if size < 1:
+        raise ValueError(f"a padding of {padding} cuts all of the "
+                         f"{size + 2 * padding} outputs; pad less.")
+    return size
+
+
+# 14.10 Transposed convolution
+def phase_sums(weight, stride):
+    """Sums of a kernel's entries that share a place modulo the stride.
+
+    `weight` (..., k, k) gives (..., stride, stride). A transposed
+    convolution maps constants to constants, away from the border, if and
+    only if the sums of each kernel are equal.
+    """
+    *rest, k, _ = weight.shape
+    fill = -k % stride
+    blocks = F.pad(weight, (0, fill, 0, fill)).unflatten(
+        -1, (-1, stride)).unflatten(-3, (-1, stride))
+    return blocks.sum((-4, -2))
