@@ -302,7 +302,7 @@ d2l.describe(fig, """Left, three curves with a rounded tip at zero: sharp for
 # How the sums are divided can matter little or much.
 # If *both* sums are divided by all $n$ anchors instead of the positives, $L$ is multiplied by the share of positives.
 # SGD then takes steps that are smaller by this factor (Exercise 1).
-# Adam divides a gradient by its recent size, so for it little changes: the small $\epsilon$ counts for more, and batches with many positives do.
+# Adam divides a gradient by its recent size, so for it little changes: the small $\epsilon$ counts for more, and so do batches with many positives.
 # If only the *first* sum is an average over all anchors, the classes count 27 times less against the boxes on BCCD; that is `kind="uneven"`, and we shall see what it does.
 
 # %% [markdown]
@@ -561,7 +561,7 @@ assert worst < 1e-6 and largest > 100
 # The body is frozen, so they are computed once, and its blocks of stride 32 are cut off.
 
 # %% tags=["export"]
-def cell_features(body, images, batch_size=16):
+def cell_features(body, images, batch_size=8):
     """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
 
     Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
@@ -945,20 +945,22 @@ for name, net, X in (("64 pixels", net64, fresh.images / 255),
                                     score_threshold=0.0), fresh.boxes)
     recall[name] = [(overlap[part] >= 0.5).float().mean().item()
                     for part in (small, ~small)]
-    best = box_iou(fresh.boxes[small], net.anchors.cpu()).amax(1)
-    cover[name] = best.mean().item()
-    print(f"{name}: found {recall[name][0]:.0%} of {int(small.sum())} small "
-          f"crescents, {recall[name][1]:.0%} of the others; best IoU of an "
-          f"anchor with the small {cover[name]:.2f}")
+    best = box_iou(fresh.boxes, net.anchors.cpu()).amax(1)
+    cover[name] = [best[part].mean().item() for part in (small, ~small)]
+    for i, part in enumerate((f"{int(small.sum())} small", "the others")):
+        print(f"{name}, {part:10s}: found {recall[name][i]:.0%}, best IoU "
+              f"with an anchor {cover[name][i]:.2f}")
 if num_drawn >= 400 and not num_gpus:
     assert recall["64 pixels"][0] > recall["32 pixels"][0] + 0.1
     assert abs(recall["64 pixels"][1] - recall["32 pixels"][1]) < 0.05
-assert cover["64 pixels"] > cover["32 pixels"] + 0.05
+for large, coarse in zip(cover["64 pixels"], cover["32 pixels"]):
+    assert 0.1 < large - coarse < 0.25
 
 # %% [markdown]
 # The smaller pictures lose small crescents and hardly any others.
-# Two things differ: the detail of the pictures, and the anchors, since the finest grid has $4\times4$ cells instead of $8\times8$ and covers small boxes worse.
-# This run does not separate them; a network for 64 pixels, trained on the shrunken pictures after enlarging them again, would.
+# Two things differ, the detail of the pictures and the anchors, whose finest grid has $4\times4$ cells instead of $8\times8$.
+# The coarser grid covers small and large boxes worse alike, and yet nearly all the large ones are still found; so worse coverage alone does not explain what happens to the small ones.
+# A network for 64 pixels, trained on the shrunken pictures after enlarging them again, would separate the two.
 
 # %% [markdown]
 # ### Exercise 14.7-5

@@ -937,7 +937,7 @@ def average_precision(detections, truths, classes=1, iou=0.5, style="voc"):
 
 
 # 14.7 Single shot multibox detection
-def cell_features(body, images, batch_size=16):
+def cell_features(body, images, batch_size=8):
     """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
 
     Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
