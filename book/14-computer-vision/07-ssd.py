@@ -556,7 +556,7 @@ assert worst < 1e-6 and largest > 100
 # %% [markdown]
 # ## Real cells, on frozen features
 #
-# On the 205 training pictures of BCCD we start from a pretrained body, as in [Section 14.2](02-fine-tuning.ipynb).
+# On the 205 training pictures of BCCD we start from a pretrained body, as in Section 14.2.
 # We take EfficientNet-Lite0's maps of strides 8 and 16, enlarge the second and put them together: 152 numbers for each of $24\times32$ cells.
 # The body is frozen, so they are computed once, and its blocks of stride 32 are cut off.
 
