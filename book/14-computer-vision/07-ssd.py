@@ -48,7 +48,7 @@
 # - train a detector from scratch on drawn pictures, and one on frozen features of real ones;
 # - compute average precision, and have a reference implementation confirm it.
 #
-# **Cost**: about forty seconds on a CPU, downloads of 9 and 17 MB.
+# **Cost**: about a minute on a CPU, downloads of 9 and 17 MB.
 
 # %%
 import matplotlib.pyplot as plt
@@ -73,7 +73,7 @@ d2l.use_style()
 num_pictures = None  # of each split; None: all
 num_drawn = 400  # drawn pictures for training
 drawn_epochs = 6
-epochs = 10  # of a head on real pictures
+epochs = 8  # of a head on real pictures
 num_seeds = 3
 num_gpus = 0
 
@@ -182,7 +182,7 @@ assert count_params(net) == 276_144
 # $$L=\frac1{|P|}\sum_{i}\mathrm{CE}(\mathbf{s}_i,c_i)+\frac1{|P|}\sum_{i\in P}\sum_{k=1}^4\ell(o_{ik}-t_{ik}). \tag{14.7.1}$$
 #
 # $\mathrm{CE}$ is the cross-entropy, and $\ell$ grows like a square near zero and like the distance further out, so that a bad box does not dominate.
-# It is the *smooth $\ell_1$ loss*
+# It is the *smooth $\ell_1$ loss* (Girshick, 2015), up to a factor the Huber loss of [Section 3.5](../03-linear-regression/05-linear-regression-concise.ipynb):
 #
 # $$\ell(x)=\begin{cases}\frac12(\sigma x)^2&|x|<1/\sigma^2,\\|x|-\frac1{2\sigma^2}&\text{else,}\end{cases} \tag{14.7.2}$$
 #
@@ -193,10 +193,11 @@ assert count_params(net) == 276_144
 # So a share of wrong anchors says nothing: the answer "background, everywhere" is wrong at less than 4 % of them.
 # The many easy background anchors also contribute most of the first sum in (14.7.1), and two remedies are in use.
 # *Hard negative mining* (SSD) keeps, for each picture, only those background anchors with the largest loss, three for each positive.
-# The *focal loss* (RetinaNet; Lin and others, 2017) keeps all and makes the easy ones light: with $p$ the probability given to the true class,
+# The *focal loss* (RetinaNet; Lin and others, 2017) keeps all and makes the easy ones light: with $p$ the probability given to the true class, a weight $\alpha$ and an exponent $\gamma\ge0$,
 #
 # $$-\alpha(1-p)^\gamma\log p. \tag{14.7.3}$$
 #
+# RetinaNet takes $p$ from a sigmoid for each class, $\gamma=2$, and $\alpha=0.25$ for objects but $0.75$ for the background; we take $p$ from the softmax and leave $\alpha$ at 1.
 # At $p=0.9$ the factor $(1-p)^\gamma$ is 0.01 for $\gamma=2$ and $10^{-5}$ for $\gamma=5$.
 
 # %% tags=["export"]
@@ -228,9 +229,9 @@ def detection_loss(preds, offsets, mask, classes, kind="mining"):
         raise ValueError(f"kind is {kind!r}; it must be plain, mining, "
                          "focal or uneven.")
     of_classes = losses.mean() if kind == "uneven" else losses.sum() / count
-    distance = F.smooth_l1_loss(boxes.view_as(offsets), offsets,
-                                reduction="none").sum(-1)
-    return of_classes + (distance * mask).sum() / count
+    distance = F.smooth_l1_loss(boxes.view_as(offsets)[mask], offsets[mask],
+                                reduction="sum")
+    return of_classes + distance / count
 
 # %%
 # check 14.7-C4: both losses against PyTorch's and torchvision's
@@ -278,13 +279,14 @@ torch.testing.assert_close(detection_loss(
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(6.6, 2.4), layout="constrained")
+wide = torch.linspace(-7, 7, 701)
 for sigma in (10, 1, 0.5):
-    axes[0].plot(x, F.smooth_l1_loss(x, torch.zeros_like(x), reduction="none",
-                                     beta=1 / sigma**2),
+    axes[0].plot(wide, F.smooth_l1_loss(
+        wide, torch.zeros_like(wide), reduction="none", beta=1 / sigma**2),
                  label=rf"$\sigma={sigma}$")
 axes[0].set(xlabel="$x$", ylabel="smooth $\\ell_1$ loss")
 p = torch.linspace(0.01, 1, 200)
-for gamma in (0, 1, 5):
+for gamma in (0, 2, 5):
     axes[1].plot(p, focal_loss(p.log(), gamma), label=rf"$\gamma={gamma}$")
 axes[1].set(xlabel="probability of the true class", ylabel="focal loss",
             ylim=(-0.1, 5))
@@ -297,9 +299,10 @@ d2l.describe(fig, """Left, three curves with a rounded tip at zero: sharp for
 # %% [markdown]
 # **Figure 14.7.2.** Smooth $\ell_1$ is the distance with a rounded tip; the focal loss forgets what is already right.
 #
-# How the sums are divided matters less, and more, than it seems.
+# How the sums are divided can matter little or much.
 # If *both* sums are divided by all $n$ anchors instead of the positives, $L$ is multiplied by the share of positives.
-# SGD then takes steps that are smaller by this factor, but Adam divides a gradient by its own size, so for it nothing changes but the small $\epsilon$ and the variation of $|P|$ between batches.
+# SGD then takes steps that are smaller by this factor (Exercise 1).
+# Adam divides a gradient by its recent size, so for it little changes: the small $\epsilon$ counts for more, and so do batches with many positives.
 # If only the *first* sum is an average over all anchors, the classes count 27 times less against the boxes on BCCD; that is `kind="uneven"`, and we shall see what it does.
 
 # %% [markdown]
@@ -307,12 +310,13 @@ d2l.describe(fig, """Left, three curves with a rounded tip at zero: sharp for
 #
 # One class, one crescent in each picture ([Section 14.6](06-detection-data.ipynb)).
 # The targets do not change from epoch to epoch, so we compute them once.
+# The memory format puts the channels of a pixel beside each other, which changes no result but the time: it lets PyTorch choose other convolution kernels.
 
 # %%
 drawn = DetectionData(source="drawn", size=(64, 64), num_drawn=num_drawn)
 images, rows = drawn.parts["train"]
 torch.manual_seed(0)
-net64 = TinySSD(1, 64)
+net64 = TinySSD(1, 64).to(memory_format=torch.channels_last)
 targets = multibox_target(net64.anchors, rows)
 positives = targets[1].sum(1).float().mean().item()
 print(f"positives: {positives:.2f} of 340 anchors in a picture; "
@@ -365,16 +369,20 @@ print(f"mean IoU of the first box {overlap.mean():.2f}, at least 0.5 in "
 # check 14.7-C7: it finds the crescent
 if num_drawn >= 400 and not num_gpus:
     assert overlap.mean() > 0.75 and constant < 0.4
-assert net64.training  # as before predict_boxes
+assert net64.training  # as before predict_boxes, which does not use it:
+torch.testing.assert_close(found[0], predict_boxes(
+    net64, held[:1], net64.anchors, score_threshold=0.0)[0],
+    rtol=1e-3, atol=1e-4)  # the same alone as in a batch
+assert all((part[:, 0] == 0).all() and (part[:, 1].diff() <= 0).all()
+           for part in found)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 6, figsize=(6.6, 1.2), layout="constrained")
 for ax, image, detections in zip(axes, held, found):
-    ax.imshow(image.permute(1, 2, 0))
+    ax.imshow(image.permute(1, 2, 0), extent=(0, 64, 64, 0))
     kept = detections[:3]
     show_boxes(ax, kept[:, 2:] * 64,
                colors=["C3", "C1", "#dddddd"][:len(kept)])
-    ax.set(xlim=(0, 64), ylim=(64, 0))
     ax.axis("off")
 d2l.describe(fig, """Six photographs with a crescent. A green box fits it;
     orange and gray boxes of lower score lie beside it or elsewhere.""")
@@ -382,8 +390,8 @@ d2l.describe(fig, """Six photographs with a crescent. A green box fits it;
 # %% [markdown]
 # **Figure 14.7.3.** The three boxes of highest score: first (green), second (orange), third (gray).
 #
-# The detector works, and it is well to remember from Section 14.6 that a threshold on yellow reaches about the same mean IoU on such pictures.
-# What this run shows is that the code is right.
+# The detector works, but that proves little: in [Section 14.6](06-detection-data.ipynb) a threshold on yellow came to a mean IoU above 0.7 on such pictures without learning anything.
+# What the run does show is that heads, anchors, targets and decoding fit together.
 
 # %% [markdown]
 # ## Average precision
@@ -396,9 +404,12 @@ d2l.describe(fig, """Six photographs with a crescent. A green box fits it;
 #
 # $$\text{precision}=\frac{t_k}k,\qquad\text{recall}=\frac{t_k}m. \tag{14.7.4}$$
 #
-# Recall can only grow; precision goes up and down.
+# Going down the list, recall never falls; precision goes up and down.
 # *Average precision* (AP) is the area under the precision over the recall, after each precision is replaced by the largest one at the same recall or beyond.
-# The challenges differ in details: Pascal VOC (since 2010) takes the area exactly, COCO the mean of that envelope at the recalls 0, 0.01, ..., 1, and averages it over the thresholds 0.5, 0.55, ..., 0.95.
+# The challenges differ in details.
+# Pascal VOC (since 2010) takes the area exactly, COCO the mean of that envelope at the recalls 0, 0.01, ..., 1, averaged over the thresholds 0.5, 0.55, ..., 0.95; of a class it takes at most 100 boxes in each picture.
+# The matching above is COCO's; VOC's own program offers a box only the truth with the largest IoU, and counts the box as false if that one is taken.
+# We use COCO's matching and its limit for both areas.
 
 # %% tags=["export"]
 def ranked_hits(detections, truths, kind, iou, most=100):
@@ -406,7 +417,8 @@ def ranked_hits(detections, truths, kind, iou, most=100):
 
     `detections` and `truths` are lists of (k, 6) and (m, 5), one for each
     picture. Returns scores and hits of all detections of class `kind`, and
-    the number of its truths. At most `most` of a picture count.
+    the number of its truths. At most `most` of a picture count. A hit takes
+    the truth of largest IoU among those not taken, as COCO does.
     """
     scores, hits, count = [], [], 0
     for found, true in zip(detections, truths, strict=True):
@@ -414,14 +426,15 @@ def ranked_hits(detections, truths, kind, iou, most=100):
         found = found[found[:, 0] == kind]
         found = found[found[:, 1].argsort(descending=True, stable=True)]
         overlap, count = box_iou(found[:most, 2:], true), count + len(true)
-        scores.append(found[:most, 1])
-        for row in overlap:
-            best = row.argmax() if len(row) else None
-            hit = best is not None and bool(row[best] >= iou)
-            if hit:
+        hit = (overlap >= iou).any(1)  # (k,): it may still lose its truth
+        for k in hit.nonzero()[:, 0].tolist():
+            best = overlap[k].argmax()
+            hit[k] = overlap[k, best] >= iou
+            if hit[k]:
                 overlap[:, best] = -1  # taken
-            hits.append(hit)
-    scores, hits = torch.cat(scores), torch.tensor(hits, dtype=torch.bool)
+        scores.append(found[:most, 1])
+        hits.append(hit)
+    scores, hits = torch.cat(scores), torch.cat(hits)
     order = scores.argsort(descending=True, stable=True)
     return scores[order], hits[order], count
 
@@ -436,7 +449,8 @@ def average_precision(detections, truths, classes=1, iou=0.5, style="voc"):
     """Average precision of each class: a list, nan for one without truths.
 
     `style` "voc" is the area under the envelope of the precision, "coco"
-    its mean at 101 recalls. See `ranked_hits` for the lists.
+    its mean at 101 recalls; both match as COCO does. See `ranked_hits` for
+    the lists.
     """
     values = []
     for kind in range(classes):
@@ -481,10 +495,12 @@ for style in ("voc", "coco"):
 flat = [rows.clone() for rows in listed]
 flat[0][:, 1] = 1 - flat[0][:, 1]
 assert average_precision(flat, truths)[0] > 0.6  # the order counts
+half = torch.tensor([[0, 0.9, 0, 0, 1, 0.5]])  # IoU 0.5 is enough
+assert ranked_hits([half], [torch.tensor([[0.0, 0, 0, 1, 1]])], 0, 0.5)[1]
 
 # %% [markdown]
-# A toy list does not show that ties, empty pictures and the hundred-box limit are treated as others do.
-# So we compare with `faster-coco-eval` on random sets that have all of these.
+# A toy list does not show that ties, empty pictures and more than a hundred boxes are treated as others do.
+# So we compare with `faster-coco-eval` on random sets; all have ties and an empty picture, some have hundreds of boxes in one picture.
 
 # %%
 def as_coco(detections, size):
@@ -506,7 +522,7 @@ def coco_three(detections, truths, classes):
 
 
 def random_set(seed, pictures=6, classes=2):
-    """Random truths, and detections near them, with ties."""
+    """Random truths, and detections near them, with ties; 0 to 4: many."""
     g = torch.Generator().manual_seed(seed)
     truths, found = [], []
     for i in range(pictures):
@@ -515,35 +531,37 @@ def random_set(seed, pictures=6, classes=2):
         side = 0.1 + 0.2 * torch.rand(m, 2, generator=g)
         kind = torch.randint(0, classes, (m, 1), generator=g).float()
         truths.append(torch.cat([kind, corner, corner + side], 1))
-        near = truths[-1].repeat(3, 1)
-        near[:, 1:] += 0.03 * torch.randn(3 * m, 4, generator=g)
+        near = truths[-1].repeat(90 if i == 1 and seed < 5 else 3, 1)
+        n = len(near)
+        near[:, 1:] += 0.03 * torch.randn(n, 4, generator=g)
         near[:, 3:] = near[:, 3:].maximum(near[:, 1:3] + 0.02)  # no empty one
-        score = (torch.rand(3 * m, 1, generator=g) * 5).ceil() / 5
+        score = (torch.rand(n, 1, generator=g) * 5).ceil() / 5
         found.append(torch.cat([near[:, :1], score, near[:, 1:]], 1).double())
     return found, [rows.double() for rows in truths]
 
 # %%
-worst = 0.0
+worst, largest = 0.0, 0
 for seed in range(20):
     detections, truths = random_set(seed)
+    largest = max(largest, *((rows[:, 0] == k).sum().item()
+                             for rows in detections for k in range(2)))
     reference = coco_ap(to_coco(truths, ("a", "b"), (100, 200)),
                         as_coco(detections, (100, 200)))
     for ours, key in zip(coco_three(detections, truths, 2),
                          ("AP_all", "AP_50", "AP_75")):
         worst = max(worst, abs(ours - reference[key]))
 print(f"largest difference to faster-coco-eval on 20 sets: {worst:.0e}")
-assert worst < 1e-6
+assert worst < 1e-6 and largest > 100
 
 # %% [markdown]
 # ## Real cells, on frozen features
 #
-# A network from scratch needs more pictures than the 205 of BCCD, or more time than this page has.
-# A pretrained one has most of what is needed.
+# On the 205 training pictures of BCCD we start from a pretrained body, as in Section 14.2.
 # We take EfficientNet-Lite0's maps of strides 8 and 16, enlarge the second and put them together: 152 numbers for each of $24\times32$ cells.
-# The body is frozen, so they are computed once.
+# The body is frozen, so they are computed once, and its blocks of stride 32 are cut off.
 
 # %% tags=["export"]
-def cell_features(body, images, batch_size=16):
+def cell_features(body, images, batch_size=8):
     """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
 
     Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
@@ -578,12 +596,15 @@ class DenseHead(nn.Module):
 
 # %%
 data = DetectionData(num_pictures=num_pictures)
-body = efficientnet_lite0()
+body = efficientnet_lite0().to(memory_format=torch.channels_last)
+del body._blocks[11:]  # of stride 32
 features = {split: cell_features(body, images)
             for split, (images, _) in data.parts.items()}
 anchors = multibox_prior(24, 32, [side / 192 for side in (14, 38, 75)], [1],
                          aspect=256 / 192)
-targets = multibox_target(anchors, data.parts["train"][1])
+few = [multibox_target(anchors, labels)  # 32 pictures at a time
+       for labels in data.parts["train"][1].split(32)]
+targets = [torch.cat(parts) for parts in zip(*few, strict=True)]
 truths = {split: [rows[rows[:, 0] >= 0] for rows in labels]
           for split, (_, labels) in data.parts.items()}
 print(tuple(features["train"].shape), f"{len(anchors)} anchors, "
@@ -591,12 +612,30 @@ print(tuple(features["train"].shape), f"{len(anchors)} anchors, "
 full_run = (data.is_real and d2l.fetch("efficientnet-lite0").is_real
             and num_pictures is None and not num_gpus)
 
+# %% tags=["hide-input"]
+# check: the share of positives; features in the body's training mode, too
+if full_run:
+    assert 0.035 < targets[1].float().mean() < 0.039
+body.train()
+torch.testing.assert_close(
+    cell_features(body, data.parts["val"][0][:1]), features["val"][:1],
+    rtol=1e-3, atol=1e-3)
+assert body.training and not features["val"].requires_grad
+# check: the head answers for a cell at its place, and looks one cell around
+X = torch.rand(1, 152, 24, 32, requires_grad=True)
+scores, offsets = DenseHead().eval()(X)
+for answers in (scores, offsets):
+    at = answers.view(24, 32, 3, 4)[5, 7].sum()  # 3 anchors of a cell
+    seen = torch.autograd.grad(at, X, retain_graph=True)[0][0].abs().sum(0)
+    assert [edge.tolist() for edge in seen.nonzero().aminmax(dim=0)] == [
+        [4, 6], [6, 8]]
+
 # %%
 def fit_head(kind="mining", seed=0, pictures=None, epochs=epochs, rate=5e-3,
              loss=detection_loss, optimizer=torch.optim.AdamW):
     """A head trained on the (first) training pictures."""
     torch.manual_seed(seed)
-    net = DenseHead()
+    net = DenseHead().to(memory_format=torch.channels_last)
     part = [t[:pictures] for t in (features["train"], *targets)]
     train_ch14(net, part, None, lambda *args: loss(*args, kind=kind),
                optimizer(net.parameters(), rate), epochs, batch_size=8,
@@ -604,16 +643,21 @@ def fit_head(kind="mining", seed=0, pictures=None, epochs=epochs, rate=5e-3,
     return net
 
 
-def ap(net, split="val", iou=0.5):
-    """AP of the three classes on a split."""
-    found = predict_boxes(net, features[split], anchors,
-                          score_threshold=0.02)
-    return average_precision(found, truths[split], 3, iou)
+def detect(net, split="val", **options):
+    """All detections of a split with a score of at least 0.02."""
+    return predict_boxes(net, features[split], anchors,
+                         score_threshold=0.02, **options)
+
+
+def ap(net):
+    """AP of the three classes on the validation pictures."""
+    return average_precision(detect(net), truths["val"], 3)
 
 
 heads = [fit_head(seed=seed) for seed in range(num_seeds)]
-table = {"mining": [ap(head) for head in heads]}
-for kind in ("plain", "focal", "uneven"):
+table = {"mining": [ap(head) for head in heads],
+         "plain": [ap(fit_head("plain", seed)) for seed in range(num_seeds)]}
+for kind in ("focal", "uneven"):
     table[kind] = [ap(fit_head(kind))]
 print(f"{'loss':8s}AP at 0.5 of red cells, white cells, platelets")
 for kind, runs in table.items():
@@ -621,31 +665,34 @@ for kind, runs in table.items():
         print(f"{kind:8s}" + "  ".join(f"{v:.3f}" for v in values))
 
 # %%
-# check 14.7-C8: three seeds; three losses that agree, one that does not
-if full_run and epochs >= 10:
+# check 14.7-C8: where the losses agree, and where they do not
+if full_run and epochs >= 8:
     for red, white, platelets in table["mining"]:
         assert red > 0.83 and white > 0.93 and platelets > 0.55
-    first, plain, focal, uneven = (
-        torch.tensor(table[k][0]) for k in ("mining", "plain", "focal",
-                                            "uneven"))
-    spread = torch.tensor(table["mining"])
+    mining, plain, focal, uneven = (
+        torch.tensor(table[k]) for k in ("mining", "plain", "focal",
+                                         "uneven"))  # (seeds, 3)
     for other in (plain, focal):  # red and white cells: no difference
-        assert ((other - first)[:2].abs() < 0.04).all()
-        assert other[2] > 0.5
-    assert uneven[2] < first[2] - 0.25 and uneven[2] < plain[2] - 0.25
+        assert ((other.mean(0) - mining.mean(0))[:2].abs() < 0.03).all()
+    if epochs == 8 and num_seeds >= 3:  # platelets: a difference
+        assert (mining > plain)[:, 2].all()
+        assert (mining - plain)[:, 2].mean() > 0.07
+        assert mining.std(0).argmax() == 2
+    assert uneven[0, 2] < min(plain[0, 2], mining[0, 2]) - 0.2
 
 # %% [markdown]
-# With ten epochs on 205 pictures, the detector finds nearly every white cell and most red ones; platelets are the hard class, and the three seeds differ most there.
-# The plain and the focal loss, one run each, give the same for red and white cells within two hundredths; for platelets the plain loss is a tenth lower, and one run with 83 of them in the validation pictures cannot tell whether that is an effect or luck.
-# So at this size, with AdamW, the two remedies are no necessity, famous as they are.
-# They were made for detectors with ten to a hundred thousand anchors, trained with SGD, and with a far smaller share of positives.
+# With eight epochs on 205 pictures, the detector finds nearly every white cell and most red ones; platelets are the hard class, and the three seeds differ most there.
+# Before we praise it for the white cells: Exercise 3 of Section 14.6 finds nearly all of them by their stain, without learning.
 #
-# What does matter is the balance of the two sums.
-# The uneven loss, which looks harmless, loses the platelets altogether: with classes that weigh 27 times less against boxes, ten epochs do not bring them above the background.
+# For red and white cells the loss hardly matters: mining, the plain sum and the focal loss (one run) agree within three hundredths.
+# For platelets, the rarest and smallest objects, mining is better than the plain sum with each of the three seeds, at equal epochs and learning rate; a longer training or another rate may change that.
+# Both remedies were made for a harder case: about 9000 anchors in SSD and 100 000 in RetinaNet, on 20 to 80 classes of objects.
+#
+# What matters most is the balance of the two sums.
+# The uneven loss, which looks harmless, loses the platelets altogether: with classes that weigh 27 times less against boxes, eight epochs do not bring their scores above those of the background.
 
 # %% tags=["hide-input"]
-found = predict_boxes(heads[0], features["val"], anchors,
-                      score_threshold=0.02)
+found = detect(heads[0])
 fig, ax = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
 for kind, (name, color) in enumerate((("red cells", "C1"), (
         "white cells", "C0"), ("platelets", "C3"))):
@@ -674,10 +721,10 @@ for ax, (title, rows) in zip(axes, (
         ("truth", F.pad(shown, (1, 0))[:, [1, 0, 2, 3, 4, 5]]),
         ("score above 0.7", found[pick][found[pick][:, 1] > 0.7]),
         ("score above 0.2", found[pick][found[pick][:, 1] > 0.2]))):
-    ax.imshow(data.parts["val"][0][pick].permute(1, 2, 0))
+    ax.imshow(data.parts["val"][0][pick].permute(1, 2, 0),
+              extent=(0, 256, 192, 0))
     show_boxes(ax, rows[:, 2:] * scale,
                colors=[colors[int(k)] for k in rows[:, 0]])
-    ax.set(xlim=(0, 256), ylim=(192, 0))
     ax.set_title(title, fontsize=8)
     ax.axis("off")
 d2l.describe(fig, """A picture with many cells three times: with its true
@@ -692,14 +739,16 @@ d2l.describe(fig, """A picture with many cells three times: with its true
 # The 72 test pictures are used once, here, with the first head.
 
 # %%
-final = ap(heads[0], "test")
-fine = torch.tensor([ap(heads[0], "test", 0.5 + 0.05 * k)
-                     for k in range(10)]).mean(0)
+tested = detect(heads[0], "test")
+levels = torch.tensor([average_precision(
+    tested, truths["test"], 3, 0.5 + 0.05 * k) for k in range(10)])
+final, fine = levels[0].tolist(), levels.mean(0)
 print("test, AP at 0.5:", dict(zip(CELLS, (round(v, 3) for v in final))))
 print("mean over 0.5 to 0.95:", dict(zip(CELLS, (
     round(v.item(), 3) for v in fine))))
-if full_run and epochs >= 10:
+if full_run and epochs >= 8:
     assert final[0] > 0.8 and final[1] > 0.9 and final[2] > 0.5
+    # check 14.7-C5: the reference agrees on these detections, too
     reference = coco_ap(
         to_coco(data.parts["val"][1], CELLS, data.size),
         as_coco(found, data.size))
@@ -719,17 +768,17 @@ if full_run and epochs >= 10:
 # | YOLOv10 (2024) | several cells in training and one of them for use, by a cost | binary cross-entropy | none |
 # | DETR (2020) | one of a set of queries, by optimal matching | cross-entropy | none |
 #
-# Boxes are mostly trained with GIoU or a relative of it today, which judges a box as a whole (Exercise 2).
+# FCOS trains its boxes with the IoU itself and DETR with GIoU beside the $\ell_1$ distance: both judge a box as a whole (Exercise 2).
 # The two rows at the bottom make the network itself answer once for each object; Section 14.8 builds the idea.
 
 # %% [markdown]
 # ## Summary
 #
 # - Two convolutions on every map answer for all anchors; channels go last before flattening, or answers meet the wrong anchors without an error.
-# - Dividing both sums of the loss by the positives or by all anchors is a matter of scale, which Adam ignores; dividing them differently changes the balance and lost us a whole class.
-# - On 205 pictures with AdamW, mining and focal loss did no better than the plain sum for red and white cells; for platelets our runs cannot tell.
+# - Dividing both sums of the loss by the positives or by all anchors is a matter of scale, to which Adam hardly reacts; dividing them differently changes the balance and lost us a whole class.
+# - In eight epochs on 205 pictures, mining helped with the rare platelets and made no difference for red and white cells.
 # - Average precision judges the ranking of all boxes, counts duplicates as errors, and should be checked against a reference implementation, ties and all.
-# - A drawn data set shows that code runs, not that a detector is good.
+# - A drawn data set shows that the parts fit together, not that a detector is good.
 
 # %% [markdown]
 # ## Exercises
@@ -771,66 +820,74 @@ if full_run:
     assert same > 0.2 and tuned < same / 3
 
 # %% [markdown]
-# At the rate 0.003 the loss divided by the anchors learns next to nothing in this time; with the largest of the three rates it catches up.
-# Nearly all of the gap was scale.
-# (Thirty-two steps on 64 pictures are too few for platelets, whatever the loss.)
+# At the rate 0.003 the loss divided by the anchors learns next to nothing in this time; at the rate 0.1, about 30 times as large, it catches up.
+# So nearly all of the gap was scale; since 0.1 is the last of the three rates, a larger one might do better still.
+# (The mean is low because thirty-two steps on 64 pictures are too few for platelets.)
 
 # %% [markdown]
 # ### Exercise 14.7-2
 #
-# Replace smooth $\ell_1$ by the GIoU of the decoded box, $1-\mathrm{GIoU}$, and compare the boxes: the mean IoU of the true positives.
+# Replace smooth $\ell_1$ by $1-\mathrm{GIoU}$ of the decoded box.
+# Does it give better boxes? Compare the mean IoU of the truths that are found (IoU at least 0.5 with a box that scores above 0.3) with the best of those boxes.
 
 # %% [markdown]
 # #### Solution 14.7-2
 
 # %%
 # solution 14.7-2
+def of_classes(preds, offsets, mask, classes, kind):
+    """The first sum of detection_loss: with the right boxes, no second."""
+    return detection_loss((preds[0], offsets.flatten(1)), offsets, mask,
+                          classes, kind)
+
+
 def giou_loss(preds, offsets, mask, classes, kind):
-    """detection_loss with 1 - GIoU of the positives for the boxes."""
-    scores, boxes = preds
-    zero = (scores, offsets.flatten(1))  # no distance: the classes alone
-    place = mask.nonzero()[:, 1]
-    a = offset_inverse(anchors.to(mask.device)[place],
-                       boxes.view_as(offsets)[mask])
-    b = offset_inverse(anchors.to(mask.device)[place], offsets[mask])
-    giou = generalized_box_iou(a, b).diagonal()
-    return detection_loss(zero, offsets, mask, classes, kind) + (
-        1 - giou).mean() * 4
+    """1 - GIoU for the boxes; times 4, as smooth l1 sums four numbers."""
+    place = anchors.to(mask.device)[mask.nonzero()[:, 1]]
+    boxes, wanted = (offset_inverse(place, rows.view_as(offsets)[mask])
+                     for rows in (preds[1], offsets))  # (positives, 4)
+    giou = generalized_box_iou(boxes[:, None], wanted[:, None])  # pairs
+    return of_classes(preds, offsets, mask, classes, kind) + (
+        4 * (1 - giou).sum() / mask.sum().clamp(min=1))
 
 
 def fit_of_boxes(net):
-    """Mean IoU of the true positives at 0.5, all classes."""
-    overlaps = []
-    for rows, true in zip(predict_boxes(
-            net, features["val"], anchors, score_threshold=0.3),
-            truths["val"]):
-        for kind in range(3):
-            best = box_iou(rows[rows[:, 0] == kind][:, 2:],
-                           true[true[:, 0] == kind][:, 1:])
-            if best.numel():
-                overlaps.append(best.amax(1))
-    overlaps = torch.cat(overlaps) if overlaps else torch.zeros(1)
-    return overlaps[overlaps >= 0.5].mean().item()
+    """Mean IoU of the found truths with their best boxes, and a count."""
+    best = []
+    for rows, true in zip(detect(net), truths["val"], strict=True):
+        rows = rows[rows[:, 1] > 0.3]
+        overlap = box_iou(true[:, 1:], rows[:, 2:])  # (truths, boxes)
+        overlap *= true[:, None, 0] == rows[:, 0]  # of the same class
+        best.append(F.pad(overlap, (0, 1)).amax(1))
+    best = torch.cat(best)
+    return best[best >= 0.5].mean().item(), int((best >= 0.5).sum())
 
-
+# %%
+# solution 14.7-2, continued
 few = dict(pictures=64, epochs=min(epochs, 6))
 nets = {"smooth l1": fit_head(**few),
         "GIoU": fit_head(loss=giou_loss, **few)}
-for name, net in nets.items():
-    print(f"{name:10s} mean IoU {fit_of_boxes(net):.3f}, "
-          f"AP {[round(v, 2) for v in ap(net)]}")
+fits = {name: fit_of_boxes(net) for name, net in nets.items()}
+for name, (fit, count) in fits.items():
+    print(f"{name:10s} mean IoU {fit:.3f} of {count} found truths")
 if full_run:
-    fits = [fit_of_boxes(net) for net in nets.values()]
-    assert min(fits) > 0.65 and abs(fits[0] - fits[1]) < 0.06
+    fit, count = zip(*fits.values(), strict=True)
+    assert min(fit) > 0.65 and abs(fit[0] - fit[1]) < 0.03
+    assert min(count) > 0.9 * max(count)
+rows = [t[:2] for t in targets]
+far = (torch.zeros(2, len(anchors), 4), rows[0].flatten(1) + 1.0)
+near = (far[0], rows[0].flatten(1) + 0.1)
+args = (*rows, "plain")
+assert giou_loss(far, *args) > giou_loss(near, *args) > of_classes(far, *args)
 
 # %% [markdown]
-# In this short run on 64 pictures the two losses give boxes that fit equally well.
-# That does not contradict the literature, which compares long trainings at stricter thresholds.
+# In this short run, one for each loss and on 64 pictures, the two give boxes that fit about equally well.
+# That does not contradict the literature, which compares long trainings, and at stricter thresholds, too.
 
 # %% [markdown]
 # ### Exercise 14.7-3
 #
-# Multiply the second sum of (14.7.1) by 0.1, 1 and 10. What happens to each class?
+# Multiply the second sum of (14.7.1) by 0.1, 1 and 10, and train for four epochs on all pictures. What happens to each class?
 
 # %% [markdown]
 # #### Solution 14.7-3
@@ -839,29 +896,29 @@ if full_run:
 # solution 14.7-3
 def weighted(weight):
     """detection_loss with a weight for the boxes."""
-    def loss(preds, offsets, mask, classes, kind):
-        alone = detection_loss((preds[0], offsets.flatten(1)), offsets, mask,
-                               classes, kind)
-        return alone + weight * (detection_loss(
-            preds, offsets, mask, classes, kind) - alone)
+    def loss(*args, kind):
+        alone = of_classes(*args, kind)
+        return alone + weight * (detection_loss(*args, kind) - alone)
     return loss
 
 
-sweep = {w: ap(fit_head(loss=weighted(w), **few)) for w in (0.1, 1, 10)}
+sweep = {w: ap(fit_head(loss=weighted(w), epochs=min(epochs, 4)))
+         for w in (0.1, 1, 10)}
 for weight, values in sweep.items():
     print(f"weight {weight:4}: ", [round(v, 2) for v in values])
-if full_run:
-    assert sweep[10][2] < max(sweep[1][2], sweep[0.1][2])
-    assert all(values[0] > 0.7 for values in sweep.values())
+if full_run and epochs >= 4:
+    assert min(sweep[1][2], sweep[0.1][2]) > sweep[10][2] + 0.1
+    assert max(abs(sweep[w][0] - sweep[1][0]) for w in sweep) < 0.06
 
 # %% [markdown]
-# Red cells, with thousands of examples, hardly mind.
-# Of platelets this short run finds few, and with the weight 10 none, as under the uneven loss; that is no surprise, since up to the scale it is the same change.
+# Red cells, with thousands of examples, hardly mind, and white cells lose little.
+# Platelets are found in these four epochs with the weights 0.1 and 1, and not with 10: that is nearly the uneven loss, whose classes weigh 27 times less against the boxes.
 
 # %% [markdown]
 # ### Exercise 14.7-4
 #
 # Would larger pictures help with small crescents? Try the reverse: shrink the drawn pictures to 32 pixels, train a network for that size, and count on fresh pictures how many crescents with a box narrower than 0.3 each network finds.
+# How well do the anchors of each network cover these boxes?
 
 # %% [markdown]
 # #### Solution 14.7-4
@@ -874,29 +931,41 @@ def halved(images):
 
 
 torch.manual_seed(0)
-low = TinySSD(1, 32)
+low = TinySSD(1, 32).to(memory_format=torch.channels_last)
 images, rows = drawn.parts["train"]
-train_ch14(low, (halved(images), *multibox_target(low.anchors.cpu(), rows)),
-           None, detection_loss, torch.optim.Adam(low.parameters(), 1e-2),
+train_ch14(low, (halved(images), *multibox_target(low.anchors, rows)), None,
+           detection_loss, torch.optim.Adam(low.parameters(), 1e-2),
            drawn_epochs, batch_size=16, score=None)
 fresh = BananaLike(400, 64, seed=9)
 small = fresh.boxes[:, 2] - fresh.boxes[:, 0] < 0.3
-recall = {}
-for name, model, X in (("64 pixels", net64, fresh.images / 255),
-                       ("32 pixels", low, halved(fresh.images))):
-    overlap = top_iou(predict_boxes(model, X, model.anchors,
+recall, cover = {}, {}
+for name, net, X in (("64 pixels", net64, fresh.images / 255),
+                     ("32 pixels", low, halved(fresh.images))):
+    overlap = top_iou(predict_boxes(net, X, net.anchors,
                                     score_threshold=0.0), fresh.boxes)
     recall[name] = [(overlap[part] >= 0.5).float().mean().item()
                     for part in (small, ~small)]
-    print(f"{name}: found {recall[name][0]:.0%} of {int(small.sum())} small "
-          f"crescents, {recall[name][1]:.0%} of the others")
+    best = box_iou(fresh.boxes, net.anchors.cpu()).amax(1)
+    cover[name] = [best[part].mean().item() for part in (small, ~small)]
+    for i, part in enumerate((f"{int(small.sum())} small", "the others")):
+        print(f"{name}, {part:10s}: found {recall[name][i]:.0%}, best IoU "
+              f"with an anchor {cover[name][i]:.2f}")
 if num_drawn >= 400 and not num_gpus:
-    assert recall["64 pixels"][0] > recall["32 pixels"][0] + 0.2
+    assert recall["64 pixels"][0] > recall["32 pixels"][0] + 0.1
+    assert abs(recall["64 pixels"][1] - recall["32 pixels"][1]) < 0.05
+for large, coarse in zip(cover["64 pixels"], cover["32 pixels"]):
+    assert 0.1 < large - coarse < 0.25
+
+# %% [markdown]
+# The smaller pictures lose small crescents and hardly any others.
+# Two things differ, the detail of the pictures and the anchors, whose finest grid has $4\times4$ cells instead of $8\times8$.
+# The coarser grid covers small and large boxes worse alike, and yet nearly all the large ones are still found; so worse coverage alone does not explain what happens to the small ones.
+# A network for 64 pixels, trained on the shrunken pictures after enlarging them again, would separate the two.
 
 # %% [markdown]
 # ### Exercise 14.7-5
 #
-# Suppress boxes across classes instead of per class on BCCD. Which class changes?
+# Suppress boxes across classes instead of per class on BCCD. Which class changes, and by how much?
 
 # %% [markdown]
 # #### Solution 14.7-5
@@ -908,11 +977,21 @@ def across(rows, threshold=0.5):
     return rows[nms(rows[:, 2:], rows[:, 1], threshold)]
 
 
-mixed = average_precision([across(rows) for rows in found],
-                          truths["val"], 3)
+# An IoU is never above 1: so nothing is suppressed before.
+raw = detect(heads[0], nms_threshold=1.0)
+mixed = average_precision([across(rows) for rows in raw], truths["val"], 3)
 per_class = average_precision(found, truths["val"], 3)
 print("per class:", [round(v, 3) for v in per_class])
 print("across:   ", [round(v, 3) for v in mixed])
+pair = torch.tensor([[0, 0.9, 0, 0, 1, 1], [1, 0.8, 0, 0, 1, 0.9]])
+assert len(across(pair)) == 1 and len(across(pair, 0.95)) == 2
+if full_run:
+    changes = [abs(a - b) for a, b in zip(mixed, per_class, strict=True)]
+    assert max(changes) < 0.01
+
+# %% [markdown]
+# Hardly anything changes: no class by as much as 0.01.
+# The cells of different classes look different, so few boxes of two classes compete for one place; where objects of different classes do overlap, as a rider and a horse, suppression across classes would delete one of them.
 
 # %% [markdown]
 # ## Sources

@@ -1004,9 +1004,9 @@ def detection_loss(preds, offsets, mask, classes, kind="mining"):
         raise ValueError(f"kind is {kind!r}; it must be plain, mining, "
                          "focal or uneven.")
     of_classes = losses.mean() if kind == "uneven" else losses.sum() / count
-    distance = F.smooth_l1_loss(boxes.view_as(offsets), offsets,
-                                reduction="none").sum(-1)
-    return of_classes + (distance * mask).sum() / count
+    distance = F.smooth_l1_loss(boxes.view_as(offsets)[mask], offsets[mask],
+                                reduction="sum")
+    return of_classes + distance / count
 
 
 # 14.7 Single shot multibox detection
@@ -1033,7 +1033,8 @@ def ranked_hits(detections, truths, kind, iou, most=100):
 
     `detections` and `truths` are lists of (k, 6) and (m, 5), one for each
     picture. Returns scores and hits of all detections of class `kind`, and
-    the number of its truths. At most `most` of a picture count.
+    the number of its truths. At most `most` of a picture count. A hit takes
+    the truth of largest IoU among those not taken, as COCO does.
     """
     scores, hits, count = [], [], 0
     for found, true in zip(detections, truths, strict=True):
@@ -1041,14 +1042,15 @@ def ranked_hits(detections, truths, kind, iou, most=100):
         found = found[found[:, 0] == kind]
         found = found[found[:, 1].argsort(descending=True, stable=True)]
         overlap, count = box_iou(found[:most, 2:], true), count + len(true)
-        scores.append(found[:most, 1])
-        for row in overlap:
-            best = row.argmax() if len(row) else None
-            hit = best is not None and bool(row[best] >= iou)
-            if hit:
+        hit = (overlap >= iou).any(1)  # (k,): it may still lose its truth
+        for k in hit.nonzero()[:, 0].tolist():
+            best = overlap[k].argmax()
+            hit[k] = overlap[k, best] >= iou
+            if hit[k]:
                 overlap[:, best] = -1  # taken
-            hits.append(hit)
-    scores, hits = torch.cat(scores), torch.tensor(hits, dtype=torch.bool)
+        scores.append(found[:most, 1])
+        hits.append(hit)
+    scores, hits = torch.cat(scores), torch.cat(hits)
     order = scores.argsort(descending=True, stable=True)
     return scores[order], hits[order], count
 
@@ -1064,7 +1066,8 @@ def average_precision(detections, truths, classes=1, iou=0.5, style="voc"):
     """Average precision of each class: a list, nan for one without truths.
 
     `style` "voc" is the area under the envelope of the precision, "coco"
-    its mean at 101 recalls. See `ranked_hits` for the lists.
+    its mean at 101 recalls; both match as COCO does. See `ranked_hits` for
+    the lists.
     """
     values = []
     for kind in range(classes):
@@ -1086,7 +1089,7 @@ def average_precision(detections, truths, classes=1, iou=0.5, style="voc"):
 
 
 # 14.7 Single shot multibox detection
-def cell_features(body, images, batch_size=16):
+def cell_features(body, images, batch_size=8):
     """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
 
     Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
