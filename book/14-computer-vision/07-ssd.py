@@ -182,7 +182,7 @@ assert count_params(net) == 276_144
 # $$L=\frac1{|P|}\sum_{i}\mathrm{CE}(\mathbf{s}_i,c_i)+\frac1{|P|}\sum_{i\in P}\sum_{k=1}^4\ell(o_{ik}-t_{ik}). \tag{14.7.1}$$
 #
 # $\mathrm{CE}$ is the cross-entropy, and $\ell$ grows like a square near zero and like the distance further out, so that a bad box does not dominate.
-# It is the *smooth $\ell_1$ loss* (Girshick, 2015), up to a factor the Huber loss of [Section 3.5](../03-linear-regression/05-linear-regression-concise.ipynb):
+# It is the *smooth L1 loss*, also written smooth $\ell_1$ (Girshick, 2015), up to a factor the Huber loss of [Section 3.5](../03-linear-regression/05-linear-regression-concise.ipynb):
 #
 # $$\ell(x)=\begin{cases}\frac12(\sigma x)^2&|x|<1/\sigma^2,\\|x|-\frac1{2\sigma^2}&\text{else,}\end{cases} \tag{14.7.2}$$
 #
