@@ -9,6 +9,7 @@ import torch
 from contextlib import contextmanager
 from pathlib import Path
 from torch import nn
+from torch.nn import functional as F
 from xml.etree import ElementTree
 
 
@@ -160,3 +161,40 @@ def show_boxes(ax, boxes, labels=None, colors=None):
             ax.text(x1, y1, text, va="bottom", ha="left", fontsize=7,
                     color="white", bbox={"facecolor": color, "pad": 1,
                                          "edgecolor": "none"})
+
+
+# 14.12 Neural style transfer
+def extract_features(net, X, layers):
+    """Outputs of some layers of a sequential network, {position: tensor}.
+
+    Layers after the last one wanted do not run. Each output is copied,
+    because a later layer that works in place would change it.
+    """
+    found, handles = {}, []
+    try:
+        for i in layers:
+            handles.append(net[i].register_forward_hook(
+                lambda layer, inputs, output, i=i: found.update(
+                    {i: output.clone()})))
+        net[:max(layers) + 1](X)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+# 14.12 Neural style transfer
+def gram(X):
+    """Gram matrices (n, c, c) of maps (n, c, h, w), divided by c h w."""
+    rows = X.flatten(2)  # (n, c, h * w)
+    return rows @ rows.mT / rows[0].numel()
+
+
+def content_loss(Y_hat, Y):
+    """Mean squared difference of maps, place by place."""
+    return F.mse_loss(Y_hat, Y)
+
+
+def style_loss(Y_hat, gram_Y):
+    """Mean squared difference of Gram matrices."""
+    return F.mse_loss(gram(Y_hat), gram_Y)
