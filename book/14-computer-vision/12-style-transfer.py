@@ -70,8 +70,8 @@ d2l.use_style()
 
 # %% tags=["parameters"]
 height = 96  # of the pictures in pixels; the width is 1.5 times as much
-steps = 100  # of Adam, for each result
-slider_steps = 50  # for each picture behind the sliders
+steps = 80  # of Adam, for each result
+slider_steps = 40  # for each picture behind the sliders
 num_seeds = 3  # random extractors of each kind
 use_vgg = False  # True: VGG-19, where its weights have been downloaded
 
@@ -89,7 +89,8 @@ def photo(name, box=None, height=height):
     """
     image = Image.fromarray(load_sample_image(name)).crop(box)
     image = image.resize((height * 3 // 2, height), Image.Resampling.BOX)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    return pixels.contiguous() / 255
 
 
 device = d2l.try_device(quiet=True)
@@ -188,18 +189,18 @@ assert image() is image.pixels and image.pixels is not start
 
 # %% tags=["export"]
 def extract_features(net, X, layers):
-    """Outputs of some layers of a sequential network, {position: tensor}.
+    """Outputs of the layers with these names, {name: tensor}.
 
-    Layers after the last one wanted do not run. Each output is copied,
-    because a later layer that works in place would change it.
+    Each output is copied, because a later layer that works in place would
+    change it. No hook stays behind.
     """
     found, handles = {}, []
     try:
-        for i in layers:
-            handles.append(net[i].register_forward_hook(
-                lambda layer, inputs, output, i=i: found.update(
-                    {i: output.clone()})))
-        net[:max(layers) + 1](X)
+        for name in layers:
+            handles.append(net.get_submodule(name).register_forward_hook(
+                lambda layer, inputs, output, name=name: found.update(
+                    {name: output.clone()})))
+        net(X)
     finally:
         for handle in handles:
             handle.remove()
@@ -212,12 +213,13 @@ def extract_features(net, X, layers):
 # %%
 # check: what a layer gave, whatever comes after it; no hook stays
 pair = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten())
-found = extract_features(pair, both.cpu(), (0, 1))
-torch.testing.assert_close(found[0], pair[0](both.cpu()))
-assert (found[0] < 0).any() and torch.equal(found[1], found[0].relu())
+found = extract_features(pair, both.cpu(), ("0", "1"))
+torch.testing.assert_close(found["0"], pair[0](both.cpu()))
+assert (found["0"] < 0).any()
+assert torch.equal(found["1"], found["0"].relu())
 assert not any(layer._forward_hooks for layer in pair)
 try:
-    extract_features(pair, both[:, :2].cpu(), (0,))
+    extract_features(pair, both[:, :2].cpu(), ("0",))
     raise AssertionError("two colours were accepted")
 except RuntimeError:
     assert not any(layer._forward_hooks for layer in pair)
@@ -228,10 +230,10 @@ except RuntimeError:
 
 # %%
 class Extractor(NamedTuple):
-    """A network, and the positions of the layers that are compared."""
-    net: nn.Sequential
-    style: tuple[int, ...]
-    content: int
+    """A network, and the names of the layers that are compared."""
+    net: nn.Module
+    style: tuple[str, ...]
+    content: str
 
 
 def lite0_extractor(lite0):
@@ -239,12 +241,13 @@ def lite0_extractor(lite0):
     stem, norm, blocks, *_ = lite0.children()
     net = nn.Sequential(stem, norm, nn.ReLU6(), *blocks[:5])
     net.requires_grad_(False).eval().to(device)
-    return Extractor(net, style=(3, 5, 7), content=7)
+    return Extractor(net, style=("3", "5", "7"), content="7")
 
 
 trained = lite0_extractor(efficientnet_lite0())
-for i, map_ in extract_features(trained.net, start, trained.style).items():
-    print(f"position {i}: {tuple(map_.shape)}")
+maps = extract_features(trained.net, start, trained.style)
+for name, each in maps.items():
+    print(f"layer {name}: {tuple(each.shape)}")
 
 # %%
 # check: these are the maps that the whole network computes
@@ -255,6 +258,50 @@ for a, b in zip(ours.values(), whole):
     torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
 assert not trained.net.training and all(
     not p.requires_grad for p in trained.net.parameters())
+
+# %% [markdown]
+# The classic extractor is VGG-19, of the family of [Section 8.2](../08-modern-cnns/02-vgg.ipynb): style from the convolutions at positions 0, 5, 10, 19 and 28 of its body, content from 25.
+# Its weights fill 548 MB, so it is left to the profile `gpu`; the device `meta` shows what it would be.
+
+# %%
+class Rescale(nn.Module):
+    """From our standardized inputs to those of torchvision's networks."""
+
+    def forward(self, X):
+        mean = X.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+        std = X.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+        return (X * STD + MEAN - mean) / std
+
+
+def vgg_extractor(net):
+    """VGG-19 up to the deepest layer used, frozen."""
+    net = nn.Sequential(Rescale(), *net.features[:29])
+    net.requires_grad_(False).eval()
+    style = tuple(str(1 + i) for i in (0, 5, 10, 19, 28))
+    return Extractor(net, style, content=str(1 + 25))
+
+
+with torch.device("meta"):
+    big = vgg19()
+    cut = vgg_extractor(big)
+    maps = extract_features(cut.net, torch.zeros(1, 3, 64, 96),
+                            (*cut.style, cut.content))
+print(f"{count_params(big):,} parameters, maps",
+      ", ".join(f"{m.shape[1]}x{m.shape[2]}x{m.shape[3]}"
+                for m in maps.values()))
+
+# %%
+# check 14.12-C1: parameters of VGG-19, and what stands at its positions
+assert count_params(big) == 143_667_240
+picked = [big.features[i] for i in (0, 5, 10, 19, 28, 25)]
+assert all(isinstance(layer, nn.Conv2d) for layer in picked)
+assert [layer.out_channels for layer in picked] == [
+    64, 128, 256, 512, 512, 512] == [m.shape[1] for m in maps.values()]
+pixel = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+assert Rescale()(preprocess(pixel)).abs().max() < 1e-6
+one = Rescale()(preprocess(pixel + torch.tensor([0.229, 0.224, 0.225])
+                           .view(1, 3, 1, 1)))
+torch.testing.assert_close(one, torch.ones_like(one))
 
 # %% [markdown]
 # ## Three losses
@@ -347,8 +394,8 @@ top = max(each[1].abs().max().item() for each in described.values())
 for (name, picture), column in zip(patches.items(), axes.T):
     column[0].imshow(enlarge(picture, 96), interpolation="nearest")
     column[0].set_title(name, fontsize=9)
-    column[1].imshow(described[name][1].cpu(), cmap="RdBu_r", vmin=-top / 3,
-                     vmax=top / 3)
+    column[1].imshow(described[name][1].cpu().numpy(), cmap="RdBu_r",
+                     vmin=-top / 3, vmax=top / 3)
     for ax in column:
         ax.axis("off")
 d2l.describe(fig, """Upper row: two patches of petals, two of trees, and
@@ -374,3 +421,644 @@ other = min(distance(described[a], described[b]) for a, b in (
 noise = distance(described["trees 2 shuffled"], described["trees 2"])
 print(f"same texture {same:.2f} at most, different ones {other:.2f} at "
       f"least, shuffled pixels {noise:.2f}")
+
+# %%
+# check: a Gram matrix tells these textures apart, and feels a shuffle
+real = d2l.fetch("efficientnet-lite0").is_real
+full_run = height >= 96 and steps >= 80  # the numbers hold for this case
+if real:
+    assert 2 * same < other and 2 * same < noise
+rgb = [gram(patches[name]) for name in ("trees 2", "trees 2 shuffled")]
+torch.testing.assert_close(*rgb)  # of the pixels themselves: nothing
+
+# %% [markdown]
+# Patches of one texture have closer Gram matrices than patches of two.
+# Shuffling changes nothing in the Gram matrix of the *pixels*, which knows only which colours occur, and much in that of the features: each feature has seen a neighbourhood, and the neighbourhoods are gone.
+# What is thrown away is where a neighbourhood was, not what it looked like.
+#
+# In other words, a Gram matrix is a statistic of a bag of feature vectors.
+# Matching it means matching second moments of two distributions; up to the factor $c$ in (14.12.2), the squared distance is exactly a *maximum mean discrepancy* with the kernel $k(\mathbf x,\mathbf y)=(\mathbf x^\top\mathbf y)^2$ (Li et al., 2017; Exercise 14.12-2).
+#
+# **Total variation.** Nothing so far forbids noise that the extractor hardly feels.
+# $\ell_t$ is half the mean of $|x_{i+1,j}-x_{i,j}|$ plus half the mean of $|x_{i,j+1}-x_{i,j}|$, over all colours and pairs of neighbours.
+
+# %% tags=["export"]
+def tv_loss(X):
+    """Mean absolute difference of neighbours in the last two axes."""
+    down = (X[..., 1:, :] - X[..., :-1, :]).abs().mean()
+    right = (X[..., 1:] - X[..., :-1]).abs().mean()
+    return (down + right) / 2
+
+# %%
+# check 14.12-C3: 4 down and 1 to the right; absolute, and 0 for constants
+ramp = torch.arange(12.0).reshape(3, 4)
+assert tv_loss(ramp) == 2.5 == tv_loss(-ramp) == tv_loss(ramp.flip(1))
+assert tv_loss(torch.full((1, 3, 5, 6), 7.0)) == 0
+assert tv_loss(shuffle_pixels(pavilion.cpu())) > 3 * tv_loss(pavilion)
+
+# %% [markdown]
+# ### Units
+#
+# The raw losses have no common scale: another network, another layer, and they change by factors of a thousand, and with them the weights that work.
+# Published weights such as $1$, $10^4$ and $10$ belong to one network and one way of averaging.
+# So we divide each loss by a value that everybody can picture: the content loss of the style picture, the style loss of the content picture, the total variation of the content picture.
+# The content picture then has the losses $(0,1,1)$ under *every* extractor, and the style picture $(1,0,\cdot)$.
+
+# %%
+class Losses:
+    """Content, style and total-variation loss in units of two pictures."""
+
+    def __init__(self, content, style, extractor):
+        self.net, self.at_style, self.at_content = extractor
+        wanted = {*self.at_style, self.at_content}
+        self.units = torch.ones(3, device=content.device)
+        with torch.no_grad():
+            self.maps, of_style = (extract_features(
+                self.net, X, wanted) for X in (content, style))
+            self.grams = [gram(of_style[i]) for i in self.at_style]
+            at_ends = self(content), self(style)
+            self.units = torch.stack(
+                [at_ends[1][0], at_ends[0][1], at_ends[0][2]])
+
+    def __call__(self, X):
+        """The three losses of a standardized picture, (3,)."""
+        found = extract_features(self.net, X,
+                                 {*self.at_style, self.at_content})
+        style = torch.stack([style_loss(found[i], G) for i, G in
+                             zip(self.at_style, self.grams)]).mean()
+        content = content_loss(found[self.at_content],
+                               self.maps[self.at_content])
+        return torch.stack([content, style, tv_loss(X)]) / self.units
+
+# %%
+# check: the units, under a trained network
+X_c, X_s = preprocess(pavilion), preprocess(petals)
+losses = Losses(X_c, X_s, trained)
+with torch.no_grad():
+    torch.testing.assert_close(losses(X_c).cpu(), torch.tensor([0., 1, 1]))
+    of_petals = losses(X_s).cpu()
+torch.testing.assert_close(of_petals[:2], torch.tensor([1., 0]))
+torch.testing.assert_close(of_petals[2].item(),
+                           (tv_loss(X_s) / tv_loss(X_c)).item())
+raw = extract_features(trained.net, X_s, trained.style)
+at_c = extract_features(trained.net, X_c, trained.style)
+torch.testing.assert_close(losses.units[0], content_loss(raw["7"], at_c["7"]))
+torch.testing.assert_close(losses.units[1], torch.stack([
+    style_loss(at_c[i], gram(raw[i])) for i in raw]).mean())
+
+# %% [markdown]
+# ## Training, without a weight that learns
+#
+# The loop is the usual one, and so is the optimizer; its list of parameters has one entry, the picture.
+# We start from the content.
+
+# %%
+def transfer(content, style, extractor, weights, steps, lr=0.025, start=None,
+             keep=()):
+    """Optimize a picture; content and style are standardized, (1, 3, h, w).
+
+    `weights` are those of content, style and total variation. Returns the
+    picture (numbers from 0 to 1), its losses before each step and at the
+    end, (steps + 1, 3), and {step: picture} for the steps in `keep`.
+    """
+    losses = Losses(content, style, extractor)
+    image = SynthesizedImage(content if start is None else start)
+    optimizer = torch.optim.Adam(image.parameters(), lr)
+    weights = torch.tensor(weights, device=content.device)
+    history, kept = [], {}
+    for step in range(steps + 1):
+        terms = losses(image())
+        history.append(terms.detach())
+        if step in keep:
+            kept[step] = postprocess(image().detach())
+        if step < steps:
+            optimizer.zero_grad()
+            (weights @ terms).backward()
+            optimizer.step()
+    return (postprocess(image().detach()), torch.stack(history).cpu(), kept)
+
+# %% tags=["hide-input"]
+def downloaded_vgg():
+    """VGG-19 with weights from the cache of torch.hub; None without."""
+    url = VGG19_Weights.IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/")[-1])
+    if not path.exists():
+        print(f"no VGG-19: download {url} to {path.parent}")
+        return None
+    net = vgg19()
+    net.load_state_dict(torch.load(path, weights_only=True))
+    extractor = vgg_extractor(net)
+    extractor.net.to(device)
+    return extractor
+
+# %%
+painter = (downloaded_vgg() if use_vgg else None) or trained
+keep = (0, steps // 10, steps // 3, steps)
+result, history, kept = transfer(X_c, X_s, painter, (1.0, 10.0, 2.0), steps,
+                                 keep=keep)
+
+# %% tags=["hide-input", "rtol=0.2"]
+gallery({f"step {step}": picture for step, picture in kept.items()},
+        """The pavilion at four moments. The photograph first gets curved
+        outlines of petals in sky and trees, then the orange of the petals;
+        roofs and windows can still be seen at the end.""", 2, 2.4)
+
+# %% [markdown]
+# **Figure 14.12.3.** The outlines of petals are there after a few steps, their colours take longer.
+
+# %% tags=["hide-input", "rtol=0.2"]
+ax = d2l.plot(range(steps + 1), list(history.T), [
+    "content", "style", "total variation"], xlabel="step",
+    ylabel="loss, in units", ylim=(0.02, 5))
+ax.set_yscale("log")
+d2l.describe(ax, """Three curves on a logarithmic axis. The style loss falls
+    from 1 by more than an order of magnitude, the content loss rises from 0
+    to about a third within ten steps and stays there, the total variation
+    ends well below 1.""")
+
+# %% [markdown]
+# **Figure 14.12.4.** The three losses, without their weights.
+#
+# The style loss falls by more than nine tenths.
+# The price is paid at once: the content loss jumps to about a third of what the style picture itself would cost, and then hardly moves.
+# A hundred steps are no convergence, the style loss still falls at the end.
+
+# %%
+# check: what the two paragraphs say
+assert history[0].tolist()[0] == 0 and len(history) == steps + 1
+assert list(kept) == sorted(set(keep))
+torch.testing.assert_close(kept[0].cpu(), pavilion.cpu())
+assert torch.equal(kept[steps], result) and 0 <= result.min()
+if real and full_run:
+    assert history[-1, 1] < 0.1 and 0.2 < history[-1, 0] < 0.6
+    assert history[10, 0] > 0.7 * history[-1, 0] and history[-1, 2] < 1
+    assert history[-1, 1] < 0.97 * history[-10, 1]  # not done yet
+
+# %% [markdown]
+# Two properties of the loop deserve a check: the network stays as it is, and without a style term the content picture is already optimal but for its total variation.
+
+# %%
+# check 14.12-C5: the picture gets a gradient, the network none
+before = [p.clone() for p in trained.net.parameters()]
+image = SynthesizedImage(X_c)
+losses(image())[1].backward()
+assert image.pixels.grad.abs().max() > 0
+assert all(p.grad is None for p in trained.net.parameters())
+moved, *_ = transfer(X_c, X_s, trained, (1.0, 10.0, 2.0), 1)
+after = list(trained.net.parameters())
+assert all(torch.equal(p, q) for p, q in zip(before, after, strict=True))
+step = (preprocess(moved) - X_c).abs()  # Adam's first step is the rate
+inside = (moved > 0) & (moved < 1)
+assert abs(step[inside].max().item() - 0.025) < 1e-3
+assert step[inside].median() > 0.024  # it moves nearly every pixel
+
+# %%
+# check 14.12-C7: without style, only the total variation is there to pay
+_, plain, _ = transfer(X_c, X_s, trained, (1.0, 0.0, 2.0), 2)
+assert plain[0, 0] == 0 and torch.tensor([1.0, 0, 2]) @ plain[0] == 2
+assert plain[-1, 2] < 1 and plain[-1, 0] > 0  # then it is smoothed
+
+# %% [markdown]
+# What the weights do is seen best by moving them.
+# Each picture was made by its own run of the loop.
+
+# %%
+stored = {}
+for beta in (1, 10, 100):
+    for gamma in (0.2, 2):
+        stored[beta, gamma], *_ = transfer(
+            X_c, X_s, painter, (1.0, float(beta), float(gamma)),
+            slider_steps)
+
+# %% tags=["hide-input", "rtol=0.2"]
+def draw(fig, style, variation):
+    ax = fig.subplots()
+    ax.imshow(enlarge(stored[int(style), variation], 336),
+              interpolation="nearest")
+    ax.axis("off")
+
+
+d2l.sliders(draw, """The pavilion with the petals' colours and outlines. A
+    larger weight of style draws more petals; a larger weight of total
+    variation removes a fine checkered grain.""", figsize=(2.4, 1.6),
+            style=[1, 10, 100], variation=[0.2, 2])
+
+# %% [markdown]
+# **Figure 14.12.5.** Move the weights of style and total variation; the content has weight 1.
+# With little weight on total variation, a grain of the size of the strides appears: a convolution with stride 2 does not treat all pixels alike, neither do its gradients (Odena, Dumoulin and Olah, 2016).
+
+# %% [markdown]
+# ## What has to be learned?
+#
+# Must the extractor have learned anything?
+# In 2016 two groups tried networks with random weights.
+# Ustyuzhaninov and co-authors made textures with a single layer of random filters; He, Wang and Hopcroft made textures and transferred styles with a VGG network that was never trained.
+# Here is a small one: three convolutions with random orthogonal filters, ReLU, and average pooling in between.
+
+# %%
+class RandomFeatures(nn.Sequential):
+    """Random orthogonal 3x3 convolutions, ReLU, average pooling."""
+
+    def __init__(self, channels=(32, 64, 96), seed=0):
+        super().__init__()
+        generator, inputs = torch.Generator().manual_seed(seed), 3
+        for i, outputs in enumerate(channels):
+            conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+            nn.init.orthogonal_(conv.weight, math.sqrt(2), generator)
+            self.extend([nn.AvgPool2d(2)] if i else [])
+            self.extend([conv, nn.ReLU()])
+            inputs = outputs
+
+
+def random_extractor(seed):
+    net = RandomFeatures(seed=seed).requires_grad_(False).to(device)
+    return Extractor(net, style=("1", "4", "7"), content="7")
+
+
+fair = (1.0, 10.0, 0.2)  # the weights of all comparisons below
+seeds = range(num_seeds)
+arms = {"random features": [random_extractor(seed) for seed in seeds]}
+runs = {"random features": [transfer(X_c, X_s, each, fair, steps) for each
+                            in arms["random features"]]}
+
+# %%
+def judge(picture, extractor, style=petals):
+    """Losses of a finished picture under an extractor, in units, (3,)."""
+    with torch.no_grad():
+        return Losses(X_c, preprocess(style), extractor)(
+            preprocess(picture)).cpu()
+
+
+for seed, (picture, *_) in enumerate(runs["random features"]):
+    own, next_ = (judge(picture, arms["random features"][i])
+                  for i in (seed, (seed + 1) % num_seeds))
+    print(f"seed {seed}: content {own[0]:.2f}, style {own[1]:.3f}, total "
+          f"variation {own[2]:.2f}; style under the next seed {next_[1]:.3f}")
+
+# %%
+# check 14.12-C6: it works with random weights, by their own ruler
+flat = random_extractor(0).net[0].weight.flatten(1)  # (32, 27)
+torch.testing.assert_close(flat.mT @ flat, 2 * torch.eye(27).to(flat))
+again = RandomFeatures(seed=1).state_dict()["0.weight"].to(device)
+assert torch.equal(again, arms["random features"][1].net[0].weight)
+assert not torch.equal(again, random_extractor(0).net[0].weight)
+if full_run:
+    for seed, (picture, *_) in enumerate(runs["random features"]):
+        content, style, variation = judge(
+            picture, arms["random features"][seed])
+        assert style < 0.1 and content < 0.8 and variation < 0.8
+        others = [judge(picture, each)[1] for i, each in
+                  enumerate(arms["random features"]) if i != seed]
+        assert max(others) < 0.3
+
+# %% [markdown]
+# By this ruler, and by that of another random network, the style has arrived: more than nine tenths of the style loss are gone.
+# Is this as good as trained features?
+# An extractor that judges its own work cannot tell, so we let all judge all.
+# And since EfficientNet-Lite0 differs from `RandomFeatures` in more than its training, there is a third arm: the *same architecture with random weights* (He's initialization, and batch-norm statistics measured on our two pictures).
+# All runs have equal steps, the same start and the same weights, so the three weighted losses start at equal values: 0, 10 and 0.2.
+
+# %%
+def untrained_lite0(seed):
+    """EfficientNet-Lite0's first blocks with random weights."""
+    torch.manual_seed(seed)
+    extractor = lite0_extractor(EfficientNetLite0().apply(init_he))
+    norms = [m for m in extractor.net.modules()
+             if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0  # the statistics of this batch alone
+    with torch.no_grad():
+        extractor.net.train()(torch.cat([X_c, X_s]))
+    extractor.net.eval()
+    return extractor
+
+
+arms["untrained Lite0"] = [untrained_lite0(seed) for seed in seeds]
+arms["trained Lite0"] = [trained]
+for name in ("untrained Lite0", "trained Lite0"):
+    runs[name] = [transfer(X_c, X_s, each, fair, steps)
+                  for each in arms[name]]
+
+# %%
+kinds = ("trained Lite0", "random features", "untrained Lite0")
+scores = {}  # (made under, judged under) -> style losses, one a pair
+for maker in kinds:
+    for i, (picture, *_) in enumerate(runs[maker]):
+        for judged in kinds:
+            for j, extractor in enumerate(arms[judged]):
+                own = (maker, i) == (judged, j)
+                key = maker, "itself" if own else judged
+                scores.setdefault(key, []).append(
+                    judge(picture, extractor)[1].item())
+for maker in kinds:
+    print(f"{maker:16s}", "; ".join(
+        f"{by} {min(v):.2f} to {max(v):.2f}"
+        for (who, by), v in scores.items() if who == maker))
+
+# %% tags=["hide-input", "rtol=0.2"]
+gallery({"trained Lite0": runs[kinds[0]][0][0],
+         "random features": runs[kinds[1]][0][0],
+         "untrained Lite0": runs[kinds[2]][0][0],
+         "random features, other seed": runs[kinds[1]][1][0]},
+        """Four results. Trained: orange, with petals in sky and trees.
+        Random features, twice: orange planes without petals, like a poster.
+        Untrained Lite0: the photograph under a fine grain.""", 2, 2.2)
+
+# %% [markdown]
+# **Figure 14.12.6.** Equal steps, equal weights, three kinds of extractor.
+
+# %% tags=["hide-input", "rtol=0.3"]
+_, ax = plt.subplots(figsize=(5.6, 2.6))
+marks = {"itself": ("*", "C5"), "trained Lite0": ("o", "C0"),
+         "random features": ("s", "C1"), "untrained Lite0": ("^", "C3")}
+for row, maker in enumerate(reversed(kinds)):
+    for shift, (by, (mark, color)) in enumerate(marks.items()):
+        values = scores.get((maker, by), [])
+        ax.plot(values, [row + 0.18 * (1.5 - shift)] * len(values), mark,
+                color=color, ms=8 if mark == "*" else 5, alpha=0.8,
+                label=by if maker == "random features" else None)
+ax.axvline(1, color="black", lw=1, ls=":")
+ax.set(xscale="log", xlabel="style loss, in units (content picture: 1)",
+       yticks=range(3), ylim=(-0.5, 2.5))
+ax.set_yticks(range(3), labels=list(reversed(kinds)))
+ax.legend(title="judged by", fontsize=8, loc="center left",
+          bbox_to_anchor=(1.0, 0.5))
+d2l.describe(ax, """Style losses on a logarithmic axis, one row for each kind
+    of extractor that made the picture. All give their own work less than
+    0.1. The trained network's picture gets about 0.2 from random features;
+    theirs get about 0.5 from it. Pictures of the untrained Lite0 stay near 1
+    under the trained one and near 0.6 under random features.""")
+
+# %% [markdown]
+# **Figure 14.12.7.** The style loss of each picture under itself and under all others; dotted: nothing gained.
+#
+# Every extractor finds that its own picture has arrived: less than a tenth of the style loss is left.
+# Yet the pictures have little in common.
+# Under the trained network petals appear; under random features the colours of the petals, in planes; and under the untrained Lite0, whose own loss falls like the others', we see the old photograph behind a grain.
+#
+# Other judges see part of this.
+# Under each of the random features, for which it was not made, the trained network's picture has lost more than two thirds of the style loss.
+# Theirs keep more than a third under the trained network: it misses something that they do not ask for.
+# The untrained Lite0's pictures keep nearly all of theirs under the trained one.
+# As a judge, though, the untrained Lite0 prefers the random features' pictures to the trained network's, which it finds hardly better than the photograph, or worse.
+#
+# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for *this* architecture training matters; between it and the simple random network many things do, and this experiment does not say which one helps.
+# Wang, Li and Vasconcelos (2021) observed that residual networks transfer style badly, with trained or random weights, where VGG does it well, traced it to feature maps with few large peaks, and found the architecture to weigh more than learned weights; a softmax on the features helped.
+
+# %%
+# check 14.12-C8: small by its own ruler, and what the others say
+assert [len(scores[maker, "itself"]) for maker in kinds] == [
+    1, num_seeds, num_seeds]
+assert len(scores["random features", "random features"]) == (
+    num_seeds * (num_seeds - 1)) and ("trained Lite0",) * 2 not in scores
+first = [run[1][0] @ torch.tensor(fair) for name in kinds
+         for run in runs[name]]
+torch.testing.assert_close(torch.stack(first), torch.full(
+    (len(first),), 10.2), rtol=1e-4, atol=0)  # equal starts
+if full_run:
+    assert all(max(scores[maker, "itself"]) < 0.1 for maker in kinds)
+if full_run and real:
+    theirs = scores["random features", "trained Lite0"]
+    ours = scores["trained Lite0", "random features"]
+    assert max(ours) < 0.3 and min(theirs) > 0.36
+    by_untrained = [np.mean(scores[maker, "untrained Lite0"])
+                    for maker in kinds[:2]]
+    assert by_untrained[0] > 1.5 * by_untrained[1]
+    assert min(scores["untrained Lite0", "trained Lite0"]) > 0.85
+
+# %% [markdown]
+# One pair of pictures is no law.
+# With the *whole* photograph of the dahlia as style, mostly dark and blurred leaves, we run the trained network and one random extractor again.
+
+# %%
+dahlia = photo("flower.jpg").to(device)
+cross = []
+for maker, judged in ((trained, arms["random features"][0]),
+                      (arms["random features"][0], trained)):
+    picture, *_ = transfer(X_c, preprocess(dahlia), maker, fair, steps)
+    cross.append((picture, judge(picture, maker, dahlia)[1].item(),
+                  judge(picture, judged, dahlia)[1].item()))
+for name, (_, own, other_) in zip(kinds, cross):
+    print(f"{name:16s} itself {own:.2f}, the other {other_:.2f}")
+
+# %% tags=["hide-input", "rtol=0.2"]
+gallery({"style": dahlia, "trained Lite0": cross[0][0],
+         "random features": cross[1][0]}, """The whole dahlia before dark
+    leaves; the pavilion with a light pink sky and dark green trees; the
+    pavilion in dark colours under a violet sky.""", 3, 1.6)
+
+# %% [markdown]
+# **Figure 14.12.8.** Another style: the whole flower and its background.
+
+# %%
+# check: the advantage of the trained network is not there
+if full_run and real:
+    assert max(own for _, own, _ in cross) < 0.15
+    assert 0.6 < cross[0][2] / cross[1][2] < 1.7
+
+# %% [markdown]
+# Now both keep about the same share under the other's ruler.
+# Which extractor "transfers style better" depends on the style, and on the judge; what holds in both cases is that the loss one has minimized is a poor judge.
+#
+# ## After 2015
+#
+# Hundreds of steps for each picture are slow.
+# Johnson, Alahi and Fei-Fei (2016) train a network that produces the result in one pass, for one style, with these losses.
+# *Adaptive instance normalization* (Huang and Belongie, 2017) takes any style in one pass: each channel of the content's features gets the mean and the standard deviation of the style's, which is less than a Gram matrix, and a decoder paints the picture.
+# Today style is mostly given to large diffusion models, by a text or by a picture: in StyleID (Chung, Hyun and Heo, 2024) keys and values from the style picture replace those of the content in a pretrained model's self-attention, without any optimization.
+# What stays is the idea of this section, gradients with respect to the *input*: saliency maps and adversarial examples use them too.
+
+# %% [markdown]
+# ## Summary
+#
+# - In style transfer the picture is the only parameter; the network is a frozen ruler, read with hooks.
+# - The content loss compares deep features place by place; Gram matrices forget the places and keep which features occur together.
+# - A recorded output may be overwritten by a layer that works in place; copy it.
+# - Losses measured in units of the two pictures have weights that mean the same for every extractor.
+# - Random features paint with the style's colours, trained ones here with its petals; the same architecture with random weights showed neither, although its own style loss fell as far.
+# - A loss that has been minimized is a poor judge of the result; let others judge, and look.
+#
+# ## Exercises
+#
+# ### Exercise 14.12-1
+#
+# Which layers matter?
+# Transfer the style with the shallowest layer alone and with the deepest alone.
+# Judge both pictures at each layer.
+
+# %% [markdown]
+# #### Solution 14.12-1
+
+# %% [markdown]
+# Each picture is better at the layer it was made for; what is learned at one layer reaches the other only in part.
+
+# %%
+single = {name: trained._replace(style=(name,)) for name in ("3", "7")}
+by_layer = {}
+for made, extractor in single.items():
+    picture, *_ = transfer(X_c, X_s, extractor, (1.0, 10.0, 2.0),
+                           slider_steps)
+    for name in trained.style:
+        by_layer[made, name] = judge(
+            picture, trained._replace(style=(name,)))[1].item()
+    print(f"style from layer {made}:", ", ".join(
+        f"{by_layer[made, name]:.3f} at {name}" for name in trained.style))
+if real and slider_steps >= 40:
+    assert 2 * by_layer["3", "3"] < by_layer["7", "3"]
+    assert 2 * by_layer["7", "7"] < by_layer["3", "7"]
+
+# %% [markdown]
+# ### Exercise 14.12-2
+#
+# Let the columns of $\mathbf F\in\mathbb R^{c\times m}$ and $\mathbf H\in\mathbb R^{c\times n}$ be samples of two distributions.
+# The biased estimate of the squared maximum mean discrepancy is the mean of $k$ over all pairs from the first, plus that from the second, minus twice that over the mixed pairs.
+# Show that with $k(\mathbf x,\mathbf y)=(\mathbf x^\top\mathbf y)^2$ it is $\|\mathbf F\mathbf F^\top/m-\mathbf H\mathbf H^\top/n\|^2$ (Frobenius norm), and check it.
+
+# %% [markdown]
+# #### Solution 14.12-2
+
+# %% [markdown]
+# $(\mathbf x^\top\mathbf y)^2=\langle\mathbf x\mathbf x^\top,\mathbf y\mathbf y^\top\rangle$: the kernel is an inner product of the features $\mathbf x\mathbf x^\top$, and the mean of these features over a sample is its Gram matrix.
+# A mean of $k$ over pairs is then the inner product of two Gram matrices, and the three terms are a squared distance.
+
+# %%
+def squared_mmd(A, B):
+    """Biased, kernel (x . y)^2, for columns of (c, m) and (c, n)."""
+    def mean(P, Q):
+        return (P.mT @ Q).square().mean()
+    return mean(A, A) + mean(B, B) - 2 * mean(A, B)
+
+
+rng = torch.Generator().manual_seed(2)
+A = torch.rand(6, 50, generator=rng, dtype=torch.float64)
+B = torch.randn(6, 70, generator=rng, dtype=torch.float64)
+gap = (A @ A.mT / 50 - B @ B.mT / 70).square().sum()
+torch.testing.assert_close(squared_mmd(A, B), gap, rtol=1e-5, atol=0)
+F1, F2 = (extract_features(trained.net, X, ("7",))["7"].double()
+          for X in (X_c, X_s))  # and of real maps, with c h w in (14.12.2)
+c = F1.shape[1]
+torch.testing.assert_close(squared_mmd(F1[0].flatten(1), F2[0].flatten(1)),
+                           c**2 * (gram(F1) - gram(F2)).square().sum(),
+                           rtol=1e-5, atol=0)
+
+# %% [markdown]
+# ### Exercise 14.12-3
+#
+# Exchange the roles: the dahlia in the style of the pavilion.
+# Which losses does the start have?
+
+# %% [markdown]
+# #### Solution 14.12-3
+
+# %% [markdown]
+# By construction of the units, $(0,1,1)$ again; the units themselves are others.
+
+# %%
+swapped, path, _ = transfer(X_s, X_c, trained, (1.0, 10.0, 0.5), steps)
+torch.testing.assert_close(path[0], torch.tensor([0.0, 1, 1]))
+print(f"content {path[-1][0]:.2f}, style {path[-1][1]:.3f}")
+if real and full_run:
+    assert path[-1][1] < 0.15 and path[-1][0] < 0.7
+
+# %% tags=["hide-input", "rtol=0.2"]
+gallery({"petals after the pavilion": swapped}, """The petals of the dahlia
+    in the colours of the pavilion, grey, green and red, with a fine
+    texture.""", 1, 2.2)
+
+# %% [markdown]
+# ### Exercise 14.12-4
+#
+# Gatys and co-authors used L-BFGS.
+# Compare it with Adam at equal numbers of gradient evaluations.
+
+# %% [markdown]
+# #### Solution 14.12-4
+
+# %% [markdown]
+# L-BFGS calls its closure as often as its line search wants, so the calls are counted, not the steps.
+
+# %%
+def lbfgs_losses(weights, evaluations):
+    """The weighted loss at each call of the closure."""
+    losses, image = Losses(X_c, X_s, trained), SynthesizedImage(X_c)
+    optimizer = torch.optim.LBFGS(image.parameters(), max_iter=evaluations,
+                                  max_eval=evaluations, history_size=10,
+                                  line_search_fn="strong_wolfe")
+    weights, calls = torch.tensor(weights, device=device), []
+
+    def closure():
+        optimizer.zero_grad()
+        value = weights @ losses(image())
+        value.backward()
+        calls.append(value.item())
+        return value
+
+    optimizer.step(closure)
+    return calls
+
+
+weights = (1.0, 10.0, 2.0)
+calls = lbfgs_losses(weights, slider_steps)
+_, path, _ = transfer(X_c, X_s, trained, weights, slider_steps)
+adam = (path @ torch.tensor(weights)).tolist()
+n = min(len(calls), len(adam)) - 1
+print(f"evaluations {n + 1}: L-BFGS {min(calls[:n + 1]):.2f}, "
+      f"Adam {min(adam[:n + 1]):.2f}")
+
+# %%
+# check: calls are counted, both start at 12, and what a call buys
+assert abs(calls[0] - 12) < 1e-3 > abs(adam[0] - 12)
+assert slider_steps <= len(calls) <= slider_steps + 30
+
+# %% [markdown]
+# ### Exercise 14.12-5
+#
+# Keep the colours of the photograph and transfer brightness only.
+# When does the clamp at the end change colours after all?
+
+# %% [markdown]
+# #### Solution 14.12-5
+
+# %% [markdown]
+# Add the difference of the two luminances to all three colours: differences between colours, and with them the chroma, stay as they are, until a sum leaves the range from 0 to 1.
+
+# %%
+def luminance(picture):
+    """Brightness after ITU-R BT.601, (n, 1, h, w)."""
+    red, green, blue = picture.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def chroma(picture):
+    """Red and blue minus luminance, (n, 2, h, w)."""
+    return picture[:, [0, 2]] - luminance(picture)
+
+
+calm = pavilion + luminance(result) - luminance(pavilion)
+torch.testing.assert_close(chroma(calm), chroma(pavilion))
+torch.testing.assert_close(luminance(calm), luminance(result))
+clamped = calm.clamp(0, 1)
+touched = (clamped != calm).any(dim=1, keepdim=True)
+torch.testing.assert_close(chroma(clamped) * ~touched,
+                           chroma(pavilion) * ~touched)
+print(f"changed by the clamp: {100 * touched.float().mean():.0f} % of pixels")
+
+# %% tags=["hide-input", "rtol=0.2"]
+gallery({"luminance only": clamped}, """The pavilion with its own colours,
+    and petal-like strokes in the sky and the trees.""", 1, 2.2)
+
+# %% [markdown]
+# ## Sources
+#
+# - L. A. Gatys, A. S. Ecker and M. Bethge, A neural algorithm of artistic style, 2015, [arXiv:1508.06576](https://arxiv.org/abs/1508.06576): the method.
+# - L. A. Gatys, A. S. Ecker and M. Bethge, Texture synthesis using convolutional neural networks, 2015, [arXiv:1505.07376](https://arxiv.org/abs/1505.07376): Gram matrices as a model of texture.
+# - Y. Li, N. Wang, J. Liu and X. Hou, Demystifying neural style transfer, 2017, [arXiv:1701.01036](https://arxiv.org/abs/1701.01036): maximum mean discrepancy.
+# - A. Mahendran and A. Vedaldi, Understanding deep image representations by inverting them, 2014, [arXiv:1412.0035](https://arxiv.org/abs/1412.0035): total variation for pictures made from features.
+# - I. Ustyuzhaninov, W. Brendel, L. A. Gatys and M. Bethge, Texture synthesis using shallow convolutional networks with random filters, 2016, [arXiv:1606.00021](https://arxiv.org/abs/1606.00021).
+# - K. He, Y. Wang and J. Hopcroft, A powerful generative model using random weights for the deep image representation, 2016, [arXiv:1606.04801](https://arxiv.org/abs/1606.04801).
+# - P. Wang, Y. Li and N. Vasconcelos, Rethinking and improving the robustness of image style transfer, 2021, [arXiv:2104.05623](https://arxiv.org/abs/2104.05623): why residual networks do worse than VGG.
+# - A. Odena, V. Dumoulin and C. Olah, Deconvolution and checkerboard artifacts, 2016, [doi:10.23915/distill.00003](https://doi.org/10.23915/distill.00003).
+# - J. Johnson, A. Alahi and L. Fei-Fei, Perceptual losses for real-time style transfer and super-resolution, 2016, [arXiv:1603.08155](https://arxiv.org/abs/1603.08155).
+# - X. Huang and S. Belongie, Arbitrary style transfer in real-time with adaptive instance normalization, 2017, [arXiv:1703.06868](https://arxiv.org/abs/1703.06868).
+# - J. Chung, S. Hyun and J.-P. Heo, Style injection in diffusion: a training-free approach for adapting large-scale diffusion models for style transfer, 2023, [arXiv:2312.09008](https://arxiv.org/abs/2312.09008).
+# - K. Simonyan and A. Zisserman, Very deep convolutional networks for large-scale image recognition, 2014, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556): VGG-19.
