@@ -98,15 +98,17 @@ pavilion = photo("china.jpg").to(device)
 petals = photo("flower.jpg", (190, 105, 430, 265)).to(device)
 
 # %% tags=["hide-input"]
-def enlarge(picture, width):
-    """(1, 3, h, w) -> (height, width, 3), smooth, 32 levels a colour."""
+def enlarge(picture, width, colours):
+    """(1, 3, h, w) -> (height, width, 3), smooth, in so many colours."""
     size = (round(width * picture.shape[2] / picture.shape[3]), width)
     large = F.interpolate(picture.cpu(), size, mode="bicubic").clamp(0, 1)
-    return ((31 * large).round() / 31)[0].permute(1, 2, 0).numpy()
+    pixels = (255 * large[0].permute(1, 2, 0)).round().byte().numpy()
+    few = Image.fromarray(pixels).quantize(colours, dither=0)
+    return np.asarray(few.convert("RGB"))
 
 
-def gallery(pictures, alt, columns, inches=1.9):
-    """Pictures {title: (1, 3, h, w)} in rows, enlarged; 144 dots an inch."""
+def gallery(pictures, alt, columns, inches):
+    """Pictures {title: (1, 3, h, w)} in rows, 100 dots an inch."""
     shapes = [p.shape[2] / p.shape[3] for p in pictures.values()]
     tall, head, rows = inches * max(shapes), 0.22, -(-len(shapes) // columns)
     wide, full = columns * (inches + 0.06), rows * (tall + head)
@@ -116,7 +118,8 @@ def gallery(pictures, alt, columns, inches=1.9):
         ax = fig.add_axes((column * (inches + 0.06) / wide,
                            1 - (row + 1) * (tall + head) / full,
                            inches / wide, tall / full))
-        ax.imshow(enlarge(picture, round(144 * inches)),
+        ax.imshow(enlarge(picture, round(100 * inches),
+                          200 // len(pictures)),
                   interpolation="nearest")
         ax.set_title(title, fontsize=9, pad=3)
         ax.axis("off")
@@ -125,17 +128,17 @@ def gallery(pictures, alt, columns, inches=1.9):
 
 gallery({"content": pavilion, "style": petals}, """Left a pavilion with
     three tiled roofs above trees and a lake under a pale sky, right the
-    overlapping orange petals of a dahlia.""", 2, 2.2)
+    overlapping orange petals of a dahlia.""", 2, 2.6)
 
 # %% [markdown]
-# **Figure 14.12.1.** Content and style; here 96 by 144 pixels, enlarged.
+# **Figure 14.12.1.** Content and style, enlarged from 96 by 144 pixels.
 #
 # ## The image is the parameter
 #
-# Let $\mathbf X^c$ and $\mathbf X^s$ be the content and the style picture, tensors of shape $3\times h\times w$.
+# Let $\mathbf X^{\mathrm c}$ and $\mathbf X^{\mathrm s}$ be the content and the style picture, tensors of shape $3\times h\times w$.
 # We look for a third picture,
 #
-# $$\hat{\mathbf X}=\operatorname*{argmin}_{\mathbf X}\;\alpha\,\ell_c(\mathbf X,\mathbf X^c)+\beta\,\ell_s(\mathbf X,\mathbf X^s)+\gamma\,\ell_t(\mathbf X), \tag{14.12.1}$$
+# $$\hat{\mathbf X}=\operatorname*{argmin}_{\mathbf X}\;\alpha\,\ell_c(\mathbf X,\mathbf X^{\mathrm c})+\beta\,\ell_s(\mathbf X,\mathbf X^{\mathrm s})+\gamma\,\ell_t(\mathbf X), \tag{14.12.1}$$
 #
 # where $\mathbf X\in\mathbb{R}^{3\times h\times w}$ is the only thing that changes; $\ell_c$, $\ell_s$ and $\ell_t$ are the content, style and total-variation loss, and $\alpha,\beta,\gamma\ge0$ are their weights, all of them numbers.
 # The first two compare features of the pictures, not pixels: outputs of layers of a network with frozen weights, the *extractor*.
@@ -186,7 +189,7 @@ assert image.pixels.data_ptr() != start.data_ptr()  # a copy
 # ## Features by hooks
 #
 # A forward hook ([Section 6.1](../06-builders-guide/01-layers-and-modules.ipynb)) sees each output of its module.
-# One on each layer that we want, one pass, and the hooks are removed.
+# We put one on each layer that we want, run the network once, and remove them.
 
 # %% tags=["export"]
 def extract_features(net, X, layers):
@@ -209,7 +212,7 @@ def extract_features(net, X, layers):
 
 # %% [markdown]
 # The copy is no formality.
-# In torchvision's VGG networks every ReLU works in place and overwrites the output of the convolution before it; who stores "the output of convolution 0" without a copy holds the rectified one.
+# In torchvision's VGG networks every ReLU works in place and overwrites the output of the convolution before it; code that stores "the output of convolution 0" without a copy ends up with the rectified one.
 
 # %%
 # check: what a layer gave, whatever comes after it; no hook stays
@@ -228,6 +231,7 @@ except RuntimeError:
 # %% [markdown]
 # Our first extractor is [Section 8.9](../08-modern-cnns/09-comparison.ipynb)'s EfficientNet-Lite0 with its weights from ImageNet, cut off after its fifth block.
 # We take the last maps at strides 2, 4 and 8 for the style, and the deepest of them for the content.
+# The layers' names are their positions.
 
 # %%
 class Extractor(NamedTuple):
@@ -393,7 +397,7 @@ described = {name: grams(p, trained) for name, p in patches.items()}
 fig, axes = plt.subplots(2, 5, figsize=(7.4, 3.2))
 top = max(each[1].abs().max().item() for each in described.values())
 for (name, picture), column in zip(patches.items(), axes.T):
-    column[0].imshow(enlarge(picture, 96), interpolation="nearest")
+    column[0].imshow(enlarge(picture, 70, 32), interpolation="nearest")
     column[0].set_title(name, fontsize=9)
     column[1].imshow(described[name][1].cpu().numpy(), cmap="RdBu_r",
                      vmin=-top / 3, vmax=top / 3)
@@ -426,14 +430,14 @@ print(f"same texture {same:.2f} at most, different ones {other:.2f} at "
 # %%
 # check: a Gram matrix tells these textures apart, and feels a shuffle
 real = d2l.fetch("efficientnet-lite0").is_real
-full_run = height >= 96 and steps >= 80  # the numbers hold for this case
+full_run = (height, steps) == (96, 80)  # the numbers hold for this case
 if real:
     assert 2 * same < other and 2 * same < noise
 rgb = [gram(patches[name]) for name in ("trees 2", "trees 2 shuffled")]
 torch.testing.assert_close(*rgb)  # of the pixels themselves: nothing
 
 # %% [markdown]
-# Patches of one texture have closer Gram matrices than patches of two.
+# The patches of one texture have closer Gram matrices than those of two (which differ in their colours, too).
 # Shuffling changes nothing in the Gram matrix of the pixels, which knows only which colours occur, and much in that of the features: each feature has seen a neighbourhood, and the neighbourhoods are gone.
 # What is thrown away is where a neighbourhood was, not what it looked like.
 #
@@ -460,7 +464,7 @@ assert tv_loss(shuffle_pixels(pavilion.cpu())) > 3 * tv_loss(pavilion)
 # %% [markdown]
 # ### Units
 #
-# The raw losses have no common scale: another network, another layer, and they change by factors of a thousand, and with them the weights that work.
+# The raw losses have no common scale: with another network they change by factors of a hundred and more, and with them the weights that work.
 # Published weights such as $1$, $10^4$ and $10$ belong to one network and one way of averaging.
 # So we divide each loss by a value that everybody can picture: the content loss of the style picture, the style loss of the content picture, the total variation of the content picture.
 # The content picture then has the losses $(0,1,1)$ under every extractor, and the style picture $(1,0,\cdot)$.
@@ -544,7 +548,7 @@ def downloaded_vgg():
     url = VGG19_Weights.IMAGENET1K_V1.url
     path = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/")[-1])
     if not path.exists():
-        print(f"no VGG-19: download {url} to {path.parent}")
+        print(f"no VGG-19: put {url} into the cache of torch.hub")
         return None
     net = vgg19()
     net.load_state_dict(torch.load(path, weights_only=True))
@@ -554,15 +558,15 @@ def downloaded_vgg():
 
 # %%
 painter = (downloaded_vgg() if use_vgg else None) or trained
-keep = (0, steps // 10, steps // 3, steps)
+keep = (steps // 10, steps // 3, steps)
 result, history, kept = transfer(X_c, X_s, painter, (1.0, 10.0, 2.0), steps,
                                  keep=keep)
 
 # %% tags=["hide-input", "rtol=0.2"]
 gallery({f"step {step}": picture for step, picture in kept.items()},
-        """The pavilion at four moments. The photograph first gets curved
+        """The pavilion at three moments. The photograph first gets curved
         outlines of petals in sky and trees, then the orange of the petals;
-        roofs and windows can still be seen at the end.""", 2, 2.4)
+        roofs and windows can still be seen at the end.""", 3, 2.3)
 
 # %% [markdown]
 # **Figure 14.12.3.** The outlines of petals are there after a few steps, their colours take longer.
@@ -582,13 +586,12 @@ d2l.describe(ax, """Three curves on a logarithmic axis. The style loss falls
 #
 # The style loss falls by more than nine tenths.
 # The price is paid at once: the content loss jumps to about a third of what the style picture itself would cost, and then hardly moves.
-# A hundred steps are no convergence, the style loss still falls at the end.
+# The run has not converged: at its end the style loss is still falling.
 
 # %%
 # check: what the two paragraphs say
 assert history[0].tolist()[0] == 0 and len(history) == steps + 1
 assert list(kept) == sorted(set(keep))
-torch.testing.assert_close(kept[0].cpu(), pavilion.cpu())
 assert torch.equal(kept[steps], result) and 0 <= result.min()
 if real and full_run:
     assert history[-1, 1] < 0.1 and 0.2 < history[-1, 0] < 0.6
@@ -638,14 +641,14 @@ for beta in (1, 10, 100):
 # %% tags=["hide-input", "rtol=0.2"]
 def draw(fig, style, variation):
     ax = fig.subplots()
-    ax.imshow(enlarge(stored[int(style), variation], 336),
+    ax.imshow(enlarge(stored[int(style), variation], 288, 48),
               interpolation="nearest")
     ax.axis("off")
 
 
 d2l.sliders(draw, """The pavilion with the petals' colours and outlines. A
     larger weight of style draws more petals; a larger weight of total
-    variation removes a fine checkered grain.""", figsize=(2.4, 1.6),
+    variation removes a fine checkered grain.""", figsize=(2.1, 1.42),
             style=[1, 10, 100], variation=[0.2, 2])
 
 # %% [markdown]
@@ -658,7 +661,7 @@ d2l.sliders(draw, """The pavilion with the petals' colours and outlines. A
 #
 # Must the extractor have learned anything?
 # In 2016 two groups tried networks with random weights.
-# Ustyuzhaninov and co-authors made textures with a single layer of random filters; He, Wang and Hopcroft made textures and transferred styles with a VGG network that was never trained.
+# Ustyuzhaninov and co-authors made textures with a single layer of random filters; He, Wang and Hopcroft made textures and transferred styles with a VGG network of random weights.
 # Here is a small one: three convolutions with random orthogonal filters, ReLU, and average pooling in between.
 
 # %%
@@ -717,10 +720,10 @@ if full_run:
         assert style < 0.1 and content < 0.8 and variation < 0.8
         others = [judge(picture, each)[1] for i, each in
                   enumerate(arms["random features"]) if i != seed]
-        assert max(others) < 0.3
+        assert max(others) < 0.2
 
 # %% [markdown]
-# By this ruler, and by that of another random network, the style has arrived: more than nine tenths of the style loss are gone.
+# By this ruler the style has arrived, more than nine tenths of the style loss are gone; by those of the other seeds, more than four fifths.
 # Is this as good as trained features?
 # An extractor that judges its own work cannot tell, so we let all judge all.
 # And since EfficientNet-Lite0 differs from `RandomFeatures` in more than its training, there is a third arm: the same architecture with random weights (He's initialization, and batch-norm statistics measured on our two pictures).
@@ -757,6 +760,10 @@ for extractor in sum(arms.values(), []):
                                torch.tensor([0.0, 1, 1]))
     torch.testing.assert_close(judge(petals, extractor)[:2],
                                torch.tensor([1.0, 0]), rtol=1e-3, atol=1e-3)
+if real:
+    units = [Losses(X_c, X_s, arms[name][0]).units
+             for name in ("trained Lite0", "random features")]
+    assert (units[0] / units[1])[:2].min() > 100
 net = arms["untrained Lite0"][1].net
 after_stem = net[0](torch.cat([X_c, X_s]))
 torch.testing.assert_close(net[1].running_mean, after_stem.mean((0, 2, 3)),
@@ -787,7 +794,7 @@ gallery({"trained Lite0": runs[kinds[0]][0][0],
          "random features, other seed": runs[kinds[1]][1][0]},
         """Four results. Trained: orange, with petals in sky and trees.
         Untrained Lite0: the photograph under a fine grain. Random features,
-        twice: orange planes without petals, like a poster.""", 2, 2.2)
+        twice: orange planes without petals, like a poster.""", 2, 2.4)
 
 # %% [markdown]
 # **Figure 14.12.6.** Equal steps, equal weights, three kinds of extractor.
@@ -827,7 +834,7 @@ d2l.describe(ax, """Style losses on a logarithmic axis, one row for each kind
 # The untrained Lite0's pictures keep nearly all of theirs under the trained one.
 # As a judge, though, the untrained Lite0 prefers the random features' pictures to the trained network's, which it finds hardly better than the photograph, or worse.
 #
-# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for this architecture training matters; between it and the simple random network many things do, and this experiment does not say which one helps.
+# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for this architecture and these pictures training matters; between the untrained Lite0 and the simple random network many things differ, and this experiment does not say which one helps.
 # Wang, Li and Vasconcelos (2021), who compared networks on a larger scale, found that residual connections, which Lite0 has, give feature maps of small entropy that transfer style badly; a softmax on the features helped, with random weights too, and they conclude that the architecture counts for more than the learned weights.
 
 # %%
@@ -849,6 +856,7 @@ if full_run and real:
     by_untrained = [np.mean(scores[maker, "untrained Lite0"])
                     for maker in kinds[:2]]
     assert by_untrained[0] > 1.5 * by_untrained[1]
+    assert min(scores["trained Lite0", "untrained Lite0"]) > 0.7
     assert min(scores["untrained Lite0", "trained Lite0"]) > 0.85
 
 # %% [markdown]
@@ -870,7 +878,7 @@ for name, (_, own, other_) in zip(kinds, cross):
 gallery({"style": dahlia, "trained Lite0": cross[0][0],
          "random features": cross[1][0]}, """The whole dahlia before dark
     leaves; the pavilion with a light pink sky and dark green trees; the
-    pavilion in dark colours under a violet sky.""", 3, 1.6)
+    pavilion in dark colours under a violet sky.""", 3, 1.9)
 
 # %% [markdown]
 # **Figure 14.12.8.** Another style: the whole flower and its background.
@@ -879,7 +887,7 @@ gallery({"style": dahlia, "trained Lite0": cross[0][0],
 # check: the advantage of the trained network is not there
 if full_run and real:
     assert max(own for _, own, _ in cross) < 0.15
-    assert 0.6 < cross[0][2] / cross[1][2] < 1.7
+    assert 0.7 < cross[0][2] / cross[1][2] < 1.4
 
 # %% [markdown]
 # Now both keep about the same share under the other's ruler.
@@ -889,8 +897,8 @@ if full_run and real:
 #
 # Hundreds of steps for each picture are slow.
 # Johnson, Alahi and Fei-Fei (2016) train a network that produces the result in one pass, for one style, with these losses.
-# *Adaptive instance normalization* (Huang and Belongie, 2017) takes any style in one pass: each channel of the content's features gets the mean and the standard deviation of the style's, which is less than a Gram matrix, and a decoder paints the picture.
-# Today style is mostly given to large diffusion models, by a text or by a picture: in StyleID (Chung, Hyun and Heo, 2024) keys and values from the style picture replace those of the content in a pretrained model's self-attention, without any optimization.
+# *Adaptive instance normalization* (Huang and Belongie, 2017) takes any style in one pass: each channel of the content's features gets the mean and the standard deviation of the style's, whatever the correlations between channels, and a decoder paints the picture.
+# Much recent work hands the style to large diffusion models, by a text or by a picture: in StyleID (Chung, Hyun and Heo, 2024) keys and values from the style picture replace those of the content in a pretrained model's self-attention, without any optimization.
 # What stays is the idea of this section, gradients with respect to the input: saliency maps and adversarial examples use them too.
 
 # %% [markdown]
@@ -899,8 +907,8 @@ if full_run and real:
 # - In style transfer the picture is the only parameter; the network is a frozen ruler, read with hooks.
 # - The content loss compares deep features place by place; Gram matrices forget the places and keep which features occur together.
 # - A recorded output may be overwritten by a layer that works in place; copy it.
-# - Losses measured in units of the two pictures have weights that mean the same for every extractor.
-# - Random features paint with the style's colours, trained ones here with its petals; the same architecture with random weights showed neither, although its own style loss fell as far.
+# - Losses in units of the two pictures start at the same values under every extractor, so one set of weights can be tried on all.
+# - Random features paint with the style's colours, trained ones here with its petals; the same architecture with random weights left the photograph nearly as it was, although its own style loss fell as far.
 # - A loss that has been minimized is a poor judge of the result; let others judge, and look.
 #
 # ## Exercises
@@ -928,7 +936,7 @@ for made, extractor in single.items():
             picture, trained._replace(style=(name,)))[1].item()
     print(f"style from layer {made}:", ", ".join(
         f"{by_layer[made, name]:.3f} at {name}" for name in trained.style))
-if real and slider_steps >= 40:
+if real and full_run:
     assert 2 * by_layer["3", "3"] < by_layer["7", "3"]
     assert 2 * by_layer["7", "7"] < by_layer["3", "7"]
 
@@ -1035,7 +1043,7 @@ print(f"evaluations {n + 1}: L-BFGS {min(calls[:n + 1]):.2f}, "
 # check: calls are counted, both start at 12, and what a call buys
 assert abs(calls[0] - 12) < 1e-3 > abs(adam[0] - 12)
 assert slider_steps <= len(calls) <= slider_steps + 30
-if real and slider_steps >= 40:
+if real and full_run:
     assert min(calls[:n + 1]) < 0.95 * min(adam[:n + 1])
 
 # %% [markdown]
@@ -1094,5 +1102,5 @@ gallery({"luminance only": clamped}, """The pavilion with its own colours,
 # - A. Odena, V. Dumoulin and C. Olah, Deconvolution and checkerboard artifacts, 2016, [doi:10.23915/distill.00003](https://doi.org/10.23915/distill.00003).
 # - J. Johnson, A. Alahi and L. Fei-Fei, Perceptual losses for real-time style transfer and super-resolution, 2016, [arXiv:1603.08155](https://arxiv.org/abs/1603.08155).
 # - X. Huang and S. Belongie, Arbitrary style transfer in real-time with adaptive instance normalization, 2017, [arXiv:1703.06868](https://arxiv.org/abs/1703.06868).
-# - J. Chung, S. Hyun and J.-P. Heo, Style injection in diffusion: a training-free approach for adapting large-scale diffusion models for style transfer, 2023, [arXiv:2312.09008](https://arxiv.org/abs/2312.09008).
+# - J. Chung, S. Hyun and J.-P. Heo, Style injection in diffusion: a training-free approach for adapting large-scale diffusion models for style transfer, CVPR 2024, [arXiv:2312.09008](https://arxiv.org/abs/2312.09008): StyleID.
 # - K. Simonyan and A. Zisserman, Very deep convolutional networks for large-scale image recognition, 2014, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556): VGG-19.

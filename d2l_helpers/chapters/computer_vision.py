@@ -165,18 +165,18 @@ def show_boxes(ax, boxes, labels=None, colors=None):
 
 # 14.12 Neural style transfer
 def extract_features(net, X, layers):
-    """Outputs of some layers of a sequential network, {position: tensor}.
+    """Outputs of the layers with these names, {name: tensor}.
 
-    Layers after the last one wanted do not run. Each output is copied,
-    because a later layer that works in place would change it.
+    Each output is copied, because a later layer that works in place would
+    change it. No hook stays behind.
     """
     found, handles = {}, []
     try:
-        for i in layers:
-            handles.append(net[i].register_forward_hook(
-                lambda layer, inputs, output, i=i: found.update(
-                    {i: output.clone()})))
-        net[:max(layers) + 1](X)
+        for name in layers:
+            handles.append(net.get_submodule(name).register_forward_hook(
+                lambda layer, inputs, output, name=name: found.update(
+                    {name: output.clone()})))
+        net(X)
     finally:
         for handle in handles:
             handle.remove()
@@ -198,3 +198,11 @@ def content_loss(Y_hat, Y):
 def style_loss(Y_hat, gram_Y):
     """Mean squared difference of Gram matrices."""
     return F.mse_loss(gram(Y_hat), gram_Y)
+
+
+# 14.12 Neural style transfer
+def tv_loss(X):
+    """Mean absolute difference of neighbours in the last two axes."""
+    down = (X[..., 1:, :] - X[..., :-1, :]).abs().mean()
+    right = (X[..., 1:] - X[..., :-1]).abs().mean()
+    return (down + right) / 2
