@@ -45,7 +45,7 @@
 # - say what a Gram matrix keeps of a picture and what it throws away;
 # - compare trained with random extractors, and see why a small loss proves little.
 #
-# **Cost**: about half a minute on a CPU, a download of 19 MB, once.
+# **Cost**: less than a minute on a CPU, a download of 19 MB, once.
 
 # %%
 import math
@@ -98,17 +98,14 @@ pavilion = photo("china.jpg").to(device)
 petals = photo("flower.jpg", (190, 105, 430, 265)).to(device)
 
 # %% tags=["hide-input"]
-def enlarge(picture, width, colours):
-    """(1, 3, h, w) -> (height, width, 3), smooth, in so many colours."""
-    size = (round(width * picture.shape[2] / picture.shape[3]), width)
-    large = F.interpolate(picture.cpu(), size, mode="bicubic").clamp(0, 1)
-    pixels = (255 * large[0].permute(1, 2, 0)).round().byte().numpy()
-    few = Image.fromarray(pixels).quantize(colours, dither=0)
-    return np.asarray(few.convert("RGB"))
+def pixels(picture):
+    """(1, 3, h, w) -> (h, w, 3), 32 levels a colour for smaller files."""
+    levels = (31 * picture[0].permute(1, 2, 0)).round() / 31
+    return (255 * levels).round().byte().cpu().numpy()
 
 
 def gallery(pictures, alt, columns, inches):
-    """Pictures {title: (1, 3, h, w)} in rows, 100 dots an inch."""
+    """Pictures {title: (1, 3, h, w)} in rows, each so many inches wide."""
     shapes = [p.shape[2] / p.shape[3] for p in pictures.values()]
     tall, head, rows = inches * max(shapes), 0.22, -(-len(shapes) // columns)
     wide, full = columns * (inches + 0.06), rows * (tall + head)
@@ -118,9 +115,7 @@ def gallery(pictures, alt, columns, inches):
         ax = fig.add_axes((column * (inches + 0.06) / wide,
                            1 - (row + 1) * (tall + head) / full,
                            inches / wide, tall / full))
-        ax.imshow(enlarge(picture, round(100 * inches),
-                          200 // len(pictures)),
-                  interpolation="nearest")
+        ax.imshow(pixels(picture), interpolation="nearest")
         ax.set_title(title, fontsize=9, pad=3)
         ax.axis("off")
     d2l.describe(fig, alt)
@@ -128,10 +123,10 @@ def gallery(pictures, alt, columns, inches):
 
 gallery({"content": pavilion, "style": petals}, """Left a pavilion with
     three tiled roofs above trees and a lake under a pale sky, right the
-    overlapping orange petals of a dahlia.""", 2, 2.6)
+    overlapping orange petals of a dahlia.""", 2, 2.16)
 
 # %% [markdown]
-# **Figure 14.12.1.** Content and style, enlarged from 96 by 144 pixels.
+# **Figure 14.12.1.** Content and style, 96 by 144 pixels each.
 #
 # ## The image is the parameter
 #
@@ -298,6 +293,7 @@ print(f"{count_params(big):,} parameters, maps",
 # %%
 # check 14.12-C1: parameters of VGG-19, and what stands at its positions
 assert count_params(big) == 143_667_240
+assert not any(p.requires_grad for p in cut.net.parameters())
 picked = [big.features[i] for i in (0, 5, 10, 19, 28, 25)]
 assert all(isinstance(layer, nn.Conv2d) for layer in picked)
 assert [layer.out_channels for layer in picked] == [
@@ -361,6 +357,7 @@ assert content_loss(mixed, maps) > 1 and style_loss(mixed, G) < 1e-24
 # %% [markdown]
 # What does such a matrix see?
 # We cut two patches from the petals and two from the trees beside the pavilion, and shuffle the pixels of one of them.
+# Since petals and trees differ in their colours as well, we compare the patches a second time without them: grey, with equal means and equal spreads.
 
 # %%
 def patch(name, x, y, side=96):
@@ -397,7 +394,8 @@ described = {name: grams(p, trained) for name, p in patches.items()}
 fig, axes = plt.subplots(2, 5, figsize=(7.4, 3.2))
 top = max(each[1].abs().max().item() for each in described.values())
 for (name, picture), column in zip(patches.items(), axes.T):
-    column[0].imshow(enlarge(picture, 70, 32), interpolation="nearest")
+    small = F.interpolate(picture, (72, 72), mode="area")
+    column[0].imshow(pixels(small), interpolation="nearest")
     column[0].set_title(name, fontsize=9)
     column[1].imshow(described[name][1].cpu().numpy(), cmap="RdBu_r",
                      vmin=-top / 3, vmax=top / 3)
@@ -413,38 +411,60 @@ d2l.describe(fig, """Upper row: two patches of petals, two of trees, and
 
 # %%
 def distance(a, b):
-    """Mean squared difference of Gram matrices, relative, over layers."""
-    return sum(((s - t).square().mean() / t.square().mean()).item()
+    """Squared distance of Gram matrices over their mean square, by layers."""
+    return sum(2 * (s - t).square().sum().item()
+               / (s.square().sum() + t.square().sum()).item()
                for s, t in zip(a, b)) / len(a)
 
 
-same = max(distance(described["petals 1"], described["petals 2"]),
-           distance(described["trees 1"], described["trees 2"]))
-other = min(distance(described[a], described[b]) for a, b in (
-    ("petals 1", "trees 1"), ("petals 2", "trees 2"),
-    ("petals 1", "trees 2"), ("petals 2", "trees 1")))
-noise = distance(described["trees 2 shuffled"], described["trees 2"])
-print(f"same texture {same:.2f} at most, different ones {other:.2f} at "
-      f"least, shuffled pixels {noise:.2f}")
+def grey(picture):
+    """Without colours, mean 0.5, standard deviation 0.15."""
+    mean = picture.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+    return 0.5 + 0.15 * (mean - mean.mean()) / mean.std()
+
+
+def texture_distances(G):
+    """Largest within a texture, smallest between two, after a shuffle."""
+    pairs = [("petals 1", "petals 2"), ("trees 1", "trees 2")]
+    mixed = [(p, t) for p in pairs[0] for t in pairs[1]]
+    same, other = ([distance(G[a], G[b]) for a, b in each]
+                   for each in (pairs, mixed))
+    return (max(same), min(other), same[1],
+            distance(G["trees 2"], G["trees 2 shuffled"]))
+
+
+without = {name: grams(grey(p), trained) for name, p in patches.items()}
+textures = [texture_distances(G) for G in (described, without)]
+for name, (same, other, trees, noise) in zip(("colour", "grey"), textures):
+    print(f"{name:6s} within a texture at most {same:.2f}, between two at "
+          f"least {other:.2f}; trees: other patch {trees:.2f}, "
+          f"shuffled {noise:.2f}")
 
 # %%
 # check: a Gram matrix tells these textures apart, and feels a shuffle
 real = d2l.fetch("efficientnet-lite0").is_real
 full_run = (height, steps) == (96, 80)  # the numbers hold for this case
 if real:
-    assert 2 * same < other and 2 * same < noise
+    for same, other, trees, noise in textures:
+        assert 2 * same < other and 3 * trees < noise
+flat = grey(patches["petals 1"])
+assert abs(flat.mean() - 0.5) < 1e-3 and abs(flat.std() - 0.15) < 1e-3
+assert torch.equal(flat[:, 0], flat[:, 2])
+assert abs(distance([torch.eye(2)], [3 * torch.eye(2)]) - 0.8) < 1e-6
 rgb = [gram(patches[name]) for name in ("trees 2", "trees 2 shuffled")]
 torch.testing.assert_close(*rgb)  # of the pixels themselves: nothing
 
 # %% [markdown]
-# The patches of one texture have closer Gram matrices than those of two (which differ in their colours, too).
-# Shuffling changes nothing in the Gram matrix of the pixels, which knows only which colours occur, and much in that of the features: each feature has seen a neighbourhood, and the neighbourhoods are gone.
-# What is thrown away is where a neighbourhood was, not what it looked like.
+# The two patches of a texture have closer Gram matrices than patches of two textures, with their colours and without.
+# Shuffling changes nothing in the Gram matrix of the pixels themselves, which holds second moments of the colours and no more.
+# It changes that of the features: each of them has seen a neighbourhood, and the neighbourhoods are gone.
+# So the places are thrown away; of what the neighbourhoods look like, second moments of the features are kept.
 #
 # In other words, a Gram matrix is a statistic of a bag of feature vectors.
-# Matching it means matching second moments of two distributions; up to the factor $c$ in (14.12.2), the squared distance is exactly a *maximum mean discrepancy* with the kernel $k(\mathbf x,\mathbf y)=(\mathbf x^\top\mathbf y)^2$ (Li et al., 2017; Exercise 14.12-2).
+# Matching it means matching second moments of two distributions: $c^2$ times the squared Frobenius distance of two matrices (14.12.2) is a squared *maximum mean discrepancy* with the kernel $k(\mathbf x,\mathbf y)=(\mathbf x^\top\mathbf y)^2$ (Li et al., 2017; Exercise 14.12-2).
 #
 # **Total variation.** Nothing so far forbids noise that the extractor hardly feels.
+# Mahendran and Vedaldi (2014) penalized it when they made pictures from features.
 # $\ell_t$ is half the mean of $|x_{i+1,j}-x_{i,j}|$ plus half the mean of $|x_{i,j+1}-x_{i,j}|$, over all colours and pairs of neighbours.
 
 # %% tags=["export"]
@@ -523,8 +543,9 @@ def transfer(content, style, extractor, weights, steps, lr=0.025, start=None,
     """Optimize a picture; content and style are standardized, (1, 3, h, w).
 
     `weights` are those of content, style and total variation. Returns the
-    picture (numbers from 0 to 1), its losses before each step and at the
-    end, (steps + 1, 3), and {step: picture} for the steps in `keep`.
+    picture (numbers from 0 to 1), the losses before each step and at the
+    end, not yet clamped, (steps + 1, 3), and {step: picture} for the steps
+    in `keep`.
     """
     losses = Losses(content, style, extractor)
     image = SynthesizedImage(content if start is None else start)
@@ -566,7 +587,7 @@ result, history, kept = transfer(X_c, X_s, painter, (1.0, 10.0, 2.0), steps,
 gallery({f"step {step}": picture for step, picture in kept.items()},
         """The pavilion at three moments. The photograph first gets curved
         outlines of petals in sky and trees, then the orange of the petals;
-        roofs and windows can still be seen at the end.""", 3, 2.3)
+        roofs and windows can still be seen at the end.""", 3, 2.16)
 
 # %% [markdown]
 # **Figure 14.12.3.** The outlines of petals are there after a few steps, their colours take longer.
@@ -640,27 +661,83 @@ for beta in (1, 10, 100):
 
 # %% tags=["hide-input", "rtol=0.2"]
 def draw(fig, style, variation):
-    ax = fig.subplots()
-    ax.imshow(enlarge(stored[int(style), variation], 288, 48),
-              interpolation="nearest")
+    fig.set_layout_engine("none")
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.imshow(pixels(stored[int(style), variation]), interpolation="nearest")
     ax.axis("off")
 
 
 d2l.sliders(draw, """The pavilion with the petals' colours and outlines. A
     larger weight of style draws more petals; a larger weight of total
-    variation removes a fine checkered grain.""", figsize=(2.1, 1.42),
+    variation removes a fine checkered grain.""", figsize=(1.92, 1.28),
             style=[1, 10, 100], variation=[0.2, 2])
 
 # %% [markdown]
-# **Figure 14.12.5.** Move the weights of style and total variation; the content has weight 1.
+# **Figure 14.12.5.** Move the weights of style and total variation; the content has weight 1 (shown with 48 colours).
 # With little weight on total variation, a regular grain appears.
-# The gradient of a convolution with stride 2 is a transposed convolution ([Section 7.3](../07-convolutional-neural-networks/03-padding-and-stride.ipynb)) in which neighbouring pixels get different numbers of terms; Odena, Dumoulin and Olah (2016) show such patterns in several generated pictures.
+#
+# Where does the grain come from?
+# The gradient of a convolution with stride 2 is a transposed convolution ([Section 7.3](../07-convolutional-neural-networks/03-padding-and-stride.ipynb)): with kernels of size 3, pixels in even and odd rows or columns get different numbers of terms.
+# Odena, Dumoulin and Olah (2016) trace the checkerboards of several picture generators to such an uneven overlap.
+# If it is the cause here, the grain should weaken when the grid does not stay in place.
+# So before each step we move the picture by 0 or 1 pixel down and to the right, at random; nothing else changes.
+
+# %%
+class RandomShift(nn.Module):
+    """Move by 0 or 1 pixel down and right; still where no gradient is."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def forward(self, X):
+        if not torch.is_grad_enabled():
+            return X
+        down, right = torch.randint(2, (2,), generator=self.generator).tolist()
+        moved = F.pad(X, (right, 0, down, 0), mode="reflect")
+        return moved[..., :X.shape[2], :X.shape[3]]
+
+
+def period_two(picture):
+    """Share of the fine detail of the change that repeats every 2 pixels."""
+    change = (picture - pavilion).cpu()
+    blurred = F.avg_pool2d(F.pad(change, [2] * 4, mode="reflect"), 5, 1)
+    power = torch.fft.fft2(change - blurred).abs().square().sum((0, 1))
+    rows, columns = (n // 2 for n in power.shape)
+    grid = power[rows].sum() + power[:, columns].sum()
+    return (grid / power.sum()).item()
+
+
+shifted = Extractor(nn.Sequential(RandomShift(), painter.net),
+                    style=tuple(f"1.{i}" for i in painter.style),
+                    content=f"1.{painter.content}")
+moved, *_ = transfer(X_c, X_s, shifted, (1.0, 10.0, 0.2), slider_steps)
+grain = period_two(stored[10, 0.2]), period_two(moved)
+print(f"share of period 2: {grain[0]:.4f} still, {grain[1]:.4f} shifted")
+
+# %%
+# check: shifts happen, all four, and only with gradients; less grain
+places = torch.arange(24.0).reshape(1, 1, 4, 6)
+shift = RandomShift()
+seen = {int(shift(places)[0, 0, 1, 1]) for _ in range(40)}
+assert seen == {0, 1, 6, 7}
+with torch.no_grad():
+    assert all(torch.equal(shift(places), places) for _ in range(9))
+stripes = pavilion + 0.1 * (torch.arange(pavilion.shape[3]) % 2).to(device)
+assert period_two(stripes) > 0.9
+assert period_two(pavilion + 0.1 * shuffle_pixels(pavilion.cpu())
+                  .to(device)) < 0.1
+if real and full_run:
+    assert 3 * grain[1] < grain[0]
+
+# %% [markdown]
+# Most of the period-2 part is gone: here the grid of the strides makes it.
 
 # %% [markdown]
 # ## What has to be learned?
 #
 # Must the extractor have learned anything?
-# In 2016 two groups tried networks with random weights.
+# In 2016 two groups answered with networks of random weights.
 # Ustyuzhaninov and co-authors made textures with a single layer of random filters; He, Wang and Hopcroft made textures and transferred styles with a VGG network of random weights.
 # Here is a small one: three convolutions with random orthogonal filters, ReLU, and average pooling in between.
 
@@ -794,7 +871,7 @@ gallery({"trained Lite0": runs[kinds[0]][0][0],
          "random features, other seed": runs[kinds[1]][1][0]},
         """Four results. Trained: orange, with petals in sky and trees.
         Untrained Lite0: the photograph under a fine grain. Random features,
-        twice: orange planes without petals, like a poster.""", 2, 2.4)
+        twice: soft patches of orange without petals.""", 2, 2.16)
 
 # %% [markdown]
 # **Figure 14.12.6.** Equal steps, equal weights, three kinds of extractor.
@@ -826,15 +903,44 @@ d2l.describe(ax, """Style losses on a logarithmic axis, one row for each kind
 #
 # Every extractor finds that its own picture has arrived: less than a tenth of the style loss is left.
 # Yet the pictures have little in common.
-# Under the trained network petals appear; under random features the colours of the petals, in planes; and under the untrained Lite0, whose own loss falls like the others', we see the old photograph behind a grain.
+# Under the trained network petals appear; under random features the colours of the petals, in soft patches; and under the untrained Lite0, whose own loss falls like the others', we see the old photograph behind a grain.
 #
 # Other judges see part of this.
 # Under each of the random features, for which it was not made, the trained network's picture has lost more than two thirds of the style loss.
 # Theirs keep more than a third under the trained network: it misses something that they do not ask for.
 # The untrained Lite0's pictures keep nearly all of theirs under the trained one.
 # As a judge, though, the untrained Lite0 prefers the random features' pictures to the trained network's, which it finds hardly better than the photograph, or worse.
+# Is this a matter of principle, or of the number of steps?
+# We run the first of each kind three times as long.
+
+# %%
+long = {}  # (made under, judged under) -> style losses
+for maker in kinds:
+    picture, *_ = transfer(X_c, X_s, arms[maker][0], fair, 3 * steps)
+    for judged in kinds:  # seed 0 judges nobody here
+        judges = arms[judged][0 if judged == "trained Lite0" else 1:]
+        long[maker, judged] = [judge(picture, each)[1].item()
+                               for each in judges]
+    print(f"{maker:16s}", "; ".join(
+        f"{by} {min(v):.2f} to {max(v):.2f}"
+        for (who, by), v in long.items() if who == maker))
+
+# %%
+# check: the ranking that turned, and those that stayed
+if full_run and real:
+    good, plain, poor = kinds
+    for theirs, ours in zip(long[plain, poor], long[good, poor]):
+        assert ours < 0.8 * theirs
+    assert long[poor, good][0] > 0.75
+    assert long[good, good][0] < 0.05 and long[plain, good][0] > 0.36
+    assert max(long[good, plain]) < 0.15
+
+# %% [markdown]
+# It was the number of steps.
+# After three times as many, the untrained Lite0 (with seeds that made no picture here) prefers the trained network's picture, too.
+# The untrained Lite0's picture still keeps most of its style loss under the trained network.
 #
-# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for this architecture and these pictures training matters; between the untrained Lite0 and the simple random network many things differ, and this experiment does not say which one helps.
+# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for this architecture and this pair of pictures training matters, at both lengths; between the untrained Lite0 and the simple random network many things differ, and this experiment does not say which one helps.
 # Wang, Li and Vasconcelos (2021), who compared networks on a larger scale, found that residual connections, which Lite0 has, give feature maps of small entropy that transfer style badly; a softmax on the features helped, with random weights too, and they conclude that the architecture counts for more than the learned weights.
 
 # %%
@@ -855,13 +961,13 @@ if full_run and real:
     assert max(ours) < 0.3 and min(theirs) > 0.36
     by_untrained = [np.mean(scores[maker, "untrained Lite0"])
                     for maker in kinds[:2]]
-    assert by_untrained[0] > 1.5 * by_untrained[1]
+    assert by_untrained[0] > 1.5 * by_untrained[1]  # turns in long runs
     assert min(scores["trained Lite0", "untrained Lite0"]) > 0.7
     assert min(scores["untrained Lite0", "trained Lite0"]) > 0.85
 
 # %% [markdown]
 # One pair of pictures is no law.
-# With the whole photograph of the dahlia as style, mostly dark and blurred leaves, we run the trained network and one random extractor again.
+# With the whole photograph of the dahlia as style, mostly dark and blurred leaves, we run the trained network and one random extractor again, with the first number of steps.
 
 # %%
 dahlia = photo("flower.jpg").to(device)
@@ -878,20 +984,22 @@ for name, (_, own, other_) in zip(kinds, cross):
 gallery({"style": dahlia, "trained Lite0": cross[0][0],
          "random features": cross[1][0]}, """The whole dahlia before dark
     leaves; the pavilion with a light pink sky and dark green trees; the
-    pavilion in dark colours under a violet sky.""", 3, 1.9)
+    pavilion in dark colours under a violet sky.""", 3, 2.16)
 
 # %% [markdown]
 # **Figure 14.12.8.** Another style: the whole flower and its background.
 
 # %%
 # check: the advantage of the trained network is not there
+assert not torch.allclose(judge(petals, trained, dahlia),
+                          judge(petals, trained), atol=0.01)  # another style
 if full_run and real:
     assert max(own for _, own, _ in cross) < 0.15
     assert 0.7 < cross[0][2] / cross[1][2] < 1.4
 
 # %% [markdown]
 # Now both keep about the same share under the other's ruler.
-# Which extractor "transfers style better" depends on the style, and on the judge; what holds in both cases is that the loss one has minimized is a poor judge.
+# Which extractor "transfers style better" depended on the style, on the judge and on the number of steps; in all cases here the loss that was minimized was a poor judge of the result.
 #
 # ## After 2015
 #
@@ -904,41 +1012,49 @@ if full_run and real:
 # %% [markdown]
 # ## Summary
 #
-# - In style transfer the picture is the only parameter; the network is a frozen ruler, read with hooks.
+# - In style transfer the picture is the only parameter; the network is a frozen ruler, read with hooks, whose outputs are copied because a layer that works in place may overwrite them.
 # - The content loss compares deep features place by place; Gram matrices forget the places and keep which features occur together.
-# - A recorded output may be overwritten by a layer that works in place; copy it.
 # - Losses in units of the two pictures start at the same values under every extractor, so one set of weights can be tried on all.
-# - Random features paint with the style's colours, trained ones here with its petals; the same architecture with random weights left the photograph nearly as it was, although its own style loss fell as far.
-# - A loss that has been minimized is a poor judge of the result; let others judge, and look.
+# - Here random features painted with the colours of the petals, trained ones with petals too; the trained architecture with random weights left the photograph nearly as it was, although its own style loss fell as far.
+# - A loss that has been minimized is a poor judge of the result; let others judge, look, and run longer: one judge's ranking turned.
+# - Strided convolutions can leave a grain of period 2; moving the picture at random by one pixel removed most of it.
 #
 # ## Exercises
 #
 # ### Exercise 14.12-1
 #
 # Which layers matter?
-# Transfer the style with the shallowest layer alone and with the deepest alone.
-# Judge both pictures at each layer.
+# Transfer the style with the shallowest layer alone, with the deepest alone, and with all three.
+# Look at the pictures, and judge each at every layer.
 
 # %% [markdown]
 # #### Solution 14.12-1
 
 # %% [markdown]
-# Each picture is better at the layer it was made for; what is learned at one layer reaches the other only in part.
+# The shallow layer brings the colours, the deep one the outlines of petals, and neither brings the other.
+# A layer that is left out keeps nearly half of its style loss or more; with all three, each layer loses more than two thirds.
 
 # %%
-single = {name: trained._replace(style=(name,)) for name in ("3", "7")}
-by_layer = {}
-for made, extractor in single.items():
-    picture, *_ = transfer(X_c, X_s, extractor, (1.0, 10.0, 2.0),
-                           slider_steps)
+layers = {"shallowest": ("3",), "deepest": ("7",), "all": trained.style}
+by_layer, drawn = {}, {}
+for made, style in layers.items():
+    drawn[made], *_ = transfer(X_c, X_s, trained._replace(style=style),
+                               (1.0, 10.0, 2.0), slider_steps)
     for name in trained.style:
         by_layer[made, name] = judge(
-            picture, trained._replace(style=(name,)))[1].item()
-    print(f"style from layer {made}:", ", ".join(
+            drawn[made], trained._replace(style=(name,)))[1].item()
+    print(f"style from {made}:", ", ".join(
         f"{by_layer[made, name]:.3f} at {name}" for name in trained.style))
 if real and full_run:
-    assert 2 * by_layer["3", "3"] < by_layer["7", "3"]
-    assert 2 * by_layer["7", "7"] < by_layer["3", "7"]
+    assert by_layer["shallowest", "3"] < 0.1 > by_layer["deepest", "7"]
+    assert min(by_layer["shallowest", "7"], by_layer["deepest", "3"]) > 0.6
+    assert min(by_layer["shallowest", "5"], by_layer["deepest", "5"]) > 0.4
+    assert max(by_layer["all", name] for name in trained.style) < 0.3
+
+# %% tags=["hide-input", "rtol=0.2"]
+gallery(drawn, """The pavilion three times: with the petals' colours and no
+    petals, with outlines of petals in its own pale colours, and with
+    both.""", 3, 2.16)
 
 # %% [markdown]
 # ### Exercise 14.12-2
@@ -987,7 +1103,8 @@ torch.testing.assert_close(squared_mmd(F1[0].flatten(1), F2[0].flatten(1)),
 # By construction of the units, $(0,1,1)$ again; the units themselves are others.
 
 # %%
-swapped, path, _ = transfer(X_s, X_c, trained, (1.0, 10.0, 0.5), steps)
+swapped, path, _ = transfer(X_s, X_c, trained, (1.0, 10.0, 0.5),
+                            slider_steps)
 torch.testing.assert_close(path[0], torch.tensor([0.0, 1, 1]))
 print(f"content {path[-1][0]:.2f}, style {path[-1][1]:.3f}")
 if real and full_run:
@@ -996,20 +1113,21 @@ if real and full_run:
 # %% tags=["hide-input", "rtol=0.2"]
 gallery({"petals after the pavilion": swapped}, """The petals of the dahlia
     in the colours of the pavilion: whitish grey outside, brown and reddish
-    inside, with rough edges.""", 1, 2.2)
+    inside, with rough edges.""", 1, 2.16)
 
 # %% [markdown]
 # ### Exercise 14.12-4
 #
 # L-BFGS is a common alternative to Adam here.
-# Compare them at equal numbers of gradient evaluations.
+# Compare them at equal numbers of gradient evaluations, Adam with several learning rates.
 
 # %% [markdown]
 # #### Solution 14.12-4
 
 # %% [markdown]
 # L-BFGS calls its closure as often as its line search wants, so the calls are counted, not the steps.
-# Here it gets lower in the same number of evaluations.
+# In the same number of evaluations it gets lower than Adam with the rate of this section, without any rate to choose.
+# Adam with four times that rate gets lower still: the first comparison was one with a rate that had not been tuned for so few steps.
 
 # %%
 def lbfgs_losses(weights, evaluations):
@@ -1033,18 +1151,21 @@ def lbfgs_losses(weights, evaluations):
 
 weights = (1.0, 10.0, 2.0)
 calls = lbfgs_losses(weights, slider_steps)
-_, path, _ = transfer(X_c, X_s, trained, weights, slider_steps)
-adam = (path @ torch.tensor(weights)).tolist()
-n = min(len(calls), len(adam)) - 1
-print(f"evaluations {n + 1}: L-BFGS {min(calls[:n + 1]):.2f}, "
-      f"Adam {min(adam[:n + 1]):.2f}")
+adam = {}
+for lr in (0.025, 0.1):
+    _, path, _ = transfer(X_c, X_s, trained, weights, slider_steps, lr=lr)
+    adam[lr] = (path @ torch.tensor(weights)).tolist()
+n = min(len(calls), slider_steps)
+print(f"{n} evaluations: L-BFGS {min(calls[:n]):.2f};", "; ".join(
+    f"Adam with {lr}: {min(path[:n]):.2f}" for lr, path in adam.items()))
 
 # %%
-# check: calls are counted, both start at 12, and what a call buys
-assert abs(calls[0] - 12) < 1e-3 > abs(adam[0] - 12)
+# check: calls are counted, all start at 12, and what a call buys
+assert abs(calls[0] - 12) < 1e-3 > max(abs(p[0] - 12) for p in adam.values())
 assert slider_steps <= len(calls) <= slider_steps + 30
 if real and full_run:
-    assert min(calls[:n + 1]) < 0.95 * min(adam[:n + 1])
+    assert min(adam[0.1][:n]) < 0.95 * min(calls[:n])
+    assert min(calls[:n]) < 0.9 * min(adam[0.025][:n])
 
 # %% [markdown]
 # ### Exercise 14.12-5
@@ -1057,7 +1178,8 @@ if real and full_run:
 
 # %% [markdown]
 # Add the difference of the two luminances to all three colours: differences between colours, and with them the chroma, stay as they are, until a sum leaves the range from 0 to 1.
-# Here few pixels do; larger changes of brightness clamp more of them.
+# Here hardly a pixel does; three times the change of brightness clamps more of them.
+# Gatys, Bethge, Hertzmann and Shechtman (2016) describe this way among others.
 
 # %%
 def luminance(picture):
@@ -1084,16 +1206,19 @@ share = [(each != each.clamp(0, 1)).any(dim=1).float().mean().item()
 print(f"pixels that the clamp changes: {share[0]:.3f}; with three times the "
       f"difference: {share[1]:.3f}")
 assert share[0] <= share[1]
+if real and full_run:
+    assert share[0] < 0.005 < share[1]
 
 # %% tags=["hide-input", "rtol=0.2"]
 gallery({"luminance only": clamped}, """The pavilion with its own colours,
-    and petal-like strokes in the sky and the trees.""", 1, 2.2)
+    and petal-like strokes in the sky and the trees.""", 1, 2.16)
 
 # %% [markdown]
 # ## Sources
 #
 # - L. A. Gatys, A. S. Ecker and M. Bethge, A neural algorithm of artistic style, 2015, [arXiv:1508.06576](https://arxiv.org/abs/1508.06576): the method.
 # - L. A. Gatys, A. S. Ecker and M. Bethge, Texture synthesis using convolutional neural networks, 2015, [arXiv:1505.07376](https://arxiv.org/abs/1505.07376): Gram matrices as a model of texture.
+# - L. A. Gatys, M. Bethge, A. Hertzmann and E. Shechtman, Preserving color in neural artistic style transfer, 2016, [arXiv:1606.05897](https://arxiv.org/abs/1606.05897).
 # - Y. Li, N. Wang, J. Liu and X. Hou, Demystifying neural style transfer, 2017, [arXiv:1701.01036](https://arxiv.org/abs/1701.01036): maximum mean discrepancy.
 # - A. Mahendran and A. Vedaldi, Understanding deep image representations by inverting them, 2014, [arXiv:1412.0035](https://arxiv.org/abs/1412.0035): total variation for pictures made from features.
 # - I. Ustyuzhaninov, W. Brendel, L. A. Gatys and M. Bethge, Texture synthesis using shallow convolutional networks with random filters, 2016, [arXiv:1606.00021](https://arxiv.org/abs/1606.00021).
