@@ -911,11 +911,11 @@ d2l.describe(ax, """Style losses on a logarithmic axis, one row for each kind
 # The untrained Lite0's pictures keep nearly all of theirs under the trained one.
 # As a judge, though, the untrained Lite0 prefers the random features' pictures to the trained network's, which it finds hardly better than the photograph, or worse.
 # Is this a matter of principle, or of the number of steps?
-# We run the first of each kind three times as long.
+# We run the trained network and one random extractor three times as long.
 
 # %%
 long = {}  # (made under, judged under) -> style losses
-for maker in kinds:
+for maker in kinds[:2]:
     picture, *_ = transfer(X_c, X_s, arms[maker][0], fair, 3 * steps)
     for judged in kinds:  # seed 0 judges nobody here
         judges = arms[judged][0 if judged == "trained Lite0" else 1:]
@@ -931,16 +931,14 @@ if full_run and real:
     good, plain, poor = kinds
     for theirs, ours in zip(long[plain, poor], long[good, poor]):
         assert ours < 0.8 * theirs
-    assert long[poor, good][0] > 0.75
     assert long[good, good][0] < 0.05 and long[plain, good][0] > 0.36
     assert max(long[good, plain]) < 0.15
 
 # %% [markdown]
 # It was the number of steps.
 # After three times as many, the untrained Lite0 (with seeds that made no picture here) prefers the trained network's picture, too.
-# The untrained Lite0's picture still keeps most of its style loss under the trained network.
 #
-# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for this architecture and this pair of pictures training matters, at both lengths; between the untrained Lite0 and the simple random network many things differ, and this experiment does not say which one helps.
+# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for this architecture and this pair of pictures training matters after this number of steps; between the untrained Lite0 and the simple random network many things differ, and this experiment does not say which one helps.
 # Wang, Li and Vasconcelos (2021), who compared networks on a larger scale, found that residual connections, which Lite0 has, give feature maps of small entropy that transfer style badly; a softmax on the features helped, with random weights too, and they conclude that the architecture counts for more than the learned weights.
 
 # %%
@@ -972,13 +970,14 @@ if full_run and real:
 # %%
 dahlia = photo("flower.jpg").to(device)
 cross = []
-for maker, judged in ((trained, arms["random features"][0]),
-                      (arms["random features"][0], trained)):
+for maker, judges in ((trained, arms["random features"]),
+                      (arms["random features"][0], [trained])):
     picture, *_ = transfer(X_c, preprocess(dahlia), maker, fair, steps)
     cross.append((picture, judge(picture, maker, dahlia)[1].item(),
-                  judge(picture, judged, dahlia)[1].item()))
-for name, (_, own, other_) in zip(kinds, cross):
-    print(f"{name:16s} itself {own:.2f}, the other {other_:.2f}")
+                  [judge(picture, each, dahlia)[1].item() for each in judges]))
+for name, (_, own, others) in zip(kinds, cross):
+    print(f"{name:16s} itself {own:.2f}, the other kind {min(others):.2f} to "
+          f"{max(others):.2f}")
 
 # %% tags=["hide-input", "rtol=0.2"]
 gallery({"style": dahlia, "trained Lite0": cross[0][0],
@@ -995,10 +994,10 @@ assert not torch.allclose(judge(petals, trained, dahlia),
                           judge(petals, trained), atol=0.01)  # another style
 if full_run and real:
     assert max(own for _, own, _ in cross) < 0.15
-    assert 0.7 < cross[0][2] / cross[1][2] < 1.4
+    assert min(cross[0][2]) > 0.9 * cross[1][2][0] > 0.36
 
 # %% [markdown]
-# Now both keep about the same share under the other's ruler.
+# Now the trained network's picture keeps about as much under random features as theirs keeps under it, or more.
 # Which extractor "transfers style better" depended on the style, on the judge and on the number of steps; in all cases here the loss that was minimized was a poor judge of the result.
 #
 # ## After 2015
