@@ -1374,3 +1374,48 @@ def phase_sums(weight, stride):
     blocks = F.pad(weight, (0, fill, 0, fill)).unflatten(
         -1, (-1, stride)).unflatten(-3, (-1, stride))
     return blocks.sum((-4, -2))
+
+
+# 14.12 Neural style transfer
+def extract_features(net, X, layers):
+    """Outputs of the layers with these names, {name: tensor}.
+
+    Each output is copied, because a later layer that works in place would
+    change it. No hook stays behind.
+    """
+    found, handles = {}, []
+    try:
+        for name in layers:
+            handles.append(net.get_submodule(name).register_forward_hook(
+                lambda layer, inputs, output, name=name: found.update(
+                    {name: output.clone()})))
+        net(X)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+# 14.12 Neural style transfer
+def gram(X):
+    """Gram matrices (n, c, c) of maps (n, c, h, w), divided by c h w."""
+    rows = X.flatten(2)  # (n, c, h * w)
+    return rows @ rows.mT / rows[0].numel()
+
+
+def content_loss(Y_hat, Y):
+    """Mean squared difference of maps, place by place."""
+    return F.mse_loss(Y_hat, Y)
+
+
+def style_loss(Y_hat, gram_Y):
+    """Mean squared difference of Gram matrices."""
+    return F.mse_loss(gram(Y_hat), gram_Y)
+
+
+# 14.12 Neural style transfer
+def tv_loss(X):
+    """Mean absolute difference of neighbours in the last two axes."""
+    down = (X[..., 1:, :] - X[..., :-1, :]).abs().mean()
+    right = (X[..., 1:] - X[..., :-1]).abs().mean()
+    return (down + right) / 2
