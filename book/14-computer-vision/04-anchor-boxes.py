@@ -26,7 +26,7 @@
 # # 14.4 Anchor boxes
 #
 # A picture holds any number of objects, but a network answers with a tensor of fixed shape.
-# Anchor boxes bridge the gap: thousands of fixed boxes cover the picture, and each answers two questions, whether it shows an object and how it must move to fit.
+# Anchor boxes bridge the gap: thousands of fixed boxes cover the picture, and for each the network answers two questions: which object it shows, if any, and how it must move to fit.
 # Everything around that network is geometry and counting: which boxes, which answers are right, and how thousands of answers become a short list.
 #
 # **You will**
@@ -34,9 +34,9 @@
 # - place anchors of chosen sizes and shapes, and measure overlap by IoU and its generalization;
 # - label anchors and encode boxes as offsets, for a whole batch at once, and prove that the fast code equals the slow one;
 # - run non-maximum suppression, tested against torchvision, and count what it deletes;
-# - avoid three mistakes of well-known teaching material.
+# - avoid three mistakes of a well-known textbook.
 #
-# **Cost**: seconds on a CPU, a download of 8 MB, no use of a GPU.
+# **Cost**: about twenty seconds on a CPU, a download of 8 MB, no use of a GPU.
 
 # %%
 import math
@@ -70,7 +70,7 @@ splits = {split: read_voc(root, split) for split in ("train", "val", "test")}
 everything = [item for items in splits.values() for item in items]
 path, pixels = next(item for item in everything
                     if item[0].stem == "BloodImage_00310")
-photo = read_images([path], (240, 320))[0].permute(1, 2, 0)
+photo = read_images([path], (180, 240))[0].permute(1, 2, 0)
 scale = torch.tensor([1, 640, 480, 640, 480])  # pictures are 640 x 480
 labels = pixels / scale  # (boxes, 5): class, x1, y1, x2, y2
 print(len(everything), "pictures; in this one:",
@@ -116,9 +116,11 @@ sizes, ratios = [0.45, 0.3, 0.15], [1.0, 2.0, 0.5]
 at_cell = multibox_prior(12, 16, sizes, ratios).view(12, 16, 5, 4)[5, 4]
 
 
-def show_photo(ax):
-    """The photograph, in relative coordinates."""
-    ax.imshow(photo, extent=(0, 1, 1, 0), aspect=0.75)
+def show_photo(ax, grey=False):
+    """The photograph in relative coordinates, in colour or pale grey."""
+    shades = (photo.float().mean(2) / 10).round()
+    ax.imshow(shades if grey else photo, extent=(0, 1, 1, 0), aspect=0.75,
+              interpolation="nearest", cmap="gray", vmin=-5, vmax=25)
     ax.axis("off")
 
 
@@ -198,7 +200,7 @@ def box_iou(a, b):
     return inter / union.clamp(min=torch.finfo(union.dtype).tiny)
 
 # %% [markdown]
-# IoU has a blind spot: it is 0 for all disjoint boxes, near or far, so a loss made of it has no gradient there.
+# IoU has a blind spot: it is 0 for all disjoint boxes, near or far, so a loss made of it has the gradient 0 there.
 # The *generalized IoU* (Rezatofighi et al. 2019) also looks at the hull $C$, the smallest box around both:
 #
 # $$\mathrm{GIoU}(A,B)=\mathrm{IoU}(A,B)-\frac{|C|-|A\cup B|}{|C|}\in(-1,1]. \tag{14.4.3}$$
@@ -242,7 +244,8 @@ far = (unit + 5).requires_grad_()
 slopes = [torch.autograd.grad(overlap(unit, far).sum(), far)[0].abs().sum()
           for overlap in (box_iou, generalized_box_iou)]
 assert slopes[0] == 0 < slopes[1]
-assert box_iou(unit[:, [0, 0, 0, 0]], unit[:, [0, 0, 0, 0]]) == 0  # empty
+for overlap in (box_iou, generalized_box_iou):  # empty boxes
+    assert overlap(0 * unit, 0 * unit) == 0
 
 # %% tags=["hide-input"]
 pairs = [[(0, 0, 1, 1), (1 / 3, 0, 4 / 3, 1)],
@@ -277,13 +280,17 @@ d2l.describe(axes, """Four pairs of boxes with their hulls. A shift by a third
 #
 # To train, we need for each anchor the right answer.
 # Let $X\in\mathbb{R}^{n\times m}$ hold the IoU of $n$ anchors with the $m$ true boxes of a picture.
-# Two rules, in this order, are those of SSD (Liu et al. 2015):
+# Two rules decide, in this order:
 #
 # 1. **Each object gets an anchor of its own.** Take the largest entry $x_{ij}$, assign truth $j$ to anchor $i$, delete row $i$ and column $j$, and repeat until no column is left.
 # 2. **Good anchors help.** Each other anchor gets the truth with which it overlaps most, if that IoU is at least 0.5.
 #
-# Anchors with a truth are called *positive*, all others *negative*; those answer "background".
-# Without the first rule an object that fits no anchor well would never be learned; without the second all the near misses would be trained to say "background".
+# Anchors with a truth are called *positive*, all others *negative*; the right answer of a negative one is "background".
+# Without the first rule an object that fits no anchor well would be nobody's task; without the second all the near misses would be trained to say "background".
+#
+# Faster R-CNN (Ren et al. 2015) has both rules, with 0.7 in the second; SSD (Liu et al. 2015) has them with 0.5.
+# Both papers say for the first rule that each object takes the anchor with which it overlaps most.
+# If two objects want the same anchor, one of them would be left without; deleting rows and columns, as in the original code of SSD, prevents it.
 #
 # Here is the procedure for two truths and five anchors, first step by step.
 
@@ -367,7 +374,7 @@ def assign_anchors(truth, anchors, threshold=0.5, real=None):
     largest of its row and of its column is one of them, whatever the rest.
     """
     n, m = len(anchors), truth.shape[-2]
-    if m == 0:
+    if n == 0 or m == 0:
         return truth.new_full((*truth.shape[:-2], n), -1, dtype=torch.long)
     left = box_iou(anchors, truth)  # (..., n, m)
     if real is not None:
@@ -402,17 +409,18 @@ for seed in range(num_seeds):
             slow = greedy(box_iou(boxes, truths[k]))[0]
             assert torch.equal(fast[k], slow)
 assert (assign_anchors(truth[:0], five) == -1).all()  # no object
+assert assign_anchors(truths, five[:0]).shape == (3, 0)  # no anchor
 
 # %% [markdown]
 # ## From a box to numbers, and back
 #
-# A positive anchor also has to say where its object is, relative to itself, so the same object gives the same numbers wherever it lies and however large it is.
+# A positive anchor also has to say where its object is, relative to itself: moving or scaling both alike must not change the numbers.
 # With centers $(x,y)$, widths and heights $(w,h)$, index $a$ for the anchor and $b$ for the true box, the *offsets* are
 #
 # $$\Big(\frac{x_b-x_a}{0.1\,w_a},\ \frac{y_b-y_a}{0.1\,h_a},\ \frac{\log(w_b/w_a)}{0.2},\ \frac{\log(h_b/h_a)}{0.2}\Big). \tag{14.4.4}$$
 #
 # The logarithm makes "twice as wide" and "half as wide" equally far from 0, and its inverse can only give positive sides.
-# The general form is $\frac{t-\mu}\sigma$ for each of the four; nearly all code has $\mu=0$ and $\sigma=0.1,0.1,0.2,0.2$.
+# The general form is $\frac{t-\mu}\sigma$ for each of the four; here $\mu=0$ and $\sigma=0.1,0.1,0.2,0.2$, as in torchvision's SSD, while its RetinaNet has $\sigma=1$.
 
 # %% tags=["export"]
 def offset_boxes(anchors, boxes):
@@ -444,7 +452,6 @@ assert offset_boxes(A, B).abs().mean() > 1
 # The pictures of a batch have different numbers of objects; their labels are padded to equal length with rows of class $-1$, and those must go *before* the first rule is applied, which would give each of them an anchor.
 
 # %% tags=["export"]
-@torch.no_grad()
 def multibox_target(anchors, labels, threshold=0.5):
     """What a detector should answer at each anchor.
 
@@ -477,6 +484,9 @@ expected = torch.tensor([[0, 0, 0, 0], [1.4, 10, 2.594, 7.1754],
                          [-0.5714, -1, 0, 0.6258]])
 torch.testing.assert_close(offsets[0], expected, rtol=0, atol=1e-4)
 assert torch.equal(mask, classes > 0)
+edge = torch.tensor([[0, 0, 1, 1], [0, 0, 0.5, 1], [0, 0, 0.49, 1]])
+at_edge = multibox_target(edge, torch.tensor([[[0, 0.0, 0, 1, 1]]]))[1]
+assert at_edge.tolist() == [[True, True, False]]  # IoU 1, 0.5 and 0.49
 
 # %%
 # check 14.4-C8: rows of padding and empty boxes never become positives
@@ -489,7 +499,18 @@ for nothing in (rows[None], rows[None, :0]):
     assert not any(part.any() for part in multibox_target(five, nothing))
 
 # %% [markdown]
-# The same textbook's code assigns anchors to rows of padding, too: they are labelled background, but their offsets, to a box that does not exist, enter the loss.
+# All of this works on any device; if yours has an accelerator, the next cell compares it with the CPU.
+
+# %%
+device = d2l.try_device(quiet=True)
+there = multibox_target(five.to(device), padded.to(device))
+for got, want in zip(there, (offsets, mask, classes)):
+    assert got.device.type == device.type
+    torch.testing.assert_close(got.cpu(), want, rtol=1e-4, atol=1e-4)
+assert multibox_prior(2, 2, [0.5], [1.0], device="meta").device.type == "meta"
+
+# %% [markdown]
+# The code of the textbook mentioned above assigns anchors to rows of padding, too: they are labelled background, but their offsets, to a box that does not exist, enter the loss.
 #
 # Now the real labels.
 # As anchors we take squares of 14, 38 and 75 pixels on the 24x32 cells of a picture reduced to 256x192: 2304 anchors, chosen in [Section 14.5](05-multiscale.ipynb) after the sizes of the three kinds.
@@ -516,12 +537,17 @@ print("truths without an anchor of IoU 0.5:", {
     kind: round(share, 3) for kind, share in lost.items()})
 print("standard deviation of the raw offsets:",
       [round(x, 2) for x in raw.std(0).tolist()])
+finer = multibox_prior(48, 64, [14 / 192, 38 / 192, 75 / 192], [1.0])
+platelets = train[train[..., 0] == 2][:, 1:]
+rest = (box_iou(finer, platelets).amax(0) < 0.5).float().mean().item()
+print(f"platelets without such an anchor on 48x64 cells: {rest:.3f}")
 
 # %%
 if found.is_real:
     assert abs(mask.float().mean() - 0.037) < 0.002
     assert max(lost["RBC"], lost["WBC"]) < 0.01 < 0.3 < lost["Platelets"] < 0.5
     assert ((0.13 < raw.std(0)) & (raw.std(0) < 0.17)).all()
+    assert 0.08 < rest < 0.14  # about one in nine
 some = train[:10]
 real = some[..., 0] >= 0
 hits = F.one_hot(assign_anchors(some[..., 1:], anchors, 0.5, real) + 1,
@@ -533,9 +559,11 @@ _, positive, kinds = (part[0] for part in multibox_target(
     anchors, labels[None]))
 paint = ["C1", "C0", "C2"]  # red cells, white cells, platelets
 _, ax = plt.subplots(figsize=(4.4, 3.3), layout="constrained")
-show_photo(ax)
+show_photo(ax, grey=True)
 for k in range(3):
     show_boxes(ax, anchors[kinds == k + 1], colors=paint[k])
+for patch in ax.patches:
+    patch.set_linewidth(0.8)
 for text, color in zip(CELLS, paint):
     ax.plot([], [], color=color, label=text)
 ax.legend(loc="upper center", ncol=3, bbox_to_anchor=(0.5, 0), fontsize=8)
@@ -551,8 +579,9 @@ d2l.describe(ax, """The same photograph with its positive anchors: bundles of
 # Three numbers deserve attention.
 # Fewer than 4 % of the anchors are positive, an imbalance that the loss of [Section 14.7](07-ssd.ipynb) must handle.
 # Between 30 and 50 % of the platelets have no anchor of IoU 0.5: they depend on the first rule.
-# They are small against the distance of 8 pixels between anchors; Exercise 4 derives that about $\frac14(\text{side}/\text{distance})^2$ anchors of the *right* size reach an IoU of 0.5, which for 14 pixels is less than one.
-# And the raw offsets have standard deviations of about 0.15: dividing by 0.1 and 0.2 brings the four targets to the order of 1.
+# For most of those the distance of 8 pixels between anchors is too large: with anchors of the same sizes at half the distance, only about one platelet in nine is left.
+# Exercise 4 derives that on average about $\frac14(\text{side}/\text{distance})^2$ anchors of the *right* size reach an IoU of 0.5, which for 14 pixels is less than one.
+# And the raw offsets, before the division by $\sigma$, have standard deviations of about 0.15, so 0.1 and 0.2 bring the four targets to the order of 1.
 
 # %% [markdown]
 # ## From answers to a list: non-maximum suppression
@@ -575,7 +604,8 @@ def nms_in_order(boxes, scores, threshold):
 # Again there is a version in rounds.
 # Sorted by score, box $i$ is kept if and only if no kept box $j<i$ overlaps it too much.
 # Start with all boxes kept and evaluate this condition for all $i$ at once, again and again.
-# The first box is right from the start, and once the first $k$ boxes are right, the next round gets box $k+1$ right and does not change the others; so the process ends, at the greedy answer, after as many rounds as the longest chain of overlaps (Zheng et al. 2020 use this on GPUs).
+# The first box is right from the start, and once the first $k$ boxes are right, the next round gets box $k+1$ right and leaves the first $k$ alone; so the process ends at the greedy answer, after at most as many rounds as there are boxes.
+# This is the Cluster-NMS of Zheng et al. (2020), meant for GPUs, where a few large steps can cost less than many small ones.
 
 # %% tags=["export"]
 def nms(boxes, scores, threshold, classes=None):
@@ -584,7 +614,7 @@ def nms(boxes, scores, threshold, classes=None):
     A box falls if its IoU with a kept box of higher score exceeds
     `threshold`; with `classes` (n,), only boxes of one class compete.
     Equal scores stand in the order of the boxes. Each round settles at
-    least one more box; the greedy order is found when nothing changes.
+    least one more box; when nothing changes, the answer is the greedy one.
     """
     order = scores.argsort(descending=True, stable=True)
     sorted_boxes = boxes[order]
@@ -606,6 +636,8 @@ def batched_nms(boxes, scores, classes, threshold):
 for seed in range(num_seeds):
     rng = torch.Generator().manual_seed(seed)
     boxes, scores = random_boxes(200, rng), torch.rand(200, generator=rng)
+    if seed % 2:
+        scores = scores.mul(10).round()  # many ties
     assert torch.equal(box_iou(boxes, boxes),
                        torchvision.ops.box_iou(boxes, boxes))
     for threshold in (0.1, 0.3, 0.6):
@@ -614,13 +646,14 @@ for seed in range(num_seeds):
         assert kept.tolist() == nms_in_order(boxes, scores, threshold)
         assert 5 < len(kept) < 200
 assert nms(boxes[:0], scores[:0], 0.5).shape == (0,)
-assert nms(boxes[[0, 0]], scores[[0, 0]], 0.5).tolist() == [0]  # a tie
+half = torch.tensor([[0.0, 0, 1, 1], [0.0, 0, 0.5, 1]])  # IoU exactly 0.5
+assert nms(half, torch.tensor([0.3, 0.6]), 0.5).tolist() == [1, 0]
 
 # %% [markdown]
 # A dog in front of a cat is no duplicate of the cat, so boxes of different classes must not compete.
 # `batched_nms` lets only boxes of one class suppress each other.
 # (Another way is to shift the boxes of each class to a place of its own; the shift costs digits, because the numbers grow.)
-# The textbook mentioned above, and much code that follows it, suppresses across classes.
+# The textbook's code suppresses across classes.
 
 # %%
 # check 14.4-C9: within classes only, as torchvision does
@@ -653,7 +686,7 @@ def multibox_detection(cls_probs, offsets, anchors, nms_threshold=0.5,
     (b, 4 n). Rows are class, score, x1, y1, x2, y2, by falling score;
     each anchor speaks for its likeliest object class, if that has at least
     `score_threshold`; of those, the `candidates` of highest score enter
-    suppression, per class. Unused rows are -1.
+    suppression, per class. Unused rows are -1. No gradients are recorded.
     """
     boxes = offset_inverse(anchors, offsets.reshape(len(offsets), -1, 4))
     scores, kinds = cls_probs[:, 1:].max(1)  # (b, n)
@@ -682,13 +715,31 @@ for threshold, want in ((0.5, [0, 3]), (0.6, [0, 3, 2])):
     torch.testing.assert_close(rows[:len(want), 2:], four[want])
     assert rows[:2, 0].tolist() == [0, 1] and rows[0, 1] == rows[1, 1]
     assert (rows[len(want):] == -1).all() and rows.shape == (4, 6)
-top = multibox_detection(probs, torch.zeros(1, 16), four, 0.9, 0.75, 2)[0]
-assert top[:, 0].tolist() == [0, 1, -1, -1]  # only two candidates
+by_default = multibox_detection(probs, torch.zeros(1, 16), four)[0]
+assert (by_default[:, 0] >= 0).sum() == 2  # a threshold of 0.5
+cat_in_front = probs[:, [0, 2, 1]][..., [1]]  # the second box, now a cat
+mixed = torch.cat([probs[..., :1], cat_in_front, probs[..., 2:]], 2)
+rows = multibox_detection(mixed, torch.zeros(1, 16), four)[0]
+assert rows[:3, 0].tolist() == [0, 1, 1]  # it survives
+for least, candidates, want in ((0.75, 9, 3), (0.8, 9, 3), (0.01, 2, 2)):
+    rows = multibox_detection(probs, torch.zeros(1, 4, 4, requires_grad=True),
+                              four, 0.9, least, candidates)[0]
+    assert (rows[:, 0] >= 0).sum() == want and not rows.requires_grad
+
+# %%
+# the defaults: a score of 0.01, 1000 candidates, a threshold of 0.5
+crowd = multibox_prior(30, 40, [0.02], [1.0])  # 1200 boxes, none touching
+for score, want in ((0.0099, 0), (0.0101, 1000)):
+    rows = multibox_detection(torch.full((2, 2, 1200), score),
+                              torch.zeros(2, 4800), crowd)
+    assert (rows[..., 0] >= 0).sum(1).tolist() == [want, want]
+rows = multibox_detection(torch.full((1, 2, 2), 0.9), torch.zeros(1, 8), half)
+assert (rows[..., 0] >= 0).sum() == 2  # their IoU is 0.5, not more
 
 # %% [markdown]
 # ### What suppression keeps and what it deletes
 #
-# We have no detector yet, so we make up the answers of an imaginary one: anchors with an IoU of 0.35 or more answer with the right class, with their IoU as score, and with the right offsets; to both we add noise.
+# We have no detector yet, so we make up the answers of an imaginary one: the anchors that are positive at a threshold of 0.35 answer with the right class, with their IoU as score, and with the right offsets; to scores and offsets we add normal noise, of standard deviation 0.05 and 0.5 at a noise of 0.5.
 
 # %%
 def imagined(labels, noise, rng):
@@ -712,8 +763,10 @@ print({key: len(rows) for key, rows in kept.items()}, len(labels), "truths")
 _, axes = plt.subplots(1, 2, figsize=(7.4, 2.9), layout="constrained")
 for ax, epsilon in zip(axes, (1.0, 0.4)):
     rows = kept[epsilon]
-    show_photo(ax)
+    show_photo(ax, grey=True)
     show_boxes(ax, rows[:, 2:], colors=[paint[int(k)] for k in rows[:, 0]])
+    for patch in ax.patches:
+        patch.set_linewidth(0.5 if len(rows) > 100 else 1.5)
     ax.set(xlim=(0, 1), ylim=(1, 0), title=f"{len(rows)} boxes")
 d2l.describe(axes, """Left all boxes of the imaginary detector, thick bundles
     around each cell; right what suppression at 0.4 leaves, one box for each
@@ -736,14 +789,15 @@ def draw(fig, threshold):
 
 
 d2l.sliders(draw, """The truths in grey and the boxes that suppression keeps.
-    At low thresholds one of two overlapping red cells has no box; from 0.5
-    on, more and more cells have several.""", figsize=(3.8, 2.9),
+    At 0.1 and 0.2 one of two overlapping red cells has no box; from 0.3 to
+    0.5 each truth has one; above, more and more cells have several.""",
+            figsize=(3.8, 2.9),
             threshold=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 
 # %% [markdown]
 # **Figure 14.4.6.** Move the threshold: truths in grey, kept boxes in the colours of their class.
 #
-# Count both kinds of error over the 87 pictures of the validation set: truths without a box of their own (same class, IoU at least 0.5, one box for one truth), and boxes without a truth.
+# Count both kinds of error over the 87 pictures of the validation set: truths without a box of their own (same class, IoU at least 0.5, pairs taken greedily as in rule 1), and boxes without a truth.
 
 # %%
 val = batch_labels(splits["val"])
@@ -755,19 +809,23 @@ def errors(found, labels):
     missed = extra = 0
     for rows, truths in zip(found, labels):
         rows, truths = rows[rows[:, 0] >= 0], truths[truths[:, 0] >= 0]
-        which = assign_anchors(truths[:, 1:], rows[:, 2:], threshold=2)
-        rows, truths_of = rows[which >= 0], truths[which[which >= 0]]
-        fits = box_iou(rows[:, None, 2:], truths_of[:, None, 1:])[:, 0, 0]
-        hits = ((fits >= 0.5) & (rows[:, 0] == truths_of[:, 0])).sum().item()
-        missed, extra = missed + len(truths) - hits, extra + len(which) - hits
+        boxes = rows[:, 2:] + 2 * rows[:, :1]  # each class in its own place
+        truths = truths[:, 1:] + 2 * truths[:, :1]
+        which = assign_anchors(truths, boxes, threshold=2)
+        own = which >= 0
+        fits = box_iou(boxes[own, None], truths[which[own], None])
+        hits = (fits >= 0.5).sum().item()
+        missed, extra = missed + len(truths) - hits, extra + len(boxes) - hits
     return missed, extra
 
 
 table = {}
-for noise in (0.0, 0.5):
-    out = imagined(val, noise, torch.Generator().manual_seed(1))
-    table[noise] = torch.tensor([errors(multibox_detection(
-        *out, anchors, epsilon), val) for epsilon in thresholds])
+for noise, seeds in ((0.0, 1), (0.5, 3)):
+    runs = [imagined(val, noise, torch.Generator().manual_seed(seed))
+            for seed in range(seeds)]
+    table[noise] = torch.tensor([[errors(multibox_detection(
+        *run, anchors, epsilon), val) for epsilon in thresholds]
+        for run in runs]).float()  # (seeds, thresholds, 2)
 
 # %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(7.4, 2.7), sharey=True,
@@ -775,8 +833,8 @@ _, axes = plt.subplots(1, 2, figsize=(7.4, 2.7), sharey=True,
 for ax, (noise, counts) in zip(axes, table.items()):
     for column, (name, style) in enumerate((("truths without a box", "o-"),
                                             ("boxes without a truth", "s--"))):
-        ax.plot(thresholds, counts[:, column], style, color=f"C{column}",
-                label=name)
+        ax.plot(thresholds, counts[..., column].mean(0), style,
+                color=f"C{column}", label=name)
     ax.set_yscale("symlog", linthresh=1)
     ax.set(xlabel=r"threshold $\epsilon$", title=f"noise {noise}",
            yticks=[0, 1, 10, 100, 1000], ylim=(-0.3, 5000))
@@ -790,15 +848,30 @@ d2l.describe(axes, """Errors against the threshold. Exact answers: missing
 
 # %% [markdown]
 # **Figure 14.4.7.** Left: an imaginary detector that makes no error at all still loses objects, by suppression.
-# Right: with noise, a low threshold costs objects and a high one leaves duplicates.
+# Right: with noise (mean of three seeds), a low threshold costs objects and a high one leaves duplicates.
 
 # %%
-# decode, assign and suppress lose nothing but what suppression deletes
+# each truth once, twice, and as another class
+right = torch.cat([labels[:, :1], 0 * labels[:, :1] + 1, labels[:, 1:]], 1)
+wrong = torch.cat([(right[:, :1] + 1) % 3, right[:, 1:]], 1)
+for rows, want in ((right, (0, 0)), (right.repeat(2, 1), (0, len(labels))),
+                   (torch.cat([wrong, right]), (0, len(labels))),
+                   (wrong, (len(labels), len(labels)))):
+    assert errors(rows[None], labels[None]) == want
+
+# %%
+# without suppression (a threshold of 1) exact answers miss nothing
 exact, noisy = table[0.0], table[0.5]
-assert (exact[:, 1] == 0).all() and exact[0, 0] > 20 * exact[4, 0]
-assert noisy[6, 1] > 20 * noisy[2, 1] and noisy[0, 0] > 5 * noisy[4, 0]
+everything_kept = multibox_detection(*imagined(
+    val, 0, torch.Generator().manual_seed(0)), anchors, 1.0)
+assert errors(everything_kept, val)[0] == 0
+missed, extra = exact[0].T
+assert (extra == 0).all() and (missed[:-1] >= missed[1:]).all()
+for missed_too, extra in noisy.mT:  # one seed each
+    assert extra[6] > 20 * extra[2] and missed_too[0] > 2 * missed_too[4]
 if found.is_real:
-    assert exact[4, 0] == 3 and int((val[..., 0] >= 0).sum()) == 1138
+    assert len(val) == 87 and int((val[..., 0] >= 0).sum()) == 1138  # truths
+    assert missed[0] > 100 and missed[4] == 3
 
 # %% [markdown]
 # Which objects does a faultless detector lose?
@@ -820,66 +893,75 @@ for threshold in (0.5, 0.2, 0.1):
 for path, boxes in everything:
     for i, j in (box_iou(boxes[:, 1:], boxes[:, 1:]).triu(1) > 0.5).nonzero():
         pairs.append((path, boxes[i], boxes[j]))
-copies = [pair for pair in pairs if torch.equal(
-    (pair[1] - pair[2]).abs(), torch.tensor([0.0, 2, 2, 2, 2]))]
+step = torch.tensor([0.0, 2, 2, 2, 2])
+copies = [path for path, a, b in pairs
+          if torch.equal(a - b, step) or torch.equal(b - a, step)]
+across = max(box_iou(boxes[:, 1:], boxes[:, 1:])[
+    boxes[:, None, 0] != boxes[:, 0]].amax().item()
+    for _, boxes in everything if len(boxes[:, 0].unique()) > 1)
 print(f"{len(pairs)} pairs, {len(copies)} of them shifted by exactly 2 pixels;"
-      f" removed within and across classes: {removed}")
+      f" removed within and across classes: {removed};"
+      f" largest IoU across classes: {across:.2f}")
 if found.is_real:
-    assert len(pairs) == 14 and len(copies) == 7
+    assert len(everything) == 364 and len(pairs) == 14 and len(copies) == 7
     assert all(a[0] == b[0] == 0 for _, a, b in pairs)  # red cells
     assert removed[0.5] == [13, 13] and removed[0.1][1] > removed[0.1][0]
+    assert 0.1 < across < 0.2
 
 # %% tags=["hide-input"]
-chosen = {"BloodImage_00020": 0, "BloodImage_00295": 0, "BloodImage_00032": 0}
-for path, one, two in pairs or [(everything[0][0], everything[0][1][0],
-                                 everything[0][1][1])]:
-    if chosen.get(path.stem, 1) == 0:
-        chosen[path.stem] = (path, torch.stack([one, two])[:, 1:])
-shown = [value for value in chosen.values() if value] or [
-    (path, torch.stack([one, two])[:, 1:]) for path, one, two in pairs[:3]]
+names = ("BloodImage_00020", "BloodImage_00295", "BloodImage_00032")
+shown = [next((pair for pair in pairs if pair[0].stem == name), None)
+         for name in names]
+shown = shown if all(shown) else pairs[:3]
 _, axes = plt.subplots(1, 3, figsize=(6.6, 2.4), layout="constrained")
-for ax, (path, both) in zip(axes, shown):
-    x, y = both[:, [0, 2]].mean().item(), both[:, [1, 3]].mean().item()
+fits = []
+for ax, (path, *both) in zip(axes, shown):
+    both = torch.stack(both)[:, 1:]
+    x, y = box_corner_to_center(both).mean(0)[:2].int().tolist()
     x, y = min(max(x, 90), 550), min(max(y, 90), 390)
-    view = read_images([path])[0].permute(1, 2, 0)
-    ax.imshow(view[int(y) - 90:int(y) + 90, int(x) - 90:int(x) + 90],
-              extent=(x - 90, x + 90, y + 90, y - 90))
+    view = read_images([path], (240, 320))[0].permute(1, 2, 0)
+    ax.imshow(view[y // 2 - 45:y // 2 + 45, x // 2 - 45:x // 2 + 45],
+              extent=(x - 90, x + 90, y + 90, y - 90),
+              interpolation="nearest")
     show_boxes(ax, both, colors=["C0", "C1"])
     ax.axis("off")
-    ax.set_title(f"IoU {box_iou(both[:1], both[1:]).item():.2f}")
+    fits.append(box_iou(both[:1], both[1:]).item())
+    ax.set_title(f"IoU {fits[-1]:.2f}")
+if found.is_real:  # one cell, shifted boxes; two cells
+    assert fits[1] < fits[2]
 d2l.describe(axes, """Three pieces of photographs with two labelled boxes each.
     Left two nearly equal boxes around one red cell; middle two boxes on one
     red cell, shifted against each other; right two boxes in a clump of
     overlapping red cells.""")
 
 # %% [markdown]
-# **Figure 14.4.8.** Three of the 14 pairs: one cell labelled twice, with a copy shifted by two pixels; two boxes on what looks like one cell; two cells of a clump.
+# **Figure 14.4.8.** Three of the 14 pairs: one cell labelled twice, with a copy shifted by two pixels; two boxes on what looks like one cell; two boxes in what looks like a clump.
 #
-# Seven of the 14 pairs are copies of one another, shifted by exactly two pixels: errors of the labels, found by a suppression that was meant for detections.
-# Clumps are the other case: there suppression deletes real neighbours, and no threshold can know the difference, because it sees boxes and not cells.
-# Suppression across classes does no further harm to these true boxes at 0.5, or even at 0.2, because cells of different kinds hardly overlap; it starts to at 0.1.
+# In seven of the 14 pairs one box is a copy of the other, shifted by exactly two pixels in both directions: errors of the labels, found by a suppression that was meant for detections.
+# Clumps are the other case: there suppression deletes real neighbours, and it cannot tell them from duplicates, because it sees boxes and not cells: in the figure the two cells of the clump overlap more than the two boxes on one cell.
+# Suppression across classes does no further harm to these true boxes down to a threshold of 0.2, because no two boxes of different kinds overlap by that much; at 0.1 it does.
 # Whether it matters depends on the data: think of a rider and a horse.
 
 # %% [markdown]
 # ## Where this stands today
 #
-# Faster R-CNN (2015) gave anchors their name, SSD (2015) the two rules.
-# What has changed since is mainly the assignment.
+# Since Faster R-CNN and SSD (2015) the assignment has changed more than once.
 #
 # | assignment | an object's positives | suppression |
 # | --- | --- | --- |
 # | by IoU (this section) | anchors of IoU 0.5 or more, at least one | needed |
-# | by place: FCOS (2019) | cells inside the box, no anchors | needed |
-# | by cost: SimOTA in YOLOX (2021) | the few cells whose *predictions* cost least | needed |
+# | by place: FCOS (2019) | cells inside the box, on the map meant for its size; no anchors | needed |
+# | by cost: SimOTA in YOLOX (2021) | a few cells near it, those whose predictions cost least | needed |
 # | one to one: DETR (2020), YOLOv10 (2024) | one prediction | not needed |
 #
-# Zhang et al. (2019) let a detector with anchors and one without them use the same definition of positives, and found no obvious difference left: how positives are chosen matters more than whether there are anchors.
-# Matching one to one is what [Section 14.8](08-rcnn.ipynb) trains; YOLOv10 trains with both kinds of assignment, and uses the one-to-one head alone to predict.
+# Zhang et al. (2019) let a detector with anchors and one without use the same definition of positives, and found no obvious difference left: in their comparison the choice of positives made the difference, not the anchors.
+# Matching one to one is what [Section 14.8](08-rcnn.ipynb) trains.
+# YOLOv10 trains two heads, with many positives for each object and with one, and predicts with the second alone; YOLO26 does so by default.
 #
 # ## Summary
 #
 # - An anchor of size $s$ and ratio $r$ is $hs\sqrt r$ by $hs/\sqrt r$ pixels; $n$ sizes and $m$ ratios give $n+m-1$ anchors at each cell.
-# - Each truth first gets an anchor of its own, greedily; then anchors of IoU 0.5 or more join. On the blood cells a good third of the platelets depend on the first rule, and fewer than 4 % of the anchors are positive.
+# - Each truth first gets an anchor of its own, greedily; then anchors of IoU 0.5 or more join. On the training pictures more than 30 % of the platelets depend on the first rule, and fewer than 4 % of the anchors are positive.
 # - Entries that lead their row and column can be taken together: greedy assignment in a few rounds; suppression allows the same trick.
 # - Padding must go before the assignment, suppression works within classes, and on pictures that are not square the ratio needs the factor $h/w$.
 # - Suppression trades lost neighbours for duplicates; run on the true boxes it finds labels that occur twice.
@@ -892,14 +974,16 @@ d2l.describe(axes, """Three pieces of photographs with two labelled boxes each.
 #
 # By how much must a unit square be shifted so that its IoU with the unshifted one is $\frac12$, if the shift is horizontal, and if it is diagonal?
 # Which of the two shifts is longer?
+# Is it the longer one for every IoU?
 
 # %% [markdown]
 # #### Solution 14.4-1
 
 # %% [markdown]
 # After a shift by $(u,v)$ the intersection is $i=(1-u)(1-v)$ and the IoU $\frac i{2-i}$, which is $\frac12$ for $i=\frac23$.
-# Horizontally $u=\frac13$; diagonally $u=v=1-\sqrt{2/3}\approx0.184$, a length of 0.260.
-# Diagonal shifts are punished more, in IoU per length.
+# Horizontally $u=\frac13$; diagonally $u=v=1-\sqrt{2/3}\approx0.184$, a length of 0.260, which is shorter.
+# In general the lengths are $1-i$ and $\sqrt2(1-\sqrt i)$.
+# They are equal if $1+\sqrt i=\sqrt2$, that is $i=(\sqrt2-1)^2\approx0.172$ and an IoU of 0.094; for smaller IoUs the diagonal shift is the longer one, and it reaches 0 only at a length of $\sqrt2$.
 
 # %%
 diagonal = 1 - (2 / 3) ** 0.5
@@ -909,13 +993,16 @@ torch.testing.assert_close(box_iou(unit, unit + moves.repeat(1, 2)),
 lengths = moves.norm(dim=1)
 print(lengths.tolist())
 assert 0.25 < lengths[1] < 0.27 < lengths[0]
+for length, closer in ((0.82, 0), (0.84, 1)):  # equal at 2 sqrt(2) - 2
+    moves = length * torch.tensor([[1, 0], [0.5**0.5, 0.5**0.5]])
+    assert box_iou(unit, unit + moves.repeat(1, 2)).argmax() == closer
 
 # %% [markdown]
 # ### Exercise 14.4-2
 #
 # Rule 1 is greedy; `scipy.optimize.linear_sum_assignment` finds the pairs with the largest *sum* of IoUs.
 # Find two anchors and two truths for which the two differ.
-# On random matrices, how small can greedy's sum become, relative to the best?
+# How small can greedy's sum become, relative to the best? Look for the smallest value on random matrices, prove a bound, and find boxes that come close to it.
 
 # %% [markdown]
 # #### Solution 14.4-2
@@ -923,7 +1010,8 @@ assert 0.25 < lengths[1] < 0.27 < lengths[0]
 # %% [markdown]
 # The first anchor fits both truths, one of them slightly better, and greedy gives it that one; then only a bad pair is left.
 # Greedy reaches at least half of the best sum: each pair that it takes spoils at most two pairs of the best solution, and neither is larger than itself.
-# (Preis 1999 has the same guarantee for all graphs, in linear time.)
+# Four unit squares in a row, each shifted by about $\frac13$ against the one before, come close to one half: greedy takes the two in the middle and is left with the outer two, which do not overlap.
+# (For weighted graphs of any kind Preis 1999 gives an algorithm with the same guarantee, in time proportional to the number of edges.)
 
 # %%
 def sums(matrix):
@@ -946,6 +1034,11 @@ shares = [a / b for a, b in (sums(torch.rand(2, 2, generator=rng))
                              for _ in range(2000))]
 print(f"smallest share in 2000 random cases: {min(shares):.3f}")
 assert 0.5 <= min(shares) < 0.6 and max(shares) <= 1 + 1e-6
+row = unit + torch.tensor([[0, 0.334, 0.667, 1.001]]).T * torch.tensor(
+    [1, 0, 1, 0])
+a, b = sums(box_iou(row[[0, 2]], row[[1, 3]]))  # anchors, truths
+print(f"four squares in a row: {a / b:.3f}")
+assert 0.5 <= a / b < 0.51
 
 # %% [markdown]
 # ### Exercise 14.4-3
@@ -990,36 +1083,56 @@ assert sorted(kept) == [0, 1, 2] and final[0] == dogs[0] and final[1] < 0.5
 #
 # Square anchors of side $s$ stand on a grid of distance $d$.
 # How many of them reach an IoU of 0.5 with a square truth of the same side at a random place?
-# Derive the mean, check it, and find out what happens if the truth's side differs from $s$.
+# Derive the mean, for a truth of another side as well, and check both.
+# When is every truth certain of an anchor?
 
 # %% [markdown]
 # #### Solution 14.4-4
 
 # %% [markdown]
-# By Exercise 1 the shift $(u,v)$, in units of $s$, must satisfy $(1-|u|)(1-|v|)\ge\frac23$.
-# The area of that region is $4\int_0^{1/3}\big(1-\frac{2/3}{1-u}\big)\,du=\frac43-\frac83\log\frac32\approx0.252$, and there are $(s/d)^2$ anchors per unit of this area: on average $0.252\,(s/d)^2$.
-# For $s$ below about $2d$ this is less than 1, and some truths get no anchor.
-# A truth of 1.2 times the side gets no fewer, because an anchor inside it has IoU $\frac1{1.44}$ wherever it lies; beyond $\sqrt2$ times the side it gets none.
-# So sizes a factor of 2 apart leave no gap, and larger factors do.
+# Let the truth have the side $qs$ with $q\ge1$, and let $(u,v)$ lead from its center to the anchor's, in units of $s$.
+# Along one axis the two share $o(u)=\min\big(1,\frac{1+q}2-|u|\big)$, if that is positive, and the IoU reaches $\frac12$ if $o(u)\,o(v)\ge c=\frac{1+q^2}3$.
+# With $p=\frac{q-1}2$, the plateau where $o=1$, the region of these $(u,v)$ has the area
+#
+# $$A(q)=4\Big(p^2+2p(1-c)+\int_0^{1-c}\Big(1-\frac c{1-x}\Big)dx\Big)=4\big(p^2+q(1-c)+c\log c\big),$$
+#
+# and there are $(s/d)^2$ anchors per unit of area: on average $A(q)\,(s/d)^2$.
+# $A(1)=\frac43-\frac83\log\frac32\approx0.252$; $A(1.2)\approx0.264$ is a little more, because an anchor inside such a truth has an IoU of $\frac1{1.44}$ wherever it lies; $A(\sqrt2)\approx0.172$, and beyond $\sqrt2$ there are none, because the IoU is at most $1/q^2$.
+# (For smaller truths exchange the roles: $q^2A(1/q)$.)
+# So on a fine grid sizes a factor of 2 apart leave no gap among square truths, and larger factors do.
+#
+# With $q=1$ and $s$ below about $2d$ the mean is less than 1, so some truths get no anchor.
+# All of them get one from $s\approx2.73\,d$ on: the worst truth is $\frac d2$ off in both directions, and $\big(1-\frac d{2s}\big)^2\ge\frac23$.
 
 # %%
 rng = torch.Generator().manual_seed(0)
-corner = 0.45 + 0.1 * torch.rand(1500, 2, generator=rng)
-law = 4 / 3 - 8 / 3 * math.log(1.5)
-print("side / distance, ratio of sides:  mean number   law")
+corner = 0.45 + 5 / 48 * torch.rand(1500, 2, generator=rng)  # five cells
+
+
+def law(q):
+    """Mean number of anchors, times (d / s) ** 2."""
+    c = (1 + q * q) / 3
+    return 4 * ((q - 1)**2 / 4 + q * (1 - c) + c * math.log(c))
+
+
+print("side / distance, ratio of sides:  mean number   law   without any")
 for steps_per_side in (1.75, 3, 6):
     s = steps_per_side / 48
     few = multibox_prior(48, 48, [s], [1.0])
-    for ratio in (1.0, 1.2, 1.4, 1.45):
-        square = torch.cat([corner, corner + s * ratio], 1)
-        mean = (box_iou(few, square) >= 0.5).sum(0).float().mean().item()
-        expect = law * steps_per_side**2 if ratio == 1 else float("nan")
-        print(f"{steps_per_side:15}{ratio:16}{mean:15.2f}{expect:8.2f}")
-        if ratio == 1:
-            assert abs(mean / expect - 1) < 0.05
-        else:
-            assert (mean > 0.4) == (ratio < 2**0.5)
-    assert mean == 0
+    for q in (1.0, 1.2, 1.4, 1.45):
+        square = torch.cat([corner, corner + s * q], 1)
+        number = (box_iou(few, square) >= 0.5).sum(0).float()
+        mean, none = number.mean().item(), (number == 0).float().mean().item()
+        expect = law(q) * steps_per_side**2 if q < 2**0.5 else 0
+        print(f"{steps_per_side:15}{q:18}{mean:15.2f}{expect:7.2f}"
+              f"{none:10.2f}")
+        assert abs(mean - expect) <= 0.05 * expect
+        assert (none == 0) == (q < 2**0.5 and steps_per_side >= 3)
+for steps_per_side, certain in ((2.7, False), (2.75, True)):
+    s = steps_per_side / 48
+    few = multibox_prior(48, 48, [s], [1.0])
+    worst = 0.5 + torch.tensor([[-s, -s, s, s]]) / 2  # between four centers
+    assert (box_iou(few, worst).max() >= 0.5) == certain
 
 # %% [markdown]
 # ### Exercise 14.4-5
@@ -1059,17 +1172,18 @@ assert max(fewer) < 1
 # %% [markdown]
 # ## Sources
 #
-# - S. Ren, K. He, R. Girshick and J. Sun, *Faster R-CNN: towards real-time object detection with region proposal networks* (2015), [arXiv:1506.01497](https://arxiv.org/abs/1506.01497): anchors of several sizes and ratios, and the offsets.
-# - W. Liu et al., *SSD: single shot multibox detector* (2015), [arXiv:1512.02325](https://arxiv.org/abs/1512.02325): the two rules of assignment.
+# - S. Ren, K. He, R. Girshick and J. Sun, *Faster R-CNN: towards real-time object detection with region proposal networks* (2015), [arXiv:1506.01497](https://arxiv.org/abs/1506.01497): anchors of several sizes and ratios, both rules of assignment, the offsets.
+# - W. Liu et al., *SSD: single shot multibox detector* (2015), [arXiv:1512.02325](https://arxiv.org/abs/1512.02325): the same rules with a threshold of 0.5.
 # - H. Rezatofighi et al., *Generalized intersection over union: a metric and a loss for bounding box regression* (2019), [arXiv:1902.09630](https://arxiv.org/abs/1902.09630).
-# - Z. Zheng et al., *Enhancing geometric factors in model learning and inference for object detection and instance segmentation* (2020), [arXiv:2005.03572](https://arxiv.org/abs/2005.03572): suppression in rounds.
+# - Z. Zheng et al., *Enhancing geometric factors in model learning and inference for object detection and instance segmentation* (2020), [arXiv:2005.03572](https://arxiv.org/abs/2005.03572): suppression in rounds (Cluster-NMS).
 # - D. Bolya, C. Zhou, F. Xiao and Y. J. Lee, *YOLACT: real-time instance segmentation* (2019), [arXiv:1904.02689](https://arxiv.org/abs/1904.02689): fast NMS.
 # - N. Bodla, B. Singh, R. Chellappa and L. S. Davis, *Soft-NMS: improving object detection with one line of code* (2017), [arXiv:1704.04503](https://arxiv.org/abs/1704.04503).
-# - R. Preis, *Linear time 1/2-approximation algorithm for maximum weighted matching in general graphs*, STACS 1999, [doi:10.1007/3-540-49116-3_24](https://doi.org/10.1007/3-540-49116-3_24): half of the best sum.
+# - R. Preis, *Linear time 1/2-approximation algorithm for maximum weighted matching in general graphs*, STACS 1999, [doi:10.1007/3-540-49116-3_24](https://doi.org/10.1007/3-540-49116-3_24): half of the best sum, in linear time.
 # - Z. Tian, C. Shen, H. Chen and T. He, *FCOS: fully convolutional one-stage object detection* (2019), [arXiv:1904.01355](https://arxiv.org/abs/1904.01355).
 # - S. Zhang et al., *Bridging the gap between anchor-based and anchor-free detection via adaptive training sample selection* (2019), [arXiv:1912.02424](https://arxiv.org/abs/1912.02424).
 # - Z. Ge et al., *YOLOX: exceeding YOLO series in 2021* (2021), [arXiv:2107.08430](https://arxiv.org/abs/2107.08430): SimOTA.
 # - N. Carion et al., *End-to-end object detection with transformers* (2020), [arXiv:2005.12872](https://arxiv.org/abs/2005.12872).
-# - A. Wang et al., *YOLOv10: real-time end-to-end object detection* (2024), [arXiv:2405.14458](https://arxiv.org/abs/2405.14458).
+# - A. Wang et al., *YOLOv10: real-time end-to-end object detection* (2024), [arXiv:2405.14458](https://arxiv.org/abs/2405.14458): two heads, prediction without suppression.
+# - Ultralytics, *Understanding end-to-end detection in Ultralytics YOLO26*, [docs.ultralytics.com](https://docs.ultralytics.com/guides/end2end-detection): its default.
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola (2023). *Dive into Deep Learning*. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the order of topics and the worked examples; the formula, padding and suppression discussed above are those of its chapter on computer vision.
 # - S. Cheng, *BCCD dataset*, [github.com/Shenggan/BCCD_Dataset](https://github.com/Shenggan/BCCD_Dataset): the pictures.
