@@ -323,7 +323,7 @@ def assign_anchors(truth, anchors, threshold=0.5, real=None):
     largest of its row and of its column is one of them, whatever the rest.
     """
     n, m = len(anchors), truth.shape[-2]
-    if m == 0:
+    if n == 0 or m == 0:
         return truth.new_full((*truth.shape[:-2], n), -1, dtype=torch.long)
     left = box_iou(anchors, truth)  # (..., n, m)
     if real is not None:
@@ -360,21 +360,20 @@ def offset_inverse(anchors, offsets):
 
 
 # 14.4 Anchor boxes
-@torch.no_grad()
 def multibox_target(anchors, labels, threshold=0.5):
     """What a detector should answer at each anchor.
 
-    anchors (n, 4); labels (b, m, 5): class, x1, y1, x2, y2, where rows of
-    a negative class are padding. Returns offsets (b, n, 4), which are 0 at
-    the background; mask (b, n), True at anchors with a truth; classes
-    (b, n), 0 at the background and the truth's class plus 1 elsewhere.
+    anchors (n, 4); labels (b, m, 5): class, x1, y1, x2, y2. Rows of a
+    negative class are padding; they and empty boxes are left out. Returns
+    offsets (b, n, 4), which are 0 at the background; mask (b, n), True at
+    anchors with a truth; classes (b, n), 0 at the background and the
+    truth's class plus 1 elsewhere.
     """
+    labels = F.pad(labels, (0, 0, 0, 1), value=-1)  # at least one row
     kind, truth = labels[..., 0].long(), labels[..., 1:]
     real = (kind >= 0) & (truth[..., 2:] > truth[..., :2]).all(-1)
     assigned = assign_anchors(truth, anchors, threshold, real)  # (b, n)
     mask, row = assigned >= 0, assigned.clamp(min=0)
-    if truth.shape[1] == 0:  # no truth in any picture
-        return (anchors.expand(len(labels), -1, 4) * 0, mask, row)
     boxes = truth.gather(1, row[..., None].expand(-1, -1, 4))
     boxes = torch.where(mask[..., None], boxes, anchors)
     return (offset_boxes(anchors, boxes), mask,
@@ -388,7 +387,7 @@ def nms(boxes, scores, threshold, classes=None):
     A box falls if its IoU with a kept box of higher score exceeds
     `threshold`; with `classes` (n,), only boxes of one class compete.
     Equal scores stand in the order of the boxes. Each round settles at
-    least one more box; the greedy order is found when nothing changes.
+    least one more box; when nothing changes, the answer is the greedy one.
     """
     order = scores.argsort(descending=True, stable=True)
     sorted_boxes = boxes[order]
@@ -416,7 +415,7 @@ def multibox_detection(cls_probs, offsets, anchors, nms_threshold=0.5,
     (b, 4 n). Rows are class, score, x1, y1, x2, y2, by falling score;
     each anchor speaks for its likeliest object class, if that has at least
     `score_threshold`; of those, the `candidates` of highest score enter
-    suppression, per class. Unused rows are -1.
+    suppression, per class. Unused rows are -1. No gradients are recorded.
     """
     boxes = offset_inverse(anchors, offsets.reshape(len(offsets), -1, 4))
     scores, kinds = cls_probs[:, 1:].max(1)  # (b, n)
