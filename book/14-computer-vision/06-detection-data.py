@@ -313,6 +313,19 @@ for kind, row in (("a", (3, 2, 0.4, 0.2, 1 / 3)), ("b", (1, 1, 0.4, 0.1, 1))):
     assert np.allclose([*known[kind].values()], row)
 assert known["c"]["count"] == 0 and np.isnan(known["c"]["width"])
 
+# %%
+bare = {split: int((rows[..., 0] != 0).all(1).sum())
+        for split, (_, rows) in data.parts.items()}
+print("pictures without a box for a red cell:", bare)
+if data.is_real and whole:
+    assert bare == {"train": 8, "val": 4, "test": 3}
+    assert report["RBC"]["pictures"] == 205 - bare["train"]
+
+# %% [markdown]
+# The first row holds a surprise: not every picture has a box for a red cell.
+# All 15 of these pictures are full of red cells (Figure 14.6.7 shows one); nobody marked them.
+# A loss that takes whatever has no box for background teaches there that red cells are background, and on validation and test pictures each red cell found there counts as false.
+
 # %% tags=["hide-input"]
 rows = data.parts["train"][1]
 rows = rows[rows[..., 0] >= 0]
@@ -345,7 +358,7 @@ d2l.describe(fig, """Left, histograms of box sizes at 256 by 192 pixels:
 # %% [markdown]
 # **Figure 14.6.2.** Sizes, shapes and places of the training boxes, at the 256 by 192 pixels of a batch.
 # Platelets are smaller than nearly everything else, red and white cells overlap in the middle, and few boxes are far from square: both will decide the anchors.
-# The centre of a box lies at least half its side away from the border, which is why the rim of the heat map is empty.
+# The centre of a box lies at least half its side away from the border, which is why the rim of the heat map is nearly empty.
 #
 # The left picture has more to tell: one "white cell" is as small as a platelet, and one "platelet" is as large as a white cell.
 # So we list all boxes, in all splits, whose size is far from the median of their class, and look at them.
@@ -782,7 +795,7 @@ torch.testing.assert_close(
 #
 # - Lists of boxes become a tensor by padding with class $-1$, and nothing after it may notice the padding.
 # - Relative coordinates survive resizing; a box moves with its picture, stays tight under a flip, and grows under a rotation.
-# - An audit costs minutes: here it found two stray clicks, three labels of the wrong class, seven copies of boxes, cells without a box, and one field of view in both training and validation.
+# - An audit costs minutes: here it found two stray clicks, three labels of the wrong class, seven copies of boxes, many cells without a box, 15 pictures without any box for their red cells, and one field of view in both training and validation.
 # - Hashes find equal files only; small copies that correlate find equal scenes.
 # - Objects pasted by code have exact boxes, and may carry a trace, here a colour, that solves the task without the object.
 # - A converter of labels is tested by handing the truth back as a detection, and by undoing it.
