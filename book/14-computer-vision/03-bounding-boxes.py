@@ -64,8 +64,8 @@ num_scenes = 300  # drawn pictures with masks
 # %% [markdown]
 # ## What, and where
 #
-# *Object detection* takes a picture and returns a set of pairs: a class and a *bounding box*, the smallest upright rectangle around the object.
-# A box that touches the object on all four sides is called *tight*.
+# *Object detection* takes a picture and returns a set of pairs: a class and a *bounding box*, an upright rectangle around the object.
+# The smallest such rectangle touches the object on all four sides and is called *tight*.
 # How many pairs there are depends on the picture, and their order means nothing.
 # Both are new: a classifier's output has a fixed shape.
 #
@@ -175,7 +175,7 @@ d2l.describe(ax, "A microscope picture with labelled boxes: " + ", ".join(
 # %% [markdown]
 # **Figure 14.3.1.** Red cells (RBC), white cells (WBC) and platelets with their boxes.
 # The origin is the top left corner, and $y$ points down.
-# Some red cells have no box: the labels have gaps.
+# Some red cells have no box, and not every box is tight: labels are made by people.
 
 # %% tags=["hide-input"]
 # check: what the reader and the drawing promise
@@ -413,7 +413,7 @@ d2l.sliders(draw, """The picture of the first figure with one box near a white
             right=[498, 538, 640], top=[16, 106, 146])
 
 # %% [markdown]
-# **Figure 14.3.4.** Move three edges of the box and read its numbers in four formats; the box is tight at 403, 538 and 106.
+# **Figure 14.3.4.** Move three edges of the box and read its numbers in four formats; at 403, 538 and 106 it is the box of the label, a few pixels larger than the cell.
 # The left edge changes one number of the corners and of VOC, two of COCO and two of YOLO; the right edge changes one of COCO.
 #
 # How many digits does a box need?
@@ -606,7 +606,7 @@ if found.is_real:
 #
 # Resizing by a factor $s$ multiplies edges by $s$; the index of the last pixel, $x_2-1$, would have to become $s\,x_2-1$ instead.
 # This holds if resizing maps the picture's edges to edges, as linear interpolation in torchvision and `F.interpolate` does by default.
-# `align_corners=True` maps the centers of the outermost pixels to such centers, and what it draws misses the box by up to $\frac{s-1}2$ new pixels.
+# `align_corners=True` maps the centers of the outermost pixels to such centers, and what it draws misses the box by up to $\frac{|s-1|}2$ new pixels.
 
 # %% tags=["export"]
 def flip_boxes(boxes, width=1.0):
@@ -619,7 +619,7 @@ def flip_boxes(boxes, width=1.0):
 
 
 def resize_boxes(boxes, scale_x, scale_y):
-    """Boxes (..., 4) of the picture stretched by two factors.
+    """Boxes (..., 4), floats, of the picture stretched by two factors.
 
     The factors 1 / width and 1 / height make pixels relative.
     """
@@ -648,7 +648,7 @@ d2l.describe(axes, """A letter F of pixels in its tight box; mirrored, with the
     of the letter is outside.""")
 
 # %% [markdown]
-# **Figure 14.3.6.** A letter with its box; mirrored, with the box moved by the rule for edges; and by the rule for pixels, one column too far.
+# **Figure 14.3.6.** A letter with its box; mirrored, with the box moved by the rule for edges; and by the rule for pixels, one column too far to the left.
 #
 # Three tests that come to mind miss the error: the wrong rule applied twice gives the box back, it keeps width and height, and it leaves a box that does not touch the right border inside the picture.
 # Pixels reveal it.
@@ -695,7 +695,7 @@ for align in (False, True):  # where a picture three times as large shows it
 # %% [markdown]
 # ### What a validator sees
 #
-# `valid_boxes` with the picture as limit is cheap and can run in every training.
+# `valid_boxes` with the picture as limit is cheap and can run in every training run.
 # We let it judge six slips, each applied to all labels of the set.
 
 # %%
@@ -729,7 +729,7 @@ if found.is_real:
 
 # %% [markdown]
 # The first four slips show up in more than nine pictures of ten, the first two in the same boxes, those that end beyond $x=480$.
-# The errors of one pixel show up only where a box touches the right border or has no pixel to lose; a loader that drops such rows silently hides the error in all the others.
+# The errors of one pixel show up only where a box touches the right border or has no pixel to lose; a loader that silently drops such rows hides the error in all the others.
 # So count what a validator removes, and test geometry on pixels.
 #
 # Where the pixels of an object are known, they test its box directly.
@@ -871,7 +871,7 @@ print(f"{which.sum()} of {len(which)} boxes reach into the crop")
 # This chapter stays with upright boxes.
 # They fit badly where objects are long and turned, as in aerial pictures; *oriented boxes* add an angle or give four corners, and torchvision's transforms have supported them since version 0.23.
 # Detectors with an open vocabulary, such as Grounding DINO, take a category name or a phrase instead of a class number, and still answer with four numbers per object.
-# And what counts as the true box is a choice: the authors of one study annotated the pictures of COCO anew, trained a model on each version, and concluded that the style of annotation matters.
+# And what counts as the true box is a choice: the authors of one study outlined the objects of COCO's pictures anew, trained a model on each version, and concluded that the style of annotation matters.
 
 # %% [markdown]
 # ## Summary
@@ -957,7 +957,7 @@ for old, new, single in zip(batch, flipped, singles):
 # At 45 degrees the box alone does not determine the answer.
 # The object is somewhere inside the turned rectangle, whose own bounding box has, for sides $w$ and $h$ and the angle $\theta$, the sides $w|\cos\theta|+h|\sin\theta|$ and $w|\sin\theta|+h|\cos\theta|$.
 # For a square at 45 degrees its area is twice the square's, while the tight box of a disc in the square does not change.
-# Augmenting with rotations therefore needs masks, or accepts loose boxes.
+# Augmenting with rotations other than quarter turns therefore needs masks or outlines, or accepts loose boxes.
 #
 # Photographs raise the same question: many cameras store the pixels unturned and a flag that tells how to turn them.
 # A program that ignores the flag and one that obeys it need different boxes, so find out what the labelling tool did.
@@ -1015,7 +1015,7 @@ for theta in torch.linspace(0, 3, 7):
 # A threshold of 0.25 loses none and leaves some false labels, at most a tenth here.
 #
 # Ellipses keep and lose the same boxes, since boxes and crops are the same.
-# At 0.25 none of their labels is false, and that is geometry: if one or two neighbouring sides of the box are cut off and a quarter of it is left, at least $\frac13-\frac{\sqrt3}{4\pi}\approx0.196$ of the ellipse is left.
+# At 0.25 none of their labels is false, and that is geometry: whatever rectangle a crop leaves of the box, if it has at least a quarter of the box's area, it holds at least $\frac13-\frac{\sqrt3}{4\pi}\approx0.196$ of the ellipse's.
 # About one in ten of their clipped boxes is loose at 0.25, and about a third of those of the crescents.
 # So the threshold that suits a data set depends on how its objects fill their boxes.
 
@@ -1092,7 +1092,7 @@ assert abs(least - (1 / 3 - 3**0.5 / 4 / torch.pi)) < 2e-3
 
 # %% [markdown]
 # A box in COCO is its top left corner and its size, counted from 0; no pixel is added or lost.
-# The identifiers of categories are any different numbers; like COCO itself we count them from 1.
+# The identifiers of categories can be any distinct numbers; like COCO itself, we count them from 1.
 # In COCO's own files `area` is the area of the object's mask; without masks that of the box has to stand in.
 # On the way back the XML's numbers are $x_1+1$, $y_1+1$, $x_2$ and $y_2$.
 # Where the package `faster-coco-eval`, which Section 14.6 uses, is installed, its loader reads the file too.

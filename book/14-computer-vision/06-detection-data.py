@@ -916,7 +916,7 @@ def score_violet(split):
             differ.append(data.names[split][i])
     return coco_ap(to_coco(rows, CELLS, data.size), detections), differ
 
-
+# %%
 violet = {}
 for split in ("val", "test"):
     violet[split], differ = score_violet(split)

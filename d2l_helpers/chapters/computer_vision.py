@@ -525,7 +525,7 @@ def flip_boxes(boxes, width=1.0):
 
 
 def resize_boxes(boxes, scale_x, scale_y):
-    """Boxes (..., 4) of the picture stretched by two factors.
+    """Boxes (..., 4), floats, of the picture stretched by two factors.
 
     The factors 1 / width and 1 / height make pixels relative.
     """
