@@ -26,7 +26,7 @@
 # # 14.4 Anchor boxes
 #
 # A picture holds any number of objects, but a network answers with a tensor of fixed shape.
-# Anchor boxes bridge the gap: thousands of fixed boxes cover the picture, and for each the network answers two questions: which object it shows, if any, and how it must move to fit.
+# Anchor boxes bridge the gap: thousands of fixed boxes cover the picture, and for each the network answers two questions: which object it shows, if any, and how it must move and stretch to fit.
 # Everything around that network is geometry and counting: which boxes, which answers are right, and how thousands of answers become a short list.
 #
 # **You will**
@@ -36,7 +36,7 @@
 # - run non-maximum suppression, tested against torchvision, and count what it deletes;
 # - avoid three mistakes of a well-known textbook.
 #
-# **Cost**: about twenty seconds on a CPU, a download of 8 MB, no use of a GPU.
+# **Cost**: about twenty seconds on a CPU, a download of 8 MB, no GPU needed.
 
 # %%
 import math
@@ -279,16 +279,17 @@ d2l.describe(axes, """Four pairs of boxes with their hulls. A shift by a third
 # ## Which object an anchor answers for
 #
 # To train, we need for each anchor the right answer.
-# Let $X\in\mathbb{R}^{n\times m}$ hold the IoU of $n$ anchors with the $m$ true boxes of a picture.
+# Let $X\in\mathbb{R}^{n\times m}$ hold the IoU of $n$ anchors with the $m$ true boxes, or truths, of a picture.
 # Two rules decide, in this order:
 #
-# 1. **Each object gets an anchor of its own.** Take the largest entry $x_{ij}$, assign truth $j$ to anchor $i$, delete row $i$ and column $j$, and repeat until no column is left.
+# 1. **Each object gets an anchor of its own.** Take the largest entry $x_{ij}$, assign truth $j$ to anchor $i$, delete row $i$ and column $j$, and repeat until no row or no column is left.
 # 2. **Good anchors help.** Each other anchor gets the truth with which it overlaps most, if that IoU is at least 0.5.
 #
 # Anchors with a truth are called *positive*, all others *negative*; the right answer of a negative one is "background".
 # Without the first rule an object that fits no anchor well would be nobody's task; without the second all the near misses would be trained to say "background".
 #
-# Faster R-CNN (Ren et al. 2015) has both rules, with 0.7 in the second; SSD (Liu et al. 2015) has them with 0.5.
+# Faster R-CNN (Ren et al. 2015) has both rules, with 0.7 in the second, and takes as negative only anchors whose IoU with every truth is below 0.3; those in between do not enter its loss.
+# SSD (Liu et al. 2015) has both rules with 0.5.
 # Both papers say for the first rule that each object takes the anchor with which it overlaps most.
 # If two objects want the same anchor, one of them would be left without; deleting rows and columns, as in the original code of SSD, prevents it.
 #
@@ -420,7 +421,7 @@ assert assign_anchors(truths, five[:0]).shape == (3, 0)  # no anchor
 # $$\Big(\frac{x_b-x_a}{0.1\,w_a},\ \frac{y_b-y_a}{0.1\,h_a},\ \frac{\log(w_b/w_a)}{0.2},\ \frac{\log(h_b/h_a)}{0.2}\Big). \tag{14.4.4}$$
 #
 # The logarithm makes "twice as wide" and "half as wide" equally far from 0, and its inverse can only give positive sides.
-# The general form is $\frac{t-\mu}\sigma$ for each of the four; here $\mu=0$ and $\sigma=0.1,0.1,0.2,0.2$, as in torchvision's SSD, while its RetinaNet has $\sigma=1$.
+# The general form is $\frac{t-\mu}\sigma$ for each of the four raw offsets $t$, such as $\frac{x_b-x_a}{w_a}$, with a shift $\mu$ and a scale $\sigma$; here $\mu=0$ and $\sigma=0.1,0.1,0.2,0.2$, as in torchvision's SSD, while its RetinaNet has $\sigma=1$.
 
 # %% tags=["export"]
 def offset_boxes(anchors, boxes):
@@ -847,7 +848,7 @@ d2l.describe(axes, """Errors against the threshold. Exact answers: missing
     from almost none at 0.3 to thousands at 0.7.""")
 
 # %% [markdown]
-# **Figure 14.4.7.** Left: an imaginary detector that makes no error at all still loses objects, by suppression.
+# **Figure 14.4.7.** Left: an imaginary detector that makes no error at all still loses true boxes, by suppression.
 # Right: with noise (mean of three seeds), a low threshold costs objects and a high one leaves duplicates.
 
 # %%
@@ -874,8 +875,9 @@ if found.is_real:
     assert missed[0] > 100 and missed[4] == 3
 
 # %% [markdown]
-# Which objects does a faultless detector lose?
-# Those whose boxes overlap in truth.
+# Which true boxes does a faultless detector lose?
+# Those that overlap another one of their class.
+# They need not be objects of their own.
 # We suppress the *true* boxes of all 364 pictures, with random scores, and list the pairs above 0.5.
 
 # %%
@@ -938,7 +940,10 @@ d2l.describe(axes, """Three pieces of photographs with two labelled boxes each.
 # **Figure 14.4.8.** Three of the 14 pairs: one cell labelled twice, with a copy shifted by two pixels; two boxes on what looks like one cell; two boxes in what looks like a clump.
 #
 # In seven of the 14 pairs one box is a copy of the other, shifted by exactly two pixels in both directions: errors of the labels, found by a suppression that was meant for detections.
-# Clumps are the other case: there suppression deletes real neighbours, and it cannot tell them from duplicates, because it sees boxes and not cells: in the figure the two cells of the clump overlap more than the two boxes on one cell.
+# Of the other seven, at least three look like one cell with two different boxes; the middle picture shows one of them.
+# Clumps are the other case: on the right, suppression deletes what looks like a real neighbour.
+# It cannot tell a neighbour from a duplicate, because it sees boxes and not cells: the two boxes in the clump overlap more than the two boxes on one cell.
+# (That clump has three boxes in two of the pairs, and one deletion settles both; so the 14 pairs cost 13 boxes.)
 # Suppression across classes does no further harm to these true boxes down to a threshold of 0.2, because no two boxes of different kinds overlap by that much; at 0.1 it does.
 # Whether it matters depends on the data: think of a rider and a horse.
 
@@ -954,7 +959,7 @@ d2l.describe(axes, """Three pieces of photographs with two labelled boxes each.
 # | by cost: SimOTA in YOLOX (2021) | a few cells near it, those whose predictions cost least | needed |
 # | one to one: DETR (2020), YOLOv10 (2024) | one prediction | not needed |
 #
-# Zhang et al. (2019) let a detector with anchors and one without use the same definition of positives, and found no obvious difference left: in their comparison the choice of positives made the difference, not the anchors.
+# Zhang et al. (2019) let a detector with anchors and one without use the same definition of positives, and found no obvious difference left: in their comparison, with one anchor at each place, the choice of positives made the difference, not whether boxes were predicted from anchors or from points.
 # Matching one to one is what Section 14.8 trains.
 # YOLOv10 trains two heads, with many positives for each object and with one, and predicts with the second alone; YOLO26 does so by default.
 #
@@ -1084,7 +1089,7 @@ assert sorted(kept) == [0, 1, 2] and final[0] == dogs[0] and final[1] < 0.5
 # Square anchors of side $s$ stand on a grid of distance $d$.
 # How many of them reach an IoU of 0.5 with a square truth of the same side at a random place?
 # Derive the mean, for a truth of another side as well, and check both.
-# When is every truth certain of an anchor?
+# When is every truth of the anchors' own side certain of an anchor?
 
 # %% [markdown]
 # #### Solution 14.4-4
@@ -1102,7 +1107,7 @@ assert sorted(kept) == [0, 1, 2] and final[0] == dogs[0] and final[1] < 0.5
 # So on a fine grid sizes a factor of 2 apart leave no gap among square truths, and larger factors do.
 #
 # With $q=1$ and $s$ below about $2d$ the mean is less than 1, so some truths get no anchor.
-# All of them get one from $s\approx2.73\,d$ on: the worst truth is $\frac d2$ off in both directions, and $\big(1-\frac d{2s}\big)^2\ge\frac23$.
+# All of them get one from $s=\frac{3+\sqrt6}2\,d\approx2.72\,d$ on: the worst truth is $\frac d2$ off in both directions, and $\big(1-\frac d{2s}\big)^2\ge\frac23$.
 
 # %%
 rng = torch.Generator().manual_seed(0)
