@@ -33,7 +33,7 @@
 # %% [markdown]
 # # 14.9 Semantic segmentation and the dataset
 #
-# A box says roughly where a car is; a driver assistant also has to know where the road ends and the pavement begins.
+# A box says roughly where a car is; a driver-assistance system also has to know where the road ends and the pavement begins.
 # *Semantic segmentation* answers for each pixel: which class is it part of?
 # Its labels are pictures themselves, and that makes them easy to damage.
 # This section reads two data sets of that kind, moves pictures and labels together, and builds the scores with which Section 14.11 judges networks.
@@ -45,7 +45,7 @@
 # - compute pixel accuracy, IoU and mean IoU from one confusion matrix, with pixels that count nowhere;
 # - measure how much of a validation score comes from frames of one drive.
 #
-# **Cost**: less than half a minute on a CPU, no use of a GPU; a download of 34 MB, once.
+# **Cost**: less than half a minute on a CPU, no GPU needed; a download of 34 MB, once.
 
 # %%
 from functools import cached_property
@@ -379,7 +379,7 @@ for wrong in ((255, 255, 255), (0, 0, 1), voc_colormap()[21].tolist()):
 # ## Labels are names, not quantities
 #
 # Halve a photograph, and each new pixel is a mean of old ones.
-# Halve a mask like that, and between sky (0) and tree (5) lies label 2 or 3: pole and road.
+# Halve a mask like that, and a new pixel whose sources are half sky (0) and half tree (5) gets 2.5, which PyTorch rounds to 2: a pole.
 # Class numbers are names, and the mean of two names is nonsense.
 # A smaller mask has to take over labels that are there: that of the nearest pixel, or that of the majority.
 
@@ -445,15 +445,15 @@ d2l.describe(axes, """A small part of a mask three times. As stored and halved
     edges between the regions carry thin lines of other classes.""")
 
 # %% [markdown]
-# **Figure 14.9.4.** The part of the validation masks in which averaging invents most.
+# **Figure 14.9.4.** The part of the validation masks in which averaging invents most: specks of other classes line the edges.
 #
-# It is a few per cent of all pixels, but they lie on edges, and thin classes in the middle of the numbering collect them: on these masks, between a third and a half of the pixels that an averaged mask calls pole, or sign, have no such pixel among their sources.
+# It is a few per cent of all pixels, but they lie on edges, and in a thin class they weigh most: on these masks, between a third and a half of the pixels that an averaged mask calls pole, or sign, have no such pixel among their sources.
 # Trained on such masks, a network is told that things have outlines of poles and signs.
 #
 # A second pitfall moves the mask instead.
 # *Which* pixel is nearest?
-# PyTorch's mode `"nearest"`, which torchvision also takes for masks, picks the first of three pixels when a size is divided by three; `"nearest-exact"` and Pillow, which `read_images` uses, pick the middle one, and there the averaged photograph has its pixel, too.
-# (`v2.Resize` takes it as `InterpolationMode.NEAREST_EXACT`.)
+# PyTorch's mode `"nearest"`, which torchvision also takes for masks, picks the first of three pixels when a size is divided by three; `"nearest-exact"` and Pillow, which `read_images` uses, pick the middle one, where the pixel of the averaged photograph is centred, too.
+# (`v2.Resize` takes it as `InterpolationMode.NEAREST_EXACT`, but uses it for every input of the call, so resize picture and mask in two calls; releases before the middle of 2026 ignored it for masks.)
 
 # %%
 ramp = torch.arange(9.0).expand(1, 1, 9, 9)  # each pixel tells its column
@@ -477,7 +477,7 @@ assert (photo[0, 0, 0] - torch.tensor([1.0, 4, 7])).abs().max() < 0.3
 # Here the label has to follow every geometric step.
 # The window is drawn once and cut out of both.
 # Where a picture is smaller than the window, some loaders drop it, even from the validation set, and then report a score on other pictures than everybody else.
-# We pad instead: the picture with black, the label with the ignored index, so that the padding costs nothing.
+# We pad instead: the picture with black, the label with the ignored index, so that the padding enters neither loss nor score.
 
 # %% tags=["export"]
 def rand_crop(img, label, h, w, ignore=255, generator=None):
@@ -810,7 +810,7 @@ assert refuses("(32, 64)", SegData, "scenes", 8, (32, 64))
 # %% [markdown]
 # ### Why accuracy is not enough
 #
-# Classes differ in size by far.
+# The classes differ widely in size.
 
 # %%
 def shares(labels):
@@ -844,7 +844,7 @@ d2l.describe(ax, """Marks for eleven classes on a logarithmic axis. Road has
 # **Figure 14.9.6.** Shares of the classes; the axis is logarithmic.
 #
 # A method that calls everything road is right on nearly 30 % of the validation pixels and useless.
-# Its mean IoU says so: the IoU of road is its share of the pixels, since the union is the whole picture, the other ten are 0, and the mean divides by eleven.
+# Its mean IoU says so: the IoU of road is its share of the pixels, since the union is all that count; the other ten are 0, and the mean divides by eleven.
 # In the drawn scenes, whose background covers about 86 % of the pixels, the same trick reaches an accuracy of 0.86 and an mIoU of a quarter of that.
 
 # %%
@@ -906,8 +906,8 @@ print(f"validation: frames {first} to {last} of {drive}, "
 #
 # How much is that worth?
 # We test a method that understands nothing: to "segment" a picture, it looks for the most similar stored picture (18 by 24 pixels, smallest distance) and copies its mask.
-# A copied void is a wrong answer; it calls it road.
-# It may copy from 41 pictures of the same drive (drawn anew for each picture, three times), from the 41 of the two other drives, or, as a limit, from another *validation* picture.
+# Void is no answer, so a copied void becomes road, the most frequent class.
+# It may copy from 41 pictures of the same drive (drawn anew for each picture, three times), from the 41 of the two other drives (16 of them at dusk), or, as a limit, from another *validation* picture.
 
 # %%
 def tiny(X):
@@ -1066,6 +1066,7 @@ if real and full_run:
     for name, scores in runs.items():
         other = scores[day[1] if "0016E5" in name else day[0]]
         assert max(scores[20]) < min(scores[0])
+        assert max(scores[0]) < 0.35  # no picture copies itself
         assert sum(scores[20]) / 3 < sum(scores[0]) / 3 - 0.03
         if "0016E5" in name:
             assert min(scores[30]) > max(other) + 0.04
@@ -1076,10 +1077,10 @@ if real and full_run:
 # %% [markdown]
 # **Figure 14.9.8.** The value of near frames: three draws for each gap, 20, 20 and 10 pictures each; the band spans three draws from the other drive by day.
 #
-# In all three, the score falls when near frames may not be copied: a part of it comes from near repetitions.
+# In all three, the score falls when near frames may not be copied: a part of it comes from pictures taken a few seconds before or after.
 # What is left differs.
 # In drive 0016E5, for its training pictures as for the validation ones, copies from half a minute away are still clearly better than those from the other drive; in 0006R0, from twenty seconds on, they are no better.
-# Near frames helped in all three settings, then, and being of the same drive beyond that in two.
+# Near frames helped in all three settings, then; being of the same drive beyond that helped in two, which share one drive.
 # So a score on these validation pictures is one for a drive that training has seen, a few seconds away.
 # A score that is to hold for another street needs a split by drive: all frames of a drive on one side.
 # Section 14.11 repeats the control with a trained network.
@@ -1134,11 +1135,11 @@ assert far[0] == 500 < far[1]
 # ## Summary
 #
 # - Semantic labels name each pixel and cannot count; instance labels count objects; panoptic labels do both.
-# - Void pixels leave loss *and* score; a batch with nothing else has the loss nan.
+# - Leave void pixels out of the loss *and* the score; a batch with nothing else has the loss nan.
 # - Class numbers are names: never average them, mind which pixel "nearest" takes, and fill gaps with void, not with class 0.
 # - One draw of random numbers moves picture and mask; in torchvision the mask needs the type `Mask`.
 # - mIoU comes from one confusion matrix of the whole set; accuracy rewards the most frequent class.
-# - Frames a few seconds apart nearly repeat each other: split by drive, or say that you did not.
+# - Frames a fraction of a second apart nearly repeat each other, and frames a few seconds apart still help: split by drive, or say that you did not.
 
 # %% [markdown]
 # ## Exercises
@@ -1188,7 +1189,7 @@ assert turned[v2.InterpolationMode.NEAREST].tolist() == [0, 5]
 
 # %% [markdown]
 # A flip changes no share.
-# The rotation without `fill` adds sky; with it, only void grows.
+# The rotation without `fill` adds sky; with it, void grows, and every other share falls or hardly changes.
 # The rotation as a picture puts invented classes along the edges: a mask of nothing but sky (0) and tree (5) comes back with the classes 0 to 5.
 # But a flip of the mask *alone* changes no share either and ruins every pixel, so equal shares are necessary and prove nothing about alignment; the check with a picture painted by its label (C3) does.
 
@@ -1289,7 +1290,7 @@ assert order_j and not order_d
 # ### Exercise 14.9-4
 #
 # Compute class weights by inverse frequency, $w_c=1/(k f_c)$, from the training labels, and by *median frequency balancing* (Eigen and Fergus): $w_c=\operatorname{median}(g)/g_c$, where $g_c$ is the share of class $c$ in the pictures that contain it.
-# Show that with the first kind each class contributes equally to the weighted cross-entropy of a method that gives the same scores everywhere.
+# Show that with the first kind each class has the same weight in the weighted cross-entropy of a method that gives the same scores everywhere.
 
 # %% [markdown]
 # #### Solution 14.9-4
@@ -1325,7 +1326,9 @@ if real and full_run:
     assert median.max() < 0.7 * inverse.max() / inverse.min() * median.min()
 
 # %% [markdown]
-# The weighted loss is the plain mean of the classes' losses: a pixel of a bicyclist weighs as much as a hundred of road.
+# Of $n$ labelled pixels, $nf_c$ belong to class $c$; with $w_c=1/(kf_c)$ they weigh $n/k$ together, the same for each of the $k$ classes that occur.
+# A method with the same scores everywhere has one loss for each class, so its weighted loss is the plain mean of these losses.
+# A pixel of a bicyclist weighs as much as a hundred of road.
 # Median balancing spreads the weights less, because a class that is rare only for being in few pictures gets no extra weight for that.
 
 # %% [markdown]
