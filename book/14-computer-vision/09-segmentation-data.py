@@ -463,10 +463,8 @@ photo = F.interpolate(ramp, size=(3, 3), mode="bilinear", antialias=True)
 as_mask = v2.Resize((3, 3))(tv_tensors.Mask(ramp[0].byte()))[0, 0]
 print(thirds, "photograph:", photo[0, 0, 0].tolist())
 assert thirds["nearest"] == as_mask.tolist() == [0, 3, 6]
-exact = v2.InterpolationMode.NEAREST_EXACT
-asked = v2.Resize((3, 3), exact)(tv_tensors.Mask(ramp[0].byte()))[0, 0]
 pillow = Image.fromarray(ramp[0, 0].byte().numpy()).resize((3, 3), 0)
-assert thirds["nearest-exact"] == asked.tolist() == [1, 4, 7]
+assert thirds["nearest-exact"] == [1, 4, 7]
 assert [pillow.getpixel((i, 0)) for i in range(3)] == [1, 4, 7]
 assert (photo[0, 0, 0] - torch.tensor([1.0, 4, 7])).abs().max() < 0.3
 
