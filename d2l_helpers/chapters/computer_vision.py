@@ -181,7 +181,8 @@ def evaluate(net, tensors, score=accuracy, batch_size=250):
 # 14.1 Image augmentation
 def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
                batch_size=100, augment=None, score=accuracy,
-               set_mode=nn.Module.train, after_step=None, seed=0):
+               set_mode=nn.Module.train, after_step=None, seed=0,
+               schedule=None):
     """Train under a one-cycle schedule: the loop of Chapter 14.
 
     `train` and `test` (or None) are tuples of tensors: inputs, targets.
@@ -193,6 +194,8 @@ def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
     global generator. Returns a dict of lists, one number for each epoch:
     "loss" and, with a `score`, "train" (on batches as they were trained
     on) and "test". Afterwards the groups have their rates again.
+    Another schedule than one-cycle: `schedule(step)`, the factor of the
+    rates at step 0, 1, ...
     """
     device = device or d2l.try_device()
     net.to(device)
@@ -203,8 +206,13 @@ def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
     noise = torch.Generator().manual_seed(seed + 1_000_000)
     loader = d2l.BatchLoader(train, batch_size, True, order)
     peaks = [group["lr"] for group in optimizer.param_groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peaks, epochs * len(loader), cycle_momentum=False)
+    if schedule is None:
+        rates = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, peaks, epochs * len(loader), cycle_momentum=False)
+    else:
+        for group, peak in zip(optimizer.param_groups, peaks):
+            group["initial_lr"] = peak  # not that of an earlier training
+        rates = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
     history = {"loss": [], "train": [], "test": []}
     for _ in range(epochs):
         set_mode(net)
@@ -217,7 +225,7 @@ def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
-            schedule.step()
+            rates.step()
             losses.append(value.detach() * len(X))
             if score is not None:
                 scores.append(score(y_hat.detach(), *y))
