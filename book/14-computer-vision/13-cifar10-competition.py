@@ -132,8 +132,8 @@ def write_image_files(found, root, per_class, test_per_class, seed=0):
 # %%
 device = d2l.try_device(quiet=True)
 found = d2l.fetch("cifar10-jpeg")
-full_run = per_class >= 400 and test_per_class >= 100 and num_epochs >= 6
-measured = found.is_real and full_run  # the numbers below hold for this
+measured = found.is_real and (  # the numbers below hold for this
+    per_class, test_per_class, width, num_epochs) == (400, 100, 1, 6)
 scratch = tempfile.TemporaryDirectory()  # removed at the end
 root = Path(scratch.name)
 answers, origin = write_image_files(found, root, per_class, test_per_class)
@@ -144,10 +144,10 @@ table = (root / "trainLabels.csv").read_text(encoding="utf-8").split("\n")
 print("trainLabels.csv ", *table[:4], "...", sep="  ")
 
 # %% tags=["hide-input"]
-shown = [root / "train" / f"{i}.jpg" for i in range(1, 17)]
-axes = d2l.show_images(read_images(shown), 2, 8, [
-    row.replace(",", " ") for row in table[1:17]], scale=0.95)
-d2l.describe(axes, """Sixteen training pictures of 32 by 32 pixels, each with
+shown = [root / "train" / f"{i}.jpg" for i in range(1, 13)]
+axes = d2l.show_images(read_images(shown), 2, 6, [
+    row.replace(",", " ") for row in table[1:13]], scale=1.1)
+d2l.describe(axes, """Twelve training pictures of 32 by 32 pixels, each with
     its number and its label.""")
 
 # %% [markdown]
@@ -190,7 +190,10 @@ assert all(path.read_bytes() == source.read_bytes()
            for path, source in origin.items())
 assert changed["PNG "] == 0 and changed["JPEG 95"] == len(copies[:100])
 assert changed["JPEG 75"] > 0
-if measured:
+if measured:  # the table of quantization is that of quality 75
+    Image.open(shown[0]).save(again := io.BytesIO(), "JPEG", quality=75)
+    assert (Image.open(again).quantization
+            == Image.open(shown[0]).quantization)
     assert changed["JPEG 75"] < 60
 
 # %% [markdown]
@@ -369,7 +372,7 @@ assert refuses(lambda: ImageFiles(root / "test", ["0"]), FileNotFoundError)
 #
 # The first layer standardizes each colour, with mean and deviation of the *training* part.
 # It belongs to the network, so training, validation and submission cannot disagree about it.
-# The body is small, three convolutions, each with batch normalization.
+# The body is small, to save time: three convolutions, each with batch normalization.
 
 # %%
 class Standardize(nn.Module):
@@ -447,14 +450,22 @@ if tune:
             for net in fit(train, 9, **{**recipe, "lr": lr})[:2]))
 
 # %%
-nets, scores, slow = {}, {}, {}  # arm: networks, accuracies, by seed
-for seed in range(3):
-    for name, recipe in recipes.items():
-        *pair, slower = fit(train, seed, **recipe)
-        slow.setdefault(name, []).append(slower)
-        for arm, net in zip((name, f"{name}, EMA"), pair):
-            nets.setdefault(arm, []).append(net)
-            scores.setdefault(arm, []).append(evaluate(net, valid))
+nets = {}  # arm: three networks, by seed
+
+
+def run(name):
+    """Both arms, and the slow average, of a recipe."""
+    rows = [fit(train, seed, **recipes[name]) for seed in range(3)]
+    nets.update(zip((name, f"{name}, EMA", f"{name}, slow EMA"), zip(*rows)))
+
+
+run("constant")
+
+# %%
+run("one-cycle")
+slow = {name: nets.pop(f"{name}, slow EMA") for name in recipes}
+scores = {arm: [evaluate(net, valid) for net in each]
+          for arm, each in nets.items()}
 means = {arm: sum(each) / 3 for arm, each in scores.items()}
 for arm, each in scores.items():
     print(f"{arm:15s}", " ".join(f"{a:.3f}" for a in each),
@@ -562,11 +573,11 @@ def in_training_mode(X, batch_size):
         return torch.cat([forgetful(part) for part in X.split(batch_size)])
 
 
-by_class = some[1].argsort(stable=True)
+order = some[1].argsort(stable=True)
 runs = {f"batches of {size}": in_training_mode(some[0], size)
         for size in (1, 10, 100)}
 runs["batches of 10, sorted by class"] = in_training_mode(
-    some[0][by_class], 10)[by_class.argsort()]
+    some[0][order], 10)[order.argsort()]
 for name, Y in (("evaluation mode", right), *runs.items()):
     print(f"{name:31s} accuracy {accuracy(Y, some[1]).mean():.2f}, "
           f"{(Y.argmax(1) != right.argmax(1)).sum()} changed")
@@ -577,9 +588,10 @@ flips = {name: (Y.argmax(1) != right.argmax(1)).sum().item()
          for name, Y in runs.items()}
 assert min(flips.values()) > 0
 if measured:
-    assert flips["batches of 1"] > 60 and flips["batches of 100"] < 60
-    assert flips["batches of 10, sorted by class"] > (
-        flips["batches of 10"] + 15)
+    one, ten, hundred, by_class = flips.values()
+    assert one > ten + 40 and ten > hundred + 8 and by_class > ten + 20
+    hits = [accuracy(Y, some[1]).mean().item() for Y in runs.values()]
+    assert max(hits[0], hits[3]) < 0.25 < 0.3 < min(hits[1:3])
 with evaluating(net):
     for size in (1, 10, 100):
         again = torch.cat([net(part) for part in some[0].split(size)])
@@ -595,8 +607,9 @@ assert all(torch.equal(before[key], value)
            for key, value in net.state_dict().items())
 
 # %% [markdown]
-# The smaller the batch, the worse; one picture alone is standardized by itself and loses what its brightness and colours say.
-# And with batches of ten from one class, as a folder sorted by class delivers them, what the ten have in common is subtracted: accuracy is near guessing, from the same weights.
+# The smaller the batch, the worse.
+# A picture alone is standardized by itself, which makes the mean of each channel over the picture the same for all pictures.
+# And from batches of ten of one class, as a folder sorted by class delivers them, the layers subtract what the ten have in common: the answers are little better than guesses, by the same weights.
 #
 # Two more classics.
 # `drop_last=True`, copied from the training loader, makes the last, smaller batch disappear from validation or from the answer.
@@ -649,7 +662,7 @@ def score(path, answers):
 
 
 by_word = ImageFiles(root / "train", sorted(valid_ids), labels)
-answer = predict_files(nets[chosen][0], by_word).argmax(1)
+answer = predict_files(net, by_word).argmax(1)
 known = {key: labels[key] for key in valid_ids}
 good, bad, short = (root / f"{name}.csv" for name in ("good", "bad", "short"))
 write_submission(by_word.ids, answer, classes, good)
@@ -672,11 +685,11 @@ except ValueError as error:
 # check 14.13-C5: the order of files does not matter; a mismatch shows
 shuffled = random.Random(1).sample(valid_ids, len(valid_ids))
 files = ImageFiles(root / "train", shuffled)
-write_submission(shuffled, predict_files(nets[chosen][0], files,
-                                         64).argmax(1), classes, short)
+write_submission(shuffled, predict_files(net, files, 64).argmax(1),
+                 classes, short)
 assert short.read_bytes() == good.read_bytes()
 if measured:
-    assert abs(score(good, known) - scores[chosen][0]) < 1e-6
+    assert abs(score(good, known) - scores[chosen][0]) < 0.005
     assert score(bad, known) < 0.2 < 0.3 < score(good, known)
 
 # %% tags=["hide-input"]
@@ -746,14 +759,20 @@ for ax, arm in zip(axes, ("constant", "one-cycle")):
     ax.plot([0, 1], [0, 1], "k:", lw=1)
     ax.plot(confidence, share, "o-", ms=4)
     ax.set(title=f"{arm}, error {calibration_error(*joined):.2f}",
-           xlabel="confidence", xlim=(0, 1), ylim=(0, 1))
+           xlabel="confidence", xlim=(0, 1), ylim=(0, 1.03))
 axes[0].set_ylabel("accuracy")
 d2l.describe(axes, """Accuracy against confidence in ten bins for two recipes,
     with the diagonal.""")
 
 # %% [markdown]
 # **Figure 14.13.4.** Reliability ([Section 4.4](../04-linear-classification/04-softmax-regression-scratch.ipynb)) of two recipes, three networks each; the titles give the expected calibration error.
-# Points below the diagonal are answers that were too sure, points above it answers that were too modest.
+# The constant rate is too sure of itself (below the diagonal); the other, trained with smoothed labels, too modest.
+
+# %%
+excess = {arm: (each.amax(2).mean() - (each.argmax(2) == y).float().mean())
+          .item() for arm, each in probs.items()}
+if measured:  # mean confidence minus accuracy
+    assert excess["constant"] > 0.01 and excess["one-cycle"] < -0.02
 
 # %% tags=["hide-input"]
 wrong = torch.where(P.argmax(1) == y, 0, P.amax(1))
@@ -796,16 +815,16 @@ assert [int(row.split(",")[0]) for row in rows[1:]] == list(
     range(1, 10 * test_per_class + 1))
 assert {row.split(",")[1] for row in rows[1:]} <= set(classes)
 if measured:
-    assert abs(result - means[chosen]) < 0.06
+    assert 1 - high < result < 1 - low
 
 # %% [markdown]
 # The validation pictures predicted the score within their own uncertainty.
-# Two things moved it in opposite directions: a third more pictures to learn from, and a validation accuracy that is slightly flattering, because it chose the recipe.
+# Two things work in opposite directions here: a third more pictures and updates, and a validation accuracy that is a little flattering, because it chose the recipe.
 #
 # It is the *first* look at the test pictures that gives an honest number.
 # On a competition's page one may submit again and again; every look tells something about the answers, and a choice among many submissions by their scores overstates the best ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)).
 # That is why such pages rank by one part of the test set during the competition and by another at its end, and why Blum and Hardt (2015) show a new score only when it is clearly better than the last one.
-# How much years of looks have cost CIFAR-10 was measured with new test pictures collected in the same way: accuracies fell by 3 to 15 points, but the better classifiers on the old pictures stayed the better ones on the new, which speaks for harder pictures rather than for overfitting (Recht et al., 2019).
+# How much years of looks have cost CIFAR-10 was measured with new test pictures collected in the same way: accuracies fell by 3 to 15 points, but gains on the old pictures went with larger gains on the new ones, which speaks for slightly harder pictures rather than for fitting the old test set (Recht et al., 2019).
 
 # %% [markdown]
 # ## Test pictures in the training set
@@ -884,15 +903,17 @@ if measured:
            for a, b in pairs}
     assert {("test/horse/0089", "train/horse/0338"),
             ("test/truck/0077", "train/truck/0229"),
-            ("test/deer/0078", "train/deer/0141")} <= top
+            ("test/deer/0078", "train/deer/0141"),
+            ("test/automobile/0043", "train/automobile/0068")} <= top
 
 # %% [markdown]
-# Several pairs are one photograph twice, shifted, scaled or recompressed; others show two birds against the same blue.
+# Half of the eight pairs are one photograph twice, or nearly: a horse, a truck, a deer and a car.
+# The others show a plane and another plane, or a bird, against the same sky.
 # The cosine puts candidates in order, and eyes decide.
-# In this way, with features and human judgement, Barz and Denzler (2020) found that 3.3 % of CIFAR-10's test pictures have a duplicate in the training set, and published a test set without them.
+# In the full data, 3.3 % of CIFAR-10's test pictures have a duplicate in the training set; Barz and Denzler (2020) found them, and published test sets in which new pictures take their place.
 # The same happens between training and validation pictures, and there nobody else will look: pictures from one burst, one video or one patient belong on one side of the split, as a group.
 #
-# The full data set is no challenge any more: a recipe of many small parts, among them a decaying rate, averaged weights and flips in alternation, reaches 94 % in a few seconds on one graphics processor (Jordan, 2024).
+# The full data set is no challenge any more: a recipe of many small parts, among them a kind of weight averaging (Lookahead) and flips in alternation instead of at random, reaches 94 % in 3.3 seconds on one graphics processor (Jordan, 2024).
 # The pitfalls of this section are as old as competitions, and none has gone away.
 
 # %% [markdown]
@@ -902,6 +923,7 @@ if measured:
 # - Prediction belongs in evaluation mode: in training mode, batch normalization makes an answer depend on the other pictures of its batch.
 # - Fit normalization, rates and recipe on training and validation pictures; look at errors there, too. The test set answers once.
 # - At equal updates, decay with label smoothing or averaged weights each beat a constant rate; with both there was nothing more to gain in our setting.
+# - An average of weights needs batch normalization statistics of its own; copied ones can make it worse than no average.
 # - Files with different checksums can show the same photograph. Features of a pretrained network find such pairs; a person decides.
 
 # %% [markdown]
@@ -910,7 +932,7 @@ if measured:
 # ### Exercise 14.13-1
 #
 # Does augmentation help at this budget?
-# Take an eighth of the training pictures and train at a constant rate, with and without flips and shifts, three seeds each.
+# Take every twelfth training picture and train at a constant rate, with and without flips and shifts, three seeds each.
 # Report the accuracy of the averaged weights after 10 and after 20 epochs, whatever its sign.
 
 # %% [markdown]
@@ -918,13 +940,13 @@ if measured:
 
 # %% [markdown]
 # At a constant rate the first ten epochs of twenty *are* a run of ten epochs, so one training gives both numbers; after each epoch the averaged network is evaluated.
-# Here augmentation *costs* some hundredths at both lengths and in every seed: with 375 pictures, 40 and 80 updates, the network has not yet fitted what it has seen.
+# Here augmentation *costs* some hundredths at both lengths and in every seed: with 250 pictures and 30 or 60 updates of a small network, there is more to learn from the pictures as they are.
 # [Section 14.1](01-augmentation.ipynb) trains longer, and there the sign turns.
 
 # %% tags=["rtol=0.1"]
 def accuracies(seed, augment):
     """Of the averaged weights, after each of the epochs."""
-    few = [part[::8] for part in train]  # ids are shuffled
+    few = [part[::12] for part in train]  # ids are shuffled
     net = make_net(few[0], seed)
     average, found = EMA(net, decay), []
     steps = len(few[0]) // 100 + (len(few[0]) % 100 > 0)
