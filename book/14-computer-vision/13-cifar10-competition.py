@@ -38,8 +38,8 @@
 #
 # Until now the pictures came as tensors, and the test labels beside them.
 # A competition hands out folders of files and one table, and wants another table back.
-# Between the two lie a dozen places where a good network turns into a bad score without any error message.
-# This section walks the whole way, breaks it on purpose at each of these places, and measures what a schedule, label smoothing and averaged weights add to a baseline.
+# Between the two, many small mistakes turn a good network into a bad score without any error message.
+# This section goes the whole way, makes the most common of these mistakes on purpose, and measures what a schedule with label smoothing and averaged weights add to a baseline.
 #
 # **You will**
 #
@@ -55,6 +55,8 @@ import copy
 import csv
 import hashlib
 import io
+import itertools
+import math
 import random
 import shutil
 import tempfile
@@ -95,9 +97,9 @@ tune = False  # True: choose the learning rates anew
 #
 # From 2013 to 2014 the platform Kaggle ran the competition "CIFAR-10: Object Recognition in Images".
 # A participant got 50 000 training pictures as PNG files named by numbers, a table `trainLabels.csv` with the columns `id` and `label`, and 300 000 test pictures.
-# Only 10 000 of these counted, the official test set of CIFAR-10 (Krizhevsky, 2009); the rest was there against labelling by hand.
+# Only 10 000 of these counted, the official test set of CIFAR-10 (Krizhevsky, 2009); the rest was there to discourage labelling by hand.
 # The pictures that counted had been changed a little, so nobody could look them up by a checksum of the file.
-# The score was the accuracy of a table with a row for each of the 300 000.
+# A table had to answer all 300 000, and its score was the accuracy on the 10 000.
 #
 # We play both parts.
 # As organizers, we take some of our CIFAR-10 pictures, shuffle them, copy them under numbers, and keep the answers.
@@ -194,17 +196,17 @@ if measured:  # the table of quantization is that of quality 75
     with Image.open(shown[0]) as first:
         first.save(again := io.BytesIO(), "JPEG", quality=75)
         assert Image.open(again).quantization == first.quantization
-    assert changed["JPEG 75"] < 60
+    assert changed["JPEG 75"] < 45  # most come back
 
 # %% [markdown]
 # The files of this collection were saved at quality 75; saved once more at 75, most come back as they were, and at the "better" quality 95 none does.
-# So the rule is short: never save again what you only have to move.
+# So copy the files of pictures that only have to move.
 
 # %% [markdown]
 # ## Labels, and a split without copying
 #
 # From here on we are participants.
-# Ids are *names*: we keep them as words, so that a leading zero survives, and put them in numeric order only where all are numbers.
+# Ids are names: we keep them as words, so a leading zero survives, and put them in numeric order only where all of them are numbers.
 
 # %% tags=["export"]
 def sort_ids(ids):
@@ -222,9 +224,10 @@ def read_csv_labels(path):
     """
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    if header[0] != "id" or any(len(row) != 2 for row in (header, *rows)):
-        raise ValueError(f"{path} must have two columns, the first called "
-                         f"'id'; its header is {header}.")
+    if header[:1] != ["id"] or any(len(row) != 2
+                                   for row in (header, *rows)):
+        raise ValueError(f"{path} must have two columns in every row, the "
+                         f"first called 'id'; its header is {header}.")
     labels = dict(rows)
     if len(labels) < len(rows):
         raise ValueError(f"{path} has {len(rows)} rows, but only "
@@ -233,14 +236,14 @@ def read_csv_labels(path):
 
 # %% [markdown]
 # Some pictures must be kept for validation.
-# Common code moves files into folders `train/cat`, `valid/cat`, ...; two lists of ids do the same without copying a file, and a second split costs nothing.
+# Many programs copy the files into folders `train/cat`, `valid/cat`, ...; two lists of ids do the same without copying a file, and a second split costs nothing.
 # The split is *stratified*: of the $n$ pictures of a class,
 #
 # $$\max(\lfloor rn\rfloor,\,1) \tag{14.13.1}$$
 #
 # are for validation, where $r$ is the share that we want.
 # With $r=0.1$, a class of 100 gives 10 and a class of 7 gives one.
-# A split at random would leave a rare class out now and then.
+# A split at random, without regard to classes, would leave a class of 7 out of validation nearly half of the time ($0.9^7\approx0.48$).
 
 # %% tags=["export"]
 def split_train_valid(labels, ratio, seed=0):
@@ -300,7 +303,7 @@ def refuses(call, kind=ValueError):
 
 broken = root / "broken.csv"
 for text in ("id,label\n1,cat\n1,dog\n", "id,label\n1,cat,dog\n",
-             "name,label\n1,cat\n"):
+             "name,label\n1,cat\n", "\nid,label\n1,cat\n", ""):
     broken.write_text(text, encoding="utf-8")
     assert refuses(lambda: read_csv_labels(broken))
 broken.write_text("id,breed\n007,pug\n", encoding="utf-8")
@@ -338,6 +341,7 @@ class ImageFiles(Dataset):
         return len(self.ids)
 
     def __getitem__(self, i):
+        i = range(len(self))[i]  # counts -1 from the end, or refuses
         return tuple(part[0] for part in self.tensors(i, i + 1))
 
     def tensors(self, start=0, stop=None):
@@ -362,6 +366,8 @@ assert [classes[k] for k in valid[1].tolist()] == [
 backwards = ImageFiles(root / "train", valid_ids[::-1], labels, (16, 24))
 assert len(backwards) == len(valid_ids) and backwards.y[0] == valid[1][-1]
 assert backwards[0][0].shape == (3, 16, 24)
+assert torch.equal(backwards[-1][0], backwards.tensors()[0][-1])
+assert refuses(lambda: backwards[len(backwards)], IndexError)
 assert backwards.classes == sorted(set(labels.values()))
 few = ImageFiles(root / "train", valid_ids[:1])  # without labels
 assert len(few.tensors()) == len(few[0]) == 1
@@ -370,7 +376,7 @@ assert refuses(lambda: ImageFiles(root / "test", ["0"]), FileNotFoundError)
 # %% [markdown]
 # ## A network that takes bytes
 #
-# The first layer standardizes each colour, with mean and deviation of the *training* part.
+# The first layer standardizes each colour, with mean and standard deviation of the *training* part.
 # It belongs to the network, so training, validation and submission cannot disagree about it.
 # The body is small, to save time: three convolutions, each with batch normalization.
 
@@ -420,8 +426,8 @@ torch.testing.assert_close(scaled.std((0, 2, 3)).cpu(), torch.ones(3),
 #
 # An average changes nothing in the training whose weights it averages, so two trainings per seed give four arms.
 # All arms get the same pictures, order, changes and number of updates.
-# Each of the two trainings gets the best of four rates, by the mean validation accuracy of its two networks with another seed (the profile `gpu` chooses anew).
-# A third network, a five times slower average, is kept for later.
+# Each of the two trainings gets the best of four rates, by the mean validation accuracy of its last weights and their average with another seed (with `tune = True` the notebook chooses again).
+# A second average, five times as slow, is kept for later.
 
 # %%
 def fit(data, seed, lr, schedule=None, smoothing=0.0):
@@ -494,10 +500,13 @@ if measured:
     assert all(a > b for a, b in zip(scores["constant, EMA"],
                                      scores["constant"]))
     assert abs(means["one-cycle"] - means["constant, EMA"]) < 0.02
+    lifts = [b - a for a, b in zip(scores["constant"], scores["one-cycle"])]
+    assert min(lifts) > 0 and max(lifts) > sum(lifts) / 2
 
 # %% [markdown]
 # Decay with smoothing and the average each lift the mean by about three hundredths, and the average of a run that decays adds nothing.
-# That fits [Section 12.11](../12-optimization/11-lr-scheduling.ipynb): a constant rate leaves the weights rattling, decay or averaging removes the noise, and what one has removed the other cannot remove again.
+# The gain has the same sign for each seed, but not the same size: much of it comes from one seed with which the constant rate ended badly.
+# That fits the picture of [Section 12.11](../12-optimization/11-lr-scheduling.ipynb): at a constant rate the weights keep jumping around, decay or averaging removes this noise, and the second remedy finds little left to remove.
 # In a larger study, too, averaged weights needed less decay (Morales-Brotons et al., 2024).
 # What we measured is narrower: 3000 pictures, 180 updates, one small network, and schedule and smoothing as one package.
 # An accuracy on 1000 pictures is uncertain by three hundredths itself; Exercise 2 tells what the comparison can support.
@@ -505,6 +514,7 @@ if measured:
 # The average has a trap.
 # `EMA` averages the parameters and *copies* the running statistics of batch normalization, which belong to the latest weights.
 # For comparison we estimate them anew, from a thousand training pictures, augmented as in training.
+# Izmailov et al. (2018) do the same after averaging.
 
 # %%
 rng = torch.Generator().manual_seed(0)
@@ -530,14 +540,14 @@ if measured:
     assert abs(new["EMA"] - old["EMA"]) < 0.01
     assert new["EMA"] > new["slow EMA"] > new["EMA"] - 0.03
     assert new["latest weights"] > old["latest weights"] + 0.006
-    assert new["EMA"] - new["latest weights"] < (
-        old["EMA"] - old["latest weights"]) - 0.006
+    assert new["EMA"] - new["latest weights"] < 0.7 * (
+        old["EMA"] - old["latest weights"])  # a good part goes
 
 # %% [markdown]
 # The slow average remembers weights that are far from the latest ones.
 # With copied statistics it is worse than no average at all; with its own it comes close to the fast one, which is none the worse for copied ones.
-# `torch.optim.swa_utils.update_bn` makes the difference, the only one within each pair of numbers.
-# Even the latest weights gain, since their running statistics were collected while the weights moved, and the lead of the average shrinks.
+# Within each pair of numbers `torch.optim.swa_utils.update_bn` is the only difference.
+# Even the latest weights gain, since their running statistics were collected while the weights moved, and a good part of the lead of the average is gone.
 #
 # The three better arms are not told apart here.
 # We take the one that needs neither a second network nor a second pass, the one-cycle run.
@@ -599,7 +609,7 @@ if measured:
     one, ten, hundred, by_class = flips.values()
     assert one > ten + 40 and ten > hundred + 8 and by_class > ten + 20
     hits = [accuracy(Y, some[1]).mean().item() for Y in runs.values()]
-    assert max(hits[0], hits[3]) < 0.25 < 0.3 < min(hits[1:3])
+    assert max(hits[0], hits[3]) < 0.2 < 0.3 < min(hits[1:3])
 with evaluating(net):
     for size in (1, 10, 100):
         again = torch.cat([net(part) for part in some[0].split(size)])
@@ -615,9 +625,9 @@ assert all(torch.equal(before[key], value)
            for key, value in net.state_dict().items())
 
 # %% [markdown]
-# The smaller the batch, the worse.
-# A picture alone is standardized by itself, which makes the mean of each channel over the picture the same for all pictures.
-# And from batches of ten of one class, as a folder sorted by class delivers them, the layers subtract what the ten have in common: the answers are little better than guesses, with the same weights.
+# Of these sizes, the smaller the batch, the more answers change.
+# In a batch of one, each picture is standardized by itself: after such a layer, the mean of a channel over the picture is the same for all pictures.
+# And in batches of ten of one class, as a folder sorted by class delivers them, the layers subtract what the ten have in common: with the same weights, the answers are little better than guesses.
 #
 # Two more classics.
 # `drop_last=True`, copied from the training loader, makes the last, smaller batch disappear from validation or from the answer.
@@ -649,9 +659,10 @@ def check_submission(path, ids, classes):
     """
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    found, wanted = [row[0] for row in rows], sort_ids(ids)
     if header != ["id", "label"] or any(len(row) != 2 for row in rows):
-        raise ValueError(f"the columns are {header}, not id and label.")
+        raise ValueError("every row must have two columns, id and label; "
+                         f"the header is {header}.")
+    found, wanted = [row[0] for row in rows], sort_ids(ids)
     if found != wanted:
         lost, extra = set(wanted) - set(found), set(found) - set(wanted)
         raise ValueError(f"{len(found)} rows for {len(wanted)} ids: "
@@ -686,7 +697,7 @@ except ValueError as error:
     print("short:", error)
 
 # %% [markdown]
-# The table with mixed-up rows is valid in form, and scores like guessing.
+# The table with mixed-up rows is valid in form, and its score is that of guesses.
 # Only known labels can tell: write a table for the *validation* pictures with the code that writes the test table, and score it as the organizers would.
 
 # %%
@@ -720,6 +731,7 @@ for change in (lambda lines: lines.pop(), lambda lines: lines.pop(0),
                lambda lines: lines.insert(1, lines.pop(2)),
                lambda lines: lines.__setitem__(3, ten[2] + ",Cat"),
                lambda lines: lines.__setitem__(3, ten[2]),
+               lambda lines: lines.insert(3, ""),
                lambda lines: lines.__setitem__(3, "0,cat")):
     assert not submission(change)
 for ids, preds in ((ten, torch.arange(9)), (ten[:1] * 10, torch.arange(10)),
@@ -743,7 +755,7 @@ probs = {arm: torch.stack([probabilities(net, valid[0]) for net in each])
          for arm, each in nets.items()}  # (3, n, 10) each
 P, y = probs[chosen][0], valid_files.y
 counts = confusion_matrix(P.argmax(1), y, 10)
-mutual = (counts + counts.T).triu(1)
+mutual = (counts + counts.T).triu(1)  # (10, 10)
 for place in mutual.flatten().topk(3).indices.tolist():
     i, j = divmod(place, 10)
     print(f"{classes[i]} and {classes[j]}: {mutual[i, j]} pictures")
@@ -753,11 +765,12 @@ _, ax = plt.subplots(figsize=(5.2, 4.2))
 d2l.heatmap(counts, rows=classes, cols=classes, annotate="d", ax=ax,
             xlabel="answer", ylabel="label", cmap="Blues")
 d2l.describe(ax, """Confusion matrix of ten classes on the validation
-    pictures. The diagonal is strongest; beside it, cats and dogs are taken
-    for each other, and so are other animals, and automobiles and trucks.""")
+    pictures. The diagonal is strongest; beside it, airplanes and ships are
+    taken for each other, cats and dogs, and automobiles and trucks.""")
 
 # %% [markdown]
 # **Figure 14.13.3.** Labels (rows) and answers (columns).
+# Most often this network takes airplanes and ships, cats and dogs, or automobiles and trucks for each other.
 
 # %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(6.4, 2.9), sharey=True)
@@ -774,12 +787,14 @@ d2l.describe(axes, """Accuracy against confidence in ten bins for two recipes,
 
 # %% [markdown]
 # **Figure 14.13.4.** Reliability ([Section 4.4](../04-linear-classification/04-softmax-regression-scratch.ipynb)) of two recipes, three networks each; the titles give the expected calibration error.
-# The constant rate is too sure of itself (below the diagonal); the other, trained with smoothed labels, too modest.
+# The constant rate is too sure of itself (below the diagonal); the other, whose smoothed labels never ask for certainty, is too modest.
 
 # %%
 excess = {arm: (each.amax(2).mean() - (each.argmax(2) == y).float().mean())
           .item() for arm, each in probs.items()}
 if measured:  # mean confidence minus accuracy
+    top = {divmod(k, 10) for k in mutual.flatten().topk(3).indices.tolist()}
+    assert top == {(0, 8), (3, 5), (1, 9)}  # of Figure 14.13.3
     assert excess["constant"] > 0.01 and excess["one-cycle"] < -0.02
 
 # %% tags=["hide-input"]
@@ -827,11 +842,11 @@ if measured:
 
 # %% [markdown]
 # The validation pictures predicted the score within their own uncertainty.
-# Two things work in opposite directions here: a third more pictures and updates, and a validation accuracy that is a little flattering, because it chose the recipe.
+# Two things could have moved it: a third more pictures and updates, and a validation accuracy that flatters a recipe chosen by it.
 #
-# It is the *first* look at the test pictures that gives an honest number.
-# On a competition's page one may submit again and again; every look tells something about the answers, and a choice among many submissions by their scores overstates the best ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)).
-# That is why such pages rank by one part of the test set during the competition and by another at its end, and why Blum and Hardt (2015) show a new score only when it is clearly better than the last one.
+# Only the *first* look at the test pictures gives an honest number.
+# On a competition's page one may submit again and again; every look tells something about the answers, and the best of many scores tends to overstate ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)).
+# That is why such pages rank by one part of the test set during the competition and by another at its end, and why Blum and Hardt (2015) show a new score only when it is clearly better than the best one shown before.
 # How much years of looks have cost CIFAR-10 was measured with new test pictures collected in the same way: accuracies fell by 3 to 15 points, but gains on the old pictures went with larger gains on the new ones, which speaks for slightly harder pictures rather than for fitting the old test set (Recht et al., 2019).
 
 # %% [markdown]
@@ -857,7 +872,7 @@ print("equal files and equal pictures in training and test:", common)
 # %% [markdown]
 # None.
 # But the same photograph in another crop, brightness or compression has another checksum.
-# Features of a pretrained network change little under such changes.
+# Features of a pretrained network change less.
 # We use EfficientNet-Lite0 ([Section 8.9](../08-modern-cnns/09-comparison.ipynb)), and of its levels the map at stride 8, which still knows *where* things are: for pictures of 32 by 32 pixels, 40 channels at 4 by 4 places.
 # The similarity of two pictures is the cosine of their features, after the mean over the training pictures has been subtracted.
 
@@ -903,6 +918,10 @@ d2l.describe(axes, """Eight pairs of a test and a training picture with the
 # %%
 # check: no equal files; the same photographs by features
 assert common == [0, 0] or not found.is_real
+(root / "png").mkdir()
+Image.open(test_files.paths[0]).save(root / "png" / "1.png")
+resave = checksums(ImageFiles(root / "png", ["1"]))
+assert [len(a & b) for a, b in zip(resave, checksums(test_files))] == [0, 1]
 if measured:
     def original(path):
         return "/".join(origin[path].with_suffix("").parts[-3:])
@@ -916,21 +935,20 @@ if measured:
 
 # %% [markdown]
 # Half of the eight pairs are one photograph twice, or nearly: a horse, a truck, a deer and a car.
-# The others show a plane and another plane, or a bird, against the same sky.
+# The others show a plane and another plane, or a bird, against a similar sky.
 # The cosine puts candidates in order, and eyes decide.
 # In the full data, 3.3 % of CIFAR-10's test pictures have a duplicate in the training set; Barz and Denzler (2020) found them, and published test sets in which new pictures take their place.
 # The same happens between training and validation pictures, and there nobody else will look: pictures from one burst, one video or one patient belong on one side of the split, as a group.
 #
-# The full data set is no challenge any more: a recipe of many small parts, among them a kind of weight averaging (Lookahead) and flips in alternation instead of at random, reaches 94 % in 3.3 seconds on one graphics processor (Jordan, 2024).
-# The pitfalls of this section are as old as competitions, and none has gone away.
+# On the full data set 94 % is a matter of seconds today: a recipe of many small parts, among them a kind of weight averaging (Lookahead) and flips in alternation instead of at random, reaches it in 3.3 seconds on one graphics processor (Jordan, 2024).
 
 # %% [markdown]
 # ## Summary
 #
 # - Keep ids as words, pair each with its answer, and write the table in one stated order. A table can be valid in form and wrong in every row; only known labels show it.
-# - Prediction belongs in evaluation mode: in training mode, batch normalization makes an answer depend on the other pictures of its batch.
-# - Fit normalization, rates and recipe on training and validation pictures; look at errors there, too. The test set answers once.
-# - At equal updates, decay with label smoothing or averaged weights each beat a constant rate; with both there was nothing more to gain in our setting.
+# - Predict in evaluation mode: in training mode, batch normalization makes an answer depend on the other pictures of its batch.
+# - Take the statistics from training pictures, choose rates and recipe on validation pictures, and look at errors there, too. The test set answers once.
+# - At equal updates, decay with label smoothing and averaged weights each beat a constant rate with three seeds of a small network; both together added nothing.
 # - An average of weights needs batch normalization statistics of its own; copied ones can make it worse than no average.
 # - Files with different checksums can show the same photograph. Features of a pretrained network find such pairs; a person decides.
 
@@ -948,28 +966,27 @@ if measured:
 
 # %% [markdown]
 # At a constant rate the first ten epochs of twenty *are* a run of ten epochs, so one training gives both numbers; after each epoch the averaged network is evaluated.
-# Here augmentation *costs* some hundredths at both lengths and in every seed: with 250 pictures and 30 or 60 updates of a small network, there is more to learn from the pictures as they are.
-# [Section 14.1](01-augmentation.ipynb) trains longer, and there the sign turns.
+# Here augmentation *costs* some hundredths at both lengths and in every seed, with 250 pictures and 30 or 60 updates of a small network.
+# This is no verdict on augmentation: on the 1000 photographs of [Section 14.1](01-augmentation.ipynb), flips and shifts won after 15 epochs, and not after 5.
 
 # %% tags=["rtol=0.1"]
 def accuracies(seed, augment):
-    """Of the averaged weights, after each of the epochs."""
+    """Of the averaged weights, halfway and at the end."""
     few = [part[::12] for part in train]  # ids are shuffled
     net = make_net(few[0], seed)
-    average, found = EMA(net, decay), []
-    steps = len(few[0]) // 100 + (len(few[0]) % 100 > 0)
+    average, results, count = EMA(net, decay), [], itertools.count(1)
+    half = halfway * math.ceil(len(few[0]) / 100)  # updates
 
     def after_step(net):
         average.update(net)
-        found.append(None)
-        if len(found) in (halfway * steps, 2 * halfway * steps):
-            found[-1] = evaluate(average.model, valid)
+        if next(count) % half == 0:
+            results.append(evaluate(average.model, valid))
 
     train_ch14(net, few, None, nn.CrossEntropyLoss(), torch.optim.AdamW(
         net.parameters(), lr=recipes["constant"]["lr"], fused=True),
         2 * halfway, device, augment=augment, score=None,
         after_step=after_step, seed=seed, schedule=lambda step: 1.0)
-    return [value for value in found if value is not None]
+    return results
 
 
 halfway = 10 if num_epochs > 1 else 1
@@ -999,7 +1016,8 @@ for when, differences in zip((halfway, 2 * halfway), zip(*gains)):
 # For a gap, let $d_i$ be the difference of right answers on picture $i$, averaged over the three seeds, and $n$ the number of pictures.
 # The standard error of the mean gap is $s/\sqrt n$, with $s$ the standard deviation of the $d_i$: pictures that both arms get right, or both wrong, add nothing.
 # It covers the choice of pictures, not the choice of seeds.
-# The three gaps to the constant rate are about as large as $0.030$, so one interval beside the other settles nothing; the paired intervals exclude 0.
+# The three gaps to the constant rate are about as large as $0.030$, and smaller than $0.030\sqrt2=0.043$, the half width for two accuracies on *different* pictures, which would settle nothing; the paired intervals exclude 0.
+# The three better arms stay together even by pairs.
 
 # %%
 half = 1.96 * (0.62 * 0.38 / 1000) ** 0.5
@@ -1015,9 +1033,10 @@ for arm in list(nets)[1:]:
     print(f"{arm}, against constant: {d.mean():+.3f} +- {error:.3f}")
 if measured:
     assert all(resolved.values()) and max(
-        value for arm, value in gain.items()) < 0.045
-    d = hits["one-cycle, EMA"] - hits["one-cycle"]
-    assert d.mean().abs() < 1.96 * d.std() / len(d) ** 0.5 + 0.005
+        gain.values()) < half * 2 ** 0.5
+    for arm in ("one-cycle", "one-cycle, EMA"):
+        d = hits[arm] - hits["constant, EMA"]
+        assert d.mean().abs() < 1.96 * d.std() / len(d) ** 0.5
 
 # %% [markdown]
 # ### Exercise 14.13-3
@@ -1030,7 +1049,7 @@ if measured:
 
 # %% [markdown]
 # The checksum finds the exact copies only.
-# By features, the nearest training picture of all twenty is the planted one.
+# By features, the planted one is the nearest training picture of all twenty.
 
 # %%
 planted = root / "planted"
@@ -1085,7 +1104,13 @@ for arm, each in probs.items():
     if measured:
         assert mixed.mean() < losses.mean() - 0.01
 if measured:
+    def apart(arm):
+        """How often two of the three networks answer differently."""
+        k = probs[arm].argmax(2)  # (3, n)
+        return (k != k.roll(1, 0)).float().mean().item()
+
     assert min(better.values()) > 0
+    assert max(better, key=better.get) == max(probs, key=apart) == "constant"
 
 # %%
 scratch.cleanup()  # the competition is over
