@@ -276,6 +276,8 @@ print(f"{len(train_ids)} for training, {len(valid_ids)} for validation")
 # check 14.13-C1: stratified, disjoint, complete; by seed, not by order
 assert sorted(train_ids + valid_ids) == sorted(labels)
 assert not set(train_ids) & set(valid_ids)
+assert all({"train": labels, "test": answers}[path.parent.name][path.stem]
+           == source.parent.name for path, source in origin.items())
 assert set(Counter(labels[i] for i in valid_ids).values()) == {per_class // 4}
 toy = {str(i): "abcdefghij"[i % 10] for i in range(1000)}
 _, tenth = split_train_valid(toy, 0.1)
@@ -369,6 +371,8 @@ assert backwards[0][0].shape == (3, 16, 24)
 assert torch.equal(backwards[-1][0], backwards.tensors()[0][-1])
 assert refuses(lambda: backwards[len(backwards)], IndexError)
 assert backwards.classes == sorted(set(labels.values()))
+few = ImageFiles(root / "train", valid_ids[:1], labels)
+assert len(few) == 1 and few.classes == classes  # of all the labels
 few = ImageFiles(root / "train", valid_ids[:1])  # without labels
 assert len(few.tensors()) == len(few[0]) == 1
 assert refuses(lambda: ImageFiles(root / "test", ["0"]), FileNotFoundError)
@@ -729,6 +733,7 @@ assert submission(lambda lines: None)
 for change in (lambda lines: lines.pop(), lambda lines: lines.pop(0),
                lambda lines: lines.append(lines[-1]), list.reverse,
                lambda lines: lines.insert(1, lines.pop(2)),
+               lambda lines: lines.__setitem__(0, "id,class"),
                lambda lines: lines.__setitem__(3, ten[2] + ",Cat"),
                lambda lines: lines.__setitem__(3, ten[2]),
                lambda lines: lines.insert(3, ""),
