@@ -348,9 +348,10 @@ def read_csv_labels(path):
     """
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    if header[0] != "id" or any(len(row) != 2 for row in (header, *rows)):
-        raise ValueError(f"{path} must have two columns, the first called "
-                         f"'id'; its header is {header}.")
+    if header[:1] != ["id"] or any(len(row) != 2
+                                   for row in (header, *rows)):
+        raise ValueError(f"{path} must have two columns in every row, the "
+                         f"first called 'id'; its header is {header}.")
     labels = dict(rows)
     if len(labels) < len(rows):
         raise ValueError(f"{path} has {len(rows)} rows, but only "
@@ -407,6 +408,7 @@ class ImageFiles(Dataset):
         return len(self.ids)
 
     def __getitem__(self, i):
+        i = range(len(self))[i]  # counts -1 from the end, or refuses
         return tuple(part[0] for part in self.tensors(i, i + 1))
 
     def tensors(self, start=0, stop=None):
@@ -452,9 +454,10 @@ def check_submission(path, ids, classes):
     """
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    found, wanted = [row[0] for row in rows], sort_ids(ids)
     if header != ["id", "label"] or any(len(row) != 2 for row in rows):
-        raise ValueError(f"the columns are {header}, not id and label.")
+        raise ValueError("every row must have two columns, id and label; "
+                         f"the header is {header}.")
+    found, wanted = [row[0] for row in rows], sort_ids(ids)
     if found != wanted:
         lost, extra = set(wanted) - set(found), set(found) - set(wanted)
         raise ValueError(f"{len(found)} rows for {len(wanted)} ids: "
