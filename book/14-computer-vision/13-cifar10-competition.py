@@ -157,7 +157,7 @@ d2l.describe(axes, """Twelve training pictures of 32 by 32 pixels, each with
 # At 32 by 32 pixels many of them are not easy for us either.
 
 # %% [markdown]
-# Look at the order in which the folder lists its files: 1, 10, 100.
+# Look at the order of the files, sorted by name: 1, 10, 100.
 # We come back to it.
 #
 # Why copy bytes instead of loading pictures and saving them?
@@ -559,7 +559,7 @@ if measured:
 # %% [markdown]
 # ## Predicting
 #
-# Prediction runs over files, in evaluation mode, batch by batch, so that 300 000 pictures need no memory.
+# Prediction runs over files, in evaluation mode, batch by batch, so 300 000 pictures never have to be in memory together.
 
 # %% tags=["export"]
 def predict_files(net, files, batch_size=250):
@@ -635,7 +635,7 @@ assert all(torch.equal(before[key], value)
 #
 # Two more classics.
 # `drop_last=True`, copied from the training loader, makes the last, smaller batch disappear from validation or from the answer.
-# And the names: a folder lists 1, 10, 100, 2; anyone who predicts in that order and writes the ids 1, 2, 3, ... beside the answers has them in the wrong rows.
+# And the names: a folder sorted by name gives 1, 10, 100, 2; anyone who predicts in that order and writes the ids 1, 2, 3, ... beside the answers has them in the wrong rows.
 # Neither raises an error.
 # So the table is written from *pairs* of id and answer, in one fixed order, and read again by a function that knows what the organizers expect.
 
@@ -943,7 +943,7 @@ if measured:
 # The others show a plane and another plane, or a bird, against a similar sky.
 # The cosine puts candidates in order, and eyes decide.
 # In the full data, 3.3 % of CIFAR-10's test pictures have a duplicate in the training set; Barz and Denzler (2020) found them, and published test sets in which new pictures take their place.
-# The same happens between training and validation pictures, and there nobody else will look: pictures from one burst, one video or one patient belong on one side of the split, as a group.
+# The same happens between training and validation pictures, and there nobody else will look for it. Pictures from one burst, one video or one patient belong on one side of the split, as a group.
 #
 # On the full data set 94 % is a matter of seconds today: a recipe of many small parts, among them a kind of weight averaging (Lookahead) and flips in alternation instead of at random, reaches it in 3.3 seconds on one graphics processor (Jordan, 2024).
 
