@@ -691,6 +691,20 @@ assert value == evaluate(drop, (points, marks), batch_size=3)  # no dropout
 # The first half is one pass over the batches:
 
 # %% tags=["export"]
+def step_rates(optimizer, steps, schedule=None):
+    """A scheduler of rates: one cycle whose peaks are the groups' rates.
+
+    `schedule(step)`, if given, is the factor of the rates instead.
+    """
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]  # not that of an earlier training
+    if schedule is not None:
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [group["lr"] for group in optimizer.param_groups], steps,
+        cycle_momentum=False)
+
+
 def train_epoch(net, loader, loss, optimizer, schedule, score, after_step):
     """One pass over the batches; returns the mean loss and mean score."""
     losses, scores = [], []
@@ -714,32 +728,19 @@ def train_epoch(net, loader, loss, optimizer, schedule, score, after_step):
 # %% tags=["export"]
 def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
                batch_size=100, augment=None, score=accuracy,
-<<<<<<< HEAD
-               set_mode=nn.Module.train, after_step=None, seed=0):
-    """Train under a one-cycle schedule; returns {"loss", "train", "test"}.
-=======
                set_mode=nn.Module.train, after_step=None, seed=0,
                schedule=None):
-    """Train under a one-cycle schedule: the loop of Chapter 14.
->>>>>>> r13
+    """Train under a one-cycle schedule; returns {"loss", "train", "test"}.
 
     `train` and `test` (or None) are tuples of tensors: inputs, targets.
     `loss(net(X), *y)` is a mean. The rates of the optimizer's groups are
     the peaks of the cycle, with a step for each batch; afterwards they are
-    back. `augment(X, *y, generator=g)` changes training batches only;
+    back. `schedule(step)`, if given, is their factor instead of the cycle.
+    `augment(X, *y, generator=g)` changes training batches only;
     `set_mode(net)` runs before each epoch, `after_step(net)` after each
-<<<<<<< HEAD
     update; `seed` fixes order, changes and PyTorch's global generator. The
     lists have one mean for each epoch; "train" is measured on the batches
     as they were trained on; without a `score` two of them stay empty.
-=======
-    update. `seed` fixes the order, the changes, and dropout by PyTorch's
-    global generator. Returns a dict of lists, one number for each epoch:
-    "loss" and, with a `score`, "train" (on batches as they were trained
-    on) and "test". Afterwards the groups have their rates again.
-    Another schedule than one-cycle: `schedule(step)`, the factor of the
-    rates at step 0, 1, ...
->>>>>>> r13
     """
     device = device or d2l.try_device()
     net.to(device)
@@ -751,39 +752,13 @@ def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
         [tensor.to(device) for tensor in train], batch_size, True, order,
         transform=augment and partial(augment, generator=noise))
     peaks = [group["lr"] for group in optimizer.param_groups]
-    if schedule is None:
-        rates = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, peaks, epochs * len(loader), cycle_momentum=False)
-    else:
-        for group, peak in zip(optimizer.param_groups, peaks):
-            group["initial_lr"] = peak  # not that of an earlier training
-        rates = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    rates = step_rates(optimizer, epochs * len(loader), schedule)
     history = {"loss": [], "train": [], "test": []}
     for _ in range(epochs):
         set_mode(net)
-<<<<<<< HEAD
-        means = train_epoch(net, loader, loss, optimizer, schedule, score,
+        means = train_epoch(net, loader, loss, optimizer, rates, score,
                             after_step)
         history["loss"].append(means[0])
-=======
-        losses, scores = [], []
-        for X, *y in loader:
-            if augment is not None:
-                X, *y = augment(X, *y, generator=noise)
-            y_hat = net(X)
-            value = loss(y_hat, *y)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            rates.step()
-            losses.append(value.detach() * len(X))
-            if score is not None:
-                scores.append(score(y_hat.detach(), *y))
-            if after_step is not None:
-                after_step(net)
-        history["loss"].append(
-            (torch.stack(losses).sum() / len(train[0])).item())
->>>>>>> r13
         if score is not None:
             history["train"].append(means[1])
             if test:

@@ -3,6 +3,7 @@
 Generated from book/14-computer-vision/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
+import copy
 import csv
 import d2l_helpers as d2l
 import matplotlib.pyplot as plt
@@ -10,7 +11,17 @@ import numpy as np
 import random
 import torch
 from contextlib import contextmanager
+from d2l_helpers.chapters.linear_classification import fit_logits
+from d2l_helpers.chapters.linear_classification import scale_bytes
+from d2l_helpers.chapters.linear_regression import DataModule
+from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.pictures import BananaLike
+from d2l_helpers.pictures import ShapeScenes
 from d2l_helpers.pictures import read_images
+from faster_coco_eval import COCO
+from faster_coco_eval import COCOeval_faster
+from functools import cached_property
+from functools import partial
 from pathlib import Path
 from torch import nn
 from torch.nn import functional as F
@@ -67,52 +78,6 @@ def random_resized_crop(img, size, scale=(0.1, 1.0), ratio=(0.5, 2.0),
 
 
 # 14.1 Image augmentation
-def shift_hue(img, turn):
-    """Move the hue of floats (..., 3, h, w) by a share of a full turn."""
-    red, green, blue = img.unbind(-3)
-    top = img.amax(-3)
-    chroma = top - img.amin(-3)
-    safe = torch.where(chroma > 0, chroma, 1)
-    hue = torch.where(
-        top == red, (green - blue) / safe, torch.where(
-            top == green, (blue - red) / safe + 2,
-            (red - green) / safe + 4))  # (..., h, w), in sixths of a turn
-    start = torch.tensor([5.0, 3.0, 1.0], device=img.device).view(3, 1, 1)
-    place = (hue.unsqueeze(-3) + 6 * turn + start) % 6  # (..., 3, h, w)
-    fall = torch.minimum(place, 4 - place).clamp(0, 1)
-    return top.unsqueeze(-3) - chroma.unsqueeze(-3) * fall
-
-
-def adjust_color(img, brightness=1.0, contrast=1.0, saturation=1.0,
-                 turn=0.0):
-    """Colours of floats (..., 3, h, w) in [0, 1], changed in this order.
-
-    Three factors, of which 1 changes nothing, and a shift of the hue.
-    """
-    def gray(X):
-        weights = X.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-        return (weights * X).sum(-3, keepdim=True)
-
-    img = (brightness * img).clamp(0, 1)
-    mean = gray(img).mean((-2, -1), keepdim=True)
-    img = torch.lerp(mean.expand_as(img), img, contrast).clamp(0, 1)
-    img = torch.lerp(gray(img).expand_as(img), img, saturation).clamp(0, 1)
-    return shift_hue(img, turn) if turn else img
-
-
-def color_jitter(img, b=0.0, c=0.0, s=0.0, h=0.0, generator=None):
-    """Random brightness, contrast, saturation and hue, in this order.
-
-    The factors are uniform in [1 - b, 1 + b], [1 - c, 1 + c] and
-    [1 - s, 1 + s], the shift of the hue in [-h, h] turns. Pixels are
-    floats (..., 3, h, w) in [0, 1].
-    """
-    u = 2 * torch.rand(4, generator=generator) - 1
-    factors = 1 + u[:3] * torch.tensor([b, c, s])
-    return adjust_color(img, *factors.tolist(), (h * u[3]).item())
-
-
-# 14.1 Image augmentation
 class Compose:
     """Steps one after the other, each called step(X, generator=...).
 
@@ -142,6 +107,53 @@ def show_augmented(img, aug, rows=2, cols=4, seed=0, scale=1.3):
     generator = torch.Generator().manual_seed(seed)
     pictures = [aug(img, generator=generator) for _ in range(rows * cols)]
     return d2l.show_images(pictures, rows, cols, scale=scale)
+
+
+# 14.1 Image augmentation
+def shift_hue(img, turn):
+    """Move the hue of floats (..., 3, h, w) by a share of a full turn."""
+    red, green, blue = img.unbind(-3)
+    top = img.amax(-3)
+    chroma = top - img.amin(-3)
+    safe = torch.where(chroma > 0, chroma, 1)
+    hue = torch.where(
+        top == red, (green - blue) / safe, torch.where(
+            top == green, (blue - red) / safe + 2,
+            (red - green) / safe + 4))  # (..., h, w), in sixths of a turn
+    start = torch.tensor([5.0, 3.0, 1.0], device=img.device).view(3, 1, 1)
+    place = (hue.unsqueeze(-3) + 6 * turn + start) % 6  # (..., 3, h, w)
+    fall = torch.minimum(place, 4 - place).clamp(0, 1)
+    return top.unsqueeze(-3) - chroma.unsqueeze(-3) * fall
+
+
+# 14.1 Image augmentation
+def adjust_color(img, brightness=1.0, contrast=1.0, saturation=1.0,
+                 turn=0.0):
+    """Colours of floats (..., 3, h, w) in [0, 1], changed in this order.
+
+    Three factors, of which 1 changes nothing, and a shift of the hue.
+    """
+    def gray(X):
+        weights = X.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+        return (weights * X).sum(-3, keepdim=True)
+
+    img = (brightness * img).clamp(0, 1)
+    mean = gray(img).mean((-2, -1), keepdim=True)
+    img = torch.lerp(mean.expand_as(img), img, contrast).clamp(0, 1)
+    img = torch.lerp(gray(img).expand_as(img), img, saturation).clamp(0, 1)
+    return shift_hue(img, turn) if turn else img
+
+
+def color_jitter(img, b=0.0, c=0.0, s=0.0, h=0.0, generator=None):
+    """Random brightness, contrast, saturation and hue, in this order.
+
+    The factors are uniform in [1 - b, 1 + b], [1 - c, 1 + c] and
+    [1 - s, 1 + s], the shift of the hue in [-h, h] turns. Pixels are
+    floats (..., 3, h, w) in [0, 1].
+    """
+    u = 2 * torch.rand(4, generator=generator) - 1
+    factors = 1 + u[:3] * torch.tensor([b, c, s])
+    return adjust_color(img, *factors.tolist(), (h * u[3]).item())
 
 
 # 14.1 Image augmentation
@@ -183,62 +195,75 @@ def evaluate(net, tensors, score=accuracy, batch_size=250):
 
 
 # 14.1 Image augmentation
+def step_rates(optimizer, steps, schedule=None):
+    """A scheduler of rates: one cycle whose peaks are the groups' rates.
+
+    `schedule(step)`, if given, is the factor of the rates instead.
+    """
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]  # not that of an earlier training
+    if schedule is not None:
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [group["lr"] for group in optimizer.param_groups], steps,
+        cycle_momentum=False)
+
+
+def train_epoch(net, loader, loss, optimizer, schedule, score, after_step):
+    """One pass over the batches; returns the mean loss and mean score."""
+    losses, scores = [], []
+    for X, *y in loader:
+        y_hat = net(X)
+        value = loss(y_hat, *y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(value.detach() * len(X))
+        if score is not None:
+            scores.append(score(y_hat.detach(), *y))
+        if after_step is not None:
+            after_step(net)
+    mean = torch.stack(losses).sum().item() / loader.num_examples
+    return mean, torch.cat(scores).mean().item() if scores else None
+
+
+# 14.1 Image augmentation
 def train_ch14(net, train, test, loss, optimizer, epochs, device=None,
                batch_size=100, augment=None, score=accuracy,
                set_mode=nn.Module.train, after_step=None, seed=0,
                schedule=None):
-    """Train under a one-cycle schedule: the loop of Chapter 14.
+    """Train under a one-cycle schedule; returns {"loss", "train", "test"}.
 
     `train` and `test` (or None) are tuples of tensors: inputs, targets.
     `loss(net(X), *y)` is a mean. The rates of the optimizer's groups are
-    the peaks of the cycle, which has one step for each batch; momentum
-    stays. `augment(X, *y, generator=g)` changes training batches only;
+    the peaks of the cycle, with a step for each batch; afterwards they are
+    back. `schedule(step)`, if given, is their factor instead of the cycle.
+    `augment(X, *y, generator=g)` changes training batches only;
     `set_mode(net)` runs before each epoch, `after_step(net)` after each
-    update. `seed` fixes the order, the changes, and dropout by PyTorch's
-    global generator. Returns a dict of lists, one number for each epoch:
-    "loss" and, with a `score`, "train" (on batches as they were trained
-    on) and "test". Afterwards the groups have their rates again.
-    Another schedule than one-cycle: `schedule(step)`, the factor of the
-    rates at step 0, 1, ...
+    update; `seed` fixes order, changes and PyTorch's global generator. The
+    lists have one mean for each epoch; "train" is measured on the batches
+    as they were trained on; without a `score` two of them stay empty.
     """
     device = device or d2l.try_device()
     net.to(device)
-    train = [tensor.to(device) for tensor in train]
     test = [tensor.to(device) for tensor in test or ()]
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     noise = torch.Generator().manual_seed(seed + 1_000_000)
-    loader = d2l.BatchLoader(train, batch_size, True, order)
+    loader = d2l.BatchLoader(
+        [tensor.to(device) for tensor in train], batch_size, True, order,
+        transform=augment and partial(augment, generator=noise))
     peaks = [group["lr"] for group in optimizer.param_groups]
-    if schedule is None:
-        rates = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, peaks, epochs * len(loader), cycle_momentum=False)
-    else:
-        for group, peak in zip(optimizer.param_groups, peaks):
-            group["initial_lr"] = peak  # not that of an earlier training
-        rates = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    rates = step_rates(optimizer, epochs * len(loader), schedule)
     history = {"loss": [], "train": [], "test": []}
     for _ in range(epochs):
         set_mode(net)
-        losses, scores = [], []
-        for X, *y in loader:
-            if augment is not None:
-                X, *y = augment(X, *y, generator=noise)
-            y_hat = net(X)
-            value = loss(y_hat, *y)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            rates.step()
-            losses.append(value.detach() * len(X))
-            if score is not None:
-                scores.append(score(y_hat.detach(), *y))
-            if after_step is not None:
-                after_step(net)
-        history["loss"].append(
-            (torch.stack(losses).sum() / len(train[0])).item())
+        means = train_epoch(net, loader, loss, optimizer, rates, score,
+                            after_step)
+        history["loss"].append(means[0])
         if score is not None:
-            history["train"].append(torch.cat(scores).mean().item())
+            history["train"].append(means[1])
             if test:
                 history["test"].append(evaluate(net, test, score))
     for group, peak in zip(optimizer.param_groups, peaks):
@@ -263,6 +288,154 @@ def mixup(X, Y, alpha=0.2, generator=None, lam=None):
     other = torch.randperm(len(X), generator=generator).to(X.device)
     return (lam * X + (1 - lam) * X[other],
             lam * Y + (1 - lam) * Y[other])
+
+
+# 14.2 Fine-tuning
+def last_linear(net):
+    """Name of the last linear layer of `net`: its head, as a rule."""
+    names = [name for name, module in net.named_modules()
+             if isinstance(module, nn.Linear)]
+    if not names:
+        raise ValueError(f"{type(net).__name__} has no linear layer to be "
+                         "its head.")
+    return names[-1]
+
+
+def replace_head(net, num_classes):
+    """Put a new linear layer of `num_classes` scores in place of the last.
+
+    It starts at PyTorch's default, on the device and with the type of the
+    old one. Changes `net` and returns it.
+    """
+    name = last_linear(net)
+    old = net.get_submodule(name)
+    net.set_submodule(name, nn.Linear(
+        old.in_features, num_classes, bias=old.bias is not None,
+        device=old.weight.device, dtype=old.weight.dtype))
+    return net
+
+
+# 14.2 Fine-tuning
+def linear_probe(features, labels, num_classes=None, ridge=1e-3):
+    """A linear layer fitted on features (n, d) with labels (n,).
+
+    The fit is a softmax regression on features that are standardized and
+    divided by the square root of d, with the penalty `ridge` times the
+    sum of squared weights. The returned layer takes them as they are.
+    """
+    num_classes = num_classes or int(labels.max()) + 1
+    mean = features.mean(0)
+    scale = (features.std(0) + 1e-6) * features.shape[1] ** 0.5
+    W, b = fit_logits((features - mean) / scale, labels, num_classes,
+                      ridge=ridge, steps=30)  # (d, q), (q,)
+    layer = nn.Linear(*W.shape, device=W.device, dtype=W.dtype)
+    with torch.no_grad():
+        layer.weight.copy_((W / scale[:, None]).mT)
+        layer.bias.copy_(b - (mean / scale) @ W)
+    return layer
+
+
+# 14.2 Fine-tuning
+def param_groups(net, base_lr, head_mult=10):
+    """Groups for an optimizer: body at `base_lr`, head at a multiple.
+
+    Each parameter that is trainable stands in exactly one group; a group
+    without any is left out. The head is the last linear layer.
+    """
+    head = {id(p) for p in net.get_submodule(last_linear(net)).parameters()}
+    free = [p for p in net.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in free if id(p) not in head],
+               "lr": base_lr},
+              {"params": [p for p in free if id(p) in head],
+               "lr": base_lr * head_mult}]
+    return [group for group in groups if group["params"]]
+
+
+def set_trainable(net, predicate):
+    """Each parameter learns if `predicate(name)`, else not; returns `net`."""
+    for name, p in net.named_parameters():
+        p.requires_grad_(bool(predicate(name)))
+    return net
+
+
+# 14.2 Fine-tuning
+def freeze_bn(net):
+    """Put the batch normalizations of `net` into evaluation mode.
+
+    They then use their running statistics and leave them alone, until the
+    next `net.train()`. Their factors and shifts stay as trainable as they
+    were. Returns `net`.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    return net
+
+
+def train_frozen_bn(net):
+    """Training mode for all but batch normalization: a `set_mode`."""
+    return freeze_bn(net.train())
+
+
+# 14.2 Fine-tuning
+class LoRALinear(nn.Module):
+    """A frozen linear layer plus alpha / r times B A, of rank r.
+
+    `linear` is an `nn.Linear` or a 1x1 `nn.Conv2d` without stride, groups
+    and padding, which is a linear layer at each pixel. B starts at zero, A
+    at random with variance 1 / inputs. `alpha` is r if not given.
+    """
+
+    def __init__(self, linear, r=4, alpha=None):
+        super().__init__()
+        if not isinstance(linear, nn.Linear) and not (
+                isinstance(linear, nn.Conv2d) and linear.groups == 1
+                and linear.kernel_size == linear.stride == (1, 1)
+                and linear.padding in ((0, 0), "same", "valid")):
+            raise ValueError(f"{linear} is no linear layer at each pixel.")
+        weight = linear.weight
+        outputs, inputs = weight.shape[:2]
+        self.linear = linear.requires_grad_(False)
+        self.A = nn.Parameter(weight.new_empty(r, inputs).normal_(
+            std=inputs ** -0.5))
+        self.B = nn.Parameter(weight.new_zeros(outputs, r))
+        self.scale = 1.0 if alpha is None else alpha / r
+
+    def forward(self, X):
+        if self.linear.weight.ndim == 2:
+            return self.linear(X) + self.scale * (X @ self.A.mT) @ self.B.mT
+        A, B = self.A[..., None, None], self.B[..., None, None]
+        return self.linear(X) + self.scale * F.conv2d(F.conv2d(X, A), B)
+
+    def merged(self):
+        """A layer of the kind of `linear` with the weight W + scale B A."""
+        layer = copy.deepcopy(self.linear)
+        with torch.no_grad():
+            layer.weight += (self.scale * self.B @ self.A).view_as(
+                layer.weight)
+        return layer
+
+
+# 14.2 Fine-tuning
+def add_lora(net, predicate, r=4, alpha=None):
+    """`LoRALinear` around each layer for which `predicate(name, layer)`.
+
+    Freezes these layers and nothing else. Changes `net` and returns it.
+    """
+    chosen = [(name, layer) for name, layer in net.named_modules()
+              if predicate(name, layer)]
+    for name, layer in chosen:
+        net.set_submodule(name, LoRALinear(layer, r, alpha))
+    return net
+
+
+def merge_lora(net):
+    """Put the merged layer in place of each `LoRALinear`; returns `net`."""
+    chosen = [(name, layer) for name, layer in net.named_modules()
+              if isinstance(layer, LoRALinear)]
+    for name, layer in chosen:
+        net.set_submodule(name, layer.merged())
+    return net
 
 
 # 14.3 Object detection and bounding boxes
@@ -298,6 +471,30 @@ def read_voc(folder, split, classes=CELLS):
 
 
 # 14.3 Object detection and bounding boxes
+def show_boxes(ax, boxes, labels=None, colors=None):
+    """Draw boxes (n, 4) = (x1, y1, x2, y2), in the units of the axes.
+
+    `labels` are texts, one for each box; `colors` one for all or one each.
+    A picture drawn by `imshow` needs extent=(0, width, height, 0): by
+    default its axes count pixels' centers, half a pixel off the edges.
+    """
+    boxes = torch.as_tensor(boxes).reshape(-1, 4).tolist()
+    if colors is None or isinstance(colors, str):
+        colors = [colors or "C1"] * len(boxes)
+    labels = [None] * len(boxes) if labels is None else labels
+    bottom, top = ax.get_ylim()
+    for (x1, y1, x2, y2), text, color in zip(boxes, labels, colors,
+                                             strict=True):
+        ax.add_patch(plt.Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False,
+                                   edgecolor=color, linewidth=1.5))
+        if text:
+            room = abs(y1 - top) > 0.07 * abs(bottom - top)
+            ax.text(x1, y1, text, va="bottom" if room else "top",
+                    ha="left", fontsize=7, color="white",
+                    bbox={"facecolor": color, "pad": 1, "edgecolor": "none"})
+
+
+# 14.3 Object detection and bounding boxes
 def box_corner_to_center(boxes):
     """(x1, y1, x2, y2) to (center x, center y, width, height); (..., 4)."""
     x1, y1, x2, y2 = boxes.unbind(-1)
@@ -313,23 +510,933 @@ def box_center_to_corner(boxes):
 
 
 # 14.3 Object detection and bounding boxes
-def show_boxes(ax, boxes, labels=None, colors=None):
-    """Draw boxes (n, 4) = (x1, y1, x2, y2), in the units of the axes.
+def box_area(boxes):
+    """Areas (...) of boxes (..., 4); 0 where a side is not positive."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
-    `labels` are texts, one for each box; `colors` one for all or one each.
+
+def valid_boxes(boxes, min_side=0.0, inside=None):
+    """Which of the boxes (..., 4) = (x1, y1, x2, y2) are boxes: (...) bool.
+
+    The four numbers are finite, x1 < x2 and y1 < y2, no side is shorter
+    than `min_side`; with `inside` = (x1, y1, x2, y2) the box does not leave
+    that rectangle.
     """
-    boxes = torch.as_tensor(boxes).reshape(-1, 4).tolist()
-    if colors is None or isinstance(colors, str):
-        colors = [colors or "C1"] * len(boxes)
-    labels = [None] * len(boxes) if labels is None else labels
-    for (x1, y1, x2, y2), text, color in zip(boxes, labels, colors,
-                                             strict=True):
-        ax.add_patch(plt.Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False,
-                                   edgecolor=color, linewidth=1.5))
-        if text:
-            ax.text(x1, y1, text, va="bottom", ha="left", fontsize=7,
-                    color="white", bbox={"facecolor": color, "pad": 1,
-                                         "edgecolor": "none"})
+    sides = boxes[..., 2:] - boxes[..., :2]
+    good = boxes.isfinite().all(-1)
+    good &= ((sides > 0) & (sides >= min_side)).all(-1)
+    if inside is not None:
+        low, high = boxes.new_tensor(inside).split(2)
+        good &= (boxes[..., :2] >= low).all(-1)
+        good &= (boxes[..., 2:] <= high).all(-1)
+    return good
+
+
+# 14.3 Object detection and bounding boxes
+def flip_boxes(boxes, width=1.0):
+    """Boxes (..., 4) = (x1, y1, x2, y2) of the picture mirrored sideways.
+
+    `width` is the picture's in the unit of the boxes: 1 if relative.
+    """
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.stack([width - x2, y1, width - x1, y2], -1)
+
+
+def resize_boxes(boxes, scale_x, scale_y):
+    """Boxes (..., 4), floats, of the picture stretched by two factors.
+
+    The factors 1 / width and 1 / height make pixels relative.
+    """
+    return boxes * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+
+
+# 14.3 Object detection and bounding boxes
+def mask_boxes(masks):
+    """The tight boxes (n, 4) of masks (n, height, width), in pixels.
+
+    An empty mask gives a box that `valid_boxes` refuses.
+    """
+    edges = []
+    for axis in (-2, -1):
+        lines = masks.bool().any(axis)  # columns (n, w), then rows (n, h)
+        places = torch.arange(lines.shape[-1], device=masks.device)
+        edges.append(torch.where(lines, places, len(places)).amin(-1))
+        edges.append(torch.where(lines, places, -1).amax(-1) + 1)
+    x1, x2, y1, y2 = edges
+    return torch.stack([x1, y1, x2, y2], -1).float()
+
+
+# 14.3 Object detection and bounding boxes
+def crop_boxes(boxes, rect, min_visible=0.0):
+    """Boxes (n, 4), floats, after the picture was cropped to `rect`.
+
+    `rect` = (x1, y1, x2, y2) in the unit of the boxes. A box stays if the
+    part inside has a positive area and at least the share `min_visible` of
+    the box's own. Returns the boxes that stay (k, 4), clipped to `rect`
+    and measured from its top left corner in the same unit, and which
+    stay, (n,) bool. Raises ValueError if `rect` is empty.
+    """
+    left, top, right, bottom = rect
+    if not (left < right and top < bottom):
+        raise ValueError(f"rect is {rect}; it needs x1 < x2 and y1 < y2.")
+    corner = boxes.new_tensor([left, top, left, top])
+    inside = boxes.clamp(
+        corner, boxes.new_tensor([right, bottom, right, bottom]))
+    visible = box_area(inside) / box_area(boxes)  # nan for a bad box
+    keep = (visible > 0) & (visible >= min_visible)
+    return inside[keep] - corner, keep
+
+
+# 14.4 Anchor boxes
+def multibox_prior(h, w, sizes, ratios, aspect=None, device=None):
+    """Anchors around the centers of an h x w grid: corners (h*w*a, 4).
+
+    Each cell has a = len(sizes) + len(ratios) - 1 anchors, one after the
+    other: every size with the first ratio, then the first size with every
+    other ratio. An anchor of size s and ratio r is s * sqrt(r) picture
+    heights wide and s / sqrt(r) high. `aspect` is the picture's width
+    over its height; the default w / h suits square cells.
+    """
+    aspect = w / h if aspect is None else aspect
+    size = torch.tensor([*sizes, *[sizes[0]] * (len(ratios) - 1)],
+                        device=device)
+    root = torch.tensor([ratios[0]] * len(sizes) + [*ratios[1:]],
+                        device=device).sqrt()
+    half = torch.stack([size * root / aspect, size / root], -1) / 2  # (a, 2)
+    y, x = torch.meshgrid((torch.arange(h, device=device) + 0.5) / h,
+                          (torch.arange(w, device=device) + 0.5) / w,
+                          indexing="ij")
+    center = torch.stack([x, y], -1).reshape(-1, 1, 2)  # (h*w, 1, 2)
+    return torch.cat([center - half, center + half], -1).reshape(-1, 4)
+
+
+# 14.4 Anchor boxes
+def box_overlap(a, b):
+    """Areas of intersection and union of boxes (..., n, 4), (..., m, 4).
+
+    Both results have the shape (..., n, m).
+    """
+    ax1, ay1, ax2, ay2 = a[..., :, None, :].unbind(-1)  # (..., n, 1)
+    bx1, by1, bx2, by2 = b[..., None, :, :].unbind(-1)  # (..., 1, m)
+    width = torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)
+    height = torch.minimum(ay2, by2) - torch.maximum(ay1, by1)
+    inter = width.clamp(min=0) * height.clamp(min=0)
+    areas = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1)
+    return inter, areas - inter
+
+
+def box_iou(a, b):
+    """IoU of float boxes (..., n, 4) with (..., m, 4): (..., n, m).
+
+    It is 0 where both boxes are empty.
+    """
+    inter, union = box_overlap(a, b)
+    return inter / union.clamp(min=torch.finfo(union.dtype).tiny)
+
+
+# 14.4 Anchor boxes
+def generalized_box_iou(a, b):
+    """GIoU of float boxes (..., n, 4) with (..., m, 4): (..., n, m)."""
+    inter, union = box_overlap(a, b)
+    a, b = a[..., :, None, :], b[..., None, :, :]
+    sides = (torch.maximum(a[..., 2:], b[..., 2:])
+             - torch.minimum(a[..., :2], b[..., :2]))
+    hull = sides.prod(-1)  # area of the smallest box around both
+    tiny = torch.finfo(union.dtype).tiny
+    return (inter / union.clamp(min=tiny)
+            - (hull - union) / hull.clamp(min=tiny))
+
+
+# 14.4 Anchor boxes
+def assign_anchors(truth, anchors, threshold=0.5, real=None):
+    """Which truth each anchor answers for: (..., n), -1 for none.
+
+    truth (..., m, 4) and anchors (n, 4) are boxes; `real` (..., m) is False
+    for truths to be left out. First pairs are taken greedily, by falling
+    IoU, until every truth has an anchor of its own; each other anchor gets
+    the truth with which it overlaps most, if that IoU is at least
+    `threshold`. Greedy pairs are found in rounds: a pair whose IoU is the
+    largest of its row and of its column is one of them, whatever the rest.
+    """
+    n, m = len(anchors), truth.shape[-2]
+    if n == 0 or m == 0:
+        return truth.new_full((*truth.shape[:-2], n), -1, dtype=torch.long)
+    left = box_iou(anchors, truth)  # (..., n, m)
+    if real is not None:
+        left = left.masked_fill(~real[..., None, :], -1)
+    most, best = left.max(-1)
+    assigned = torch.where(most >= threshold, best, -1)
+    i, j = (torch.arange(k, device=anchors.device) for k in (n, m))
+    for _ in range(m):
+        most, best = left.max(-1)  # of each anchor, (..., n)
+        first = left.argmax(-2)  # anchor of each truth, (..., m)
+        taken = (first.gather(-1, best) == i) & (most >= 0)
+        if not taken.any():
+            break
+        assigned = torch.where(taken, best, assigned)
+        done = (best.gather(-1, first) == j)[..., None, :]
+        left = left.masked_fill(taken[..., None] | done, -1)
+    return assigned
+
+
+# 14.4 Anchor boxes
+def offset_boxes(anchors, boxes):
+    """Offsets (..., 4) that lead from anchors (..., 4) to boxes (..., 4)."""
+    a, b = box_corner_to_center(anchors), box_corner_to_center(boxes)
+    shift = (b[..., :2] - a[..., :2]) / a[..., 2:]
+    return torch.cat([shift / 0.1, (b[..., 2:] / a[..., 2:]).log() / 0.2], -1)
+
+
+def offset_inverse(anchors, offsets):
+    """The boxes (..., 4) to which offsets (..., 4) lead from anchors."""
+    a = box_corner_to_center(anchors)
+    center = a[..., :2] + 0.1 * offsets[..., :2] * a[..., 2:]
+    sides = (0.2 * offsets[..., 2:]).exp() * a[..., 2:]
+    return box_center_to_corner(torch.cat([center, sides], -1))
+
+
+# 14.4 Anchor boxes
+def multibox_target(anchors, labels, threshold=0.5):
+    """What a detector should answer at each anchor.
+
+    anchors (n, 4); labels (b, m, 5): class, x1, y1, x2, y2. Rows of a
+    negative class are padding; they and empty boxes are left out. Returns
+    offsets (b, n, 4), which are 0 at the background; mask (b, n), True at
+    anchors with a truth; classes (b, n), 0 at the background and the
+    truth's class plus 1 elsewhere.
+    """
+    labels = F.pad(labels, (0, 0, 0, 1), value=-1)  # at least one row
+    kind, truth = labels[..., 0].long(), labels[..., 1:]
+    real = (kind >= 0) & (truth[..., 2:] > truth[..., :2]).all(-1)
+    assigned = assign_anchors(truth, anchors, threshold, real)  # (b, n)
+    mask, row = assigned >= 0, assigned.clamp(min=0)
+    boxes = truth.gather(1, row[..., None].expand(-1, -1, 4))
+    boxes = torch.where(mask[..., None], boxes, anchors)
+    return (offset_boxes(anchors, boxes), mask,
+            torch.where(mask, kind.gather(1, row) + 1, 0))
+
+
+# 14.4 Anchor boxes
+def nms(boxes, scores, threshold, classes=None):
+    """Non-maximum suppression: kept positions (k,), by falling score.
+
+    A box falls if its IoU with a kept box of higher score exceeds
+    `threshold`; with `classes` (n,), only boxes of one class compete.
+    Equal scores stand in the order of the boxes. Each round settles at
+    least one more box; when nothing changes, the answer is the greedy one.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    sorted_boxes = boxes[order]
+    beats = (box_iou(sorted_boxes, sorted_boxes) > threshold).triu(1)
+    if classes is not None:
+        beats &= classes[order, None] == classes[order]
+    kept, before = torch.ones_like(order, dtype=torch.bool), None
+    while before is None or not torch.equal(kept, before):
+        kept, before = ~(beats & kept[:, None]).any(0), kept
+    return order[kept]
+
+
+def batched_nms(boxes, scores, classes, threshold):
+    """Non-maximum suppression within each class: kept positions (k,)."""
+    return nms(boxes, scores, threshold, classes)
+
+
+# 14.4 Anchor boxes
+@torch.no_grad()
+def multibox_detection(cls_probs, offsets, anchors, nms_threshold=0.5,
+                       score_threshold=0.01, candidates=1000):
+    """Boxes with class and score from a detector's answers: (b, n, 6).
+
+    cls_probs (b, q + 1, n), background first; offsets (b, n, 4), or
+    (b, 4 n). Rows are class, score, x1, y1, x2, y2, by falling score;
+    each anchor speaks for its likeliest object class, if that has at least
+    `score_threshold`; of those, the `candidates` of highest score enter
+    suppression, per class. Unused rows are -1. No gradients are recorded.
+    """
+    boxes = offset_inverse(anchors, offsets.reshape(len(offsets), -1, 4))
+    scores, kinds = cls_probs[:, 1:].max(1)  # (b, n)
+    found = boxes.new_full((*scores.shape, 6), -1)
+    for rows, box, score, kind in zip(found, boxes, scores, kinds,
+                                      strict=True):
+        some = score.argsort(descending=True, stable=True)[:candidates]
+        some = some[score[some] >= score_threshold]
+        kept = some[batched_nms(box[some], score[some], kind[some],
+                                nms_threshold)]
+        rows[:len(kept)] = torch.cat([kind[kept, None], score[kept, None],
+                                      box[kept]], 1)
+    return found
+
+
+# 14.5 Multiscale object detection
+def level_coverage(levels, boxes, chunk=2000):
+    """The best IoU of each box (n, 4) with the anchors of each level.
+
+    `levels` is a list of tensors of anchors (k, 4). Returns (n, levels);
+    its maximum along the levels is the best IoU over all of them.
+    """
+    return torch.cat([torch.stack(
+        [box_iou(part, anchors).amax(1) for anchors in levels], 1)
+        for part in boxes.split(chunk)])
+
+
+# 14.5 Multiscale object detection
+def down_sample_blk(in_channels, out_channels):
+    """Two 3x3 convolutions, then half the height and width."""
+    layers = []
+    for c in (in_channels, out_channels):
+        layers += [nn.Conv2d(c, out_channels, 3, padding=1),
+                   nn.BatchNorm2d(out_channels), nn.ReLU()]
+    return nn.Sequential(*layers, nn.MaxPool2d(2))
+
+
+# 14.5 Multiscale object detection
+class FPN(nn.Module):
+    """A feature pyramid: maps with a top-down path, all with `out` channels.
+
+    `channels` are those of the given maps, fine to coarse; the result has
+    the sizes of the maps, in the same order.
+    """
+
+    def __init__(self, channels, out):
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(c, out, 1) for c in channels)
+        self.smooth = nn.ModuleList(
+            nn.Conv2d(out, out, 3, padding=1) for _ in channels)
+
+    def forward(self, maps):
+        sums = [layer(x) for layer, x in zip(self.lateral, maps,
+                                             strict=True)]
+        for k in range(len(sums) - 2, -1, -1):  # from coarse to fine
+            sums[k] = sums[k] + F.interpolate(
+                sums[k + 1], size=sums[k].shape[-2:], mode="nearest")
+        return [layer(x) for layer, x in zip(self.smooth, sums,
+                                             strict=True)]
+
+
+# 14.6 The object detection dataset
+def pad_labels(labels, m=None):
+    """Lists of objects (m_i, 5) as one tensor (n, m, 5); padding is -1.
+
+    Without `m`, the longest list sets it.
+    """
+    longest = max((len(rows) for rows in labels), default=0)
+    m = longest if m is None else m
+    if longest > m:
+        raise ValueError(f"a picture has {longest} objects; m is {m}.")
+    padded = torch.full((len(labels), m, 5), -1.0)
+    for row, objects in zip(padded, labels, strict=True):
+        row[:len(objects)] = objects
+    return padded
+
+
+# 14.6 The object detection dataset
+class DetectionData(DataModule):
+    """Pictures with boxes: those of BCCD, or drawn ones.
+
+    `parts` maps "train", "val" and, for BCCD, "test" to bytes
+    (n, 3, h, w) and labels (n, m, 5): class, then x1, y1, x2, y2 relative
+    to width and height, rows of -1 as padding. `names` maps them to the
+    names of the pictures; `dropped` lists (name, box in pixels) left out,
+    having a side below two pixels. `source` is "bccd" or "drawn", `size`
+    is (h, w); for drawn pictures h must equal w.
+    """
+
+    def __init__(self, batch_size=8, size=(192, 256), source="bccd",
+                 num_pictures=None, num_drawn=600):
+        super().__init__()
+        self.save_hyperparameters()
+        self.parts, self.names, self.dropped = {}, {}, []
+        if source == "bccd":
+            self.classes, found = CELLS, d2l.fetch("bccd")
+            self.is_real = found.is_real
+            for split in ("train", "val", "test"):
+                self._read(found.folder / "BCCD", split)
+        elif source == "drawn":
+            self.classes, self.is_real = ("banana",), False
+            for seed, (split, n) in enumerate((
+                    ("train", num_drawn), ("val", num_drawn // 6 + 1))):
+                drawn = BananaLike(n, size[0], seed)
+                self.parts[split] = (drawn.images, F.pad(
+                    drawn.boxes, (1, 0))[:, None])  # (n, 1, 5), class 0
+                self.names[split] = [str(i) for i in range(n)]
+        else:
+            raise ValueError(f'source is {source!r}; "bccd" or "drawn".')
+
+
+# 14.6 The object detection dataset
+@add_to_class(DetectionData)
+def _read(self, folder, split):
+    pictures = read_voc(folder, split)[:self.num_pictures]
+    scale = torch.tensor([1, 640, 480, 640, 480])
+    labels = []
+    for path, rows in pictures:
+        sides = (rows[:, 3:] - rows[:, 1:3]).amin(1)
+        self.dropped += [(path.stem, row.tolist())
+                         for row in rows[sides < 2]]
+        labels.append(rows[sides >= 2] / scale)
+    paths = [path for path, _ in pictures]
+    self.parts[split] = (read_images(paths, self.size),
+                         pad_labels(labels))
+    self.names[split] = [path.stem for path in paths]
+
+
+@add_to_class(DetectionData)
+def get_dataloader(self, train):
+    """Batches: floats (b, 3, h, w) in [0, 1], labels (b, m, 5)."""
+    def serve(X, labels):
+        most = int((labels[..., 0] >= 0).sum(1).max())
+        return X / 255, labels[:, :most]
+
+    return d2l.BatchLoader(
+        self.parts["train" if train else "val"], self.batch_size,
+        shuffle=train, generator=getattr(self, "generator", None),
+        transform=serve)
+
+
+# 14.6 The object detection dataset
+def dataset_report(labels, classes):
+    """What boxes (n, m, 5) look like: a dict for each class.
+
+    "count", "pictures" (how many have one), medians of "width" and
+    "height" relative to the picture, and "border", the share of boxes that
+    touch an edge of the picture.
+    """
+    report = {}
+    for number, kind in enumerate(classes):
+        chosen = labels[..., 0] == number
+        boxes = labels[chosen][:, 1:]
+        touching = (boxes[:, :2] <= 0).any(1) | (boxes[:, 2:] >= 1).any(1)
+        size = (boxes[:, 2:] - boxes[:, :2]).median(0).values if len(
+            boxes) else torch.full((2,), torch.nan)
+        report[kind] = {
+            "count": len(boxes), "pictures": int(chosen.any(1).sum()),
+            "width": size[0].item(), "height": size[1].item(),
+            "border": touching.float().mean().item()}
+    return report
+
+
+# 14.6 The object detection dataset
+def size_outliers(labels, classes, factor=2.5):
+    """Boxes (n, m, 5) much larger or smaller than their class's median.
+
+    Size is the square root of the area; "much" is a ratio above `factor`.
+    Returns a list of (number of the picture, row of the label).
+    """
+    size = ((labels[..., 3] - labels[..., 1])
+            * (labels[..., 4] - labels[..., 2])).sqrt()
+    far = torch.zeros(size.shape, dtype=torch.bool)
+    for number in range(len(classes)):
+        own = labels[..., 0] == number
+        if own.any():
+            ratio = size / size[own].median()
+            far |= own & ((ratio > factor) | (ratio < 1 / factor))
+    return [(i, labels[i, j]) for i, j in far.nonzero().tolist()]
+
+
+# 14.6 The object detection dataset
+def augment_detection(X, labels, generator=None):
+    """Flip each picture left-right and up-down, with its boxes.
+
+    X is (b, 3, h, w), labels (b, m, 5) relative; each flip has probability
+    1/2, drawn from `generator`. Padding stays -1. Returns new tensors.
+    """
+    flips = torch.rand(2, len(X), generator=generator) < 0.5
+    corners = labels[..., 1:]
+    for flip, axis in zip(flips.to(X.device), (-1, -2), strict=True):
+        X = torch.where(flip[:, None, None, None], X.flip(axis), X)
+        first, last = (0, 2) if axis == -1 else (1, 3)
+        turned = corners.clone()
+        turned[..., first] = 1 - corners[..., last]
+        turned[..., last] = 1 - corners[..., first]
+        corners = torch.where(flip[:, None, None], turned, corners)
+    real = labels[..., :1] >= 0
+    return X, torch.cat([labels[..., :1],
+                         torch.where(real, corners, -1.0)], -1)
+
+
+# 14.6 The object detection dataset
+def to_coco(labels, classes, size):
+    """Labels (n, m, 5), relative, as a COCO dictionary.
+
+    Picture i has the id i, class k the id k + 1; boxes are (left, top,
+    width, height) in the pixels of pictures of `size` (h, w).
+    """
+    h, w = size
+    annotations = []
+    for i, rows in enumerate(labels):
+        for kind, *corners in rows[rows[:, 0] >= 0].tolist():
+            x1, y1, x2, y2 = (v * side for v, side in zip(
+                corners, (w, h, w, h), strict=True))
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": i,
+                "category_id": int(kind) + 1, "iscrowd": 0,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1)})
+    return {"images": [{"id": i, "width": w, "height": h}
+                       for i in range(len(labels))],
+            "categories": [{"id": k + 1, "name": name}
+                           for k, name in enumerate(classes)],
+            "annotations": annotations}
+
+
+def coco_ap(truth, detections):
+    """faster-coco-eval's average precision, a dict: "AP_all", "AP_50"...
+
+    `truth` as from `to_coco`; `detections` a list of dicts with
+    "image_id", "category_id", "bbox" and "score".
+    """
+    truth = COCO(truth)
+    run = COCOeval_faster(truth, truth.loadRes(detections), "bbox")
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
+    return run.stats_as_dict
+
+
+# 14.7 Single shot multibox detection
+def focal_loss(log_p, gamma=2.0, alpha=1.0):
+    """-alpha (1 - p)^gamma log p, from log p of the true class."""
+    return -alpha * (1 - log_p.exp()) ** gamma * log_p
+
+
+def detection_loss(preds, offsets, mask, classes, kind="mining"):
+    """Loss of a detector: classes of anchors and offsets of positives.
+
+    `preds` are scores (b, n, q + 1) and offsets (b, 4 n); the targets,
+    (b, n, 4), (b, n), (b, n), come from `multibox_target`. Both sums are
+    divided by the number of positives (at least 1). `kind` is "plain",
+    "mining" (three background anchors for each positive, in each picture),
+    "focal", or "uneven": plain, but classes averaged over all anchors.
+    """
+    scores, boxes = preds
+    log_p = -F.cross_entropy(scores.flatten(0, 1), classes.flatten(),
+                             reduction="none").view_as(mask)
+    losses, count = -log_p, mask.sum().clamp(min=1)
+    if kind == "focal":
+        losses = focal_loss(log_p)
+    elif kind == "mining":
+        hardest = losses.detach().masked_fill(mask, -1).argsort(
+            1, descending=True).argsort(1)  # rank among the background
+        losses = losses * (mask | (hardest < 3 * mask.sum(1)[:, None]))
+    elif kind not in ("plain", "uneven"):
+        raise ValueError(f"kind is {kind!r}; it must be plain, mining, "
+                         "focal or uneven.")
+    of_classes = losses.mean() if kind == "uneven" else losses.sum() / count
+    distance = F.smooth_l1_loss(boxes.view_as(offsets)[mask], offsets[mask],
+                                reduction="sum")
+    return of_classes + distance / count
+
+
+# 14.7 Single shot multibox detection
+def predict_boxes(net, X, anchors, batch_size=16, **options):
+    """Detections for pictures or features X: a list of (k, 6) on the CPU.
+
+    Rows are class, score, x1, y1, x2, y2, by falling score, after
+    suppression per class; `options` go to `multibox_detection`. The
+    network predicts in evaluation mode and comes back in its own.
+    """
+    device, found = next(net.parameters()).device, []
+    with evaluating(net):
+        for part in X.split(batch_size):
+            scores, offsets = net(part.to(device))
+            rows = multibox_detection(scores.softmax(-1).mT, offsets,
+                                      anchors.to(device), **options)
+            found += [row[row[:, 0] >= 0] for row in rows.cpu()]
+    return found
+
+
+# 14.7 Single shot multibox detection
+def ranked_hits(detections, truths, kind, iou, most=100):
+    """Which detections of a class hit, by falling score; and the truths.
+
+    `detections` and `truths` are lists of (k, 6) and (m, 5), one for each
+    picture. Returns scores and hits of all detections of class `kind`, and
+    the number of its truths. At most `most` of a picture count. A hit takes
+    the truth of largest IoU among those not taken, as COCO does.
+    """
+    scores, hits, count = [], [], 0
+    for found, true in zip(detections, truths, strict=True):
+        true = true[true[:, 0] == kind][:, 1:]
+        found = found[found[:, 0] == kind]
+        found = found[found[:, 1].argsort(descending=True, stable=True)]
+        overlap, count = box_iou(found[:most, 2:], true), count + len(true)
+        hit = (overlap >= iou).any(1)  # (k,): it may still lose its truth
+        for k in hit.nonzero()[:, 0].tolist():
+            best = overlap[k].argmax()
+            hit[k] = overlap[k, best] >= iou
+            if hit[k]:
+                overlap[:, best] = -1  # taken
+        scores.append(found[:most, 1])
+        hits.append(hit)
+    scores, hits = torch.cat(scores), torch.cat(hits)
+    order = scores.argsort(descending=True, stable=True)
+    return scores[order], hits[order], count
+
+
+# 14.7 Single shot multibox detection
+def precision_recall(hits, count):
+    """Precision and recall after each detection of a ranked list."""
+    true = hits.double().cumsum(0)
+    return true / torch.arange(1, len(hits) + 1), true / max(count, 1)
+
+
+def average_precision(detections, truths, classes=1, iou=0.5, style="voc"):
+    """Average precision of each class: a list, nan for one without truths.
+
+    `style` "voc" is the area under the envelope of the precision, "coco"
+    its mean at 101 recalls; both match as COCO does. See `ranked_hits` for
+    the lists.
+    """
+    values = []
+    for kind in range(classes):
+        _, hits, count = ranked_hits(detections, truths, kind, iou)
+        precision, recall = precision_recall(hits, count)
+        envelope = precision.flip(0).cummax(0).values.flip(0)
+        if count == 0 or len(hits) == 0:
+            values.append(float("nan") if count == 0 else 0.0)
+        elif style == "coco":
+            at = torch.from_numpy(np.linspace(0, 1, 101))
+            i = torch.searchsorted(recall, at)
+            values.append(F.pad(envelope, (0, 1))[i].mean().item())
+        elif style == "voc":
+            steps = recall.diff(prepend=recall.new_zeros(1))
+            values.append((steps * envelope).sum().item())
+        else:
+            raise ValueError(f'style is {style!r}; "voc" or "coco".')
+    return values
+
+
+# 14.7 Single shot multibox detection
+def cell_features(body, images, batch_size=8):
+    """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
+
+    Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
+    (n, 152, h / 8, w / 8) on the CPU, in evaluation mode.
+    """
+    device, rows = next(body.parameters()).device, []
+    with evaluating(body):
+        for part in images.split(batch_size):
+            maps = body.features(part.to(device))
+            coarse = F.interpolate(maps[3], size=maps[2].shape[-2:],
+                                   mode="nearest")
+            rows.append(torch.cat([maps[2], coarse], 1).cpu())
+    return torch.cat(rows)
+
+
+class DenseHead(nn.Module):
+    """Scores and offsets for the anchors of each cell of a map."""
+
+    def __init__(self, channels=152, anchors=3, classes=3, width=48):
+        super().__init__()
+        self.classes = classes
+        self.trunk = nn.Sequential(
+            nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width),
+            nn.ReLU())
+        self.out = nn.Conv2d(width, anchors * (classes + 5), 1)
+
+    def forward(self, X):
+        rows = self.out(self.trunk(X)).permute(0, 2, 3, 1).reshape(
+            len(X), -1, self.classes + 5)  # (b, n, classes + 1 + 4)
+        return rows[..., :-4], rows[..., -4:].flatten(1)
+
+
+# 14.9 Semantic segmentation and the dataset
+CAMVID_CLASSES = ("sky", "building", "pole", "road", "pavement", "tree",
+                  "sign", "fence", "car", "pedestrian", "bicyclist")
+CAMVID_COLORS = torch.tensor([  # the last one is void, index 11
+    (150, 200, 240), (170, 90, 60), (250, 250, 250), (90, 80, 110),
+    (235, 170, 190), (40, 130, 60), (255, 225, 50), (240, 130, 20),
+    (30, 60, 200), (220, 20, 40), (30, 210, 200), (0, 0, 0)],
+    dtype=torch.uint8)
+
+
+# 14.9 Semantic segmentation and the dataset
+def read_camvid(split, size, number=None):
+    """Pictures (n, 3, h, w) and masks (n, h, w), bytes, and their names.
+
+    `split` is "train" or "val"; with a `number`, so many pictures are
+    taken at even distances in the order of their names.
+    """
+    found = d2l.fetch("camvid").files
+    names = [name for name in found if name.startswith(f"CamVid/{split}/")]
+    if number is not None:
+        if not 0 < number <= len(names):
+            raise ValueError(f"{number} pictures of {split} are asked for; "
+                             f"there are {len(names)}.")
+        names = [names[i * len(names) // number] for i in range(number)]
+    masks = [name.replace(f"/{split}/", f"/{split}annot/") for name in names]
+    return (read_images([found[name] for name in names], size),
+            read_images([found[name] for name in masks], size, "L"),
+            [name.split("/")[-1].removesuffix(".png") for name in names])
+
+
+# 14.9 Semantic segmentation and the dataset
+def voc_colormap(n=256):
+    """The colours of Pascal VOC's masks: bytes (n, 3), n at most 256.
+
+    Bits 0, 3, 6 of an index go to red, 1, 4, 7 to green, 2, 5 to blue,
+    each time from the highest bit of the channel downwards.
+    """
+    if not 0 < n <= 256:
+        raise ValueError(f"n is {n}; there are 1 to 256 colours.")
+    index = torch.arange(n)
+    channels = [sum((index >> (3 * i + c) & 1) << (7 - i) for i in range(3))
+                for c in range(3)]
+    return torch.stack(channels, 1).to(torch.uint8)
+
+
+# 14.9 Semantic segmentation and the dataset
+def colormap2label(colors, labels=None):
+    """A table from colours (n, 3) to labels (n,), for `label_indices`.
+
+    `labels` are the positions in `colors` unless given. Returns the
+    colours as numbers, sorted, and their labels: (2, n).
+    """
+    colors = torch.as_tensor(colors)
+    labels = torch.arange(len(colors)) if labels is None else labels
+    codes, order = pack_colors(colors).sort()
+    if len(codes.unique()) < len(codes):
+        raise ValueError("two labels have the same colour.")
+    return torch.stack([codes, torch.as_tensor(labels)[order]])
+
+
+def pack_colors(colors):
+    """Bytes (..., 3) as one number for each colour."""
+    red, green, blue = colors.long().unbind(-1)
+    return (red << 16) + (green << 8) + blue
+
+
+def label_indices(mask, table=None):
+    """Labels (..., h, w) of a coloured mask, bytes (..., 3, h, w).
+
+    `table` comes from `colormap2label`; without it, it is Pascal VOC's:
+    the labels 0 to 20, and 255 for borders. Other colours raise ValueError.
+    """
+    if table is None:
+        labels = torch.tensor([*range(21), 255])
+        table = colormap2label(voc_colormap()[labels], labels)
+    codes, labels = table.to(mask.device)
+    wanted = pack_colors(mask.movedim(-3, -1))
+    place = torch.searchsorted(codes, wanted).clamp(max=len(codes) - 1)
+    wrong = codes[place] != wanted
+    if wrong.any():
+        color = mask.movedim(-3, -1)[wrong][0].tolist()
+        raise ValueError(f"the mask has the colour {color}, which is none "
+                         f"of the {len(codes)} in the table.")
+    return labels[place]
+
+
+# 14.9 Semantic segmentation and the dataset
+def rand_crop(img, label, h, w, ignore=255, generator=None):
+    """The same random window of a picture (..., H, W) and its labels.
+
+    What is smaller than h x w is first padded at the bottom and on the
+    right: the picture with 0, the labels (..., H, W) with `ignore`.
+    """
+    H, W = label.shape[-2:]
+    if img.shape[-2:] != label.shape[-2:]:
+        raise ValueError(f"the picture has {tuple(img.shape[-2:])} pixels, "
+                         f"its labels {tuple(label.shape[-2:])}.")
+    padding = (0, max(w - W, 0), 0, max(h - H, 0))
+    img, label = F.pad(img, padding), F.pad(label, padding, value=ignore)
+    top, left = (torch.randint(size - part + 1, (), generator=generator)
+                 for size, part in zip(label.shape[-2:], (h, w)))
+    window = (..., slice(top, top + h), slice(left, left + w))
+    return img[window], label[window]
+
+
+# 14.9 Semantic segmentation and the dataset
+class SegData(DataModule):
+    """Pictures with a label for each pixel: "camvid" or "scenes" (drawn).
+
+    `train` and `val` are tuples (X, y): floats (n, 3, h, w) in [0, 1] and
+    labels (n, h, w). `images` and `labels` hold the same as bytes and
+    labels, `names` the pictures' names and `sequences` the drives that
+    they come from; these four are dicts with the keys "train" and "val".
+    `classes` are the names, and labels equal to `ignore` count nowhere.
+    `size` is 180 x 240 unless given, for the (square) scenes 64 x 64.
+    """
+
+    def __init__(self, kind="camvid", batch_size=8, size=None,
+                 num_train=None, num_val=None, crop=None, seed=0):
+        super().__init__()
+        self.save_hyperparameters()
+        if kind not in ("camvid", "scenes"):
+            raise ValueError(f"kind is {kind!r}; use 'camvid' or 'scenes'.")
+        self.images, self.labels, self.names = {}, {}, {}
+        load = self.load_camvid if kind == "camvid" else self.load_scenes
+        load()
+        self.num_classes = len(self.classes)
+        self.sequences = {part: [name.split("_")[0] for name in names]
+                          for part, names in self.names.items()}
+
+    @cached_property
+    def train(self):
+        return scale_bytes(self.images["train"]), self.labels["train"]
+
+    @cached_property
+    def val(self):
+        return scale_bytes(self.images["val"]), self.labels["val"]
+
+
+# 14.9 Semantic segmentation and the dataset
+@add_to_class(SegData)
+def load_camvid(self):
+    self.classes, self.ignore = CAMVID_CLASSES, 11
+    self.is_real = d2l.fetch("camvid").is_real
+    for part, number in (("train", self.num_train), ("val", self.num_val)):
+        self.images[part], masks, self.names[part] = read_camvid(
+            part, self.size or (180, 240), number)
+        self.labels[part] = masks.long()
+
+
+@add_to_class(SegData)
+def load_scenes(self):
+    self.classes = ("background", "disc", "square", "triangle")
+    self.ignore, self.is_real = 255, False
+    height, width = self.size or (64, 64)
+    if height != width:
+        raise ValueError(f"scenes are square; size is {self.size}.")
+    for i, (part, number) in enumerate((("train", self.num_train or 400),
+                                        ("val", self.num_val or 80))):
+        drawn = ShapeScenes(number, height, 2 * self.seed + i)
+        self.images[part], self.labels[part] = drawn.images, drawn.classes
+        self.names[part] = [f"{part}{j}" for j in range(number)]
+
+
+# 14.9 Semantic segmentation and the dataset
+@add_to_class(SegData)
+def get_dataloader(self, train):
+    """Batches (X, y): floats (b, 3, h, w), labels (b, h, w).
+
+    Training batches are shuffled and, with `crop` = (h, w), cropped.
+    """
+    generator = getattr(self, "generator", None)
+
+    def prepare(X, y):
+        if train and self.crop:
+            pairs = [rand_crop(img, label, *self.crop, self.ignore,
+                               generator) for img, label in zip(X, y)]
+            X, y = (torch.stack(part) for part in zip(*pairs))
+        return scale_bytes(X), y
+
+    part = "train" if train else "val"
+    return d2l.BatchLoader((self.images[part], self.labels[part]),
+                           self.batch_size, shuffle=train,
+                           generator=generator, transform=prepare)
+
+
+# 14.9 Semantic segmentation and the dataset
+def confusion(pred, target, k, ignore=None):
+    """Confusion matrix (k, k): rows are true classes, columns predicted.
+
+    `pred` and `target` are labels of one shape. Pixels whose target is
+    `ignore` are left out. The matrices of batches may be added.
+    """
+    if pred.shape != target.shape:
+        raise ValueError(f"predictions {tuple(pred.shape)} and targets "
+                         f"{tuple(target.shape)} differ in shape.")
+    pred, target = pred.flatten(), target.flatten()
+    if ignore is not None:
+        keep = target != ignore
+        pred, target = pred[keep], target[keep]
+    for name, labels in (("prediction", pred), ("target", target)):
+        if labels.numel() and not (0 <= labels.min()
+                                   and labels.max() < k):
+            raise ValueError(f"a {name} lies outside 0 to {k - 1}.")
+    cells = target.long() * k + pred.long()
+    return torch.bincount(cells, minlength=k * k).reshape(k, k)
+
+
+def class_iou(cm):
+    """IoU (k,) of each class; nan where truth and prediction lack it."""
+    hits = cm.diag().double()
+    return hits / (cm.sum(0) + cm.sum(1) - hits)
+
+
+def miou(cm):
+    """Mean IoU over the classes that truth or prediction contain."""
+    return class_iou(cm).nanmean().item()
+
+
+def pixel_accuracy(cm):
+    """Share of the pixels whose class is right."""
+    return (cm.diag().sum() / cm.sum()).item()
+
+
+# 14.10 Transposed convolution
+def tconv_out(n, k, padding=0, stride=1, output_padding=0):
+    """Output size of a transposed convolution along one axis, (14.10.2).
+
+    `n` is the input size and `k` that of the kernel. Raises ValueError if
+    padding leaves nothing.
+    """
+    size = (n - 1) * stride - 2 * padding + k + output_padding
+    if size < 1:
+        raise ValueError(f"a padding of {padding} cuts all of the "
+                         f"{size + 2 * padding} outputs; pad less.")
+    return size
+
+
+# 14.10 Transposed convolution
+def phase_sums(weight, stride):
+    """Sums of a kernel's entries that share a place modulo the stride.
+
+    `weight` (..., k, k) gives (..., stride, stride). A transposed
+    convolution maps constants to constants, away from the border, if and
+    only if the sums of each kernel are equal.
+    """
+    *rest, k, _ = weight.shape
+    fill = -k % stride
+    blocks = F.pad(weight, (0, fill, 0, fill)).unflatten(
+        -1, (-1, stride)).unflatten(-3, (-1, stride))
+    return blocks.sum((-4, -2))
+
+
+# 14.12 Neural style transfer
+def extract_features(net, X, layers):
+    """Outputs of the layers with these names, {name: tensor}.
+
+    Each output is copied, because a later layer that works in place would
+    change it. No hook stays behind.
+    """
+    found, handles = {}, []
+    try:
+        for name in layers:
+            handles.append(net.get_submodule(name).register_forward_hook(
+                lambda layer, inputs, output, name=name: found.update(
+                    {name: output.clone()})))
+        net(X)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+# 14.12 Neural style transfer
+def gram(X):
+    """Gram matrices (n, c, c) of maps (n, c, h, w), divided by c h w."""
+    rows = X.flatten(2)  # (n, c, h * w)
+    return rows @ rows.mT / rows[0].numel()
+
+
+def content_loss(Y_hat, Y):
+    """Mean squared difference of maps, place by place."""
+    return F.mse_loss(Y_hat, Y)
+
+
+def style_loss(Y_hat, gram_Y):
+    """Mean squared difference of Gram matrices."""
+    return F.mse_loss(gram(Y_hat), gram_Y)
+
+
+# 14.12 Neural style transfer
+def tv_loss(X):
+    """Mean absolute difference of neighbours in the last two axes."""
+    down = (X[..., 1:, :] - X[..., :-1, :]).abs().mean()
+    right = (X[..., 1:] - X[..., :-1]).abs().mean()
+    return (down + right) / 2
 
 
 # 14.13 Image classification (CIFAR-10) as a competition
