@@ -722,6 +722,7 @@ def train_epoch(net, loader, loss, optimizer, schedule, score, after_step):
             after_step(net)
     mean = torch.stack(losses).sum().item() / loader.num_examples
     return mean, torch.cat(scores).mean().item() if scores else None
+
 # %% [markdown]
 # The second half sets up generators, schedule and history.
 
