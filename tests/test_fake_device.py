@@ -171,6 +171,26 @@ HOST = {
     "computer_vision.Compose": "calls its steps",
     "computer_vision.show_augmented": "figures",
     "computer_vision.crop_box": "numbers",
+    "computer_vision.step_rates": "rates, which are numbers",
+    "computer_vision.last_linear": "a name",
+    "computer_vision.linear_probe": "fits with fit_logits, in steps that ask the device",
+    "computer_vision.read_camvid": "reads files",
+    "computer_vision.SegData": "reads files; its loader gives tensors of the CPU",
+    "computer_vision.voc_colormap": "a table",
+    "computer_vision.colormap2label": "a table",
+    "computer_vision.label_indices": "asks whether a colour is in the table; Section 14.9 moves the table to the mask",
+    "computer_vision.confusion": "asks whether labels are in range; counts of labels have a length that only they tell",
+    "computer_vision.class_iou": "a small matrix of counts",
+    "computer_vision.miou": "a small matrix of counts",
+    "computer_vision.pixel_accuracy": "a small matrix of counts",
+    "computer_vision.tconv_out": "numbers",
+    "computer_vision.sort_ids": "names",
+    "computer_vision.read_csv_labels": "reads a file",
+    "computer_vision.split_train_valid": "names",
+    "computer_vision.ImageFiles": "reads files",
+    "computer_vision.predict_files": "reads files, and moves each batch to the device of the network",
+    "computer_vision.write_submission": "writes a file",
+    "computer_vision.check_submission": "reads a file",
     "computer_vision.read_voc": "reads files",
     "computer_vision.show_boxes": "figures",
     "computer_vision.pad_labels": "labels as they are read, before they move",
@@ -728,7 +748,7 @@ def gpt() -> None:
     c11.shift_for_lm(numbers(2, 4), 2)
 
 
-def augmented() -> None:
+def changed_pictures() -> None:
     """Changes of a picture and of a batch; the numbers come from the CPU's generator."""
     image, batch = floats(3, 8, 8), floats(4, 3, 8, 8)
     c14.hflip(image)
@@ -779,6 +799,40 @@ def detector() -> None:
     for kind in ("plain", "mining", "focal", "uneven"):
         c14.detection_loss(head(floats(2, 8, 4, 4)), *targets, kind=kind).backward()
     c14.focal_loss(floats(3))
+
+
+def transferred() -> None:
+    """A body with a new head, groups, frozen statistics and adapters, trained for a step."""
+    with _disable_current_modes():
+        net = nn.Sequential(
+            nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 5)
+        ).to(META)
+        c14.replace_head(net, 2)
+        c14.add_lora(net, lambda name, layer: isinstance(layer, nn.Conv2d), 2)
+    c14.set_trainable(net, lambda name: "1." not in name)
+    optimizer = torch.optim.SGD(c14.param_groups(net, 0.1))
+    c14.train_frozen_bn(net)
+    c14.freeze_bn(net)
+    F.cross_entropy(net(floats(2, 3, 2, 2)), numbers(2)).backward()
+    optimizer.step()
+    c14.merge_lora(net)
+    c14.LoRALinear(nn.Linear(3, 2, device=META))(floats(4, 3))
+
+
+def segmented() -> None:
+    c14.pack_colors(floats(2, 4, 4, 3).byte())
+    c14.rand_crop(floats(3, 6, 6), numbers(6, 6), 4, 8)
+    c14.phase_sums(floats(2, 2, 3, 3), 2)
+
+
+def styled() -> None:
+    """Features by hooks, the three losses, and a gradient for the picture."""
+    with _disable_current_modes():
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).to(META)
+    X = floats(1, 3, 8, 8).requires_grad_()
+    maps = c14.extract_features(net, X, ["0", "1"])
+    loss = c14.content_loss(maps["0"], floats(1, 4, 6, 6)) + c14.tv_loss(X)
+    (loss + c14.style_loss(maps["1"], c14.gram(floats(1, 4, 6, 6)))).backward()
 
 
 def pyramid() -> None:
@@ -974,11 +1028,14 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "optimizers": (optimizers,),
     # the losses of the steps
     "scheduled training": (scheduled, 2),
-    "augmentation": (augmented, None),
+    "augmentation": (changed_pictures, None),
     "training of chapter 14": (trained, None),
     "boxes": (boxes, None),
     "detector": (detector, None),
     "pyramid of features": (pyramid,),
+    "transfer": (transferred, None),
+    "segmentation": (segmented, None),
+    "style": (styled, None),
 }
 
 
