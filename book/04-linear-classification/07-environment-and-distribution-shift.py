@@ -685,7 +685,7 @@ d2l.describe(axes, "Left: matrix of answers given the true class, most on "
 #
 # If the meaning of the labels changes, these weights do not help.
 # A network trained to tell cats from dogs, and now asked to tell white animals from black ones, needs new labels.
-# Gradual change is easier, such as the wear of a lens: training can continue on new data from a model that starts close to where it should be (transfer learning, Section 14.2).
+# Gradual change is easier, such as the wear of a lens: training can continue on new data from a model that starts close to where it should be (transfer learning, [Section 14.2](../14-computer-vision/02-fine-tuning.ipynb)).
 
 # %% [markdown]
 # ## When the model acts on its world

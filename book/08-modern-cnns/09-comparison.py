@@ -914,7 +914,7 @@ assert sum(b[1].sum() for b in batches) == 12 * kinds[[3, 5]].sum()
 # The same architecture with random weights (one draw) is near guessing as well, so in this experiment the architecture alone does not give the lead: it takes the weights.
 # It is a friendly case: ImageNet's classes include some 120 breeds of dogs and a few of cats, so these features were paid for with the labels of very similar pictures.
 # On Fashion-MNIST nothing of the lead is left: a linear classifier of the raw pixels does about as well as one of the features.
-# Between these two lies the practice; Section 14.2 also fine-tunes, which moves the features.
+# Between these two lies the practice; [Section 14.2](../14-computer-vision/02-fine-tuning.ipynb) also fine-tunes, which moves the features.
 
 # %% [markdown]
 # ## Speed, and three switches

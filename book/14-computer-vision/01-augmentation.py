@@ -611,7 +611,7 @@ assert all(numbers == drawn[0] for numbers in drawn)
 # ### Scores and modes
 #
 # A score is a number for each example, so that its mean is right also when the last batch is smaller.
-# Evaluation needs two switches, evaluation mode and no gradients, and must put back what it found: a network may have frozen parts that stay in evaluation mode (Section 14.2).
+# Evaluation needs two switches, evaluation mode and no gradients, and must put back what it found: a network may have frozen parts that stay in evaluation mode ([Section 14.2](02-fine-tuning.ipynb)).
 
 # %% tags=["export"]
 def accuracy(y_hat, y):

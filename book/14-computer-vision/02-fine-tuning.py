@@ -399,7 +399,7 @@ assert not awake.norm.training and not awake.blocks[0]._bn0.training
 # The number of trained weights falls from $md$ to $r(m+d)$: for a layer from 512 to 512 and $r=4$ from 262 144 to 4096.
 #
 # Where are the matrices in a convolutional network?
-# Nearly all weights of EfficientNet-Lite0 sit in 1x1 convolutions, which are linear layers applied at each pixel ([Section 7.4](../07-convolutional-neural-networks/04-channels.ipynb)).
+# In the body of EfficientNet-Lite0, over nine tenths of the weights sit in 1x1 convolutions, which are linear layers applied at each pixel ([Section 7.4](../07-convolutional-neural-networks/04-channels.ipynb)).
 # These we adapt.
 # The thin depthwise convolutions have no large matrix to be approximated.
 
@@ -497,13 +497,13 @@ for wrong in (nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, groups=2),
 # - **Probe**: a softmax regression on the features, solved by L-BFGS. It costs so little that we take from 5 to 80 labels of each kind.
 # - **Fine-tuning**, with 20 and 80: all weights of the upper part, head ten times faster.
 # - **LoRA**, with 20: rank 4 on the 1x1 convolutions of the upper part, and the head.
-# - **Scratch**, with 20 and 80: a small residual network on the pixels (48 by 48, as in Section 8.9), in 24 updates.
+# - **Scratch**, with 20 and 80: a small residual network on the pixels (48 by 48, as in Section 8.9), in 24 updates, which are twelve passes with 20 labels of each kind and three with 80.
 #
 # Fine-tuning and LoRA get frozen statistics and the same 8 batches; with 80 labels of each kind fine-tuning gets 24, which is three passes.
 #
 # For each arm but the probe, three rates were compared on the validation photographs, with 20 labels of each kind in draws that do not come up again (set `tune` to repeat it).
 # LoRA was best at the middle one.
-# For fine-tuning, the mean accuracies at 1e-4 and 3e-4 were within a hundredth of each other, which is less than their standard error: a tie.
+# For fine-tuning, 3e-4 was ahead of 1e-4 by one or two photographs of 200 in each draw; the means differ by less than a hundredth, which is less than their standard error, and we call it a tie.
 # We take the smaller rate and come back to the other.
 # From scratch all three were near guessing, and we keep that of Section 8.9.
 
@@ -678,8 +678,8 @@ adapted, tuned = kept["LoRA"], kept["fine-tuning"]
 plain = dict(upper.named_parameters())
 for name, p in adapted.named_parameters():
     name = name.replace(".linear.", ".")
-    assert (p.requires_grad == name.startswith("fc.")
-            or name.endswith((".A", ".B")))
+    learns = name.startswith("fc.") or name.endswith((".A", ".B"))
+    assert p.requires_grad == learns
     assert not name.endswith(".B") or p.abs().max() > 0
     if name in plain and not name.startswith("fc."):
         assert torch.equal(p, plain[name])
@@ -699,13 +699,14 @@ with evaluating(adapted), evaluating(
 
 # %% [markdown]
 # Each transfer beats training from scratch in every draw by more than a tenth.
-# The scratch network fits its few photographs and does little better than guessing on others; what augmentation and a long run would make of it was not measured.
+# In the first draw of 20 labels the scratch network fits its photographs, and it does little better than guessing on others; with 80 labels its 24 updates are only three passes, as many as fine-tuning gets.
+# What augmentation and a longer run would make of it was not measured.
 #
 # Among the transfers themselves there is no winner.
 # An accuracy near 0.85 on 200 photographs has a standard error of about 0.025, and with 20 labels the three means are about that close, with 80 the two.
-# With five labels of each kind it matters far more which five: the probe's accuracies differ by over 0.15 from draw to draw.
+# With five labels of each kind it matters far more which five: between the probe's best and worst draw lies over 0.15.
 # A shorter run would have named a winner: stopped after one pass over the 160 photographs of the first draw, fine-tuning is far behind (Exercise 1).
-# So fine-tuning has to be compared with the probe, which is there in a fraction of a second, and not before it has had its time.
+# So compare fine-tuning with the probe, which takes a fraction of a second, and train long enough before you do.
 # LoRA trains about a fiftieth of the weights that fine-tuning trains, and only these have to be stored for a task; its gradients still pass through the whole upper part.
 #
 # The case is friendly: ImageNet has over a hundred breeds of dogs.
@@ -807,8 +808,8 @@ if full_run and real:
 # %% [markdown]
 # The change builds up from block to block, and the features end up a quarter of their own length away from where they were.
 # LoRA, with its fiftieth of the weights, has moved them about as far as fine-tuning.
-# That is a meeting of two rates, no law: at the tied rate 3e-4, fine-tuning moves the features more than half of their length, for about the same accuracy in this draw.
-# Kumar and others (2022) call such a change feature distortion and show what it can cost: over ten data sets with a shift between training and test, fine-tuning was on average 2 % better than the probe on data like those it was trained on, and 7 % worse on the others.
+# That depends on the two rates and is no law: at the tied rate 3e-4, fine-tuning moves the features by more than half of their length, for about the same accuracy in this draw.
+# Kumar and others (2022) speak of distorted features and show what fine-tuning can cost: over ten data sets with a shift between training and test, its accuracy was on average 2 percentage points above the probe's on data like those it was trained on, and 7 points below on the others.
 # In a model that they can solve they trace it to the head, which starts at random, so the body moves while the head is still wrong; they propose to fit the probe first and fine-tune from there.
 # Exercise 1 tries that.
 
@@ -887,7 +888,7 @@ if num_seeds == 3:
 # %% [markdown]
 # At both rates, after 60 epochs, the network from scratch is on average better than the fine-tuned one, and a probe on 64 raw pixels beats a probe on the features of either source.
 # The control for the narrow source is the same network before it was trained: in its second hidden layer, random weights leave the five new digits much easier to tell apart than weights that have learned the other five.
-# The body that helped so much with cats does not help here either.
+# The body that helped so much with cats does not help here either, frozen and on digits enlarged eightfold; fine-tuning it was not tried.
 # Yosinski and others (2014) found that features transfer less well the further apart source and target are, but that even distant ones can be better than random ones; here they were worse.
 # So "pretrained" is no property of weights alone: test it on your task, against a probe on the raw input and a network from scratch.
 #
@@ -938,7 +939,8 @@ assert v.grad is None and u.grad.abs().max() > 0
 
 # %% [markdown]
 # In this table, only the outputs that differ between pictures get a loss near zero with the center; two of the $K$ values are enough for that.
-# DINOv2 (2023) and DINOv3 (2025) extend this recipe to vision Transformers ([Section 11.8](../11-attention-and-transformers/08-vision-transformer.ipynb)) on large curated collections, and their main results use the features without fine-tuning; DINOv3 adds a loss on the Gram matrix of the patch features, against the decay of local features in long training.
+# DINO showed its best results with vision Transformers ([Section 11.8](../11-attention-and-transformers/08-vision-transformer.ipynb)), trained on ImageNet without its labels.
+# DINOv2 (2023) and DINOv3 (2025) extend the recipe to larger ones and to large curated collections, and their main results use the features without fine-tuning; DINOv3 adds a loss on the Gram matrix of the patch features, against the decay of local features in long training.
 # SigLIP 2 (2025) learns from pictures with texts; Section 14.14 uses such encoders.
 # In the package timm, `timm.create_model(name, pretrained=True, num_classes=0)` gives a body without a head, and the model carries the settings of its preprocessing.
 
@@ -998,7 +1000,7 @@ if full_run and real:
     assert table["fine-tuning"][80][0] > table["probe"][80][0] - 0.02
 
 # %% [markdown]
-# Ten times the rate costs accuracy, and with a hundred times the network guesses.
+# In this draw, ten times the body's rate costs accuracy, and with a hundred times the network guesses.
 # From the probe's head, the same fine-tuning is on average better than from a random one, and at least as good as the probe.
 # In this draw of 80 labels, one pass leaves fine-tuning behind the probe, three do not.
 

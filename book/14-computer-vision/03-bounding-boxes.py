@@ -285,7 +285,7 @@ assert cut(grid, (3, 1, 8, 4))[-1, -1] == grid[3, 7] == 37
 # ## Corners, centers, relative numbers
 #
 # Corners are convenient for cutting and intersecting.
-# Many networks predict a center and a size instead (Section 14.4):
+# Many networks predict a center and a size instead ([Section 14.4](04-anchor-boxes.ipynb)):
 #
 # $$c_x=\tfrac{x_1+x_2}2,\quad c_y=\tfrac{y_1+y_2}2,\quad w=x_2-x_1,\quad h=y_2-y_1, \tag{14.3.3}$$
 #
@@ -450,7 +450,7 @@ assert off > worst[torch.bfloat16][0]
 # A label file does not say which convention its numbers follow, nor whether they make sense.
 # Before training, look at all of them.
 # A *degenerate box* has swapped corners, no area, or a NaN.
-# It must go before something takes the logarithm of its width (Section 14.4) or divides by its area.
+# It must go before something takes the logarithm of its width ([Section 14.4](04-anchor-boxes.ipynb)) or divides by its area.
 
 # %% tags=["export"]
 def box_area(boxes):
@@ -889,7 +889,7 @@ print(f"{which.sum()} of {len(which)} boxes reach into the crop")
 # %% [markdown]
 # ### Exercise 14.3-1
 #
-# Batches of labels have the shape $(b,m,5)$: pictures with fewer than $m$ objects are filled up with rows of $-1$ (Section 14.6).
+# Batches of labels have the shape $(b,m,5)$: pictures with fewer than $m$ objects are filled up with rows of $-1$ ([Section 14.6](06-detection-data.ipynb)).
 # Which functions of this section that take boxes accept the shape $(b,m,4)$?
 # What does each make of the filling?
 # Write `flip_labels(labels)` for such a batch in relative coordinates.
@@ -1095,7 +1095,7 @@ assert abs(least - (1 / 3 - 3**0.5 / 4 / torch.pi)) < 2e-3
 # The identifiers of categories can be any distinct numbers; like COCO itself, we count them from 1.
 # In COCO's own files `area` is the area of the object's mask; without masks that of the box has to stand in.
 # On the way back the XML's numbers are $x_1+1$, $y_1+1$, $x_2$ and $y_2$.
-# Where the package `faster-coco-eval`, which Section 14.6 uses, is installed, its loader reads the file too.
+# Where the package `faster-coco-eval`, which [Section 14.6](06-detection-data.ipynb) uses, is installed, its loader reads the file too.
 
 # %%
 def to_coco(data, classes=CELLS, size=(640, 480)):

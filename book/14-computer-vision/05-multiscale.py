@@ -479,7 +479,7 @@ d2l.describe(fig, """Three panels, one for each class, with the share of boxes
 # **Figure 14.5.3.** How well the best anchor fits each validation box.
 # Left of the gray line no anchor would be matched by the threshold of 0.5.
 #
-# Every box gets at least one anchor in training, by the first part of the assignment of Section 14.4; but an anchor that starts at an IoU of 0.3 leaves more to the regression of offsets.
+# Every box gets at least one anchor in training, by the first part of the assignment of [Section 14.4](04-anchor-boxes.ipynb); but an anchor that starts at an IoU of 0.3 leaves more to the regression of offsets.
 # Whether a detector with finer anchors finds more platelets is a question for training, which coverage does not answer.
 
 # %% [markdown]

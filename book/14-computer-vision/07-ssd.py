@@ -177,12 +177,12 @@ assert count_params(net) == 276_144
 # ## The loss
 #
 # For each anchor there is a class to predict, 0 for the background, and for the matched anchors, the *positives*, an offset.
-# Let $P$ be the set of positives, $\mathbf{s}_i\in\mathbb{R}^{q+1}$ the scores and $\mathbf{o}_i\in\mathbb{R}^4$ the offsets of anchor $i$, $c_i$ and $\mathbf{t}_i$ their targets:
+# Let $P$ be the set of positives of a batch, $\mathbf{s}_i\in\mathbb{R}^{q+1}$ the scores and $\mathbf{o}_i\in\mathbb{R}^4$ the offsets of anchor $i$, $c_i$ and $\mathbf{t}_i$ their targets:
 #
 # $$L=\frac1{|P|}\sum_{i}\mathrm{CE}(\mathbf{s}_i,c_i)+\frac1{|P|}\sum_{i\in P}\sum_{k=1}^4\ell(o_{ik}-t_{ik}). \tag{14.7.1}$$
 #
 # $\mathrm{CE}$ is the cross-entropy, and $\ell$ grows like a square near zero and like the distance further out, so that a bad box does not dominate.
-# It is the *smooth L1 loss*, also written smooth $\ell_1$ (Girshick, 2015), up to a factor the Huber loss of [Section 3.5](../03-linear-regression/05-linear-regression-concise.ipynb):
+# It is the *smooth L1 loss*, also written smooth $\ell_1$ (Girshick, 2015, with $\sigma=1$), which is the Huber loss of [Section 3.5](../03-linear-regression/05-linear-regression-concise.ipynb) with $1/\sigma^2$ in the place of its $\sigma$:
 #
 # $$\ell(x)=\begin{cases}\frac12(\sigma x)^2&|x|<1/\sigma^2,\\|x|-\frac1{2\sigma^2}&\text{else,}\end{cases} \tag{14.7.2}$$
 #
@@ -191,7 +191,7 @@ assert count_params(net) == 276_144
 #
 # On BCCD about one anchor in 27 is positive, on the drawn pictures one in 150.
 # So a share of wrong anchors says nothing: the answer "background, everywhere" is wrong at less than 4 % of them.
-# The many easy background anchors also contribute most of the first sum in (14.7.1), and two remedies are in use.
+# At the start of training, when all scores are alike, the background anchors also contribute nearly all of the first sum in (14.7.1); two remedies are in use.
 # *Hard negative mining* (SSD) keeps, for each picture, only those background anchors with the largest loss, three for each positive.
 # The *focal loss* (RetinaNet; Lin and others, 2017) keeps all and makes the easy ones light: with $p$ the probability given to the true class, a weight $\alpha$ and an exponent $\gamma\ge0$,
 #
@@ -310,7 +310,7 @@ d2l.describe(fig, """Left, three curves with a rounded tip at zero: sharp for
 #
 # One class, one crescent in each picture ([Section 14.6](06-detection-data.ipynb)).
 # The targets do not change from epoch to epoch, so we compute them once.
-# The memory format puts the channels of a pixel beside each other, which changes no result but the time: it lets PyTorch choose other convolution kernels.
+# The memory format puts the channels of a pixel beside each other, which changes the time and, but for rounding, no result: it lets PyTorch choose other convolution kernels.
 
 # %%
 drawn = DetectionData(source="drawn", size=(64, 64), num_drawn=num_drawn)
@@ -397,15 +397,15 @@ d2l.describe(fig, """Six photographs with a crescent. A green box fits it;
 # ## Average precision
 #
 # A detector returns boxes with scores, as many as one asks for.
-# Sort them by falling score, over all pictures, and go down the list.
+# Each class is judged by itself: sort its boxes by falling score, over all pictures, and go down the list.
 # A box is a *true positive* if its IoU with a truth of its class that has not been taken reaches the threshold; it takes the one with the largest IoU.
 # Otherwise it is a *false positive*, and so is a second box on the same object.
-# After $k$ boxes, of which $t_k$ are true positives, with $m$ truths in all,
+# After $k$ boxes, of which $t_k$ are true positives, with $m$ truths of the class in all pictures,
 #
 # $$\text{precision}=\frac{t_k}k,\qquad\text{recall}=\frac{t_k}m. \tag{14.7.4}$$
 #
 # Going down the list, recall never falls; precision goes up and down.
-# *Average precision* (AP) is the area under the precision over the recall, after each precision is replaced by the largest one at the same recall or beyond.
+# *Average precision* (AP) is the area under the precision over the recall, after each precision is replaced by the largest one at the same recall or beyond; the result is called the envelope.
 # The challenges differ in details.
 # Pascal VOC (since 2010) takes the area exactly, COCO the mean of that envelope at the recalls 0, 0.01, ..., 1, averaged over the thresholds 0.5, 0.55, ..., 0.95; of a class it takes at most 100 boxes in each picture.
 # The matching above is COCO's; VOC's own program offers a box only the truth with the largest IoU, and counts the box as false if that one is taken.
@@ -556,7 +556,7 @@ assert worst < 1e-6 and largest > 100
 # %% [markdown]
 # ## Real cells, on frozen features
 #
-# On the 205 training pictures of BCCD we start from a pretrained body, as in Section 14.2.
+# On the 205 training pictures of BCCD we start from a pretrained body, as in [Section 14.2](02-fine-tuning.ipynb).
 # We take EfficientNet-Lite0's maps of strides 8 and 16, enlarge the second and put them together: 152 numbers for each of $24\times32$ cells.
 # The body is frozen, so they are computed once, and its blocks of stride 32 are cut off.
 
@@ -682,14 +682,14 @@ if full_run and epochs >= 8:
 
 # %% [markdown]
 # With eight epochs on 205 pictures, the detector finds nearly every white cell and most red ones; platelets are the hard class, and the three seeds differ most there.
-# Before we praise it for the white cells: Exercise 3 of Section 14.6 finds nearly all of them by their stain, without learning.
+# Before we praise it for the white cells: Exercise 3 of [Section 14.6](06-detection-data.ipynb) finds nearly all of them by their stain, without learning.
 #
-# For red and white cells the loss hardly matters: mining, the plain sum and the focal loss (one run) agree within three hundredths.
-# For platelets, the rarest and smallest objects, mining is better than the plain sum with each of the three seeds, at equal epochs and learning rate; a longer training or another rate may change that.
+# For red and white cells these three losses hardly differ: the means of mining and of the plain sum over the seeds, and the one run of the focal loss, agree within three hundredths.
+# For platelets, the smallest objects, about as many as the white cells, mining is better than the plain sum with each of the three seeds, at equal epochs and learning rate; a longer training or another rate may change that.
 # Both remedies were made for a harder case: about 9000 anchors in SSD and 100 000 in RetinaNet, on 20 to 80 classes of objects.
 #
-# What matters most is the balance of the two sums.
-# The uneven loss, which looks harmless, loses the platelets altogether: with classes that weigh 27 times less against boxes, eight epochs do not bring their scores above those of the background.
+# Of what we tried here, the balance of the two sums matters most.
+# The uneven loss, which looks harmless, loses the platelets altogether in its one run: with classes that weigh 27 times less against boxes, eight epochs do not bring their scores above those of the background, and at most of their anchors not even above those of red cells.
 
 # %% tags=["hide-input"]
 found = detect(heads[0])
@@ -765,7 +765,7 @@ if full_run and epochs >= 8:
 # | SSD (2016) | anchors above an IoU of 0.5 | cross-entropy with mining | suppression |
 # | RetinaNet (2017) | anchors, on a feature pyramid | focal loss | suppression |
 # | FCOS (2019) | cells inside the object, no anchors | focal loss | suppression |
-# | YOLOv10 (2024) | several cells in training and one of them for use, by a cost | binary cross-entropy | none |
+# | YOLOv10 (2024) | two heads, by score and IoU: one with several cells for an object, in training only, one with a single cell | binary cross-entropy | none |
 # | DETR (2020) | one of a set of queries, by optimal matching | cross-entropy | none |
 #
 # FCOS trains its boxes with the IoU itself and DETR with GIoU beside the $\ell_1$ distance: both judge a box as a whole (Exercise 2).
@@ -775,8 +775,8 @@ if full_run and epochs >= 8:
 # ## Summary
 #
 # - Two convolutions on every map answer for all anchors; channels go last before flattening, or answers meet the wrong anchors without an error.
-# - Dividing both sums of the loss by the positives or by all anchors is a matter of scale, to which Adam hardly reacts; dividing them differently changes the balance and lost us a whole class.
-# - In eight epochs on 205 pictures, mining helped with the rare platelets and made no difference for red and white cells.
+# - Dividing both sums of the loss by the positives or by all anchors is a matter of scale, to which Adam should hardly react; dividing them differently changes the balance and in our one run lost a whole class.
+# - In eight epochs on 205 pictures, mining helped with the small platelets and made no clear difference for red and white cells.
 # - Average precision judges the ranking of all boxes, counts duplicates as errors, and should be checked against a reference implementation, ties and all.
 # - A drawn data set shows that the parts fit together, not that a detector is good.
 
@@ -785,7 +785,7 @@ if full_run and epochs >= 8:
 #
 # ### Exercise 14.7-1
 #
-# Train with plain SGD instead of AdamW, on the first 64 pictures, with the plain loss divided by the positives and with both sums divided by all anchors.
+# Train with SGD with momentum instead of AdamW, on the first 64 pictures, with the plain loss divided by the positives and with both sums divided by all anchors.
 # Use one learning rate for both, then the best of three for each. How much of the gap was scale?
 
 # %% [markdown]
@@ -821,8 +821,9 @@ if full_run:
 
 # %% [markdown]
 # At the rate 0.003 the loss divided by the anchors learns next to nothing in this time; at the rate 0.1, about 30 times as large, it catches up.
-# So nearly all of the gap was scale; since 0.1 is the last of the three rates, a larger one might do better still.
-# (The mean is low because thirty-two steps on 64 pictures are too few for platelets.)
+# So nearly all of the gap was scale.
+# (Both best rates stand at an end of the grid; in a trial with one seed, 0.001 for the first and 0.3 for the second did no better.)
+# (The mean is low because no platelets are found yet after thirty-two steps on 64 pictures.)
 
 # %% [markdown]
 # ### Exercise 14.7-2
@@ -911,8 +912,8 @@ if full_run and epochs >= 4:
     assert max(abs(sweep[w][0] - sweep[1][0]) for w in sweep) < 0.06
 
 # %% [markdown]
-# Red cells, with thousands of examples, hardly mind, and white cells lose little.
-# Platelets are found in these four epochs with the weights 0.1 and 1, and not with 10: that is nearly the uneven loss, whose classes weigh 27 times less against the boxes.
+# Red cells lose at most a few hundredths, and white cells most with the weight 0.1.
+# Platelets are found in these four epochs with the weights 0.1 and 1, and not with 10: that goes the way of the uneven loss, whose classes weigh 27 times less against the boxes.
 
 # %% [markdown]
 # ### Exercise 14.7-4
@@ -958,9 +959,9 @@ for large, coarse in zip(cover["64 pixels"], cover["32 pixels"]):
 
 # %% [markdown]
 # The smaller pictures lose small crescents and hardly any others.
-# Two things differ, the detail of the pictures and the anchors, whose finest grid has $4\times4$ cells instead of $8\times8$.
+# Three things differ: the detail of the pictures, the anchors, whose finest grid has $4\times4$ cells instead of $8\times8$, and the network, which has one block and one map fewer.
 # The coarser grid covers small and large boxes worse alike, and yet nearly all the large ones are still found; so worse coverage alone does not explain what happens to the small ones.
-# A network for 64 pixels, trained on the shrunken pictures after enlarging them again, would separate the two.
+# A network for 64 pixels, trained on the shrunken pictures after enlarging them again, would separate the detail from the other two.
 
 # %% [markdown]
 # ### Exercise 14.7-5
@@ -990,8 +991,8 @@ if full_run:
     assert max(changes) < 0.01
 
 # %% [markdown]
-# Hardly anything changes: no class by as much as 0.01.
-# The cells of different classes look different, so few boxes of two classes compete for one place; where objects of different classes do overlap, as a rider and a horse, suppression across classes would delete one of them.
+# Hardly anything changes: no class in the third decimal.
+# Few boxes of two classes compete for one place, as each anchor speaks for its likeliest class only, and the cells look different; where objects of different classes do overlap, as a rider and a horse, suppression across classes would delete one of them.
 
 # %% [markdown]
 # ## Sources
@@ -999,7 +1000,8 @@ if full_run:
 # - W. Liu et al., SSD: single shot multibox detector, 2016, [arXiv:1512.02325](https://arxiv.org/abs/1512.02325): the heads, mining three to one.
 # - T.-Y. Lin, P. Goyal, R. Girshick, K. He and P. Dollár, Focal loss for dense object detection, 2017, [arXiv:1708.02002](https://arxiv.org/abs/1708.02002): RetinaNet.
 # - R. Girshick, Fast R-CNN, 2015, [arXiv:1504.08083](https://arxiv.org/abs/1504.08083): the smooth $\ell_1$ loss.
-# - M. Everingham et al., The Pascal visual object classes (VOC) challenge, 2010, [doi:10.1007/s11263-009-0275-4](https://doi.org/10.1007/s11263-009-0275-4): average precision for detection.
+# - M. Everingham et al., The Pascal visual object classes (VOC) challenge, 2010, [doi:10.1007/s11263-009-0275-4](https://doi.org/10.1007/s11263-009-0275-4): average precision for detection, until 2009 at eleven recalls.
+# - M. Everingham et al., The Pascal visual object classes challenge: a retrospective, 2015, [doi:10.1007/s11263-014-0733-5](https://doi.org/10.1007/s11263-014-0733-5): the challenges to 2012.
 # - T.-Y. Lin et al., Microsoft COCO: common objects in context, 2014, [arXiv:1405.0312](https://arxiv.org/abs/1405.0312).
 # - Z. Tian, C. Shen, H. Chen and T. He, FCOS: fully convolutional one-stage object detection, 2019, [arXiv:1904.01355](https://arxiv.org/abs/1904.01355).
 # - A. Wang et al., YOLOv10: real-time end-to-end object detection, 2024, [arXiv:2405.14458](https://arxiv.org/abs/2405.14458).

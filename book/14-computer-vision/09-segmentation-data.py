@@ -715,7 +715,7 @@ assert sorted(seen.sum((1, 2))) == sorted(small.train[1].sum((1, 2)))
 # (`confusion_matrix` there multiplies one-hot matrices; for millions of pixels `torch.bincount` counts the pairs without them.)
 # All scores follow from it.
 # *Pixel accuracy* is the share on the diagonal.
-# The intersection over union (IoU) of a class is that of Section 14.4 for sets of pixels instead of boxes,
+# The intersection over union (IoU) of a class is that of [Section 14.4](04-anchor-boxes.ipynb) for sets of pixels instead of boxes,
 #
 # $$\mathrm{IoU}_c=\frac{M_{cc}}{\sum_j M_{cj}+\sum_i M_{ic}-M_{cc}}, \qquad \mathrm{mIoU}=\frac1{|C|}\sum_{c\in C}\mathrm{IoU}_c, \tag{14.9.1}$$
 #

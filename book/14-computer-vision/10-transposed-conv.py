@@ -269,7 +269,7 @@ d2l.sliders(draw, """Rows are inputs and columns outputs; each row has a block
 #
 # $$\Bigl\lfloor\frac{n+2p-k}{s}\Bigr\rfloor s-2p+k=(n+2p-k-r)-2p+k=n-r. \tag{14.10.3}$$
 #
-# So "a transposed convolution with equal hyperparameters restores the shape", which is often said, holds for one of $s$ sizes.
+# So "a transposed convolution with equal hyperparameters restores the shape", which is often said, holds for only one of any $s$ sizes in a row.
 # A stride maps $s$ sizes to the same output, and the way back has to be told which one: that is the task of $o=r$.
 
 # %%
@@ -370,9 +370,9 @@ for n, k, s, p in ((5, 3, 2, 1), (6, 3, 2, 0), (7, 4, 3, 2)):
 # They could not: four numbers do not determine nine, whatever the method.
 # "Deconvolution", a name under which the layer is also found, promises an inverse that it is not.
 #
-# What the layer computes is the backward pass.
-# The chain rule multiplies the gradient that arrives by $\mathbf{W}^\top$, so backpropagation through a convolution *is* a transposed convolution with the same weight; that is why the weight of one fits the other unchanged, with the roles of its first two axes exchanged.
-# And since the transpose of the transpose is $\mathbf{W}$, backpropagation through a transposed convolution is a convolution.
+# What the layer computes is the backward pass from the output of a convolution to its input.
+# The chain rule multiplies the gradient that arrives by $\mathbf{W}^\top$, so backpropagation to the input of a convolution *is* a transposed convolution with the same weight (the gradient for the weight itself is another matter); that is why the weight of one fits the other unchanged, with the roles of its first two axes exchanged.
+# And since the transpose of the transpose is $\mathbf{W}$, backpropagation to the input of a transposed convolution is a convolution.
 # Both follow from the adjoint identity $\langle\mathbf{W}\mathbf{u},\mathbf{v}\rangle=\langle\mathbf{u},\mathbf{W}^\top\mathbf{v}\rangle$, which makes a good test of any such pair of programs, because it needs no reference result:
 
 # %%
@@ -442,7 +442,7 @@ assert torch.equal(grad(torch.ones(1, 1, 6, 6))[0][0, 0], odd)
 # where $p$ is the padding and the $s\times s$ numbers $S_{d,e}$ are the *phase sums* of the kernel: of (14.10.1) only those entries are left for which $s$ divides $u+p-a$ and $v+p-b$, each once.
 # A flat input, not zero, gives a flat output if and only if all phase sums are equal.
 # With several channels this has to hold for each kernel, if every choice of constants in the channels is to give constants.
-# Biases and activations treat all places alike, so a network of such layers maps flat areas to flat areas, too.
+# Biases and activations treat all places alike, so a network of such layers keeps a flat area flat, too, up to a margin as wide as its windows reach.
 # Coverage is the special case of a kernel of ones, and it does not decide for others: a kernel with uneven coverage can have equal sums, and one with even coverage can have unequal ones.
 
 # %% tags=["export"]
@@ -484,7 +484,7 @@ d2l.describe(axes, """Four outputs for a constant input: a bright and dark grid
     of size 4.""")
 
 # %% [markdown]
-# **Figure 14.10.4.** What four kernels make of a constant input at stride 2.
+# **Figure 14.10.4.** What four kernels make of a constant input at stride 2, away from the border.
 # The first two have uneven coverage, the last two have even coverage; in each pair one prints a grid and one does not.
 
 # %%
@@ -510,7 +510,7 @@ for k, s, p in ((3, 2, 1), (4, 2, 1), (5, 3, 2), (2, 3, 0)):
 # The shuffle alone is a transposed convolution with $k=s$ and kernels of one 1: no overlap at all.
 # Their phase sums, one 1 and otherwise 0, are unequal, so whether a grid appears is left to the convolution in front.
 #
-# *Resize-convolution* first repeats every pixel $s$ times in both directions and then applies an ordinary convolution.
+# *Resize-convolution*, in its most common form, first repeats every pixel $s$ times in both directions and then applies an ordinary convolution.
 # For $s=2$ and a 3x3 kernel this is a transposed convolution with $k=4$ and $p=1$, whose kernel is the 3x3 one, flipped on both axes and smeared by a 2x2 box.
 # Such a kernel has equal phase sums whatever its nine weights are, since each of them enters every phase exactly once.
 
@@ -549,7 +549,7 @@ torch.testing.assert_close(sums, sums[..., :1, :1].expand_as(sums))
 # ## On a photograph
 #
 # Does training remove the grid, and does the choice of $k$ matter then?
-# We train small decoders to restore a photograph that was shrunk four times: 3 channels to 16, twice enlarged by 2.
+# We train small decoders, networks that enlarge, to restore a photograph (taken at half its size) that was shrunk to a quarter of its height and width: one convolution from 3 channels to 16, then two layers that each double both.
 # They learn from crops of the left part of one of the two photographs that come with scikit-learn, and are tested on its right part, which has a large area of almost even sky.
 
 # %%
@@ -695,8 +695,8 @@ def sky(pictures):
     return pictures[..., 16:64, 16:112]
 
 # %% [markdown]
-# All decoders get the same crops in the same order, as many updates, the same rate and its schedule; they differ in the layers, thereby in the number of parameters, and in the random start.
-# The error is the root mean square over the test picture, also in grey levels.
+# All decoders get the same crops in the same order, as many updates, and the same learning rate and schedule; they differ in the layers, thereby in the number of parameters, and in the random start.
+# The error is the root mean square of the difference from the test picture, also in grey levels.
 
 # %%
 device = d2l.try_device()
@@ -767,7 +767,7 @@ d2l.describe(ax, """Strength of the grid over the updates on a logarithmic
 
 # %% [markdown]
 # **Figure 14.10.5.** The grid in the sky of the test picture while the decoders train, median of the seeds.
-# Only the two decoders with equal phase sums, resize-convolution among them, stay at the level of the photograph itself.
+# Only the two decoders with equal phase sums, resize-convolution among them, stay near or below the line, which is the value of the photograph itself.
 
 # %% tags=["hide-input", "chaotic"]
 seen = {"photograph": pair[1], "interpolation": F.interpolate(
@@ -787,7 +787,7 @@ d2l.describe(axes, """Eight patches of sky with strongly raised contrast. The
     show a regular grid of pixels.""")
 
 # %% [markdown]
-# **Figure 14.10.6.** A patch of 32x32 pixels of the sky after training (the last of the seeds), its contrast raised tenfold around its mean in all eight pictures.
+# **Figure 14.10.6.** A patch of 32x32 pixels of the sky after training (the last of the seeds), its mean colour set to grey and its contrast around it raised tenfold in all eight pictures.
 
 # %%
 # check: only equal phase sums are clean, at every moment, at equal error
@@ -818,14 +818,14 @@ if full_run:
 
 # %% [markdown]
 # All three plain kernels leave a grid, more than five times as strong as that of the two decoders with equal phase sums, and so it was at every moment of Figure 14.10.5.
-# Even coverage is no cure: the grid's means for $k=2$, 3 and 4 differ by less than the seeds of any one of these kernels.
+# Even coverage is no cure: the mean grids for $k=2$, 3 and 4 differ by less than the runs of any one of these kernels do from seed to seed.
 # The last two decoders isolate the cause.
 # They have the layers, the number of parameters, the random draws, the crops and the uneven coverage of $k=3$; only a constraint was added.
 # Where it makes the phase sums equal, the grid in the sky is gone, and the error over the test picture is about the same.
 # Where it makes as many other sums equal, the grid stays, and the error is larger.
 #
-# This is a small experiment, stopped early: after these few updates none of the six restores the picture better on average than bilinear interpolation.
-# With four times as many (`epochs = 80`, as in the GPU setting) the errors of all but the control come within one grey level of its error, and the grids are still there, more than five times as strong at the end as with equal phase sums.
+# This is a small experiment, stopped early: after these few updates none of the six, averaged over its seeds, restores the picture better than bilinear interpolation.
+# With four times as many (`epochs = 80`, as in the GPU setting) the errors of all but the control, averaged over the seeds, come within one grey level of that of interpolation, and the grids are still there, more than five times as strong at the end as with equal phase sums.
 # Odena, Dumoulin and Olah (2016) described such grids in adversarial networks and style transfer.
 # They named uneven overlap as a cause, noted that kernels with even overlap can learn a grid as well, and recommended resize-convolution.
 # Equal phase sums guarantee clean flat areas only; next to edges and in textures they promise nothing.
@@ -839,7 +839,7 @@ if full_run:
 #
 # - Each input of a transposed convolution writes a copy of the kernel, scaled by itself; stride spaces the copies, padding cuts the output.
 # - The size is $(n-1)s-2p+k+o$. With the hyperparameters of a convolution it restores $n$ only if $s$ divides $n+2p-k$; otherwise $o$ has to be the remainder.
-# - As a matrix it is $\mathbf{W}^\top$: the backward pass of the convolution with the same weight, not its inverse.
+# - As a matrix it is $\mathbf{W}^\top$: the backward pass, to the input, of the convolution with the same weight, not its inverse.
 # - A constant stays constant away from the border if and only if the kernel's phase sums are equal. Even coverage, $s$ dividing $k$, is neither necessary nor sufficient.
 # - Resize-convolution is a transposed convolution whose phase sums are equal by construction, pixel shuffle one with a one-hot kernel.
 # - In our small decoders, training alone left a grid with $k=2$, 3 and 4; equal phase sums removed it from a flat area at about the same error, the same constraint on shifted groups did not.
@@ -879,7 +879,7 @@ assert found == [1, 2, 0, 1]
 # %% [markdown]
 # ### Exercise 14.10-2
 #
-# How many entries of $\mathbf{W}$ are not zero, and which share is that?
+# An $n\times n$ input is convolved with a $k\times k$ kernel without zeros, at stride 1 and without padding, to $m\times m$ outputs: how many entries of $\mathbf{W}$ are not zero, and which share is that?
 # Compare the multiplications of the dense product $\mathbf{W}^\top\mathbf{y}$ with those that are needed, and time the loops, the matrix and PyTorch's layer.
 
 # %% [markdown]
@@ -945,7 +945,7 @@ for s in (1, 2, 3):
 
 # %% [markdown]
 # Insert $s-1$ zeros between neighbours, pad by $k-1-p$, and convolve with stride 1; the kernel is flipped on both axes, because an output that reads meets it in reverse order, and its channel axes are swapped.
-# Far from the border only one of $s^2$ entries is not an inserted zero: the share is $1-1/s^2$.
+# Far from the border only one of $s^2$ entries is not an inserted zero, so the share is $1-1/s^2$ on average over the outputs, and at each single output if $s$ divides $k$.
 
 # %%
 rng = torch.Generator().manual_seed(8)
