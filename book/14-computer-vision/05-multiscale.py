@@ -456,7 +456,9 @@ if data.is_real:
         # the pyramid loses no more than the fine grid
         assert all(abs(a - b) < 0.012 for a, b in zip(fine, levels))
         lost = ious[split, "stride 4"] - ious[split, pyramid]
-        assert -1e-6 < lost.min() and 0.01 < lost.mean() < 0.05
+        kind = data.parts[split][1][..., 0]
+        kind = kind[kind >= 0]
+        assert all(0.01 < lost[kind == k].mean() < 0.05 for k in (0, 1))
 
 # %% [markdown]
 # Halving the stride changes only the grid, and it cuts the share of platelets below 0.5 to less than a third, on both sets of pictures, while the shares of the other classes change by less than a percentage point.
