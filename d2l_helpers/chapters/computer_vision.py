@@ -768,11 +768,12 @@ def multibox_detection(cls_probs, offsets, anchors, nms_threshold=0.5,
 
 
 # 14.5 Multiscale object detection
-def level_coverage(levels, boxes, chunk=2000):
+def level_coverage(levels, boxes, chunk=500):
     """The best IoU of each box (n, 4) with the anchors of each level.
 
     `levels` is a list of tensors of anchors (k, 4). Returns (n, levels);
-    its maximum along the levels is the best IoU over all of them.
+    its maximum along the levels is the best IoU over all of them. `chunk`
+    boxes at a time limit the memory.
     """
     return torch.cat([torch.stack(
         [box_iou(part, anchors).amax(1) for anchors in levels], 1)
