@@ -908,6 +908,9 @@ d2l.describe(axes, """Eight pairs of a test and a training picture with the
 # %%
 # check: no equal files; the same photographs by features
 assert common == [0, 0] or not found.is_real
+two = torch.tensor([[2.0, 1.0], [0.0, 3.0]])  # (1, 0), (-1, 2) around 1
+torch.testing.assert_close(similarity(two, two, torch.ones(2)), torch.tensor(
+    [[1.0, -(5**-0.5)], [-(5**-0.5), 1.0]]))
 if measured:
     def original(path):
         return "/".join(origin[path].with_suffix("").parts[-3:])
