@@ -928,7 +928,7 @@ if data.is_real and whole:
         assert ap["AP_50"] > 0.88 and ap["AP_all"] < ap["AP_50"] - 0.2
 
 # %% [markdown]
-# At an IoU of 0.5 a threshold chosen on validation pictures finds nearly all white cells of both parts, so a high AP for this class says little about a detector.
+# At an IoU of 0.5 a threshold set by hand finds nearly all white cells of both parts, so a high AP for this class says little about a detector.
 # At stricter thresholds it does much worse: a patch of stain is not quite the box that a person draws.
 
 # %% tags=["hide-input"]
