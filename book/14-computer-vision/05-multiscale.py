@@ -196,15 +196,15 @@ for k, anchors in enumerate(three):
 # The three maps cover a little better than the best single size, but that says nothing about maps: four squares on *one* map, no more anchors in all, do better than both.
 # Several sizes help.
 # Whether several maps do depends on the design: tuned in Exercise 2, the three maps stay behind the four squares, and four maps with a square each get ahead of them.
-# With so few anchors none of these designs would serve a detector: the coverage stays below the 0.5 at which an anchor counts as a hit.
+# With so few anchors all these designs are coarse: the coverage stays below the 0.5 at which an anchor counts as a good match.
 # What several maps save shows with thousands of anchors and real boxes, below.
 
 # %% [markdown]
 # ## What a cell can see
 #
-# An anchor is no part of the network.
+# An anchor is not part of the network.
 # The $c$ numbers of a cell of a feature map, or of a few cells around it, are all that the head knows when it answers for the anchors of that cell, and they depend on a *receptive field* of the picture ([Section 7.2](../07-convolutional-neural-networks/02-convolutions.ipynb)).
-# If an object is larger than the field, the network judges it by its middle.
+# If an object is larger than the field, the network judges it by a part.
 #
 # The first detector of Section 14.7 halves its maps with this block.
 
@@ -259,11 +259,12 @@ for k, field in enumerate(fields):
         assert max(larger, wide) < field
 
 # %% [markdown]
-# On the first two levels the larger square is wider than the field, and so is the anchor of ratio 2, by a factor of $\sqrt2$ wider than the smaller square; from the third level on all anchors fit.
+# On the first two levels the larger square is wider than the field, and so is the anchor of ratio 2, by a factor of $\sqrt2$ wider than the smaller square; on the third and fourth levels all anchors are narrower than the field.
+# The last level sees the whole picture, and there the anchor of ratio 2 is wider than the picture itself.
 # That is an observation about the design; whether it costs accuracy, this section does not measure.
 #
 # The formula can be tested.
-# The field of a cell is where its gradient with respect to the picture is not zero.
+# The field of a cell holds all the pixels at which its gradient with respect to the picture can differ from zero.
 # Maximum pooling passes the gradient to one pixel of four and ReLU blocks some of it, so for the test we make all weights positive and take averages, which see the same pixels.
 
 # %%
@@ -298,7 +299,7 @@ for k, (row, column) in enumerate(((14, 18), (7, 8), (4, 3))):
     assert torch.equal(support, seen) and size == fields[k]
 
 # %% [markdown]
-# Being in the field does not mean to count much.
+# Being in the field does not mean counting for much.
 # Luo and others (2016) showed that in deep networks with random weights the influence falls off from the center, in many cases like a Gaussian bell, and called the region where it is not negligible the *effective receptive field*: a fraction of the field.
 # Here is ours, with random weights, ReLU and maximum pooling, averaged over random pictures and networks.
 
@@ -461,10 +462,10 @@ if data.is_real:
         assert all(0.01 < lost[kind == k].mean() < 0.05 for k in (0, 1))
 
 # %% [markdown]
-# Halving the stride changes only the grid, and it cuts the share of platelets below 0.5 to less than a third, on both sets of pictures, while the shares of the other classes change by less than a percentage point.
-# What is left at stride 4 is also left with centered anchors: those platelets differ from 14 pixels in size or shape, and no grid helps.
+# Halving the stride changes only the grid, and it cuts the share of platelets below 0.5 to less than a third, on both sets of pictures, while the shares of the other classes, small already at stride 8, change by less than a percentage point.
+# What is left at stride 4 is also left with centered anchors: no grid of these three squares helps, since most of those platelets are too large for 14 pixels and too small for 38.
 # But stride 4 for all three sizes costs four times as many anchors.
-# Here several maps pay: 14 pixels at stride 4, 38 at 8 and 75 at 16 leave about as many boxes below 0.5 with 4032 anchors instead of 9216, though the larger cells lose a little of their mean IoU.
+# Here a grid for each size pays: 14 pixels at stride 4, 38 at 8 and 75 at 16 leave about as many boxes below 0.5 with 4032 anchors instead of 9216, though the larger cells lose a little of their mean IoU.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(6.6, 2.6), layout="constrained",
@@ -495,15 +496,15 @@ d2l.describe(fig, """Three panels, one for each class, with the share of boxes
 # A box left of the gray line has no anchor that the threshold of 0.5 would match to it.
 # For red cells the two designs with three sizes coincide: both lay 38 pixels at stride 8.
 #
-# Every box gets at least one anchor in training, by the first part of the assignment of [Section 14.4](04-anchor-boxes.ipynb); but an anchor that starts at an IoU of 0.3 leaves more to the regression of offsets.
+# Every box gets at least one anchor in training, by the first rule of [Section 14.4](04-anchor-boxes.ipynb); but an anchor that starts at an IoU of 0.3 leaves more to the regression of offsets.
 # Whether a detector with finer anchors finds more platelets is a question for training, which coverage does not answer.
 
 # %% [markdown]
 # ## A pyramid of features
 #
-# Fine maps have many places; the cells of coarse maps have passed more layers and see more of the picture.
+# Fine maps have many places; the cells of coarse maps come after more layers and see more of the picture.
 # A *feature pyramid network* (Lin and others, 2017) brings the two together.
-# Each map passes a $1\times1$ convolution to a common number of channels; then, from the coarsest down, a map is enlarged by repeating its cells and added to the next finer one; a last $3\times3$ convolution smooths the sum.
+# Each map passes through a $1\times1$ convolution to a common number of channels; then, from the coarsest down, a map is enlarged by repeating its cells and added to the next finer one; a last $3\times3$ convolution smooths the sum.
 
 # %% tags=["export"]
 class FPN(nn.Module):
@@ -567,9 +568,9 @@ for a, b in zip(before, expected, strict=True):
 # %% [markdown]
 # ## Summary
 #
-# - With 64 anchors, several sizes gained coverage, on one map or on several; on real boxes, a map for each size reached the coverage of a fine grid with fewer than half of its anchors.
-# - A cell answers for its anchors out of its receptive field, whose influence, with random weights, is concentrated in the middle; some anchors of a common design are wider than the field.
-# - Coverage, the best IoU of each true box with any anchor, is measured without training and shows which class a design will serve badly.
+# - With 63 or 64 anchors, several sizes gained coverage, on one map or on several; on real boxes, a grid for each size left about as few boxes below an IoU of 0.5 as a fine grid for all, with fewer than half of its anchors and a little less coverage of the larger cells.
+# - A cell answers for its anchors from its receptive field, whose influence, with random weights, is concentrated in the middle; some anchors of the design with five maps are wider than the field.
+# - Coverage, the mean over the true boxes of the best IoU with any anchor, is measured without training and, class by class, shows which boxes a design fits worst.
 # - For small boxes the distance between centers limits the IoU; where centered anchors miss too, sizes and ratios are the limit.
 # - A feature pyramid hands what coarse maps know to the fine ones.
 
@@ -649,8 +650,9 @@ if num_boxes >= 4000:
     assert results[3] > single_map + 0.02
 
 # %% [markdown]
-# The search finds a local optimum, and not one in order: it gives the $4\times4$ map a larger size than the $3\times3$ map.
-# Ratios cost two thirds of the first design's anchors, and for boxes of ratios from ½ to 2 more centers and sizes were worth more.
+# The search moves one size at a time and stops after three rounds, so it need not find the best sizes.
+# The sizes it finds do not grow in order from fine map to coarse: the $4\times4$ map gets a larger one than the $3\times3$ map.
+# Ratios other than 1 take up two thirds of the first design's anchors; the second spends them on more centers and a fourth size, and on these boxes, of ratios from ½ to 2, that was worth more.
 
 # %% [markdown]
 # ### Exercise 14.5-3
@@ -685,7 +687,7 @@ assert row.tolist() == [  # anchor 1 of cell 2: channels 4 to 7
 # %% [markdown]
 # ### Exercise 14.5-4
 #
-# From which size on do square anchors on a $4\times4$ map overlap? Plot the largest IoU against the size, and derive the curve.
+# Above what size do square anchors on a $4\times4$ map overlap? Plot the largest IoU against the size, and derive the curve.
 
 # %% [markdown]
 # #### Solution 14.5-4
