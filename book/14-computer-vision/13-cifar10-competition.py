@@ -36,10 +36,10 @@
 # %% [markdown]
 # # 14.13 Image classification (CIFAR-10) as a competition
 #
-# Until now the pictures came as tensors, and the test labels beside them.
+# Until now the labels of the test pictures lay beside them, and we scored our own answers.
 # A competition hands out folders of files and one table, and wants another table back.
 # Between the two, many small mistakes turn a good network into a bad score without any error message.
-# This section goes the whole way, makes the most common of these mistakes on purpose, and measures what a schedule with label smoothing and averaged weights add to a baseline.
+# This section goes the whole way, makes some well-known ones of these mistakes on purpose, and measures what a schedule with label smoothing and averaged weights add to a baseline.
 #
 # **You will**
 #
@@ -200,7 +200,7 @@ if measured:  # the table of quantization is that of quality 75
 
 # %% [markdown]
 # The files of this collection were saved at quality 75; saved once more at 75, most come back as they were, and at the "better" quality 95 none does.
-# So copy the files of pictures that only have to move.
+# So if a picture only has to move, copy its file.
 
 # %% [markdown]
 # ## Labels, and a split without copying
@@ -549,7 +549,7 @@ if measured:
 
 # %% [markdown]
 # The slow average remembers weights that are far from the latest ones.
-# With copied statistics it is worse than no average at all; with its own it comes close to the fast one, which is none the worse for copied ones.
+# With copied statistics it is worse than no average at all; with its own it is level, in the mean, with the latest weights treated alike, and one to two hundredths below the fast one, which is none the worse for copied ones.
 # Within each pair of numbers `torch.optim.swa_utils.update_bn` is the only difference.
 # Even the latest weights gain, since their running statistics were collected while the weights moved, and a good part of the lead of the average is gone.
 #
@@ -575,7 +575,7 @@ def predict_files(net, files, batch_size=250):
             for i in range(0, len(files), batch_size)])
 
 # %% [markdown]
-# `evaluating` ([Section 14.1](01-augmentation.ipynb)) is the line that is missing in much code of this kind, teaching material included, where a loop over the test set follows directly after training.
+# `evaluating` ([Section 14.1](01-augmentation.ipynb)) is the line that is missing in some code of this kind, a textbook's included (see Sources), where a loop over the test set follows directly after training.
 # In training mode a batch normalization layer standardizes each picture by the *other pictures of its batch* ([Section 8.5](../08-modern-cnns/05-batch-norm.ipynb)).
 # What you answer for a picture then depends on its company.
 # We count how many of 200 answers change.
@@ -631,7 +631,7 @@ assert all(torch.equal(before[key], value)
 # %% [markdown]
 # Of these sizes, the smaller the batch, the more answers change.
 # In a batch of one, each picture is standardized by itself: after such a layer, the mean of a channel over the picture is the same for all pictures.
-# And in batches of ten of one class, as a folder sorted by class delivers them, the layers subtract what the ten have in common: with the same weights, the answers are little better than guesses.
+# And in batches of ten sorted by class, as a folder for each class delivers them, most batches hold one class only, and the layers subtract what the ten have in common: with the same weights, the answers are little better than guesses.
 #
 # Two more classics.
 # `drop_last=True`, copied from the training loader, makes the last, smaller batch disappear from validation or from the answer.
@@ -792,7 +792,7 @@ d2l.describe(axes, """Accuracy against confidence in ten bins for two recipes,
 
 # %% [markdown]
 # **Figure 14.13.4.** Reliability ([Section 4.4](../04-linear-classification/04-softmax-regression-scratch.ipynb)) of two recipes, three networks each; the titles give the expected calibration error.
-# The constant rate is too sure of itself (below the diagonal); the other, whose smoothed labels never ask for certainty, is too modest.
+# In most bins the constant rate is too sure of itself (below the diagonal), and the other, which has another schedule and smoothed labels, is too modest.
 
 # %%
 excess = {arm: (each.amax(2).mean() - (each.argmax(2) == y).float().mean())
@@ -847,9 +847,9 @@ if measured:
 
 # %% [markdown]
 # The validation pictures predicted the score within their own uncertainty.
-# Two things could have moved it: a third more pictures and updates, and a validation accuracy that flatters a recipe chosen by it.
+# Besides the chance of these 1000 test pictures, two things could have moved it: a third more pictures and updates, and a validation accuracy that flatters a recipe chosen by it.
 #
-# Only the *first* look at the test pictures gives an honest number.
+# The *first* look at the test pictures gives an honest number; a later one does so for certain only if nothing was chosen by the looks before it.
 # On a competition's page one may submit again and again; every look tells something about the answers, and the best of many scores tends to overstate ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)).
 # That is why such pages rank by one part of the test set during the competition and by another at its end, and why Blum and Hardt (2015) show a new score only when it is clearly better than the best one shown before.
 # How much years of looks have cost CIFAR-10 was measured with new test pictures collected in the same way: accuracies fell by 3 to 15 points, but gains on the old pictures went with larger gains on the new ones, which speaks for slightly harder pictures rather than for fitting the old test set (Recht et al., 2019).
@@ -948,18 +948,19 @@ if measured:
 # The others show a plane and another plane, or a bird, against a similar sky.
 # The cosine puts candidates in order, and eyes decide.
 # In the full data, 3.3 % of CIFAR-10's test pictures have a duplicate in the training set; Barz and Denzler (2020) found them, and published test sets in which new pictures take their place.
-# The same happens between training and validation pictures, and there nobody else will look for it. Pictures from one burst, one video or one patient belong on one side of the split, as a group.
+# The same can happen between training and validation pictures, and there it is for you to look.
+# Pictures from one burst, one video or one patient belong on one side of the split, as a group.
 #
 # On the full data set 94 % is a matter of seconds today: a recipe of many small parts, among them a kind of weight averaging (Lookahead) and flips in alternation instead of at random, reaches it in 3.3 seconds on one graphics processor (Jordan, 2024).
 
 # %% [markdown]
 # ## Summary
 #
-# - Keep ids as words, pair each with its answer, and write the table in one stated order. A table can be valid in form and wrong in every row; only known labels show it.
+# - Keep ids as words, pair each with its answer, and write the table in one stated order. A table can be valid in form and have its answers in the wrong rows; only known labels show it.
 # - Predict in evaluation mode: in training mode, batch normalization makes an answer depend on the other pictures of its batch.
 # - Take the statistics from training pictures, choose rates and recipe on validation pictures, and look at errors there, too. The test set answers once.
 # - At equal updates, decay with label smoothing and averaged weights each beat a constant rate with three seeds of a small network; both together added nothing.
-# - An average of weights needs batch normalization statistics of its own; copied ones can make it worse than no average.
+# - A slow average of weights needs batch normalization statistics of its own; copied ones made it worse than no average.
 # - Files with different checksums can show the same photograph. Features of a pretrained network find such pairs; a person decides.
 
 # %% [markdown]
@@ -1026,8 +1027,9 @@ for when, differences in zip((halfway, 2 * halfway), zip(*gains)):
 # For a gap, let $d_i$ be the difference of right answers on picture $i$, averaged over the three seeds, and $n$ the number of pictures.
 # The standard error of the mean gap is $s/\sqrt n$, with $s$ the standard deviation of the $d_i$: pictures that both arms get right, or both wrong, add nothing.
 # It covers the choice of pictures, not the choice of seeds.
-# The three gaps to the constant rate are about as large as $0.030$, and smaller than $0.030\sqrt2=0.043$, the half width for two accuracies on *different* pictures, which would settle nothing; the paired intervals exclude 0.
-# The three better arms stay together even by pairs.
+# The three gaps to the constant rate exceed $0.030$ by little, and those among the other arms do not.
+# None reaches $0.030\sqrt2=0.043$, the half width for two accuracies on *different* pictures, so different pictures would leave the question open; the paired intervals exclude 0.
+# Even picture by picture, the three better arms are not told apart.
 
 # %%
 half = 1.96 * (0.62 * 0.38 / 1000) ** 0.5
@@ -1059,7 +1061,7 @@ if measured:
 
 # %% [markdown]
 # The checksum finds the exact copies only.
-# By features, the planted one is the nearest training picture of all twenty.
+# By features, each of the twenty has its planted copy as the nearest training picture.
 
 # %%
 planted = root / "planted"
