@@ -78,7 +78,7 @@ use_vgg = False  # True: VGG-19, where its weights have been downloaded
 # %% [markdown]
 # ## Two pictures
 #
-# The content is a photograph of a pavilion, the style a part of another one: the petals of a dahlia.
+# The content is a photograph of a pavilion, the style is part of another photograph: the petals of a dahlia.
 # Both come with scikit-learn.
 
 # %%
@@ -137,7 +137,7 @@ gallery({"content": pavilion, "style": petals}, """Left a pavilion with
 #
 # where $\mathbf X\in\mathbb{R}^{3\times h\times w}$ is the only thing that changes; $\ell_c$, $\ell_s$ and $\ell_t$ are the content, style and total-variation loss, and $\alpha,\beta,\gamma\ge0$ are their weights, all of them numbers.
 # The first two compare features of the pictures, not pixels: outputs of layers of a network with frozen weights, the *extractor*.
-# This is *neural style transfer* (Gatys, Ecker and Bethge, 2015).
+# This is *neural style transfer* (Gatys, Ecker and Bethge, 2015, without the third term).
 #
 # The network expects standardized inputs.
 # We optimize in that space, and come back at the end.
@@ -207,7 +207,7 @@ def extract_features(net, X, layers):
 
 # %% [markdown]
 # The copy is no formality.
-# In torchvision's VGG networks every ReLU works in place and overwrites the output of the convolution before it; code that stores "the output of convolution 0" without a copy ends up with the rectified one.
+# In torchvision's VGG networks every ReLU works in place and overwrites the output of the layer before it; code that stores "the output of convolution 0" without a copy ends up with the rectified one.
 
 # %%
 # check: what a layer gave, whatever comes after it; no hook stays
@@ -260,7 +260,7 @@ assert not trained.net.training and all(
     not p.requires_grad for p in trained.net.parameters())
 
 # %% [markdown]
-# The classic extractor is VGG-19, of the family of [Section 8.2](../08-modern-cnns/02-vgg.ipynb): style from the convolutions at positions 0, 5, 10, 19 and 28 of its body, content from 25.
+# The classic extractor is VGG-19, of the family of [Section 8.2](../08-modern-cnns/02-vgg.ipynb): we take the style from the first convolution of each block, at positions 0, 5, 10, 19 and 28 of its body, as Gatys and co-authors did, and the content from 25 (they took 21).
 # Its weights fill 548 MB, so it is left to the profile `gpu`; the device `meta` shows what it would be.
 
 # %%
@@ -316,7 +316,7 @@ torch.testing.assert_close(one, torch.ones_like(one))
 #
 # $$\mathbf G=\frac1{chw}\mathbf F\mathbf F^\top\in\mathbb{R}^{c\times c} \tag{14.12.2}$$
 #
-# holds in entry $i,j$ how strongly channels $i$ and $j$ occur together, summed over all places.
+# holds in entry $i,j$ how strongly channels $i$ and $j$ occur together: the mean of their product over all places, divided by $c$.
 # Two channels at two places with $\mathbf F=\big(\begin{smallmatrix}1&2\\0&3\end{smallmatrix}\big)$ give $\mathbf G=\frac14\big(\begin{smallmatrix}5&6\\6&9\end{smallmatrix}\big)$; exchange the two places and nothing changes.
 # $\ell_s$ is the mean squared difference of Gram matrices, averaged over the style layers.
 
@@ -484,7 +484,7 @@ assert tv_loss(shuffle_pixels(pavilion.cpu())) > 3 * tv_loss(pavilion)
 # %% [markdown]
 # ### Units
 #
-# The raw losses have no common scale: with another network they change by factors of a hundred and more, and with them the weights that work.
+# The raw losses have no common scale: between two networks of this section, the content and the style loss of the same pictures differ by factors of a hundred and more, and the weights that work differ with them.
 # Published weights such as $1$, $10^4$ and $10$ belong to one network and one way of averaging.
 # So we divide each loss by a value that everybody can picture: the content loss of the style picture, the style loss of the content picture, the total variation of the content picture.
 # The content picture then has the losses $(0,1,1)$ under every extractor, and the style picture $(1,0,\cdot)$.
@@ -535,7 +535,7 @@ torch.testing.assert_close(losses.units[1], torch.stack([
 # ## Training, without a weight that learns
 #
 # The loop is the usual one, and so is the optimizer; its list of parameters has one entry, the picture.
-# We start from the content.
+# We start from the content (Gatys and co-authors started from white noise).
 
 # %%
 def transfer(content, style, extractor, weights, steps, lr=0.025, start=None,
@@ -590,7 +590,7 @@ gallery({f"step {step}": picture for step, picture in kept.items()},
         roofs and windows can still be seen at the end.""", 3, 2.16)
 
 # %% [markdown]
-# **Figure 14.12.3.** The outlines of petals are there after a few steps, their colours take longer.
+# **Figure 14.12.3.** The outlines of petals are there after a few steps; their colours take longer.
 
 # %% tags=["hide-input", "rtol=0.2"]
 ax = d2l.plot(range(steps + 1), list(history.T), [
@@ -800,7 +800,7 @@ if full_run:
         assert max(others) < 0.2
 
 # %% [markdown]
-# By this ruler the style has arrived, more than nine tenths of the style loss are gone; by those of the other seeds, more than four fifths.
+# By this ruler the style has arrived: more than nine tenths of the style loss are gone; by those of the other seeds, more than four fifths.
 # Is this as good as trained features?
 # An extractor that judges its own work cannot tell, so we let all judge all.
 # And since EfficientNet-Lite0 differs from `RandomFeatures` in more than its training, there is a third arm: the same architecture with random weights (He's initialization, and batch-norm statistics measured on our two pictures).
@@ -908,7 +908,7 @@ d2l.describe(ax, """Style losses on a logarithmic axis, one row for each kind
 # Other judges see part of this.
 # Under each of the random features, for which it was not made, the trained network's picture has lost more than two thirds of the style loss.
 # Theirs keep more than a third under the trained network: it misses something that they do not ask for.
-# The untrained Lite0's pictures keep nearly all of theirs under the trained one.
+# Under the trained network, the untrained Lite0's pictures are about as far from the style as the photograph itself.
 # As a judge, though, the untrained Lite0 prefers the random features' pictures to the trained network's, which it finds hardly better than the photograph, or worse.
 # Is this a matter of principle, or of the number of steps?
 # We run the trained network and one random extractor three times as long.
@@ -935,11 +935,11 @@ if full_run and real:
     assert max(long[good, plain]) < 0.15
 
 # %% [markdown]
-# It was the number of steps.
-# After three times as many, the untrained Lite0 (with seeds that made no picture here) prefers the trained network's picture, too.
+# For these judges it was the number of steps.
+# After three times as many, both untrained Lite0s that were asked (seeds 1 and 2) prefer the trained network's picture, too.
 #
-# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for this architecture and this pair of pictures training matters after this number of steps; between the untrained Lite0 and the simple random network many things differ, and this experiment does not say which one helps.
-# Wang, Li and Vasconcelos (2021), who compared networks on a larger scale, found that residual connections, which Lite0 has, give feature maps of small entropy that transfer style badly; a softmax on the features helped, with random weights too, and they conclude that the architecture counts for more than the learned weights.
+# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for this architecture and this pair of pictures training matters after the first number of steps (the untrained Lite0 made no longer run); between the untrained Lite0 and the simple random network many things differ, and this experiment does not say which one helps.
+# Wang, Li and Vasconcelos (2021), who compared networks on a larger scale, found that residual connections, which Lite0 has, give feature maps of small entropy that transfer style badly; a softmax on the features helped, with random weights too, which suggests, they write, that the architecture counts for more than the learned weights.
 
 # %%
 # check 14.12-C8: small by its own ruler, and what the others say
@@ -997,15 +997,15 @@ if full_run and real:
     assert min(cross[0][2]) > 0.9 * cross[1][2][0] > 0.36
 
 # %% [markdown]
-# Now the trained network's picture keeps about as much under random features as theirs keeps under it, or more.
-# Which extractor "transfers style better" depended on the style, on the judge and on the number of steps; in all cases here the loss that was minimized was a poor judge of the result.
+# Now, after so few steps, the trained network's picture keeps about as much of its style loss under random features as theirs keeps under it, or more; we have not tried whether this, too, turns in longer runs.
+# Which extractor "transfers style better" depended on the style, on the judge and on the number of steps; the loss that was minimized became small in all these runs and did not tell the results apart.
 #
 # ## After 2015
 #
 # Hundreds of steps for each picture are slow.
 # Johnson, Alahi and Fei-Fei (2016) train a network that produces the result in one pass, for one style, with these losses.
 # *Adaptive instance normalization* (Huang and Belongie, 2017) takes any style in one pass: each channel of the content's features gets the mean and the standard deviation of the style's, whatever the correlations between channels, and a decoder paints the picture.
-# Much recent work hands the style to large diffusion models, by a text or by a picture: in StyleID (Chung, Hyun and Heo, 2024) keys and values from the style picture replace those of the content in a pretrained model's self-attention, without any optimization.
+# Much recent work hands the style to large diffusion models, as a text or a picture: in StyleID (Chung, Hyun and Heo, 2024) keys and values from the style picture replace those of the content in a pretrained model's self-attention, without any optimization.
 # What stays is the idea of this section, gradients with respect to the input: saliency maps and adversarial examples use them too.
 
 # %% [markdown]
@@ -1014,8 +1014,8 @@ if full_run and real:
 # - In style transfer the picture is the only parameter; the network is a frozen ruler, read with hooks, whose outputs are copied because a layer that works in place may overwrite them.
 # - The content loss compares deep features place by place; Gram matrices forget the places and keep which features occur together.
 # - Losses in units of the two pictures start at the same values under every extractor, so one set of weights can be tried on all.
-# - Here random features painted with the colours of the petals, trained ones with petals too; the trained architecture with random weights left the photograph nearly as it was, although its own style loss fell as far.
-# - A loss that has been minimized is a poor judge of the result; let others judge, look, and run longer: one judge's ranking turned.
+# - Here random features painted with the colours of the petals, trained ones with petals too; the trained architecture with random weights left the photograph, greyer and under a grain, without petals or their colours, although its own style loss fell as far.
+# - A small value of the loss that was minimized does not show that the result is good; let others judge, look, and run longer: the ranking by one kind of judge turned.
 # - Strided convolutions can leave a grain of period 2; moving the picture at random by one pixel removed most of it.
 #
 # ## Exercises
@@ -1099,7 +1099,7 @@ torch.testing.assert_close(squared_mmd(F1[0].flatten(1), F2[0].flatten(1)),
 # #### Solution 14.12-3
 
 # %% [markdown]
-# By construction of the units, $(0,1,1)$ again; the units themselves are others.
+# By construction of the units, $(0,1,1)$ again; only the units themselves differ.
 
 # %%
 swapped, path, _ = transfer(X_s, X_c, trained, (1.0, 10.0, 0.5),
@@ -1178,7 +1178,7 @@ if real and full_run:
 # %% [markdown]
 # Add the difference of the two luminances to all three colours: differences between colours, and with them the chroma, stay as they are, until a sum leaves the range from 0 to 1.
 # Here hardly a pixel does; three times the change of brightness clamps more of them.
-# Gatys, Bethge, Hertzmann and Shechtman (2016) describe this way among others.
+# Gatys, Bethge, Hertzmann and Shechtman (2016) run the transfer itself on luminance, and also try matching the style picture's colours to the photograph first.
 
 # %%
 def luminance(picture):
