@@ -1326,7 +1326,7 @@ def training_step():
 training_step()  # warm-up
 profile = profile_ops(record_call(training_step))
 flops = {name: op.flops for name, op in profile.items() if op.flops}
-print(flops)
+print(dict(sorted(flops.items())))
 assert flops.keys() == {"aten::addmm", "aten::mm"}
 assert flops["aten::addmm"] == forward.get_total_flops()
 assert sum(flops.values()) == training.get_total_flops()
