@@ -167,7 +167,6 @@ sizes = [0.1 * 9 ** (i / 24) for i in range(25)]
 single = [level_coverage([display_anchors(8, 8, s, (1,))],
                          boxes).mean().item() for s in sizes]
 best = max(single)
-best = max(single)
 four = multibox_prior(4, 4, [0.19, 0.34, 0.5, 0.7], [1])
 mixed = level_coverage([four], boxes).mean().item()
 print(f"three maps {several:.3f}; one map: best single size "
