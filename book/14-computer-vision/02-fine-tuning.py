@@ -672,6 +672,10 @@ drawn = [draw(main_shots, seed) for seed in (0, 1)]
 assert max(d.max() for d in drawn) < pool.stop
 assert torch.bincount(y[drawn[0]]).tolist() == [main_shots] * 2 or not full_run
 assert not torch.equal(*drawn) and torch.equal(drawn[0], draw(main_shots, 0))
+if device.type == "cpu":  # the same draw and seed, the same network
+    for a, b in zip(from_scratch(drawn[0], 0).parameters(),
+                    kept["scratch"].parameters(), strict=True):
+        assert torch.equal(a, b)
 adapted, tuned = kept["LoRA"], kept["fine-tuning"]
 plain = dict(upper.named_parameters())
 for name, p in adapted.named_parameters():

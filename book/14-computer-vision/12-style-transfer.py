@@ -815,8 +815,7 @@ def untrained_lite0(seed):
              if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0  # the statistics of this batch alone
-    with torch.no_grad():
-        extractor.net.train()(torch.cat([X_c, X_s]))
+    extractor.net.train()(torch.cat([X_c, X_s]))
     extractor.net.eval()
     return extractor
 
