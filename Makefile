@@ -130,7 +130,7 @@ prune: env  ## remove executed notebooks that belong to no current code
 # Children of the tests run in other folders; what they cover is written here.
 unit: export COVERAGE_FILE = $(CURDIR)/.coverage
 unit: env  ## the tests of d2l_helpers, bookbuild and the site
-	$(PY) -m pytest --cov --cov-report=
+	$(PY) -m pytest --cov --cov-report= -n 2 --dist loadfile
 	$(PY) -m coverage report --include='d2l_helpers/*' --fail-under=95
 	$(PY) -m coverage report --include='bookbuild/*' --fail-under=90
 
