@@ -83,11 +83,15 @@ class HierarchicalSoftmax(nn.Module):
         self.register_buffer("signs", padded[..., 1])
 
     def log_prob(self, v, w):
-        """log P(w | v) in nats: v (b, d) and words w (b,) give (b,)."""
+        """log P(w | v) in nats: v (b, d) and words w (b,) give (b,).
+
+        Raises a ValueError for other shapes.
+        """
         if v.shape != (*w.shape, self.u.embedding_dim) or w.ndim != 1:
             raise ValueError(
                 f"words (b,) need vectors (b, {self.u.embedding_dim}); "
                 f"got {tuple(w.shape)} and {tuple(v.shape)}.")
-        u, signs = self.u(self.nodes[w]), self.signs[w]  # (b, longest, d)
+        signs = self.signs[w]  # (b, longest), 0 beyond the path
+        u = self.u(self.nodes[w])  # (b, longest, d)
         scores = signs * (u @ v.unsqueeze(2)).squeeze(2)  # (b, longest)
         return (F.logsigmoid(scores) * signs.abs()).sum(dim=1)
