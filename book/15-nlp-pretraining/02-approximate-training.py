@@ -124,7 +124,8 @@ d2l.describe(axes, """Three panels, each with a square, the center word, above
 # %% [markdown]
 # *Negative sampling* replaces the question.
 # It no longer asks which of $|\mathcal V|$ words it is, but whether a given word is a true context word or a random one; this is the loss of word2vec (Mikolov et al., 2013b).
-# *Hierarchical softmax* keeps the question, and replaces the model by one whose probabilities sum to 1 by construction (Morin and Bengio, 2005).
+# *Hierarchical softmax* keeps the question, and replaces the model by one whose probabilities sum to 1 by construction.
+# Goodman (2001) predicted the class of a word first and then the word; Morin and Bengio (2005) made this a binary tree.
 #
 # ## Negative sampling
 #
@@ -204,7 +205,7 @@ for wrong in ((v, u_pos, u_neg[0]), (v, u_pos[:2], u_neg),
 #
 # $$\frac{\partial\ell}{\partial\mathbf{u}_o} = -\sigma(-\mathbf{u}_o^\top\mathbf{v}_c)\,\mathbf{v}_c,\qquad \frac{\partial\ell}{\partial\mathbf{u}_{h_k}} = \sigma(\mathbf{u}_{h_k}^\top\mathbf{v}_c)\,\mathbf{v}_c, \tag{15.2.4}$$
 #
-# each a vector in $\mathbb{R}^d$.
+# each a vector in $\mathbb{R}^d$; a word that is drawn twice gets both parts.
 # The observed word is pulled toward the center word, the negatives are pushed away, each with a force that fades as the answer becomes right.
 # All other rows of the table have the gradient zero.
 
@@ -236,13 +237,13 @@ torch.testing.assert_close(by_sampling[[7, 3]], torch.stack((-pull, push)))
 #
 # a number for each pair; the expected loss is the sum over all pairs.
 # The derivative is $-P(w_c,w_o)\,\sigma(-s)+K\,P(w_c)\,P_n(w_o)\,\sigma(s)$.
-# It vanishes where $\sigma(s)/\sigma(-s)=e^s$ is the ratio of the two weights:
+# It grows with $s$, and vanishes where $\sigma(s)/\sigma(-s)=e^s$ is the ratio of the two weights:
 #
 # $$s^* = \mathbf{u}_o^\top\mathbf{v}_c = \log\frac{P(w_o\mid w_c)}{P_n(w_o)}-\log K. \tag{15.2.6}$$
 #
-# With the *unigram distribution*, $P_n(w)=P(w)$, the first term is the *pointwise mutual information* (PMI) of the two words, $\log\frac{P(w_c,w_o)}{P(w_c)P(w_o)}$: it says how much more often they meet than independent words would.
+# With the *unigram distribution*, in which $P_n(w)=P(w)$ is the share of $w$ among the context words, the first term is the *pointwise mutual information* (PMI) of the two words, $\log\frac{P(w_c,w_o)}{P(w_c)P(w_o)}$: it says how much more often they meet than independent words would.
 # Levy and Goldberg (2014) found this *shifted PMI*.
-# It holds under two conditions: every score can take its own value, as with vectors that are not constrained, and the negatives do not depend on the context.
+# It holds under two conditions: every score can take its own value, for which $d\ge|\mathcal V|$ is enough (we call such vectors *unconstrained*), and the negatives do not depend on the context.
 # A pair that never occurs has no finite optimum; its score wants to be $-\infty$.
 #
 # For $P(w_o\mid w_c)=0.02$, $P_n(w_o)=0.01$ and $K=5$, the score is $\log2-\log5=-0.916$.
@@ -347,7 +348,7 @@ d2l.describe(ax, """Norm of the center vectors over the steps on a logarithmic
 #
 # ### The fixed point, and two ways to leave it
 #
-# Now we minimize the expected loss to convergence in three settings, for the first of the toy languages and $K=5$: unconstrained vectors ($d=|\mathcal V|$), vectors of dimension 2, and unconstrained vectors with other negatives.
+# Now we minimize the expected loss to convergence in three settings, for the first of the toy languages and $K=5$: unconstrained vectors with $d=|\mathcal V|$, vectors of dimension 2, and unconstrained vectors with other negatives.
 # The last setting rejects a negative that is one of the two context words of the same window and draws again, a rule of Zhang et al. (2023), so the negatives depend on the context.
 # Such a rule changes how often a word is a negative of $w_c$, and (15.2.6) holds with this rate in place of $P_n$.
 
@@ -388,22 +389,32 @@ settings = {"d = 10": (10, unigram), "d = 2": (2, unigram),
             "d = 10, window rejected": (10, moved)}
 
 # %%
-learned = {}
-for name, (d, rates) in settings.items():
+def fit_scores(d, rates, seed=1):
+    """Scores (V, V) of vectors of dimension d at the optimum, and the loss."""
     start = 0.3 * torch.randn(2, V, d, dtype=f64,
-                              generator=torch.Generator().manual_seed(1))
+                              generator=torch.Generator().manual_seed(seed))
     A, B, norm = minimize(
         lambda A, B: expected_loss(A @ B.mT, pairs, rates, K), *start)
-    learned[name] = A @ B.mT
+    assert norm < 1e-5  # converged
+    return A @ B.mT, expected_loss(A @ B.mT, pairs, rates, K)
+
+
+learned = {}
+for name, setting in settings.items():
+    learned[name], least = fit_scores(*setting)
     error = (learned[name] - (pmi - math.log(K))).abs()
     print(f"{name:24} largest distance from (15.2.6) {error.max():.3f}")
-    assert norm < 1e-5  # converged
+    for seed in (2, 3):  # other starts end at the same loss
+        torch.testing.assert_close(fit_scores(*setting, seed)[1], least)
 free, narrow, rejected = learned.values()
 assert (free - pmi + math.log(K)).abs().max() < 1e-3
 assert (narrow - pmi + math.log(K)).abs().max() > 0.5
 assert (rejected - pmi + math.log(K)).abs().max() > 0.3
 assert (rejected - (P / moved / K).log()).abs().max() < 1e-3
-assert torch.linalg.matrix_rank(pmi - math.log(K)) > 2
+assert torch.linalg.svdvals(narrow)[2] < 1e-9  # rank 2
+third = torch.linalg.svdvals(pmi - math.log(K))[2].item()
+print(f"no matrix of rank 2 comes nearer than {third / V:.3f}")
+assert third / V > 0.3 and (narrow - pmi + math.log(K)).norm() > third
 for seed in (0, 1, 2):  # by the formula that the run above confirmed
     pairs_, law = toy_law(seed)
     P_ = pairs_ / law[:, None]
@@ -429,13 +440,16 @@ d2l.describe(axes, """Learned scores over the PMI of the 100 pairs, with the
 
 # %% [markdown]
 # The theorem is exact where its conditions hold, and fails visibly in both other settings.
-# With $d=2$ the scores are a compromise, because no two-dimensional vectors have inner products that reproduce this matrix; real word vectors, with $d$ in the hundreds and $|\mathcal V|$ in the tens of thousands, are in the same position.
+# With $d=2$ the scores are a compromise, because their matrix has rank 2 at most.
+# The [third singular value](../02-preliminaries/03-linear-algebra.ipynb) of the matrix of the scores (15.2.6) bounds how near any such matrix comes, whatever the loss; divided by $|\mathcal V|$, it bounds the largest deviation.
+# Real word vectors must compromise too: most pairs of a large vocabulary never occur, and finite vectors do not reach their $-\infty$.
 # Rejecting window words raises, on average, the scores of pairs with a large PMI and lowers those with a small one, in all three toy languages: frequent companions appear less often as negatives.
 # With ten words a window holds much of the noise, so the move is large; how large it is for a real vocabulary we have not measured.
 #
 # ### No normalized model
 #
-# At the fixed point, $e^{s}$ is $P(w_o\mid w_c)$ divided by $K\,P_n(w_o)$, so neither $e^s$ nor the softmax of the scores is the conditional probability.
+# At the fixed point, $e^{s}$ is $P(w_o\mid w_c)$ divided by $K\,P_n(w_o)$, so the softmax of the scores is the conditional probability only if $P_n$ is uniform.
+# Nor is the classifier's probability: by (15.2.2), $\sigma(s^*)$ is $P(w_o\mid w_c)$ divided by $P(w_o\mid w_c)+K\,P_n(w_o)$, too large wherever this sum is below 1, which it is for most pairs of a large vocabulary.
 # *Noise-contrastive estimation*, NCE (Gutmann and Hyvärinen, 2010; for language models Mnih and Teh, 2012), from which negative sampling was simplified, keeps the correction in the loss: it uses $\sigma\bigl(s-\log(K\,P_n(w_o))\bigr)$ in place of $\sigma(s)$, so that its optimum is $s=\log P(w_o\mid w_c)$.
 #
 # The relative that carries on today is *InfoNCE* (van den Oord et al., 2018): the observed word has to be recognized among the $K$ negatives by a softmax over these $K+1$ scores,
@@ -443,10 +457,12 @@ d2l.describe(axes, """Learned scores over the PMI of the 100 pairs, with the
 # $$\ell = -\log\frac{\exp(s_o)}{\exp(s_o)+\sum_{k=1}^K\exp(s_{h_k})}, \tag{15.2.7}$$
 #
 # where $s_i$ is the score of word $i$ with the center word, the *query*.
-# A constant added to all scores of one query cancels.
-# So, with unigram negatives, the optimum is the PMI up to a constant for each query, while negative sampling also fixes that constant; in return, InfoNCE's optimum has no $K$ in it.
+# Which of $K+1$ given words was the observed one, if the others are noise?
+# By Bayes' rule, word $i$ with a probability proportional to $P(w_i\mid w_c)/P_n(w_i)$, and the loss is smallest when the softmax says just this.
+# So, with unigram negatives, the optimum is the PMI for every $K$, up to a constant for each query, which cancels; negative sampling also fixes that constant.
+# Leaving it open can be an advantage: Ma and Collins (2018) show that ranking among the negatives estimates conditional models consistently under weaker assumptions than the binary classification of NCE.
 # CLIP (Radford et al., 2021) and many sentence embeddings (Section 16.6) are trained with this form of loss, with the other examples of the batch as negatives.
-# Their scores are cosines divided by a temperature, so they are bounded, and the optimum is again an ideal.
+# Where their scores are cosines divided by a temperature, as in CLIP, they are bounded, and the optimum is again an ideal.
 
 # %%
 def info_nce(S):
@@ -457,17 +473,27 @@ def info_nce(S):
     return (weights * F.softplus(odds)).sum()
 
 
+def info_nce_one(S):
+    """The same for one negative."""
+    odds = S[:, None, :] - S[:, :, None]  # (V, o, h)
+    return (pairs[:, :, None] * unigram * F.softplus(odds)).sum()
+
+
 def nce(S):
     """Expected loss of NCE, with the correction of the scores."""
     return expected_loss(S - (K * unigram).log(), pairs, unigram, K)
 
 
 zeros = torch.zeros(V, V, dtype=f64)
-by_info, by_nce = minimize(info_nce, zeros)[0], minimize(nce, zeros)[0]
-constants = by_info - pmi  # one per row, if the text is right
-print(f"InfoNCE minus PMI: spread within a row {constants.std(1).max():.3f}")
-assert constants.std(dim=1).max() < 1e-4
+by_nce, _ = minimize(nce, zeros)
+for loss in (info_nce_one, info_nce):
+    constants = minimize(loss, zeros)[0] - pmi  # the same along each row?
+    print("InfoNCE minus PMI: spread within a row "
+          f"{constants.std(dim=1).max():.3f}")
+    assert constants.std(dim=1).max() < 1e-4
 torch.testing.assert_close(by_nce, P.log(), atol=1e-4, rtol=0)
+
+# %%
 shift = torch.arange(V, dtype=f64)[:, None]
 torch.testing.assert_close(info_nce(pmi + shift), info_nce(pmi))
 assert expected_loss(free + shift, pairs, unigram, K) > 1 + expected_loss(
@@ -477,11 +503,18 @@ assert (total[0] - 1).abs().min() > 0.1  # exp(s) does not sum to 1
 torch.testing.assert_close(total[1], torch.ones(V, dtype=f64),
                            atol=1e-3, rtol=0)
 assert (free.softmax(dim=1) - P).abs().sum(dim=1).max() > 0.1
+claimed = free.sigmoid()  # the classifier's probability: too large, where?
+assert torch.equal(claimed > P, P + K * unigram < 1)
+assert (claimed > P).any()
+uniform = torch.full_like(unigram, 1 / V)
+even, _ = minimize(
+    lambda S: expected_loss(S, pairs, uniform, K), zeros)
+torch.testing.assert_close(even.softmax(dim=1), P, atol=1e-5, rtol=0)
 
 # %% [markdown]
 # ## Hierarchical softmax
 #
-# The other way keeps probabilities that sum to 1, and obtains them from a binary tree whose leaves are the words.
+# The other way keeps probabilities that sum to 1, and obtains them from a binary tree whose leaves are the words and whose inner nodes have two children each.
 # A word is reached from the root by a sequence of decisions, left or right, and each inner node $n$ decides by logistic regression with a vector $\mathbf{u}_n$ of its own.
 # Let $L(w)$ be the number of nodes on the path of the word $w$, leaf included, and $n(w,j)$ the $j$-th of them.
 # Then
@@ -498,7 +531,7 @@ assert (free.softmax(dim=1) - P).abs().sum(dim=1).max() > 0.1
 #
 # A balanced tree has paths of about $\log_2|\mathcal V|$ decisions.
 # Training, though, visits frequent words more often, and these deserve short paths.
-# The tree with the smallest mean number of decisions is the tree of [Huffman's code](../04-linear-classification/01-softmax-regression.ipynb), which word2vec uses: join the two lightest nodes, again and again.
+# The smallest mean number of decisions belongs to the tree of [Huffman's code](../04-linear-classification/01-softmax-regression.ipynb), which word2vec uses: join the two lightest nodes, again and again.
 # In Section 4.1 its word lengths were enough; now we need the nodes.
 
 # %% tags=["export"]
@@ -580,7 +613,7 @@ d2l.describe(ax, """A binary tree with six leaves that carry the counts. The
 # **Figure 15.2.4.** The Huffman tree of six words with the counts 5, 7, 10, 15, 20, 45: the frequent word is one decision away, the rarest ones four.
 
 # %% [markdown]
-# The mean number of decisions of a Huffman tree lies between the entropy $H$ of the words in bits and $H+1$, which it does not reach ([Section 4.1](../04-linear-classification/01-softmax-regression.ipynb)).
+# If all words occur, the mean number of decisions of a Huffman tree is at least the entropy $H$ of the words in bits and less than $H+1$ ([Section 4.1](../04-linear-classification/01-softmax-regression.ipynb)).
 # And no other tree has a smaller mean, which for six words we can verify by trying all shapes.
 
 # %%
@@ -705,6 +738,7 @@ for seed in range(20):
 
 # %% tags=["hide-input"]
 fresh = HierarchicalSoftmax(counts, d=2)
+assert set(fresh.state_dict()) == {"u.weight", "nodes", "signs"}
 some = torch.randn(6, 2)
 torch.testing.assert_close(  # with u = 0 every decision is a coin flip
     fresh.log_prob(some, torch.arange(6)),
@@ -774,8 +808,8 @@ assert max(away.values()) < 1e-3
 
 # %% [markdown]
 # Unconstrained, full and hierarchical softmax agree, and negative sampling holds the same information up to a known factor.
-# With few dimensions the tree matters, since a node decides for all words below it.
-# We keep the shape of the Huffman tree, exchange the words at its leaves at random, and compare how far the loss stays above its smallest possible value, the conditional entropy of the context word.
+# With few dimensions the tree can matter, since a node decides for all words below it.
+# We keep the shape of the Huffman tree, exchange the words at its leaves at random, and compare how far the loss stays above its smallest possible value, the conditional entropy of the context word (the better of two starts).
 
 # %%
 spread = []
@@ -816,18 +850,22 @@ mean = mean_depth(vocabulary, huffman(vocabulary))
 print(f"{len(vocabulary)} words, {sum(vocabulary)} occurrences; decisions: "
       f"mean {mean:.2f}, {depths[0]} for {ranked[0][0]!r}, up to "
       f"{max(depths)}")
-print(f"entropy {bits(vocabulary):.2f} bits, balanced tree "
-      f"{math.log2(len(vocabulary)):.2f}")
-H, balanced = bits(vocabulary), math.log2(len(vocabulary))
+H, balanced = bits(vocabulary), math.ceil(math.log2(len(vocabulary)))
+print(f"entropy {H:.2f} bits, balanced tree up to {balanced} decisions")
 assert H <= mean < H + 0.1 and mean < balanced < max(depths)
 assert depths == huffman_lengths(vocabulary)
 if found.is_real:
     assert (len(vocabulary), sum(vocabulary)) == (8143, 901_384)
     assert ranked[0][0] == "the" and depths[0] == 4
     assert 9 < mean < 10 and max(depths) == 16
+even = [len(path) for path in huffman([1] * len(vocabulary))]
+assert set(even) <= {balanced - 1, balanced}  # equal counts: balanced
 deeper = sum(depth > balanced for depth in depths) / len(depths)
-print(f"deeper than in a balanced tree: {deeper:.0%} of the words")
+print(f"deeper than the deepest of a balanced tree: {deeper:.0%} of the "
+      "words")
 assert deeper > 0.5 and depths[-1] > balanced
+if found.is_real:
+    assert 0.8 < deeper < 0.9
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(5.6, 3.2))
@@ -836,20 +874,20 @@ shares = torch.tensor(vocabulary, dtype=f64) / sum(vocabulary)
 ax.step(rank, depths, where="mid", color="C0", label="Huffman tree")
 ax.plot(rank, -shares.log2(), color="0.3", lw=1, ls="--",
         label="$-\\log_2$ of the share")
-ax.axhline(balanced, color="C1", label="balanced tree")
+ax.axhline(balanced, color="C1", label="deepest of a balanced tree")
 ax.set(xscale="log", xlabel="rank of the word", ylabel="decisions",
        ylim=(0, None))
 ax.legend()
 d2l.describe(ax, """Number of decisions over the rank of the word. For the
     Huffman tree it rises in steps from about four to sixteen, along
     the dashed curve of minus the binary logarithm of the share, and crosses
-    the level line of the balanced tree at thirteen.""")
+    the level line of a balanced tree's depth, thirteen.""")
 
 # %% [markdown]
 # **Figure 15.2.5.** Decisions for each word of the Brown corpus: the frequent words need fewer than in a balanced tree, most words need more.
 
 # %% [markdown]
-# The mean number of decisions exceeds the entropy by less than a tenth, and stays below that of a balanced tree, although more than half of the words, the rare ones, lie deeper.
+# The mean number of decisions exceeds the entropy by less than a tenth, and stays below that of a balanced tree, although more than four fifths of the words, the rare ones, lie deeper than any word of a balanced tree.
 #
 # ## What it costs
 #
@@ -870,15 +908,18 @@ for size in (256, 4096, 2**largest):
         f"{name} {round(cost, 2):g}" for name, cost in costs))
 
 # %%
-costs, b, K, d = cost_table(256, 5), 3, 5, 10
+b, K, d = 3, 5, 10
+costs = cost_table(256, K)
 U, v, w = torch.randn(256, d), torch.randn(b, d), torch.arange(b)
 balanced = HierarchicalSoftmax([1] * 256, d)  # equal counts
+zipf = HierarchicalSoftmax([1 / rank for rank in range(1, 257)], d)
 measured = {}
 for name, compute in (
         ("full softmax", lambda: F.cross_entropy(v @ U.mT, w)),
         ("negative sampling", lambda: neg_sampling_loss(
             v, U[w], U[:b * K].reshape(b, K, d))),
-        ("balanced tree", lambda: balanced.log_prob(v, w))):
+        ("balanced tree", lambda: balanced.log_prob(v, w)),
+        ("Huffman tree, padded", lambda: zipf.log_prob(v, w))):
     with FlopCounterMode(display=False) as counter:
         compute()
     measured[name] = counter.get_total_flops() / (2 * b * d)
@@ -886,15 +927,18 @@ print(measured)
 assert measured["full softmax"] == costs["full softmax"]
 assert measured["balanced tree"] == costs["balanced tree"] == 8
 assert measured["negative sampling"] == costs["negative sampling"] - 1
-assert costs["Huffman tree"] < 8
+assert cost_table(1000, K)["balanced tree"] == 10
+assert costs["Huffman tree"] < 8 < measured["Huffman tree, padded"]
+assert measured["Huffman tree, padded"] == zipf.signs.shape[1]
 
 # %% [markdown]
-# The counter of PyTorch sees products of matrices, so it misses the one product of the observed word, which our function takes element by element; the other numbers agree with the table.
-# A padded Huffman table costs the longest path of the vocabulary for each pair, not the mean; word2vec's C program, which walks each path, pays the mean.
+# The counter of PyTorch sees products of matrices, so it misses the one product of the observed word, which our function takes element by element; the full softmax and the balanced tree agree with the table.
+# A padded Huffman tree costs the longest path of the vocabulary for each pair, not the mean; word2vec's C program, which walks each path, pays the mean.
 #
 # Counting products is not all.
 # `autograd` by default stores the gradient of the whole table of context vectors, zeros included.
 # An `nn.Embedding` with `sparse=True` stores only the rows that were used.
+# So for few pairs and a large vocabulary, expect the full softmax and the dense gradient to take a time that grows in proportion to $|\mathcal V|$, and the sparse ones a time that hardly depends on it.
 
 # %%
 stored = {}
@@ -903,7 +947,7 @@ for sparse in (False, True):
     neg_sampling_loss(v, table(w), table(
         100 + torch.arange(b * K).reshape(b, K))).mean().backward()
     grad = table.weight.grad
-    stored[sparse] = grad._nnz() * d if sparse else grad.numel()
+    stored[sparse] = (grad.coalesce().values() if sparse else grad).numel()
 print(f"numbers in the gradient: dense {stored[False]}, "
       f"sparse {stored[True]}")
 assert stored == {False: 10_000 * d, True: b * (K + 1) * d}
@@ -965,14 +1009,16 @@ d2l.describe(ax, """Milliseconds for loss and gradient of 64 pairs over the
 # Language models went back to the full softmax.
 # Their vocabularies of subwords are bounded, and all tokens of a batch share one large product of matrices, which suits a GPU; where memory is short, the loss is computed without storing the scores (Wijmans et al., 2024).
 # Sampling lives on where the "vocabulary" is a catalogue of millions of items, as in recommendation and retrieval.
-# There its properties matter again: that scores of observed pairs overstate their probability (Petrov and Macdonald, 2023), and how to correct a sampled softmax for how often an item is drawn (Khrylchenko et al., 2025), the counterpart of $\log P_n$ in (15.2.6).
+# There its properties matter again.
+# Trained with negatives, recommenders overstate the probabilities of observed pairs, as computed above (Petrov and Macdonald, 2023).
+# And where a softmax runs over sampled items only, the scores need a correction for how often an item is drawn, the counterpart of $\log P_n$ in (15.2.6); Khrylchenko et al. (2025) mend the usual one.
 
 # %% [markdown]
 # ## Summary
 #
 # - Negative sampling trains a classifier of observed against random pairs; one pair touches $K+1$ context vectors. Positives alone have no minimum: the vectors keep growing.
 # - With unconstrained vectors and negatives that do not depend on the context, its scores are $\log\frac{P(w_o\mid w_c)}{P_n(w_o)}-\log K$; few dimensions, or negatives rejected by the window, lead elsewhere.
-# - These scores are no log-probabilities. NCE corrects them by $\log(K\,P_n)$; InfoNCE learns PMI up to a constant for each query.
+# - These scores are no log-probabilities, and their softmax is the conditional distribution only for uniform noise. NCE corrects them by $\log(K\,P_n)$; InfoNCE learns PMI up to a constant for each query.
 # - Hierarchical softmax is a normalized model for any vectors and any binary tree, because the two decisions of a node have probabilities that sum to 1.
 # - A Huffman tree has the smallest mean path, within one decision of the entropy, and puts rare words deeper than a balanced tree.
 # - With a gradient that is stored densely, every step still writes all $|\mathcal V|$ rows; a sparse one holds the rows that were used.
@@ -1153,6 +1199,7 @@ torch.testing.assert_close(same, torch.full_like(same, math.log(7)))
 # - T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean (2013b). Distributed representations of words and phrases and their compositionality. [arXiv:1310.4546](https://arxiv.org/abs/1310.4546): negative sampling, and hierarchical softmax with a Huffman tree.
 # - O. Levy, Y. Goldberg (2014). Neural word embedding as implicit matrix factorization. [NeurIPS](https://papers.nips.cc/paper/5477-neural-word-embedding-as-implicit-matrix-factorization): the fixed point.
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the rule that rejects window words.
+# - J. Goodman (2001). Classes for fast maximum entropy training. ICASSP. [arXiv:cs/0108006](https://arxiv.org/abs/cs/0108006): first the class, then the word.
 # - F. Morin, Y. Bengio (2005). Hierarchical probabilistic neural network language model. AISTATS. [PMLR R5](https://proceedings.mlr.press/r5/morin05a.html): a binary tree from WordNet.
 # - A. Mnih, G. Hinton (2008). A scalable hierarchical distributed language model. [NeurIPS](https://papers.nips.cc/paper/3583-a-scalable-hierarchical-distributed-language-model): trees learned from the data.
 # - D. A. Huffman (1952). A method for the construction of minimum-redundancy codes. [doi:10.1109/JRPROC.1952.273898](https://doi.org/10.1109/JRPROC.1952.273898).
