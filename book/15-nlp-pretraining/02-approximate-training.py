@@ -35,7 +35,7 @@
 # - build a Huffman tree over a vocabulary, and compute a word's probability along its path;
 # - count the work of each method for one pair, and see where a densely stored gradient gives part of the saving back.
 #
-# **Cost**: about half a minute on a CPU, no use of a GPU; a download of 10 MB.
+# **Cost**: about half a minute on a CPU, no use for a GPU; a download of 3 MB (10 MB unpacked).
 
 # %%
 import heapq
@@ -123,7 +123,7 @@ d2l.describe(axes, """Three panels, each with a square, the center word, above
 
 # %% [markdown]
 # *Negative sampling* replaces the question.
-# It no longer asks which of $|\mathcal V|$ words it is, but whether a given word is a true context word or a random one; this is the loss of word2vec (Mikolov et al., 2013b).
+# It no longer asks which of $|\mathcal V|$ words is the context word, but whether a given word is a true context word or a random one; this is the loss of word2vec (Mikolov et al., 2013b).
 # *Hierarchical softmax* keeps the question, and replaces the model by one whose probabilities sum to 1 by construction.
 # Goodman (2001) predicted the class of a word first and then the word; Morin and Bengio (2005) made this a binary tree.
 #
@@ -188,6 +188,8 @@ small = neg_sampling_loss(one, 2 * one, torch.tensor([[[-1.0], [0.0]]]))
 assert abs(small.item() - 1.133) < 5e-4
 far = neg_sampling_loss(one, -200 * one, 200 * one.unsqueeze(1))
 torch.testing.assert_close(far, torch.tensor([400.0]))  # finite
+none = neg_sampling_loss(v, u_pos, u_neg[:, :0])  # K = 0
+torch.testing.assert_close(none, -F.logsigmoid(scores[:, 0]))
 
 # %% tags=["hide-input"]
 for wrong in ((v, u_pos, u_neg[0]), (v, u_pos[:2], u_neg),
@@ -199,7 +201,7 @@ for wrong in ((v, u_pos, u_neg[0]), (v, u_pos[:2], u_neg),
         assert str(tuple(wrong[2].shape)) in str(error)
 
 # %% [markdown]
-# ### Only $K+1$ context vectors move
+# ### At most $K+1$ context vectors get a gradient
 #
 # For one pair, the gradient of (15.2.3) with respect to a context vector is
 #
@@ -207,7 +209,7 @@ for wrong in ((v, u_pos, u_neg[0]), (v, u_pos[:2], u_neg),
 #
 # each a vector in $\mathbb{R}^d$; a word that is drawn twice gets both parts.
 # The observed word is pulled toward the center word, the negatives are pushed away, each with a force that fades as the answer becomes right.
-# All other rows of the table have the gradient zero.
+# All other rows of the table have the gradient zero, so a step of plain gradient descent leaves them alone (Adam, which remembers earlier gradients, may still move them).
 
 # %%
 # check 15.2-C6: the gradient touches K + 1 rows, the softmax all of them
@@ -408,6 +410,8 @@ for name, setting in settings.items():
         torch.testing.assert_close(fit_scores(*setting, seed)[1], least)
 free, narrow, rejected = learned.values()
 assert (free - pmi + math.log(K)).abs().max() < 1e-3
+if num_steps >= 4000:  # the first run with five negatives ended there too
+    assert (end[5][0] - pmi + math.log(K)).abs().max() < 1e-3
 assert (narrow - pmi + math.log(K)).abs().max() > 0.5
 assert (rejected - pmi + math.log(K)).abs().max() > 0.3
 assert (rejected - (P / moved / K).log()).abs().max() < 1e-3
@@ -449,10 +453,10 @@ d2l.describe(axes, """Learned scores over the PMI of the 100 pairs, with the
 # ### No normalized model
 #
 # At the fixed point, $e^{s}$ is $P(w_o\mid w_c)$ divided by $K\,P_n(w_o)$, so the softmax of the scores is the conditional probability only if $P_n$ is uniform.
-# Nor is the classifier's probability: by (15.2.2), $\sigma(s^*)$ is $P(w_o\mid w_c)$ divided by $P(w_o\mid w_c)+K\,P_n(w_o)$, too large wherever this sum is below 1, which it is for most pairs of a large vocabulary.
-# *Noise-contrastive estimation*, NCE (Gutmann and Hyvärinen, 2010; for language models Mnih and Teh, 2012), from which negative sampling was simplified, keeps the correction in the loss: it uses $\sigma\bigl(s-\log(K\,P_n(w_o))\bigr)$ in place of $\sigma(s)$, so that its optimum is $s=\log P(w_o\mid w_c)$.
+# The classifier's probability is another quantity again: by (15.2.2), $\sigma(s^*)$ is $P(w_o\mid w_c)$ divided by $P(w_o\mid w_c)+K\,P_n(w_o)$, too large wherever this sum is below 1, which it is for most pairs of a large vocabulary.
+# *Noise-contrastive estimation*, NCE (Gutmann and Hyvärinen, 2010; for language models Mnih and Teh, 2012), from which negative sampling was simplified, keeps the correction in the loss: it uses $\sigma\bigl(s-\log(K\,P_n(w_o))\bigr)$ in place of $\sigma(s)$, and its optimum is $s=\log P(w_o\mid w_c)$.
 #
-# The relative that carries on today is *InfoNCE* (van den Oord et al., 2018): the observed word has to be recognized among the $K$ negatives by a softmax over these $K+1$ scores,
+# A relative in wide use today is *InfoNCE* (van den Oord et al., 2018): the observed word has to be recognized among the $K$ negatives by a softmax over these $K+1$ scores,
 #
 # $$\ell = -\log\frac{\exp(s_o)}{\exp(s_o)+\sum_{k=1}^K\exp(s_{h_k})}, \tag{15.2.7}$$
 #
@@ -524,7 +528,7 @@ torch.testing.assert_close(even.softmax(dim=1), P, atol=1e-5, rtol=0)
 # where $[\![\cdot]\!]$ is $+1$ if the statement is true and $-1$ otherwise, $\mathbf{u}_n,\mathbf{v}_c\in\mathbb{R}^d$, and the product has one factor for each decision.
 # A path left, right, left with the scores $a$, $b$, $c$ has the probability $\sigma(a)\,\sigma(-b)\,\sigma(c)$.
 #
-# At each node the two decisions have the probabilities $\sigma(x)+\sigma(-x)=1$, so the mass that arrives at a node is divided among its children, and the leaves together hold all of it, whatever the vectors are.
+# At each node the two decisions have the probabilities $\sigma(x)$ and $\sigma(-x)$, which sum to 1, so the mass that arrives at a node is divided among its children, and the leaves together hold all of it, whatever the vectors are.
 # There are $|\mathcal V|-1$ inner nodes, so the model has about as many parameters as before, but one word needs only the nodes of its path.
 #
 # ### The tree
@@ -808,7 +812,7 @@ assert max(away.values()) < 1e-3
 
 # %% [markdown]
 # Unconstrained, full and hierarchical softmax agree, and negative sampling holds the same information up to a known factor.
-# With few dimensions the tree can matter, since a node decides for all words below it.
+# With few dimensions the tree can matter.
 # We keep the shape of the Huffman tree, exchange the words at its leaves at random, and compare how far the loss stays above its smallest possible value, the conditional entropy of the context word (the better of two starts).
 
 # %%
@@ -830,7 +834,8 @@ for seed in (0, 1, 2):
 assert spread[0] > 0.03 > 0.01 > spread[2]
 
 # %% [markdown]
-# The excess, in nats, depends on which words share a path: clearly in the first toy language, hardly in the third.
+# In these draws the excess, in nats, depends on where the words stand, much more in the first toy language than in the third.
+# An exchange gives words other depths as well as other neighbors, so this run does not say which of the two matters.
 # Huffman's tree groups words by their counts alone, for speed.
 # Other trees have been built for meaning: Morin and Bengio (2005) took theirs from WordNet, and lost quality against the full softmax; Mnih and Hinton (2008) made theirs from the data, and report models that can outperform non-hierarchical ones.
 
@@ -937,7 +942,7 @@ assert measured["Huffman tree, padded"] == zipf.signs.shape[1]
 #
 # Counting products is not all.
 # `autograd` by default stores the gradient of the whole table of context vectors, zeros included.
-# An `nn.Embedding` with `sparse=True` stores only the rows that were used.
+# An `nn.Embedding` with `sparse=True` stores only the rows that were used; `SGD`, `Adagrad` and `SparseAdam` accept such gradients, `Adam` and `AdamW` do not.
 # So for few pairs and a large vocabulary, expect the full softmax and the dense gradient to take a time that grows in proportion to $|\mathcal V|$, and the sparse ones a time that hardly depends on it.
 
 # %%
@@ -1016,11 +1021,11 @@ d2l.describe(ax, """Milliseconds for loss and gradient of 64 pairs over the
 # %% [markdown]
 # ## Summary
 #
-# - Negative sampling trains a classifier of observed against random pairs; one pair touches $K+1$ context vectors. Positives alone have no minimum: the vectors keep growing.
+# - Negative sampling trains a classifier of observed against random pairs; one pair gives a gradient to $K+1$ context vectors at most. Positives alone have no minimum: the vectors keep growing.
 # - With unconstrained vectors and negatives that do not depend on the context, its scores are $\log\frac{P(w_o\mid w_c)}{P_n(w_o)}-\log K$; few dimensions, or negatives rejected by the window, lead elsewhere.
-# - These scores are no log-probabilities, and their softmax is the conditional distribution only for uniform noise. NCE corrects them by $\log(K\,P_n)$; InfoNCE learns PMI up to a constant for each query.
+# - These scores are no log-probabilities, and their softmax is the conditional distribution only for uniform noise. NCE corrects them by $\log(K\,P_n)$; InfoNCE, with unigram negatives and unconstrained vectors, learns PMI up to a constant for each query.
 # - Hierarchical softmax is a normalized model for any vectors and any binary tree, because the two decisions of a node have probabilities that sum to 1.
-# - A Huffman tree has the smallest mean path, within one decision of the entropy, and puts rare words deeper than a balanced tree.
+# - A Huffman tree has the smallest mean path, within one decision of the entropy, and can put rare words deeper than a balanced tree, as it does for the Brown corpus.
 # - With a gradient that is stored densely, every step still writes all $|\mathcal V|$ rows; a sparse one holds the rows that were used.
 
 # %% [markdown]
@@ -1172,9 +1177,10 @@ assert (A @ B.mT - pmi + math.log(K)).abs().max() > 0.1  # not (15.2.6)
 # Row $i$ holds the scores of center word $i$ with all context words of the batch, and the right one is on the diagonal.
 # So (15.2.7) is the cross-entropy of row $i$ with the label $i$; one product of matrices serves all pairs.
 #
-# The negatives come from the law of the context words, the unigram distribution.
-# It goes wrong when two pairs of the batch share a context word: the same word is then the answer and a negative.
-# If all context words of the batch are the same, the loss is $\log b$ and nothing can reduce it.
+# If the pairs of the batch are drawn independently, the negatives come from the law of the context words, the unigram distribution.
+# Two pairs may then share a context word, which is the answer and a negative at once; if all context words of the batch are the same, the loss is $\log b$ and nothing can reduce it.
+# Such draws cost something, but do not move the optimum: the expected losses above include them, and led to the PMI.
+# It goes wrong when the pairs depend on each other: if all pairs of a batch have the same center word, as the pairs of one window do, the negatives come from $P(\cdot\mid w_c)$ too, and by Bayes' rule the best scores of this word are all equal.
 
 # %%
 def in_batch(V_, U_):
