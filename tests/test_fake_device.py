@@ -42,6 +42,7 @@ from d2l_helpers.chapters import linear_regression as c3
 from d2l_helpers.chapters import modern_cnns as c8
 from d2l_helpers.chapters import modern_rnns as c10
 from d2l_helpers.chapters import multilayer_perceptrons as c5
+from d2l_helpers.chapters import nlp_pretraining as c15
 from d2l_helpers.chapters import optimization as c12
 from d2l_helpers.chapters import preliminaries as c2
 from d2l_helpers.chapters import recurrent_neural_networks as c9
@@ -204,6 +205,7 @@ HOST = {
     "computer_vision.nms": "ends when nothing changes, so it asks the device; Section 14.4 compares two devices",
     "computer_vision.batched_nms": "calls nms",
     "computer_vision.multibox_detection": "calls nms",
+    "nlp_pretraining.huffman": "numbers of Python",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -833,6 +835,16 @@ def pyramid() -> None:
     net([floats(1, 4, 8, 8), floats(1, 8, 4, 4)])
 
 
+def sampled_words() -> None:
+    """Losses of negative sampling and of a tree, with their gradients."""
+    with _disable_current_modes():
+        tree = c15.HierarchicalSoftmax([1, 2, 3, 4], 5).to(META)
+    v = floats(3, 5).requires_grad_()
+    loss = c15.neg_sampling_loss(v, floats(3, 5), floats(3, 2, 5)) - tree.log_prob(v, numbers(3))
+    loss.sum().backward()
+    assert v.grad.device == tree.u.weight.grad.device == META
+
+
 #: What it does -> the call, read-backs that it may make (None: not the book's decision), float64 on the device.
 def optimizers() -> None:
     """Two steps of each: the first makes its state, the second uses it."""
@@ -904,6 +916,7 @@ def residual() -> None:
 
 CALLS: dict[str, tuple[Any, ...]] = {
     "residual network for small images": (residual,),
+    "words by sampling and by a tree": (sampled_words,),
     "small network over ranks": (over_ranks,),
     # the largest difference, as a number
     "difference": (lambda: c13.max_difference([floats(3)], [floats(3)]), 1),
