@@ -562,3 +562,540 @@ assert abs(loss + skipgram_logprob(U, V, c, o).mean()) < 1e-9
 assert loss == min(losses) and norm < 1e-4  # converged
 for ours, table in zip(skipgram_grads(U, V, c, o), (U, V)):
     assert ours.norm() / len(c) < 1e-4  # the sum over pairs agrees
+
+# %% tags=["hide-input"]
+# C6 and the figures need words; content words belong to a category
+label = torch.full((size,), -1)
+for k, members in enumerate(ToyWorld.categories.values()):
+    label[[index[word] for word in members]] = k
+content = (label >= 0).nonzero().flatten()  # 30 of 39 words
+label = label[content]
+
+
+def principal(W):
+    """The rows of W (n, d) along their two main directions, (n, 2)."""
+    W = W - W.mean(dim=0)
+    axes = torch.linalg.svd(W, full_matrices=False).Vh[:2]  # (2, d)
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+    return W @ (axes * largest.sign()).mT
+
+
+fig, panels = plt.subplots(1, 2, figsize=(7.2, 3.4), layout="constrained")
+for ax, tables, title in zip(panels, (start[0], trained[0]),
+                             ("untrained", "trained")):
+    points = principal(tables[1][content])
+    for k, (name, mark) in enumerate(zip(ToyWorld.categories, "osD^")):
+        ax.plot(*points[label == k].T, mark, ms=6, color=f"C{k}", label=name)
+    for word in ("dog", "bus", "slow", "falls", "river"):
+        place = points[(content == index[word]).nonzero().item()].tolist()
+        ax.annotate(word, place, xytext=(5, 4), textcoords="offset points",
+                    fontsize=9)
+    ax.set(title=title, xlabel="first component")
+panels[0].set_ylabel("second component")
+panels[1].legend(fontsize=8)
+d2l.describe(panels, """Two scatter plots of 30 words with four kinds of
+    marks. Untrained, the kinds are mixed. Trained, nouns, adjectives, verbs
+    and places form four separate groups.""")
+
+# %% [markdown]
+# **Figure 15.1.3.** Center vectors of the 30 content words, seed 0, along their two directions of largest variance ([Section 1.4](../01-introduction/04-unsupervised-self-supervised.ipynb)); nobody told the model the categories.
+
+# %% [markdown]
+# ### Is it the context?
+#
+# A picture of two out of eight dimensions proves little, and thirty points can group by accident.
+# Let the *gap* be the mean cosine of two words of the same category minus that of two words of different categories.
+# By itself a gap of 0.1 means nothing, so we compare it with the gaps that the same vectors have under 1000 random relabellings, and ask whether it exceeds their 99th percentile.
+#
+# Categories could also differ in something other than context; here they differ in frequency.
+# The control is the same text with all its words shuffled: counts and sentence lengths remain, context is gone.
+
+# %%
+def gap(W, label):
+    """Mean cosine within categories minus that between them.
+
+    W (n, d) holds vectors, label (..., n) categories; the result is (...).
+    """
+    C = cosines(W)
+    same = label[..., :, None] == label[..., None, :]  # (..., n, n)
+    within = same & ~torch.eye(len(C), dtype=torch.bool)
+    means = [(C * pairs).sum(dim=(-2, -1)) / pairs.sum(dim=(-2, -1))
+             for pairs in (within, ~same)]
+    return means[0] - means[1]
+
+
+generator = torch.Generator().manual_seed(0)
+relabelled = label[torch.rand(1000, 30, generator=generator).argsort(dim=1)]
+runs = {"untrained": start, "shuffled text": control, "text": trained}
+gaps, chance = {}, {}  # three seeds each
+for name, fits in runs.items():
+    for kind, side in (("v", 1), ("u", 0)):
+        words = [tables[side][content] for tables in fits]
+        gaps[name, kind] = torch.stack([gap(W, label) for W in words])
+        chance[name, kind] = torch.stack([
+            gap(W, relabelled).quantile(0.99) for W in words])
+
+# %% tags=["hide-input"]
+toy = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+assert gap(toy, torch.tensor([0, 0, 1, 1])) == 1
+assert gap(toy, torch.tensor([[0, 1, 0, 1]])).item() == -0.5
+fig, ax = plt.subplots(figsize=(6.4, 2.9))
+for kind, offset, color in (("v", -0.18, "C0"), ("u", 0.18, "C1")):
+    for x, name in enumerate(runs):
+        at = x + offset + torch.tensor([-0.08, 0.0, 0.08])
+        ax.plot(at, gaps[name, kind], "o", color=color,
+                label=f"$\\mathbf{{{kind}}}$" if x == 0 else None)
+        ax.bar(at, chance[name, kind], width=0.07, color="#bbbbbb",
+               label="99 % of relabellings" if x + offset > 1.9 and
+               kind == "u" else None)
+ax.set_xticks(range(3), runs)
+ax.set(ylabel="gap of the cosines")
+ax.legend(loc="upper left")
+d2l.describe(ax, """Gaps of three seeds. Untrained they lie within the grey
+    bars of chance. On the shuffled text the gaps of v lie below zero and
+    those of u slightly above the bars. On the text they are far above, about
+    0.8 for v and more than 1 for u.""")
+
+# %% [markdown]
+# **Figure 15.1.4.** The gap between categories, three seeds; grey bars reach to the 99th percentile of random relabellings.
+
+# %%
+# check 15.1-C5: the gap after training, before it, and without context
+for (name, kind), values in gaps.items():
+    print(f"{name:13} {kind}:", *(
+        f"{g:6.2f} (chance {p:.2f})"
+        for g, p in zip(values, chance[name, kind])))
+for s, (U, V, _) in enumerate(control):  # what is left without context
+    said = U @ V.mean(dim=0)  # mean score of each context word
+    log_count = shuffled[s].sum(dim=0).log()
+    assert torch.corrcoef(torch.stack((said, log_count)))[0, 1] > 0.99
+full_run = num_paragraphs >= 2000  # not smoke
+assert (gaps["text", "v"] > 3 * chance["text", "v"]).all()
+assert (gaps["text", "u"] > 3 * chance["text", "u"]).all()
+assert (gaps["untrained", "v"] < chance["untrained", "v"]).all()
+if full_run:
+    assert (gaps["text", "v"] > 0.7).all()
+    assert (gaps["shuffled text", "v"] < 0).all()
+    assert (gaps["shuffled text", "u"] > chance["shuffled text", "u"]).all()
+    assert (gaps["shuffled text", "u"] < 0.2).all()
+
+# %% [markdown]
+# For the vectors $\mathbf v$ the case is clear: the gap is there with context and gone without.
+# For $\mathbf u$ it is not quite: even on the shuffled text the gap exceeds chance.
+# There the optimum gives every center the same distribution, the frequencies, so the $\mathbf u_j$ still have to say how frequent word $j$ is, and words of a category are about equally frequent here.
+#
+# By custom one keeps `V`, the vectors of what goes in: center vectors of skip-gram, context vectors of CBOW.
+# That is no law: Press and Wolf (2017) found the output vectors of skip-gram only slightly worse on the usual tests, and [Section 15.4](04-word2vec-pretraining.ipynb) measures the sum of both.
+#
+# ## What the likelihood fixes
+#
+# ### Probabilities
+#
+# Which probabilities are best?
+# For a fixed center $i$, minus $\sum_jx_{ij}\log q_j$ is smallest for $q_j=x_{ij}/x_i$, the observed shares ([Section 4.1](../04-linear-classification/01-softmax-regression.ipynb)).
+# The loss can therefore never fall below
+#
+# $$H=-\frac1n\sum_{i,j}x_{ij}\log\frac{x_{ij}}{x_i}, \tag{15.1.9}$$
+#
+# with $0\log0=0$.
+# A model with $d=|\mathcal V|$ can represent any table of positive probabilities: take $\mathbf V$ as the identity and $\mathbf u_j$ as the logarithms of column $j$.
+# With fewer dimensions the table of scores has at most rank $d$.
+# We measure the distance to the shares by the *total variation* $\frac12\sum_j|P(w_j\mid w_i)-x_{ij}/x_i|$, averaged over the words $i$, after fits whose gradient norm fell below $10^{-4}$.
+
+# %%
+def variation(U, V, X):
+    """Mean total variation between the model and the shares of X."""
+    shares = X / X.sum(dim=1, keepdim=True)
+    P = torch.softmax(V @ U.mT, dim=1)
+    return ((P - shares).abs().sum(dim=1) / 2).mean().item()
+
+
+def floor(X):
+    """The smallest loss per pair, (15.1.9)."""
+    return -(torch.xlogy(X, X / X.sum(dim=1, keepdim=True))).sum() / X.sum()
+
+
+dims = (1, 2, 4, 8, 16, size)
+tv, excess, norms = (torch.empty(len(dims), 3, dtype=f64) for _ in range(3))
+for k, d in enumerate(dims):
+    for s in range(3):
+        U, V, losses = fit_full_softmax(X[s], d, seed=s)
+        loss, norms[k, s] = loss_and_norm(U, V, X[s])
+        tv[k, s], excess[k, s] = variation(U, V, X[s]), loss - floor(X[s])
+    print(f"d = {d:2}: total variation {tv[k].min():.4f} to "
+          f"{tv[k].max():.4f}, loss above its floor {excess[k].max():.5f}")
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(5.2, 2.9))
+for s, mark in enumerate("osD"):
+    ax.loglog(dims, tv[:, s], mark + "-", ms=5, lw=1, label=f"seed {s}")
+ax.set_xticks(dims, [str(d) for d in dims])
+ax.minorticks_off()
+ax.set(xlabel="dimension $d$", ylabel="mean total variation")
+ax.legend()
+d2l.describe(ax, """Mean total variation over the dimension on logarithmic
+    axes. It falls from 0.15 at dimension one to about 0.02 at dimension
+    eight and below 0.001 at 39; three seeds lie close together.""")
+
+# %% [markdown]
+# **Figure 15.1.5.** How far the model's probabilities are from the observed shares: on this text eight dimensions for 39 words come close, and with 39 the shares are reached.
+
+# %%
+# check 15.1-C6: unrestricted, the model predicts the shares; d = 2 cannot
+assert (norms < 1e-4).all() and (excess > 0).all()  # converged; a floor
+assert (tv[-1] < 0.02).all() and (tv[1] > 0.05).all()
+few = [variation(*fit_full_softmax(X[0], 2, seed=s)[:2], X[0])
+       for s in range(10, 16)]
+print(f"d = 2, six more starts: {min(few):.3f} to {max(few):.3f}")
+assert min(few) > 0.05
+if full_run:
+    assert (tv[-1] < 2e-3).all() and (tv[1] > 0.1).all() and min(few) > 0.08
+    assert (0.015 < tv[3]).all() and (tv[3] < 0.03).all()
+    assert (excess[-1] < 3e-4).all()
+
+# %% [markdown]
+# So a skip-gram model that is large enough learns nothing but a table of counts, and a small one compresses it: words share directions because there are too few to go round.
+# [Section 15.5](05-glove.ipynb) starts from the table.
+#
+# Strictly, there is no optimum where counts are 0: no finite score gives the probability 0, and $\mathbf u_j^\top\mathbf v_i$ falls for as long as training goes on.
+# So compare probabilities, not scores.
+
+# %%
+unseen = X[0] == 0
+for tol in (1e-2, 1e-3, 1e-4):
+    U, V, losses = fit_full_softmax(X[0], size, tol=tol)
+    score = F.log_softmax(V @ U.mT, dim=1)[unseen].mean()
+    print(f"norm below {tol:.0e}: {len(losses):3} steps, total variation "
+          f"{variation(U, V, X[0]):.4f}, mean log P unseen {score:.1f}")
+    assert tol == 1e-2 or score < before - 0.5
+    before = score
+
+# %% [markdown]
+# ### Not the angles
+#
+# Training sees only the products $\mathbf u_j^\top\mathbf v_i$.
+# We then compare $\mathbf v_i$ with $\mathbf v_k$ by their cosine, which no term of (15.1.3) mentions.
+# For any invertible $\mathbf A\in\mathbb R^{d\times d}$, $\mathbf b\in\mathbb R^d$,
+#
+# $$\mathbf v_i\to\mathbf A\mathbf v_i,\qquad\mathbf u_j\to\mathbf A^{-\top}\mathbf u_j+\mathbf b \tag{15.1.10}$$
+#
+# leaves every probability as it is ($\mathbf b$ adds the same number to all scores of a center) and changes the cosines.
+
+# %%
+U, V, _ = trained[0]
+stretch = torch.logspace(-1, 1, 8, dtype=f64)  # A is diagonal
+shift = torch.full((8,), 5.0, dtype=f64)  # b
+V_new, U_new = V * stretch, U / stretch + shift
+same = (torch.softmax(V_new @ U_new.mT, dim=1)
+        - torch.softmax(V @ U.mT, dim=1)).abs().max()
+moved = (cosines(V_new) - cosines(V))[content][:, content].abs().max()
+both = [gap(W[content], label).item() for W in (U, U_new)]
+print(f"largest change: probabilities {same:.0e}, cosines of v {moved:.2f}")
+print(f"gap of u: {both[0]:.2f}, shifted {both[1]:.2f}")
+assert same < 1e-12 and moved > 0.5 and both[1] < 0.5 * both[0]
+
+# %% [markdown]
+# Where does the grouping come from, then?
+# Two words with the same distribution of contexts need $\mathbf U(\mathbf v_i-\mathbf v_k)=\text{const}\cdot\mathbf 1$, with $\mathbf 1$ the vector of ones in $\mathbb R^{|\mathcal V|}$; if $\mathbf U$ has rank $d$ and $\mathbf 1$ is not in the span of its columns, this forces $\mathbf v_i=\mathbf v_k$, and no $\mathbf A$ separates equal vectors.
+# How far *different* words are apart, in angle, is a matter of the start, the optimizer and the number of steps.
+# Steck, Ekanadham and Kallus (2024) derive the same for linear models, and warn against trusting cosines blindly.
+#
+# ## Real words
+#
+# The same function takes the 1000 most frequent words of the Brown corpus, a million words of American English of 1961.
+# Only pairs of these words are counted, within sentences and up to five places apart.
+
+# %%
+found = d2l.fetch("brown")
+sentences = word_sentences(found)
+frequency = Counter(word for sentence in sentences for word in sentence)
+kept = sorted(frequency, key=lambda w: (-frequency[w], w))[:num_words]
+number = {word: i for i, word in enumerate(kept)}
+flat = torch.tensor([number.get(word, len(kept))  # one more for the rest
+                     for sentence in sentences for word in sentence])
+owner = torch.repeat_interleave(torch.tensor([len(s) for s in sentences]))
+X_real = torch.zeros(len(kept), len(kept))
+for k in range(1, 6):  # words k places apart, in the same sentence
+    near = torch.stack((flat[:-k], flat[k:]), dim=1)[owner[:-k] == owner[k:]]
+    near = near[(near < len(kept)).all(dim=1)]
+    X_real += counts_of(near, len(kept)).float()
+X_real += X_real.mT.clone()  # and the other way round
+real_fits = [fit_full_softmax(X_real, 32, seed=s) for s in range(3)]
+print(f"{len(flat)} words, {X_real.sum():.0f} pairs; loss "
+      f"{real_fits[0][2][-1]:.3f}, floor {floor(X_real.double()):.3f}")
+
+# %%
+def neighbors(W, word, k=4):
+    """The k words whose rows of W have the largest dot products."""
+    scores = W @ W[number[word]]
+    scores[number[word]] = -torch.inf  # not the word itself
+    return [kept[i] for i in scores.topk(k).indices]
+
+
+V = real_fits[0][1]
+for word in ("man", "he", "two", "day", "school", "was"):
+    if word in number:
+        print(f"{word:7} cosine:", *neighbors(F.normalize(V, dim=1), word),
+              "| dot product:", *neighbors(V, word))
+real = found.is_real and num_words == 1000
+assert not real or "woman" in neighbors(F.normalize(V, dim=1), "man")
+
+# %% [markdown]
+# Nothing but co-occurrence was given, and `man` finds `woman`, `two` finds `three`.
+# Note what the neighbours have in common: they can stand in the same place of a sentence.
+# Opposites can, too.
+#
+# The column of dot products repeats itself, for a reason: a dot product favours long vectors, and how long a vector is has to do with how frequent its word is.
+
+# %%
+counts = torch.tensor([float(frequency[word]) for word in kept])
+correlation, from_longest = [], {"cosine": [], "dot product": []}
+for _, V, _ in real_fits:
+    length = V.norm(dim=1)
+    correlation.append(torch.corrcoef(
+        torch.stack((counts.log(), length)))[0, 1].item())
+    longest = length >= length.quantile(0.9)  # a tenth of the words
+    for name, W in (("cosine", F.normalize(V, dim=1)), ("dot product", V)):
+        nearest = (W @ W.mT).fill_diagonal_(-torch.inf).topk(5).indices
+        from_longest[name].append(longest[nearest].double().mean().item())
+print("correlation of length and log count:",
+      *(f"{r:.2f}" for r in correlation))
+for name, shares in from_longest.items():
+    print(f"five nearest by {name}: from the longest tenth",
+          *(f"{s:.0%}" for s in shares))
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.9), layout="constrained",
+                         sharex=True)
+for ax, W, kind in zip(axes, real_fits[0][1::-1], "vu"):
+    ax.semilogx(counts, W.norm(dim=1), "o", ms=2.5, alpha=0.5)
+    ax.set(xlabel="count in the corpus",
+           ylabel=f"length of $\\mathbf{{{kind}}}$", ylim=(0, None))
+d2l.describe(axes, """Two scatter plots of vector length over the logarithm
+    of the count. Center vectors v tend to be longer for rarer words, from
+    about two for the most frequent to about six, with a wide spread; context
+    vectors u also fall with the count.""")
+
+# %% [markdown]
+# **Figure 15.1.6.** Length of the trained vectors against the count of the word, seed 0.
+
+# %%
+if real:
+    assert all(-0.6 < r < -0.35 for r in correlation)
+    assert min(from_longest["dot product"]) > 0.45
+    assert max(from_longest["cosine"]) < 0.1
+
+# %% [markdown]
+# In all three runs rarer words have longer center vectors on average, and more than 45 % of the nearest words by dot product come from the longest tenth, where chance would give 10 % and the cosine gives less.
+# So we train with dot products, which must be free to grow, and compare with cosines, which ignore length.
+# Do not read the sign as a law: Schakel and Wilson (2015) found the length to depend on the frequency and on how specific a word's contexts are, and proposed it as a measure of significance.
+#
+# ## Where this stands
+#
+# A vector per word is what static embeddings can give: `bank` has one, whatever the sentence.
+# Models that compute a vector for each occurrence from its sentence ([Section 15.8](08-bert.ipynb)) have taken over most tasks; the first layer of each of them is still a table like `V`, of pieces of words.
+# Static vectors remain where speed counts, and today they may be distilled from such a model (Model2Vec, 2024) rather than trained on windows.
+#
+# ## Summary
+#
+# - Skip-gram predicts each context word from the center word, CBOW the center word from the mean of its context; both are a softmax over dot products of two tables, trained by cross-entropy as language models are.
+# - The gradient is observed minus expected: a pull towards the observed word, pushes away from all others. CBOW's carries a factor $\frac1{2m}$ that has been forgotten in practice.
+# - On the toy world the center vectors group by category with context and not without; context vectors also carry frequency, so that a shuffled text is a control worth running.
+# - With $d=|\mathcal V|$ the optimum is the table of observed shares; fewer dimensions compress it.
+# - The likelihood fixes products of $\mathbf u$ and $\mathbf v$, not cosines among the $\mathbf v$; those depend on the start and on the optimizer, except where words share their contexts.
+# - Each pair costs about $6|\mathcal V|d$ operations, which is the subject of the next section.
+
+# %% [markdown]
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 15.1-1
+#
+# How many floating-point operations does $\log P(w_o\mid w_c)$ take for $|\mathcal V|=10^5$ and $d=300$?
+# How long would one pass over a corpus of $10^9$ words with $m=5$ take at $10^{12}$ operations per second, gradients included?
+
+# %% [markdown]
+# #### Solution 15.1-1
+
+# %% [markdown]
+# The product of the table and $\mathbf v_c$ takes $|\mathcal V|d$ multiplications and as many additions, $6\cdot10^7$.
+# The softmax adds a few operations per word, $\mathcal O(|\mathcal V|)$, which is less than a hundredth.
+# With gradients it is three times as much.
+# The corpus gives $10^{10}$ pairs, so the pass takes $1.8\cdot10^{18}$ operations, three weeks.
+
+# %%
+table = torch.empty(100_000, 300, device="meta")
+one = torch.zeros(1, dtype=int, device="meta")
+forward = flops(lambda: skipgram_logprob(table, table, one, one))
+with_grads = flops(lambda: skipgram_grads(table, table, one, one))
+days = with_grads * 10**9 * 2 * 5 / 10**12 / 86_400
+print(f"{forward:.1e} forward, {with_grads:.1e} with gradients, "
+      f"{days:.0f} days")
+assert forward == 6 * 10**7 and with_grads == 3 * forward and 20 < days < 22
+
+# %% [markdown]
+# ### Exercise 15.1-2
+#
+# `los angeles` is one thing in two words.
+# Mikolov et al. (2013) join two neighbouring words into a phrase if
+#
+# $$\operatorname{score}(w_i,w_j)=\frac{c(w_iw_j)-\delta}{c(w_i)\,c(w_j)} \tag{15.1.11}$$
+#
+# is large, where $c$ counts words and neighbours in the corpus and $\delta\ge0$ is a discount.
+# Write it, check it against a loop, and find the best phrases of the Brown corpus for $\delta=0$ and $\delta=10$.
+# What is the discount for?
+
+# %% [markdown]
+# #### Solution 15.1-2
+
+# %%
+def phrase_scores(sentences, delta):
+    """Scores (15.1.11) of all pairs of neighbours, as a dictionary."""
+    words = Counter(w for sentence in sentences for w in sentence)
+    joint = Counter(p for sentence in sentences for p in pairwise(sentence))
+    return {(a, b): (n - delta) / (words[a] * words[b])
+            for (a, b), n in joint.items()}
+
+
+small = [s for s in sentences[:300]]
+scores = phrase_scores(small, 2)
+tokens = [w for s in small for w in s]
+for a, b in sorted(scores)[:50]:  # by a loop over all places
+    n = sum((s[t], s[t + 1]) == (a, b) for s in small
+            for t in range(len(s) - 1))
+    assert scores[a, b] == (n - 2) / (tokens.count(a) * tokens.count(b))
+
+# %%
+joint = Counter(p for sentence in sentences for p in pairwise(sentence))
+for delta in (0, 10):
+    scores = phrase_scores(sentences, delta)
+    best = sorted(scores, key=lambda p: (-scores[p], p))[:8]
+    print(f"delta = {delta}: " + ", ".join(" ".join(p) for p in best))
+    rare = [joint[p] for p in best]
+    assert not found.is_real or (set(rare) == {1} if delta == 0
+                                 else min(rare) > delta)
+if found.is_real:
+    assert ("los", "angeles") in best
+    highest = sum(n == frequency[a] == frequency[b] == 1
+                  for (a, b), n in joint.items())
+    print(f"{highest} pairs of words that occur once reach the highest "
+          "score, 1")
+    assert highest > 500
+
+# %% [markdown]
+# Without the discount the score is $\frac{c(w_iw_j)}{c(w_i)}\cdot\frac1{c(w_j)}$, at most 1, and every pair of words that both occur once and next to each other reaches 1.
+# One meeting is no evidence.
+# The discount removes pairs with at most $\delta$ meetings and makes the others climb with their number.
+
+# %% [markdown]
+# ### Exercise 15.1-3
+#
+# Why two vectors per word?
+# Tie the tables, $\mathbf u_i=\mathbf v_i$, and show that the word with the longest vector then predicts itself before all others.
+# Measure the probability $P(w_i\mid w_i)$ of the content words on the toy world, where no content word ever occurs twice in a sentence, before and after training, and compare with two tables.
+
+# %% [markdown]
+# #### Solution 15.1-3
+
+# %% [markdown]
+# With one table the score of a word for itself is $\|\mathbf v_i\|^2$, and that of another word $\mathbf v_j^\top\mathbf v_i\le\|\mathbf v_j\|\,\|\mathbf v_i\|$.
+# If $\mathbf v_i$ is the longest, the latter is at most $\|\mathbf v_i\|^2$.
+# For the others it can be otherwise, but the score for itself is never negative, so training cannot push it away; it can only shorten the vector, which flattens all of its predictions.
+# (Goldberg and Levy, 2014, note that the derivations assume distinct vocabularies for words and contexts.)
+
+# %%
+def fit_tied(X, d, steps, seed, lr=0.01):
+    """One table (words, d) for both sides, by Adam; the table, the loss."""
+    W = torch.randn(len(X), d, dtype=f64,
+                    generator=torch.Generator().manual_seed(seed)) / d**0.5
+    optimizer = torch.optim.Adam([W.requires_grad_()], lr)
+    for step in range(steps + 1):
+        loss = -(X * F.log_softmax(W @ W.mT, dim=1)).sum() / X.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        if step < steps:
+            optimizer.step()
+    return W.detach(), loss.item()
+
+
+def self_probability(U, V):
+    """P(i | i) of all words (words,), and how many predict themselves."""
+    P = torch.softmax(V @ U.mT, dim=1)
+    return P.diag(), (P.argmax(dim=1) == torch.arange(len(P))).sum().item()
+
+# %%
+for s in range(3):
+    assert X[s].diag()[content].sum() == 0  # never in its own window
+    share = X[s].sum(dim=1) / X[s].sum()
+    context_free = -(share * share.log()).sum().item()
+    fresh, tied = fit_tied(X[s], 8, 0, s)[0], fit_tied(X[s], 8, 1200, s)
+    own, first = zip(*(self_probability(*tables) for tables in (
+        (fresh, fresh), (tied[0], tied[0]), trained[s][:2])))
+    print(f"P of itself: tied {own[1][content].mean():.3f}, two tables "
+          f"{own[2][content].mean():.0e}; itself first: {first[0]} words "
+          f"untrained, {first[1]} trained; loss tied {tied[1]:.3f}, two "
+          f"tables {trained[s][2][-1]:.3f}, frequencies {context_free:.3f}")
+    for W in (fresh, tied[0]):
+        assert (W @ W.mT)[W.norm(dim=1).argmax()].argmax() == W.norm(
+            dim=1).argmax()
+    assert first[0] > 20 and own[1][content].mean() > 0.01
+    assert own[2][content].max() < 1e-3 or not full_run
+    assert tied[1] > context_free - 0.01 > trained[s][2][-1] + 0.1
+
+# %% [markdown]
+# Untrained, most words predict themselves first.
+# Training repairs the order for all but the longest vector, but not the probability: about 2 % for something that never happens, a thousand times as much as with two tables.
+# To get there all vectors have become so short that the loss is no better than that of the plain frequencies, which ignore the center word.
+#
+# Language models do tie their two tables (Press and Wolf, 2017), and it helps them.
+# There the hidden vector is not a row of the table, but what many layers make of the context.
+
+# %% [markdown]
+# ### Exercise 15.1-4
+#
+# In "the man and the dog", the window of two around "and" holds "the" twice.
+# What is the gradient of $\log P(w_c\mid\mathcal W_o)$ with respect to the vector of "the"?
+# Check against automatic differentiation, and show what an assignment `grad_V[context] = share` does wrong.
+
+# %% [markdown]
+# #### Solution 15.1-4
+
+# %% [markdown]
+# The vector enters the mean twice, with the weight $\frac1{2m}=\frac14$ each, so the gradient is $\frac24$ of observed minus expected.
+# An assignment writes the same row twice and keeps the last: half of the right gradient.
+# `index_add` adds.
+
+# %%
+U5, V5 = torch.randn(2, 4, 3, dtype=f64,
+                     generator=torch.Generator().manual_seed(4))
+the, man, conj, dog = range(4)
+window, middle = torch.tensor([[the, man, the, dog]]), torch.tensor([conj])
+grad = cbow_grads(U5, V5, window, middle)[1]
+exact = autograd(cbow_logprob, U5, V5, window, middle)[1]
+torch.testing.assert_close(grad, exact, rtol=0, atol=1e-12)
+H = V5[window].mean(dim=1)
+shared = (residuals(U5, H, middle) @ U5)[0]  # observed minus expected
+torch.testing.assert_close(exact[the], 2 / 4 * shared)
+torch.testing.assert_close(exact[dog], 1 / 4 * shared)
+assigned = torch.zeros_like(V5)
+assigned[window[0]] = shared / 4
+torch.testing.assert_close(assigned[the], exact[the] / 2)
+assert (exact[conj] == 0).all()
+
+# %% [markdown]
+# ## Sources
+#
+# - T. Mikolov, K. Chen, G. Corrado, J. Dean (2013). Efficient estimation of word representations in vector space. [arXiv:1301.3781](https://arxiv.org/abs/1301.3781): skip-gram and CBOW.
+# - T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean (2013). Distributed representations of words and phrases and their compositionality. [arXiv:1310.4546](https://arxiv.org/abs/1310.4546): the softmax (15.1.2) and the score of phrases.
+# - X. Rong (2014). word2vec parameter learning explained. [arXiv:1411.2738](https://arxiv.org/abs/1411.2738): the gradients.
+# - Y. Bengio, R. Ducharme, P. Vincent, C. Jauvin (2003). A neural probabilistic language model. [Journal of Machine Learning Research 3, 1137-1155](https://www.jmlr.org/papers/v3/bengio03a.html).
+# - Z. S. Harris (1954). Distributional structure. Word 10(2-3), 146-162. [doi:10.1080/00437956.1954.11659520](https://doi.org/10.1080/00437956.1954.11659520).
+# - J. R. Firth (1957). A synopsis of linguistic theory 1930-1955. In Studies in Linguistic Analysis, 1-32. Philological Society, Oxford.
+# - O. İrsoy, A. Benton, K. Stratos (2021). Corrected CBOW performs as well as skip-gram. [arXiv:2012.15332](https://arxiv.org/abs/2012.15332).
+# - O. Press, L. Wolf (2017). Using the output embedding to improve language models. [arXiv:1608.05859](https://arxiv.org/abs/1608.05859).
+# - Y. Goldberg, O. Levy (2014). word2vec explained: deriving Mikolov et al.'s negative-sampling word-embedding method. [arXiv:1402.3722](https://arxiv.org/abs/1402.3722).
+# - H. Steck, C. Ekanadham, N. Kallus (2024). Is cosine-similarity of embeddings really about similarity? [arXiv:2403.05440](https://arxiv.org/abs/2403.05440).
+# - A. M. J. Schakel, B. J. Wilson (2015). Measuring word significance using distributed representations of words. [arXiv:1508.02297](https://arxiv.org/abs/1508.02297).
+# - W. N. Francis, H. Kučera (1964). A standard corpus of present-day edited American English. [Brown University](https://www.nltk.org/nltk_data/): the Brown corpus.
+# - Minish Lab (2024). Model2Vec. [github.com/MinishLab/model2vec](https://github.com/MinishLab/model2vec): static vectors distilled from sentence encoders.
+# - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the plan of the section, and the sentence of Figure 15.1.1.
