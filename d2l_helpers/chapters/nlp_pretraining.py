@@ -25,8 +25,8 @@ def skipgram_pairs(tokens, m):
         raise ValueError(f"tokens of shape {tuple(tokens.shape)} and m = {m}"
                          "; one sequence (T,) and m >= 1 are needed.")
     places = torch.arange(len(tokens), device=tokens.device)[:, None]
-    shifts = torch.arange(-m, m + 1, device=tokens.device)
-    near = places + shifts[shifts != 0]  # (T, 2m)
+    steps = torch.arange(1, m + 1, device=tokens.device)  # (m,)
+    near = places + torch.cat((-steps.flip(0), steps))  # (T, 2m)
     inside = (near >= 0) & (near < len(tokens))
     centers = tokens[:, None].expand_as(near)[inside]  # (n,)
     return torch.stack((centers, tokens[near[inside]]), dim=1)
