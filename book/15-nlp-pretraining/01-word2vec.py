@@ -332,10 +332,10 @@ for ax in axes:
     ax.set(xlim=(-1.9, 2.1), ylim=(-1.7, 1.7), aspect="equal")
 d2l.describe(axes, """Two panels with four context vectors from the origin.
     Left, an orange arrow goes from the expected vector, which is short and
-    points to the right, to the observed vector u_o. Right, at the tip of u_o an orange arrow points in
-    the direction of the center vector, and at the tips of the others blue
-    arrows point the opposite way; the one at u_0, the most probable word,
-    is the longest of these.""")
+    points to the right, to the observed vector u_o. Right, at the tip of u_o
+    an orange arrow points in the direction of the center vector, and at the
+    tips of the others blue arrows point the opposite way; the one at u_0,
+    the most probable word, is the longest of these.""")
 
 # %% [markdown]
 # **Figure 15.1.2.** The gradient as pull and push, in two dimensions.
