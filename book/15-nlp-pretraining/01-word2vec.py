@@ -66,7 +66,7 @@ num_words = 600  # most frequent words of the real text
 #
 # A vocabulary $\mathcal V$ numbers the words, and a one-hot vector $\mathbf e_i\in\mathbb{R}^{|\mathcal V|}$ says nothing but the number $i$.
 # Any two different words are then equally far apart.
-# The *cosine similarity* of two vectors $\mathbf x,\mathbf y$ of the same length, the dot product divided by both norms ([Section 2.3](../02-preliminaries/03-linear-algebra.ipynb)),
+# The *cosine similarity* of two vectors $\mathbf x,\mathbf y\ne\mathbf 0$ with equally many entries, the dot product divided by both norms ([Section 2.3](../02-preliminaries/03-linear-algebra.ipynb)),
 #
 # $$\cos(\mathbf x,\mathbf y)=\frac{\mathbf x^\top\mathbf y}{\|\mathbf x\|\,\|\mathbf y\|}\in[-1,1], \tag{15.1.1}$$
 #
@@ -89,7 +89,7 @@ torch.testing.assert_close(cosines(W)[0], torch.tensor([1.0, 0.0, 1.0]))
 # Where should the numbers come from?
 # The *distributional hypothesis* of the linguists of the 1950s, among them Harris (1954) and Firth (1957), says that words which occur in similar contexts tend to have similar meanings.
 # So *word2vec* (Mikolov et al., 2013) trains vectors to predict which words occur together, and labels come for free.
-# Vectors of words were learned by predicting before: the neural language model of Bengio et al. (2003) is among the first.
+# Learning word vectors by prediction was not new: the neural language model of Bengio et al. (2003) is among the first.
 # Word2vec drops that model's hidden layer, so a score is one dot product.
 #
 # ## Sliding a window
@@ -222,6 +222,9 @@ def skipgram_logprob(U, V, c, o):
     `ValueError` if shapes or types do not fit. Source: Mikolov et al., 2013.
     """
     c, o = check_words(U, V, c, o)
+    if c.shape != o.shape:
+        raise ValueError(f"c has shape {tuple(c.shape)} and o "
+                         f"{tuple(o.shape)}; give one context for each.")
     return softmax_logprob(U, V[c], o)
 
 # %% [markdown]
@@ -256,7 +259,7 @@ assert skipgram_logprob(U, V, 3, 4).shape == ()
 # $$\frac{\partial\log P(w_o\mid w_c)}{\partial\mathbf u_j}=\bigl(\mathbf 1[j=o]-P(w_j\mid w_c)\bigr)\,\mathbf v_c, \tag{15.1.5}$$
 #
 # where $\mathbf 1[\cdot]$ is 1 for a true statement and 0 otherwise: uphill steps pull $\mathbf u_o$ towards $\mathbf v_c$ and push all others away from it, the more so the more probable the model held them.
-# In the example, if $w_1$ was observed, (15.1.4) is $(0,1)-0.84\,(2,0)-0.11\,(0,1)-0.04\,(-1,1)=(-1.65,0.84)$.
+# In the example, if $w_1$ was observed, (15.1.4) is $(0,1)-0.844\,(2,0)-0.114\,(0,1)-0.042\,(-1,1)=(-1.646,0.844)$.
 
 # %% tags=["export"]
 def residuals(U, H, y):
@@ -403,6 +406,7 @@ torch.testing.assert_close(  # one context word: skip-gram, turned around
 cases = [(skipgram_logprob, U, V[:9], c, o),
          (skipgram_logprob, U, V, c.float(), o),
          (skipgram_logprob, U, V, c, o[:7]),
+         (skipgram_logprob, U, V, context, c),
          (cbow_logprob, U, V, c, c), (cbow_logprob, U, V, context[:, :0], c)]
 for function, *wrong in cases:
     try:
@@ -422,7 +426,7 @@ for function, *wrong in cases:
 # In layers of PyTorch, skip-gram is an `nn.Embedding` that looks up $\mathbf v_c$, an `nn.Linear` without bias whose weight is $\mathbf U$, and cross-entropy.
 # CBOW replaces the look-up of one vector by the mean of several, an `nn.EmbeddingBag`.
 # A language model ([Section 9.3](../09-recurrent-neural-networks/03-language-models.ipynb)) has the same last layer and the same loss.
-# Only the function that turns the context into a vector differs: the look-up of one word, a mean over a window, a recurrent state, or a Transformer that reads everything before the next token.
+# What differs is which word is predicted from which (a language model sees only what stands before), and the function that turns the input into a vector: the look-up of one word, a mean over a window, a recurrent state, or a Transformer that reads everything before the next token.
 
 # %%
 lookup, bag = nn.Embedding(50, 8), nn.EmbeddingBag(50, 8, mode="mean")
@@ -461,7 +465,7 @@ for size in (1000, 10_000, 100_000):
     assert cost == [2 * size * 300, 6 * size * 300]
 
 # %% [markdown]
-# Of these, only the rows $c$ of `V` and $o$ of `U` know anything about the pair; the rest is normalization.
+# The pair itself concerns only row $c$ of `V` and row $o$ of `U`; all other rows serve the normalization.
 # [Section 15.2](02-approximate-training.ipynb) avoids it.
 # For a small vocabulary we can afford it, and see the undisturbed optimum.
 #
@@ -809,7 +813,7 @@ if full_run:
 # It is tempting to say that words share directions because there are too few to go round, but the last column refutes it: with $d=|\mathcal V|$, where every word could have a direction of its own, the gap is nearly what it is for $d=8$, and with one or two dimensions, where room is scarcest, it is smaller.
 # Section 15.5 starts from the table.
 #
-# Strictly, there is no optimum where counts are 0: no finite score gives the probability 0, and the longer we train, the lower such a $\log P(w_j\mid w_i)$ gets.
+# Strictly, with $d=|\mathcal V|$ there is no optimum where counts are 0: no finite score gives the probability 0, and the longer we train, the lower such $\log P(w_j\mid w_i)$ get on average.
 # So compare probabilities, not scores.
 
 # %%
@@ -832,7 +836,7 @@ for tol in (1e-2, 1e-3, 1e-4):
 #
 # $$\mathbf v_i\to\mathbf A\mathbf v_i,\qquad\mathbf u_j\to\mathbf A^{-\top}\mathbf u_j+\mathbf b \tag{15.1.10}$$
 #
-# leaves every probability as it is ($\mathbf b$ adds the same number to all scores of a center) and changes the cosines.
+# leaves every probability as it is ($\mathbf b$ adds the same number to all scores of a center) and, unless $\mathbf A$ is a multiple of a rotation or reflection, can change the cosines of the $\mathbf v$; $\mathbf b$ changes those of the $\mathbf u$.
 
 # %%
 U, V, _ = trained[0]
@@ -850,6 +854,7 @@ assert same < 1e-12 and moved > 0.5 and both[1] < 0.5 * both[0]
 # %% [markdown]
 # Where does the grouping come from, then?
 # Two words to which the model gives the same distribution of contexts have $\mathbf U(\mathbf v_i-\mathbf v_k)=\text{const}\cdot\mathbf 1$, with $\mathbf 1$ the vector of ones in $\mathbb{R}^{|\mathcal V|}$; if $\mathbf U$ has rank $d$ and $\mathbf 1$ is not in the span of its columns, this forces $\mathbf v_i=\mathbf v_k$, and no $\mathbf A$ separates equal vectors.
+# With $d=|\mathcal V|$ an invertible $\mathbf U$ has $\mathbf 1$ in its span, so nothing forces them to be equal.
 # To see it, let a new word take over half of the pairs of `dog`.
 # Then see how much the angles between different words depend on the start and on the learning rate, with the counts unchanged.
 
@@ -952,7 +957,7 @@ for _, V, _ in real_fits if real else ():
 
 # %% [markdown]
 # Nothing but co-occurrence was given, and `man` finds `woman`, `two` finds `three`.
-# Note what the neighbours have in common: they can stand in the same place of a sentence.
+# Note what most neighbours by cosine have in common: they can stand in the same place of a sentence (`high`, beside `school`, cannot).
 # Opposites can, too.
 #
 # Dot products give other lists: they favour long vectors, and how long a vector is has to do with how frequent its word is.
@@ -998,7 +1003,7 @@ if real:
 # %% [markdown]
 # In all three runs, which differ in their start only, rarer words have longer center vectors on average, and more than 35 % of the nearest words by dot product come from the longest tenth, where chance would give 10 % and the cosine gives less.
 # So we train with dot products and compare with cosines, which ignore length.
-# As scores, cosines would not do: they lie in $[-1,1]$, so no context word could be more than $e^2\approx7.4$ times as probable as another.
+# As scores, cosines would not do without a factor in front: they lie in $[-1,1]$, so no context word could be more than $e^2\approx7.4$ times as probable as another.
 # Do not read the sign as a law: the right panel of Figure 15.1.6 turns upwards again, and Wilson and Schakel (2015), who changed the frequency of single words and mixed noise into their contexts, found the length of CBOW vectors to depend on both.
 #
 # ## Where this stands
@@ -1013,7 +1018,7 @@ if real:
 # - The gradient is observed minus expected: a pull towards the observed word, pushes away from all others. CBOW's carries a factor $\frac1{2m}$ that has been forgotten in practice.
 # - On the toy world the center vectors group by category with context and not without; context vectors also carry frequency, which a shuffled text reveals.
 # - With $d=|\mathcal V|$ the model approaches the table of observed shares; fewer dimensions compress it. The grouping does not come from the compression: it is there without.
-# - The likelihood fixes probabilities, not cosines among the $\mathbf v$. Words with the same contexts get the same vector; the angles between others depend on the start and on the learning rate, too.
+# - The likelihood fixes probabilities, not cosines among the $\mathbf v$. With few dimensions, words to which the model gives the same contexts get the same vector; the angles between others depend on the start and on the learning rate, too.
 # - Each pair costs about $6|\mathcal V|d$ operations, which is the subject of the next section.
 
 # %% [markdown]
@@ -1099,15 +1104,15 @@ if real:
 
 # %% [markdown]
 # Without the discount the score is $\frac{c(w_iw_j)}{c(w_i)}\cdot\frac1{c(w_j)}$, at most 1, and every pair of words that both occur once and next to each other reaches 1.
-# One meeting is no evidence.
-# The discount takes all pairs with at most $\delta$ meetings out of the contest, since their score is not positive, and costs a pair the less, the more often it was seen.
+# One meeting is weak evidence.
+# The discount takes all pairs with at most $\delta$ meetings out of the contest, since their score is not positive, and takes from the others the share $\delta/c(w_iw_j)$ of their score, the smaller, the more often the pair was seen.
 
 # %% [markdown]
 # ### Exercise 15.1-3
 #
 # Why two vectors per word?
 # Tie the tables, $\mathbf u_i=\mathbf v_i$, and show that the word with the longest vector then predicts itself before all others.
-# Measure the probability $P(w_i\mid w_i)$ of the content words on the toy world, where no content word ever occurs twice in a sentence, before and after training, and compare with two tables.
+# On the toy world, where no content word ever occurs twice in a sentence, count the words that predict themselves first, before and after training, and compare the probability $P(w_i\mid w_i)$ of the content words after training with that of two tables.
 
 # %% [markdown]
 # #### Solution 15.1-3
@@ -1179,13 +1184,14 @@ assert not full_run or 0 < loss + (share * share.log()).sum() < 0.01
 # Untrained, most words predict themselves first.
 # After 1200 steps only the word with the longest vector still does, but then every other word predicts that one first, too.
 # Training has not shortened the vectors: it has made them long and almost parallel, $\mathbf v_i=\mathbf a+\mathbf d_i$ with a long $\mathbf a$.
-# The part $\mathbf a^\top\mathbf d_j$ of the score is then the same for all centers and can hold the frequency of word $j$, and that is all the model has learned: its loss is a little above that of the plain frequencies, which ignore the center.
-# Four times as many steps bring it closer to them, not below.
+# The part $\mathbf a^\top\mathbf d_j$ of the score is then the same for all centers and can hold the frequency of word $j$, and so far the loss shows nothing beyond it: it is a little above that of the plain frequencies, which ignore the center.
+# Four times as many steps bring it closer to them, still not below; that is not the end of it, only of this run.
 # What never happens keeps a probability above the plain frequency of the word, on average less than twice as high, but hundreds of times as high as with two tables.
 #
 # This text asks for the opposite of what one table expresses easily: words of a category never share a sentence, yet similar vectors have large products.
 #
-# Language models do tie their two tables (Press and Wolf, 2017), and it helps them.
+# Many language models do tie their two tables; Press and Wolf (2017) found that it lowers the perplexity of theirs.
+# Others keep two.
 # There the hidden vector is not a row of the table, but what many layers make of the context.
 
 # %% [markdown]

@@ -69,6 +69,9 @@ def skipgram_logprob(U, V, c, o):
     `ValueError` if shapes or types do not fit. Source: Mikolov et al., 2013.
     """
     c, o = check_words(U, V, c, o)
+    if c.shape != o.shape:
+        raise ValueError(f"c has shape {tuple(c.shape)} and o "
+                         f"{tuple(o.shape)}; give one context for each.")
     return softmax_logprob(U, V[c], o)
 
 
