@@ -189,6 +189,7 @@ HOST = {
     "computer_vision.read_csv_labels": "reads a file",
     "computer_vision.split_train_valid": "names",
     "computer_vision.ImageFiles": "reads files",
+    "nlp_pretraining.fit_full_softmax": "reads the loss and the norm of the gradient in each step",
     "computer_vision.predict_files": "reads files, and moves each batch to the device of the network",
     "computer_vision.write_submission": "writes a file",
     "computer_vision.check_submission": "reads a file",
@@ -914,6 +915,15 @@ def residual() -> None:
         net(floats(2, 1, 28, 28)).sum().backward()
 
 
+def word_vectors() -> None:
+    """Log-probabilities of skip-gram and CBOW, and their gradients."""
+    U, V, c, o, context = floats(9, 4), floats(9, 4), numbers(5), numbers(5), numbers(5, 4)
+    c15.skipgram_logprob(U, V, c, o)
+    c15.skipgram_grads(U, V, c, o)
+    c15.cbow_logprob(U, V, context, c)
+    c15.cbow_grads(U, V, context, c)
+
+
 CALLS: dict[str, tuple[Any, ...]] = {
     "residual network for small images": (residual,),
     "words by sampling and by a tree": (sampled_words,),
@@ -1040,6 +1050,8 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "transfer": (transferred, None),
     "segmentation": (segmented, None),
     "style": (styled, None),
+    "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
+    "word vectors": (word_vectors,),
 }
 
 
