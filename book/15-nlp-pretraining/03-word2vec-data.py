@@ -1042,13 +1042,14 @@ for c, o in (("united", "states"), ("new", "york"), ("of", "the"),
         s = (rows == vocab[o]).any(dim=1).double().mean().item()
         if len(rows) == 0 or not 0 < s < 1:
             continue
-        drawn = draw_negatives(sampler, 300, rows, rng)
+        drawn = draw_negatives(sampler, 1_500_000 // len(rows), rows, rng)
         hits = (drawn == vocab[o]).sum().item()
         ratio = hits / (drawn.numel() * law[vocab[o]].item())
         rise = moved[c, o, name] = -torch.tensor(1 - s).log().item()
-        print(f"{c} {o}, {name}: s = {s:.3f}, drawn {ratio:.3f} times as "
-              f"often, optimum raised by {rise:.2f}")
-        assert abs(ratio - (1 - s)) < 4 * ratio / hits**0.5 + 0.01
+        error = ratio / hits**0.5  # standard error
+        print(f"{c} {o}, {name}: s = {s:.3f}, drawn {ratio:.3f} ± {error:.3f}"
+              f" times as often, optimum raised by {rise:.2f}")
+        assert abs(ratio - (1 - s)) < 4 * error + 0.01
 if measured:
     assert 0.28 < moved["united", "states", "window"] < 0.38
     assert 0.03 < moved["of", "the", "window"] < 0.06
