@@ -950,6 +950,9 @@ assert (first[3][:, 0] == 1).all() and first[2].shape == first[1].shape
 whole = SkipGramData(small, t=None, m=1, K=2, seed=seed).epoch()
 assert torch.equal(whole.words, small.ids) and whole.windows is None
 assert ((whole.centers - whole.contexts).abs() == 1).all()
+
+# %% tags=["hide-input"]
+# check: an endless sentence, and equal chances for all words
 flat = SkipGramData(
     small._replace(sentence_ids=torch.zeros_like(small.ids)),
     t=None, m=4, power=0)
