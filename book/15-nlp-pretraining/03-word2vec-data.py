@@ -245,7 +245,7 @@ assert not torch.equal(again[2], kept)
 # %% [markdown]
 # The program that the authors released follows another law: it keeps a word with the probability $\sqrt{t/f}+t/f$ (at most 1), and its default is $t=10^{-3}$.
 # It drops words from $f=2.6\,t$ upwards (Exercise 15.3-3), and for the most frequent words the two nearly agree.
-# When two implementations disagree, look here first.
+# When two implementations disagree, this is one place to look.
 
 # %% tags=["hide-input"]
 f = torch.logspace(-6, -1, 200, dtype=f64)
@@ -539,7 +539,7 @@ def noise_weights(counts, power=0.75):
 # The released program writes a table of $10^8$ entries in which each word takes up its share, and looks up a random entry: 400 MB, and shares are rounded.
 # The *alias method* (Walker, 1974, 1977) needs two numbers for each word, and is exact but for the rounding of floating-point numbers.
 # Imagine $V$ columns of height 1 and weights scaled to the sum $V$.
-# A word with less than 1 fills its own column in part, and the rest of this column is given to a single word that still has at least 1, its alias.
+# A word with less than 1 fills its own column up to a *mark*, and the rest of this column is given to a single word that still has at least 1, its *alias*.
 # Each step completes one column, so $V$ steps distribute everything, and no column holds more than two words.
 # To draw, choose a column uniformly, and a height: below the mark it is the word of the column, above it the alias.
 # One random number $u$ in $[0,1)$ gives both, as the whole and the fractional part of $uV$.
@@ -600,7 +600,7 @@ for ax in axes:
     ax.grid(axis="x", visible=False)
 d2l.describe(axes, """Left five bars with the weights 0.25, 0.5, 0.75, 1.25
     and 2.25 and a line at 1. Right five columns of height 1: each holds at
-    the bottom its own word, and above the mark one other word.""")
+    the bottom its own word and, all but column 3, above it one other.""")
 
 # %% [markdown]
 # **Figure 15.3.5.** The alias table of five words with the weights 1, 2, 3, 5 and 9.
@@ -843,7 +843,7 @@ def epoch(self):
 
 # %% [markdown]
 # The `Trainer` asks once for the training loader and walks through it in each epoch.
-# So the loader draws the next epoch whenever a walk begins.
+# So the loader draws its first epoch when it is made, and a new one whenever a later walk begins.
 
 # %% tags=["export"]
 class FreshBatches:
@@ -964,6 +964,9 @@ area = flat.sampler.mark.scatter_add(0, flat.sampler.alias,
                                      1 - flat.sampler.mark)
 assert ((area > 0) == (counts > 0)).all()  # power 0: equal chances
 assert area[counts > 0].std() < 1e-9
+served = data.sampler  # the default: the law of (15.3.3)
+area = served.mark.scatter_add(0, served.alias, 1 - served.mark)
+torch.testing.assert_close(area / len(vocab), law)
 lines = small.sentence_ids[again.origin]
 assert (lines[again.centers] == lines[again.contexts]).all()
 
@@ -1020,7 +1023,7 @@ if measured:
 
 # %% [markdown]
 # In the second epoch more than half of the pairs are new, in the fifth a quarter; together the five serve about 2.4 times as many different pairs as one.
-# Drawn once, it would be the same pairs five times.
+# If the pairs were drawn only once, all five epochs would serve the same ones.
 # Whether that improves the vectors is a question for Section 15.4.
 
 # %% [markdown]
@@ -1074,14 +1077,14 @@ if measured:
 # %% [markdown]
 # With this corpus the choice concerns less than one draw in 200, and fewer than one in 1000 if only the target is forbidden.
 # But it does not concern all pairs alike: forbidding the window raises the optimum of "united states" by about 0.3, and that of "of the" by about 0.04; forbidding only the target moves both by less than half as much.
-# To compare trained scores with pointwise mutual information (Section 15.2), use the law without rejection.
+# To compare trained scores with pointwise mutual information (Section 15.2), draw without rejection and add $\log K+\log\frac{P_n(o)}{P(o)}$ to each, where $P(o)$ is the share of $o$ among the contexts.
 #
 # ## Where this stands today
 #
-# Most language models today drop no words and draw no negatives: they read subwords and pay the full softmax.
+# The language models of [Chapter 11](../11-attention-and-transformers/00-overview.md) drop no words and draw no negatives: they read subwords and pay the full softmax.
 # The question behind all this remains: which examples should a model see, and how often?
 # In retrieval and recommendation, negatives still come from a law, often that of the other examples in the batch, where popular items turn up more often; Yi and others (2019) correct the scores by the logarithm of that law.
-# And gensim, a library for word vectors, offers the exponent of (15.3.3) as a parameter.
+# And gensim, a library for word vectors, offers the exponent of (15.3.3) as its parameter `ns_exponent`.
 
 # %% [markdown]
 # ## Summary
@@ -1090,7 +1093,7 @@ if measured:
 # - Subsampling keeps 46 % of our words; the hundred most frequent shrink from half of the text to an eighth. Two laws are in use.
 # - Dropping words before the windows are laid makes windows reach further: 1.9 times as many pairs as in the other order, a quarter of them beyond the nominal radius.
 # - A loop over distances lays all windows at once; random radii weight the distance $d$ by $(m-d+1)/m$.
-# - The alias method draws from any fixed law with one random number, exactly up to rounding.
+# - The alias method draws from a fixed law over a vocabulary of any size with one random number, exactly up to rounding.
 # - Pairs need no filling, and an epoch drawn anew brings pairs that the one before did not have.
 
 # %% [markdown]
@@ -1098,7 +1101,7 @@ if measured:
 # %% [markdown]
 # ### Exercise 15.3-1
 #
-# Training time is proportional to the number of pairs.
+# With batches of a fixed size, the number of training steps grows in proportion to the number of pairs.
 # Count words and pairs of an epoch without subsampling and with $t=10^{-3}$, $10^{-4}$ and $10^{-5}$.
 # Why does the number of pairs fall faster than that of words?
 
@@ -1107,7 +1110,7 @@ if measured:
 
 # %% [markdown]
 # Sentences become shorter, so more windows are cut off at their ends, and the number of contexts for each kept word falls too.
-# In a single endless sentence it would be $m+1=6$ on average for every $t$, as the last line shows.
+# In a single endless sentence it would be $m+1=6$ on average for every $t$; the last line shows it for $t=10^{-5}$.
 
 # %%
 amount = {}  # t: words, pairs
@@ -1161,11 +1164,11 @@ assert real_bytes == 2 * (8 + 16 * 3 * (1 + K))  # as counted above
 assert paired < padded
 if measured:
     assert 0.52 < filling < 0.62 and 0.43 < paired / padded < 0.5
-    assert 6 < paired / (size.sum().item() * 16) < 7.5
+assert e.centers.nbytes + e.contexts.nbytes == 16 * len(e.centers)
 
 # %% [markdown]
 # More than half of a padded batch is filling.
-# The pairs take half as much, although each repeats its center, and the two positions from which `SkipGramData` makes them a seventh of that.
+# The pairs take less than half as much, although each repeats its center, and the two positions from which `SkipGramData` makes them less than a sixth of that.
 
 # %% [markdown]
 # ### Exercise 15.3-3
@@ -1235,8 +1238,8 @@ assert abs(bits[-1] - torch.log2((counts > 0).sum().to(f64))) < 1e-9
 # #### Solution 15.3-5
 
 # %% [markdown]
-# By (15.3.2) each of them is served with the probability $(m-d+1)/m$, so the expectation is $\sum_n\sum_{d<n}2(n-d)\frac{m-d+1}m$.
-# A center contributes at most $2m$ pairs, so its variance is at most $m^2$, which bounds the deviation.
+# By (15.3.2) each of them is served with the probability $(m-d+1)/m$ if $d\le m$, and never otherwise, so a sentence of length $n$ is expected to give $\sum_{d=1}^{\min(m,n-1)}2(n-d)\frac{m-d+1}m$ pairs; the sum over all sentences is the answer.
+# The number of pairs of one center lies between 0 and $2m$, so its variance is at most $m^2$; the radii are independent, so the standard deviation of the total is at most $m$ times the root of the number of centers.
 
 # %%
 e, m = data.epoch(), 5
