@@ -641,7 +641,8 @@ ax.set_xticks(shots, labels=shots)
 ax.legend(fontsize=8, loc="center right")
 d2l.describe(ax, """Test accuracy against labels of each kind. The probe
     rises from between 0.6 and 0.9 with five labels to above 0.9 with eighty;
-    fine-tuning and LoRA, with twenty and eighty labels, lie beside it. From scratch all points lie between 0.5 and 0.65.""")
+    fine-tuning and LoRA, with twenty and eighty labels, lie beside it. From
+    scratch all points lie between 0.5 and 0.65.""")
 
 # %% [markdown]
 # **Figure 14.2.3.** Test accuracy of three draws for each number of labels; lines join the means, the gray line is guessing.
