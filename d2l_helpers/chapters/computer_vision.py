@@ -1539,7 +1539,8 @@ def train_head(Z, y, hidden=64, epochs=30, lr=1e-3, smoothing=0.0, seed=0,
     net = head(Z.shape[1], hidden, num_classes or int(y.max()) + 1)
     net.to(Z.device)
     train_ch14(net, (Z, y), None, nn.CrossEntropyLoss(
-        label_smoothing=smoothing), torch.optim.AdamW(net.parameters(), lr),
+        label_smoothing=smoothing), torch.optim.AdamW(
+            net.parameters(), lr, fused=True),
         epochs, Z.device, batch_size=50, score=None, seed=seed)
     return net.eval()
 
