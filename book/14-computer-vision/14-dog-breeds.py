@@ -484,8 +484,8 @@ many = toy.repeat(3, 1), kinds.repeat(3)  # more than two batches
 torch.manual_seed(3)
 start = head(2, 64, 2)
 train_ch14(start, many, None, nn.CrossEntropyLoss(), torch.optim.AdamW(
-    start.parameters(), 1e-3, fused=True), 30, batch_size=50, score=None,
-    seed=3)
+    start.parameters(), 1e-3, fused=True), 30, toy.device, batch_size=50,
+    score=None, seed=3)
 assert torch.equal(start(toy), train_head(*many, seed=3)(toy))
 usual = train_head(toy, kinds, seed=3)(toy)
 for options in ({"smoothing": 0.1}, {"epochs": 1}):
