@@ -193,6 +193,10 @@ HOST = {
     "computer_vision.predict_files": "reads files, and moves each batch to the device of the network",
     "computer_vision.write_submission": "writes a file",
     "computer_vision.check_submission": "reads a file",
+    "computer_vision.log_loss": "sums in float64 of predictions, which it takes to the CPU",
+    "computer_vision.temperature_fit": "calls log_loss",
+    "computer_vision.train_head": "makes a head, moves it, and calls train_ch14",
+    "computer_vision.write_prob_submission": "writes a file",
     "computer_vision.read_voc": "reads files",
     "computer_vision.show_boxes": "figures",
     "computer_vision.pad_labels": "labels as they are read, before they move",
@@ -832,6 +836,20 @@ def segmented() -> None:
     c14.phase_sums(floats(2, 2, 3, 3), 2)
 
 
+def contrasted() -> None:
+    """Stored features, and both losses of pictures and captions."""
+    with _disable_current_modes():
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 5)).to(META)
+        body = c14.FeatureExtractor(net)
+        pairs = c14.ContrastiveNet(nn.Linear(6, 3), 7, 3, bias=-10).to(META)
+        c14.head(2, 3, 4).to(META)
+    c14.cache_features(body, floats(4, 3, 4, 4), 2)
+    z = pairs.logits(pairs(floats(4, 6)), pairs.embed_text(numbers(4, 3)))
+    same = floats(4, 4) > 0
+    loss = c14.clip_loss(z) + c14.clip_loss(z, same)
+    (loss + c14.siglip_loss(z) + c14.siglip_loss(z, same)).backward()
+
+
 def styled() -> None:
     """Features by hooks, the three losses, and a gradient for the picture."""
     with _disable_current_modes():
@@ -1065,6 +1083,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "style": (styled, None),
     "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
     "word vectors": (word_vectors,),
+    "pictures and captions": (contrasted, None),
 }
 
 

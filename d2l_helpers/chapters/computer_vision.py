@@ -6,6 +6,7 @@ Generated from book/14-computer-vision/*.py by `python -m bookbuild export`; edi
 import copy
 import csv
 import d2l_helpers as d2l
+import math
 import matplotlib.pyplot as plt
 import numpy as np
 import random
@@ -1426,3 +1427,233 @@ def check_submission(path, ids, classes):
     strange = {row[1] for row in rows} - set(classes)
     if strange:
         raise ValueError(f"{sorted(strange)} are no classes.")
+
+
+# 14.14 Dog breed identification (ImageNet dogs) as a competition
+def log_loss(P, y, eps=1e-15):
+    """Log loss of probabilities P (n, k) for classes y (n,), a number.
+
+    Minus the mean logarithm of the probability of the true class, which
+    counts as `eps` if it is smaller. Computed in float64 on the CPU.
+    Raises ValueError for other shapes, for classes outside 0 .. k - 1, and
+    for rows that are no probabilities (sums off 1 by more than 1e-4).
+    """
+    P, y = P.detach().cpu().double(), y.cpu()
+    if P.ndim != 2 or y.shape != P.shape[:1] or not len(y):
+        raise ValueError(f"probabilities {tuple(P.shape)} and classes "
+                         f"{tuple(y.shape)} must be (n, k) and (n,), n > 0.")
+    if y.min() < 0 or y.max() >= P.shape[1]:
+        raise ValueError(f"classes must be 0 .. {P.shape[1] - 1}, there are "
+                         f"{int(y.min())} .. {int(y.max())}.")
+    if not (P.min() >= 0 and (P.sum(1) - 1).abs().max() < 1e-4):
+        raise ValueError("each row of P must be probabilities with the "
+                         "sum 1; pass logits.softmax(1), not logits.")
+    losses = -P[torch.arange(len(y)), y].clamp(min=eps).log()  # (n,)
+    return losses.mean().item() + 0.0  # 0, not -0
+
+
+# 14.14 Dog breed identification (ImageNet dogs) as a competition
+class FeatureExtractor(nn.Module):
+    """A frozen copy of `net` without its last linear layer: (n, d).
+
+    Always in evaluation mode and without gradients, also after `train()`.
+    `net` is a classifier whose output is that layer's, such as a ResNet of
+    torchvision or EfficientNet-Lite0; `num_features` is its d. `net` stays
+    as it is. Raises ValueError if it has no linear layer.
+    """
+
+    def __init__(self, net):
+        super().__init__()
+        name = last_linear(net)
+        self.num_features = net.get_submodule(name).in_features
+        self.net = copy.deepcopy(net).requires_grad_(False)
+        self.net.set_submodule(name, nn.Identity())
+        self.eval()
+
+    def train(self, mode=True):
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, X):
+        return self.net(X)
+
+
+# 14.14 Dog breed identification (ImageNet dogs) as a competition
+def cache_features(net, pictures, batch_size=25, augment=None, views=1,
+                   seed=0):
+    """net(X) of all pictures in evaluation mode, on the CPU: (n, d).
+
+    `pictures` are a tensor (n, 3, h, w), or `ImageFiles`, of which only one
+    batch is in memory at a time. With `augment(X, generator=g)`: `views`
+    changed versions of each batch, (views, n, d), with changes that `seed`
+    fixes. Raises ValueError for no picture, for views < 1, and for more
+    than one view without `augment`. To keep features on the disk, see
+    `d2l_helpers.pretrained.cached_features`.
+    """
+    if not len(pictures) or views < 1 or (views > 1 and augment is None):
+        raise ValueError(f"{len(pictures)} pictures in {views} views: there "
+                         "must be some, and several views need `augment`.")
+    device = next(net.parameters()).device
+    rng, rows = torch.Generator().manual_seed(seed), []
+    with evaluating(net):
+        for i in range(0, len(pictures), batch_size):
+            X = (pictures[i:i + batch_size]
+                 if isinstance(pictures, torch.Tensor)
+                 else pictures.tensors(i, i + batch_size)[0])
+            changed = [augment(X, generator=rng) if augment else X
+                       for _ in range(views)]
+            rows.append(torch.stack([net(V.to(device)).cpu()
+                                     for V in changed]))
+    stored = torch.cat(rows, 1)  # (views, n, d)
+    return stored if augment else stored[0]
+
+
+# 14.14 Dog breed identification (ImageNet dogs) as a competition
+def head(in_features, hidden, out_features):
+    """Two linear layers with a ReLU between: (n, in) -> (n, out).
+
+    Raises ValueError for sizes below 1.
+    """
+    if min(in_features, hidden, out_features) < 1:
+        raise ValueError(f"sizes {in_features}, {hidden}, {out_features} "
+                         "must be positive.")
+    return nn.Sequential(nn.Linear(in_features, hidden), nn.ReLU(),
+                         nn.Linear(hidden, out_features))
+
+
+def train_head(Z, y, hidden=64, epochs=30, lr=1e-3, smoothing=0.0, seed=0,
+               num_classes=None):
+    """A head trained on features Z (n, d) or (views, n, d), y (n,).
+
+    AdamW in batches of 50, one cycle with the peak `lr`, label smoothing;
+    `seed` fixes start and order. All views of a picture are examples. The
+    head comes in evaluation mode, on the device of Z. Raises ValueError
+    for other shapes.
+    """
+    if Z.ndim not in (2, 3) or y.shape != Z.shape[-2:-1]:
+        raise ValueError(f"features {tuple(Z.shape)} must be (n, d) or "
+                         f"(views, n, d), and labels {tuple(y.shape)} (n,).")
+    y = y.repeat(len(Z)) if Z.ndim == 3 else y
+    Z = Z.reshape(-1, Z.shape[-1])
+    torch.manual_seed(seed)
+    net = head(Z.shape[1], hidden, num_classes or int(y.max()) + 1)
+    net.to(Z.device)
+    train_ch14(net, (Z, y), None, nn.CrossEntropyLoss(
+        label_smoothing=smoothing), torch.optim.AdamW(
+            net.parameters(), lr, fused=True),
+        epochs, Z.device, batch_size=50, score=None, seed=seed)
+    return net.eval()
+
+
+# 14.14 Dog breed identification (ImageNet dogs) as a competition
+def temperature_fit(logits, y):
+    """The T of least log loss of softmax(logits / T), a number.
+
+    `logits` (n, k) and classes y (n,) of pictures that were not used for
+    training. T is 1 or one of 81 steps from 0.1 to 10, so the loss on
+    these pictures never rises. Raises ValueError as `log_loss`.
+    Source: C. Guo et al. (2017).
+    """
+    logits = logits.detach().cpu().double()
+    return min([1.0, *torch.logspace(-1, 1, 81).tolist()], key=lambda T:
+               log_loss((logits / T).softmax(-1), y))
+
+
+# 14.14 Dog breed identification (ImageNet dogs) as a competition
+def write_prob_submission(ids, P, classes, path):
+    """A table: id, then a column for each class, sorted by its name.
+
+    `P` (n, k) are probabilities, the i-th row for the i-th of `ids`, the
+    j-th column for the j-th of `classes`; rows come in the order of
+    `sort_ids`. Ten significant digits, so no small one becomes 0. Raises
+    ValueError for other shapes, names that come twice, and rows that are
+    no probabilities (sums off 1 by more than 1e-4; they are scaled to 1).
+    """
+    ids, classes, P = list(ids), list(classes), P.detach().cpu().double()
+    if P.shape != (len(ids), len(classes)) or not ids:
+        raise ValueError(f"{len(ids)} ids and {len(classes)} classes need "
+                         f"probabilities of that shape, not {tuple(P.shape)}.")
+    if len(set(ids)) < len(ids) or len(set(classes)) < len(classes):
+        raise ValueError("an id or a class comes twice.")
+    if not (P.min() >= 0 and (P.sum(1) - 1).abs().max() < 1e-4):
+        raise ValueError("each row of P must be probabilities with sum 1.")
+    rows = dict(zip(ids, (P / P.sum(1, keepdim=True)).tolist()))
+    order = sorted(range(len(classes)), key=lambda j: classes[j])
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", *(classes[j] for j in order)])
+        writer.writerows([name, *(f"{rows[name][j]:.10g}" for j in order)]
+                         for name in sort_ids(ids))
+
+
+# 14.14 Dog breed identification (ImageNet dogs) as a competition
+def clip_loss(z, positives=None):
+    """CLIP's loss of scores z (n, n), pictures by captions, a scalar.
+
+    The mean of the cross-entropies along rows and columns. `positives`
+    (n, n), true where picture and caption belong together, is the diagonal
+    if not given; several in a row or column share the target equally, and
+    each needs one, or the loss is nan. Raises ValueError for other shapes.
+    Source: A. Radford et al. (2021).
+    """
+    y = pair_targets(z, positives)
+    return -sum((y / y.sum(axis, keepdim=True) * z.log_softmax(axis))
+                .sum(axis).mean() for axis in (0, 1)) / 2
+
+
+def siglip_loss(z, positives=None):
+    """SigLIP's loss of scores z (n, n), pictures by captions, a scalar.
+
+    -log sigmoid(z) where they belong together, -log sigmoid(-z) elsewhere,
+    summed and divided by n. For `positives` see `clip_loss`. Raises
+    ValueError for other shapes. Source: X. Zhai et al. (2023).
+    """
+    y = 2 * pair_targets(z, positives) - 1
+    return -F.logsigmoid(y * z).sum() / len(z)
+
+
+def pair_targets(z, positives=None):
+    """`positives` (n, n) as numbers like z; by default the diagonal."""
+    if z.ndim != 2 or z.shape[0] != z.shape[1]:
+        raise ValueError("scores must be (n, n), a caption for each "
+                         f"picture; they are {tuple(z.shape)}.")
+    if positives is None:
+        return torch.eye(len(z), dtype=z.dtype, device=z.device)
+    if positives.shape != z.shape:
+        raise ValueError(f"positives {tuple(positives.shape)} must have the "
+                         f"shape of the scores, {tuple(z.shape)}.")
+    return positives.to(z.dtype)
+
+
+# 14.14 Dog breed identification (ImageNet dogs) as a competition
+class ContrastiveNet(nn.Module):
+    """Unit vectors for pictures and captions, and scores of their pairs.
+
+    `image` is a module that gives (n, dim). Captions are numbers of words
+    (n, length), below `num_words`, whose vectors are averaged. The scale
+    starts at 10; `bias` is the start of b, or None for no b. Raises
+    ValueError for sizes below 1. Source: A. Radford et al. (2021), X. Zhai
+    et al. (2023).
+    """
+
+    def __init__(self, image, num_words, dim, hidden=64, bias=None):
+        super().__init__()
+        if min(num_words, dim, hidden) < 1:
+            raise ValueError(f"sizes {num_words}, {dim}, {hidden} must be "
+                             "positive.")
+        self.image = image
+        self.text = nn.Sequential(nn.EmbeddingBag(num_words, hidden),
+                                  head(hidden, hidden, dim))
+        self.t = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.b = None if bias is None else nn.Parameter(
+            torch.tensor(float(bias)))
+
+    def forward(self, X):
+        return F.normalize(self.image(X), dim=1)  # (n, dim)
+
+    def embed_text(self, T):
+        return F.normalize(self.text(T), dim=1)  # (m, dim)
+
+    def logits(self, f, g):
+        z = self.t.exp() * f @ g.T  # (n, m)
+        return z if self.b is None else z + self.b
