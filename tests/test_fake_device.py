@@ -199,11 +199,16 @@ HOST = {
     "computer_vision.size_outliers": "numbers of a data set",
     "computer_vision.to_coco": "writes numbers for another program",
     "computer_vision.coco_ap": "another program counts",
+    "computer_vision.ranked_hits": "counts on the CPU what predict_boxes has brought there",
+    "computer_vision.precision_recall": "counts on the CPU",
+    "computer_vision.average_precision": "counts on the CPU",
     "computer_vision.level_coverage": "boxes of a data set",
     "computer_vision.evaluating": "sets the modes of modules",
+    "computer_vision.cell_features": "moves batches to the device of the body, and features back",
     "computer_vision.nms": "ends when nothing changes, so it asks the device; Section 14.4 compares two devices",
     "computer_vision.batched_nms": "calls nms",
     "computer_vision.multibox_detection": "calls nms",
+    "computer_vision.predict_boxes": "calls nms",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -786,10 +791,14 @@ def boxes() -> None:
 
 
 def detector() -> None:
-    """Anchors and targets."""
+    """A head on the device: anchors, targets, loss, gradients, predictions."""
+    head = on_device(lambda: c14.DenseHead(8), 8, 4, 4)
     anchors = c14.multibox_prior(4, 4, [0.2, 0.3, 0.4], [1], device=META)
-    c14.multibox_target(anchors, floats(2, 3, 5))
+    targets = c14.multibox_target(anchors, floats(2, 3, 5))
     c14.assign_anchors(floats(3, 4), anchors)
+    for kind in ("plain", "mining", "focal", "uneven"):
+        c14.detection_loss(head(floats(2, 8, 4, 4)), *targets, kind=kind).backward()
+    c14.focal_loss(floats(3))
 
 
 def transferred() -> None:

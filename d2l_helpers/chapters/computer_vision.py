@@ -994,6 +994,154 @@ def coco_ap(truth, detections):
     return run.stats_as_dict
 
 
+# 14.7 Single shot multibox detection
+def focal_loss(log_p, gamma=2.0, alpha=1.0):
+    """-alpha (1 - p)^gamma log p, from log p of the true class."""
+    return -alpha * (1 - log_p.exp()) ** gamma * log_p
+
+
+def detection_loss(preds, offsets, mask, classes, kind="mining"):
+    """Loss of a detector: classes of anchors and offsets of positives.
+
+    `preds` are scores (b, n, q + 1) and offsets (b, 4 n); the targets,
+    (b, n, 4), (b, n), (b, n), come from `multibox_target`. Both sums are
+    divided by the number of positives (at least 1). `kind` is "plain",
+    "mining" (three background anchors for each positive, in each picture),
+    "focal", or "uneven": plain, but classes averaged over all anchors.
+    """
+    scores, boxes = preds
+    log_p = -F.cross_entropy(scores.flatten(0, 1), classes.flatten(),
+                             reduction="none").view_as(mask)
+    losses, count = -log_p, mask.sum().clamp(min=1)
+    if kind == "focal":
+        losses = focal_loss(log_p)
+    elif kind == "mining":
+        hardest = losses.detach().masked_fill(mask, -1).argsort(
+            1, descending=True).argsort(1)  # rank among the background
+        losses = losses * (mask | (hardest < 3 * mask.sum(1)[:, None]))
+    elif kind not in ("plain", "uneven"):
+        raise ValueError(f"kind is {kind!r}; it must be plain, mining, "
+                         "focal or uneven.")
+    of_classes = losses.mean() if kind == "uneven" else losses.sum() / count
+    distance = F.smooth_l1_loss(boxes.view_as(offsets)[mask], offsets[mask],
+                                reduction="sum")
+    return of_classes + distance / count
+
+
+# 14.7 Single shot multibox detection
+def predict_boxes(net, X, anchors, batch_size=16, **options):
+    """Detections for pictures or features X: a list of (k, 6) on the CPU.
+
+    Rows are class, score, x1, y1, x2, y2, by falling score, after
+    suppression per class; `options` go to `multibox_detection`. The
+    network predicts in evaluation mode and comes back in its own.
+    """
+    device, found = next(net.parameters()).device, []
+    with evaluating(net):
+        for part in X.split(batch_size):
+            scores, offsets = net(part.to(device))
+            rows = multibox_detection(scores.softmax(-1).mT, offsets,
+                                      anchors.to(device), **options)
+            found += [row[row[:, 0] >= 0] for row in rows.cpu()]
+    return found
+
+
+# 14.7 Single shot multibox detection
+def ranked_hits(detections, truths, kind, iou, most=100):
+    """Which detections of a class hit, by falling score; and the truths.
+
+    `detections` and `truths` are lists of (k, 6) and (m, 5), one for each
+    picture. Returns scores and hits of all detections of class `kind`, and
+    the number of its truths. At most `most` of a picture count. A hit takes
+    the truth of largest IoU among those not taken, as COCO does.
+    """
+    scores, hits, count = [], [], 0
+    for found, true in zip(detections, truths, strict=True):
+        true = true[true[:, 0] == kind][:, 1:]
+        found = found[found[:, 0] == kind]
+        found = found[found[:, 1].argsort(descending=True, stable=True)]
+        overlap, count = box_iou(found[:most, 2:], true), count + len(true)
+        hit = (overlap >= iou).any(1)  # (k,): it may still lose its truth
+        for k in hit.nonzero()[:, 0].tolist():
+            best = overlap[k].argmax()
+            hit[k] = overlap[k, best] >= iou
+            if hit[k]:
+                overlap[:, best] = -1  # taken
+        scores.append(found[:most, 1])
+        hits.append(hit)
+    scores, hits = torch.cat(scores), torch.cat(hits)
+    order = scores.argsort(descending=True, stable=True)
+    return scores[order], hits[order], count
+
+
+# 14.7 Single shot multibox detection
+def precision_recall(hits, count):
+    """Precision and recall after each detection of a ranked list."""
+    true = hits.double().cumsum(0)
+    return true / torch.arange(1, len(hits) + 1), true / max(count, 1)
+
+
+def average_precision(detections, truths, classes=1, iou=0.5, style="voc"):
+    """Average precision of each class: a list, nan for one without truths.
+
+    `style` "voc" is the area under the envelope of the precision, "coco"
+    its mean at 101 recalls; both match as COCO does. See `ranked_hits` for
+    the lists.
+    """
+    values = []
+    for kind in range(classes):
+        _, hits, count = ranked_hits(detections, truths, kind, iou)
+        precision, recall = precision_recall(hits, count)
+        envelope = precision.flip(0).cummax(0).values.flip(0)
+        if count == 0 or len(hits) == 0:
+            values.append(float("nan") if count == 0 else 0.0)
+        elif style == "coco":
+            at = torch.from_numpy(np.linspace(0, 1, 101))
+            i = torch.searchsorted(recall, at)
+            values.append(F.pad(envelope, (0, 1))[i].mean().item())
+        elif style == "voc":
+            steps = recall.diff(prepend=recall.new_zeros(1))
+            values.append((steps * envelope).sum().item())
+        else:
+            raise ValueError(f'style is {style!r}; "voc" or "coco".')
+    return values
+
+
+# 14.7 Single shot multibox detection
+def cell_features(body, images, batch_size=8):
+    """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
+
+    Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
+    (n, 152, h / 8, w / 8) on the CPU, in evaluation mode.
+    """
+    device, rows = next(body.parameters()).device, []
+    with evaluating(body):
+        for part in images.split(batch_size):
+            maps = body.features(part.to(device))
+            coarse = F.interpolate(maps[3], size=maps[2].shape[-2:],
+                                   mode="nearest")
+            rows.append(torch.cat([maps[2], coarse], 1).cpu())
+    return torch.cat(rows)
+
+
+class DenseHead(nn.Module):
+    """Scores and offsets for the anchors of each cell of a map."""
+
+    def __init__(self, channels=152, anchors=3, classes=3, width=48):
+        super().__init__()
+        self.classes = classes
+        self.trunk = nn.Sequential(
+            nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width),
+            nn.ReLU())
+        self.out = nn.Conv2d(width, anchors * (classes + 5), 1)
+
+    def forward(self, X):
+        rows = self.out(self.trunk(X)).permute(0, 2, 3, 1).reshape(
+            len(X), -1, self.classes + 5)  # (b, n, classes + 1 + 4)
+        return rows[..., :-4], rows[..., -4:].flatten(1)
+
+
 # 14.9 Semantic segmentation and the dataset
 CAMVID_CLASSES = ("sky", "building", "pole", "road", "pavement", "tree",
                   "sign", "fence", "car", "pedestrian", "bicyclist")
