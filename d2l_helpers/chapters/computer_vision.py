@@ -1234,6 +1234,7 @@ def bilinear(X, x, y, picture=0):
     return torch.lerp(top, low, fy) * inside[..., None]
 
 
+# 14.8 Region-based CNNs
 def roi_align(X, rois, out, scale=1.0, sampling_ratio=2):
     """Means of maps X at points on a grid over each region: (n, c, *out).
 
@@ -1295,45 +1296,57 @@ def matching_cost(scores, boxes, labels):
 
 
 # 14.8 Region-based CNNs
+def match_pairs(scores, boxes, labels):
+    """Picture, prediction and object of each pair: three tensors (p,).
+
+    The arguments are those of `matching_cost`; in each picture the pairs
+    make the total cost least. Rows of a negative class are padding and get
+    no partner, nor do objects in excess of the predictions. Raises
+    ValueError if shapes or classes do not fit together.
+    """
+    if boxes.shape != (*scores.shape[:2], 4) or labels.shape[-1] != 5:
+        raise ValueError(f"scores {tuple(scores.shape)}, boxes "
+                         f"{tuple(boxes.shape)}, labels "
+                         f"{tuple(labels.shape)} do not fit together.")
+    kinds = labels[..., 0].cpu()
+    if (kinds >= scores.shape[-1] - 1).any():
+        raise ValueError(f"a label has the class {kinds.max():g}; the scores"
+                         f" are for {scores.shape[-1] - 1} classes.")
+    with torch.no_grad():
+        cost = matching_cost(scores, boxes, labels).cpu()
+    pairs = []
+    for i, (table, own) in enumerate(zip(cost, kinds >= 0, strict=True)):
+        rows = hungarian_match(table[:, own])
+        columns = own.nonzero()[:, 0][rows >= 0]
+        rows = rows[rows >= 0]
+        pairs.append(torch.stack([torch.full_like(rows, i), rows, columns]))
+    return torch.cat(pairs, 1).to(labels.device).unbind()
+
+
+# 14.8 Region-based CNNs
 def hungarian_loss(preds, labels, background=0.1):
     """One prediction answers for each object; all others are background.
 
     preds are scores (b, K, q + 1), background first, and boxes (b, K, 4);
     labels (b, m, 5) class and corners, relative, rows of class -1 being
-    padding. Each picture's pairs make the total `matching_cost` least.
-    The loss is the mean cross-entropy, in which a background prediction
-    counts `background`, plus 5 times the l1 distance of centers and sides
-    and 2 (1 - GIoU), means over the pairs. Raises ValueError if classes or
-    shapes do not fit. Source: Carion et al., 2020.
+    padding. The loss is the mean cross-entropy, in which a prediction that
+    `match_pairs` leaves alone counts `background`, plus 5 times the l1
+    distance of centers and sides and 2 (1 - GIoU), means over the pairs.
+    Raises the ValueError of `match_pairs`. Source: Carion et al., 2020.
     """
-    (scores, boxes), q = preds, preds[0].shape[-1] - 1
-    if boxes.shape != (*scores.shape[:2], 4) or labels.shape[-1] != 5:
-        raise ValueError(f"scores {tuple(scores.shape)}, boxes "
-                         f"{tuple(boxes.shape)}, labels "
-                         f"{tuple(labels.shape)} do not fit together.")
-    real = (labels[..., 0] >= 0).cpu()  # (b, m)
-    if labels[..., 0].max() >= q:
-        raise ValueError(f"a label has the class {labels[..., 0].max():g}, "
-                         f"and the scores have {q} classes.")
-    with torch.no_grad():
-        cost = matching_cost(scores, boxes, labels).cpu()
-    pairs = [(i, row, column) for i, (table, own) in enumerate(zip(
-        cost, real, strict=True)) for row, column in zip(
-            hungarian_match(table[:, own]).tolist(),
-            own.nonzero()[:, 0].tolist(), strict=True) if row >= 0]
-    i, row, column = torch.tensor(pairs, dtype=torch.long).view(-1, 3).T.to(
-        labels.device)
+    scores, boxes = preds
+    i, query, j = match_pairs(scores, boxes, labels)
     classes = torch.zeros_like(scores[..., 0], dtype=torch.long)
-    classes[i, row] = labels[i, column, 0].long() + 1
-    weight = torch.ones(q + 1, device=scores.device)
+    classes[i, query] = labels[i, j, 0].long() + 1
+    weight = torch.ones_like(scores[0, 0])
     weight[0] = background
     of_classes = F.cross_entropy(scores.flatten(0, 1), classes.flatten(),
                                  weight)
-    own, truth = boxes[i, row], labels[i, column, 1:]
+    own, truth = boxes[i, query], labels[i, j, 1:]
     distance = box_corner_to_center(own) - box_corner_to_center(truth)
     giou = generalized_box_iou(own[:, None], truth[:, None])  # of the pairs
     return of_classes + (5 * distance.abs().sum() + 2 * (1 - giou).sum()
-                         ) / max(len(pairs), 1)
+                         ) / max(len(i), 1)
 
 
 # 14.8 Region-based CNNs
@@ -1380,13 +1393,14 @@ class SetHead(nn.Module):
     returns scores (b, K, q + 1) and boxes (b, K, 4): those of the trunk,
     changed by `layers` layers of attention, whose scores get `overlap`
     times the IoU of two boxes; with None, a candidate sees only itself.
+    A subclass may choose other candidates in `choose`.
     Raises ValueError if there are fewer than K anchors, or not as many as
     the trunk answers for. Sources: Carion et al., 2020; Zhu et al., 2020
     (candidates); Hu et al., 2017 (geometry in attention).
     """
 
     def __init__(self, trunk, anchors, K=160, layers=2, overlap=8.0,
-                 width=32, heads=4):
+                 width=32, heads=2):
         super().__init__()
         if not 1 <= K <= len(anchors):
             raise ValueError(f"K is {K}; 1 to {len(anchors)}, the anchors.")
@@ -1401,32 +1415,41 @@ class SetHead(nn.Module):
         for p in (*self.cls.parameters(), *self.box.parameters()):
             nn.init.zeros_(p)  # at first the answers are the trunk's
 
-    def propose(self, X):
-        with evaluating(self.trunk) as trunk:
-            maps, (scores, offsets) = trunk.trunk(X), trunk(X)
-        n, cells = len(self.anchors), maps[0, 0].numel()
-        if scores.shape[1] != n:
-            raise ValueError(f"{n} anchors, but {scores.shape[1]} answers.")
-        boxes = offset_inverse(self.anchors, offsets.view(len(X), n, 4))
-        best = scores.softmax(-1)[..., 1:].amax(-1).topk(self.K).indices
-        features = maps.flatten(2).mT  # (b, cells, width of the trunk)
-        return torch.cat([part.gather(1, index[..., None].expand(
-            -1, -1, part.shape[2])) for part, index in (
-                (features, best // (n // cells)), (boxes, best),
-                (scores, best))], -1)
+    def choose(self, scores, shape):
+        """Positions (b, K) of the candidates among anchors (b, n, q + 1)."""
+        return scores.softmax(-1)[..., 1:].amax(-1).topk(self.K).indices
 
-    def forward(self, X):
-        rows = self.propose(X) if X.dim() == 4 else X
-        features, boxes, scores = rows.split(self.parts, -1)
-        x = self.embed(torch.cat([features, sine_code(boxes), scores], -1))
-        if self.overlap is None:
-            bias = torch.full((rows.shape[1],) * 2, -torch.inf,
-                              device=x.device).fill_diagonal_(0)
-        else:
-            bias = self.overlap * box_iou(boxes, boxes)[:, None]
-        for layer in self.layers:
-            x = layer(x, bias)
-        return scores + self.cls(x), offset_inverse(boxes, self.box(x))
+
+# 14.8 Region-based CNNs
+@add_to_class(SetHead)
+def propose(self, X):
+    with evaluating(self.trunk) as trunk:
+        maps, (scores, offsets) = trunk.trunk(X), trunk(X)
+    n, cells = len(self.anchors), maps[0, 0].numel()
+    if scores.shape[1] != n:
+        raise ValueError(f"{n} anchors, but {scores.shape[1]} answers.")
+    boxes = offset_inverse(self.anchors, offsets.view(len(X), n, 4))
+    best = self.choose(scores, maps.shape[2:])
+    features = maps.flatten(2).mT  # (b, cells, width of the trunk)
+    return torch.cat([part.gather(1, index[..., None].expand(
+        -1, -1, part.shape[2])) for part, index in (
+            (features, best // (n // cells)), (boxes, best),
+            (scores, best))], -1)
+
+
+@add_to_class(SetHead)
+def forward(self, X):
+    rows = self.propose(X) if X.dim() == 4 else X
+    features, boxes, scores = rows.split(self.parts, -1)
+    x = self.embed(torch.cat([features, sine_code(boxes), scores], -1))
+    if self.overlap is None:
+        bias = torch.full((rows.shape[1],) * 2, -torch.inf,
+                          device=x.device).fill_diagonal_(0)
+    else:
+        bias = self.overlap * box_iou(boxes, boxes)[:, None]
+    for layer in self.layers:
+        x = layer(x, bias)
+    return scores + self.cls(x), offset_inverse(boxes, self.box(x))
 
 
 # 14.9 Semantic segmentation and the dataset
