@@ -209,6 +209,9 @@ HOST = {
     "computer_vision.batched_nms": "calls nms",
     "computer_vision.multibox_detection": "calls nms",
     "computer_vision.predict_boxes": "calls nms",
+    "computer_vision.hungarian_match": "SciPy matches, on the CPU",
+    "computer_vision.match_pairs": "calls hungarian_match for each picture",
+    "computer_vision.hungarian_loss": "calls match_pairs; Section 14.8 trains with it on the device",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -801,6 +804,28 @@ def detector() -> None:
     c14.focal_loss(floats(3))
 
 
+def regions() -> None:
+    """Pooled and aligned regions with gradients; each tests the regions, which asks the device once."""
+    X, rois = floats(2, 3, 6, 8).requires_grad_(), floats(4, 5)
+    c14.roi_pool(X, rois, 2, 0.5).sum().backward()
+    c14.roi_align(X, rois.requires_grad_(), (2, 3), 0.5).sum().backward()
+    c14.bilinear(X, floats(5), floats(5))
+
+
+def set_head() -> None:
+    """A second stage on the device: candidates, answers with and without attention, costs, gradients."""
+    trunk = on_device(lambda: c14.DenseHead(8, width=4), 8, 4, 4)
+    anchors = c14.multibox_prior(4, 4, [0.2, 0.3, 0.4], [1], device=META)
+    for overlap in (8.0, None):
+        with _disable_current_modes():
+            head = c14.SetHead(trunk, torch.zeros(48, 4), 6, overlap=overlap).to(META)
+        scores, boxes = head(floats(2, 8, 4, 4))
+        (scores.sum() + boxes.sum()).backward()
+        assert all(p.grad is not None for p in head.layers.parameters())
+    c14.matching_cost(scores.detach(), boxes.detach(), floats(2, 3, 5))
+    c14.sine_code(anchors)
+
+
 def transferred() -> None:
     """A body with a new head, groups, frozen statistics and adapters, trained for a step."""
     with _disable_current_modes():
@@ -1032,6 +1057,8 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "training of chapter 14": (trained, None),
     "boxes": (boxes, None),
     "detector": (detector, None),
+    "regions": (regions, 2),
+    "set head": (set_head, None),
     "pyramid of features": (pyramid,),
     "transfer": (transferred, None),
     "segmentation": (segmented, None),

@@ -16,10 +16,10 @@
 #         num_seeds: 1
 #         num_drawn: 40
 #     rehearsal:
-#       dense_epochs: 0.2
-#       epochs: 0.2
+#       dense_epochs: 0.05
+#       epochs: 0.1
 #       num_seeds: 0.4
-#       num_drawn: 0.2
+#       num_drawn: 0.05
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
@@ -44,7 +44,7 @@
 # **You will**
 #
 # - explain the R-CNN family by what its members compute once and what for each region;
-# - implement RoI pooling and RoI align, prove them equal to torchvision's, and see what rounding costs;
+# - implement RoI pooling and RoI align, test them against torchvision's, and see what rounding does;
 # - match predictions and objects one to one, with the least total cost, and make a loss of it;
 # - train a set head on real pictures, with the controls that tell where its gain comes from.
 #
@@ -88,7 +88,7 @@ num_gpus = 0
 #
 # ![Two ways. Above, R-CNN: each of n regions of a picture is warped and goes through a CNN, then to SVMs and a regression of boxes. Below, the later ones: the picture goes through a CNN once; its map is shared by all regions, which RoI pooling or RoI align cuts out of it for a head of classes, one of boxes, and in Mask R-CNN one of masks. In Faster R-CNN a proposal network gets the regions from the same map.](img/rcnn-family.svg)
 #
-# **Figure 14.8.1.** What is computed for each region is red or green, what is computed once for a picture blue, except in R-CNN.
+# **Figure 14.8.1.** R-CNN passes each region through the network (blue); its successors pass the picture once, and cut the regions out of the map (green) for the heads (orange). Dashed: not in all of them.
 #
 # A *region proposal* is a box that may hold an object, of whatever class; a *region of interest* (RoI) is a box that a network is asked to look at.
 # With $q$ classes and $n$ regions in a picture:
@@ -123,17 +123,20 @@ once = multiply_adds(body.features, 3, 192, 256)
 crop = multiply_adds(body.features, 3, 227, 227)
 print(f"a picture of 192 x 256: {once / 1e6:.0f} million multiply-adds")
 print(f"2000 regions of 227 x 227: {2000 * crop / once:.0f} times as many")
+dense_layer = 7 * 7 * 152 * 4096  # from the bins of a region to 4096 numbers
+print(f"one pass is as much as such a layer for {once / dense_layer:.1f} "
+      "regions")
 
 # check 14.8-C6: in proportion to the pixels; the first layer by hand
 area = 227**2 / (192 * 256)
 assert abs(crop / once / area - 1) < 0.08  # 227 is odd: maps round up
-assert 2100 < 2000 * crop / once < 2400
+assert 2100 < 2000 * crop / once < 2400 and 7 < once / dense_layer < 9
 assert multiply_adds(body._conv_stem, 3, 191, 255) == 27 * 32 * 96 * 128
 
 # %% [markdown]
 # The cost of R-CNN is the number of regions times a pass over a crop; that of its successors is one pass, plus what is left for each region.
-# That is not always small: to take $7\times7$ bins with four points each from our map costs little, but a first fully connected layer from $7\times7\times152$ numbers to 4096 would need 30 million multiply-adds for each region.
-# With hundreds of regions this exceeds the pass itself, so the heads should be small, or the regions few.
+# That is not always small: a fully connected layer from the $7\times7$ bins of our 152 channels to 4096 numbers costs as much for about eight regions as the pass.
+# So the heads should be small, or the regions few.
 #
 # ## RoI pooling
 #
@@ -240,10 +243,13 @@ regions = random_regions(20, 3, 100, g)
 for out in (1, 2, (3, 7)):
     assert torch.equal(roi_pool(maps, regions, out, 0.13),
                        ops.roi_pool(maps, regions, out, 0.13))
+halves = (regions * 0.26).round() / 2  # corners halfway between cells
+halves[:, 0] = regions[:, 0]
+assert torch.equal(roi_pool(maps, halves, 3), ops.roi_pool(maps, halves, 3))
 
 # %% [markdown]
 # Rounding moves the corners by up to half a cell, 4 pixels at stride 8, and the last cell belongs to the region: $[0,20]$ with scale 0.1 becomes the three cells 0, 1 and 2, although 20 pixels are two cells.
-# For a class score that matters little; for a mask, whose pixels should lie where the object is, it does.
+# A class score may survive that, the authors of Mask R-CNN found, but a mask, whose pixels should lie where the object is, suffers.
 #
 # ## RoI align
 #
@@ -329,10 +335,11 @@ def refused(call, *args, **kwargs):
     raise AssertionError("accepted")
 
 
-nan = torch.nan
+nan, inf = torch.nan, torch.inf
 for pooled in (roi_pool, roi_align):
-    for bad in ([3, 0, 0, 1, 1], [-1, 0, 0, 1, 1], [0.5, 0, 0, 1, 1],
-                [0, 2, 0, 1, 1], [0, 0, 2, 1, 1], [0, 0, 0, nan, 1]):
+    for bad in ([1, 0, 0, 1, 1], [-1, 0, 0, 1, 1], [0.5, 0, 0, 1, 1],
+                [0, 2, 0, 1, 1], [0, 0, 2, 1, 1], [0, 0, 0, nan, 1],
+                [0, 0, 0, inf, 1]):
         message = refused(pooled, X, torch.tensor([bad]).float(), 2)
     refused(pooled, X, rois[:, :4], 2)
     refused(pooled, X[0], rois, 2)
@@ -347,7 +354,7 @@ def draw_region(ax, region, title):
     """A map of 7 x 9 cells in grey, with a dashed region."""
     g = torch.Generator().manual_seed(3)
     ax.imshow(torch.rand(7, 9, generator=g), extent=(0, 9, 7, 0),
-              cmap="Greys", vmin=-1, vmax=1.6)
+              cmap="Greys", vmin=-0.3, vmax=3)
     show_boxes(ax, region, colors="C1")
     ax.patches[-1].set_linestyle("--")
     ax.set_title(title, fontsize=9)
@@ -365,7 +372,7 @@ for i, down in enumerate(rows):
         inset = 0.06 + 0.06 * (i + j)
         show_boxes(axes[0], [
             x[0] + inset, y[0] + inset, x[-1] + 1 - inset,
-            y[-1] + 1 - inset], colors=("C0", "C2")[(i + j) % 2])
+            y[-1] + 1 - inset], colors=("C0", "C3")[(i + j) % 2])
 draw_region(axes[1], region, "RoI align: four points in each bin")
 x1, y1, x2, y2 = region.tolist()
 for k in range(1, 3):
@@ -406,10 +413,12 @@ assert abs(largest[roi_align][1] / largest[roi_align][0] - 0.5) < 0.1
 assert largest[roi_pool][1] > 0.95 * largest[roi_pool][0] > 0.5
 
 # %% tags=["hide-input"]
+moves = shifted(roi_pool, 128).diff(dim=0).abs().sum(0)  # (1, c, 2, 2)
+pick = moves.flatten().argmax()
 fig, ax = plt.subplots(figsize=(4.6, 2.3), layout="constrained")
 for pooled, color, name in ((roi_pool, "C1", "RoI pooling"),
                             (roi_align, "C0", "RoI align")):
-    ax.plot(torch.arange(129) / 128, shifted(pooled, 128)[:, 0, 0, 1],
+    ax.plot(torch.arange(129) / 128, shifted(pooled, 128).flatten(1)[:, pick],
             color=color, label=name)
 ax.set(xlabel="shift of the region (cells)", ylabel="one output")
 ax.legend()
@@ -417,23 +426,25 @@ d2l.describe(fig, """An output against the shift. RoI pooling is constant
     with jumps, RoI align a continuous curve with bends.""")
 
 # %% [markdown]
-# **Figure 14.8.3.** One of the outputs while the region moves: a staircase and a continuous curve.
+# **Figure 14.8.3.** The output in which RoI pooling changes most, while the region moves: a staircase and a continuous curve.
 #
 # A staircase has the slope 0 wherever it has one, so a loss after RoI pooling can tell the map what to change, but not the region.
 # RoI align, as we wrote it, has gradients for both (torchvision's kernel has none for the region).
 
 # %%
 # check 14.8-C4: gradients for the map and for the corners
-wide = maps[:1, :2, :6, :6].double().requires_grad_()
-moving = torch.tensor([[0.0, 3.1, 2.3, 33.7, 41.9]],
-                      dtype=torch.double)
+area = maps[:1, :2, :6, :6].double().requires_grad_()
+box = torch.tensor([[3.1, 2.3, 33.7, 41.9]], dtype=torch.double,
+                   requires_grad=True)
 assert torch.autograd.gradcheck(lambda X, box: roi_align(
-    X, F.pad(box, (1, 0)), 2, 0.1), (wide, moving[:, 1:].requires_grad_()))
+    X, F.pad(box, (1, 0)), 2, 0.1), (area, box))  # picture 0
+theirs = ops.roi_align(area, F.pad(box, (1, 0)), 2, 0.1).sum()
+assert torch.autograd.grad(theirs, box, allow_unused=True)[0] is None
 
 # %% [markdown]
 # ## One answer for each object
 #
-# Suppression is a rule outside the network, with a threshold that suits one heap of cells and not the next ([Section 14.4](04-anchor-boxes.ipynb)).
+# Suppression is a rule outside the network, with a threshold that trades lost neighbours for duplicates ([Section 14.4](04-anchor-boxes.ipynb)).
 # It is needed because the loss asks for duplicates: every anchor with an IoU of 0.5 or more is told to answer.
 # *Set prediction* asks for one answer: DETR (Carion et al., 2020) gives the network $K$ slots, called *object queries*, more than there are objects, and matches each object with one of them.
 # The others are told to say "background", however well they fit.
@@ -456,9 +467,9 @@ assert torch.autograd.gradcheck(lambda X, box: roi_align(
 # | query 2 | $-2.8$ | $-0.2$ |
 # | query 3 | $0.5$ | $0.9$ |
 #
-# To take the cheapest pair first, as the anchors of Section 14.4 did, gives 1A and then 2B, in total $-3.1$.
+# To take the cheapest pair first, as anchors took the largest IoU first in Section 14.4, gives 1A and then 2B, in total $-3.1$.
 # The best matching is 2A and 1B with $-5.4$.
-# To find it is the *assignment problem*; the Hungarian method (Kuhn, 1955) solves it in polynomial time, and SciPy has a successor of it.
+# To find it is the *assignment problem*; the Hungarian method (Kuhn, 1955) solves it in polynomial time, and SciPy has a later algorithm for it (Crouse, 2016).
 
 # %% tags=["export"]
 def hungarian_match(cost):
@@ -607,9 +618,12 @@ assert [(g.abs().sum(-1) > 0).sum(1).tolist()
 own = torch.tensor([[[0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.8, 0.8]]])
 even, only = torch.zeros(1, 2, 2), torch.tensor([[[0, 0.1, 0.1, 0.3, 0.5]]])
 ln2, near = math.log(2), 0.1 + 0.2  # centers differ by 0.1, heights by 0.2
+tilted = torch.tensor([[[0.0, 1], [0, 1]]])  # the second is a mistake
+torch.testing.assert_close(
+    matching_cost(tilted, own, only)[0, 0, 0],
+    5 * near - torch.tensor(1.0).sigmoid() - 2 * 0.5)
 torch.testing.assert_close(hungarian_loss((even, own), only),
                            torch.tensor(ln2 + 5 * near + 2 * (1 - 0.5)))
-tilted = torch.tensor([[[0.0, 1], [0, 1]]])  # the second is a mistake
 wrong, right = F.softplus(torch.tensor([1.0, -1.0]))
 torch.testing.assert_close(
     hungarian_loss((tilted, own), only),
@@ -634,7 +648,7 @@ for bad in (torch.zeros(3), torch.full((2, 2), torch.nan)):
 # The dense head is frozen then, so proposals are computed once.
 #
 # A candidate must find out whether another one has the same object and a better claim.
-# We tell attention where to look: each layer adds $8\,\mathrm{IoU}$ of the two boxes to its scores, before the softmax (a fixed form of what Relation Networks learned for the same purpose; Hu et al., 2017).
+# We tell attention where to look: each layer adds $8\,\mathrm{IoU}$ of the two boxes to its scores, before the softmax (Relation Networks learn a weight from the two boxes for the same purpose; Hu et al., 2017).
 # An overlap of 0.5 then weighs $e^4\approx55$ times as much as none.
 
 # %% tags=["export"]
@@ -737,8 +751,30 @@ def forward(self, X):
         x = layer(x, bias)
     return scores + self.cls(x), offset_inverse(boxes, self.box(x))
 
+# %% tags=["hide-input"]
+# check: without an addend, a SetLayer is PyTorch's layer; the sine code
+torch.manual_seed(0)
+layer, X = SetLayer(8, 2), torch.randn(3, 5, 8)
+reference = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)
+names = {"self_attn.in_proj_": "qkv.", "self_attn.out_proj.": "out.",
+         "linear1.": "ffn.0.", "linear2.": "ffn.2."}
+weights = layer.state_dict()
+reference.load_state_dict({key: weights[next((
+    key.replace(old, new) for old, new in names.items() if old in key), key)]
+    for key in reference.state_dict()})
+torch.testing.assert_close(layer(X, torch.zeros(5, 5)), reference(X))
+far = torch.zeros(5, 5)
+far[:, 1:] = -50.0  # everybody sees the first only
+moved = X.clone()
+moved[:, 1:4] += 1
+torch.testing.assert_close(layer(X, far)[:, 4], layer(moved, far)[:, 4])
+code = sine_code(torch.tensor([0.25, 0.0, 0.75, 1.0]), 2)  # 1/2, 1/2, 1/2, 1
+torch.testing.assert_close(code.view(4, 4), torch.tensor(
+    [[1.0, 0, 0, -1]] * 3 + [[0.0, 0, -1, 1]]), rtol=0, atol=1e-6)
+
 # %% [markdown]
-# Here are the real pictures, as in Section 14.7: the dense heads have 32 channels and five epochs instead of eight with 48, to save time.
+# Here are the real pictures and the features of Section 14.7.
+# The dense heads have 32 channels and are trained anew, briefly, to save time.
 
 # %%
 data = DetectionData(num_pictures=num_pictures)
@@ -803,24 +839,30 @@ for own, all_of_them in zip(answers(head, rows), plain, strict=True):
     torch.testing.assert_close(own[:20], all_of_them[:20], rtol=1e-3,
                                atol=1e-4)
 assert dense[0].training and not rows.requires_grad
-# check: a row has the features of the anchor's own cell
+# check: the best scores of objects first, features of the anchor's own cell
 with evaluating(dense[0]) as net:
     one = features["val"][:1]
     seen, (scores, _) = net.trunk(one), net(one)
-top = scores.softmax(-1)[0, :, 1:].amax(-1).argmax().item()
-y, x = divmod(top // 3, 32)
+worth = scores.softmax(-1)[0, :, 1:].amax(-1)
+torch.testing.assert_close(rows[0, :, 36:].softmax(-1)[:, 1:].amax(-1),
+                           worth.topk(96).values, rtol=1e-3, atol=1e-4)
+y, x = divmod(worth.argmax().item() // 3, 32)
 torch.testing.assert_close(rows[0, 0, :32], seen[0, :, y, x], rtol=1e-3,
                            atol=1e-4)
 # check: order does not matter; alone, neither do the others
-for overlap in (8.0, 0.0, None):
+given = {}
+for overlap in (8.0, 0.0, 1e6, None):
     torch.manual_seed(0)
     head = SetHead(dense[0], anchors, 96, overlap=overlap).eval()
     nn.init.normal_(head.cls.weight)
     with torch.no_grad():
+        given[overlap] = head(rows[:1])[0]
         ahead, back = head(rows[:1])[0], head(rows[:1].flip(1))[0].flip(1)
         torch.testing.assert_close(ahead, back, rtol=1e-3, atol=1e-3)
         fewer = head(rows[:1, :48])[0] - ahead[:, :48]
-    assert (fewer.abs().max() < 1e-3) == (overlap is None)
+    assert (fewer.abs().max() < 1e-3) == (overlap in (1e6, None))
+torch.testing.assert_close(given[1e6], given[None], rtol=1e-3, atol=1e-3)
+assert (given[8.0] - given[0.0]).abs().max() > 0.01
 refused(SetHead, dense[0], anchors, len(anchors) + 1)
 refused(SetHead(dense[0], anchors[:-3], 9).propose, features["val"][:1])
 
@@ -860,6 +902,8 @@ if full_run and dense_epochs >= 5 and epochs >= 4:
     assert num_seeds < 3 or (mean[0] < mean[1] / 2).all()
     for (arm, seed), (without, after) in table.items():
         assert after[1] > without[1] + 0.08 and after[0] > 0.75
+        assert arm == "dense" or all(own < best for own, best in zip(
+            without, table["dense", seed][1]))
     assert num_seeds < 3 or mean[0, 0] < 0.02
 
 # %% tags=["hide-input"]
@@ -873,7 +917,7 @@ for kind, ax in enumerate(axes):
             ax.plot(at, after, "o", mfc="none", color="0.5", ms=6)
             ax.plot(at, without, "o", color=f"C{at}", ms=5)
     ax.set(title=("red cells", "white cells", "platelets")[kind],
-           xticks=range(4), ylim=(0, 1), xlim=(-0.5, 3.5))
+           xticks=range(4), ylim=(0, 1.04), xlim=(-0.5, 3.5))
     ax.set_xticklabels(names, rotation=35, fontsize=8)
 axes[0].set_ylabel("AP at 0.5")
 d2l.describe(fig, """Three panels of dots. Red cells without suppression:
@@ -886,17 +930,17 @@ d2l.describe(fig, """Three panels of dots. Red cells without suppression:
 #
 # The four arms, on 205 training pictures with three seeds, each with its own dense head:
 #
-# - **dense**: the head of Section 14.7. Without suppression duplicates ruin the ranking of red and white cells; with it, this is the best of all.
+# - **dense**: the head of Section 14.7. Without suppression duplicates ruin the ranking of red and white cells; with it, it stays ahead of every set head without.
 # - **alone**: a set head in which a candidate sees only itself. It has the parameters, candidates and updates of the next two, and no way to know about the others; yet with every seed red cells gain more than 0.15 and white cells more than 0.1. From its own features, box and scores a candidate learns something about whether it will be the chosen one.
 # - **attention**: candidates see each other, without being told which of them overlap. In these few epochs that is a mixed result: in the mean over the seeds it gains less than half of what the next arm does, for red and for white cells, and for red cells nothing.
 # - **overlap**: attention with $8\,\mathrm{IoU}$ added. With every seed it is better than "alone", by more than 0.05 for red and 0.08 for white cells.
 #
 # The three set heads are compared at equal budget; the dense head is not, because the set heads come on top of its training.
 # None of them replaces suppression here: applied to their answers, it lifts the white cells by another 0.08 and more, so duplicates are left.
-# In a trial with one seed and three times as many epochs, "overlap" came closer, and "attention" got ahead of "alone"; the gpu profile trains that long.
+# In a trial with one seed and three times as many epochs, "overlap" gained further, most of all for white cells, and the other two still hardly differed; the gpu profile trains longer still.
 #
-# Platelets lose.
-# A second stage can only return what was proposed, and scores of platelets are low, while the candidates of a red cell are many:
+# Platelets lose against the dense head.
+# A second stage can only return what was proposed:
 
 # %%
 def coverage(rows):
@@ -913,14 +957,16 @@ for K, shares in covered.items():
                                    in zip(shares, CELLS)))
 if full_run and dense_epochs >= 5:
     assert min(covered[160][:2]) > 0.95 and covered[160][2] < 0.9
-    assert covered[64][0] < 0.92 and covered[64][2] < 0.3
+    assert covered[64][0] < 0.92 and covered[64][2] < 0.2
+    assert covered[32][0] < 0.72 and covered[32][2] < 0.02
+    assert sum(not (rows[:, 0] == 0).any() for rows in truths) == 4
 
 # %% [markdown]
 # With 64 candidates some red cells have none, and most platelets; with 160 a part of the platelets is still missing.
 # Exercise 3 chooses candidates in another way.
 #
-# As in Section 14.7, these numbers have flaws of the labels in them: three of the training pictures show the same field of view as a validation picture, and four validation pictures have red cells without a single box, which counts every red cell found there as false ([Section 14.6](06-detection-data.ipynb)).
-# All arms suffer alike.
+# These numbers have flaws of the data in them ([Section 14.6](06-detection-data.ipynb)): three pairs of pictures of one field of view are divided between training and validation, and four validation pictures have red cells without a single box, where every red cell that is found counts as false.
+# All arms are measured on the same pictures.
 # Nothing here was measured on the test pictures, and the design was chosen with the validation pictures in view.
 
 # %%
@@ -957,7 +1003,8 @@ for ax, arm in zip(axes, ("dense", "overlap")):
     ax.axis("off")
 print(len(truths[pick]), "objects have a label")
 d2l.describe(fig, """A picture of blood twice with 20 boxes. Left they lie in
-    heaps on a few cells, right most cells have a box of their own.""")
+    heaps on a few cells; right they are spread over more cells, a few of
+    which still have two.""")
 
 # %% [markdown]
 # **Figure 14.8.5.** The 20 answers of highest score, without suppression, of a dense head and of the set head with overlap on top of it.
@@ -970,7 +1017,7 @@ d2l.describe(fig, """A picture of blood twice with 20 boxes. Left they lie in
 #
 # - Deformable DETR (2020): a query attends to a few points of the maps around its own place, interpolated bilinearly as in RoI align; its authors report ten times fewer epochs.
 # - OneNet (2020): a one-stage detector needs no suppression either, if one sample for each object is positive and the cost that chooses it contains the class, as (14.8.3) does. Our arm "alone" points the same way.
-# - RT-DETR (2023): queries are selected among the cells of the encoder, and the whole is fast enough for video.
+# - RT-DETR (2023): queries are selected among the features of an encoder that is cheap enough for real time.
 # - RF-DETR (2025): a pretrained DINOv2 as body, and a search over architectures; its authors report more than 60 AP on COCO in real time.
 # - SAM 3 (2025): its detector, which finds all objects that a phrase names, is of the DETR family.
 #
@@ -982,7 +1029,7 @@ d2l.describe(fig, """A picture of blood twice with 20 boxes. Left they lie in
 # - The R-CNN family moved work from each region to the picture: 2000 crops cost about 2000 passes, shared features one, and what remains for each region decides the rest.
 # - RoI pooling rounds twice, to cells and to bins; RoI align interpolates, depends continuously on the region and passes gradients to it. The first number of a region is its picture.
 # - Set prediction matches one to one with the least total cost, then trains scores and boxes of the pairs; the loss does not depend on the order of the objects.
-# - On BCCD the one-to-one loss lifted the AP without suppression, even where candidates could not see each other; attention that knows the overlaps lifted it more, plain attention in these few epochs did not clearly, and suppression remained the best.
+# - On BCCD the one-to-one loss lifted the AP without suppression, even where candidates could not see each other; attention that knows the overlaps lifted it more, plain attention in these few epochs gave a mixed result, and the dense head with suppression stayed ahead.
 # - A second stage returns only what is proposed: the scores of the first stage decide which classes it sees.
 #
 # ## Exercises
@@ -1054,7 +1101,8 @@ def fit_of(target, place, boxes, kinds):
     iou = box_iou(own[:, None], boxes[:, None]).flatten()
     return [iou[kinds == kind].mean().item() for kind in range(3)]
 
-
+# %%
+# solution 14.8-2, continued
 (X_cell, wanted, place, *_), held = per_object("train"), per_object("val")
 mean, std = wanted.mean(0), wanted.std(0)
 torch.manual_seed(0)
@@ -1079,8 +1127,8 @@ if full_run and epochs >= 4:
 #
 # ### Exercise 14.8-3
 #
-# Compare $K=32$, 64 and 160 candidates, and 64 that are local maxima: cells whose best score is not exceeded in the eight cells around.
-# Which objects do the candidates cover, and what does the set head make of them?
+# Compare the best $K=32$, 64 and 160 candidates, and 64 that are local maxima: anchors of cells whose best score is not exceeded in the eight cells around.
+# Which objects do the candidates cover? Where that is promising, what does the set head make of them?
 
 # %% [markdown]
 # #### Solution 14.8-3
@@ -1098,12 +1146,12 @@ class LocalMaxima(SetHead):
         leads = (best == top)[..., None] & (grid == best[..., None])
         return (score + leads.flatten(1)).topk(self.K).indices
 
-
+# %%
+# solution 14.8-3, continued
 results = {"K = 160": [table["overlap", seed][0]
                        for seed in range(num_seeds)]}
 covers = {"K = 160": covered[160]}
-for name, K, local in (("K = 32", 32, False), ("K = 64", 64, False),
-                       ("local, 64", 64, True)):
+for name, K, local in (("K = 64", 64, False), ("local, 64", 64, True)):
     results[name] = []
     for seed, rows in enumerate(proposed):
         rows = {split: candidates(LocalMaxima(dense[seed], anchors, K), split)
@@ -1117,15 +1165,15 @@ for name, runs in results.items():
           "AP", *([round(v, 2) for v in run] for run in runs))
 if full_run and dense_epochs >= 5 and epochs >= 4:
     red, white, platelets = torch.tensor([*results.values()]).unbind(-1)
-    assert (red[1:] < red[0] - 0.08).all() and (red[1] < 0.5).all()
+    assert (red[1:] < red[0] - 0.08).all()
     assert (white[1:] < white[0] - 0.08).all()
-    assert (platelets[3] > platelets[0] + 0.01).all()
-    assert (platelets[1:3] < 0.15).all()
+    assert (platelets[2] > platelets[0] + 0.01).all()
+    assert (platelets[1] < 0.15).all()
     assert covers["local, 64"][0] > 0.93
     assert covers["local, 64"][2] > covers["K = 64"][2] + 0.4
 
 # %% [markdown]
-# The 32 best candidates cover two thirds of the red cells and no platelet, and the 64 best hardly a platelet.
+# The 32 best candidates cover two thirds of the red cells and no platelet (the table above), so we did not train on them; the 64 best hardly cover a platelet.
 # 64 local maxima cover nearly as much as the 160 best, and platelets gain: with every seed their AP is above that of $K=160$.
 # Yet red and white cells fall back with 64 candidates of either kind, by 0.08 and more, and coverage does not explain it, because local maxima cover nearly all of them.
 # We have not found the cause; in a trial, other weights of the background in (14.8.5) left a gap of this size.
@@ -1261,19 +1309,20 @@ rows = F.pad(drawn.boxes, (1, 0))[:, None]
 train_ch14(net, (drawn.images / 255, *multibox_target(net.anchors, rows),
                  drawn.boxes[:, None]), None, two_stages,
            torch.optim.AdamW(net.parameters(), 1e-2), 2 * epochs,
-           batch_size=16, score=None)
+           batch_size=8, score=None)
 after = recalls(net)
 for name, values in (("untrained", before), ("trained", after)):
     print(f"{name:10s}recall of 16 proposals {values[0]:.2f}, of 4 "
           f"{values[1]:.2f}; IoU of the first {values[2]:.2f}, of the "
           f"second stage's choice {values[3]:.2f}")
 if num_drawn >= 200 and epochs >= 4 and not num_gpus:
-    assert after[0] > 0.9 and after[1] > 0.8 > before[1] + 0.2
+    assert min(after[:2]) > 0.9 and before[0] < 0.6 > before[1] + 0.3
+    assert min(after[2:]) > 0.7 and abs(after[3] - after[2]) < 0.08
 
 # %% [markdown]
-# Trained, four proposals are nearly as good as 16, where the untrained network finds next to nothing with four.
-# The second stage adds nothing here: its choice fits worse than the first proposal.
-# With one object of one class in each picture, the first stage has little left to improve; the second one pays where classes have to be told apart on features of the whole box.
+# Trained, four proposals contain nearly all crescents, as 16 do; the untrained network finds next to nothing with four.
+# The second stage adds next to nothing here: its choice fits about as well as the first proposal.
+# With one object of one class in each picture, the first stage leaves little to improve; whether a second one pays with several classes, this exercise does not show.
 #
 # ## Sources
 #
