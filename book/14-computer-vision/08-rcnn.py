@@ -426,9 +426,9 @@ d2l.describe(fig, """An output against the shift. RoI pooling is constant
     with jumps, RoI align a continuous curve with bends.""")
 
 # %% [markdown]
-# **Figure 14.8.3.** The output in which RoI pooling changes most, while the region moves: a staircase and a continuous curve.
+# **Figure 14.8.3.** The output in which RoI pooling changes most, while the region moves: it jumps where an edge is rounded to the next cell; RoI align follows a continuous curve.
 #
-# A staircase has the slope 0 wherever it has one, so a loss after RoI pooling can tell the map what to change, but not the region.
+# Between its jumps RoI pooling has the slope 0, so a loss after it can tell the map what to change, but not the region.
 # RoI align, as we wrote it, has gradients for both (torchvision's kernel has none for the region).
 
 # %%
