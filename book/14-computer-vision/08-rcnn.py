@@ -38,14 +38,14 @@
 # # 14.8 Region-based CNNs
 #
 # The detector of [Section 14.7](07-ssd.ipynb) answers for thousands of anchors at once, and a rule outside the network deletes the duplicates.
-# Two other ideas have shaped detection: to look at promising regions a second time, and to let the network answer with a set, once for each object.
-# The first leads from R-CNN to Mask R-CNN, the second to the detectors of the DETR family; in this section the two meet, in a second stage that learns to remove duplicates.
+# Two other ideas have shaped detection: looking at promising regions a second time, and training the network to answer once for each object, with a set.
+# The first leads from R-CNN to Mask R-CNN, the second to the detectors of the DETR family; here the two meet, in a second stage that learns to remove duplicates.
 #
 # **You will**
 #
 # - explain the R-CNN family by what its members compute once and what for each region;
 # - implement RoI pooling and RoI align, test them against torchvision's, and see what rounding does;
-# - match predictions and objects one to one, with the least total cost, and make a loss of it;
+# - match predictions and objects one to one at the least total cost, and turn the matching into a loss;
 # - train a set head on real pictures, with the controls that tell where its gain comes from.
 #
 # **Cost**: about a minute on a CPU, downloads of 9 and 17 MB.
@@ -88,7 +88,7 @@ num_gpus = 0
 #
 # ![Two ways. Above, R-CNN: each of n regions of a picture is warped and goes through a CNN, then to SVMs and a regression of boxes. Below, the later ones: the picture goes through a CNN once; its map is shared by all regions, which RoI pooling or RoI align cuts out of it for a head of classes, one of boxes, and in Mask R-CNN one of masks. In Faster R-CNN a proposal network gets the regions from the same map.](img/rcnn-family.svg)
 #
-# **Figure 14.8.1.** R-CNN passes each region through the network (blue); its successors pass the picture once, and cut the regions out of the map (green) for the heads (orange). Dashed: not in all of them.
+# **Figure 14.8.1.** R-CNN passes each region through the network (blue); its successors pass the picture once, and cut the regions out of the map (green) for the heads (orange). Dashed: only in the members named there.
 #
 # A *region proposal* is a box that may hold an object, of whatever class; a *region of interest* (RoI) is a box that a network is asked to look at.
 # With $q$ classes and $n$ regions in a picture:
@@ -100,10 +100,11 @@ num_gpus = 0
 # | Faster R-CNN (2015) | a *region proposal network* on the shared map: a dense head with anchors and the classes "object" and "background", trained in turn with the rest, or jointly | a CNN pass, the proposals | as in Fast R-CNN, for 300 regions when testing |
 # | Mask R-CNN (2017) | as in Faster R-CNN | as in Faster R-CNN | RoI align, the same two heads, and $q$ masks |
 #
-# The scores of $n$ regions have the shape $n\times(q+1)$ and the offsets $n\times4q$: four for each class, of which the class of the region picks its own.
+# The scores of $n$ regions have the shape $n\times(q+1)$, one column for the background, and the offsets $n\times4q$: four for each class, of which the class of the region picks its own.
 # A mask comes from a sigmoid for each class and pixel, so classes do not compete for a pixel; the class score decides which of the $q$ masks counts.
 #
-# What does sharing save?
+# Sharing the map of a picture among its regions is older than Fast R-CNN: SPP-net (He et al., 2014) did it first in this line.
+# What does it save?
 # We count the multiply-adds of the body that this section uses, EfficientNet-Lite0 up to stride 16.
 # `FlopCounterMode` counts a multiply-add as two operations.
 
@@ -136,23 +137,23 @@ assert multiply_adds(body._conv_stem, 3, 191, 255) == 27 * 32 * 96 * 128
 # %% [markdown]
 # The cost of R-CNN is the number of regions times a pass over a crop; that of its successors is one pass, plus what is left for each region.
 # That is not always small: a fully connected layer from the $7\times7$ bins of our 152 channels to 4096 numbers costs as much for about eight regions as the pass.
-# So the heads should be small, or the regions few.
+# So the heads should be small or the regions few.
 #
 # ## RoI pooling
 #
 # Regions differ in size, and a linear head needs a fixed number of inputs.
 # *RoI pooling* (Fast R-CNN) divides a region of the map into $h_2\times w_2$ bins and takes the maximum of each bin and channel.
 # The corners of a region are in pixels; a `scale` of $\frac18$ brings them to a map of stride 8, and there they are rounded.
-# If the rounded region has the rows $y_1,\dots,y_2$, which are $n=y_2-y_1+1$, bin $i=0,\dots,h_2-1$ holds the rows
+# If the rounded region has the rows $y_1,\dots,y_2$, in all $r=y_2-y_1+1$, bin $i=0,\dots,h_2-1$ holds the rows
 #
-# $$y_1+\Big\lfloor\frac{i\,n}{h_2}\Big\rfloor\ \le\ y\ <\ y_1+\Big\lceil\frac{(i+1)\,n}{h_2}\Big\rceil, \tag{14.8.1}$$
+# $$y_1+\Big\lfloor\frac{i\,r}{h_2}\Big\rfloor\ \le\ y\ <\ y_1+\Big\lceil\frac{(i+1)\,r}{h_2}\Big\rceil, \tag{14.8.1}$$
 #
 # and likewise for columns.
-# Three rows in two bins give the rows 0, 1 and 1, 2: bins may overlap.
+# Three rows, 0 to 2, in two bins: the first bin gets rows 0 and 1, the second rows 1 and 2, so bins may overlap.
 #
 # A batch holds several pictures, so a region is a row of five numbers, of which the first is the number of its picture in the batch.
 # A widely used textbook (Zhang et al., 2023) calls that number the class of the object; with class 3 in a batch of two pictures, the region would lie in a picture that does not exist.
-# A kernel that trusts the number reads memory outside the tensor then, so we test the regions first.
+# A kernel that trusts such a number reads memory outside the tensor, so we test the regions first.
 
 # %% tags=["export", "hide-input"]
 def locate_regions(X, rois):
@@ -186,7 +187,7 @@ def bin_members(first, last, bins, size):
     equal as possible; neighbours may share a cell. A map has `size`.
     """
     k = torch.arange(bins, device=first.device)
-    cells = (last - first + 1).clamp(min=1)[:, None]  # (n, 1)
+    cells = (last - first + 1)[:, None]  # (n, 1)
     low = first[:, None] + k * cells // bins
     high = first[:, None] - (-(k + 1) * cells // bins)  # rounded up
     cell = torch.arange(size, device=first.device)
@@ -194,7 +195,7 @@ def bin_members(first, last, bins, size):
 
 # %% [markdown]
 # A maximum over a rectangle is a maximum over columns, then one over rows.
-# That needs no loop over regions or bins.
+# That needs no loop over regions or bins, but memory for every row with every bin of columns.
 
 # %% tags=["export"]
 def roi_pool(X, rois, out, scale=1.0):
@@ -239,7 +240,7 @@ def random_regions(n, pictures, side, generator):
 
 g = torch.Generator().manual_seed(0)
 maps = torch.randn(3, 5, 12, 16, generator=g)
-regions = random_regions(20, 3, 100, g)
+regions = random_regions(20, 3, 130, g)  # to all sides
 for out in (1, 2, (3, 7)):
     assert torch.equal(roi_pool(maps, regions, out, 0.13),
                        ops.roi_pool(maps, regions, out, 0.13))
@@ -249,18 +250,19 @@ assert torch.equal(roi_pool(maps, halves, 3), ops.roi_pool(maps, halves, 3))
 
 # %% [markdown]
 # Rounding moves the corners by up to half a cell, 4 pixels at stride 8, and the last cell belongs to the region: $[0,20]$ with scale 0.1 becomes the three cells 0, 1 and 2, although 20 pixels are two cells.
-# A class score may survive that, the authors of Mask R-CNN found, but a mask, whose pixels should lie where the object is, suffers.
+# A classifier, the authors of Mask R-CNN write, may not mind such a small shift, but a mask, whose pixels should lie where the object is, suffers.
 #
 # ## RoI align
 #
 # *RoI align* (Mask R-CNN) rounds nothing.
-# It puts a grid of points into each bin, interpolates the map at each point between its four nearest cells, and takes the mean of the points.
-# With $x=j+f$ and $y=i+g$, $i,j$ whole and $0\le f,g<1$, the *bilinear interpolation* of a map $X$ is
+# It puts a grid of points into each bin, interpolates the map at each point between its four nearest cells, and takes the mean over the points.
+# If $x=j+f$ and $y=i+g$ with whole $i,j$ and $0\le f,g<1$, the *bilinear interpolation* of a map $X$ is
 #
 # $$X(x,y)=(1-g)\big[(1-f)X_{ij}+fX_{i,j+1}\big]+g\big[(1-f)X_{i+1,j}+fX_{i+1,j+1}\big]. \tag{14.8.2}$$
 #
 # At the point $(0.5,0.5)$ it is the mean of four cells.
-# Cell $(i,j)$ covers the coordinates from $j$ to $j+1$ and has its value at its center $j+\frac12$, so half a cell is subtracted before interpolating; torchvision does that only with `aligned=True`.
+# In a region's coordinates, column $j$ of the map covers the interval from $j$ to $j+1$, and its value belongs to the middle, $j+\frac12$ (likewise for rows).
+# So half a cell is subtracted before interpolating; torchvision does that only with `aligned=True`.
 
 # %% tags=["export"]
 def bilinear(X, x, y, picture=0):
@@ -392,7 +394,7 @@ d2l.describe(fig, """A map of 7 by 9 grey cells twice, with a dashed region
 #
 # What does rounding do?
 # We shift a region to the right by one cell, in small steps.
-# If the output depends continuously on the region, twice as many steps make the largest change half as large.
+# If the output has a bounded slope, twice as many steps make the largest change about half as large; a jump keeps its size.
 
 # %%
 def shifted(pooled, steps):
@@ -428,8 +430,9 @@ d2l.describe(fig, """An output against the shift. RoI pooling is constant
 # %% [markdown]
 # **Figure 14.8.3.** The output in which RoI pooling changes most, while the region moves: it jumps where an edge is rounded to the next cell; RoI align follows a continuous curve.
 #
-# Between its jumps RoI pooling has the slope 0, so a loss after it can tell the map what to change, but not the region.
+# Between its jumps RoI pooling has slope 0, so a loss behind it can tell the map what to change, but not the region.
 # RoI align, as we wrote it, has gradients for both (torchvision's kernel has none for the region).
+# Its one jump is far out: a point more than a cell outside the map counts as 0.
 
 # %%
 # check 14.8-C4: gradients for the map and for the corners
@@ -445,7 +448,7 @@ assert torch.autograd.grad(theirs, box, allow_unused=True)[0] is None
 # ## One answer for each object
 #
 # Suppression is a rule outside the network, with a threshold that trades lost neighbours for duplicates ([Section 14.4](04-anchor-boxes.ipynb)).
-# It is needed because the loss asks for duplicates: every anchor with an IoU of 0.5 or more is told to answer.
+# The loss of Section 14.7 even asks for duplicates: every anchor with an IoU of 0.5 or more is told to answer.
 # *Set prediction* asks for one answer: DETR (Carion et al., 2020) gives the network $K$ slots, called *object queries*, more than there are objects, and matches each object with one of them.
 # The others are told to say "background", however well they fit.
 #
@@ -467,9 +470,9 @@ assert torch.autograd.grad(theirs, box, allow_unused=True)[0] is None
 # | query 2 | $-2.8$ | $-0.2$ |
 # | query 3 | $0.5$ | $0.9$ |
 #
-# To take the cheapest pair first, as anchors took the largest IoU first in Section 14.4, gives 1A and then 2B, in total $-3.1$.
+# Taking the cheapest pair first, as anchors took the largest IoU first in Section 14.4, gives 1A and then 2B, in total $-3.1$.
 # The best matching is 2A and 1B with $-5.4$.
-# To find it is the *assignment problem*; the Hungarian method (Kuhn, 1955) solves it in polynomial time, and SciPy has a later algorithm for it (Crouse, 2016).
+# Finding it is the *assignment problem*; the Hungarian method (Kuhn, 1955) solves it in polynomial time, and SciPy has a later algorithm for it (Crouse, 2016).
 
 # %% tags=["export"]
 def hungarian_match(cost):
@@ -529,11 +532,11 @@ print(f"the best total is below the greedy one in {better} of 100 cases")
 assert better > 20
 
 # %% [markdown]
-# The loss, with $s_i$ the scores of query $i$ and $c_i$ its target, 0 for the background, and $m$ objects in the batch:
+# The loss, with $s_i$ the scores of query $i$, $c_i$ its target (0 for the background), $\mathrm{CE}$ the cross-entropy and $m$ matched objects in the batch, is
 #
 # $$L=\frac{\sum_iw_{c_i}\,\mathrm{CE}(s_i,c_i)}{\sum_iw_{c_i}}+\frac1m\sum_j\Big(5\,\lVert\hat{\mathbf{b}}_{\sigma(j)}-\mathbf{b}_j\rVert_1+2\,\big(1-\mathrm{GIoU}(\hat{\mathbf{b}}_{\sigma(j)},\mathbf{b}_j)\big)\Big), \tag{14.8.5}$$
 #
-# where $w_0=0.1$ and the other weights are 1, because most queries are background.
+# where the sums over $i$ go over all queries of all pictures, $w_0=0.1$ because most queries are background, and the other weights are 1.
 # The matching itself is computed without gradients.
 
 # %% tags=["export"]
@@ -564,18 +567,19 @@ def match_pairs(scores, boxes, labels):
     return torch.cat(pairs, 1).to(labels.device).unbind()
 
 # %% tags=["export"]
-def hungarian_loss(preds, labels, background=0.1):
+def hungarian_loss(preds, labels, background=0.1, match=match_pairs):
     """One prediction answers for each object; all others are background.
 
     preds are scores (b, K, q + 1), background first, and boxes (b, K, 4);
     labels (b, m, 5) class and corners, relative, rows of class -1 being
-    padding. The loss is the mean cross-entropy, in which a prediction that
-    `match_pairs` leaves alone counts `background`, plus 5 times the l1
-    distance of centers and sides and 2 (1 - GIoU), means over the pairs.
-    Raises the ValueError of `match_pairs`. Source: Carion et al., 2020.
+    padding. The loss is the mean cross-entropy, in which a prediction
+    without a partner counts `background`, plus 5 times the l1 distance of
+    centers and sides and 2 (1 - GIoU), means over the pairs that `match`
+    finds. Raises the ValueError of `match_pairs`. Source: Carion et al.,
+    2020; another `match` makes another loss, to compare with.
     """
     scores, boxes = preds
-    i, query, j = match_pairs(scores, boxes, labels)
+    i, query, j = match(scores, boxes, labels)
     classes = torch.zeros_like(scores[..., 0], dtype=torch.long)
     classes[i, query] = labels[i, j, 0].long() + 1
     weight = torch.ones_like(scores[0, 0])
@@ -628,9 +632,19 @@ wrong, right = F.softplus(torch.tensor([1.0, -1.0]))
 torch.testing.assert_close(
     hungarian_loss((tilted, own), only),
     (right + 0.1 * wrong) / 1.1 + 5 * near + 1)
-sure = torch.tensor([[[-50.0, 50], [50, -50]]])
-exact = torch.cat([torch.zeros(1, 1, 1), own[:, :1]], -1)
+pair = torch.cat([only, only + 0.5 * (torch.arange(5) > 0)], 1)
+torch.testing.assert_close(hungarian_loss((even, own), pair),
+                           torch.tensor(ln2 + 5 * near + 1))
+none = torch.zeros(3, 0, dtype=torch.long)
+assert abs(hungarian_loss((even, own), only, match=lambda *_: none)
+           - ln2) < 1e-6
+sure = torch.tensor([[[-50.0, -50, 50], [50, -50, -50]]])
+exact = torch.cat([torch.ones(1, 1, 1), own[:, :1]], -1)
 assert hungarian_loss((sure, own), exact).abs() < 1e-5
+wins = matching_cost(torch.zeros_like(scores), boxes, labels
+                     ) - matching_cost(scores, boxes, labels)
+torch.testing.assert_close(wins[0], scores[0].softmax(-1)[
+    :, labels[0, :, 0].long() + 1] - 0.25, rtol=0, atol=1e-5)
 for nothing in (only[:, :0], torch.full((1, 2, 5), -1.0)):
     assert abs(hungarian_loss((even, own), nothing) - ln2) < 1e-6
 for bad in ((even, own[:, :1], only), (even, own, only[..., :4]),
@@ -641,15 +655,15 @@ for bad in (torch.zeros(3), torch.full((2, 2), torch.nan)):
 
 # %% [markdown]
 # DETR learns its queries from scratch, over hundreds of epochs on COCO: too long for this page.
-# Its successors found a shortcut, which is the two-stage idea again: take as queries the candidates of a dense head ("two-stage" Deformable DETR; RT-DETR).
+# Some of its successors take a shortcut, which is the two-stage idea again: take as queries the candidates of a dense head ("two-stage" Deformable DETR; RT-DETR).
 # So we train the dense head of Section 14.7, let it propose the $K=160$ anchors of largest score, and build a second stage on them.
 # A candidate brings the features of its cell, its box as sines and cosines, and its scores.
 # Two Transformer layers ([Section 11.7](../11-attention-and-transformers/07-transformer.ipynb)) let candidates look at each other, and linear layers correct scores and boxes.
-# The dense head is frozen then, so proposals are computed once.
+# The dense head stays frozen, so its proposals are computed once.
 #
 # A candidate must find out whether another one has the same object and a better claim.
 # We tell attention where to look: each layer adds $8\,\mathrm{IoU}$ of the two boxes to its scores, before the softmax (Relation Networks learn a weight from the two boxes for the same purpose; Hu et al., 2017).
-# An overlap of 0.5 then weighs $e^4\approx55$ times as much as none.
+# All else equal, an overlap of 0.5 then weighs $e^4\approx55$ times as much as none.
 
 # %% tags=["export"]
 def sine_code(boxes, waves=8):
@@ -665,7 +679,8 @@ def sine_code(boxes, waves=8):
 class SetLayer(nn.Module):
     """A Transformer layer whose attention scores get an addend.
 
-    `forward(x, bias)`: x (b, K, width), bias broadcasts to (b, heads, K, K).
+    `forward(x, bias)`: x (b, K, width), bias broadcasts to (b, heads, K, K);
+    with bias None, each of the K sees only itself.
     """
 
     def __init__(self, width, heads):
@@ -679,7 +694,8 @@ class SetLayer(nn.Module):
     def forward(self, x, bias):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(
             2, 0, 3, 1, 4)  # (b, heads, K, width / heads) each
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        seen = v if bias is None else F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias)
         x = self.norm1(x + self.out(seen.transpose(1, 2).flatten(2)))
         return self.norm2(x + self.ffn(x))
 
@@ -742,11 +758,8 @@ def forward(self, X):
     rows = self.propose(X) if X.dim() == 4 else X
     features, boxes, scores = rows.split(self.parts, -1)
     x = self.embed(torch.cat([features, sine_code(boxes), scores], -1))
-    if self.overlap is None:
-        bias = torch.full((rows.shape[1],) * 2, -torch.inf,
-                          device=x.device).fill_diagonal_(0)
-    else:
-        bias = self.overlap * box_iou(boxes, boxes)[:, None]
+    bias = None if self.overlap is None else (
+        self.overlap * box_iou(boxes, boxes)[:, None])
     for layer in self.layers:
         x = layer(x, bias)
     return scores + self.cls(x), offset_inverse(boxes, self.box(x))
@@ -774,7 +787,7 @@ torch.testing.assert_close(code.view(4, 4), torch.tensor(
 
 # %% [markdown]
 # Here are the real pictures and the features of Section 14.7.
-# The dense heads have 32 channels and are trained anew, briefly, to save time.
+# To save time, the dense heads have 32 channels and are trained briefly.
 
 # %%
 data = DetectionData(num_pictures=num_pictures)
@@ -810,12 +823,13 @@ def candidates(head, split):
                       for part in features[split].split(32)])
 
 
-def fit_set(seed, rows, overlap=8.0):
+def fit_set(seed, rows, overlap=8.0, match=match_pairs):
     """A set head on the dense head of that seed, for its candidates."""
     torch.manual_seed(seed)
     head = SetHead(dense[seed], anchors, rows["train"].shape[1],
                    overlap=overlap)
-    train_ch14(head, (rows["train"], labels["train"]), None, hungarian_loss,
+    train_ch14(head, (rows["train"], labels["train"]), None,
+               lambda preds, part: hungarian_loss(preds, part, match=match),
                torch.optim.AdamW(head.parameters(), 6e-3), epochs,
                batch_size=8, score=None, seed=seed)
     return head.cpu()
@@ -866,8 +880,29 @@ assert (given[8.0] - given[0.0]).abs().max() > 0.01
 refused(SetHead, dense[0], anchors, len(anchors) + 1)
 refused(SetHead(dense[0], anchors[:-3], 9).propose, features["val"][:1])
 
+# %% [markdown]
+# Whatever a set head gains could come from its additional training alone.
+# So one control differs in nothing but the pairs: as with anchors, every candidate near an object answers for it.
+
 # %%
-arms = {"alone": None, "attention": 0.0, "overlap": 8.0}
+def near_pairs(scores, boxes, labels):
+    """Each prediction with an IoU of 0.5 or more, and its object."""
+    iou = box_iou(boxes.detach(), labels[..., 1:])  # (b, K, m)
+    best, j = iou.where(labels[:, None, :, 0] >= 0, 0).max(-1)
+    i, query = (best >= 0.5).nonzero(as_tuple=True)
+    return i, query, j[i, query]
+
+
+# check: padding has no partner, near boxes have, also two of one object
+three = torch.tensor([[[0.1, 0.1, 0.3, 0.4], [0.6, 0.6, 0.8, 0.8],
+                       [0.1, 0.1, 0.3, 0.5]]])
+some = torch.tensor([[[-1, 0.6, 0.6, 0.8, 0.8], [0, 0.1, 0.1, 0.3, 0.5]]])
+assert [part.tolist() for part in near_pairs(None, three, some)] == [
+    [0, 0], [0, 2], [1, 1]]
+
+# %%
+arms = {"many": (None, near_pairs), "alone": (None, match_pairs),
+        "attention": (0.0, match_pairs), "overlap": (8.0, match_pairs)}
 proposed = [{split: candidates(SetHead(net, anchors), split)
              for split in features} for net in dense]
 found = {}  # (arm, seed): detections, without and with suppression
@@ -875,10 +910,13 @@ for seed, net in enumerate(dense):
     found["dense", seed] = [predict_boxes(
         net, features["val"], anchors, score_threshold=0.02,
         nms_threshold=threshold) for threshold in (1.0, 0.5)]
-    for arm, overlap in arms.items():
-        head = fit_set(seed, proposed[seed], overlap)
+    heads = {"best 160": SetHead(net.cpu(), anchors)}  # not trained
+    for arm, (overlap, match) in arms.items():
+        heads[arm] = fit_set(seed, proposed[seed], overlap, match)
+    for arm, head in heads.items():
         found[arm, seed] = [answers(head, proposed[seed]["val"], threshold)
                             for threshold in (1.0, 0.5)]
+names = ("dense", "best 160", *arms)
 table = {key: [average_precision(part, truths, 3) for part in both]
          for key, both in found.items()}
 print("AP at 0.5: red, white, platelets     without        with suppression")
@@ -887,29 +925,31 @@ for (arm, seed), (without, after) in table.items():
         " ".join(f"{v:.3f}" for v in part) for part in (without, after)))
 
 # %%
-# check 14.8-C5: one to one lifts the red cells; seeing the others adds
-gain = {}
+# check 14.8-C5: one to one lifts red and white; overlaps in attention add
 if full_run and dense_epochs >= 5 and epochs >= 4:
+    gain = []
     for seed in range(num_seeds):
-        base, alone, plain, near = (torch.tensor(table[arm, seed][0])
-                                    for arm in ("dense", *arms))
-        assert min(alone[0], plain[0]) > base[0] + 0.15
-        assert near[0] > max(base[0] + 0.3, alone[0] + 0.05)
-        assert alone[1] > base[1] + 0.1 and near[1] > alone[1] + 0.08
-        assert near[2] < base[2] and near[1] > plain[1] + 0.05
-        gain[seed] = torch.stack([plain - alone, near - alone])[:, :2]
-    mean = torch.stack([*gain.values()]).mean(0)  # (2 arms, red and white)
+        base, best, many, alone, plain, near = (
+            torch.tensor(table[arm, seed][0]) for arm in names)
+        assert (many[:2] < base[:2] + 0.05).all()
+        assert alone[0] > many[0] + 0.2 and alone[1] > many[1] + 0.12
+        assert near[0] > alone[0] + 0.05 and near[1] > alone[1] + 0.08
+        assert near[1] > plain[1] + 0.05
+        assert (best - base)[:2].abs().max() < 0.01
+        assert best[2] < base[2] - 0.04 and abs(near[2] - best[2]) < 0.08
+        assert table["many", seed][1][0] > table["alone", seed][1][0] + 0.01
+        gain.append(torch.stack([plain - alone, near - alone])[:, :2])
+    mean = torch.stack(gain).mean(0)  # (2 arms, red and white)
     assert num_seeds < 3 or (mean[0] < mean[1] / 2).all()
+    assert num_seeds < 3 or mean[0, 0] < 0.02
     for (arm, seed), (without, after) in table.items():
         assert after[1] > without[1] + 0.08 and after[0] > 0.75
         assert arm == "dense" or all(own < best for own, best in zip(
             without, table["dense", seed][1]))
-    assert num_seeds < 3 or mean[0, 0] < 0.02
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(6.6, 2.3), layout="constrained",
                          sharey=True)
-names = ("dense", *arms)
 for kind, ax in enumerate(axes):
     for at, arm in enumerate(names):
         for seed in range(num_seeds):
@@ -917,30 +957,34 @@ for kind, ax in enumerate(axes):
             ax.plot(at, after, "o", mfc="none", color="0.5", ms=6)
             ax.plot(at, without, "o", color=f"C{at}", ms=5)
     ax.set(title=("red cells", "white cells", "platelets")[kind],
-           xticks=range(4), ylim=(0, 1.04), xlim=(-0.5, 3.5))
-    ax.set_xticklabels(names, rotation=35, fontsize=8)
+           xticks=range(6), ylim=(0, 1.04), xlim=(-0.5, 5.5))
+    ax.set_xticklabels(names, rotation=50, ha="right", fontsize=8,
+                       rotation_mode="anchor")
 axes[0].set_ylabel("AP at 0.5")
-d2l.describe(fig, """Three panels of dots. Red cells without suppression:
-    dense near 0.4, alone and attention near 0.7, overlap near 0.8. White
-    cells: 0.3, about 0.5, about 0.75. Platelets: dense highest. With
-    suppression, gray circles: red cells 0.8 to 0.87, white cells 0.95.""")
+d2l.describe(fig, """Three panels of dots for six arms. Red cells without
+    suppression: dense, best 160 and many near 0.4, alone and attention near
+    0.7, overlap near 0.8. White cells: 0.3 three times, about 0.5, about
+    0.75. Platelets: dense highest. With suppression, gray circles: red cells
+    0.8 to 0.87, white cells 0.95 to 0.99.""")
 
 # %% [markdown]
 # **Figure 14.8.4.** AP on the 87 validation pictures, one dot for each seed; filled: all answers, gray circles: after suppression at 0.5.
 #
-# The four arms, on 205 training pictures with three seeds, each with its own dense head:
+# On 205 training pictures, with three seeds, each with a dense head of its own:
 #
-# - **dense**: the head of Section 14.7. Without suppression duplicates ruin the ranking of red and white cells; with it, it stays ahead of every set head without.
-# - **alone**: a set head in which a candidate sees only itself. It has the parameters, candidates and updates of the next two, and no way to know about the others; yet with every seed red cells gain more than 0.15 and white cells more than 0.1. From its own features, box and scores a candidate learns something about whether it will be the chosen one.
+# - **dense**: the head of Section 14.7. Without suppression, duplicates ruin its ranking of red and white cells; with it, it stays ahead of every set head without.
+# - **best 160**: the same head, but only the candidates that a set head gets. Nothing is trained.
+# - **many**: a set head in which a candidate sees only itself, with near pairs. Its red and white cells are no better than those of the dense head.
+# - **alone**: the same head, candidates and updates, but one-to-one pairs. With every seed it is ahead of "many" without suppression, by more than 0.2 for red and 0.12 for white cells. A candidate has no way to know about the others, so from its own features, box and scores it must learn something about whether it will be the chosen one.
 # - **attention**: candidates see each other, without being told which of them overlap. In these few epochs that is a mixed result: in the mean over the seeds it gains less than half of what the next arm does, for red and for white cells, and for red cells nothing.
 # - **overlap**: attention with $8\,\mathrm{IoU}$ added. With every seed it is better than "alone", by more than 0.05 for red and 0.08 for white cells.
 #
-# The three set heads are compared at equal budget; the dense head is not, because the set heads come on top of its training.
+# The four trained set heads have the same candidates and number of updates; their training comes on top of the dense head's.
 # None of them replaces suppression here: applied to their answers, it lifts the white cells by another 0.08 and more, so duplicates are left.
-# In a trial with one seed and three times as many epochs, "overlap" gained further, most of all for white cells, and the other two still hardly differed; the gpu profile trains longer still.
+# And one to one has a price: after suppression, "many" is ahead of "alone" for red cells with every seed.
 #
-# Platelets lose against the dense head.
-# A second stage can only return what was proposed:
+# Platelets lose against the dense head, and already "best 160" loses them.
+# A second stage can return only what was proposed:
 
 # %%
 def coverage(rows):
@@ -962,10 +1006,10 @@ if full_run and dense_epochs >= 5:
     assert sum(not (rows[:, 0] == 0).any() for rows in truths) == 4
 
 # %% [markdown]
-# With 64 candidates some red cells have none, and most platelets; with 160 a part of the platelets is still missing.
+# With 64 candidates some red cells and most platelets have none; with 160, some platelets are still missing.
 # Exercise 3 chooses candidates in another way.
 #
-# These numbers have flaws of the data in them ([Section 14.6](06-detection-data.ipynb)): three pairs of pictures of one field of view are divided between training and validation, and four validation pictures have red cells without a single box, where every red cell that is found counts as false.
+# Flaws of the data are in these numbers ([Section 14.6](06-detection-data.ipynb)): three pairs of pictures of one field of view are divided between training and validation, and four validation pictures have red cells without a single box, where every red cell that is found counts as false.
 # All arms are measured on the same pictures.
 # Nothing here was measured on the test pictures, and the design was chosen with the validation pictures in view.
 
@@ -981,7 +1025,7 @@ def distinct(found):
     return hits / total
 
 
-shares = {arm: distinct(found[arm, 0][0]) for arm in ("dense", *arms)}
+shares = {arm: distinct(found[arm, 0][0]) for arm in names}
 print({arm: round(share, 2) for arm, share in shares.items()})
 if full_run and epochs >= 4:
     assert shares["overlap"] > shares["dense"] + 0.25
@@ -1012,25 +1056,26 @@ d2l.describe(fig, """A picture of blood twice with 20 boxes. Left they lie in
 # ## Where this stands today
 #
 # A loss on sets of detections, with a Hungarian matching, is older than DETR: Stewart and Andriluka (2015) trained an LSTM with one.
+# Learned suppression is, too: Hosang et al. (2017) let detections exchange messages, and trained them to leave one with a high score for each object.
 # DETR (2020) brought the Transformer and the form used here.
 # Its descendants, with one idea each:
 #
-# - Deformable DETR (2020): a query attends to a few points of the maps around its own place, interpolated bilinearly as in RoI align; its authors report ten times fewer epochs.
-# - OneNet (2020): a one-stage detector needs no suppression either, if one sample for each object is positive and the cost that chooses it contains the class, as (14.8.3) does. Our arm "alone" points the same way.
+# - Deformable DETR (2020): a query attends to a few points of the maps around its own place, interpolated bilinearly as in RoI align; its authors report a tenth of the epochs.
+# - OneNet (2020): a one-stage detector needs no suppression either, if one sample for each object is positive and the cost that chooses it contains the class, as (14.8.3) does. Our arms "many" and "alone" point the same way.
 # - RT-DETR (2023): queries are selected among the features of an encoder that is cheap enough for real time.
 # - RF-DETR (2025): a pretrained DINOv2 as body, and a search over architectures; its authors report more than 60 AP on COCO in real time.
 # - SAM 3 (2025): its detector, which finds all objects that a phrase names, is of the DETR family.
 #
 # YOLOv10, in [Section 14.7](07-ssd.ipynb), takes the other way to the same end: two heads, one of them one-to-one.
-# RoI align has stayed: the two-stage detectors of torchvision and Detectron2 read their regions with it.
+# RoI align has stayed: torchvision's two-stage detectors read their regions with it.
 #
 # ## Summary
 #
 # - The R-CNN family moved work from each region to the picture: 2000 crops cost about 2000 passes, shared features one, and what remains for each region decides the rest.
-# - RoI pooling rounds twice, to cells and to bins; RoI align interpolates, depends continuously on the region and passes gradients to it. The first number of a region is its picture.
+# - RoI pooling rounds twice, to cells and to bins; RoI align interpolates, changes without jumps inside the map, and passes gradients to the region. The first number of a region is its picture.
 # - Set prediction matches one to one with the least total cost, then trains scores and boxes of the pairs; the loss does not depend on the order of the objects.
-# - On BCCD the one-to-one loss lifted the AP without suppression, even where candidates could not see each other; attention that knows the overlaps lifted it more, plain attention in these few epochs gave a mixed result, and the dense head with suppression stayed ahead.
-# - A second stage returns only what is proposed: the scores of the first stage decide which classes it sees.
+# - On BCCD one-to-one pairs, with all else equal, lifted the AP of red and white cells without suppression, even where candidates could not see each other; attention that knows the overlaps lifted it more, plain attention in these few epochs gave a mixed result, and the dense head with suppression stayed ahead.
+# - A second stage returns only what is proposed: the scores of the first stage decide which objects it sees.
 #
 # ## Exercises
 #
@@ -1070,7 +1115,7 @@ assert agree == {2: [1, 2], 4: [2, 4], 3: [3]}
 #
 # ### Exercise 14.8-2
 #
-# YOLO (2016) lets the cell that contains the center of an object predict its box.
+# YOLO (Redmon et al., 2015) lets the cell that contains the center of an object predict its box.
 # Do that on our features: for each object, predict from the 152 numbers of its cell the place of the center in the cell and the logarithms of width and height.
 # How much better is it than a box of mean size around the middle of the cell? How many objects share a cell with another one?
 
@@ -1113,16 +1158,18 @@ train_ch14(regression, (X_cell, (wanted - mean) / std), None,
 with evaluating(regression.cpu()):
     fit = fit_of(mean + std * regression(held[0]), *held[2:])
 constant = fit_of(F.pad(mean[2:], (2, 0)).expand(len(held[0]), 4), *held[2:])
-shared = 1 - len(place.unique(dim=0)) / len(place)
+_, count = place.unique(dim=0, return_counts=True)
+shared = count[count > 1].sum().item() / len(place)
 for name, one, other in zip(CELLS, fit, constant):
     print(f"{name:10s}mean IoU {one:.2f}, of the mean box {other:.2f}")
-print(f"objects in excess of one for a cell: {shared:.1%}")
+print(f"objects that share their cell: {shared:.1%}")
 if full_run and epochs >= 4:
     assert 0 < fit[0] - constant[0] < 0.1 and shared < 0.01
     assert all(fit[k] > constant[k] + 0.2 for k in (1, 2))
 
 # %% [markdown]
-# Red cells are so much alike that a box of mean size fits them nearly as well; for white cells and platelets the features of one cell give a much better one.
+# Most objects are red cells, so the box of mean size is nearly theirs and fits them almost as well as the prediction.
+# White cells and platelets differ from it in size, and the features of one cell give them a much better box.
 # Hardly any objects share a cell at this stride.
 #
 # ### Exercise 14.8-3
@@ -1173,10 +1220,10 @@ if full_run and dense_epochs >= 5 and epochs >= 4:
     assert covers["local, 64"][2] > covers["K = 64"][2] + 0.4
 
 # %% [markdown]
-# The 32 best candidates cover two thirds of the red cells and no platelet (the table above), so we did not train on them; the 64 best hardly cover a platelet.
+# The 32 best candidates cover two thirds of the red cells and no platelet (the table above), so we did not train on them; even the 64 best cover hardly any platelets.
 # 64 local maxima cover nearly as much as the 160 best, and platelets gain: with every seed their AP is above that of $K=160$.
-# Yet red and white cells fall back with 64 candidates of either kind, by 0.08 and more, and coverage does not explain it, because local maxima cover nearly all of them.
-# We have not found the cause; in a trial, other weights of the background in (14.8.5) left a gap of this size.
+# Yet with 64 candidates of either kind red and white cells lose more than 0.08 with every seed, and coverage alone does not explain that: the local maxima cover nearly all of them.
+# What does, this exercise leaves open: with fewer candidates the background's share in the loss and the number of duplicates change, too.
 #
 # ### Exercise 14.8-4
 #
@@ -1316,12 +1363,12 @@ for name, values in (("untrained", before), ("trained", after)):
           f"{values[1]:.2f}; IoU of the first {values[2]:.2f}, of the "
           f"second stage's choice {values[3]:.2f}")
 if num_drawn >= 200 and epochs >= 4 and not num_gpus:
-    assert min(after[:2]) > 0.9 and before[0] < 0.6 > before[1] + 0.3
+    assert min(after[:2]) > 0.9 and before[0] < 0.6 and before[1] < 0.3
     assert min(after[2:]) > 0.7 and abs(after[3] - after[2]) < 0.08
 
 # %% [markdown]
-# Trained, four proposals contain nearly all crescents, as 16 do; the untrained network finds next to nothing with four.
-# The second stage adds next to nothing here: its choice fits about as well as the first proposal.
+# After training, four proposals contain nearly all crescents, as do 16; the untrained network finds next to nothing with four.
+# The second stage adds little here: its choice fits about as well as the first proposal.
 # With one object of one class in each picture, the first stage leaves little to improve; whether a second one pays with several classes, this exercise does not show.
 #
 # ## Sources
@@ -1329,10 +1376,12 @@ if num_drawn >= 200 and epochs >= 4 and not num_gpus:
 # - R. Girshick, J. Donahue, T. Darrell and J. Malik, *Rich feature hierarchies for accurate object detection and semantic segmentation* (2013), [arXiv:1311.2524](https://arxiv.org/abs/1311.2524): R-CNN.
 # - R. Girshick, *Fast R-CNN* (2015), [arXiv:1504.08083](https://arxiv.org/abs/1504.08083): RoI pooling, the two heads.
 # - S. Ren, K. He, R. Girshick and J. Sun, *Faster R-CNN: towards real-time object detection with region proposal networks* (2015), [arXiv:1506.01497](https://arxiv.org/abs/1506.01497).
+# - K. He, X. Zhang, S. Ren and J. Sun, *Spatial pyramid pooling in deep convolutional networks for visual recognition* (2014), [arXiv:1406.4729](https://arxiv.org/abs/1406.4729): SPP-net, regions pooled from one map.
 # - K. He, G. Gkioxari, P. Dollár and R. Girshick, *Mask R-CNN* (2017), [arXiv:1703.06870](https://arxiv.org/abs/1703.06870): RoI align, a sigmoid for each class and pixel.
 # - H. W. Kuhn, *The Hungarian method for the assignment problem* (1955), [doi:10.1002/nav.3800020109](https://doi.org/10.1002/nav.3800020109).
 # - D. F. Crouse, *On implementing 2D rectangular assignment algorithms* (2016), [doi:10.1109/TAES.2016.140952](https://doi.org/10.1109/TAES.2016.140952): the algorithm in SciPy.
 # - R. Stewart and M. Andriluka, *End-to-end people detection in crowded scenes* (2015), [arXiv:1506.04878](https://arxiv.org/abs/1506.04878): a loss on sets of detections, before DETR.
+# - J. Hosang, R. Benenson and B. Schiele, *Learning non-maximum suppression* (2017), [arXiv:1705.02950](https://arxiv.org/abs/1705.02950).
 # - H. Hu, J. Gu, Z. Zhang, J. Dai and Y. Wei, *Relation networks for object detection* (2017), [arXiv:1711.11575](https://arxiv.org/abs/1711.11575): attention with a weight from the boxes, to remove duplicates.
 # - N. Carion et al., *End-to-end object detection with Transformers* (2020), [arXiv:2005.12872](https://arxiv.org/abs/2005.12872): DETR.
 # - X. Zhu et al., *Deformable DETR: deformable Transformers for end-to-end object detection* (2020), [arXiv:2010.04159](https://arxiv.org/abs/2010.04159).

@@ -1176,7 +1176,7 @@ def bin_members(first, last, bins, size):
     equal as possible; neighbours may share a cell. A map has `size`.
     """
     k = torch.arange(bins, device=first.device)
-    cells = (last - first + 1).clamp(min=1)[:, None]  # (n, 1)
+    cells = (last - first + 1)[:, None]  # (n, 1)
     low = first[:, None] + k * cells // bins
     high = first[:, None] - (-(k + 1) * cells // bins)  # rounded up
     cell = torch.arange(size, device=first.device)
@@ -1324,18 +1324,19 @@ def match_pairs(scores, boxes, labels):
 
 
 # 14.8 Region-based CNNs
-def hungarian_loss(preds, labels, background=0.1):
+def hungarian_loss(preds, labels, background=0.1, match=match_pairs):
     """One prediction answers for each object; all others are background.
 
     preds are scores (b, K, q + 1), background first, and boxes (b, K, 4);
     labels (b, m, 5) class and corners, relative, rows of class -1 being
-    padding. The loss is the mean cross-entropy, in which a prediction that
-    `match_pairs` leaves alone counts `background`, plus 5 times the l1
-    distance of centers and sides and 2 (1 - GIoU), means over the pairs.
-    Raises the ValueError of `match_pairs`. Source: Carion et al., 2020.
+    padding. The loss is the mean cross-entropy, in which a prediction
+    without a partner counts `background`, plus 5 times the l1 distance of
+    centers and sides and 2 (1 - GIoU), means over the pairs that `match`
+    finds. Raises the ValueError of `match_pairs`. Source: Carion et al.,
+    2020; another `match` makes another loss, to compare with.
     """
     scores, boxes = preds
-    i, query, j = match_pairs(scores, boxes, labels)
+    i, query, j = match(scores, boxes, labels)
     classes = torch.zeros_like(scores[..., 0], dtype=torch.long)
     classes[i, query] = labels[i, j, 0].long() + 1
     weight = torch.ones_like(scores[0, 0])
@@ -1363,7 +1364,8 @@ def sine_code(boxes, waves=8):
 class SetLayer(nn.Module):
     """A Transformer layer whose attention scores get an addend.
 
-    `forward(x, bias)`: x (b, K, width), bias broadcasts to (b, heads, K, K).
+    `forward(x, bias)`: x (b, K, width), bias broadcasts to (b, heads, K, K);
+    with bias None, each of the K sees only itself.
     """
 
     def __init__(self, width, heads):
@@ -1377,7 +1379,8 @@ class SetLayer(nn.Module):
     def forward(self, x, bias):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(
             2, 0, 3, 1, 4)  # (b, heads, K, width / heads) each
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        seen = v if bias is None else F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias)
         x = self.norm1(x + self.out(seen.transpose(1, 2).flatten(2)))
         return self.norm2(x + self.ffn(x))
 
@@ -1442,11 +1445,8 @@ def forward(self, X):
     rows = self.propose(X) if X.dim() == 4 else X
     features, boxes, scores = rows.split(self.parts, -1)
     x = self.embed(torch.cat([features, sine_code(boxes), scores], -1))
-    if self.overlap is None:
-        bias = torch.full((rows.shape[1],) * 2, -torch.inf,
-                          device=x.device).fill_diagonal_(0)
-    else:
-        bias = self.overlap * box_iou(boxes, boxes)[:, None]
+    bias = None if self.overlap is None else (
+        self.overlap * box_iou(boxes, boxes)[:, None])
     for layer in self.layers:
         x = layer(x, bias)
     return scores + self.cls(x), offset_inverse(boxes, self.box(x))
