@@ -205,8 +205,12 @@ HOST = {
     "computer_vision.size_outliers": "numbers of a data set",
     "computer_vision.to_coco": "writes numbers for another program",
     "computer_vision.coco_ap": "another program counts",
+    "computer_vision.ranked_hits": "counts on the CPU what predict_boxes has brought there",
+    "computer_vision.precision_recall": "counts on the CPU",
+    "computer_vision.average_precision": "counts on the CPU",
     "computer_vision.level_coverage": "boxes of a data set",
     "computer_vision.evaluating": "sets the modes of modules",
+    "computer_vision.cell_features": "moves batches to the device of the body, and features back",
     "computer_vision.nms": "ends when nothing changes, so it asks the device; Section 14.4 compares two devices",
     "computer_vision.batched_nms": "calls nms",
     "computer_vision.multibox_detection": "calls nms",
@@ -224,6 +228,10 @@ HOST = {
     "nlp_pretraining.Epoch": "positions in the corpus",
     "nlp_pretraining.SkipGramData": "its loader gives tensors of the CPU",
     "nlp_pretraining.FreshBatches": "hands on the batches of another loader",
+    "computer_vision.predict_boxes": "calls nms",
+    "computer_vision.hungarian_match": "SciPy matches, on the CPU",
+    "computer_vision.match_pairs": "calls hungarian_match for each picture",
+    "computer_vision.hungarian_loss": "calls match_pairs; Section 14.8 trains with it on the device",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -806,10 +814,36 @@ def boxes() -> None:
 
 
 def detector() -> None:
-    """Anchors and targets."""
+    """A head on the device: anchors, targets, loss, gradients, predictions."""
+    head = on_device(lambda: c14.DenseHead(8), 8, 4, 4)
     anchors = c14.multibox_prior(4, 4, [0.2, 0.3, 0.4], [1], device=META)
-    c14.multibox_target(anchors, floats(2, 3, 5))
+    targets = c14.multibox_target(anchors, floats(2, 3, 5))
     c14.assign_anchors(floats(3, 4), anchors)
+    for kind in ("plain", "mining", "focal", "uneven"):
+        c14.detection_loss(head(floats(2, 8, 4, 4)), *targets, kind=kind).backward()
+    c14.focal_loss(floats(3))
+
+
+def regions() -> None:
+    """Pooled and aligned regions with gradients; each tests the regions, which asks the device once."""
+    X, rois = floats(2, 3, 6, 8).requires_grad_(), floats(4, 5)
+    c14.roi_pool(X, rois, 2, 0.5).sum().backward()
+    c14.roi_align(X, rois.requires_grad_(), (2, 3), 0.5).sum().backward()
+    c14.bilinear(X, floats(5), floats(5))
+
+
+def set_head() -> None:
+    """A second stage on the device: candidates, answers with and without attention, costs, gradients."""
+    trunk = on_device(lambda: c14.DenseHead(8, width=4), 8, 4, 4)
+    anchors = c14.multibox_prior(4, 4, [0.2, 0.3, 0.4], [1], device=META)
+    for overlap in (8.0, None):
+        with _disable_current_modes():
+            head = c14.SetHead(trunk, torch.zeros(48, 4), 6, overlap=overlap).to(META)
+        scores, boxes = head(floats(2, 8, 4, 4))
+        (scores.sum() + boxes.sum()).backward()
+        assert all(p.grad is not None for p in head.layers.parameters())
+    c14.matching_cost(scores.detach(), boxes.detach(), floats(2, 3, 5))
+    c14.sine_code(anchors)
 
 
 def transferred() -> None:
@@ -1077,6 +1111,8 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "training of chapter 14": (trained, None),
     "boxes": (boxes, None),
     "detector": (detector, None),
+    "regions": (regions, 2),
+    "set head": (set_head, None),
     "pyramid of features": (pyramid,),
     "transfer": (transferred, None),
     "segmentation": (segmented, None),

@@ -578,7 +578,7 @@ d2l.describe(ax, """The same photograph with its positive anchors: bundles of
 # The white cell has many, a platelet one.
 #
 # Three numbers deserve attention.
-# Fewer than 4 % of the anchors are positive, an imbalance that the loss of Section 14.7 must handle.
+# Fewer than 4 % of the anchors are positive, an imbalance that the loss of [Section 14.7](07-ssd.ipynb) must handle.
 # Between 30 and 50 % of the platelets have no anchor of IoU 0.5: they depend on the first rule.
 # For most of those the distance of 8 pixels between anchors is too large: with anchors of the same sizes at half the distance, only about one platelet in nine is left.
 # Exercise 4 derives that on average about $\frac14(\text{side}/\text{distance})^2$ anchors of the *right* size reach an IoU of 0.5, which for 14 pixels is less than one.

@@ -205,7 +205,7 @@ for k, anchors in enumerate(three):
 # The $c$ numbers of a cell of a feature map, or of a few cells around it, are all that the head knows when it answers for the anchors of that cell, and they depend on a *receptive field* of the picture ([Section 7.2](../07-convolutional-neural-networks/02-convolutions.ipynb)).
 # If an object is larger than the field, the network judges it by a part.
 #
-# The first detector of Section 14.7 halves its maps with this block.
+# The first detector of [Section 14.7](07-ssd.ipynb) halves its maps with this block.
 
 # %% tags=["export"]
 def down_sample_blk(in_channels, out_channels):
@@ -361,7 +361,7 @@ d2l.describe(fig, """Left, a heat map of influence: a bright blob in the
 # ## Cover the data before you train
 #
 # Whether anchors fit can be measured on the boxes alone.
-# At 256 by 192 pixels the boxes of BCCD have three typical sizes ([Section 14.6](06-detection-data.ipynb)), so the second detector of Section 14.7 takes three square anchors of 14, 38 and 75 pixels at each cell of a map with *stride* 8, that is, 8 pixels from center to center: $24\times32\times3=2304$.
+# At 256 by 192 pixels the boxes of BCCD have three typical sizes ([Section 14.6](06-detection-data.ipynb)), so the second detector of [Section 14.7](07-ssd.ipynb) takes three square anchors of 14, 38 and 75 pixels at each cell of a map with *stride* 8, that is, 8 pixels from center to center: $24\times32\times3=2304$.
 # For comparison, one anchor of 38 pixels on a finer grid of $42\times55$, 2310 in all.
 
 # %%

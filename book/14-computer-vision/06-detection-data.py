@@ -273,7 +273,7 @@ if data.is_real and whole:
 # %% [markdown]
 # Two boxes are a single pixel, probably stray clicks; nothing in the file format forbids them.
 # The classes are far from balanced: there are about eleven red cells for each white cell and for each platelet.
-# A score that counts all boxes alike would be a score for red cells, so Section 14.7 scores each class and takes the mean.
+# A score that counts all boxes alike would be a score for red cells, so [Section 14.7](07-ssd.ipynb) scores each class and takes the mean.
 #
 # Next come sizes and places.
 
@@ -709,7 +709,7 @@ assert largest_patch(square).tolist() == [3, 2, 9, 6]
 # %% [markdown]
 # A rule that knows nothing of crescents finds nearly all of them, by colour alone.
 # A network that scores as well on these pictures need have learned no more than the colour.
-# That is no reason against drawn data where the point is to test code, as in Section 14.7, but it is one against reporting a score on them.
+# That is no reason against drawn data where the point is to test code, as in [Section 14.7](07-ssd.ipynb), but it is one against reporting a score on them.
 
 # %% [markdown]
 # ## Padding must not count
@@ -734,7 +734,7 @@ for i, own in enumerate(rows):  # one picture, without any padding
 # %% [markdown]
 # ## The format of evaluation tools
 #
-# Detectors are compared by average precision (AP), which Section 14.7 builds: 1 is perfect.
+# Detectors are compared by average precision (AP), which [Section 14.7](07-ssd.ipynb) builds: 1 is perfect.
 # The tools that compute it read a JSON file in the form of the COCO data set: lists of pictures, of categories, and of annotations, each box as (left, top, width, height) in pixels.
 
 # %% tags=["export"]

@@ -24,6 +24,7 @@ from faster_coco_eval import COCOeval_faster
 from functools import cached_property
 from functools import partial
 from pathlib import Path
+from scipy.optimize import linear_sum_assignment
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -993,6 +994,462 @@ def coco_ap(truth, detections):
     run.accumulate()
     run.summarize()
     return run.stats_as_dict
+
+
+# 14.7 Single shot multibox detection
+def focal_loss(log_p, gamma=2.0, alpha=1.0):
+    """-alpha (1 - p)^gamma log p, from log p of the true class."""
+    return -alpha * (1 - log_p.exp()) ** gamma * log_p
+
+
+def detection_loss(preds, offsets, mask, classes, kind="mining"):
+    """Loss of a detector: classes of anchors and offsets of positives.
+
+    `preds` are scores (b, n, q + 1) and offsets (b, 4 n); the targets,
+    (b, n, 4), (b, n), (b, n), come from `multibox_target`. Both sums are
+    divided by the number of positives (at least 1). `kind` is "plain",
+    "mining" (three background anchors for each positive, in each picture),
+    "focal", or "uneven": plain, but classes averaged over all anchors.
+    """
+    scores, boxes = preds
+    log_p = -F.cross_entropy(scores.flatten(0, 1), classes.flatten(),
+                             reduction="none").view_as(mask)
+    losses, count = -log_p, mask.sum().clamp(min=1)
+    if kind == "focal":
+        losses = focal_loss(log_p)
+    elif kind == "mining":
+        hardest = losses.detach().masked_fill(mask, -1).argsort(
+            1, descending=True).argsort(1)  # rank among the background
+        losses = losses * (mask | (hardest < 3 * mask.sum(1)[:, None]))
+    elif kind not in ("plain", "uneven"):
+        raise ValueError(f"kind is {kind!r}; it must be plain, mining, "
+                         "focal or uneven.")
+    of_classes = losses.mean() if kind == "uneven" else losses.sum() / count
+    distance = F.smooth_l1_loss(boxes.view_as(offsets)[mask], offsets[mask],
+                                reduction="sum")
+    return of_classes + distance / count
+
+
+# 14.7 Single shot multibox detection
+def predict_boxes(net, X, anchors, batch_size=16, **options):
+    """Detections for pictures or features X: a list of (k, 6) on the CPU.
+
+    Rows are class, score, x1, y1, x2, y2, by falling score, after
+    suppression per class; `options` go to `multibox_detection`. The
+    network predicts in evaluation mode and comes back in its own.
+    """
+    device, found = next(net.parameters()).device, []
+    with evaluating(net):
+        for part in X.split(batch_size):
+            scores, offsets = net(part.to(device))
+            rows = multibox_detection(scores.softmax(-1).mT, offsets,
+                                      anchors.to(device), **options)
+            found += [row[row[:, 0] >= 0] for row in rows.cpu()]
+    return found
+
+
+# 14.7 Single shot multibox detection
+def ranked_hits(detections, truths, kind, iou, most=100):
+    """Which detections of a class hit, by falling score; and the truths.
+
+    `detections` and `truths` are lists of (k, 6) and (m, 5), one for each
+    picture. Returns scores and hits of all detections of class `kind`, and
+    the number of its truths. At most `most` of a picture count. A hit takes
+    the truth of largest IoU among those not taken, as COCO does.
+    """
+    scores, hits, count = [], [], 0
+    for found, true in zip(detections, truths, strict=True):
+        true = true[true[:, 0] == kind][:, 1:]
+        found = found[found[:, 0] == kind]
+        found = found[found[:, 1].argsort(descending=True, stable=True)]
+        overlap, count = box_iou(found[:most, 2:], true), count + len(true)
+        hit = (overlap >= iou).any(1)  # (k,): it may still lose its truth
+        for k in hit.nonzero()[:, 0].tolist():
+            best = overlap[k].argmax()
+            hit[k] = overlap[k, best] >= iou
+            if hit[k]:
+                overlap[:, best] = -1  # taken
+        scores.append(found[:most, 1])
+        hits.append(hit)
+    scores, hits = torch.cat(scores), torch.cat(hits)
+    order = scores.argsort(descending=True, stable=True)
+    return scores[order], hits[order], count
+
+
+# 14.7 Single shot multibox detection
+def precision_recall(hits, count):
+    """Precision and recall after each detection of a ranked list."""
+    true = hits.double().cumsum(0)
+    return true / torch.arange(1, len(hits) + 1), true / max(count, 1)
+
+
+def average_precision(detections, truths, classes=1, iou=0.5, style="voc"):
+    """Average precision of each class: a list, nan for one without truths.
+
+    `style` "voc" is the area under the envelope of the precision, "coco"
+    its mean at 101 recalls; both match as COCO does. See `ranked_hits` for
+    the lists.
+    """
+    values = []
+    for kind in range(classes):
+        _, hits, count = ranked_hits(detections, truths, kind, iou)
+        precision, recall = precision_recall(hits, count)
+        envelope = precision.flip(0).cummax(0).values.flip(0)
+        if count == 0 or len(hits) == 0:
+            values.append(float("nan") if count == 0 else 0.0)
+        elif style == "coco":
+            at = torch.from_numpy(np.linspace(0, 1, 101))
+            i = torch.searchsorted(recall, at)
+            values.append(F.pad(envelope, (0, 1))[i].mean().item())
+        elif style == "voc":
+            steps = recall.diff(prepend=recall.new_zeros(1))
+            values.append((steps * envelope).sum().item())
+        else:
+            raise ValueError(f'style is {style!r}; "voc" or "coco".')
+    return values
+
+
+# 14.7 Single shot multibox detection
+def cell_features(body, images, batch_size=8):
+    """Maps of strides 8 and 16 of EfficientNet-Lite0, as one of stride 8.
+
+    Pictures (n, 3, h, w), bytes or floats from 0 to 1, become features
+    (n, 152, h / 8, w / 8) on the CPU, in evaluation mode.
+    """
+    device, rows = next(body.parameters()).device, []
+    with evaluating(body):
+        for part in images.split(batch_size):
+            maps = body.features(part.to(device))
+            coarse = F.interpolate(maps[3], size=maps[2].shape[-2:],
+                                   mode="nearest")
+            rows.append(torch.cat([maps[2], coarse], 1).cpu())
+    return torch.cat(rows)
+
+
+class DenseHead(nn.Module):
+    """Scores and offsets for the anchors of each cell of a map."""
+
+    def __init__(self, channels=152, anchors=3, classes=3, width=48):
+        super().__init__()
+        self.classes = classes
+        self.trunk = nn.Sequential(
+            nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width),
+            nn.ReLU())
+        self.out = nn.Conv2d(width, anchors * (classes + 5), 1)
+
+    def forward(self, X):
+        rows = self.out(self.trunk(X)).permute(0, 2, 3, 1).reshape(
+            len(X), -1, self.classes + 5)  # (b, n, classes + 1 + 4)
+        return rows[..., :-4], rows[..., -4:].flatten(1)
+
+
+# 14.8 Region-based CNNs
+def locate_regions(X, rois):
+    """Picture numbers (n,) and corners (n, 4) of regions (n, 5).
+
+    X (b, c, h, w) are maps; the first number of a region is the number of
+    its picture in the batch, 0 to b - 1, the others are x1, y1, x2, y2.
+    Raises ValueError for other shapes, for a number that is no picture's,
+    and for corners that are not finite or in the wrong order.
+    """
+    if X.dim() != 4 or rois.dim() != 2 or rois.shape[1] != 5:
+        raise ValueError(f"maps {tuple(X.shape)}, regions "
+                         f"{tuple(rois.shape)}: they must be (b, c, h, w) "
+                         "and (n, 5).")
+    number, corners = rois[:, 0], rois[:, 1:]
+    good = (number >= 0) & (number < len(X)) & (number == number.floor())
+    good &= corners.isfinite().all(1) & (
+        corners[:, 2:] >= corners[:, :2]).all(1)
+    if (~good).any():
+        raise ValueError(
+            f"region {rois[~good][0].tolist()}: its first number must be "
+            f"that of a picture, 0 to {len(X) - 1}, and then x1 <= x2, "
+            "y1 <= y2, all finite.")
+    return number.long(), corners
+
+
+def bin_members(first, last, bins, size):
+    """Which cells belong to which bin: (n, bins, size), booleans.
+
+    The cells first to last, inclusive (n,), are cut into `bins` parts as
+    equal as possible; neighbours may share a cell. A map has `size`.
+    """
+    k = torch.arange(bins, device=first.device)
+    cells = (last - first + 1)[:, None]  # (n, 1)
+    low = first[:, None] + k * cells // bins
+    high = first[:, None] - (-(k + 1) * cells // bins)  # rounded up
+    cell = torch.arange(size, device=first.device)
+    return (cell >= low[..., None]) & (cell < high[..., None])
+
+
+# 14.8 Region-based CNNs
+def roi_pool(X, rois, out, scale=1.0):
+    """Largest values of maps X in a grid of bins over each region.
+
+    X is (b, c, h, w); rois (n, 5) are as in `locate_regions`, in units of
+    which one is `scale` cells; `out` is the number of bins down and across
+    (a pair) or both. Corners are rounded to cells, and the last cell
+    belongs to the region. Returns (n, c, *out), 0 for bins outside.
+    Raises ValueError for regions that `locate_regions` refuses.
+    Source: Girshick, Fast R-CNN, 2015.
+    """
+    number, corners = locate_regions(X, rois)
+    down, across = (out, out) if isinstance(out, int) else out
+    cells = corners * scale
+    cells = (cells.sign() * (cells.abs() + 0.5).floor()).long()
+    x1, y1, x2, y2 = cells.unbind(1)
+    columns = bin_members(x1, x2, across, X.shape[3])  # (n, across, w)
+    rows = bin_members(y1, y2, down, X.shape[2])  # (n, down, h)
+    low = torch.full((), -torch.inf, dtype=X.dtype, device=X.device)
+    top = torch.where(columns[:, None, None], X[number][:, :, :, None],
+                      low).amax(-1)  # (n, c, h, across)
+    top = torch.where(rows[:, None, :, :, None], top[:, :, None],
+                      low).amax(3)  # (n, c, down, across)
+    return torch.where(top == low, 0, top)
+
+
+# 14.8 Region-based CNNs
+def bilinear(X, x, y, picture=0):
+    """Values of maps X (b, c, h, w) between their cells: (..., c).
+
+    x, y, and the number of the picture, broadcast to (...), are in cells:
+    the center of the first cell is (0, 0). A point up to a cell outside
+    takes the value at the border, one further out is 0. The result has
+    gradients for X, x and y. Raises ValueError if X has not four axes.
+    """
+    if X.dim() != 4:
+        raise ValueError(f"maps {tuple(X.shape)} must be (b, c, h, w).")
+    (h, w), picture = X.shape[2:], torch.as_tensor(picture, device=X.device)
+    x, y, picture = torch.broadcast_tensors(x, y, picture)
+    inside = (x >= -1) & (x <= w) & (y >= -1) & (y <= h)
+    x, y = x.clamp(0, w - 1), y.clamp(0, h - 1)
+    left, above = x.detach().floor().long(), y.detach().floor().long()
+    right, below = (left + 1).clamp(max=w - 1), (above + 1).clamp(max=h - 1)
+    fx, fy = (x - left)[..., None], (y - above)[..., None]
+    top = torch.lerp(X[picture, :, above, left], X[picture, :, above, right],
+                     fx)
+    low = torch.lerp(X[picture, :, below, left], X[picture, :, below, right],
+                     fx)
+    return torch.lerp(top, low, fy) * inside[..., None]
+
+
+# 14.8 Region-based CNNs
+def roi_align(X, rois, out, scale=1.0, sampling_ratio=2):
+    """Means of maps X at points on a grid over each region: (n, c, *out).
+
+    X, rois, out and scale are as in `roi_pool`; nothing is rounded. In
+    each bin, `sampling_ratio` x `sampling_ratio` points are interpolated
+    by `bilinear`; a cell covers its center's coordinate by half a cell on
+    each side. Raises ValueError for regions that `locate_regions` refuses
+    and for a sampling ratio below 1. Source: He et al., Mask R-CNN, 2017;
+    torchvision calls the half cell `aligned=True`.
+    """
+    if sampling_ratio < 1:
+        raise ValueError(f"sampling_ratio is {sampling_ratio}; at least 1.")
+    number, corners = locate_regions(X, rois)
+    down, across = (out, out) if isinstance(out, int) else out
+    x1, y1, x2, y2 = (corners * scale - 0.5).unbind(1)
+
+    def spread(first, last, count):  # midpoints of `count` equal parts
+        at = (torch.arange(count, device=X.device) + 0.5) / count
+        return first[:, None] + at * (last - first)[:, None]
+
+    x = spread(x1, x2, across * sampling_ratio)
+    y = spread(y1, y2, down * sampling_ratio)
+    values = bilinear(X, x[:, None], y[:, :, None], number[:, None, None])
+    return F.avg_pool2d(values.permute(0, 3, 1, 2), sampling_ratio)
+
+
+# 14.8 Region-based CNNs
+def hungarian_match(cost):
+    """The row for each column that makes the total cost least: (m,).
+
+    cost (K, m) is the cost of each pair; rows are used at most once. A
+    column left over (K < m) gets -1. The result is on the CPU. Raises
+    ValueError for another shape and for costs that are not finite.
+    Source: H. W. Kuhn, 1955; SciPy's `linear_sum_assignment`.
+    """
+    if cost.dim() != 2 or not cost.isfinite().all():
+        raise ValueError(f"cost {tuple(cost.shape)} must be a matrix of "
+                         "finite numbers.")
+    rows, columns = linear_sum_assignment(cost.detach().cpu())
+    matched = torch.full((cost.shape[1],), -1)
+    matched[torch.from_numpy(columns)] = torch.from_numpy(rows)
+    return matched
+
+
+def matching_cost(scores, boxes, labels):
+    """Cost of each pair of a prediction and an object: (b, K, m).
+
+    scores (b, K, q + 1), background first, and boxes (b, K, 4), relative
+    corners, are predictions; labels (b, m, 5) class and corners. The cost
+    is -p(class) + 5 |difference of centers and sides| - 2 GIoU. Source:
+    Carion et al., 2020.
+    """
+    kind, truth = labels[..., 0].long().clamp(min=0), labels[..., 1:]
+    p = scores.softmax(-1)[..., 1:].gather(
+        2, kind[:, None].expand(-1, scores.shape[1], -1))  # (b, K, m)
+    distance = torch.cdist(box_corner_to_center(boxes),
+                           box_corner_to_center(truth), p=1)
+    return 5 * distance - p - 2 * generalized_box_iou(boxes, truth)
+
+
+# 14.8 Region-based CNNs
+def match_pairs(scores, boxes, labels):
+    """Picture, prediction and object of each pair: three tensors (p,).
+
+    The arguments are those of `matching_cost`; in each picture the pairs
+    make the total cost least. Rows of a negative class are padding and get
+    no partner, nor do objects in excess of the predictions. Raises
+    ValueError if shapes or classes do not fit together.
+    """
+    if boxes.shape != (*scores.shape[:2], 4) or labels.shape[-1] != 5:
+        raise ValueError(f"scores {tuple(scores.shape)}, boxes "
+                         f"{tuple(boxes.shape)}, labels "
+                         f"{tuple(labels.shape)} do not fit together.")
+    kinds = labels[..., 0].cpu()
+    if (kinds >= scores.shape[-1] - 1).any():
+        raise ValueError(f"a label has the class {kinds.max():g}; the scores"
+                         f" are for {scores.shape[-1] - 1} classes.")
+    with torch.no_grad():
+        cost = matching_cost(scores, boxes, labels).cpu()
+    pairs = []
+    for i, (table, own) in enumerate(zip(cost, kinds >= 0, strict=True)):
+        rows = hungarian_match(table[:, own])
+        columns = own.nonzero()[:, 0][rows >= 0]
+        rows = rows[rows >= 0]
+        pairs.append(torch.stack([torch.full_like(rows, i), rows, columns]))
+    return torch.cat(pairs, 1).to(labels.device).unbind()
+
+
+# 14.8 Region-based CNNs
+def hungarian_loss(preds, labels, background=0.1, match=match_pairs):
+    """One prediction answers for each object; all others are background.
+
+    preds are scores (b, K, q + 1), background first, and boxes (b, K, 4);
+    labels (b, m, 5) class and corners, relative, rows of class -1 being
+    padding. The loss is the mean cross-entropy, in which a prediction
+    without a partner counts `background`, plus 5 times the l1 distance of
+    centers and sides and 2 (1 - GIoU), means over the pairs that `match`
+    finds. Raises the ValueError of `match_pairs`. Source: Carion et al.,
+    2020; another `match` makes another loss, to compare with.
+    """
+    scores, boxes = preds
+    i, query, j = match(scores, boxes, labels)
+    classes = torch.zeros_like(scores[..., 0], dtype=torch.long)
+    classes[i, query] = labels[i, j, 0].long() + 1
+    weight = torch.ones_like(scores[0, 0])
+    weight[0] = background
+    of_classes = F.cross_entropy(scores.flatten(0, 1), classes.flatten(),
+                                 weight)
+    own, truth = boxes[i, query], labels[i, j, 1:]
+    distance = box_corner_to_center(own) - box_corner_to_center(truth)
+    giou = generalized_box_iou(own[:, None], truth[:, None])  # of the pairs
+    return of_classes + (5 * distance.abs().sum() + 2 * (1 - giou).sum()
+                         ) / max(len(i), 1)
+
+
+# 14.8 Region-based CNNs
+def sine_code(boxes, waves=8):
+    """Sines and cosines of center, width and height: (..., 8 * waves).
+
+    boxes (..., 4) are relative corners; the frequencies are 1/2, 1, 2, ...
+    """
+    powers = 2.0 ** torch.arange(waves, device=boxes.device)
+    angle = math.pi * box_corner_to_center(boxes)[..., None] * powers
+    return torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
+
+
+class SetLayer(nn.Module):
+    """A Transformer layer whose attention scores get an addend.
+
+    `forward(x, bias)`: x (b, K, width), bias broadcasts to (b, heads, K, K);
+    with bias None, each of the K sees only itself.
+    """
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads, self.qkv = heads, nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.ffn = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(),
+                                 nn.Linear(2 * width, width))
+
+    def forward(self, x, bias):
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(
+            2, 0, 3, 1, 4)  # (b, heads, K, width / heads) each
+        seen = v if bias is None else F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias)
+        x = self.norm1(x + self.out(seen.transpose(1, 2).flatten(2)))
+        return self.norm2(x + self.ffn(x))
+
+
+# 14.8 Region-based CNNs
+class SetHead(nn.Module):
+    """A second stage that answers once for each object.
+
+    `propose(X)` takes the K anchors of maps X (b, c, h, w) to which the
+    DenseHead `trunk` gives the largest object scores, and returns rows
+    (b, K, width of the trunk + 4 + q + 1): features of the anchor's cell,
+    box, scores, without gradients. `forward` takes maps or such rows and
+    returns scores (b, K, q + 1) and boxes (b, K, 4): those of the trunk,
+    changed by `layers` layers of attention, whose scores get `overlap`
+    times the IoU of two boxes; with None, a candidate sees only itself.
+    A subclass may choose other candidates in `choose`.
+    Raises ValueError if there are fewer than K anchors, or not as many as
+    the trunk answers for. Sources: Carion et al., 2020; Zhu et al., 2020
+    (candidates); Hu et al., 2017 (geometry in attention).
+    """
+
+    def __init__(self, trunk, anchors, K=160, layers=2, overlap=8.0,
+                 width=32, heads=2):
+        super().__init__()
+        if not 1 <= K <= len(anchors):
+            raise ValueError(f"K is {K}; 1 to {len(anchors)}, the anchors.")
+        self.trunk, self.K, self.overlap = trunk, K, overlap
+        self.register_buffer("anchors", anchors)
+        self.parts = trunk.out.in_channels, 4, trunk.classes + 1
+        self.embed = nn.Linear(self.parts[0] + 64 + self.parts[2], width)
+        self.layers = nn.ModuleList(SetLayer(width, heads)
+                                    for _ in range(layers))
+        self.cls, self.box = (nn.Linear(width, n) for n in (
+            self.parts[2], 4))
+        for p in (*self.cls.parameters(), *self.box.parameters()):
+            nn.init.zeros_(p)  # at first the answers are the trunk's
+
+    def choose(self, scores, shape):
+        """Positions (b, K) of the candidates among anchors (b, n, q + 1)."""
+        return scores.softmax(-1)[..., 1:].amax(-1).topk(self.K).indices
+
+
+# 14.8 Region-based CNNs
+@add_to_class(SetHead)
+def propose(self, X):
+    with evaluating(self.trunk) as trunk:
+        maps, (scores, offsets) = trunk.trunk(X), trunk(X)
+    n, cells = len(self.anchors), maps[0, 0].numel()
+    if scores.shape[1] != n:
+        raise ValueError(f"{n} anchors, but {scores.shape[1]} answers.")
+    boxes = offset_inverse(self.anchors, offsets.view(len(X), n, 4))
+    best = self.choose(scores, maps.shape[2:])
+    features = maps.flatten(2).mT  # (b, cells, width of the trunk)
+    return torch.cat([part.gather(1, index[..., None].expand(
+        -1, -1, part.shape[2])) for part, index in (
+            (features, best // (n // cells)), (boxes, best),
+            (scores, best))], -1)
+
+
+@add_to_class(SetHead)
+def forward(self, X):
+    rows = self.propose(X) if X.dim() == 4 else X
+    features, boxes, scores = rows.split(self.parts, -1)
+    x = self.embed(torch.cat([features, sine_code(boxes), scores], -1))
+    bias = None if self.overlap is None else (
+        self.overlap * box_iou(boxes, boxes)[:, None])
+    for layer in self.layers:
+        x = layer(x, bias)
+    return scores + self.cls(x), offset_inverse(boxes, self.box(x))
 
 
 # 14.9 Semantic segmentation and the dataset
