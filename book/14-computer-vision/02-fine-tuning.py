@@ -944,7 +944,7 @@ assert v.grad is None and u.grad.abs().max() > 0
 # In this table, only the outputs that differ between pictures get a loss near zero with the center; two of the $K$ values are enough for that.
 # DINO showed its best results with vision Transformers ([Section 11.8](../11-attention-and-transformers/08-vision-transformer.ipynb)), trained on ImageNet without its labels.
 # DINOv2 (2023) and DINOv3 (2025) extend the recipe to larger ones and to large curated collections, and their main results use the features without fine-tuning; DINOv3 adds a loss on the Gram matrix of the patch features, against the decay of local features in long training.
-# SigLIP 2 (2025) learns from pictures with texts; Section 14.14 uses such encoders.
+# SigLIP 2 (2025) learns from pictures with texts; [Section 14.14](14-dog-breeds.ipynb) uses such encoders.
 # In the package timm, `timm.create_model(name, pretrained=True, num_classes=0)` gives a body without a head, and the model carries the settings of its preprocessing.
 
 # %% [markdown]

@@ -960,7 +960,7 @@ d2l.describe(axes, """Three pieces of photographs with two labelled boxes each.
 # | one to one: DETR (2020), YOLOv10 (2024) | one prediction | not needed |
 #
 # Zhang et al. (2019) let a detector with anchors and one without use the same definition of positives, and found no obvious difference left: in their comparison, with one anchor at each place, the choice of positives made the difference, not whether boxes were predicted from anchors or from points.
-# Matching one to one is what Section 14.8 trains.
+# Matching one to one is what [Section 14.8](08-rcnn.ipynb) trains.
 # YOLOv10 trains two heads, with many positives for each object and with one, and predicts with the second alone; YOLO26 does so by default.
 #
 # ## Summary

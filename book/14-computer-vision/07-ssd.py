@@ -769,7 +769,7 @@ if full_run and epochs >= 8:
 # | DETR (2020) | one of a set of queries, by optimal matching | cross-entropy | none |
 #
 # FCOS trains its boxes with the IoU itself and DETR with GIoU beside the $\ell_1$ distance: both judge a box as a whole (Exercise 2).
-# The two rows at the bottom make the network itself answer once for each object; Section 14.8 builds the idea.
+# The two rows at the bottom make the network itself answer once for each object; [Section 14.8](08-rcnn.ipynb) builds the idea.
 
 # %% [markdown]
 # ## Summary

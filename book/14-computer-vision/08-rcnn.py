@@ -448,7 +448,7 @@ assert torch.autograd.grad(theirs, box, allow_unused=True)[0] is None
 # ## One answer for each object
 #
 # Suppression is a rule outside the network, with a threshold that trades lost neighbours for duplicates ([Section 14.4](04-anchor-boxes.ipynb)).
-# The loss of Section 14.7 even asks for duplicates: every anchor with an IoU of 0.5 or more is told to answer.
+# The loss of [Section 14.7](07-ssd.ipynb) even asks for duplicates: every anchor with an IoU of 0.5 or more is told to answer.
 # *Set prediction* asks for one answer: DETR (Carion et al., 2020) gives the network $K$ slots, called *object queries*, more than there are objects, and matches each object with one of them.
 # The others are told to say "background", however well they fit.
 #
@@ -470,7 +470,7 @@ assert torch.autograd.grad(theirs, box, allow_unused=True)[0] is None
 # | query 2 | $-2.8$ | $-0.2$ |
 # | query 3 | $0.5$ | $0.9$ |
 #
-# Taking the cheapest pair first, as anchors took the largest IoU first in Section 14.4, gives 1A and then 2B, in total $-3.1$.
+# Taking the cheapest pair first, as anchors took the largest IoU first in [Section 14.4](04-anchor-boxes.ipynb), gives 1A and then 2B, in total $-3.1$.
 # The best matching is 2A and 1B with $-5.4$.
 # Finding it is the *assignment problem*; the Hungarian method (Kuhn, 1955) solves it in polynomial time, and SciPy has a later algorithm for it (Crouse, 2016).
 
@@ -656,7 +656,7 @@ for bad in (torch.zeros(3), torch.full((2, 2), torch.nan)):
 # %% [markdown]
 # DETR learns its queries from scratch, over hundreds of epochs on COCO: too long for this page.
 # Some of its successors take a shortcut, which is the two-stage idea again: take as queries the candidates of a dense head ("two-stage" Deformable DETR; RT-DETR).
-# So we train the dense head of Section 14.7, let it propose the $K=160$ anchors of largest score, and build a second stage on them.
+# So we train the dense head of [Section 14.7](07-ssd.ipynb), let it propose the $K=160$ anchors of largest score, and build a second stage on them.
 # A candidate brings the features of its cell, its box as sines and cosines, and its scores.
 # Two Transformer layers ([Section 11.7](../11-attention-and-transformers/07-transformer.ipynb)) let candidates look at each other, and linear layers correct scores and boxes.
 # The dense head stays frozen, so its proposals are computed once.
@@ -786,7 +786,7 @@ torch.testing.assert_close(code.view(4, 4), torch.tensor(
     [[1.0, 0, 0, -1]] * 3 + [[0.0, 0, -1, 1]]), rtol=0, atol=1e-6)
 
 # %% [markdown]
-# Here are the real pictures and the features of Section 14.7.
+# Here are the real pictures and the features of [Section 14.7](07-ssd.ipynb).
 # To save time, the dense heads have 32 channels and are trained briefly.
 
 # %%
@@ -972,7 +972,7 @@ d2l.describe(fig, """Three panels of dots for six arms. Red cells without
 #
 # On 205 training pictures, with three seeds, each with a dense head of its own:
 #
-# - **dense**: the head of Section 14.7. Without suppression, duplicates ruin its ranking of red and white cells; with it, it stays ahead of every set head without.
+# - **dense**: the head of [Section 14.7](07-ssd.ipynb). Without suppression, duplicates ruin its ranking of red and white cells; with it, it stays ahead of every set head without.
 # - **best 160**: the same head, but only the candidates that a set head gets. Nothing is trained.
 # - **many**: a set head in which a candidate sees only itself, with near pairs. Its red and white cells are no better than those of the dense head.
 # - **alone**: the same head, candidates and updates, but one-to-one pairs. With every seed it is ahead of "many" without suppression, by more than 0.2 for red and 0.12 for white cells. A candidate has no way to know about the others, so from its own features, box and scores it must learn something about whether it will be the chosen one.

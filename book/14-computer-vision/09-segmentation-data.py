@@ -78,7 +78,7 @@ num_val = 34
 # Drawn scenes show the difference between three tasks, because the program that draws an object knows its pixels.
 #
 # - Semantic segmentation asks for the class: one number for each pixel, the background included.
-# - *Instance segmentation* asks for objects: a mask and a class for each one, as the detectors of Section 14.8 with a mask branch give them. Pixels of no object get no answer.
+# - *Instance segmentation* asks for objects: a mask and a class for each one, as the detectors of [Section 14.8](08-rcnn.ipynb) with a mask branch give them. Pixels of no object get no answer.
 # - *Panoptic segmentation* (Kirillov and others) asks for both at each pixel: a class, and for countable *things* such as cars also the number of the object. Sky and road are *stuff*; they have a class and no number.
 
 # %%
