@@ -5,6 +5,7 @@ Generated from book/15-nlp-pretraining/*.py by `python -m bookbuild export`; edi
 
 import d2l_helpers as d2l
 import math
+import numpy as np
 import re
 import torch
 import unicodedata
@@ -57,26 +58,27 @@ class FastText(nn.Module):
             raise ValueError(f"buckets={buckets}, d={d}: both need 1 or more.")
         self.buckets, self.grams = buckets, grams
         self.index = {word: i for i, word in enumerate(words)}
-        fill = len(self.index) + buckets
-        self.rows = nn.EmbeddingBag(fill + 1, d, mode="sum", padding_idx=fill)
-        nn.init.uniform_(self.rows.weight[:fill], -0.5 / d, 0.5 / d)
-        nn.init.zeros_(self.rows.weight[fill:])
+        self.bag = nn.EmbeddingBag(len(self.index) + buckets, d, mode="sum")
+        nn.init.uniform_(self.bag.weight, -0.5 / d, 0.5 / d)
 
-    def table(self, words):
-        """The rows of each word in a list, (n, longest), on the device."""
+    def rows(self, words):
+        """For each word of a list the numbers of its rows, an array."""
         lists = [[self.index[word]] if word in self.index else []
                  for word in words]
+        bucket = {}  # each n-gram is hashed once
         for word, rows in zip(words, lists):
-            rows += [len(self.index) + fnv1a(gram) % self.buckets
-                     for gram in self.grams(word)]
-        weight = self.rows.weight
-        longest = max([1, *map(len, lists)])
-        return torch.tensor([rows + [len(weight) - 1] * (longest - len(rows))
-                             for rows in lists], device=weight.device)
+            for gram in self.grams(word):
+                if gram not in bucket:
+                    bucket[gram] = fnv1a(gram) % self.buckets
+                rows.append(len(self.index) + bucket[gram])
+        return [np.array(rows, dtype=np.int64) for rows in lists]
 
-    def forward(self, table):
-        """Vectors (n, d) of the words with these rows, (n, longest)."""
-        return self.rows(table)
+    def forward(self, rows):
+        """Vectors (n, d) of n words with these rows; 0 for no row."""
+        starts = np.cumsum([0, *map(len, rows)])[:-1]
+        return self.bag(*d2l.to_device(
+            (torch.from_numpy(np.concatenate(rows)),
+             torch.from_numpy(starts)), self.bag.weight.device))
 
 
 # 15.6 Subword embedding
