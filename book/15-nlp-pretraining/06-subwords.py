@@ -753,6 +753,8 @@ path = d2l.fetch("gpt2-bpe").files["gpt2-encoder.json"]
 assert gpt2.index == json.loads(path.read_text(encoding="utf-8"))
 assert len(gpt2.vocab) == len(gpt2.index) == 50_257  # no product twice
 assert gpt2.decode([50_256, 0]) == b"<|endoftext|>!"
+assert ByteBPE([], ["<é é>"]).decode([256, 33]) == "<é é>B".encode()
+assert gpt2.split("a\u00a0\u3000b") == ["a", "\u00a0", "\u3000", "b"]
 assert all(gpt2.index[a + b] == 256 + k
            for k, (a, b) in enumerate(gpt2.ranks))
 hard = {
