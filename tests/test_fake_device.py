@@ -232,6 +232,14 @@ HOST = {
     "computer_vision.hungarian_match": "SciPy matches, on the CPU",
     "computer_vision.match_pairs": "calls hungarian_match for each picture",
     "computer_vision.hungarian_loss": "calls match_pairs; Section 14.8 trains with it on the device",
+    "nlp_pretraining.char_ngrams": "strings",
+    "nlp_pretraining.fnv1a": "strings",
+    "nlp_pretraining.learn_merges": "strings",
+    "nlp_pretraining.wordpiece_encode": "strings",
+    "nlp_pretraining.byte_signs": "strings",
+    "nlp_pretraining.ByteBPE": "strings",
+    "nlp_pretraining.load_gpt2": "reads a file",
+    "nlp_pretraining.UnigramLM": "counts of strings in float64, which stay on the CPU",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -494,6 +502,13 @@ def lazy_init() -> torch.Tensor:
     c6.apply_init(model, floats(1, *IMAGE), c7.init_he)
     assert c6.count_params(model) == 61_706
     return model(floats(1, *IMAGE))
+
+
+def ngram_vectors() -> torch.Tensor:
+    """Words of the list, and one that has n-grams only."""
+    with _disable_current_modes():
+        net = c15.FastText(20, 4, ["walk"]).to(META)
+    return net(net.rows(["walk", "walking"]))
 
 
 def norms() -> list[str]:
@@ -1045,6 +1060,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "start of a layer": (initialize,),
     "early stopping": (stopping, 2),
     "dropout": (lambda: [c5.dropout_layer(floats(3, 4), p) for p in (0, 0.5, 1)],),
+    "vectors of n-grams": (ngram_vectors,),
     "error of log prices": (lambda: c5.rmsle(floats(3), floats(3)),),
     "folds": (lambda: [floats(9)[v] for _, v in c5.fold_indices(9, 3) + c5.fold_indices(9, 3, 0)],),
     "stack": (stacked,),
