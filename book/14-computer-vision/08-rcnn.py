@@ -39,7 +39,7 @@
 #
 # The detector of [Section 14.7](07-ssd.ipynb) answers for thousands of anchors at once, and a rule outside the network deletes the duplicates.
 # Two other ideas have shaped detection: looking at promising regions a second time, and training the network to answer once for each object, with a set.
-# The first leads from R-CNN to Mask R-CNN, the second to the detectors of the DETR family; here the two meet, in a second stage that learns to remove duplicates.
+# The first leads from R-CNN to Mask R-CNN, the second to the detectors of the DETR family; here the two meet, in a second stage that learns to leave fewer duplicates.
 #
 # **You will**
 #
@@ -432,7 +432,7 @@ d2l.describe(fig, """An output against the shift. RoI pooling is constant
 #
 # Between its jumps RoI pooling has slope 0, so a loss behind it can tell the map what to change, but not the region.
 # RoI align, as we wrote it, has gradients for both (torchvision's kernel has none for the region).
-# Its one jump is far out: a point more than a cell outside the map counts as 0.
+# It jumps only outside the map: a point more than half a cell beyond the edge, a whole cell from the nearest center, counts as 0.
 
 # %%
 # check 14.8-C4: gradients for the map and for the corners
@@ -882,7 +882,7 @@ refused(SetHead(dense[0], anchors[:-3], 9).propose, features["val"][:1])
 
 # %% [markdown]
 # Whatever a set head gains could come from its additional training alone.
-# So one control differs in nothing but the pairs: as with anchors, every candidate near an object answers for it.
+# So two arms, "many" and "alone", differ in nothing but the pairs: in "many", as with anchors, every candidate near an object answers for it.
 
 # %%
 def near_pairs(scores, boxes, labels):
@@ -968,15 +968,15 @@ d2l.describe(fig, """Three panels of dots for six arms. Red cells without
     0.8 to 0.87, white cells 0.95 to 0.99.""")
 
 # %% [markdown]
-# **Figure 14.8.4.** AP on the 87 validation pictures, one dot for each seed; filled: all answers, gray circles: after suppression at 0.5.
+# **Figure 14.8.4.** AP on the 87 validation pictures, one dot for each seed; filled: all answers with a score above 0.02, gray circles: after suppression at 0.5.
 #
 # On 205 training pictures, with three seeds, each with a dense head of its own:
 #
 # - **dense**: the head of [Section 14.7](07-ssd.ipynb). Without suppression, duplicates ruin its ranking of red and white cells; with it, it stays ahead of every set head without.
 # - **best 160**: the same head, but only the candidates that a set head gets. Nothing is trained.
-# - **many**: a set head in which a candidate sees only itself, with near pairs. Its red and white cells are no better than those of the dense head.
-# - **alone**: the same head, candidates and updates, but one-to-one pairs. With every seed it is ahead of "many" without suppression, by more than 0.2 for red and 0.12 for white cells. A candidate has no way to know about the others, so from its own features, box and scores it must learn something about whether it will be the chosen one.
-# - **attention**: candidates see each other, without being told which of them overlap. In these few epochs that is a mixed result: in the mean over the seeds it gains less than half of what the next arm does, for red and for white cells, and for red cells nothing.
+# - **many**: a set head in which a candidate sees only itself, with near pairs. Without suppression, training it brings red and white cells no visible gain over the dense head, and with some seeds a loss.
+# - **alone**: the same head, candidates and updates, but one-to-one pairs. With every seed it is ahead of "many" without suppression, by more than 0.2 for red and 0.12 for white cells. A candidate does not see the others: what it learns about being the chosen one has to come from its own features, which also look at the cells around, its box and its scores.
+# - **attention**: candidates see each other, without being told which of them overlap. In these few epochs that is a mixed result: in the mean over the seeds it gains less than half of what the next arm does, for red and for white cells, and for red cells nothing: here it is even behind "alone" with every seed.
 # - **overlap**: attention with $8\,\mathrm{IoU}$ added. With every seed it is better than "alone", by more than 0.05 for red and 0.08 for white cells.
 #
 # The four trained set heads have the same candidates and number of updates; their training comes on top of the dense head's.
@@ -984,7 +984,7 @@ d2l.describe(fig, """Three panels of dots for six arms. Red cells without
 # And one to one has a price: after suppression, "many" is ahead of "alone" for red cells with every seed.
 #
 # Platelets lose against the dense head, and already "best 160" loses them.
-# A second stage can return only what was proposed:
+# A second stage can correct a candidate's box and class, but it adds no candidates, so we count the objects that have one before any correction, for the first seed:
 
 # %%
 def coverage(rows):
@@ -1006,7 +1006,7 @@ if full_run and dense_epochs >= 5:
     assert sum(not (rows[:, 0] == 0).any() for rows in truths) == 4
 
 # %% [markdown]
-# With 64 candidates some red cells and most platelets have none; with 160, some platelets are still missing.
+# With this seed's best 64 candidates some red cells and most platelets have none; with 160, some platelets are still missing.
 # Exercise 3 chooses candidates in another way.
 #
 # Flaws of the data are in these numbers ([Section 14.6](06-detection-data.ipynb)): three pairs of pictures of one field of view are divided between training and validation, and four validation pictures have red cells without a single box, where every red cell that is found counts as false.
@@ -1051,17 +1051,20 @@ d2l.describe(fig, """A picture of blood twice with 20 boxes. Left they lie in
     which still have two.""")
 
 # %% [markdown]
-# **Figure 14.8.5.** The 20 answers of highest score, without suppression, of a dense head and of the set head with overlap on top of it.
+# **Figure 14.8.5.** The 20 answers of highest score on one picture, first seed, without suppression, of a dense head and of the set head with overlap on top of it; the right one has fewer duplicates, not none.
+#
+# The numbers above the figure are for all validation pictures and the first seed: if each picture may give as many answers as it has labels, that is the share of the objects that are found.
+# It is lowest for "many", whose best answers are mostly repetitions or misses, and highest for "overlap".
 #
 # ## Where this stands today
 #
 # A loss on sets of detections, with a Hungarian matching, is older than DETR: Stewart and Andriluka (2015) trained an LSTM with one.
 # Learned suppression is, too: Hosang et al. (2017) let detections exchange messages, and trained them to leave one with a high score for each object.
 # DETR (2020) brought the Transformer and the form used here.
-# Its descendants, with one idea each:
+# Its descendants and relatives, with one idea each:
 #
 # - Deformable DETR (2020): a query attends to a few points of the maps around its own place, interpolated bilinearly as in RoI align; its authors report a tenth of the epochs.
-# - OneNet (2020): a one-stage detector needs no suppression either, if one sample for each object is positive and the cost that chooses it contains the class, as (14.8.3) does. Our arms "many" and "alone" point the same way.
+# - OneNet (2020): its authors find that a one-stage detector needs no suppression either, if one sample for each object is positive and the cost that chooses it contains the class, as (14.8.3) does. Our arms "many" and "alone" test only the first condition, and suppression still helped both.
 # - RT-DETR (2023): queries are selected among the features of an encoder that is cheap enough for real time.
 # - RF-DETR (2025): a pretrained DINOv2 as body, and a search over architectures; its authors report more than 60 AP on COCO in real time.
 # - SAM 3 (2025): its detector, which finds all objects that a phrase names, is of the DETR family.
@@ -1072,10 +1075,10 @@ d2l.describe(fig, """A picture of blood twice with 20 boxes. Left they lie in
 # ## Summary
 #
 # - The R-CNN family moved work from each region to the picture: 2000 crops cost about 2000 passes, shared features one, and what remains for each region decides the rest.
-# - RoI pooling rounds twice, to cells and to bins; RoI align interpolates, changes without jumps inside the map, and passes gradients to the region. The first number of a region is its picture.
+# - RoI pooling rounds twice, to cells and to bins; RoI align interpolates, changes without jumps inside the map, and, as written here, passes gradients to the region. The first number of a region is its picture.
 # - Set prediction matches one to one with the least total cost, then trains scores and boxes of the pairs; the loss does not depend on the order of the objects.
-# - On BCCD one-to-one pairs, with all else equal, lifted the AP of red and white cells without suppression, even where candidates could not see each other; attention that knows the overlaps lifted it more, plain attention in these few epochs gave a mixed result, and the dense head with suppression stayed ahead.
-# - A second stage returns only what is proposed: the scores of the first stage decide which objects it sees.
+# - On BCCD one-to-one pairs, with all else equal, lifted the AP of red and white cells without suppression, even where candidates could not see each other; attention that knows the overlaps lifted it more, plain attention in these few epochs gave a mixed result, and the dense head with suppression stayed ahead of every set head without it.
+# - A second stage corrects what is proposed and adds nothing to it: the scores of the first stage decide which candidates it sees.
 #
 # ## Exercises
 #
@@ -1111,7 +1114,7 @@ assert agree == {2: [1, 2], 4: [2, 4], 3: [3]}
 # %% [markdown]
 # `roi_pool` is the adaptive maximum of the slice of rounded corners, the last cell included, for every region inside the map.
 # RoI align is the mean of the cells only if the bins are whole cells and the points lie in the middle of each cell, or in the middle of each $2\times2$ cells, where interpolation takes their mean.
-# With more points, some lie where a cell outside the bin takes part.
+# With more points than cells along a side, a cell outside the bin takes part; with other numbers below, the cells do not weigh the same.
 #
 # ### Exercise 14.8-2
 #
@@ -1221,7 +1224,7 @@ if full_run and dense_epochs >= 5 and epochs >= 4:
 
 # %% [markdown]
 # The 32 best candidates cover two thirds of the red cells and no platelet (the table above), so we did not train on them; even the 64 best cover hardly any platelets.
-# 64 local maxima cover nearly as much as the 160 best, and platelets gain: with every seed their AP is above that of $K=160$.
+# 64 local maxima (coverage is that of the first seed) cover nearly as many red and white cells as the 160 best and a few more platelets, and platelets gain: with every seed their AP is above that of $K=160$.
 # Yet with 64 candidates of either kind red and white cells lose more than 0.08 with every seed, and coverage alone does not explain that: the local maxima cover nearly all of them.
 # What does, this exercise leaves open: with fewer candidates the background's share in the loss and the number of duplicates change, too.
 #
@@ -1292,7 +1295,7 @@ if num_drawn >= 200 and epochs >= 4 and not num_gpus:
 # ### Exercise 14.8-5
 #
 # Build a `TinyFasterRCNN` for the drawn crescents: a body with an $8\times8$ map, a dense head that proposes 16 boxes, RoI align to $3\times3$, and two linear heads.
-# How many crescents do the first 16 and the first 4 proposals contain, and what does the second stage add?
+# How many crescents do the first 16 and the first 4 proposals find, with an IoU of 0.5 or more, and what does the second stage add?
 
 # %% [markdown]
 # #### Solution 14.8-5
@@ -1367,9 +1370,9 @@ if num_drawn >= 200 and epochs >= 4 and not num_gpus:
     assert min(after[2:]) > 0.7 and abs(after[3] - after[2]) < 0.08
 
 # %% [markdown]
-# After training, four proposals contain nearly all crescents, as do 16; the untrained network finds next to nothing with four.
+# After training, four proposals find nearly all crescents, as do 16; the untrained network finds next to nothing with four.
 # The second stage adds little here: its choice fits about as well as the first proposal.
-# With one object of one class in each picture, the first stage leaves little to improve; whether a second one pays with several classes, this exercise does not show.
+# The IoU leaves room for better boxes, but this second stage, after so short a training, does not use it; whether a second one pays with several classes, this exercise does not show.
 #
 # ## Sources
 #

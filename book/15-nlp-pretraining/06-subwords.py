@@ -34,7 +34,7 @@
 #
 # A table with one vector per word has nothing to say about a word that it lacks, and treats "walk", "walks" and "walked" as three strangers.
 # This section goes below the word, in two ways: a word as the sum of all its character n-grams, and a text as a sequence of pieces from a learned list.
-# Almost every language model of today reads such pieces, so we also check, id by id, that ours are those of two published models.
+# Most language models of today read such pieces, so we also check ours against two published models: every entry of GPT-2's table, and for both models the ids of a list of hard cases.
 #
 # **You will**
 #
@@ -227,7 +227,7 @@ except ValueError as error:
     assert "buckets=0" in str(error)
 
 # %% [markdown]
-# (The paper sums; the published program divides by the number of rows, which changes the length of a word's vector, not its direction.)
+# (The paper sums; the published program divides by the number of rows, which for given rows changes the length of a word's vector, not its direction; it does so in training as well, so its rows come out different.)
 #
 # ### Words that training never saw
 #
@@ -259,7 +259,7 @@ if real:
     assert all(word.startswith(stem) for word, stem in stems.items())
 
 # %% [markdown]
-# The pairs are made as in [Section 15.3](03-word2vec-data.ipynb), from words with 20 or more occurrences: frequent words are thinned out, and the window shrinks at random from 5.
+# The pairs are made much as in [Section 15.3](03-word2vec-data.ipynb), from words with 20 or more occurrences: frequent words are thinned out, and two words at distance $m\le5$ are kept with probability $(6-m)/5$, the chance that a window shrunk at random from 5 reaches that far.
 # Pairs whose center is an unseen word are put aside for the test.
 
 # %%
@@ -341,7 +341,7 @@ def context_auc(v, U, test, seed):
 
 # %% [markdown]
 # Each question needs controls.
-# "Whole words" are hashed into the same number of buckets and trained on the same pairs, so an unseen word gets an empty bucket or another word's.
+# "Whole words" are hashed into the same number of buckets and trained on the same pairs, so an unseen word gets a bucket that no word trained, with its random start, or another word's.
 # "Untrained" n-grams keep their random start (with the trained vectors of the contexts): words that share spelling share rows even then.
 # For the contexts, "exchanged" passes the vectors of the unseen words around in a ring, by 1, 2, ..., 49 places, so each gets that of another one.
 # "Stem" gives each unseen word the vector of its stem, which training did see: that is no control but something to aim at.
@@ -877,13 +877,13 @@ d2l.sliders(draw_merges, """An English and a French sentence as boxes, one
             merges=[0, 10, 100, 1000, 5000, 20000, 50000])
 
 # %% [markdown]
-# **Figure 15.6.4.** Two sentences after the first merges of GPT-2. ␣ is the blank that belongs to a word; "é" is two bytes, and each byte has a sign of its own until they are merged.
+# **Figure 15.6.4.** Two sentences after the first merges of GPT-2. ␣ is the blank that belongs to a word; "é" is two bytes, shown by their two signs "Ã©" also after a merge has put them into one box.
 #
 # ## WordPiece
 #
 # BERT's *WordPiece* keeps only the list of pieces, marks those inside a word by `##`, and encodes by the longest match, on purpose: `wordpiece_encode` is what it does.
 # So the longest match is no mistake in itself; it is another tokenizer than the one that the merges define.
-# Before the match, the "uncased" variant drops capitals, accents and spaces, and cuts off punctuation; a word that has no match becomes `[UNK]`.
+# Before the match, the "uncased" variant turns capitals into small letters, drops accents, divides at spaces without keeping them, and cuts off punctuation; a word that cannot be matched to its end becomes `[UNK]`.
 # For both reasons it cannot be inverted; the helper's `WordPiece` does that part, too.
 
 # %%
@@ -970,6 +970,7 @@ assert wordpiece_encode("oo", {"o", "##o"}) == ["o", "##o"]
 #
 # $$P(x)=\sum_{(g_1,\dots,g_k)\in S(x)}\ \prod_{j=1}^{k}p_{g_j}. \tag{15.6.3}$$
 #
+# (The number of pieces $k$ has no probability of its own here: the products add up to 1 for each $k$, so $P(x)$ compares segmentations and trains the $p_g$, but does not add up to 1 over all words.)
 # It encodes by the most probable segmentation.
 # There are up to $2^{L-1}$ for $L$ letters, but the best one up to letter $j$ ends in some piece $x_{i+1}\dots x_j$, behind the best one up to $i$.
 # With $b_j$ for its log-probability,
@@ -984,7 +985,7 @@ assert wordpiece_encode("oo", {"o", "##o"}) == ["o", "##o"]
 #
 # $$c_g=\sum_xf_x\,E\left[\text{number of }g\text{ in }x\right]=\frac{\partial}{\partial\log p_g}\sum_xf_x\log P(x), \tag{15.6.5}$$
 #
-# with $f_x$ the count of word $x$: differentiate (15.6.3), and each segmentation's share brings down the number of its $g$.
+# with $f_x$ the count of word $x$: the derivative of each product in (15.6.3) with respect to $\log p_g$ is the product times the number of its $g$, and dividing by $P(x)$ turns the products into probabilities of the segmentations.
 # Autograd does this (Eisner, 2016).
 
 # %% tags=["export"]
@@ -1257,6 +1258,7 @@ d2l.describe(ax, """The sentence "the unmistakable traveller whispered
 #
 # A table serves the text that it was learned from.
 # We count tokens per word on the sentences kept for tests, which say the same in both languages.
+# A word is what stands between blanks; French puts one before "!" and "?", so there these marks count as words, which lowers its numbers slightly.
 
 # %%
 cutters = {"GPT-2": gpt2.encode, "BERT": lambda text: bert(text, 10**6)[1:-1]}
@@ -1300,7 +1302,7 @@ if real:
     assert all(len(gpt2.encode(f" {n}")) == 1 for n in range(1900, 2021))
 
 # %% [markdown]
-# In GPT-2 each year from 1900 to 2020 is one token, while fewer than one in fifty of the numbers of four digits are; the others are cut where its merges happen to.
+# In GPT-2 each year from 1900 to 2020 is one token together with the blank in front (without it, many are not), while fewer than one in fifty of all numbers of four digits are; the others are cut wherever the merges happen to.
 # Later tokenizers fix the groups in the pre-tokenization: single digits (LLaMA, PaLM), or up to three digits from the left (GPT-3.5 and GPT-4, by `\p{N}{1,3}` in the pattern of `cl100k_base`), as on the right of the output.
 # Singh and Strouse (2024) report that these two do arithmetic much better when commas force the groups to begin from the right.
 #
@@ -1313,7 +1315,7 @@ if real:
 #
 # - FastText gives an unseen word a vector, the sum of its n-grams; that its relatives are near is mostly spelling, as untrained n-grams show; that it fits its contexts, a little, is learned.
 # - A BPE tokenizer is its ordered merges; the longest match on the same list of 800 segments about a third of the distinct held-out words differently, at nearly equal length.
-# - Bytes make encoding lossless; pre-tokenization and special tokens belong to the table, and ours give GPT-2's and BERT's ids.
+# - Bytes make encoding lossless; pre-tokenization and special tokens belong to the tokenizer, and ours gave GPT-2's and BERT's ids on all the hard cases that we tried.
 # - The unigram model is trained by EM, whose expected counts are a gradient.
 # - At equal size BPE, WordPiece by count and the unigram model took nearly equal numbers of tokens on one book; the language of the training text mattered more.
 
