@@ -6,7 +6,7 @@
 #       gpu:
 #         num_drawn: 3000
 #         drawn_epochs: 20
-#         epochs: 20
+#         epochs: 8
 #         num_seeds: 5
 #         num_gpus: 1
 #       smoke:
@@ -18,7 +18,7 @@
 #     rehearsal:
 #       num_drawn: 0.05
 #       drawn_epochs: 0.1
-#       epochs: 0.1
+#       epochs: 0.125
 #       num_seeds: 0.4
 #   jupytext:
 #     cell_metadata_filter: tags,-all
@@ -71,9 +71,9 @@ d2l.use_style()
 
 # %% tags=["parameters"]
 num_pictures = None  # of each split; None: all
-num_drawn = 400  # drawn pictures for training
+num_drawn = 256  # drawn pictures for training
 drawn_epochs = 6
-epochs = 8  # of a head on real pictures
+epochs = 2  # of a head on real pictures
 num_seeds = 3
 num_gpus = 0
 
@@ -216,15 +216,17 @@ def detection_loss(preds, offsets, mask, classes, kind="mining"):
     "focal", or "uneven": plain, but classes averaged over all anchors.
     """
     scores, boxes = preds
-    log_p = -F.cross_entropy(scores.flatten(0, 1), classes.flatten(),
-                             reduction="none").view_as(mask)
-    losses, count = -log_p, mask.sum().clamp(min=1)
+    losses = F.cross_entropy(scores.mT, classes, reduction="none")  # (b, n)
+    count = mask.sum().clamp(min=1)
     if kind == "focal":
-        losses = focal_loss(log_p)
+        losses = focal_loss(-losses)
     elif kind == "mining":
         hardest = losses.detach().masked_fill(mask, -1).argsort(
-            1, descending=True).argsort(1)  # rank among the background
-        losses = losses * (mask | (hardest < 3 * mask.sum(1)[:, None]))
+            1, descending=True)  # background first
+        rank = torch.arange(mask.shape[1], device=mask.device)
+        few = rank < 3 * mask.sum(1, keepdim=True)
+        losses = losses * (mask | torch.zeros_like(mask).scatter(
+            1, hardest, few))
     elif kind not in ("plain", "uneven"):
         raise ValueError(f"kind is {kind!r}; it must be plain, mining, "
                          "focal or uneven.")
@@ -323,14 +325,14 @@ print(f"positives: {positives:.2f} of 340 anchors in a picture; "
       f"'all background' is wrong at {targets[1].float().mean():.2%}")
 
 # check 14.7-C6: few positives
-if num_drawn >= 400:
+if num_drawn >= 256:
     assert 1.9 < positives < 2.8
 assert targets[1].any(1).all() and targets[1].float().mean() < 0.01
 
 # %%
-optimizer = torch.optim.Adam(net64.parameters(), lr=1e-2)
+optimizer = torch.optim.Adam(net64.parameters(), lr=7e-3, fused=True)
 history = train_ch14(net64, (images / 255, *targets), None, detection_loss,
-                     optimizer, drawn_epochs, batch_size=16, score=None)
+                     optimizer, drawn_epochs, batch_size=8, score=None)
 print("loss for each epoch:", [round(v, 2) for v in history["loss"]])
 
 # %% tags=["export"]
@@ -367,7 +369,7 @@ print(f"mean IoU of the first box {overlap.mean():.2f}, at least 0.5 in "
       f"{constant:.2f}")
 
 # check 14.7-C7: it finds the crescent
-if num_drawn >= 400 and not num_gpus:
+if num_drawn >= 256 and not num_gpus:
     assert overlap.mean() > 0.75 and constant < 0.4
 assert net64.training  # as before predict_boxes, which does not use it:
 torch.testing.assert_close(found[0], predict_boxes(
@@ -598,7 +600,7 @@ class DenseHead(nn.Module):
 data = DetectionData(num_pictures=num_pictures)
 body = efficientnet_lite0().to(memory_format=torch.channels_last)
 del body._blocks[11:]  # of stride 32
-features = {split: cell_features(body, images)
+features = {split: cell_features(body, images, 2)  # two at a time
             for split, (images, _) in data.parts.items()}
 anchors = multibox_prior(24, 32, [side / 192 for side in (14, 38, 75)], [1],
                          aspect=256 / 192)
@@ -631,21 +633,21 @@ for answers in (scores, offsets):
         [4, 6], [6, 8]]
 
 # %%
-def fit_head(kind="mining", seed=0, pictures=None, epochs=epochs, rate=5e-3,
+def fit_head(kind="mining", seed=0, pictures=None, epochs=epochs, rate=0.03,
              loss=detection_loss, optimizer=torch.optim.AdamW):
-    """A head trained on the (first) training pictures."""
+    """A head trained on the (first) training pictures, two in a step."""
     torch.manual_seed(seed)
-    net = DenseHead().to(memory_format=torch.channels_last)
+    net = DenseHead()
     part = [t[:pictures] for t in (features["train"], *targets)]
     train_ch14(net, part, None, lambda *args: loss(*args, kind=kind),
-               optimizer(net.parameters(), rate), epochs, batch_size=8,
-               score=None, seed=seed)
+               optimizer(net.parameters(), rate, fused=True), epochs,
+               batch_size=2, score=None, seed=seed)
     return net
 
 
-def detect(net, split="val", **options):
+def detect(net, split="val", candidates=500, **options):
     """All detections of a split with a score of at least 0.02."""
-    return predict_boxes(net, features[split], anchors,
+    return predict_boxes(net, features[split], anchors, candidates=candidates,
                          score_threshold=0.02, **options)
 
 
@@ -666,30 +668,38 @@ for kind, runs in table.items():
 
 # %%
 # check 14.7-C8: where the losses agree, and where they do not
-if full_run and epochs >= 8:
-    for red, white, platelets in table["mining"]:
-        assert red > 0.83 and white > 0.93 and platelets > 0.55
-    mining, plain, focal, uneven = (
-        torch.tensor(table[k]) for k in ("mining", "plain", "focal",
-                                         "uneven"))  # (seeds, 3)
+mining, plain, focal, uneven = (
+    torch.tensor(table[k]) for k in ("mining", "plain", "focal", "uneven"))
+if data.is_real and num_pictures is None and epochs >= 2:
+    # each (seeds, 3); red cells, white cells, platelets
+    assert (mining > torch.tensor([0.83, 0.94, 0.6])).all()
     for other in (plain, focal):  # red and white cells: no difference
         assert ((other.mean(0) - mining.mean(0))[:2].abs() < 0.03).all()
-    if epochs == 8 and num_seeds >= 3:  # platelets: a difference
-        assert (mining > plain)[:, 2].all()
-        assert (mining - plain)[:, 2].mean() > 0.07
-        assert mining.std(0).argmax() == 2
     assert uneven[0, 2] < min(plain[0, 2], mining[0, 2]) - 0.2
+    if epochs == 2 and num_seeds >= 3:  # platelets: a difference
+        assert ((mining - plain)[:, 2] > 0.05).all()
+        assert (mining - plain)[:, 2].mean() > 0.13
+        assert plain[0, 2] < focal[0, 2] < mining[0, 2]
+        assert mining.std(0).argmax() == 2 and uneven[0, 2] < 0.15
+    elif epochs == 8 and num_seeds >= 3:  # it is gone
+        assert (mining - plain)[:, 2].mean() < 0.02
 
 # %% [markdown]
-# With eight epochs on 205 pictures, the detector finds nearly every white cell and most red ones; platelets are the hard class, and the three seeds differ most there.
+# With two epochs on 205 pictures, a hundred steps each, the detector finds nearly every white cell and most red ones; platelets are the hard class, and the three seeds differ most there.
 # Before we praise it for the white cells: Exercise 3 of [Section 14.6](06-detection-data.ipynb) finds nearly all of them by their stain, without learning.
+# And two flaws that the section found in these pictures stand behind every AP on this page.
+# A few fields of view were photographed twice and are in two of the splits, so a part of the validation and test pictures resembles training pictures more than a new patient's would.
+# In a few pictures nobody drew a box around the red cells, so every red cell that is found there counts as false.
 #
-# For red and white cells these three losses hardly differ: the means of mining and of the plain sum over the seeds, and the one run of the focal loss, agree within three hundredths.
-# For platelets, the smallest objects, about as many as the white cells, mining is better than the plain sum with each of the three seeds, at equal epochs and learning rate; a longer training or another rate may change that.
+# For red and white cells mining, the plain sum and the focal loss hardly differ: the means of the first two over the seeds, and the one run of the third, agree within three hundredths.
+# For platelets, the smallest objects, about as many as the white cells, mining is clearly better than the plain sum with each of the three seeds, at equal epochs and learning rate; the focal loss, in its one run, lies between them.
+# It is an advantage in speed.
+# With eight epochs at the same rate, which the profile `gpu` takes, the plain sum finds platelets at least as well, on average over the seeds.
 # Both remedies were made for a harder case: about 9000 anchors in SSD and 100 000 in RetinaNet, on 20 to 80 classes of objects.
 #
 # Of what we tried here, the balance of the two sums matters most.
-# The uneven loss, which looks harmless, loses the platelets altogether in its one run: with classes that weigh 27 times less against boxes, eight epochs do not bring their scores above those of the background, and at most of their anchors not even above those of red cells.
+# The uneven loss, which looks harmless, finds hardly any platelets in its one run: their classes are learned too slowly when they weigh 27 times less against the boxes.
+# With eight epochs it catches up in part.
 
 # %% tags=["hide-input"]
 found = detect(heads[0])
@@ -746,7 +756,7 @@ final, fine = levels[0].tolist(), levels.mean(0)
 print("test, AP at 0.5:", dict(zip(CELLS, (round(v, 3) for v in final))))
 print("mean over 0.5 to 0.95:", dict(zip(CELLS, (
     round(v.item(), 3) for v in fine))))
-if full_run and epochs >= 8:
+if full_run and epochs >= 2:
     assert final[0] > 0.8 and final[1] > 0.9 and final[2] > 0.5
     # check 14.7-C5: the reference agrees on these detections, too
     reference = coco_ap(
@@ -775,8 +785,8 @@ if full_run and epochs >= 8:
 # ## Summary
 #
 # - Two convolutions on every map answer for all anchors; channels go last before flattening, or answers meet the wrong anchors without an error.
-# - Dividing both sums of the loss by the positives or by all anchors is a matter of scale, to which Adam should hardly react; dividing them differently changes the balance and in our one run lost a whole class.
-# - In eight epochs on 205 pictures, mining helped with the small platelets and made no clear difference for red and white cells.
+# - Dividing both sums of the loss by the positives or by all anchors is a matter of scale, to which Adam should hardly react; dividing them differently changes the balance and, in our one run, nearly lost a class.
+# - In two epochs on 205 pictures, mining helped with the small platelets and made no clear difference for red and white cells; in eight epochs its advantage was gone.
 # - Average precision judges the ranking of all boxes, counts duplicates as errors, and should be checked against a reference implementation, ties and all.
 # - A drawn data set shows that the parts fit together, not that a detector is good.
 
@@ -785,8 +795,8 @@ if full_run and epochs >= 8:
 #
 # ### Exercise 14.7-1
 #
-# Train with SGD with momentum instead of AdamW, on the first 64 pictures, with the plain loss divided by the positives and with both sums divided by all anchors.
-# Use one learning rate for both, then the best of three for each. How much of the gap was scale?
+# Train with SGD with momentum instead of AdamW, for one epoch on the first 64 pictures, with the plain loss divided by the positives and with both sums divided by all anchors.
+# Use the learning rate 0.003 for both, then one that is about 30 times as large, and compare the best of each. How much of the gap was scale?
 
 # %% [markdown]
 # #### Solution 14.7-1
@@ -798,17 +808,19 @@ def over_all(*args, kind):
     return detection_loss(*args, kind=kind) * args[2].float().mean()
 
 
-def sgd(params, rate):
-    return torch.optim.SGD(params, rate, momentum=0.9)
+def sgd(params, rate, **options):
+    return torch.optim.SGD(params, rate, momentum=0.9, **options)
 
 
 def mean_ap(net):
-    return sum(ap(net)) / 3
+    """With fewer candidates: after so few steps, far too many score."""
+    return sum(average_precision(detect(net, candidates=300),
+                                 truths["val"], 3)) / 3
 
 
-few = dict(kind="plain", pictures=64, epochs=min(epochs, 4), optimizer=sgd)
+few = dict(kind="plain", pictures=64, epochs=1, optimizer=sgd)
 grid = {name: {rate: mean_ap(fit_head(loss=loss, rate=rate, **few))
-               for rate in (0.003, 0.01, 0.1)}
+               for rate in (0.003, 0.1)}
         for name, loss in (("by positives", detection_loss),
                            ("by anchors", over_all))}
 for name, row in grid.items():
@@ -822,14 +834,14 @@ if full_run:
 # %% [markdown]
 # At the rate 0.003 the loss divided by the anchors learns next to nothing in this time; at the rate 0.1, about 30 times as large, it catches up.
 # So nearly all of the gap was scale.
-# (Both best rates stand at an end of the grid; in a trial with one seed, 0.001 for the first and 0.3 for the second did no better.)
-# (The mean is low because no platelets are found yet after thirty-two steps on 64 pictures.)
+# (In a trial with one seed, the rates 0.001, 0.01, 0.03 and 0.3 gave no more than a hundredth beyond the better of these two.
+# The mean is low because no platelets are found yet after thirty-two steps on 64 pictures.)
 
 # %% [markdown]
 # ### Exercise 14.7-2
 #
 # Replace smooth $\ell_1$ by $1-\mathrm{GIoU}$ of the decoded box.
-# Does it give better boxes? Compare the mean IoU of the truths that are found (IoU at least 0.5 with a box that scores above 0.3) with the best of those boxes.
+# Does it give better boxes? Train one head as in the text, and compare the mean IoU of the truths that are found (IoU at least 0.5 with a box that scores above 0.3) with the best of those boxes.
 
 # %% [markdown]
 # #### Solution 14.7-2
@@ -852,10 +864,10 @@ def giou_loss(preds, offsets, mask, classes, kind):
         4 * (1 - giou).sum() / mask.sum().clamp(min=1))
 
 
-def fit_of_boxes(net):
+def fit_of_boxes(found):
     """Mean IoU of the found truths with their best boxes, and a count."""
     best = []
-    for rows, true in zip(detect(net), truths["val"], strict=True):
+    for rows, true in zip(found, truths["val"], strict=True):
         rows = rows[rows[:, 1] > 0.3]
         overlap = box_iou(true[:, 1:], rows[:, 2:])  # (truths, boxes)
         overlap *= true[:, None, 0] == rows[:, 0]  # of the same class
@@ -865,15 +877,13 @@ def fit_of_boxes(net):
 
 # %%
 # solution 14.7-2, continued
-few = dict(pictures=64, epochs=min(epochs, 6))
-nets = {"smooth l1": fit_head(**few),
-        "GIoU": fit_head(loss=giou_loss, **few)}
-fits = {name: fit_of_boxes(net) for name, net in nets.items()}
+fits = {"smooth l1": fit_of_boxes(found),  # of the first head
+        "GIoU": fit_of_boxes(detect(fit_head(loss=giou_loss)))}
 for name, (fit, count) in fits.items():
     print(f"{name:10s} mean IoU {fit:.3f} of {count} found truths")
-if full_run:
+if full_run and epochs >= 2:
     fit, count = zip(*fits.values(), strict=True)
-    assert min(fit) > 0.65 and abs(fit[0] - fit[1]) < 0.03
+    assert min(fit) > 0.7 and abs(fit[0] - fit[1]) < 0.03
     assert min(count) > 0.9 * max(count)
 rows = [t[:2] for t in targets]
 far = (torch.zeros(2, len(anchors), 4), rows[0].flatten(1) + 1.0)
@@ -882,13 +892,14 @@ args = (*rows, "plain")
 assert giou_loss(far, *args) > giou_loss(near, *args) > of_classes(far, *args)
 
 # %% [markdown]
-# In this short run, one for each loss and on 64 pictures, the two give boxes that fit about equally well.
+# In these short runs, one for each loss, from the same start, the two give boxes that fit about equally well.
 # That does not contradict the literature, which compares long trainings, and at stricter thresholds, too.
 
 # %% [markdown]
 # ### Exercise 14.7-3
 #
-# Multiply the second sum of (14.7.1) by 0.1, 1 and 10, and train for four epochs on all pictures. What happens to each class?
+# Multiply the second sum of (14.7.1) by 10, and train as in the text, with its first seed.
+# Compare with the weight 1, and with the uneven loss: which weight does it amount to under AdamW? What happens to each class?
 
 # %% [markdown]
 # #### Solution 14.7-3
@@ -903,22 +914,26 @@ def weighted(weight):
     return loss
 
 
-sweep = {w: ap(fit_head(loss=weighted(w), epochs=min(epochs, 4)))
-         for w in (0.1, 1, 10)}
+share = targets[1].float().mean().item()
+sweep = {1: table["plain"][0], 10: ap(fit_head("plain", loss=weighted(10))),
+         1 / share: table["uneven"][0]}  # two are trained already
 for weight, values in sweep.items():
-    print(f"weight {weight:4}: ", [round(v, 2) for v in values])
-if full_run and epochs >= 4:
-    assert min(sweep[1][2], sweep[0.1][2]) > sweep[10][2] + 0.1
-    assert max(abs(sweep[w][0] - sweep[1][0]) for w in sweep) < 0.06
+    print(f"weight {weight:4.1f}: ", [round(v, 2) for v in values])
+if full_run and epochs >= 2:
+    red, _, platelets = zip(*sweep.values(), strict=True)
+    assert red[0] > red[1] > red[2] and red[2] > red[0] - 0.1
+    assert platelets[0] > max(platelets[1:]) + 0.25
+    assert min(v[2] for v in table["plain"]) > max(platelets[1:]) + 0.2
 
 # %% [markdown]
-# Red cells lose at most a few hundredths, and white cells most with the weight 0.1.
-# Platelets are found in these four epochs with the weights 0.1 and 1, and not with 10: that goes the way of the uneven loss, whose classes weigh 27 times less against the boxes.
+# With the classes averaged over all anchors and the boxes over the positives, the boxes weigh as much more as there are anchors for each positive, about 27 times; the common factor that remains hardly matters to AdamW.
+# Red cells lose a few hundredths with each step, and platelets are hardly found with either of the larger weights.
+# One run for each of them is enough for so large a difference: each of the three seeds of the plain sum does far better.
 
 # %% [markdown]
 # ### Exercise 14.7-4
 #
-# Would larger pictures help with small crescents? Try the reverse: shrink the drawn pictures to 32 pixels, train a network for that size, and count on fresh pictures how many crescents with a box narrower than 0.3 each network finds.
+# Would larger pictures help with small crescents? Try the reverse: shrink the drawn pictures to 32 pixels, train a network for that size for two thirds more epochs, and count on fresh pictures how many crescents with a box narrower than 0.3 each network finds.
 # How well do the anchors of each network cover these boxes?
 
 # %% [markdown]
@@ -935,9 +950,10 @@ torch.manual_seed(0)
 low = TinySSD(1, 32).to(memory_format=torch.channels_last)
 images, rows = drawn.parts["train"]
 train_ch14(low, (halved(images), *multibox_target(low.anchors, rows)), None,
-           detection_loss, torch.optim.Adam(low.parameters(), 1e-2),
-           drawn_epochs, batch_size=16, score=None)
-fresh = BananaLike(400, 64, seed=9)
+           detection_loss,
+           torch.optim.Adam(low.parameters(), 7e-3, fused=True),
+           drawn_epochs * 5 // 3, batch_size=16, score=None)
+fresh = BananaLike(200, 64, seed=9)
 small = fresh.boxes[:, 2] - fresh.boxes[:, 0] < 0.3
 recall, cover = {}, {}
 for name, net, X in (("64 pixels", net64, fresh.images / 255),
@@ -951,14 +967,15 @@ for name, net, X in (("64 pixels", net64, fresh.images / 255),
     for i, part in enumerate((f"{int(small.sum())} small", "the others")):
         print(f"{name}, {part:10s}: found {recall[name][i]:.0%}, best IoU "
               f"with an anchor {cover[name][i]:.2f}")
-if num_drawn >= 400 and not num_gpus:
-    assert recall["64 pixels"][0] > recall["32 pixels"][0] + 0.1
-    assert abs(recall["64 pixels"][1] - recall["32 pixels"][1]) < 0.05
+if num_drawn >= 256 and not num_gpus:
+    assert recall["64 pixels"][0] > recall["32 pixels"][0] + 0.05
+    assert abs(recall["64 pixels"][1] - recall["32 pixels"][1]) < 0.03
 for large, coarse in zip(cover["64 pixels"], cover["32 pixels"]):
     assert 0.1 < large - coarse < 0.25
 
 # %% [markdown]
-# The smaller pictures lose small crescents and hardly any others.
+# The smaller pictures lose small crescents and hardly any others, although their network saw each picture more often.
+# (With equal epochs it missed some of the others as well, in a trial with three seeds.)
 # Three things differ: the detail of the pictures, the anchors, whose finest grid has $4\times4$ cells instead of $8\times8$, and the network, which has one block and one map fewer.
 # The coarser grid covers small and large boxes worse alike, and yet nearly all the large ones are still found; so worse coverage alone does not explain what happens to the small ones.
 # A network for 64 pixels, trained on the shrunken pictures after enlarging them again, would separate the detail from the other two.

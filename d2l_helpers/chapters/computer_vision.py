@@ -1012,15 +1012,17 @@ def detection_loss(preds, offsets, mask, classes, kind="mining"):
     "focal", or "uneven": plain, but classes averaged over all anchors.
     """
     scores, boxes = preds
-    log_p = -F.cross_entropy(scores.flatten(0, 1), classes.flatten(),
-                             reduction="none").view_as(mask)
-    losses, count = -log_p, mask.sum().clamp(min=1)
+    losses = F.cross_entropy(scores.mT, classes, reduction="none")  # (b, n)
+    count = mask.sum().clamp(min=1)
     if kind == "focal":
-        losses = focal_loss(log_p)
+        losses = focal_loss(-losses)
     elif kind == "mining":
         hardest = losses.detach().masked_fill(mask, -1).argsort(
-            1, descending=True).argsort(1)  # rank among the background
-        losses = losses * (mask | (hardest < 3 * mask.sum(1)[:, None]))
+            1, descending=True)  # background first
+        rank = torch.arange(mask.shape[1], device=mask.device)
+        few = rank < 3 * mask.sum(1, keepdim=True)
+        losses = losses * (mask | torch.zeros_like(mask).scatter(
+            1, hardest, few))
     elif kind not in ("plain", "uneven"):
         raise ValueError(f"kind is {kind!r}; it must be plain, mining, "
                          "focal or uneven.")
