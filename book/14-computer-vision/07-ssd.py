@@ -72,7 +72,7 @@ d2l.use_style()
 # %% tags=["parameters"]
 num_pictures = None  # of each split; None: all
 num_drawn = 256  # drawn pictures for training
-drawn_epochs = 6
+drawn_epochs = 5
 epochs = 2  # of a head on real pictures
 num_seeds = 3
 num_gpus = 0
@@ -330,7 +330,7 @@ if num_drawn >= 256:
 assert targets[1].any(1).all() and targets[1].float().mean() < 0.01
 
 # %%
-optimizer = torch.optim.Adam(net64.parameters(), lr=7e-3, fused=True)
+optimizer = torch.optim.Adam(net64.parameters(), lr=5e-3, fused=True)
 history = train_ch14(net64, (images / 255, *targets), None, detection_loss,
                      optimizer, drawn_epochs, batch_size=8, score=None)
 print("loss for each epoch:", [round(v, 2) for v in history["loss"]])
@@ -651,16 +651,18 @@ def detect(net, split="val", candidates=500, **options):
                          score_threshold=0.02, **options)
 
 
-def ap(net):
-    """AP of the three classes on the validation pictures."""
-    return average_precision(detect(net), truths["val"], 3)
+def ap(found):
+    """AP of the three classes from detections on validation pictures."""
+    return average_precision(found, truths["val"], 3)
 
 
 heads = [fit_head(seed=seed) for seed in range(num_seeds)]
-table = {"mining": [ap(head) for head in heads],
-         "plain": [ap(fit_head("plain", seed)) for seed in range(num_seeds)]}
+found, *others = [detect(head) for head in heads]
+table = {"mining": [ap(rows) for rows in (found, *others)],
+         "plain": [ap(detect(fit_head("plain", seed)))
+                   for seed in range(num_seeds)]}
 for kind in ("focal", "uneven"):
-    table[kind] = [ap(fit_head(kind))]
+    table[kind] = [ap(detect(fit_head(kind)))]
 print(f"{'loss':8s}AP at 0.5 of red cells, white cells, platelets")
 for kind, runs in table.items():
     for values in runs:
@@ -703,7 +705,6 @@ if data.is_real and num_pictures is None and epochs >= 2:
 # With eight epochs it catches up in part.
 
 # %% tags=["hide-input"]
-found = detect(heads[0])
 fig, ax = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
 for kind, (name, color) in enumerate((("red cells", "C1"), (
         "white cells", "C0"), ("platelets", "C3"))):
@@ -713,10 +714,10 @@ for kind, (name, color) in enumerate((("red cells", "C1"), (
         ax.plot(recall, precision, style, color=color, lw=1.2,
                 label=name if iou == 0.5 else None)
 ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
-ax.legend(loc="center left", bbox_to_anchor=(0.02, 0.4), fontsize=8)
+ax.legend(loc="lower center", bbox_to_anchor=(0.45, 0.03), fontsize=8)
 d2l.describe(fig, """Precision against recall. Solid lines, at an IoU of 0.5:
-    white cells stay near 1 to the end, red cells fall from about 0.95 to
-    0.7 near a recall of 0.9, platelets fall earlier. Dotted lines, at 0.75,
+    white cells stay above 0.9 to the end, red cells fall from about 0.95 to
+    0.65 near a recall of 0.9, platelets fall earlier. Dotted lines, at 0.75,
     lie far lower, lowest for platelets.""")
 
 # %% [markdown]
@@ -815,8 +816,7 @@ def sgd(params, rate, **options):
 
 def mean_ap(net):
     """With fewer candidates: after so few steps, far too many score."""
-    return sum(average_precision(detect(net, candidates=300),
-                                 truths["val"], 3)) / 3
+    return sum(ap(detect(net, candidates=300))) / 3
 
 
 few = dict(kind="plain", pictures=64, epochs=1, optimizer=sgd)
@@ -916,7 +916,8 @@ def weighted(weight):
 
 
 share = targets[1].float().mean().item()
-sweep = {1: table["plain"][0], 10: ap(fit_head("plain", loss=weighted(10))),
+heavy = fit_head("plain", loss=weighted(10))
+sweep = {1: table["plain"][0], 10: ap(detect(heavy)),
          1 / share: table["uneven"][0]}  # two are trained already
 for weight, values in sweep.items():
     print(f"weight {weight:4.1f}: ", [round(v, 2) for v in values])
@@ -952,7 +953,7 @@ low = TinySSD(1, 32).to(memory_format=torch.channels_last)
 images, rows = drawn.parts["train"]
 train_ch14(low, (halved(images), *multibox_target(low.anchors, rows)), None,
            detection_loss,
-           torch.optim.Adam(low.parameters(), 7e-3, fused=True),
+           torch.optim.Adam(low.parameters(), 5e-3, fused=True),
            drawn_epochs * 5 // 3, batch_size=16, score=None)
 fresh = BananaLike(200, 64, seed=9)
 small = fresh.boxes[:, 2] - fresh.boxes[:, 0] < 0.3
@@ -969,8 +970,8 @@ for name, net, X in (("64 pixels", net64, fresh.images / 255),
         print(f"{name}, {part:10s}: found {recall[name][i]:.0%}, best IoU "
               f"with an anchor {cover[name][i]:.2f}")
 if num_drawn >= 256 and not num_gpus:
-    assert recall["64 pixels"][0] > recall["32 pixels"][0] + 0.05
-    assert abs(recall["64 pixels"][1] - recall["32 pixels"][1]) < 0.03
+    assert recall["64 pixels"][0] > recall["32 pixels"][0] + 0.1
+    assert abs(recall["64 pixels"][1] - recall["32 pixels"][1]) < 0.05
 for large, coarse in zip(cover["64 pixels"], cover["32 pixels"]):
     assert 0.1 < large - coarse < 0.25
 
@@ -998,8 +999,7 @@ def across(rows, threshold=0.5):
 
 # An IoU is never above 1: so nothing is suppressed before.
 raw = detect(heads[0], nms_threshold=1.0)
-mixed = average_precision([across(rows) for rows in raw], truths["val"], 3)
-per_class = average_precision(found, truths["val"], 3)
+mixed, per_class = ap([across(rows) for rows in raw]), ap(found)
 print("per class:", [round(v, 3) for v in per_class])
 print("across:   ", [round(v, 3) for v in mixed])
 pair = torch.tensor([[0, 0.9, 0, 0, 1, 1], [1, 0.8, 0, 0, 1, 0.9]])
