@@ -58,6 +58,8 @@ NUMBER = re.compile(
     r"(?<![\w.])[-+−]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?(?![\w])"
     r"|(?<![\w])[-+]?(?:nan|inf)(?![\w])"
 )
+#: A measured number with thousands set apart, one number however large: `1,592,833`.
+GROUPED = re.compile(r"(?<![\w.,])[-+−]?\d{1,3}(?:,\d{3})+(?![\w,])")
 MASKS = [
     (re.compile(r"\b0x[0-9a-fA-F]{6,}\b|0x…"), "0x"),
     (re.compile(r"\S*/ipykernel_\d+/\d+\.py"), "<cell>"),
@@ -72,7 +74,7 @@ def mask(text: str, timing: bool = False) -> str:
     for pattern, replacement in MASKS:
         text = pattern.sub(replacement, text)
     if timing:
-        text = NUMBER.sub("#", text)
+        text = NUMBER.sub("#", GROUPED.sub("0", text))
     text = re.sub(r"\s+", " ", text).strip()
     return re.sub(r"(?<=[\[(]) ", "", text)  # room for a minus sign that another entry has
 
