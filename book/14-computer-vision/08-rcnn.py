@@ -93,7 +93,7 @@ num_gpus = 0
 # A *region proposal* is a box that may hold an object, of whatever class; a *region of interest* (RoI) is a box that a network is asked to look at.
 # With $q$ classes and $n$ regions in a picture:
 #
-# | | Regions from | Once for a picture | For each region |
+# | Detector | Regions from | Once for a picture | For each region |
 # | --- | --- | --- | --- |
 # | R-CNN (2013) | outside: selective search, about 2000 | nothing | warp to $227\times227$ pixels, a CNN pass, a linear SVM for each class, box regression |
 # | Fast R-CNN (2015) | outside | a CNN pass | RoI pooling to $h_2\times w_2$, then $q+1$ scores and $4q$ offsets |
@@ -464,7 +464,7 @@ assert torch.autograd.grad(theirs, box, allow_unused=True)[0] is None
 #
 # Take three queries and two objects with the costs
 #
-# | | A | B |
+# | Costs | A | B |
 # | --- | --- | --- |
 # | query 1 | $-2.9$ | $-2.6$ |
 # | query 2 | $-2.8$ | $-0.2$ |
