@@ -9,6 +9,7 @@
 #         num_train: 92
 #         num_val: 34
 #         epochs: 30
+#         long_epochs: 60
 #         num_scenes: 400
 #         scene_epochs: 20
 #       smoke:
@@ -17,6 +18,7 @@
 #         num_train: 12
 #         num_val: 6
 #         epochs: 1
+#         long_epochs: 2
 #         num_seeds: 1
 #         num_scenes: 20
 #         scene_epochs: 1
@@ -26,6 +28,7 @@
 #       num_train: 0.2
 #       num_val: 0.2
 #       epochs: 0.1
+#       long_epochs: 0.1
 #       num_scenes: 0.1
 #       scene_epochs: 0.1
 #   jupytext:
@@ -88,6 +91,7 @@ width = 192
 num_train = 92
 num_val = 34
 epochs = 10
+long_epochs = 33  # of a control
 num_seeds = 3  # trainings of each head
 num_scenes = 300  # drawn pictures, for the exercises
 scene_epochs = 2
@@ -203,8 +207,8 @@ right.set(title="kernel, $s=4$", xticks=[0, 7], yticks=[0, 7])
 right.grid(False)
 d2l.describe(fig, """Left four triangles, one for each of four inputs, and
     their sum, whose points lie on the straight lines that join the inputs
-    and fall off before the first and after the last. Right the kernel of eight by eight
-    weights, largest in the middle.""")
+    and fall off before the first and after the last. Right the kernel of
+    eight by eight weights, largest in the middle.""")
 
 # %% [markdown]
 # **Figure 14.11.2.** One axis with $s=4$: each input writes a triangle, and the sums lie on the straight lines that join the inputs.
@@ -332,6 +336,25 @@ assert body.training is False and resnet18().training  # modes come back
 probe = nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.BatchNorm2d(4)).train()
 FCN(probe, 2, 2)
 assert probe[1].training and probe[1].num_batches_tracked == 0
+
+# %% [markdown]
+# Not every network can do that.
+# A convolution without padding drops the last pixels, and the joins of U-Net, below, need equal sizes.
+# For them the picture is padded, at the bottom and on the right, to a multiple of the stride, and the scores are cut.
+
+# %% tags=["export"]
+def pad_to_multiple(X, s):
+    """X (..., h, w), zeros added below and on the right to multiples of s."""
+    return F.pad(X, (0, -X.shape[-1] % s, 0, -X.shape[-2] % s))
+
+# %%
+# check: padded, scored and cut
+X = torch.rand(1, 3, 7, 9)
+padded = pad_to_multiple(X, 4)
+assert padded.shape == (1, 3, 8, 12) and torch.equal(padded[..., :7, :9], X)
+assert padded[..., 7:, :].abs().sum() == padded[..., 9:].abs().sum() == 0
+assert torch.equal(pad_to_multiple(padded, 4), padded)
+assert short(pad_to_multiple(X, 2))[..., :7, :9].shape == (1, 2, 7, 9)
 
 # %% [markdown]
 # ## Any size, shifted and in tiles
@@ -479,6 +502,9 @@ assert touched[:, 0].min() >= seen(80)[0] and touched[:, 1].min() >= (
     seen(119)[0])
 assert touched[:, 0].max() <= seen(80)[1] and touched[:, 1].max() <= (
     seen(119)[1])
+convs = [lite._conv_stem, *(block._depthwise_conv for block in lite._blocks)]
+assert receptive_field([(conv.kernel_size[0], conv.stride[0], 0)
+                        for conv in convs]) == (851, 32, 0)
 odd = torch.rand(3, 61, 83)  # no multiple of anything, longer than wide
 with torch.no_grad():
     torch.testing.assert_close(predict_tiled(tiny, odd, 16, 32),
@@ -532,11 +558,11 @@ def label2image(pred, colors=None):
     return colors.to(pred.device)[pred.long()]
 
 # %%
-def through_cells(y, s):
+def through_cells(y, s, weights=1):
     """Labels (n, h, w) after averaging over s x s cells and enlarging."""
     shares = torch.stack([(y == c).float() for c in range(11)], 1)
     cells = F.avg_pool2d(shares, s, ceil_mode=True)  # cells may stick out
-    return upsample(cells, s, y.shape[1:]).max(1).indices
+    return upsample(cells * weights, s, y.shape[1:]).max(1).indices
 
 
 target = data.labels["val"]
@@ -587,6 +613,12 @@ if measured:
         assert abs(miou(limits[s]) - expected) < 0.02
         assert class_iou(limits[s])[2] < 0.1  # pole
     assert class_iou(limits[32])[6] < 0.05 < class_iou(limits[16])[6]
+    rare = torch.bincount(target.flatten(), minlength=12)[:11]**-0.5
+    weighted = confusion(through_cells(target, 32, rare[:, None, None]),
+                         target, 11, 11)
+    assert miou(weighted) > miou(limits[32]) + 0.02
+    assert class_iou(weighted)[6] > class_iou(limits[32])[6] + 0.005
+    print("W", miou(weighted), class_iou(weighted), class_iou(limits[32]))
 X = torch.rand(1, 2, 3, 4)
 assert torch.equal(upsample(X, 1, (3, 2)), X[..., :2])
 assert torch.equal(upsample(X, 8, (20, 32)), F.interpolate(
@@ -691,7 +723,7 @@ assert refuses("1 maps for the 3", head, [maps[8][:1]])
 
 # %% [markdown]
 # The loss is the cross-entropy at every pixel, averaged over the pixels that are not void.
-# To save time we train on every fourth pixel of every fourth row, and score on all.
+# To save time we train on every eighth pixel of every eighth row, and score on all.
 # A picture goes into the loop of [Section 14.1](01-augmentation.ipynb) as its number; the network looks up the maps.
 
 # %%
@@ -708,17 +740,17 @@ class OnMaps(nn.Module):
         return upsample(scores, self.head.levels[0] // self.step, size)
 
 
-every_fourth = labels[:, 1::4, 1::4]  # next to the middle of 4 x 4 pixels
+every_eighth = labels[:, 3::8, 3::8]  # next to the middle of 8 x 8 pixels
 void_out = partial(F.cross_entropy, ignore_index=11)
 
 
 def fit(net, index, seed, epochs=epochs, loss=void_out, groups=None,
         **options):
-    """Train on these pictures, four in a batch; scores at every fourth."""
+    """Train on these pictures, four in a batch; scores at every eighth."""
     index = index.to(device)
     optimizer = torch.optim.AdamW(groups or net.parameters(), lr=1e-2,
                                   fused=True)
-    train_ch14(net, (index, every_fourth[index]), None, loss, optimizer,
+    train_ch14(net, (index, every_eighth[index]), None, loss, optimizer,
                epochs, device, batch_size=4, score=None, seed=seed, **options)
 
 
@@ -745,20 +777,12 @@ class Blinded(FCNHead):
 kinds = {"32": ((32,), FCNHead), "16 + 32": ((16, 32), FCNHead),
          "8 + 16 + 32": ((8, 16, 32), FCNHead),
          "control": ((8, 16, 32), Blinded)}
-every = 2 * -(-num_train // 4)  # updates in two epochs
-heads, curves = {}, {}
+heads = {}
 for (kind, (levels, Head)), seed in itertools.product(
         kinds.items(), range(num_seeds)):
     torch.manual_seed(seed)
-    head, trace, count = Head(levels, width=32), [], itertools.count(1)
-
-    def watch(net):
-        if next(count) % every == 0:
-            trace.append(miou(matrix(OnMaps(net.head, 1), val)))
-
-    fit(OnMaps(head, 4), train, seed, after_step=None if seed else watch)
-    heads[kind, seed] = head
-    curves.setdefault(kind, trace)  # of the first seed
+    heads[kind, seed] = Head(levels, width=32)
+    fit(OnMaps(heads[kind, seed], 8), train, seed)
 results = {key: matrix(OnMaps(head, 1), val) for key, head in heads.items()}
 
 # %% tags=["rtol=0.1"]
@@ -772,35 +796,53 @@ road = confusion(torch.full_like(target, 3), target, 11, 11)
 print(f"all road: accuracy {pixel_accuracy(road):.3f}, "
       f"mIoU {miou(road):.3f}")
 
+# %% [markdown]
+# Ten epochs are few.
+# Would the coarse heads catch up?
+# We train the first seed of the three heads once more, under a cycle of 33 epochs.
+
+# %%
+every = 3 * -(-num_train // 4)  # updates in three epochs
+curves = {}
+for kind in ("32", "16 + 32", "8 + 16 + 32"):
+    torch.manual_seed(0)
+    head, trace, count = FCNHead(kinds[kind][0], 32), [], itertools.count(1)
+
+    def watch(net):
+        if next(count) % every == 0:
+            trace.append(miou(matrix(OnMaps(net.head, 1), val)))
+
+    fit(OnMaps(head, 8), train, 0, long_epochs, after_step=watch)
+    curves[kind] = trace
+
 # %% tags=["hide-input", "chaotic"]
 styles = {"32": ("C1", "s", "--"), "16 + 32": ("C3", "^", "-."),
-          "8 + 16 + 32": ("C0", "o", "-"), "control": ("0.45", "x", ":")}
+          "8 + 16 + 32": ("C0", "o", "-")}
 share = torch.bincount(target.flatten(), minlength=12)[:11]
 order = share.argsort()
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.4))
 for kind, (color, marker, line) in styles.items():
-    left.plot([2 * i + 2 for i in range(len(curves[kind]))], curves[kind],
+    left.plot([3 * i + 3 for i in range(len(curves[kind]))], curves[kind],
               line + marker, color=color, lw=1.2, ms=4, label=kind)
     for seed in range(num_seeds):
-        if kind != "control":
-            right.plot(class_iou(results[kind, seed])[order], range(11),
-                       marker, color=color, ms=4.5, alpha=0.7, ls="none")
+        right.plot(class_iou(results[kind, seed])[order], range(11),
+                   marker, color=color, ms=4.5, alpha=0.7, ls="none")
 left.set(xlabel="epochs", ylabel="mIoU", ylim=(0, 0.6))
 left.legend(fontsize=8, loc="lower right")
 right.set_yticks(range(11), labels=[
     f"{data.classes[i]} ({100 * share[i] / share.sum():.1f} %)"
     for i in order])
 right.set(xlabel="IoU", xlim=(-0.03, 1))
-d2l.describe([left, right], """Left mean IoU over the epochs: the line of
-    three levels ends highest, that of two levels below it, and those of
-    stride 32 and of the control together at the bottom. Right the IoU of
+d2l.describe([left, right], """Left mean IoU over 33 epochs: the line of
+    three levels ends highest, that of two levels below it, and that of
+    stride 32 alone at the bottom, flat in the end. Right the IoU of
     eleven classes, the rarest at the bottom: all heads are near zero for
     pole; road, building, tree and sky are high, and the head of three
     levels is ahead most for car and sky.""")
 
 # %% [markdown]
-# **Figure 14.11.4.** Left, the mean IoU of the validation pictures while the heads train, for the first seed.
-# Right, the classes after training, with their shares of the validation pixels; marks as colours on the left.
+# **Figure 14.11.4.** Left, the mean IoU of the validation pictures during the long training of the first seed.
+# Right, the classes after ten epochs, three seeds, with their shares of the validation pixels; marks and colors as on the left.
 
 # %% tags=["hide-input", "chaotic"]
 shown = [num_train + i * num_val // 3 + num_val // 6 for i in range(3)]
@@ -857,12 +899,17 @@ if measured:
         assert max(class_iou(one)[9:]) < 0.06  # pedestrian, bicyclist
         assert miou(limits[32]) - miou(one) < 0.07
         assert miou(limits[8]) - miou(three) > 0.18
+    late = [curve[-1] for curve in curves.values()]
+    assert late[1] > late[0] + 0.05 and late[2] > late[1] + 0.01
+    assert len(curves["32"]) == 11 and late[0] < mean["16 + 32"] - 0.02
+    print("late", late, mean)
     assert abs(miou(road) - 0.027) < 0.001
     assert all(share[i] / share.sum() < 0.025 for i in (2, 6, 9, 10))
 
 # %% [markdown]
 # Each finer level adds to the mean IoU and to the accuracy, in each of the three seeds.
 # The control stays near stride 32 alone, with the parameters, the operations and the grid of the best head: in this comparison the gain came with the information in the finer maps.
+# Nor do more updates make up for it: after 33 epochs, in the one seed that we ran, the order is the same, and stride 32 alone is still behind what two levels reach in ten.
 #
 # The yardstick of the last part tells more.
 # Stride 32 alone comes within 0.07 of what averages of the true mask over its cells would score; at stride 8 the distance is more than 0.18.
@@ -897,7 +944,7 @@ def score_after(some, test, seed):
     """Train the head of three levels on some pictures, and test it."""
     torch.manual_seed(seed)
     head = FCNHead((8, 16, 32), width=32)
-    fit(OnMaps(head, 4), some, seed)
+    fit(OnMaps(head, 8), some, seed)
     return matrix(OnMaps(head, 1), test)
 
 
@@ -1042,8 +1089,7 @@ class TinyUNet(nn.Module):
         fine = self.down[0](X)
         middle = self.down[1](F.max_pool2d(fine, 2))
         X = self.down[2](F.max_pool2d(middle, 2))
-        for up, merge, skip in zip(self.up, self.merge,
-                                       (middle, fine)):
+        for up, merge, skip in zip(self.up, self.merge, (middle, fine)):
             X = merge(torch.cat([skip, up(X)], 1))
         return self.score(X)
 
@@ -1064,6 +1110,9 @@ with torch.no_grad():
 assert TinyUNet(4, 1, 6)(torch.rand(2, 4, 8, 8)).shape == (2, 1, 8, 8)
 assert refuses("20 x 30", unet, torch.rand(1, 3, 20, 30))
 assert refuses("18 x 28", unet, torch.rand(1, 3, 18, 28))
+with torch.no_grad():  # any size, once it is padded
+    scores = unet(pad_to_multiple(torch.rand(1, 3, 18, 29), 4))
+assert scores[..., :18, :29].shape == (1, 4, 18, 29)
 
 # %% [markdown]
 # ## Where the field stands
@@ -1115,7 +1164,7 @@ class WithBlocks(nn.Module):
 def three_more(seed, unfreeze):
     head = copy.deepcopy(heads["8 + 16 + 32", seed])
     blocks = copy.deepcopy(nn.Sequential(*top))
-    net = WithBlocks(head, blocks, 4) if unfreeze else OnMaps(head, 4)
+    net = WithBlocks(head, blocks, 8) if unfreeze else OnMaps(head, 8)
     groups = [{"params": [*head.parameters()], "lr": 2e-3}]
     if unfreeze:
         groups.append({"params": [*blocks.parameters()], "lr": 2e-4})
@@ -1224,7 +1273,7 @@ with_both = []
 for seed in range(num_seeds):
     torch.manual_seed(seed)
     head = FCNHead((16, 32), width=32)
-    fit(OnMaps(head, 4), train, seed, loss=with_dice)
+    fit(OnMaps(head, 8), train, seed, loss=with_dice)
     with_both.append(matrix(OnMaps(head, 1), val))
 thin = torch.bincount(data.labels["train"].flatten(), minlength=12)[
     :11].argsort()[:4].sort().values  # pole, sign, pedestrian, bicyclist
@@ -1267,7 +1316,7 @@ if measured:
 
 # %% tags=["rtol=0.1"]
 class TinySkip(TinyFCN):
-    """TinyFCN whose scores are added to those of its maps at stride 4."""
+    """TinyFCN with frozen interpolation, plus scores from stride 4."""
 
     def __init__(self):
         super().__init__("frozen")
@@ -1276,26 +1325,29 @@ class TinySkip(TinyFCN):
     def forward(self, X):
         fine = self.backbone[:6](X)  # (n, 32, h / 4, w / 4)
         coarse = self.score(self.backbone[6:](fine))
-        scores = upsample(coarse, 2, fine.shape[-2:]) + self.fine(fine)
-        return upsample(scores, 4, X.shape[-2:])
+        h, w = X.shape[-2:]
+        return (self.up(coarse)[..., :h, :w]
+                + enlarge(self.fine(fine), 4)[..., :h, :w])
 
 
+few = num_seeds if scene_epochs >= 20 else 1  # one seed on a CPU
 skips = [fit_scenes(TinySkip, seed) for seed in range(num_seeds)]
-twice = {name: fit_scenes(make, 0, 2 * scene_epochs) for name, make in (
-    ("no skip", partial(TinyFCN, "frozen")), ("one skip", TinySkip))}
-print("no skip ", " ".join(f"{value:.3f}" for value in starts["frozen"]),
-      f" twice as many epochs {twice['no skip']:.3f}")
-print("one skip", " ".join(f"{value:.3f}" for value in skips),
-      f" twice as many epochs {twice['one skip']:.3f}")
-if num_scenes >= 300 and num_seeds >= 3:
-    assert all(new > old + 0.005 for old, new in zip(starts["frozen"],
-                                                     skips))
-    assert twice["one skip"] > twice["no skip"]
+twice = {name: [fit_scenes(make, seed, 2 * scene_epochs)
+                for seed in range(few)]
+         for name, make in (("no skip", partial(TinyFCN, "frozen")),
+                            ("one skip", TinySkip))}
+for name, once in (("no skip", starts["frozen"]), ("one skip", skips)):
+    print(f"{name:8s}", " ".join(f"{value:.3f}" for value in once),
+          " twice as many epochs",
+          " ".join(f"{value:.3f}" for value in twice[name]))
+if (num_scenes, scene_epochs, num_seeds) == (300, 2, 3):
+    for old, new in zip(starts["frozen"], skips):
+        assert new > old + 0.005
+    assert twice["one skip"][0] > twice["no skip"][0] + 0.005
 
 # %% [markdown]
-# The skip gains in each seed, and in the one seed with twice as many epochs as well.
-# It adds $32\cdot4+4=132$ parameters, and it replaces the transposed convolution, which shrinks scores at the border, by `upsample`.
-# That is not the reason: with `upsample` and no skip, three seeds score within 0.02 of `TinyFCN`.
+# The skip gains in each of three seeds, and in the one seed with twice as many epochs as well (the profile `gpu` runs three there, too).
+# Nothing but the added scores differs: $32\cdot4+4=132$ parameters more.
 
 # %% [markdown]
 # ### Exercise 14.11-5
@@ -1323,19 +1375,36 @@ def predict(X):
 
 
 direct = predict(piece)
-padded = predict(F.pad(piece, (0, -w % 32, 0, -h % 32)))[:h, :w]
+padded = predict(pad_to_multiple(piece, 32))[:h, :w]
 agree = direct == padded
-print(f"{agree.float().mean():.1%} of the pixels agree; of the 32 columns "
-      f"on the left {agree[:, :32].float().mean():.1%}")
+print(f"{agree.float().mean():.1%} of the pixels agree")
 assert direct.shape == padded.shape == (h, w)
+
+# %%
+def first_cells(a, b):
+    """Top left cells at strides 4 and 8 of the upper left a x b pixels."""
+    with torch.no_grad():
+        several = [lite.features(X) for X in (
+            piece[..., :a, :b], pad_to_multiple(piece[..., :a, :b], 32))]
+    return [torch.equal(X[0, :, 0, 0], Y[0, :, 0, 0])
+            for X, Y in zip(*(found[1:3] for found in several))]
+
+
+print("first cells unchanged at strides 4 and 8, 100 x 76:",
+      first_cells(100, 76), " 96 x 72:", first_cells(96, 72))
 if measured:
-    assert agree.float().mean() > 0.95 and not agree.all()
-    assert agree[:, :32].float().mean() > agree[:, -32:].float().mean()
+    assert 0.95 < agree.float().mean() < 1
+    assert first_cells(100, 76) == [True, False]
+    assert first_cells(96, 72) == [True, True]
 
 # %% [markdown]
 # Both have 100x76 pixels, because each level is enlarged by its stride and cut.
-# The maps at stride 32 have the same size either way: a convolution that pads its input covers the rest of the last cells by itself.
-# But it pads the standardized picture with 0, a middle gray, whereas we padded with black; the network sees other surroundings, and some pixels change, mostly towards the padded sides.
+# The maps at stride 32 have the same size either way, for the body pads its maps itself.
+# Yet padding first changes some pixels, for two reasons.
+# The body's zeros are put around the standardized picture, where they are a middle gray; ours are black.
+# And the body pads as TensorFlow does: a convolution with kernel 3 and stride 2 puts one zero behind an even number of rows, but one on each side of an odd number.
+# At stride 4 this picture has 25 rows and 19 columns, so from there on all cells lie one place earlier than those of the padded picture: even the first cell at stride 8 changes, which the new pixels do not reach.
+# With 96x72 pixels, 24 rows and 18 columns, it stays.
 
 # %% [markdown]
 # ### Exercise 14.11-6
@@ -1390,19 +1459,20 @@ def fit_prompts(change, seed):
     return ious
 
 
-clicked, ignored = fit_prompts(lambda X: X, 0)
-print(f"with the click {clicked:.2f}, with a blank channel {ignored:.2f}")
-without = [fit_prompts(blank, seed)[0] for seed in range(
-    num_seeds if scene_epochs >= 20 else 1)]
-print("trained with a blank channel", [f"{value:.2f}" for value in without])
-
+ious = {name: [fit_prompts(change, seed) for seed in range(few)]
+        for name, change in (("click", lambda X: X), ("blank", blank))}
+for name, several in ious.items():
+    print(f"trained with {name}: IoU as trained",
+          " ".join(f"{trained:.2f}" for trained, _ in several),
+          " with a blank channel",
+          " ".join(f"{ignored:.2f}" for _, ignored in several))
 if (num_scenes, scene_epochs) == (300, 2):
-    assert clicked > max(without) + 0.05 and clicked > ignored + 0.2
+    (clicked, ignored), = ious["click"]
+    assert clicked > ious["blank"][0][0] + 0.07 and clicked > ignored + 0.2
 
 # %% [markdown]
-# With the click, the network outlines the clicked object better than one that was trained without: without a click, nothing in the input says which object is meant.
-# Deprived of its click, the trained network marks little, and in many scenes nothing.
-# We ran three seeds of both trainings in the setting above: the order was the same for every pair.
+# With the click, the network outlines the clicked object better than one that was trained without, in the one seed that runs here (the profile `gpu` runs three): without a click, nothing in the input says which object is meant.
+# Deprived of its click, the trained network marks little.
 # In a model such as SAM the picture is encoded once and the prompt enters afterwards, so a new click costs little; here it enters with the picture.
 
 # %% [markdown]

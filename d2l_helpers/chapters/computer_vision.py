@@ -1770,6 +1770,12 @@ class FCN(nn.Module):
 
 
 # 14.11 Fully convolutional networks
+def pad_to_multiple(X, s):
+    """X (..., h, w), zeros added below and on the right to multiples of s."""
+    return F.pad(X, (0, -X.shape[-1] % s, 0, -X.shape[-2] % s))
+
+
+# 14.11 Fully convolutional networks
 class TinyFCN(FCN):
     """An FCN with stride 8 and an encoder of 16, 32, 48 and 64 channels.
 
@@ -1928,8 +1934,7 @@ class TinyUNet(nn.Module):
         fine = self.down[0](X)
         middle = self.down[1](F.max_pool2d(fine, 2))
         X = self.down[2](F.max_pool2d(middle, 2))
-        for up, merge, skip in zip(self.up, self.merge,
-                                       (middle, fine)):
+        for up, merge, skip in zip(self.up, self.merge, (middle, fine)):
             X = merge(torch.cat([skip, up(X)], 1))
         return self.score(X)
 
