@@ -65,6 +65,7 @@
 import copy
 import itertools
 from functools import partial
+from time import perf_counter
 
 import matplotlib.pyplot as plt
 import torch
@@ -91,7 +92,7 @@ width = 192
 num_train = 92
 num_val = 34
 epochs = 10
-long_epochs = 33  # of a control
+long_epochs = 30  # of a control
 num_seeds = 3  # trainings of each head
 num_scenes = 300  # drawn pictures, for the exercises
 scene_epochs = 2
@@ -528,7 +529,7 @@ assert refuses("(1, 7)", predict_tiled, nn.Conv2d(3, 2, (2, 1)), odd[
 #
 # Before training anything: what would perfect scores at a coarse stride be worth?
 # We average the true masks, one channel per class, over cells of $s\times s$ pixels, enlarge these shares bilinearly and take the largest, as a network would do with its scores.
-# It is a yardstick, not a bound: at stride 32, shares weighted in favour of rare classes score higher, and then find a few signs.
+# It is a yardstick, not a bound: at stride 32, shares divided by the root of each class's frequency score higher, and then find a few signs.
 
 # %% tags=["export"]
 def upsample(X, factor, size):
@@ -612,13 +613,12 @@ if measured:
     for s, expected in ((32, 0.42), (16, 0.58), (8, 0.72), (4, 0.82)):
         assert abs(miou(limits[s]) - expected) < 0.02
         assert class_iou(limits[s])[2] < 0.1  # pole
-    assert class_iou(limits[32])[6] < 0.05 < class_iou(limits[16])[6]
+    assert class_iou(limits[16])[6] > 0.05
     rare = torch.bincount(target.flatten(), minlength=12)[:11]**-0.5
     weighted = confusion(through_cells(target, 32, rare[:, None, None]),
                          target, 11, 11)
     assert miou(weighted) > miou(limits[32]) + 0.02
-    assert class_iou(weighted)[6] > class_iou(limits[32])[6] + 0.005
-    print("W", miou(weighted), class_iou(weighted), class_iou(limits[32]))
+    assert class_iou(weighted)[6] > 0.1 and class_iou(limits[32])[6] == 0
 X = torch.rand(1, 2, 3, 4)
 assert torch.equal(upsample(X, 1, (3, 2)), X[..., :2])
 assert torch.equal(upsample(X, 8, (20, 32)), F.interpolate(
@@ -799,10 +799,10 @@ print(f"all road: accuracy {pixel_accuracy(road):.3f}, "
 # %% [markdown]
 # Ten epochs are few.
 # Would the coarse heads catch up?
-# We train the first seed of the three heads once more, under a cycle of 33 epochs.
+# We train the first seed of the three heads once more, under a cycle of 30 epochs.
 
 # %%
-every = 3 * -(-num_train // 4)  # updates in three epochs
+every = 5 * -(-num_train // 4)  # updates in five epochs
 curves = {}
 for kind in ("32", "16 + 32", "8 + 16 + 32"):
     torch.manual_seed(0)
@@ -822,7 +822,7 @@ share = torch.bincount(target.flatten(), minlength=12)[:11]
 order = share.argsort()
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.4))
 for kind, (color, marker, line) in styles.items():
-    left.plot([3 * i + 3 for i in range(len(curves[kind]))], curves[kind],
+    left.plot([5 * i + 5 for i in range(len(curves[kind]))], curves[kind],
               line + marker, color=color, lw=1.2, ms=4, label=kind)
     for seed in range(num_seeds):
         right.plot(class_iou(results[kind, seed])[order], range(11),
@@ -833,7 +833,7 @@ right.set_yticks(range(11), labels=[
     f"{data.classes[i]} ({100 * share[i] / share.sum():.1f} %)"
     for i in order])
 right.set(xlabel="IoU", xlim=(-0.03, 1))
-d2l.describe([left, right], """Left mean IoU over 33 epochs: the line of
+d2l.describe([left, right], """Left mean IoU over 30 epochs: the line of
     three levels ends highest, that of two levels below it, and that of
     stride 32 alone at the bottom, flat in the end. Right the IoU of
     eleven classes, the rarest at the bottom: all heads are near zero for
@@ -901,15 +901,18 @@ if measured:
         assert miou(limits[8]) - miou(three) > 0.18
     late = [curve[-1] for curve in curves.values()]
     assert late[1] > late[0] + 0.05 and late[2] > late[1] + 0.01
-    assert len(curves["32"]) == 11 and late[0] < mean["16 + 32"] - 0.02
-    print("late", late, mean)
+    assert late[0] < mean["16 + 32"] - 0.025
+    assert abs(late[1] - mean["8 + 16 + 32"]) < 0.03
+    assert {len(curve) for curve in curves.values()} == {6}
     assert abs(miou(road) - 0.027) < 0.001
     assert all(share[i] / share.sum() < 0.025 for i in (2, 6, 9, 10))
 
 # %% [markdown]
 # Each finer level adds to the mean IoU and to the accuracy, in each of the three seeds.
 # The control stays near stride 32 alone, with the parameters, the operations and the grid of the best head: in this comparison the gain came with the information in the finer maps.
-# Nor do more updates make up for it: after 33 epochs, in the one seed that we ran, the order is the same, and stride 32 alone is still behind what two levels reach in ten.
+# After 30 epochs, in the one seed that we ran, the order is the same.
+# Three times the updates do not make up for a missing level 16: stride 32 alone stays behind what two levels reach in ten epochs.
+# They do make up for a missing level 8: two levels end about where three are after ten.
 #
 # The yardstick of the last part tells more.
 # Stride 32 alone comes within 0.07 of what averages of the true mask over its cells would score; at stride 8 the distance is more than 0.18.
@@ -965,7 +968,7 @@ for name, several in by_pool.items():
 # The other drives are worth least.
 # From them to the same drive half a minute away the score rises, and it rises again when nearer frames are allowed, each time in each seed.
 # So near frames account for a part of the gap between drives, and not for all of it.
-# Two controls, three seeds each, outside this notebook: after three times as many epochs the order is the same in each seed, and light is not the reason, although 16 of the 41 other pictures were taken at dusk: the 25 by day score lower than 25 of the same drive half a minute away, too.
+# Two controls, three seeds each, which the profile `gpu` repeats on larger pictures: after 30 epochs the order is the same in each seed, and dusk, at which 16 of the 41 other pictures were taken, is not the reason: the 25 by day score lower than 25 of the same drive half a minute away, too.
 #
 # Is the rest "the drive"?
 # One drive is one case, so we turn to another target: the 25 pictures of drive 0006R0, four seconds apart.
@@ -993,6 +996,15 @@ for end, line in (("last 7", mine), ("first 7", mine.flip(0))):
 for (end, name), several in by_end.items():
     print(f"{end:8s}{name:22s} mIoU",
           " ".join(f"{miou(cm):.3f}" for cm in several))
+
+# %% tags=["hide-input"]
+if epochs >= 30:  # the control by day, for the first target
+    for name, pool in (("other drive by day", mine), (
+            "same drive, 30 s away", pools["same drive, 30 s away"])):
+        for seed in range(num_seeds):
+            rng = torch.Generator().manual_seed(seed)
+            some = pool[torch.randperm(len(pool), generator=rng)[:len(mine)]]
+            print(name, f"{miou(score_after(some, val, seed)):.3f}")
 
 # %% tags=["hide-input", "chaotic"]
 fig, ax = plt.subplots(figsize=(6.4, 3.0))
@@ -1046,7 +1058,7 @@ if measured:
 
 # %% [markdown]
 # After these 30 updates, pictures of the same drive from half a minute before are worth *less* at the late end of 0006R0 than those of the other drive, in each seed; at the early end the three kinds overlap.
-# We also trained four times as long: then these two kinds overlapped at the late end, and at the early end the same drive was ahead of the other one in each seed.
+# We also trained for 30 epochs, as the profile `gpu` does: then these two kinds overlapped at both ends.
 # So how much the same drive is worth half a minute away depends on the target and on the training; the first target gives no rule.
 # What decides it, these two targets do not tell; the second is small, seven test and twelve training pictures at a time, and three seeds of one split are not three splits.
 # The mean IoU of Figure 14.11.4, then, is a score for one drive of which training saw frames a few seconds away, and at that target, with 40 pictures each, the other two choices of training pictures scored less.
@@ -1174,7 +1186,8 @@ def three_more(seed, unfreeze):
         assert torch.equal(old, new)
     assert unfreeze != torch.equal(top[1]._project_conv.weight,
                                    blocks[1]._project_conv.weight)
-    return miou(matrix(WithBlocks(head, blocks, 1), val))
+    return miou(matrix(WithBlocks(head, blocks, 1) if unfreeze
+                       else OnMaps(head, 1), val))
 
 
 more = {unfreeze: [three_more(seed, unfreeze) for seed in range(num_seeds)]
@@ -1196,6 +1209,7 @@ if measured:
 #
 # Train `TinyFCN` on drawn scenes with the three starts of its transposed convolution.
 # How far behind is Xavier's start, does it catch up, and is anything lost if the bilinear kernel stays frozen?
+# Add `TinyUNet` to the table, with its time.
 
 # %% [markdown]
 # #### Solution 14.11-2
@@ -1227,6 +1241,23 @@ if (num_scenes, scene_epochs, num_seeds) == (300, 2, 3):
         assert min(bilinear, frozen) > xavier + 0.01
         assert abs(bilinear - frozen) < 0.015
 
+# %% tags=["timing"]
+def timed(make, epochs=scene_epochs):
+    """Mean IoU of the first seed, and the seconds that it took."""
+    start = perf_counter()
+    return fit_scenes(make, 0, epochs), perf_counter() - start
+
+
+table = {"TinyFCN": timed(TinyFCN), "U-Net": timed(TinyUNet),
+         "TinyFCN, 4 times the epochs": timed(TinyFCN, 4 * scene_epochs)}
+for name, (iou, seconds_taken) in table.items():
+    print(f"{name:28s}{iou:.3f}  time "
+          f"{seconds_taken / table['TinyFCN'][1]:.1f}")
+one, unet_iou, four = (iou for iou, _ in table.values())
+if (num_scenes, scene_epochs) == (300, 2):
+    assert one + 0.015 < unet_iou < four - 0.01
+    assert one == starts["bilinear"][0] or device.type != "cpu"
+
 # %%
 if scene_epochs >= 20:  # minutes on a CPU
     longer = {init: [fit_scenes(partial(TinyFCN, init), seed,
@@ -1240,7 +1271,8 @@ if scene_epochs >= 20:  # minutes on a CPU
 
 # %% [markdown]
 # After two epochs of 300 scenes Xavier's start is behind in each seed, and the frozen kernel is level with the learned one.
-# That is a statement about the beginning.
+# The U-Net is ahead of all three in the one seed that runs here, at equal epochs; but an epoch of it takes longer, and `TinyFCN` with four times the epochs is ahead of it.
+# These are statements about the beginning.
 # We also ran three seeds with 400 scenes and 20 epochs, the setting of the profile `gpu`, where the cell above repeats it.
 # Bilinear and Xavier's start then had no common order, and the frozen kernel was behind the learned one in each seed.
 # After 60 epochs Xavier's start was *ahead* in each seed.
@@ -1436,7 +1468,7 @@ def blank(X):
     return torch.cat([X[:, :3], 0 * X[:, 3:]], 1)
 
 
-(X, y), (X_new, y_new) = prompts(num_scenes, 10), prompts(80, 11)
+(X, y), (X_new, y_new) = prompts(2 * num_scenes // 3, 10), prompts(80, 11)
 at = X[:, 3].flatten(1).argmax(1)
 assert (y.flatten(1).gather(1, at[:, None]) == 1).all()  # clicks hit
 assert X[:, 3].amax((1, 2)).eq(1).all() and y.sum((1, 2, 3)).min() >= 12
