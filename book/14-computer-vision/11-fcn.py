@@ -1190,18 +1190,18 @@ def three_more(seed, unfreeze):
                        else OnMaps(head, 1), val))
 
 
-more = {unfreeze: [three_more(seed, unfreeze) for seed in range(num_seeds)]
+few = num_seeds if scene_epochs >= 20 else 1  # one seed on a CPU
+more = {unfreeze: [three_more(seed, unfreeze) for seed in range(few)]
         for unfreeze in (False, True)}
 print("before    ", " ".join(f"{miou(cm):.3f}"
-                             for cm in matrices["8 + 16 + 32"]))
+                             for cm in matrices["8 + 16 + 32"][:few]))
 print("head alone", " ".join(f"{value:.3f}" for value in more[False]))
 print("and blocks", " ".join(f"{value:.3f}" for value in more[True]))
 if measured:
-    gain = [a - b for a, b in zip(more[True], more[False])]
-    assert max(map(abs, gain)) < 0.03 and min(gain) < 0 < max(gain)
+    assert abs(more[True][0] - more[False][0]) < 0.03
 
 # %% [markdown]
-# In this setting the blocks bring nothing that the seeds do not: the difference has no common sign and is smaller than 0.03.
+# In the one seed that runs here (the profile `gpu` runs three) the blocks change the mean IoU by less than 0.03, which another seed does, too.
 # More epochs, other rates or more of the body might; three epochs on a third of the pictures are few.
 
 # %% [markdown]
@@ -1302,14 +1302,14 @@ def with_dice(scores, y):
 
 
 with_both = []
-for seed in range(num_seeds):
+for seed in range(few):
     torch.manual_seed(seed)
     head = FCNHead((16, 32), width=32)
     fit(OnMaps(head, 8), train, seed, loss=with_dice)
     with_both.append(matrix(OnMaps(head, 1), val))
 thin = torch.bincount(data.labels["train"].flatten(), minlength=12)[
     :11].argsort()[:4].sort().values  # pole, sign, pedestrian, bicyclist
-for name, several in (("cross-entropy", matrices["16 + 32"]),
+for name, several in (("cross-entropy", matrices["16 + 32"][:few]),
                       ("with Dice", with_both)):
     print(f"{name:14s}road", " ".join(f"{class_iou(cm)[3]:.2f}"
                                       for cm in several), " rare",
@@ -1334,8 +1334,8 @@ if measured:
         assert abs(new[3] - old[3]) < 0.02
 
 # %% [markdown]
-# The rare classes gain in each seed, as a loss in which each class has the same weight suggests; road stays where it was.
-# This is early in training: when we trained four times as long, cross-entropy alone made up for most of the gap, and the gain was 0.01 to 0.03 in the three seeds.
+# The rare classes gain, as a loss in which each class has the same weight suggests; road stays where it was.
+# This is one seed (the profile `gpu` runs three), early in training.
 # A Dice loss for networks was proposed with V-Net (Milletari, Navab and Ahmadi, 2016), for two classes and with squares in the denominator.
 
 # %% [markdown]
@@ -1362,7 +1362,6 @@ class TinySkip(TinyFCN):
                 + enlarge(self.fine(fine), 4)[..., :h, :w])
 
 
-few = num_seeds if scene_epochs >= 20 else 1  # one seed on a CPU
 skips = [fit_scenes(TinySkip, seed) for seed in range(num_seeds)]
 twice = {name: [fit_scenes(make, seed, 2 * scene_epochs)
                 for seed in range(few)]
@@ -1468,7 +1467,7 @@ def blank(X):
     return torch.cat([X[:, :3], 0 * X[:, 3:]], 1)
 
 
-(X, y), (X_new, y_new) = prompts(2 * num_scenes // 3, 10), prompts(80, 11)
+(X, y), (X_new, y_new) = prompts(num_scenes, 10), prompts(80, 11)
 at = X[:, 3].flatten(1).argmax(1)
 assert (y.flatten(1).gather(1, at[:, None]) == 1).all()  # clicks hit
 assert X[:, 3].amax((1, 2)).eq(1).all() and y.sum((1, 2, 3)).min() >= 12
