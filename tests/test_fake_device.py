@@ -886,6 +886,7 @@ def segmented() -> None:
     c14.rand_crop(floats(3, 6, 6), numbers(6, 6), 4, 8)
     c14.phase_sums(floats(2, 2, 3, 3), 2)
     c14.upsample(floats(1, 2, 3, 4), 8, (20, 30))
+    c14.pad_to_multiple(floats(1, 3, 7, 9), 4)
     tiny = on_device(c14.TinyFCN, 3, 19, 22)  # an FCN
     tiny(floats(2, 3, 17, 30)).sum().backward()
     c14.predict_tiled(tiny, floats(3, 20, 30), 16, 8)

@@ -59,7 +59,7 @@
 # - compare heads that read one, two and three levels of the same frozen features, and read their mean IoU class by class;
 # - measure how much of a score comes from frames of the same drive.
 #
-# **Cost**: less than a minute on a CPU, no GPU needed; downloads of 34 MB and 18 MB, once.
+# **Cost**: about a minute on a CPU, no GPU needed; downloads of 34 MB and 18 MB, once.
 
 # %%
 import copy
@@ -1201,8 +1201,8 @@ if measured:
     assert abs(more[True][0] - more[False][0]) < 0.03
 
 # %% [markdown]
-# In the one seed that runs here (the profile `gpu` runs three) the blocks change the mean IoU by less than 0.03, which another seed does, too.
-# More epochs, other rates or more of the body might; three epochs on a third of the pictures are few.
+# In the one seed that runs here (the profile `gpu` runs three) unfreezing the blocks changes the mean IoU by less than 0.03.
+# More epochs, other rates or more of the body might do more; three epochs on a third of the pictures are few.
 
 # %% [markdown]
 # ### Exercise 14.11-2
@@ -1434,7 +1434,7 @@ if measured:
 # Yet padding first changes some pixels, for two reasons.
 # The body's zeros are put around the standardized picture, where they are a middle gray; ours are black.
 # And the body pads as TensorFlow does: a convolution with kernel 3 and stride 2 puts one zero behind an even number of rows, but one on each side of an odd number.
-# At stride 4 this picture has 25 rows and 19 columns, so from there on all cells lie one place earlier than those of the padded picture: even the first cell at stride 8 changes, which the new pixels do not reach.
+# At stride 4 this picture has 25 rows and 19 columns, so from there on the cells lie elsewhere than those of the padded picture: even the first cell at stride 8 changes, which the new pixels do not reach.
 # With 96x72 pixels, 24 rows and 18 columns, it stays.
 
 # %% [markdown]
