@@ -631,6 +631,7 @@ assert label2image(y[:, :, 1:].byte(), CAMVID_COLORS.repeat(2, 1)).dtype == (
     torch.uint8)
 assert refuses("0 to 255; there are 12", label2image, y, CAMVID_COLORS)
 assert refuses("-1", label2image, y - 1)
+assert refuses("12 to 12", label2image, torch.tensor([12]), CAMVID_COLORS)
 assert label2image(y[:0]).shape == (0, 1, 2, 3)
 
 # %% [markdown]
