@@ -59,7 +59,7 @@
 # - compare heads that read one, two and three levels of the same frozen features, and read their mean IoU class by class;
 # - measure how much of a score comes from frames of the same drive.
 #
-# **Cost**: about a minute on a CPU, no GPU needed; downloads of 34 MB and 18 MB, once.
+# **Cost**: under a minute on a CPU, no GPU needed; downloads of 34 MB and 18 MB, once.
 
 # %%
 import copy
@@ -101,7 +101,7 @@ scene_epochs = 2
 # ## A classifier is an average over places
 #
 # EfficientNet-Lite0 ([Section 14.2](02-fine-tuning.ipynb)) ends in a map of 1280 channels, its mean over all places, and a linear layer.
-# Mean and linear layer may be exchanged: the layer applied at every place, as a $1\times1$ convolution, and then averaged, gives the same scores.
+# The mean and the linear layer can be exchanged: the layer applied at every place, as a $1\times1$ convolution, and then averaged, gives the same scores.
 # So the classifier has held a map of class scores all along, and averaged it as its last act.
 
 # %%
@@ -220,6 +220,7 @@ d2l.describe(fig, """Left four triangles, one for each of four inputs, and
 # PyTorch's `F.interpolate` with `mode="bilinear", align_corners=False` places its points in the same way, but repeats the outermost input where one is missing.
 # A transposed convolution takes zero for it.
 # With $s=32$, the corner of a map of ones becomes $(33/64)^2\approx0.27$, so at the rim of the picture, 16 pixels wide, scores shrink towards zero unless training learns otherwise.
+# At the start the factor is the same for every class: the largest score stays the largest, but the probabilities become more alike.
 
 # %%
 # check 14.11-C2: k = 4, and phase sums of 1 for every size
@@ -248,8 +249,8 @@ assert ones[0, 0] == (33 / 64)**2 and ones[0, 64] == 33 / 64
 
 # %% [markdown]
 # The authors of the fully convolutional network first learned these weights, starting here, and later kept them fixed; in their experiments the accuracy did not differ significantly (README of their code).
-# Theirs is one kernel for each class; in `FCN` all kernels are learned, those from one class to another included, which start at zero.
-# If the picture is no multiple of the stride, the last row and column of cells reach beyond it, and what is too much is cut off.
+# They use one kernel per class; in `FCN` all kernels are learned, including those from one class to another, which start at zero.
+# If the picture's size is no multiple of the stride, the last cells reach beyond it, and the excess is cut off.
 
 # %% tags=["export"]
 class FCN(nn.Module):
@@ -521,7 +522,7 @@ assert refuses("(1, 7)", predict_tiled, nn.Conv2d(3, 2, (2, 1)), odd[
 # %% [markdown]
 # The outputs 0 to 39 of a tile depend on 23 pixels before it and 16 after it.
 # Margins 0, 8 and 16 leave seams; 24, the next multiple of the stride, leaves none.
-# A multiple it must be, or the cells of the tiles would lie elsewhere than those of the whole picture.
+# It must be a multiple, or the cells of the tiles would lie elsewhere than those of the whole picture.
 # For EfficientNet-Lite0, one cell of stride 32 depends on about 850 pixels along each axis, so an exact margin would be wider than these pictures.
 
 # %% [markdown]
@@ -600,7 +601,7 @@ d2l.describe(axes, """The mask of a street four times: as it is, and rebuilt
     bicyclist is left, at 32 only large regions.""")
 
 # %% [markdown]
-# **Figure 14.11.3.** A validation mask, and what its averages over cells keep: outlines soften, and small things go: here the poles and signs by stride 8, all people by stride 32.
+# **Figure 14.11.3.** A validation mask, and what its averages over cells keep: outlines soften and small things go, here the poles and signs by stride 8 and all people by stride 32.
 
 # %%
 # check: a finer grid keeps more; the helpers keep their promises
@@ -764,7 +765,7 @@ def matrix(net, index):
 # %% [markdown]
 # Four heads, three seeds each: stride 32 alone, 16 and 32, all three, and a control.
 # A head on three levels has more parameters than one on stride 32 alone, and its $3\times3$ convolution runs on a finer grid, with more operations.
-# The control has all of that, and zeros in place of the maps of strides 8 and 16.
+# The control has all of that, and zeros in place of the maps of strides 8 and 16, so the weights of those two $1\times1$ convolutions lie idle.
 
 # %%
 class Blinded(FCNHead):
@@ -800,12 +801,12 @@ print(f"all road: accuracy {pixel_accuracy(road):.3f}, "
 # %% [markdown]
 # Ten epochs are few.
 # Would the coarse heads catch up?
-# We train the first seed of the three heads once more, under a cycle of 30 epochs.
+# We train the first seed of the two coarse heads once more, under a cycle of 30 epochs.
 
 # %%
-every = 5 * -(-num_train // 4)  # updates in five epochs
+every = 10 * -(-num_train // 4)  # updates in ten epochs
 curves = {}
-for kind in ("32", "16 + 32", "8 + 16 + 32"):
+for kind in ("32", "16 + 32"):
     torch.manual_seed(0)
     head, trace, count = FCNHead(kinds[kind][0], 32), [], itertools.count(1)
 
@@ -823,8 +824,11 @@ share = torch.bincount(target.flatten(), minlength=12)[:11]
 order = share.argsort()
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.0, 3.4))
 for kind, (color, marker, line) in styles.items():
-    left.plot([5 * i + 5 for i in range(len(curves[kind]))], curves[kind],
+    trace = curves.get(kind, [])
+    left.plot([10 * i + 10 for i in range(len(trace))], trace,
               line + marker, color=color, lw=1.2, ms=4, label=kind)
+    left.axhline(sum(miou(results[kind, seed]) for seed in range(
+        num_seeds)) / num_seeds, color=color, ls=":", lw=1.5)
     for seed in range(num_seeds):
         right.plot(class_iou(results[kind, seed])[order], range(11),
                    marker, color=color, ms=4.5, alpha=0.7, ls="none")
@@ -834,15 +838,16 @@ right.set_yticks(range(11), labels=[
     f"{data.classes[i]} ({100 * share[i] / share.sum():.1f} %)"
     for i in order])
 right.set(xlabel="IoU", xlim=(-0.03, 1))
-d2l.describe([left, right], """Left mean IoU over 30 epochs: the line of
-    three levels ends highest, that of two levels below it, and that of
-    stride 32 alone at the bottom, flat in the end. Right the IoU of
+d2l.describe([left, right], """Left mean IoU over 30 epochs, with a dotted
+    level for each of three heads: the line of stride 32 alone stays at the
+    lowest level, that of two levels rises from below the middle level to
+    the highest, which is that of three levels. Right the IoU of
     eleven classes, the rarest at the bottom: all heads are near zero for
     pole; road, building, tree and sky are high, and the head of three
     levels is ahead most for car and sky.""")
 
 # %% [markdown]
-# **Figure 14.11.4.** Left, the mean IoU of the validation pictures during the long training of the first seed.
+# **Figure 14.11.4.** Left, the mean IoU of the validation pictures during the long training of two heads, first seed; dotted, the mean of three seeds of each head after ten epochs.
 # Right, the classes after ten epochs, three seeds, with their shares of the validation pixels; marks and colors as on the left.
 
 # %% tags=["hide-input", "chaotic"]
@@ -901,27 +906,27 @@ if measured:
         assert miou(limits[32]) - miou(one) < 0.07
         assert miou(limits[8]) - miou(three) > 0.18
     late = [curve[-1] for curve in curves.values()]
-    assert late[1] > late[0] + 0.05 and late[2] > late[1] + 0.01
+    assert late[1] > late[0] + 0.05
     assert late[0] < mean["16 + 32"] - 0.025
     assert abs(late[1] - mean["8 + 16 + 32"]) < 0.03
-    assert {len(curve) for curve in curves.values()} == {6}
+    assert {len(curve) for curve in curves.values()} == {3}
     assert abs(miou(road) - 0.027) < 0.001
     assert all(share[i] / share.sum() < 0.025 for i in (2, 6, 9, 10))
 
 # %% [markdown]
 # Each finer level adds to the mean IoU and to the accuracy, in each of the three seeds.
-# The control stays near stride 32 alone, with the parameters, the operations and the grid of the best head: in this comparison the gain came with the information in the finer maps.
-# After 30 epochs, in the one seed that we ran, the order is the same.
-# Three times the updates do not make up for a missing level 16: stride 32 alone stays behind what two levels reach in ten epochs.
+# The control stays near stride 32 alone, with the operations and the grid of the best head, and with its parameters, of which one in five is idle: in this comparison the gain came with the information in the finer maps.
+# In the one seed that runs here, three times the updates do not make up for a missing level 16: stride 32 alone stays behind what two levels reach in ten epochs.
 # They do make up for a missing level 8: two levels end about where three are after ten.
+# Three levels, trained as long in a run that this page does not repeat, ended above both.
 #
 # The yardstick of the last part tells more.
 # Stride 32 alone comes within 0.07 of what averages of the true mask over its cells would score; at stride 8 the distance is more than 0.18.
-# So the finer the grid, the more of the loss is the features' and the less the grid's, as far as this yardstick goes.
+# So the finer the grid, the less of what is missing is due to the grid and the more to the features, the head and its few updates, as far as this yardstick goes.
 # And no head finds poles, which the true averages at these strides do not keep either.
 # From stride 32 alone, signs have an IoU of 0, too, and pedestrians and bicyclists one below 0.06; each of these four classes has less than 2.5 % of the pixels, so the accuracy hardly notices.
 #
-# The authors of FCN-32s, FCN-16s and FCN-8s report a mean IoU of 63.6, 65.0 and 65.5 % on pictures of Pascal VOC (README of their code), the same order with smaller steps; their bodies were trained, too, and each finer network continued from the coarser one, so it also had more updates.
+# The authors of FCN-32s, FCN-16s and FCN-8s report a mean IoU of 63.6, 65.0 and 65.5 % on pictures of Pascal VOC (README of their code), the same order with smaller steps; their bodies were trained, too, and each finer network continued from the coarser one, so it also had more updates, but an FCN-8s trained all at once reached 65.4 %.
 
 # %% [markdown]
 # ## A score for one drive
@@ -929,7 +934,7 @@ if measured:
 # The validation pictures are a few seconds of one drive, and more than half of the training pictures come from it ([Section 14.9](09-segmentation-data.ipynb)).
 # How much is that worth to a trained head?
 # We train the head of three levels on 40 pictures at a time: of the two other drives, of the same drive, or of the same drive but at least 30 seconds away from every validation picture.
-# Number of pictures, updates and rates are the same; the middle kind has only 40 pictures, so its seeds share them.
+# The number of pictures, the updates and the rates are the same; the first kind has only 41 pictures and the second 40, so their three seeds train on nearly or exactly the same ones.
 
 # %%
 drives = data.sequences["train"] + data.sequences["val"]
@@ -969,7 +974,7 @@ for name, several in by_pool.items():
 # The other drives are worth least.
 # From them to the same drive half a minute away the score rises, and it rises again when nearer frames are allowed, each time in each seed.
 # So near frames account for a part of the gap between drives, and not for all of it.
-# Two controls, three seeds each, which the profile `gpu` repeats on larger pictures: after 30 epochs the order is the same in each seed, and dusk, at which 16 of the 41 other pictures were taken, is not the reason: the 25 by day score lower than 25 of the same drive half a minute away, too.
+# Two controls, three seeds each, which we ran once (the profile `gpu` would repeat them on larger pictures, and has not been run): after 30 epochs the order is the same in each seed, and dusk, at which 16 of the 41 other pictures were taken, is not the only reason: the 25 by day score lower than 25 of the same drive half a minute away, too.
 #
 # Is the rest "the drive"?
 # One drive is one case, so we turn to another target: the 25 pictures of drive 0006R0, four seconds apart.
@@ -1068,8 +1073,8 @@ if measured:
 # ## U-Net
 #
 # Our head adds features of several levels once.
-# *U-Net* climbs back step by step: at each scale it doubles its maps with a transposed convolution ($k=s=2$), joins them, as channels, with the encoder's maps of that size, and convolves.
-# Its authors made it for biomedical pictures, of which few are labelled, and trained it from scratch.
+# *U-Net* climbs back step by step: at each scale it doubles the size of its maps with a transposed convolution ($k=s=2$), joins them, as channels, with the encoder's maps of that size, and convolves.
+# Its authors made it for biomedical pictures, of which few are labelled, and trained it from scratch; Exercise 2 trains a small one.
 
 # %% tags=["export"]
 class TinyUNet(nn.Module):
@@ -1131,7 +1136,7 @@ assert scores[..., :18, :29].shape == (1, 4, 18, 29)
 # ## Where the field stands
 #
 # Scoring each pixel for a fixed list of classes is one way to segment.
-# MaskFormer (Cheng, Schwing and Kirillov, 2021) predicts a set of masks and one class for each, which serves instance segmentation as well; its successor Mask2Former (2022) is one architecture for semantic, instance and panoptic segmentation, and EoMT (Kerssies and others, 2025) needs little more than a plain Vision Transformer that was pretrained on a large scale, whose tokens are joined by queries for masks.
+# MaskFormer (Cheng, Schwing and Kirillov, 2021) predicts a set of masks and one class for each, which serves instance segmentation as well; its successor Mask2Former (2022) is one architecture for semantic, instance and panoptic segmentation, and EoMT (Kerssies and others, 2025) needs little more than a large plain Vision Transformer that was pretrained on a large scale, whose tokens are joined by queries for masks.
 # Other models take a prompt instead of a list: SAM (2023) segments what a click or a box points at (Exercise 6 builds a miniature), SAM 2 (2024) follows it through a video, and SAM 3 (Carion and others, 2025) finds all instances that a short noun phrase names.
 
 # %% [markdown]
@@ -1139,10 +1144,10 @@ assert scores[..., :18, :29].shape == (1, 4, 18, 29)
 #
 # - A classifier with average pooling holds a map of scores; leave the average out, and it takes any size.
 # - A transposed convolution with kernel $2s$, stride $s$ and padding $s/2$ multiplies sizes by an even $s$; started with sampled triangles it interpolates, except in the outermost $s/2$ pixels.
-# - Outputs move with the input for multiples of the stride; tiles need a margin as wide as the receptive field reaches.
+# - Outputs move with the input for multiples of the stride; tiles need a margin as wide as the receptive field reaches, rounded up to a multiple of the stride.
 # - Averages of the true masks over cells tell beforehand, as a yardstick, which classes a coarse stride makes hard.
-# - On the same frozen features, each finer level raised accuracy and mean IoU in every seed; equal parameters and operations without the finer maps did not.
-# - The score was one for a drive seen in training: near frames accounted for a part of its lead over other drives, and the rest had no common sign at a second target.
+# - On the same frozen features, each finer level raised accuracy and mean IoU in each of three seeds; the same head blind to the finer maps did not.
+# - The score was one for a drive seen in training: near frames accounted for a part of what that drive was worth beyond others; what it was worth half a minute away did not carry over to a second target.
 
 # %% [markdown]
 # ## Exercises
@@ -1202,7 +1207,7 @@ if measured:
     assert abs(more[True][0] - more[False][0]) < 0.03
 
 # %% [markdown]
-# In the one seed that runs here (the profile `gpu` runs three) unfreezing the blocks changes the mean IoU by less than 0.03.
+# In the one seed that runs here, and in two more that we ran once, unfreezing the blocks changes the mean IoU by less than 0.03.
 # More epochs, other rates or more of the body might do more; three epochs on a third of the pictures are few.
 
 # %% [markdown]
@@ -1243,20 +1248,19 @@ if (num_scenes, scene_epochs, num_seeds) == (300, 2, 3):
         assert abs(bilinear - frozen) < 0.015
 
 # %% tags=["timing"]
-def timed(make, epochs=scene_epochs):
+def timed(make):
     """Mean IoU of the first seed, and the seconds that it took."""
     start = perf_counter()
-    return fit_scenes(make, 0, epochs), perf_counter() - start
+    return fit_scenes(make, 0), perf_counter() - start
 
 
-table = {"TinyFCN": timed(TinyFCN), "U-Net": timed(TinyUNet),
-         "TinyFCN, 4 times the epochs": timed(TinyFCN, 4 * scene_epochs)}
+table = {"TinyFCN": timed(TinyFCN), "U-Net": timed(TinyUNet)}
 for name, (iou, seconds_taken) in table.items():
-    print(f"{name:28s}{iou:.3f}  time "
+    print(f"{name:9s}{iou:.3f}  time "
           f"{seconds_taken / table['TinyFCN'][1]:.1f}")
-one, unet_iou, four = (iou for iou, _ in table.values())
+one, unet_iou = (iou for iou, _ in table.values())
 if (num_scenes, scene_epochs) == (300, 2):
-    assert one + 0.015 < unet_iou < four - 0.01
+    assert one + 0.015 < unet_iou
     assert one == starts["bilinear"][0] or device.type != "cpu"
 
 # %%
@@ -1272,7 +1276,7 @@ if scene_epochs >= 20:  # minutes on a CPU
 
 # %% [markdown]
 # After two epochs of 300 scenes Xavier's start is behind in each seed, and the frozen kernel is level with the learned one.
-# The U-Net is ahead of all three in the one seed that runs here, at equal epochs; but an epoch of it takes longer, and `TinyFCN` with four times the epochs is ahead of it.
+# The U-Net is ahead of all three in the one seed that runs here, at equal epochs and not at equal time: an epoch of it takes longer, and `TinyFCN` with four times the epochs, in a run that this page does not repeat, was ahead of it.
 # These are statements about the beginning.
 # We also ran three seeds with 400 scenes and 20 epochs, the setting of the profile `gpu`, where the cell above repeats it.
 # Bilinear and Xavier's start then had no common order, and the frozen kernel was behind the learned one in each seed.
@@ -1335,14 +1339,15 @@ if measured:
         assert abs(new[3] - old[3]) < 0.02
 
 # %% [markdown]
-# The rare classes gain, as a loss in which each class has the same weight suggests; road stays where it was.
-# This is one seed (the profile `gpu` runs three), early in training.
+# The mean IoU of the four rare classes gains, as a loss in which each class has the same weight suggests; road stays where it was.
+# One seed runs here, early in training; two more, which we ran once, show the same.
 # A Dice loss for networks was proposed with V-Net (Milletari, Navab and Ahmadi, 2016), for two classes and with squares in the denominator.
 
 # %% [markdown]
 # ### Exercise 14.11-4
 #
-# Give `TinyFCN` one skip, from the maps of stride 4, and compare with the network without it, both with frozen interpolation, after `scene_epochs` and after twice as many.
+# Give `TinyFCN` one skip, from the maps of stride 4, and compare with the network without it, both with frozen interpolation.
+# Does the order last when you train twice as long?
 
 # %% [markdown]
 # #### Solution 14.11-4
@@ -1364,21 +1369,19 @@ class TinySkip(TinyFCN):
 
 
 skips = [fit_scenes(TinySkip, seed) for seed in range(num_seeds)]
-twice = {name: [fit_scenes(make, seed, 2 * scene_epochs)
-                for seed in range(few)]
-         for name, make in (("no skip", partial(TinyFCN, "frozen")),
-                            ("one skip", TinySkip))}
 for name, once in (("no skip", starts["frozen"]), ("one skip", skips)):
-    print(f"{name:8s}", " ".join(f"{value:.3f}" for value in once),
-          " twice as many epochs",
-          " ".join(f"{value:.3f}" for value in twice[name]))
+    print(f"{name:8s}", " ".join(f"{value:.3f}" for value in once))
+if scene_epochs >= 20:  # and twice as long
+    print({name: [fit_scenes(make, seed, 2 * scene_epochs)
+                  for seed in range(num_seeds)]
+           for name, make in (("no skip", partial(TinyFCN, "frozen")),
+                              ("one skip", TinySkip))})
 if (num_scenes, scene_epochs, num_seeds) == (300, 2, 3):
     for old, new in zip(starts["frozen"], skips):
-        assert new > old + 0.005
-    assert twice["one skip"][0] > twice["no skip"][0] + 0.005
+        assert new > old + 0.007
 
 # %% [markdown]
-# The skip gains in each of three seeds, and in the one seed with twice as many epochs as well (the profile `gpu` runs three there, too).
+# The skip gains in each of three seeds; with twice as many epochs it gained in the one seed that we ran, which this page does not repeat.
 # Nothing but the added scores differs: $32\cdot4+4=132$ parameters more.
 
 # %% [markdown]
@@ -1504,7 +1507,7 @@ if (num_scenes, scene_epochs) == (300, 2):
 
 # %% [markdown]
 # With the click, the network outlines the clicked object better than one that was trained without, in the one seed that runs here (the profile `gpu` runs three): without a click, nothing in the input says which object is meant.
-# Deprived of its click, the trained network marks little.
+# Deprived of its click, the trained network scores far lower.
 # In a model such as SAM the picture is encoded once and the prompt enters afterwards, so a new click costs little; here it enters with the picture.
 
 # %% [markdown]
