@@ -185,6 +185,8 @@ HOST = {
     "computer_vision.miou": "a small matrix of counts",
     "computer_vision.pixel_accuracy": "a small matrix of counts",
     "computer_vision.tconv_out": "numbers",
+    "computer_vision.bilinear_kernel": "a table, which its callers copy to their device",
+    "computer_vision.label2image": "asks whether labels are in range; it brings the palette to them",
     "computer_vision.sort_ids": "names",
     "computer_vision.read_csv_labels": "reads a file",
     "computer_vision.split_train_valid": "names",
@@ -883,6 +885,15 @@ def segmented() -> None:
     c14.pack_colors(floats(2, 4, 4, 3).byte())
     c14.rand_crop(floats(3, 6, 6), numbers(6, 6), 4, 8)
     c14.phase_sums(floats(2, 2, 3, 3), 2)
+    c14.upsample(floats(1, 2, 3, 4), 8, (20, 30))
+    c14.pad_to_multiple(floats(1, 3, 7, 9), 4)
+    tiny = on_device(c14.TinyFCN, 3, 19, 22)  # an FCN
+    tiny(floats(2, 3, 17, 30)).sum().backward()
+    c14.predict_tiled(tiny, floats(3, 20, 30), 16, 8)
+    on_device(c14.TinyUNet, 3, 8, 12)(floats(2, 3, 8, 12)).sum().backward()
+    with _disable_current_modes():
+        head = c14.FCNHead((8, 32), 4).to(META)
+    head([floats(2, 40, 5, 6), floats(2, 320, 2, 2)]).sum().backward()
 
 
 def contrasted() -> None:

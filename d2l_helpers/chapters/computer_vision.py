@@ -1707,6 +1707,238 @@ def phase_sums(weight, stride):
     return blocks.sum((-4, -2))
 
 
+# 14.11 Fully convolutional networks
+def bilinear_kernel(in_channels, out_channels, k):
+    """Weights of a transposed convolution that interpolates bilinearly.
+
+    Returns (in_channels, out_channels, k, k): channel c of the output is
+    channel c of the input, enlarged by the stride s = (k + 1) // 2. For
+    even k, padding s / 2 makes n * s of n entries. Raises ValueError if
+    the numbers of channels differ, or k < 1.
+    Source: Long, Shelhamer, Darrell (2015) start their layers so.
+    """
+    if in_channels != out_channels:
+        raise ValueError(f"{in_channels} channels cannot become "
+                         f"{out_channels} by enlarging each of them.")
+    if k < 1:
+        raise ValueError(f"the kernel's size is {k}; it must be positive.")
+    s = (k + 1) // 2
+    center = s - 0.5 if k % 2 == 0 else s - 1
+    t = 1 - (torch.arange(k) - center).abs() / s
+    weight = torch.zeros(in_channels, out_channels, k, k)
+    channel = torch.arange(in_channels)
+    weight[channel, channel] = torch.outer(t, t)
+    return weight
+
+
+# 14.11 Fully convolutional networks
+class FCN(nn.Module):
+    """Scores for each pixel from the last map of a backbone.
+
+    `backbone` makes maps (n, c, ceil(h / stride), ceil(w / stride)) of
+    pictures (n, 3, h, w); `forward` makes scores (n, num_classes, h, w):
+    a 1x1 convolution, a transposed one that starts as bilinear
+    interpolation by `stride`, and a cut at the bottom and on the right.
+    Raises ValueError for an odd stride, or if the maps do not cover the
+    picture. Source: FCN-32s of Long, Shelhamer and Darrell (2015).
+    """
+
+    def __init__(self, backbone, num_classes, stride):
+        super().__init__()
+        if stride < 2 or stride % 2:
+            raise ValueError(f"the stride is {stride}; it must be even.")
+        self.backbone = backbone
+        blank = next(backbone.parameters()).new_zeros(
+            1, 3, 2 * stride, 2 * stride)
+        with evaluating(backbone):
+            channels = backbone(blank).shape[1]
+        self.score = nn.Conv2d(channels, num_classes, 1)
+        self.up = nn.ConvTranspose2d(
+            num_classes, num_classes, 2 * stride, stride, stride // 2,
+            bias=False)
+        with torch.no_grad():
+            self.up.weight.copy_(bilinear_kernel(num_classes, num_classes,
+                                                 2 * stride))
+
+    def forward(self, X):
+        scores = self.up(self.score(self.backbone(X)))
+        h, w = X.shape[-2:]
+        if scores.shape[-2] < h or scores.shape[-1] < w:
+            raise ValueError(f"the maps cover {tuple(scores.shape[-2:])} of "
+                             f"{h} x {w} pixels; pad the picture.")
+        return scores[..., :h, :w]
+
+
+# 14.11 Fully convolutional networks
+def pad_to_multiple(X, s):
+    """X (..., h, w), zeros added below and on the right to multiples of s."""
+    return F.pad(X, (0, -X.shape[-1] % s, 0, -X.shape[-2] % s))
+
+
+# 14.11 Fully convolutional networks
+class TinyFCN(FCN):
+    """An FCN with stride 8 and an encoder of 16, 32, 48 and 64 channels.
+
+    Pictures (n, 3, h, w) of any size give scores (n, num_classes, h, w).
+    `init` is the start of the transposed convolution: "bilinear",
+    "frozen" (bilinear, not trained) or "xavier"; another one raises
+    ValueError. The other weights do not depend on it.
+    """
+
+    def __init__(self, init="bilinear", num_classes=4):
+        if init not in ("bilinear", "frozen", "xavier"):
+            raise ValueError(f"init is {init!r}; use 'bilinear', 'frozen' "
+                             "or 'xavier'.")
+        widths, layers = (3, 16, 32, 48, 64), []
+        for i, (c, out) in enumerate(zip(widths, widths[1:])):
+            layers += [nn.Conv2d(c, out, 3, 2 if i < 3 else 1, 1,
+                                 bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+        super().__init__(nn.Sequential(*layers), num_classes, 8)
+        if init == "xavier":
+            nn.init.xavier_uniform_(self.up.weight)
+        self.up.weight.requires_grad_(init != "frozen")
+
+
+# 14.11 Fully convolutional networks
+def predict_tiled(net, img, tile, margin=0):
+    """Scores (k, h, w) of a picture (c, h, w), computed tile by tile.
+
+    `net` maps (1, c, a, b) to scores (1, k, a, b). Each `tile` x `tile`
+    part is cut out with `margin` pixels around it, where the picture has
+    them, and only its middle is kept. Runs in evaluation mode without
+    gradients; modes come back. Raises ValueError for a tile below 1, a
+    negative margin, or scores of another size. The result is that of the
+    whole picture if the network's receptive field reaches no further
+    than the margin, and both sizes are multiples of its stride.
+    Source: the overlapping tiles of Ronneberger et al. (2015).
+    """
+    if tile < 1 or margin < 0:
+        raise ValueError(f"tile is {tile}, margin {margin}; they must be "
+                         "at least 1 and 0.")
+    h, w = img.shape[-2:]
+    rows = []
+    with evaluating(net):
+        for y in range(0, h, tile):
+            top, row = max(y - margin, 0), []
+            for x in range(0, w, tile):
+                left = max(x - margin, 0)
+                part = img[None, :, top:y + tile + margin,
+                           left:x + tile + margin]
+                scores = net(part)[0]
+                if scores.shape[-2:] != part.shape[-2:]:
+                    raise ValueError("the network made "
+                                     f"{tuple(scores.shape[-2:])} scores "
+                                     f"of {tuple(part.shape[-2:])} pixels.")
+                row.append(scores[:, y - top:y - top + tile,
+                                  x - left:x - left + tile])
+            rows.append(torch.cat(row, 2))
+    return torch.cat(rows, 1)
+
+
+# 14.11 Fully convolutional networks
+def upsample(X, factor, size):
+    """Maps (n, c, h, w), `factor` times as large, cut to `size` (h', w').
+
+    Bilinear; what is cut lies at the bottom and on the right. Raises
+    ValueError if the enlarged maps do not cover `size`.
+    """
+    if factor != 1:
+        X = F.interpolate(X, scale_factor=factor, mode="bilinear")
+    if X.shape[-2] < size[0] or X.shape[-1] < size[1]:
+        raise ValueError(f"maps of {tuple(X.shape[-2:])} do not cover "
+                         f"{tuple(size)}.")
+    return X[..., :size[0], :size[1]]
+
+
+def label2image(pred, colors=None):
+    """Labels (..., h, w) as colours (..., h, w, 3), bytes.
+
+    `colors` (k, 3) is a palette, that of Pascal VOC unless given. Raises
+    ValueError for a label that it does not have.
+    """
+    colors = voc_colormap() if colors is None else colors
+    if pred.numel() and not 0 <= pred.min() <= pred.max() < len(colors):
+        raise ValueError(f"labels run from {pred.min()} to {pred.max()}; "
+                         f"there are {len(colors)} colours.")
+    return colors.to(pred.device)[pred.long()]
+
+
+# 14.11 Fully convolutional networks
+#: Channels of EfficientNet-Lite0's maps, by stride.
+LITE0_CHANNELS = {4: 24, 8: 40, 16: 112, 32: 320}
+
+
+class FCNHead(nn.Module):
+    """Scores of classes from maps of EfficientNet-Lite0 at some strides.
+
+    `levels` are the strides, fine to coarse, each twice the one before or
+    a higher power of two; `forward` takes their maps [(n, c, h, w), ...],
+    with the channels of LITE0_CHANNELS, in this order, and returns scores
+    (n, num_classes, h, w) of the finest size: 1x1 convolutions to `width`
+    channels, bilinear enlargement, sum, 3x3 and 1x1 convolution. Raises
+    ValueError for unknown or unordered strides, or another number of
+    maps. Source: the skips of Long et al. (2015), on features.
+    """
+
+    def __init__(self, levels, width=48, num_classes=11):
+        super().__init__()
+        self.levels = tuple(levels)
+        if not self.levels or any(s not in LITE0_CHANNELS
+                                  for s in self.levels) or list(
+                self.levels) != sorted(set(self.levels)):
+            raise ValueError(f"levels are {self.levels}; use some of "
+                             f"{tuple(LITE0_CHANNELS)}, fine to coarse.")
+        self.lateral = nn.ModuleList(
+            nn.Conv2d(LITE0_CHANNELS[s], width, 1) for s in self.levels)
+        self.smooth = nn.Conv2d(width, width, 3, padding=1)
+        self.score = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, maps):
+        if len(maps) != len(self.levels):
+            raise ValueError(f"{len(maps)} maps for the {len(self.levels)} "
+                             f"levels {self.levels}.")
+        size = maps[0].shape[-2:]
+        total = sum(upsample(layer(X), s // self.levels[0], size)
+                    for layer, X, s in zip(self.lateral, maps, self.levels))
+        return self.score(F.relu(self.smooth(F.relu(total))))
+
+
+# 14.11 Fully convolutional networks
+class TinyUNet(nn.Module):
+    """A U-Net of three scales: maps are doubled and joined with finer ones.
+
+    Pictures (n, in_channels, h, w), with h and w multiples of 4, give
+    scores (n, num_classes, h, w); other sizes raise ValueError. Channels
+    are `width`, twice and four times as many. Unlike the original of
+    Ronneberger, Fischer and Brox (2015), it pads its convolutions and
+    normalizes batches.
+    """
+
+    def __init__(self, in_channels=3, num_classes=4, width=8):
+        super().__init__()
+        w = width
+        self.down = nn.ModuleList(
+            down_sample_blk(c, out)[:-1] for c, out in (
+                (in_channels, w), (w, 2 * w), (2 * w, 4 * w)))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(2 * c, c, 2, 2) for c in (2 * w, w))
+        self.merge = nn.ModuleList(
+            down_sample_blk(2 * c, c)[:-1] for c in (2 * w, w))
+        self.score = nn.Conv2d(w, num_classes, 1)
+
+    def forward(self, X):
+        if X.shape[-2] % 4 or X.shape[-1] % 4:
+            raise ValueError(f"the picture has {X.shape[-2]} x "
+                             f"{X.shape[-1]} pixels; pad it to multiples "
+                             "of 4.")
+        fine = self.down[0](X)
+        middle = self.down[1](F.max_pool2d(fine, 2))
+        X = self.down[2](F.max_pool2d(middle, 2))
+        for up, merge, skip in zip(self.up, self.merge, (middle, fine)):
+            X = merge(torch.cat([skip, up(X)], 1))
+        return self.score(X)
+
+
 # 14.12 Neural style transfer
 def extract_features(net, X, layers):
     """Outputs of the layers with these names, {name: tensor}.
