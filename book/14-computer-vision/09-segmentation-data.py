@@ -36,7 +36,7 @@
 # A box says roughly where a car is; a driver-assistance system also has to know where the road ends and the pavement begins.
 # *Semantic segmentation* answers for each pixel: which class is it part of?
 # Its labels are pictures themselves, and that makes them easy to damage.
-# This section reads two data sets of that kind, moves pictures and labels together, and builds the scores with which Section 14.11 judges networks.
+# This section reads two data sets of that kind, moves pictures and labels together, and builds the scores with which [Section 14.11](11-fcn.ipynb) judges networks.
 #
 # **You will**
 #
@@ -1081,7 +1081,7 @@ if real and full_run:
 # Near frames helped in all three settings, then; being of the same drive beyond that helped in two, which share one drive.
 # So a score on these validation pictures is one for a drive that training has seen, a few seconds away.
 # A score that is to hold for another street needs a split by drive: all frames of a drive on one side.
-# Section 14.11 repeats the control with a trained network.
+# [Section 14.11](11-fcn.ipynb) repeats the control with a trained network.
 
 # %%
 # check: sums of matrices do not depend on the batches, means of scores do

@@ -832,7 +832,7 @@ if full_run:
 #
 # Today both families are in use.
 # The decoder of latent diffusion models (Rombach et al., 2022) repeats pixels and convolves; the mask decoder of Segment Anything (Kirillov et al., 2023) has two transposed convolutions with $k=s=2$.
-# Section 14.11 starts its kernels at the weights of bilinear interpolation, which have equal phase sums.
+# [Section 14.11](11-fcn.ipynb) starts its kernels at the weights of bilinear interpolation, which have equal phase sums.
 
 # %% [markdown]
 # ## Summary

@@ -133,7 +133,7 @@ print("a score for each place and each of ImageNet's classes:",
 # %% [markdown]
 # ## Back to full size
 #
-# Section 14.10 has the layer.
+# [Section 14.10](10-transposed-conv.ipynb) has the layer.
 # By `tconv_out`, a transposed convolution with stride $s$, kernel $2s$ and padding $s/2$ makes $(n-1)s-s+2s=ns$ entries out of $n$, for every even $s$.
 # With which weights should it start?
 #
