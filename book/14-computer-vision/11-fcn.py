@@ -638,7 +638,7 @@ assert label2image(y[:0]).shape == (0, 1, 2, 3)
 # %% [markdown]
 # ## Heads on frozen features
 #
-# Now the head of Figure 14.11.1, close to the *feature pyramid* of [Section 14.5](05-multiscale.ipynb).
+# Now the head of Figure 14.11.1, close to the feature pyramid of [Section 14.5](05-multiscale.ipynb).
 # Each level is brought to a common width, the coarse ones are enlarged, and the sum goes through a $3\times3$ convolution; this addition of a finer map to an enlarged coarse one is the *skip* of a fully convolutional network.
 # (FCN-16s and FCN-8s add scores instead of features.)
 
