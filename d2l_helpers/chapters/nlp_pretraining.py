@@ -18,6 +18,7 @@ from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.chapters.recurrent_neural_networks import Vocab
 from d2l_helpers.texts import word_sentences
+from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
 from typing import NamedTuple
@@ -576,6 +577,85 @@ def get_dataloader(self, train):
             transform=lambda i, j: self.batch(epoch, i, j))
 
     return FreshBatches(make) if train else None
+
+
+# 15.4 Pretraining word2vec
+def judged_pairs(path):
+    """Pairs of words with the similarity that people gave them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file of `fetch("word-similarity")`: two words and a number, separated
+        by tabs; lines that begin with `#` are comments.
+
+    Returns
+    -------
+    list of (str, str, float)
+        In the order of the file, in lower case.
+
+    Raises
+    ------
+    ValueError
+        For a line of another form.
+    """
+    pairs = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            first, second, score = line.split("\t")
+            pairs.append((first.lower(), second.lower(), float(score)))
+        except ValueError:
+            raise ValueError(
+                f"Line {number} of {path.name}, {line!r}, is not two words "
+                "and a number separated by tabs.") from None
+    return pairs
+
+
+# 15.4 Pretraining word2vec
+def similarity_score(W, vocab, pairs):
+    """Rank correlation of the cosines of word vectors with human judgements.
+
+    Parameters
+    ----------
+    W : Tensor of shape (V, d)
+        A vector for each entry of the vocabulary; a zero vector has cosine 0
+        with every other.
+    vocab : Vocab
+        With the index of a word; pairs with a word it does not hold are left
+        out.
+    pairs : list of (str, str, float)
+        Of `judged_pairs`.
+
+    Returns
+    -------
+    rho : float
+        Spearman's rank correlation over the covered pairs (average ranks for
+        ties); its standard error is about $1/\\sqrt{n-1}$ if the two rankings
+        are independent.
+    covered : int
+        The number n of covered pairs.
+
+    Raises
+    ------
+    ValueError
+        If W has not one row for each word, or fewer than three pairs are
+        covered.
+    """
+    if len(W) != len(vocab):
+        raise ValueError(f"{len(W)} vectors for {len(vocab)} words; give one "
+                         "row for each entry of the vocabulary.")
+    known = [(vocab[a], vocab[b], score) for a, b, score in pairs
+             if a in vocab.token_to_idx and b in vocab.token_to_idx]
+    if len(known) < 3:
+        raise ValueError(f"Only {len(known)} of {len(pairs)} pairs are in the "
+                         "vocabulary; a rank correlation needs at least 3.")
+    first, second, scores = zip(*known, strict=True)
+    W = torch.nn.functional.normalize(W.detach().float(), dim=1)
+    cosines = (W[list(first)] * W[list(second)]).sum(dim=1)
+    return float(spearmanr(cosines.cpu(), scores).statistic), len(known)
 
 
 # 15.6 Subword embedding
