@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   d2l:
-#     data: []
+#     data: [snli-dev-test]
 #     profiles:
 #       gpu: {}
 #       smoke: {}
@@ -33,6 +33,8 @@
 # **Cost**: TODO: time and memory on a CPU, downloads, use of a GPU.
 
 # %%
+import numpy as np
+
 import d2l_helpers as d2l
 
 d2l.use_style()
@@ -44,6 +46,39 @@ seed = 0  # TODO: what a profile may set
 # ## TODO: heading
 #
 # TODO: the text, with its code, figures and checks.
+
+# %% tags=["export"]
+def premise_split(premises, seed=0):
+    """Split pairs of sentences so that no premise is in both parts.
+
+    Parameters
+    ----------
+    premises : sequence of str
+        The first sentence of each pair.
+    seed : int
+        Which sixth of the distinct premises, sorted and then permuted by
+        NumPy's generator, is held out.
+
+    Returns
+    -------
+    tuple of two lists of int
+        Indices of the pairs for training and of those held out, both
+        rising; about 5/6 and 1/6 of the pairs.
+
+    Raises
+    ------
+    ValueError
+        For fewer than six distinct premises.
+    """
+    distinct = sorted(set(premises))
+    if len(distinct) < 6:
+        raise ValueError(f"{len(distinct)} distinct premises; a sixth of "
+                         "them is held out, so give at least 6.")
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    held = {distinct[i] for i in order[:len(distinct) // 6]}
+    rows = range(len(premises))
+    return ([i for i in rows if premises[i] not in held],
+            [i for i in rows if premises[i] in held])
 
 # %%
 # check 15.10-C1: TODO: what it says
