@@ -236,6 +236,7 @@ def pair_features(premise, hypothesis, kind):
     return dict.fromkeys(names, 1.0)
 
 
+# 16.4 Natural language inference and the dataset
 def linear_predictions(train, test, kind):
     """Labels (n,) that a linear classifier gives the pairs `test`.
 
