@@ -370,7 +370,7 @@ if real:
 # %% [markdown]
 # ## Batches
 #
-# The model sections that follow need indices.
+# The models of the next sections need indices.
 # Words are in lower case, the vocabulary comes from the training part alone, and both sentences are cut or filled to `num_steps` tokens.
 
 # %% tags=["export"]
