@@ -78,7 +78,7 @@ def _content(thing: object) -> str:
         methods = (f for c in own for f in vars(c).values() if inspect.isfunction(f))
         return "".join(inspect.getsource(c) for c in own) + "".join(map(_content, methods))
     if inspect.isfunction(thing):
-        made = thing.__code__.co_filename.startswith("<")  # by a decorator, from the class itself
+        made = inspect.unwrap(thing).__code__.co_filename.startswith("<")  # by a decorator, from the class itself
         return thing.__name__ if made else inspect.getsource(thing)
     if isinstance(thing, Mapping):
         return _content([[key, value] for key, value in thing.items()])
