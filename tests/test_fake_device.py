@@ -234,6 +234,8 @@ HOST = {
     "computer_vision.hungarian_loss": "calls match_pairs; Section 14.8 trains with it on the device",
     "nlp_pretraining.char_ngrams": "strings",
     "nlp_pretraining.fnv1a": "strings",
+    "nlp_pretraining.tokens_and_segments": "strings",
+    "nlp_pretraining.bert_param_count": "takes and gives numbers",
     "nlp_pretraining.learn_merges": "strings",
     "nlp_pretraining.wordpiece_encode": "strings",
     "nlp_pretraining.byte_signs": "strings",
@@ -509,6 +511,22 @@ def ngram_vectors() -> torch.Tensor:
     with _disable_current_modes():
         net = c15.FastText(20, 4, ["walk"]).to(META)
     return net(net.rows(["walk", "walking"]))
+
+
+def bert() -> torch.Tensor:
+    """Encoder with both heads, tied and untied, and the block that came later, with padding and without."""
+    with _disable_current_modes():
+        net = c15.BERTModel(20, 8, 16, 2, 2, max_len=7).to(META)
+        untied, modern = c15.MaskLM(20, 8).to(META), c15.ModernBlock(8, 2, 12, window=2).to(META)
+    tokens, lens, places = numbers(3, 7), numbers(3), numbers(3, 2)
+    net(tokens)
+    X, words, order = net(tokens, numbers(3, 7), lens, places)
+    Y = modern(modern(X), lens, start=5)
+    loss = sum(part.sum() for part in (X, words, order, Y, untied(Y, places)))
+    loss.backward()
+    assert {weights.device for weights in net.encoder.attention_weights} == {META}
+    assert net.mlm.decoder.weight.grad.device == modern.W_qkv.weight.grad.device == META
+    return loss
 
 
 def norms() -> list[str]:
@@ -1133,6 +1151,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "transfer": (transferred, None),
     "segmentation": (segmented, None),
     "style": (styled, None),
+    "BERT": (bert,),
     "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
     "word vectors": (word_vectors,),
     "pictures and captions": (contrasted, None),
