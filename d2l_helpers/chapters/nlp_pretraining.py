@@ -1379,6 +1379,38 @@ def wiki_text(wiki, vocab, min_words=4):
 
 
 # 15.9 The dataset for pretraining BERT
+def draw_sentences(i, owner, text, rng, negatives):
+    """Sentences i (n,) that have a negative, and one of them for each.
+
+    `owner` and `text` say for each sentence its paragraph and its wording.
+    Draws again whatever is forbidden; used by `next_sentence_pairs`.
+    """
+    n, inside = len(text), negatives == "paragraph"
+    sizes = torch.bincount(owner)
+    starts = sizes.cumsum(0) - sizes
+    if inside:  # a third wording in the paragraph?
+        wordings = {}
+        for o, t in zip(owner.tolist(), text.tolist()):
+            wordings.setdefault(o, set()).add(t)
+        i = i[torch.tensor([len(wordings[o] - {t, u}) > 0 for o, t, u in zip(
+            owner[i].tolist(), text[i].tolist(), text[i + 1].tolist())],
+            dtype=torch.bool)]
+    j, todo = torch.empty_like(i), torch.arange(len(i))
+    for _ in range(1000):
+        if len(todo) == 0:
+            return i, j
+        a, u = i[todo], torch.rand(len(todo), generator=rng).double()
+        b = ((starts[owner[a]] + (u * sizes[owner[a]]).long()) if inside
+             else (u * n).long())
+        j[todo] = b
+        wrong = (text[b] == text[a + 1]) | (
+            text[b] == text[a] if inside else owner[b] == owner[a])
+        todo = todo[wrong]
+    raise ValueError(f"{len(todo)} sentences found no negative in 1000 "
+                     "draws; more paragraphs are needed.")
+
+
+# 15.9 The dataset for pretraining BERT
 def next_sentence_pairs(paragraphs, rng, negatives="elsewhere"):
     """A list of (a, b, is_next), one for each two adjacent sentences.
 
@@ -1414,38 +1446,6 @@ def next_sentence_pairs(paragraphs, rng, negatives="elsewhere"):
     second = torch.where(is_next, i + 1, j)
     return [(sentences[a], sentences[b], label) for a, b, label in zip(
         first.tolist(), second.tolist(), is_next.long().tolist())]
-
-
-# 15.9 The dataset for pretraining BERT
-def draw_sentences(i, owner, text, rng, negatives):
-    """Sentences i (n,) that have a negative, and one of them for each.
-
-    `owner` and `text` say for each sentence its paragraph and its wording.
-    Draws again whatever is forbidden; used by `next_sentence_pairs`.
-    """
-    n, inside = len(text), negatives == "paragraph"
-    sizes = torch.bincount(owner)
-    starts = sizes.cumsum(0) - sizes
-    if inside:  # a third wording in the paragraph?
-        wordings = {}
-        for o, t in zip(owner.tolist(), text.tolist()):
-            wordings.setdefault(o, set()).add(t)
-        i = i[torch.tensor([len(wordings[o] - {t, u}) > 0 for o, t, u in zip(
-            owner[i].tolist(), text[i].tolist(), text[i + 1].tolist())],
-            dtype=torch.bool)]
-    j, todo = torch.empty_like(i), torch.arange(len(i))
-    for _ in range(1000):
-        if len(todo) == 0:
-            return i, j
-        a, u = i[todo], torch.rand(len(todo), generator=rng).double()
-        b = ((starts[owner[a]] + (u * sizes[owner[a]]).long()) if inside
-             else (u * n).long())
-        j[todo] = b
-        wrong = (text[b] == text[a + 1]) | (
-            text[b] == text[a] if inside else owner[b] == owner[a])
-        todo = todo[wrong]
-    raise ValueError(f"{len(todo)} sentences found no negative in 1000 "
-                     "draws; more paragraphs are needed.")
 
 
 # 15.9 The dataset for pretraining BERT
