@@ -1103,7 +1103,7 @@ class MaskLM(nn.Module):
     """Scores of the vocabulary at chosen positions.
 
     `tied` is the `nn.Embedding` (vocab_size, num_hiddens) whose weight the
-    last layer shares; without it that layer has a weight of its own.
+    last layer shares, as it is; without it the weight is its own, and small.
     """
 
     def __init__(self, vocab_size, num_hiddens, tied=None):
@@ -1112,6 +1112,7 @@ class MaskLM(nn.Module):
             nn.Linear(num_hiddens, num_hiddens), nn.GELU(),
             nn.LayerNorm(num_hiddens, eps=1e-12))
         self.decoder = nn.Linear(num_hiddens, vocab_size)
+        self.apply(init_bert)  # first, for it must not touch the table
         if tied is not None:
             if tied.weight.shape != self.decoder.weight.shape:
                 raise ValueError(
@@ -1119,7 +1120,6 @@ class MaskLM(nn.Module):
                     f"be {(vocab_size, num_hiddens)}, (vocab_size, "
                     "num_hiddens).")
             self.decoder.weight = tied.weight
-        self.apply(init_bert)
 
     def forward(self, X, pred_positions):
         """(n, k, vocab_size), for X (n, steps, d) and positions (n, k)."""
