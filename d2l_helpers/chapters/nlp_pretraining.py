@@ -1367,9 +1367,12 @@ def wiki_text(wiki, vocab, min_words=4):
 
     `wiki` is `fetch("wikitext-2")`, `vocab` a `BERTVocab`. Sentences with
     fewer than `min_words` words are left out, and so are paragraphs with
-    fewer than two sentences.
+    fewer than two sentences. Raises ValueError for other data.
     """
     parts = []
+    if wiki.name != "wikitext-2":
+        raise ValueError(f"{wiki.name!r} was fetched; this reads "
+                         "fetch('wikitext-2').")
     for name in ("valid.txt", "test.txt"):
         part = replace(wiki, files={name: wiki.files[name]})
         long = [[s for s in p if len(s.split()) >= min_words]
