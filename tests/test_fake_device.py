@@ -242,6 +242,22 @@ HOST = {
     "nlp_pretraining.ByteBPE": "strings",
     "nlp_pretraining.load_gpt2": "reads a file",
     "nlp_pretraining.UnigramLM": "counts of strings in float64, which stay on the CPU",
+    "nlp_pretraining.premise_split": "strings",
+    "nlp_pretraining.caption_text": "reads files",
+    "nlp_pretraining.toy_pairs": "strings",
+    "nlp_pretraining.unigram_entropy": "counts of the text, which stays on the CPU, in float64",
+    "nlp_pretraining.NeighbourCounts": "as above",
+    "nlp_pretraining.length_batches": "batches of the CPU, whose lengths it reads; the caller moves them",
+    "nlp_pretraining.as_input": "a text on the CPU; the caller moves it",
+    "nlp_pretraining.Pretrained": "holds what was trained",
+    **{
+        f"nlp_pretraining.{name}": "cuts batches on the CPU to lengths that it reads, then moves them; their losses are run"
+        for name in ("train_bert", "evaluate_bert", "pretrain", "toy_bert", "caption_bert")
+    },
+    **{
+        f"nlp_pretraining.{name}": "a text of the CPU, moved whole, to a network that is run; needs its words"
+        for name in ("fill_mask", "encode_bert", "context_similarity")
+    },
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -523,10 +539,16 @@ def bert() -> torch.Tensor:
     X, words, order = net(tokens, numbers(3, 7), lens, places)
     Y = modern(modern(X), lens, start=5)
     loss = sum(part.sum() for part in (X, words, order, Y, untied(Y, places)))
+    batch = tokens, numbers(3, 7), lens, places, floats(3, 2), numbers(3, 2), numbers(3)
+    loss = loss + sum(c15.bert_batch_loss(net, batch))
     loss.backward()
     assert {weights.device for weights in net.encoder.attention_weights} == {META}
     assert net.mlm.decoder.weight.grad.device == modern.W_qkv.weight.grad.device == META
     return loss
+
+
+def begun() -> nn.Module:
+    return c15.small_bert(20, 8, 2, 7)
 
 
 def norms() -> list[str]:
@@ -1152,6 +1174,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "segmentation": (segmented, None),
     "style": (styled, None),
     "BERT": (bert,),
+    "first weights of BERT": (begun,),
     "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
     "word vectors": (word_vectors,),
     "pictures and captions": (contrasted, None),

@@ -37,15 +37,15 @@
 #
 # - write the two losses such that padding does not enter them, and train with warmup, decay and clipping;
 # - judge masked language modelling against a unigram and against counts of the two neighbours, and next sentence prediction against shared words;
-# - see how much the scale of the first token vectors matters for when a task is learned;
+# - see that the scale of the first token vectors matters for when a task is learned;
 # - read contextual vectors, fill gaps, and test for copying between sentences and for word use.
 #
-# **Cost**: under a minute on a CPU at the first run, which keeps both encoders on the disk beside the data sets; later runs take about half of that.
+# **Cost**: about a minute on a CPU at the first run, which keeps what it trains on the disk beside the data sets; later runs take less than half of that.
 # A download of 85 MB, most of it a pretrained network that 15.8 uses too; a GPU is used where there is one.
 
 # %%
+import functools
 import math
-from collections import defaultdict
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -57,7 +57,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import d2l_helpers as d2l
-from d2l_helpers.chapters.attention_and_transformers import show_heatmaps
 from d2l_helpers.chapters.computer_vision import evaluating
 from d2l_helpers.chapters.nlp_pretraining import (
     BERTData, BERTModel, BERTText, BERTVocab, mask_positions, pad_bert,
@@ -70,9 +69,9 @@ device = d2l.try_device()
 
 # %% tags=["parameters"]
 seed = 0
-toy_steps = 900  # batches of 32 pairs from the toy world
-arm_steps = 250  # of them, in the comparison of first vectors
-caption_steps = 280  # batches of 64 captions
+toy_steps = 750  # batches of 32 pairs from the toy world
+arm_steps = 200  # of them, in the comparison of first vectors
+caption_steps = 240  # batches of 64 captions
 num_seeds = 1  # networks for each kind of first vectors
 
 # %% [markdown]
@@ -85,7 +84,7 @@ num_seeds = 1  # networks for each kind of first vectors
 # $$\frac1{|\mathcal P|}\sum_{(i,k)\in\mathcal P}-\log p_{ik}(y_{ik})+\frac1b\sum_{i=1}^b-\log q_i(s_i), \tag{15.10.1}$$
 #
 # the sum of two means: over all predictions of the batch, and over its $b$ pairs.
-# A network that knows nothing pays $\ln|\mathcal V|$ for a word out of the vocabulary $\mathcal V$, and $\ln2$ for a pair.
+# A network that knows nothing pays $\log|\mathcal V|$ for a word out of the vocabulary $\mathcal V$, and $\log2$ for a pair.
 
 # %% tags=["export"]
 def bert_batch_loss(net, batch):
@@ -230,7 +229,7 @@ def evaluate_bert(net, batch, rows=256):
                 sums[1, i] += (scores.argmax(dim=1) == y).sum()
     return (sums / counts).flatten()
 
-
+# %% tags=["export"]
 def train_bert(net, data, steps, lr, warmup=0.12, every=100, stop=None,
                nsp_weight=1.0, pool=16):
     """Train a `BERTModel` on `BERTData`, in place.
@@ -247,7 +246,8 @@ def train_bert(net, data, steps, lr, warmup=0.12, every=100, stop=None,
                          "step at least, with a share in (0, 1) of warmup.")
     device, last = next(net.parameters()).device, stop or steps
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr,
-                                  betas=(0.9, 0.98), weight_decay=0.01)
+                                  betas=(0.9, 0.98), weight_decay=0.01,
+                                  fused=device.type in ("cpu", "cuda"))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(
         (t + 1) / (warmup * steps), (steps - t) / ((1 - warmup) * steps)))
     batches, curve = iter(()), []
@@ -274,11 +274,13 @@ def train_bert(net, data, steps, lr, warmup=0.12, every=100, stop=None,
 # What tells is agreement: what is big in the first text is not small in the second.
 
 # %% tags=["export"]
+@functools.cache
 def toy_pairs(num_train=6000, num_val=500, seed=0):
     """A `BERTText` of `ToyWorld` scenes: paragraphs of two halves.
 
     Each half, two sentences with their full stops, counts as one sentence
-    of the paragraph, so both texts of a pair have two sentences.
+    of the paragraph, so both texts of a pair have two sentences. The same
+    arguments give the same object, which is not to be changed.
     """
     world = ToyWorld(seed)
 
@@ -289,7 +291,7 @@ def toy_pairs(num_train=6000, num_val=500, seed=0):
     return word_text(scenes(num_train), scenes(num_val),
                      words=ToyWorld.words)
 
-
+# %% tags=["export"]
 def small_bert(vocab_size, num_hiddens, num_heads, max_len,
                token_std=0.02, seed=0):
     """A `BERTModel` of 2 blocks, without dropout.
@@ -310,7 +312,7 @@ def small_bert(vocab_size, num_hiddens, num_heads, max_len,
 
 # %% [markdown]
 # BERT starts all weights with the standard deviation 0.02.
-# At its width 768 that is close to $1/\sqrt{768}=0.036$; in a layer of width 64, it would shrink a vector about sixfold.
+# At its width 768 that is about half of $1/\sqrt{768}=0.036$, the value that keeps the size of a vector's entries; at width 64 it is less than a sixth of $1/\sqrt{64}=0.125$.
 # So `small_bert` starts linear layers with $1/\sqrt{\text{inputs}}$.
 # The token table is tied to the decoder, and its scale is a choice of its own that will turn out to matter.
 #
@@ -335,7 +337,7 @@ def unigram_entropy(ids):
     p = p[p > 0] / len(ids)
     return -(p * p.log()).sum().item()
 
-
+# %% tags=["export"]
 class NeighbourCounts:
     """Masked words from counts: the unigram, and both neighbours.
 
@@ -483,26 +485,27 @@ def pretrain(name, net, data, **recipe):
     net.load_state_dict(tensors)
     return Pretrained(net.eval(), data.vocab, curve)
 
-
-def toy_bert(seed=0, steps=900, token_std=0.2, stop=None, nsp_weight=1.0,
+# %% tags=["export"]
+def toy_bert(seed=0, steps=750, token_std=0.2, stop=None, nsp_weight=1.0,
              rate=0.2):
     """The encoder of `ToyWorld`: 64 wide, at most 64 tokens, 44 types.
 
     Trained on both tasks with `steps` batches of 32 `toy_pairs` and kept;
-    the first 900 steps take about 20 seconds of one core. `stop`,
+    the first 750 steps take about 16 seconds of one core. `stop`,
     `nsp_weight` as in `train_bert`; `rate` is the share of masks in
     training, 0.2 in the validation part. Returns a `Pretrained`.
     """
     text = toy_pairs()
     data = BERTData(32, 36, text, rate=rate, seed=seed)
-    data.val = BERTData(32, 36, text, seed=seed, rate=0.2).val
+    if rate != 0.2:
+        data.val = BERTData(32, 36, text, rate=0.2, seed=seed).val
     net = small_bert(len(text.vocab), 64, 4, 64, token_std, seed)
     return pretrain("toy-bert", net.to(d2l.try_device(quiet=True)), data,
                     steps=steps, lr=4e-3, every=50, stop=stop,
                     nsp_weight=nsp_weight, pool=1)
 
 # %%
-full_run = toy_steps >= 900 and caption_steps >= 280 and arm_steps >= 250
+full_run = toy_steps >= 750 and caption_steps >= 240 and arm_steps >= 200
 toy = toy_bert(seed, toy_steps)
 print(f"{sum(p.numel() for p in toy.net.parameters())} parameters")
 for step, *row in toy.curve[::4].tolist():
@@ -513,7 +516,7 @@ for step, *row in toy.curve[::4].tolist():
 # ### When a task is learned
 #
 # The scale of the token table was 0.2, ten times that of positions and segments.
-# As a control the same network starts with a token table of scale 0.02, everything else equal: data, order of batches, masks, plan of rates, the other weights.
+# For comparison the same network starts with a token table of scale 0.02, everything else equal: data, order of batches, masks, plan of rates, the other weights.
 
 # %%
 arms = {0.2: [], 0.02: []}
@@ -549,7 +552,7 @@ d2l.describe(fig, """Held-out losses against steps. Left, masked words: both
 
 # %% [markdown]
 # **Figure 15.10.2.** The toy world, losses on the same held-out texts and masks.
-# The network with the small token table learns to fill gaps sooner, and it had learned nothing about pairs when it was stopped.
+# Where both were trained, the network with the small token table is ahead on masked words, and its loss on pairs ends at $\log2$.
 
 # %%
 # check 15.10-C2: masked words, far below what counts reach
@@ -560,7 +563,7 @@ print(f"MLM after 400 steps {at_400[1]:.2f}, at the end "
 if full_run:
     assert toy.curve[0, 1] > math.log(44) - 0.1
     assert at_400[1] < toy_lines["unigram"][0] - 1
-    assert toy.curve[-1, 1] < toy_lines["neighbours"][0] - 0.2
+    assert toy.curve[-1, 1] < toy_lines["neighbours"][0] - 0.1
 
 # %%
 # check 15.10-C3: pairs are learned, with the large token table early
@@ -573,17 +576,18 @@ if full_run:
     assert (small_end[:, 4] < 0.56).all()
 print(f"accuracy on pairs at the end {toy.curve[-1, 4]:.2f}, "
       f"shared words {overlap:.2f}")
-assert not full_run or toy_steps > 900 or toy.curve[-1, 4] < overlap - 0.05
+assert not full_run or toy_steps > 750 or toy.curve[-1, 4] < overlap - 0.05
 
 # %% [markdown]
 # On masked words the network passed the counts of neighbours: it uses words that are further away.
 # On pairs, an accuracy far above one half looks like success, and one rule about shared words, without training a network, is better by a wide margin.
 # With no baseline but one half we would not have noticed.
 #
-# The control shows that with this plan of rates the first scale of the token table decides what is learned first.
-# The layer norm behind the three tables makes it plausible: at equal scales a token fills a third of the variance of the vector that the first block reads, at ten times the scale $\frac{100}{102}$ of it.
-# But the scale of the decoder, which is the same table, changed along, and this experiment does not separate the two.
-# A late fall of the NSP loss, after a thousand steps and more, is thus no property of the task: it hangs on how the weights begin.
+# The comparison changes one thing, the first scale of the token table, and with it the order in which the two tasks are learned: with the small table words come first, and the loss of pairs is still at $\log2$ when the other has left it.
+# It is one seed and 200 steps; the `gpu` profile takes three.
+# The layer norm behind the three tables suggests a reason: at equal scales a token makes up a third of the variance of the vector that the first block reads, at ten times the scale $\frac{100}{102}$ of it.
+# But the decoder is the same table, so its scale changed along, and this experiment does not separate the two.
+# At least the step at which next sentence prediction begins to be learned says little about the task alone.
 #
 # ### Copying between sentences
 #
@@ -619,7 +623,7 @@ def as_input(vocab, a, b=None):
 
 # %%
 # check 15.10-C6: an adjective is copied from the other text
-def copied(net, vocab, said="{adjective}", rest=True, n=300, seed=0):
+def copied(net, vocab, said="{adjective}", rest=True, n=150, seed=0):
     """Share of n pairs whose stated adjective is the top prediction.
 
     `said` stands in the place of the adjective in the first text; with
@@ -672,12 +676,16 @@ ax.set_yticks(range(8), [f"block {i // 4 + 1}, head {i % 4 + 1}"
 ax.grid(visible=False)
 fig.colorbar(image, label="weight")
 torch.testing.assert_close(maps.sum(dim=-1), torch.ones(2, 4))
+assert not full_run or toy_steps > 750 or (
+    names[int(maps[1, 1].argmax())] == "big")
 d2l.describe(ax, """Eight rows, the heads of two blocks, over the tokens of
     a pair of texts; darker cells are larger attention weights of the masked
     token.""")
 
 # %% [markdown]
 # **Figure 15.10.3.** Attention weights of the masked token over both texts, for each head.
+# The second head of block 2 has its largest weight at "big"; most others look elsewhere.
+# A picture of weights does not show that they cause the answer.
 #
 # ## Captions
 #
@@ -719,8 +727,7 @@ def premise_split(premises, seed=0):
     held = {distinct[i] for i in order[:len(distinct) // 6]}
     return ([i for i, name in enumerate(names) if name not in held],
             [i for i, name in enumerate(names) if name in held])
-
-
+# %% tags=["export"]
 def caption_text(found, min_freq=3):
     """The captions of `fetch("snli-dev-test")` as a `BERTText`.
 
@@ -764,12 +771,12 @@ print(f"{len(train_rows)} and {len(held_rows)} pairs; captions "
 # Held out are every second of the captions whose premise is held out: enough to tell losses apart by a few hundredths, and half the work.
 
 # %% tags=["export"]
-def caption_bert(seed=0, steps=280):
+def caption_bert(seed=0, steps=240):
     """The encoder of captions: 128 wide, at most 32 tokens.
 
     Trained on masked words alone, so its pooler and its head for pairs are
     as they began, with `steps` batches of 64 captions of at most 24
-    tokens, and kept; 280 steps take about 15 seconds of one core. Returns
+    tokens, and kept; 240 steps take about 15 seconds of one core. Returns
     a `Pretrained`, whose vocabulary is that of `caption_text`.
     """
     text = caption_text(d2l.fetch("snli-dev-test"))
@@ -777,7 +784,7 @@ def caption_bert(seed=0, steps=280):
                     seed=seed)
     net = small_bert(len(text.vocab), 128, 4, 32, seed=seed)
     return pretrain("caption-bert", net.to(d2l.try_device(quiet=True)), data,
-                    steps=steps, lr=2e-3)
+                    steps=steps, lr=2e-3, every=120)
 
 # %%
 caption = caption_bert(seed, caption_steps)
@@ -835,20 +842,21 @@ print(f"visible words in order {end[0]:.2f}, permuted {disordered:.2f}")
 torch.testing.assert_close(end[0], caption.curve[-1, 1], atol=1e-4, rtol=0)
 if full_run and real:
     assert end[0] < caption_lines["unigram"][0] - 0.6
-    assert caption_steps > 280 or end[0] > caption_lines["neighbours"][0] + 0.2
+    assert caption_steps > 240 or end[0] > caption_lines["neighbours"][0] + 0.2
     assert disordered > end[0] + 0.1
 
 # %% [markdown]
 # Shuffling the visible words raises the loss, so the network uses where words stand and not only which ones there are.
 # That is no proof that it uses more than neighbours do: the two counts, which took a pass through the text, are better at this budget.
 # Only a network that beats them has shown more than local statistics.
-# The `gpu` profile trains longer.
+# The `gpu` profile trains twenty times as long.
 #
-# What the two say differs most where the clue is not a neighbour.
+# Their answers side by side, for five captions made up for this page:
 
 # %%
 gaps = ["a man is playing a <mask> .", "two <mask> are playing soccer .",
-        "a dog is <mask> in the water .", "the woman is wearing a <mask> hat .",
+        "a dog is <mask> in the water .",
+        "the woman is wearing a <mask> hat .",
         "a <mask> is reading a book ."]
 counts = NeighbourCounts(caption_data)
 
@@ -865,17 +873,18 @@ for gap in gaps:
     where = (tokens[0] == captions.vocab.mask).nonzero().flatten()
     by_counts = counts.log_probs(tokens, torch.zeros(1).long(), where).exp()
     print(gap)
-    print(f"   network  {top(fill_mask(caption.net, captions.vocab, gap)[0])}")
+    by_net = fill_mask(caption.net, captions.vocab, gap)
+    print(f"   network  {top(by_net[0])}")
     print(f"   counts   {top(by_counts[0])}")
 
 # %% [markdown]
 # ## Vectors with context
 #
 # Without masks the encoder is a function from a text to one vector for each token.
-# `encode` returns them all; whoever needs one vector for the text takes that of `<cls>` if a task has trained it, or the mean.
+# `encode_bert` returns them all; whoever needs one vector for the text takes that of `<cls>` if a task has trained it, or the mean.
 
 # %% tags=["export"]
-def encode(net, vocab, a, b=None):
+def encode_bert(net, vocab, a, b=None):
     """Contextual vectors (tokens, num_hiddens) of one or two texts.
 
     `a` and `b` are lists of words or strings with blanks. Row 0 belongs to
@@ -900,7 +909,7 @@ def context_similarity(net, vocab, word, sentences):
         words = sentence.split() if isinstance(sentence, str) else sentence
         if word not in words:
             raise ValueError(f"{sentence!r} lacks {word!r}; leave it out.")
-        rows.append(encode(net, vocab, words)[words.index(word) + 1])
+        rows.append(encode_bert(net, vocab, words)[words.index(word) + 1])
     rows = F.normalize(torch.stack(rows), dim=1)
     return rows @ rows.T
 
@@ -920,7 +929,7 @@ torch.manual_seed(seed)
 dropping = BERTModel(len(captions.vocab), 32, 64, 4, 2, 0.1, 32)
 dropping.encoder.blks[1].eval()  # an unusual state, to be restored
 modes = [m.training for m in dropping.modules()]
-twice = [encode(dropping, captions.vocab, places[0]) for _ in range(2)]
+twice = [encode_bert(dropping, captions.vocab, places[0]) for _ in range(2)]
 assert torch.equal(*twice) and not twice[0].requires_grad
 assert [m.training for m in dropping.modules()] == modes
 ids = as_input(captions.vocab, places[0])
@@ -928,8 +937,8 @@ assert not torch.equal(dropping.encoder(*ids), dropping.encoder(*ids))
 
 # %% [markdown]
 # One input vector becomes three different outputs.
-# That vectors differ does not mean that they differ by *meaning*; the cosines above are an illustration, and three sentences prove nothing.
-# In the toy world we can look at many: 240 sentences about a dog, where the scene decides on its adjective.
+# That vectors differ does not say that they differ by meaning; the cosines above are an illustration, and three sentences prove nothing.
+# In the toy world we can look at many: 240 texts about a dog that state its adjective, before or after the word.
 
 # %% tags=["hide-input"]
 world, told, labels = ToyWorld(seed + 1), [], []
@@ -939,9 +948,17 @@ while len(told) < 240:
     if "dog" in text[:text.index(".")] and scene.adjective in text:
         told.append(text)
         labels.append(scene.adjective)
-dogs = torch.stack([encode(toy.net, toy.vocab, text)[text.index("dog") + 1]
-                    for text in told]).cpu()
+dogs = torch.stack([
+    encode_bert(toy.net, toy.vocab, text)[text.index("dog") + 1]
+    for text in told]).cpu()
 flat = PCA(2, random_state=0).fit_transform(dogs.double().numpy())
+cosines = F.normalize(dogs, dim=1) @ F.normalize(dogs, dim=1).T
+nearest = cosines.fill_diagonal_(-1).argmax(dim=1).tolist()
+agree = np.mean([labels[i] == labels[j] for i, j in enumerate(nearest)])
+chance = sum((labels.count(w) / 240) ** 2 for w in set(labels))
+print(f"nearest neighbour has the same adjective: {agree:.2f}, "
+      f"by chance {chance:.2f}")
+assert not full_run or agree > 2 * chance
 _, ax = plt.subplots(figsize=(5.2, 3.4))
 signs = "ovs^DP*X"
 for word, sign in zip(sorted(set(labels)), signs):
@@ -955,12 +972,13 @@ d2l.describe(ax, """Scatter plot of the contextual vectors of the word dog in
 
 # %% [markdown]
 # **Figure 15.10.5.** The vectors of "dog" in texts that state its adjective, projected to their two main components.
-# Marks and colours tell the adjective of the scene.
+# Marks and colours tell the adjective: they overlap, and two components sort them only in part.
+# The printed share asks all 64 numbers.
 #
 # ### Noun or verb?
 #
 # Does a contextual vector tell how a word is used?
-# We take a network that was trained on far more text, MiniLM (`paraphrase-MiniLM-L3-v2`), whose weights run in 15.8, and five words that the Brown corpus uses both as a noun (tag NN) and as a verb in the same form (VB): ten sentences of each use.
+# We take a network that others pretrained, MiniLM (`paraphrase-MiniLM-L3-v2`), whose weights run in 15.8, and five words that the Brown corpus uses both as a noun (tag NN) and as a verb in the same form (VB): ten sentences of each use.
 # The statistic is the mean cosine of two sentences with the same use, minus that of two with different uses.
 # If use did not matter, permuting the tags among the sentences of a word would make no difference.
 
@@ -1025,8 +1043,8 @@ if real and brown.is_real:
     assert gap > null.max()
 
 # %% [markdown]
-# The gap exceeds all thousand permutations; for the input vectors, the same in each sentence, it is zero.
-# Nouns and verbs have different neighbours, so this is no evidence for deep understanding, and MiniLM was trained on hundreds of times our text; but a static table cannot do it at all.
+# The gap, small as it is, exceeds all thousand permutations; for the input vectors, the same in each sentence, it is zero.
+# Nouns and verbs have different neighbours, so this shows that the vectors take in context, not what they know about grammar.
 #
 # ## From here to BERT
 #
@@ -1041,9 +1059,9 @@ if real and brown.is_real:
 #
 # - Average the masked loss over predictions only: `reduction="none"` or a label of $-100$, never a mean multiplied by weights.
 # - In the toy world the network passes the counts of both neighbours on masked words; on pairs it stays behind a rule about shared words.
-# - When next sentence prediction is learned depends on the first scale of the token table, in our comparison where only this differed.
-# - On captions 280 steps beat the unigram and lose to counts of two neighbours.
-# - Contextual vectors of one word differ by sentence; in MiniLM they tell nouns from verbs.
+# - Which of the two tasks was learned first changed with the first scale of the token table, in a comparison with one seed.
+# - On captions the network beats the unigram after 240 steps and loses to counts of two neighbours.
+# - Contextual vectors of one word differ by sentence; in MiniLM, for five words, they are closer within a use as noun or verb than between.
 
 # %% [markdown]
 # ## Exercises
@@ -1058,9 +1076,9 @@ if real and brown.is_real:
 # #### Solution 15.10-1
 
 # %% [markdown]
-# A uniform guess among $|\mathcal V|$ tokens costs $\ln|\mathcal V|$, one among two costs $\ln2$.
+# A uniform guess among $|\mathcal V|$ tokens costs $\log|\mathcal V|$, one among two costs $\log2$.
 # A random network is worse than that if its scores are spread: it is sure of random words.
-# With a decoder of scale 0.02 the scores are small and the loss is close to $\ln|\mathcal V|$; the scale 0.2 spreads them, and the loss starts higher.
+# With a decoder of scale 0.02 the scores are small and the loss is close to $\log|\mathcal V|$; the scale 0.2 spreads them, and the loss starts higher.
 
 # %%
 starts = {}
@@ -1090,7 +1108,7 @@ assert all(abs(row[1] - math.log(2)) < 0.4 for row in starts.values())
 # %%
 long = "a man and " * 13 + "a"
 try:
-    encode(caption.net, caption.vocab, long)
+    encode_bert(caption.net, caption.vocab, long)
 except ValueError as error:
     print(error)
 else:
@@ -1108,11 +1126,11 @@ assert caption.net.encoder(*(part.to(device) for part in cut[:3])
 # #### Solution 15.10-3
 
 # %% [markdown]
-# The first 100 steps of the same plan, with the weight 0 for the loss of pairs, stand beside the curve from above.
-# One run of a hundred steps each is enough to see how large the difference is here, not to say which is better.
+# The first 50 steps of the same plan, with the weight 0 for the loss of pairs, stand beside the curve from above.
+# One run of so few steps shows how large the difference is here, not which is better.
 
 # %%
-short_run = min(100, toy_steps)
+short_run = min(50, toy_steps)
 alone = toy_bert(seed, toy_steps, stop=short_run, nsp_weight=0.0).curve[-1]
 same = toy.curve[(toy.curve[:, 0] - short_run).abs().argmin()]
 print(f"after {short_run} steps: MLM alone {alone[1]:.3f}, "
@@ -1124,7 +1142,7 @@ if full_run:
 # %% [markdown]
 # ### Exercise 15.10-4
 #
-# Mask 15, 30 or 60 % of the tokens in training, for equal numbers of steps, and evaluate all three on the same masks.
+# Mask 60 % instead of 20 % of the tokens in training, for equal numbers of steps, and evaluate both on the same masks; with more time, try 15 and 30 % too.
 # What changes, and what is unfair if each is evaluated on masks of its own rate?
 
 # %% [markdown]
@@ -1132,16 +1150,17 @@ if full_run:
 
 # %% [markdown]
 # More masks mean more predictions a step and less context for each.
-# On masks of its own the network with the highest rate has the hardest questions, so only common masks compare the networks.
-# A step costs the same here, because the encoder runs on all tokens whether masked or not.
+# On masks of its own the network with the higher rate has the harder questions, so only common masks compare the two.
+# The encoder's work does not depend on the rate, since it runs on all tokens whether masked or not; only the head has more to do.
+# Fifty steps are too few to rank them.
 
 # %%
 rates = {rate: toy_bert(seed, toy_steps, stop=short_run, rate=rate).curve[-1]
-         for rate in (0.15, 0.3, 0.6)}
+         for rate in (0.6,)} | {0.2: same}
 for rate, row in rates.items():
     print(f"rate {rate:.2f}: MLM on common masks {row[1]:.2f}")
 assert not full_run or len({round(row[1].item(), 4)
-                            for row in rates.values()}) == 3
+                            for row in rates.values()}) == 2
 
 # %% [markdown]
 # ### Exercise 15.10-5

@@ -4,6 +4,7 @@ Generated from book/15-nlp-pretraining/*.py by `python -m bookbuild export`; edi
 """
 
 import d2l_helpers as d2l
+import functools
 import heapq
 import math
 import numpy as np
@@ -16,14 +17,17 @@ from d2l_helpers.chapters.attention_and_transformers import TransformerEncoderBl
 from d2l_helpers.chapters.attention_and_transformers import apply_merges
 from d2l_helpers.chapters.attention_and_transformers import apply_rope
 from d2l_helpers.chapters.attention_and_transformers import merge
+from d2l_helpers.chapters.computer_vision import evaluating
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.chapters.recurrent_neural_networks import Vocab
+from d2l_helpers.pretrained import kept
 from d2l_helpers.texts import ToyWorld
 from d2l_helpers.texts import paragraphs
 from d2l_helpers.texts import word_sentences
 from d2l_helpers.wordpiece import WordPiece
 from dataclasses import replace
+from scipy import sparse
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
@@ -1594,13 +1598,285 @@ class BERTData(DataModule):
 
 
 # 15.10 Pretraining BERT
+def bert_batch_loss(net, batch):
+    """The two losses of BERT on a batch of `BERTData`, in nats.
+
+    Returns (mlm, nsp), scalars: mean cross-entropies over the predictions
+    whose label is not -100, and over the pairs whose label is not -100; nsp
+    is 0 if there are none. The batch lies on the device of `net`. Source:
+    Devlin et al. (2018), arXiv:1810.04805.
+    """
+    tokens, segments, valid_lens, positions, _, labels, nsp_labels = batch
+    _, words, pairs = net(tokens, segments, valid_lens, positions)
+    mlm = F.cross_entropy(words.flatten(0, 1), labels.flatten())
+    asked = nsp_labels != -100  # a mean over nothing would be no number
+    nsp = F.cross_entropy(pairs, nsp_labels, reduction="sum")
+    return mlm, nsp / asked.sum().clamp(min=1)
+
+
+# 15.10 Pretraining BERT
+def length_batches(data, pool=16):
+    """One epoch of batches of equally long texts, masked anew.
+
+    `data` is a dynamic `BERTData`. Of each `pool` batches' worth of
+    shuffled examples, those of similar length form a batch, whose tensors
+    are as wide as its longest text. Raises ValueError for static masks.
+    """
+    if not data.dynamic:
+        raise ValueError("data has static masks; build it with dynamic=True.")
+    lens, rng = data.train[2], data.generator
+    chunks = torch.randperm(len(lens), generator=rng).split(
+        pool * data.batch_size)
+    batches = torch.cat([rows[lens[rows].argsort(stable=True)]
+                         for rows in chunks]).split(data.batch_size)
+    for i in torch.randperm(len(batches), generator=rng).tolist():
+        tokens, segments, valid, nsp = (
+            part[batches[i]] for part in data.train)
+        width = int(valid.max())
+        yield data.mask(tokens[:, :width], segments[:, :width], valid, nsp)
+
+
+# 15.10 Pretraining BERT
+def evaluate_bert(net, batch, rows=256):
+    """Losses and accuracies on a batch of `BERTData`, in evaluation mode.
+
+    Returns a float64 tensor (mlm, nsp, accuracy of mlm, accuracy of nsp);
+    the losses are those of `bert_batch_loss`, taken in parts of `rows`
+    texts sorted by length. What concerns pairs is nan if there are none.
+    """
+    device = next(net.parameters()).device
+    sums, counts = torch.zeros(2, 2, dtype=torch.float64), torch.zeros(2)
+    with evaluating(net):
+        for part in batch[2].argsort(stable=True).split(rows):
+            tokens, segments, valid, positions, _, *labels = (
+                each[part] for each in batch)
+            width = int(valid.max())
+            moved = [each.to(device) for each in (
+                tokens[:, :width], segments[:, :width], valid, positions)]
+            _, words, pairs = net(*moved)
+            for i, (scores, y) in enumerate(zip((words, pairs), labels)):
+                asked = y != -100
+                scores, y = scores.cpu()[asked].double(), y[asked]
+                counts[i] += len(y)
+                sums[0, i] += F.cross_entropy(scores, y, reduction="sum")
+                sums[1, i] += (scores.argmax(dim=1) == y).sum()
+    return (sums / counts).flatten()
+
+
+# 15.10 Pretraining BERT
+def train_bert(net, data, steps, lr, warmup=0.12, every=100, stop=None,
+               nsp_weight=1.0, pool=16):
+    """Train a `BERTModel` on `BERTData`, in place.
+
+    AdamW with a rate that rises to `lr` over a share `warmup` of `steps`
+    and falls linearly to 0; gradients are clipped to the norm 1. `stop`
+    ends after so many steps of that plan. Returns a float64 tensor (k, 5):
+    step and `evaluate_bert` on the validation part, at the start, after
+    each `every` steps and at the end. Raises ValueError unless
+    0 < warmup < 1 and there is a step.
+    """
+    if steps < 1 or not 0 < warmup < 1:
+        raise ValueError(f"steps is {steps}, warmup {warmup}; train for a "
+                         "step at least, with a share in (0, 1) of warmup.")
+    device, last = next(net.parameters()).device, stop or steps
+    optimizer = torch.optim.AdamW(net.parameters(), lr=lr,
+                                  betas=(0.9, 0.98), weight_decay=0.01,
+                                  fused=device.type in ("cpu", "cuda"))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(
+        (t + 1) / (warmup * steps), (steps - t) / ((1 - warmup) * steps)))
+    batches, curve = iter(()), []
+    for step in range(last + 1):
+        if step % every == 0 or step == last:
+            curve.append([step, *evaluate_bert(net, data.val).tolist()])
+        if step == last:
+            return torch.tensor(curve, dtype=torch.float64)
+        if (batch := next(batches, None)) is None:
+            batches = length_batches(data, pool)
+            batch = next(batches)
+        mlm, nsp = bert_batch_loss(net, d2l.to_device(batch, device))
+        optimizer.zero_grad()
+        (mlm + nsp_weight * nsp).backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+
+# 15.10 Pretraining BERT
+@functools.cache
+def toy_pairs(num_train=6000, num_val=500, seed=0):
+    """A `BERTText` of `ToyWorld` scenes: paragraphs of two halves.
+
+    Each half, two sentences with their full stops, counts as one sentence
+    of the paragraph, so both texts of a pair have two sentences. The same
+    arguments give the same object, which is not to be changed.
+    """
+    world = ToyWorld(seed)
+
+    def scenes(n):
+        told = (world.paragraph(4) for _ in range(n))
+        return [[a + b, c + d] for a, b, c, d in told]
+
+    return word_text(scenes(num_train), scenes(num_val),
+                     words=ToyWorld.words)
+
+
+# 15.10 Pretraining BERT
+def small_bert(vocab_size, num_hiddens, num_heads, max_len,
+               token_std=0.02, seed=0):
+    """A `BERTModel` of 2 blocks, without dropout.
+
+    The weights of its linear layers have the standard deviation
+    1 / sqrt(inputs), those of its token table `token_std`, the other tables
+    0.02. The seed alone decides about them.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = BERTModel(vocab_size, num_hiddens, 2 * num_hiddens,
+                        num_heads, 2, 0.0, max_len)
+        for name, layer in net.named_modules():
+            if isinstance(layer, nn.Linear) and name != "mlm.decoder":
+                nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+        nn.init.normal_(net.encoder.token_embedding.weight, std=token_std)
+    return net
+
+
+# 15.10 Pretraining BERT
+def unigram_entropy(ids):
+    """Entropy in nats of the shares of the ids, an int64 tensor (n,)."""
+    if len(ids) == 0:
+        raise ValueError("ids is empty; a share needs a token.")
+    p = torch.bincount(ids).double()
+    p = p[p > 0] / len(ids)
+    return -(p * p.log()).sum().item()
+
+
+# 15.10 Pretraining BERT
+class NeighbourCounts:
+    """Masked words from counts: the unigram, and both neighbours.
+
+    `data` is a `BERTData`, whose training part is counted, and `kappa` the
+    weight of the unigram in (15.10.2). Everything lies on the CPU.
+    """
+
+    def __init__(self, data, kappa=5.0):
+        tokens, _, valid, _ = data.train
+        self.kappa, size = kappa, len(data.vocab)
+        inside = torch.arange(tokens.shape[1]) < valid[:, None]
+        ordinary = data.vocab.is_ordinary[tokens] & inside
+        counts = torch.bincount(tokens[ordinary], minlength=size).double()
+        smooth = (counts + 0.1) * data.vocab.is_ordinary
+        self.unigram = smooth / smooth.sum()  # (size,)
+        both = inside[:, 1:]
+        pairs = tokens[:, :-1][both] * size + tokens[:, 1:][both]
+        pairs, times = pairs.unique(return_counts=True)
+        counts = sparse.csr_matrix(
+            (times.double().numpy(), (pairs // size, pairs % size)),
+            shape=(size, size))
+        self.after, self.before = counts, counts.T.tocsr()
+
+    def rows(self, counts, words):
+        """P(w | neighbour) for neighbours `words` (n,), as (n, size)."""
+        seen = torch.from_numpy(counts[words.numpy()].toarray())
+        return (seen + self.kappa * self.unigram) / (
+            seen.sum(dim=1, keepdim=True) + self.kappa)
+
+    def log_probs(self, tokens, rows, positions):
+        """Log-probabilities (n, size) for tokens[rows, positions]."""
+        left, right = (tokens[rows, positions + i] for i in (-1, 1))
+        p = self.rows(self.after, left) * self.rows(self.before, right)
+        p = p / self.unigram.clamp(min=1e-12) * (self.unigram > 0)
+        return (p / p.sum(dim=1, keepdim=True)).log()
+
+
+# 15.10 Pretraining BERT
+class Pretrained(NamedTuple):
+    """A trained `BERTModel` in evaluation mode, its vocabulary, its curve.
+
+    `vocab` is a `BERTVocab`, `curve` what `train_bert` returned.
+    """
+
+    net: BERTModel
+    vocab: BERTVocab
+    curve: torch.Tensor
+
+
+def pretrain(name, net, data, **recipe):
+    """`train_bert(net, data, **recipe)`, trained once and then kept.
+
+    Returns a `Pretrained` with `net`, whose weights come from a file in the
+    cache of the data sets if the same first weights, data and numbers were
+    trained by the same code before.
+    """
+    def compute():
+        curve = train_bert(net, data, **recipe)
+        return {**net.state_dict(), " curve": curve}
+
+    code = [train_bert, evaluate_bert, bert_batch_loss, length_batches,
+            mask_positions, BERTData]
+    tensors = kept(name, [
+        net, list(data.train), list(data.val), data.vocab.tokens,
+        data.batch_size, data.rate, data.seed, recipe, code], compute)
+    curve = tensors.pop(" curve")
+    net.load_state_dict(tensors)
+    return Pretrained(net.eval(), data.vocab, curve)
+
+
+# 15.10 Pretraining BERT
+def toy_bert(seed=0, steps=750, token_std=0.2, stop=None, nsp_weight=1.0,
+             rate=0.2):
+    """The encoder of `ToyWorld`: 64 wide, at most 64 tokens, 44 types.
+
+    Trained on both tasks with `steps` batches of 32 `toy_pairs` and kept;
+    the first 750 steps take about 16 seconds of one core. `stop`,
+    `nsp_weight` as in `train_bert`; `rate` is the share of masks in
+    training, 0.2 in the validation part. Returns a `Pretrained`.
+    """
+    text = toy_pairs()
+    data = BERTData(32, 36, text, rate=rate, seed=seed)
+    if rate != 0.2:
+        data.val = BERTData(32, 36, text, rate=0.2, seed=seed).val
+    net = small_bert(len(text.vocab), 64, 4, 64, token_std, seed)
+    return pretrain("toy-bert", net.to(d2l.try_device(quiet=True)), data,
+                    steps=steps, lr=4e-3, every=50, stop=stop,
+                    nsp_weight=nsp_weight, pool=1)
+
+
+# 15.10 Pretraining BERT
+def fill_mask(net, vocab, a, b=None):
+    """Distributions over the vocabulary at each "<mask>" of a text.
+
+    `a` and `b` are lists of words or strings with blanks, `vocab` is a
+    `BERTVocab`. Returns a tensor (number of masks, len(vocab)) of
+    probabilities, in the order of the masks; `net` is evaluated in
+    evaluation mode. Raises ValueError if there is no mask.
+    """
+    tokens, segments, valid = as_input(vocab, a, b)
+    where = (tokens[0] == vocab.mask).nonzero().T  # (1, masks)
+    if where.numel() == 0:
+        raise ValueError(f"{a!r} has no '<mask>'; put one for each gap.")
+    device = next(net.parameters()).device
+    with evaluating(net):
+        words = net(*(part.to(device) for part in (
+            tokens, segments, valid, where)))[1]
+    return words[0].softmax(dim=1)
+
+
+def as_input(vocab, a, b=None):
+    """Tokens, segments (1, n) and valid length (1,) of one or two texts."""
+    a, b = vocab.encode(a), None if b is None else vocab.encode(b)
+    length = len(a) + (2 if b is None else len(b) + 3)
+    return pad_bert([(a, b, 0)], length, vocab)[:3]
+
+
+# 15.10 Pretraining BERT
 def premise_split(premises, seed=0):
     """Split pairs of sentences so that no premise is in both parts.
 
     Parameters
     ----------
     premises : sequence of str
-        The first sentence of each pair.
+        The first sentence of each pair; blanks at its ends, and how many
+        stand between words, make no difference.
     seed : int
         Which sixth of the distinct premises, sorted and then permuted by
         NumPy's generator, is held out.
@@ -1616,12 +1892,81 @@ def premise_split(premises, seed=0):
     ValueError
         For fewer than six distinct premises.
     """
-    distinct = sorted(set(premises))
+    names = [" ".join(premise.split()) for premise in premises]
+    distinct = sorted(set(names))
     if len(distinct) < 6:
         raise ValueError(f"{len(distinct)} distinct premises; a sixth of "
                          "them is held out, so give at least 6.")
     order = np.random.default_rng(seed).permutation(len(distinct))
     held = {distinct[i] for i in order[:len(distinct) // 6]}
-    rows = range(len(premises))
-    return ([i for i in rows if premises[i] not in held],
-            [i for i in rows if premises[i] in held])
+    return ([i for i, name in enumerate(names) if name not in held],
+            [i for i, name in enumerate(names) if name in held])
+
+
+# 15.10 Pretraining BERT
+def caption_text(found, min_freq=3):
+    """The captions of `fetch("snli-dev-test")` as a `BERTText`.
+
+    Each distinct sentence, in lower case, is a paragraph of one sentence;
+    premises and hypotheses of both official parts count alike, and
+    `premise_split` decides which are held out (those that also occur in
+    the training part are not). Words with fewer than `min_freq`
+    occurrences in the training part are unknown.
+    """
+    rows = [tuple(zip(*(
+        found.files[f"{name}.{part}"].read_text(encoding="utf-8").splitlines()
+        for name in ("s1", "s2")), strict=True)) for part in ("dev", "test")]
+    rows = [pair for part in rows for pair in part]
+    train, held = ({tuple(sentence.lower().split()) for i in part
+                    for sentence in rows[i]} - {()}
+                   for part in premise_split([a for a, _ in rows]))
+    return word_text([[list(s)] for s in sorted(train)],
+                     [[list(s)] for s in sorted(held - train)], min_freq)
+
+
+# 15.10 Pretraining BERT
+def caption_bert(seed=0, steps=240):
+    """The encoder of captions: 128 wide, at most 32 tokens.
+
+    Trained on masked words alone, so its pooler and its head for pairs are
+    as they began, with `steps` batches of 64 captions of at most 24
+    tokens, and kept; 240 steps take about 15 seconds of one core. Returns
+    a `Pretrained`, whose vocabulary is that of `caption_text`.
+    """
+    text = caption_text(d2l.fetch("snli-dev-test"))
+    data = BERTData(64, 24, text._replace(val=text.val[::2]), nsp=False,
+                    seed=seed)
+    net = small_bert(len(text.vocab), 128, 4, 32, seed=seed)
+    return pretrain("caption-bert", net.to(d2l.try_device(quiet=True)), data,
+                    steps=steps, lr=2e-3, every=120)
+
+
+# 15.10 Pretraining BERT
+def encode_bert(net, vocab, a, b=None):
+    """Contextual vectors (tokens, num_hiddens) of one or two texts.
+
+    `a` and `b` are lists of words or strings with blanks. Row 0 belongs to
+    "<cls>", the words of `a` follow, then "<sep>", and the same for b. The
+    network is evaluated in evaluation mode, without gradients; the modes
+    of its modules come back afterwards.
+    """
+    device = next(net.parameters()).device
+    with evaluating(net):
+        return net.encoder(*(part.to(device)
+                             for part in as_input(vocab, a, b)))[0]
+
+
+def context_similarity(net, vocab, word, sentences):
+    """Cosines (n, n) between the vectors of a word in n sentences.
+
+    The first occurrence in each sentence counts. Raises ValueError for a
+    sentence without the word.
+    """
+    rows = []
+    for sentence in sentences:
+        words = sentence.split() if isinstance(sentence, str) else sentence
+        if word not in words:
+            raise ValueError(f"{sentence!r} lacks {word!r}; leave it out.")
+        rows.append(encode_bert(net, vocab, words)[words.index(word) + 1])
+    rows = F.normalize(torch.stack(rows), dim=1)
+    return rows @ rows.T
