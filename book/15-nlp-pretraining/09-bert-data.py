@@ -1038,8 +1038,8 @@ d2l.describe(ax, """Accuracies of the logistic regression, three draws each.
 # **Figure 15.9.4.** Accuracy of the five numbers for three kinds of negatives, three draws of pairs each; dashed: guessing.
 #
 # With negatives from other paragraphs, as in BERT, the five numbers reach about 76 %; the two about the overlap reach the same within a point, the other three less than 55 %.
-# If only the negatives change and come from the same paragraph, they reach less than 58 %; with the two sentences swapped, less than 56 %.
-# So much of NSP on this text can be solved by shared words, that is, by topic, and an NSP accuracy means little before it is compared with such a baseline.
+# If only the negatives change and come from the same paragraph, they reach less than 58 %; with the two sentences swapped, where the overlap is the same in both orders, less than 56 %.
+# So much of NSP on this text can be solved by counting shared words, a measure of topic more than of order, and an NSP accuracy means little before it is compared with such a baseline.
 # A network may of course learn more than the five numbers; that is a question for Section 15.10.
 #
 # Lan and others (2019) argue that NSP mixes topic with coherence; their ALBERT replaced it by *sentence order prediction*, our third kind of negatives.
@@ -1066,7 +1066,7 @@ assert not full or lens.mean() < 64  # of 128
 # - Negatives are drawn from another paragraph and drawn again if they read like the true next sentence.
 # - Each text gets $\max(1,\mathrm{round}(0.15n))$ predictions; special tokens are neither chosen nor inserted, and random keys choose them for all rows at once.
 # - Dynamic masking asks for new tokens in every epoch; validation masks stay fixed.
-# - Five numbers that ignore the order of words reach about 76 % in next sentence prediction on WikiText-2, and less than 58 % where topic does not help.
+# - Counts of shared words reach about 76 % in next sentence prediction on WikiText-2; with negatives of the same paragraph, all five numbers stay below 58 %.
 
 # %% [markdown]
 # ## Exercises
