@@ -1354,6 +1354,7 @@ def word_text(train, val, min_freq=0, words=()):
     return encode_text(train, val, BERTVocab(vocab))
 
 
+# 15.9 The dataset for pretraining BERT
 def toy_text(num_train, num_val, sentences=3, seed=0):
     """A `BERTText` of `ToyWorld`, with its 44 types.
 
@@ -1470,6 +1471,7 @@ def truncate_pair(a, b, n):
     return a[:keep], b[:n - min(len(a), keep)]
 
 
+# 15.9 The dataset for pretraining BERT
 def pad_bert(examples, max_len, vocab):
     """Examples (a, b, is_next) as tensors; b is None for a single text.
 
@@ -1576,25 +1578,30 @@ class BERTData(DataModule):
         tensors = pad_bert(pairs, self.max_len, self.vocab)
         return self.mask(*tensors) if masked else tensors
 
-    def mask(self, tokens, segments, valid_lens, nsp_labels):
-        """A batch with fresh masks."""
-        inputs, positions, labels = mask_positions(
-            tokens, self.vocab, self.generator, self.rate)
-        weights = (labels != -100).float()
-        return (inputs, segments, valid_lens, positions, weights, labels,
-                nsp_labels)
 
-    def get_dataloader(self, train):
-        """Shuffled batches for training, or those of validation in order.
+# 15.9 The dataset for pretraining BERT
+@add_to_class(BERTData)
+def mask(self, tokens, segments, valid_lens, nsp_labels):
+    """A batch with fresh masks."""
+    inputs, positions, labels = mask_positions(
+        tokens, self.vocab, self.generator, self.rate)
+    weights = (labels != -100).float()
+    return (inputs, segments, valid_lens, positions, weights, labels,
+            nsp_labels)
 
-        None if the source has no validation part.
-        """
-        if not train:
-            return self.val and d2l.BatchLoader(self.val, self.batch_size)
-        return d2l.BatchLoader(
-            self.train, self.batch_size, shuffle=True,
-            generator=self.generator,
-            transform=self.mask if self.dynamic else None)
+
+@add_to_class(BERTData)
+def get_dataloader(self, train):
+    """Shuffled batches for training, or those of validation in order.
+
+    None if the source has no validation part.
+    """
+    if not train:
+        return self.val and d2l.BatchLoader(self.val, self.batch_size)
+    return d2l.BatchLoader(
+        self.train, self.batch_size, shuffle=True,
+        generator=self.generator,
+        transform=self.mask if self.dynamic else None)
 
 
 # 15.10 Pretraining BERT
