@@ -1084,22 +1084,25 @@ class BERTEncoder(nn.Module):
         segments = tokens * 0 if segments is None else segments
         return self.dropout(self.ln(X + self.segment_embedding(segments)))
 
-    def forward(self, tokens, segments=None, valid_lens=None):
-        """(n, steps, num_hiddens), for ids `tokens` (n, steps).
-
-        `segments` (n, steps) holds 0 and 1, by default 0. A token attends to
-        the first `valid_lens` tokens of its text: (n,), one number for each
-        text, or (n, steps), one for each token; by default to all.
-        """
-        X = self.embed(tokens, segments)
-        for blk in self.blks:
-            X = blk(X, valid_lens)
-        return X
-
     @property
     def attention_weights(self):
         """Of the last call, a tensor (n, heads, steps, steps) a block."""
         return [blk.attention.attention_weights for blk in self.blks]
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+@add_to_class(BERTEncoder)
+def forward(self, tokens, segments=None, valid_lens=None):
+    """(n, steps, num_hiddens), for ids `tokens` (n, steps).
+
+    `segments` (n, steps) holds 0 and 1, by default 0. A token attends to
+    the first `valid_lens` tokens of its text: (n,), one number for each
+    text, or (n, steps), one for each token; by default to all.
+    """
+    X = self.embed(tokens, segments)
+    for blk in self.blks:
+        X = blk(X, valid_lens)
+    return X
 
 
 # 15.8 Bidirectional encoder representations from Transformers (BERT)
