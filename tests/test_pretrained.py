@@ -343,11 +343,13 @@ def test_what_a_recipe_gives_is_computed_once():
 
     def compute() -> dict[str, torch.Tensor]:
         made.append(1)
-        return {"a": net.weight, "b": torch.arange(6).reshape(2, 3).T}
+        return {"a": net.weight, "tied": net.weight, "b": torch.arange(6).reshape(2, 3).T}
 
     first, again = kept("x", recipe(), compute), kept("x", recipe(), compute)
     assert len(made) == 1 and not first["a"].requires_grad
-    assert all(torch.equal(first[k], again[k]) for k in ("a", "b")) and again["b"].shape == (3, 2)
+    assert all(torch.equal(first[k], again[k]) for k in ("a", "tied", "b")) and again[
+        "b"
+    ].shape == (3, 2)
     (path,) = (data.cache_folder() / "kept").glob("x-*.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
     assert kept("x", recipe(), compute)["b"].shape == (3, 2) and len(made) == 2
