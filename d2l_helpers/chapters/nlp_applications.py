@@ -120,15 +120,17 @@ class NLIData(DataModule):
 
     A batch is ((premise, hypothesis), label): int64 tensors (b, num_steps)
     twice and (b,). `train` and `test` are the same pairs as text. `name`
-    is "snli-dev-test", split by premise (`premise_split` with `seed`),
-    "snli", the official training and test part, or "toy", 6000 + 1000
-    pairs of `ToyNLI(seed)`. `num_train` takes that many training pairs,
-    drawn with `seed`. Words that occur less than `min_freq` times in the
-    training part become "<unk>". `source` is "real", "standin" or "toy".
+    is "snli-dev-test", split by premise (`premise_split`), "snli", the
+    official training and test part, or "toy", 6000 + 1000 pairs of
+    `ToyNLI`; `split_seed` is the seed of `premise_split` or `ToyNLI`, and
+    its default gives the split of Section 15.10. `seed` sets the order of
+    the batches and which `num_train` training pairs are taken, no more.
+    Words that occur less than `min_freq` times in the training part become
+    "<unk>". `source` is "real", "standin" or "toy".
     """
 
     def __init__(self, name="snli-dev-test", batch_size=64, num_steps=50,
-                 min_freq=2, num_train=None, seed=0):
+                 min_freq=2, num_train=None, seed=0, split_seed=0):
         super().__init__()
         self.save_hyperparameters()
         self.train, self.test = self.choose()
@@ -151,7 +153,7 @@ def choose(self):
     """The pairs of both parts, as text; sets `source`."""
     if self.name == "toy":
         self.source = "toy"
-        pairs = ToyNLI(7000, self.seed).pairs
+        pairs = ToyNLI(7000, self.split_seed).pairs
         return pairs[:6000], pairs[6000:]
     if self.name not in ("snli", "snli-dev-test"):
         raise ValueError(f'name is {self.name!r}; use "snli-dev-test", '
@@ -163,7 +165,8 @@ def choose(self):
     pairs = [pair for part in ("dev", "test")
              for pair in read_snli(found.folder, part)]
     return [[pairs[i] for i in rows]
-            for rows in premise_split([p for p, *_ in pairs], self.seed)]
+            for rows in premise_split([p for p, *_ in pairs],
+                                  self.split_seed)]
 
 
 @add_to_class(NLIData)
@@ -179,6 +182,7 @@ def encode(self, pairs):
     return (*torch.from_numpy(ids), labels)
 
 
+# 16.4 Natural language inference and the dataset
 @add_to_class(NLIData)
 def get_dataloader(self, train):
     """Batches of the training part, shuffled, or of the test part."""
