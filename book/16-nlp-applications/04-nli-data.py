@@ -24,7 +24,7 @@
 # # 16.4 Natural language inference and the dataset
 #
 # Does one sentence follow from another?
-# A program that could tell would check summaries against their sources and answers against documents.
+# A program that can tell could check summaries against their sources and answers against documents.
 # There are large data sets for learning it, and this section loads one of the best known, but its real subject is distrust: a classifier that never sees the first sentence is right three times in five, and one that never reads the second does better still if the data are split carelessly.
 #
 # **You will**
@@ -119,7 +119,7 @@ d2l.describe(axes, """Three panels with two ellipses each, the worlds of the
 # Let a world be one noun, one side of each of the seven pairs, and any selection of the places to be near: $12\cdot2^4\cdot2^3\cdot2^4=24\,576$ worlds.
 # All sentences speak of the same thing in the same scene.
 #
-# A sentence states some of four parts, and `None` marks what it leaves out.
+# A sentence states a noun and at least one of three more parts, and `None` marks what it leaves out.
 # The three relations then have short rules: the premise must state at least as much, or the two must state opposites or incompatible nouns.
 
 # %% tags=["export"]
@@ -138,7 +138,8 @@ def entails(scene_a, scene_b):
 def contradicts(scene_a, scene_b):
     """Whether both scenes, as in `entails`, cannot be so at once."""
     def below(noun):  # the nouns that a noun or kind may stand for
-        return {n for n, kind in ToyWorld.kinds.items() if noun in (n, kind)}
+        return {n for n, kind in ToyWorld.kinds.items()
+                if noun in (None, n, kind)}
 
     apart = not below(scene_a.noun) & below(scene_b.noun)
     return apart or any(ToyWorld.opposites.get(told, "") == said
@@ -232,7 +233,7 @@ assert counts == [256, 1536, 1024] and worlds(scene_of(p)).size == 24_576
 #
 # The Stanford Natural Language Inference corpus, SNLI (Bowman and others, 2015), has 570 152 pairs.
 # The premises are captions of photos; crowd workers were shown a caption and wrote one hypothesis for each label.
-# Four more workers labelled a part of the pairs again: the gold label of a pair is what the majority says, and "-" where there is no majority.
+# Four more workers labelled a part of the pairs again: the gold label of such a pair is what the majority of all five says, and "-" where there is no majority; the other pairs keep the label of their author.
 # Without the latter there are 549 367, 9842 and 9824 pairs for training, development and test.
 # The workers did not read (16.4.1): they wrote what is definitely true, definitely false, or might be true, where both sentences describe the same event.
 #
@@ -488,6 +489,9 @@ for i in range(100):
 assert torch.equal(first, data.tensors["test"][0][:64])
 assert torch.equal(second, data.tensors["test"][1][:64])
 assert data.tensors["test"][2].tolist() == [y for *_, y in data.test]
+cut = NLIData(num_steps=5, seed=seed).tensors["test"]  # the first tokens
+assert all(torch.equal(a, b[:, :5])
+           for a, b in zip(cut[:2], data.tensors["test"]))
 orders = [torch.cat([y for _, y in loader]) for loader in (
     data.train_dataloader(), data.train_dataloader(),
     data.val_dataloader(), NLIData(seed=seed).train_dataloader(),
@@ -543,7 +547,7 @@ print("mean lengths of hypotheses: " + ", ".join(
 assert not real or means[0] < means[1] < means[2] and means[2] > means[0] + 1
 
 # %% [markdown]
-# **Figure 16.4.2.** Lengths in the training part (lengths above 30 not drawn). Hypotheses are shorter than premises, and neutral ones longer than the others on average.
+# **Figure 16.4.2.** Lengths in the training part (lengths above 30 not drawn). On average hypotheses are shorter than premises, and neutral ones longer than the other two kinds.
 
 # %% [markdown]
 # ## Shortcuts
@@ -639,7 +643,7 @@ if real and seed == 0:
     assert nobody[2] == nobody[3] == 82
 
 # %% [markdown]
-# Shuffled labels give the noise of such a list: among thousands of words the luckiest reaches half a bit or a little more by chance.
+# Shuffled labels give the noise of such a list: among thousands of words the luckiest reaches between 0.4 and 0.7 bits by chance.
 # What lies above all hundred shufflings, say the words above 1 bit, is hardly an accident; with three labels of equal frequency the most a word can have is $\log_23\approx1.58$ bits.
 #
 # The words look like habits of the writers.
@@ -801,7 +805,7 @@ assert not real or answers["overlap"][-1] == 0
 
 # %% [markdown]
 # Who pushes whom is lost, and both are called entailment.
-# For this classifier it is so by construction, but it is no fault of simple models only: McCoy, Pavlick and Linzen (2019) wrote HANS, a set with many pairs on which "all words of the hypothesis are in the premise, so it follows" fails, and models trained on MultiNLI, the successor of SNLI with texts of many genres, did very poorly on it, BERT among them.
+# That the two get the same label is so by construction here, but trust in overlap is no fault of simple models only: McCoy, Pavlick and Linzen (2019) wrote HANS, a set with many pairs on which "all words of the hypothesis are in the premise, so it follows" fails, and models trained on MultiNLI, the successor of SNLI with texts of many genres, did very poorly on it, BERT among them.
 #
 # ## A data set without a tell
 #
@@ -880,6 +884,8 @@ print(f"{len(words)} words, {min(lengths)} to {max(lengths)} in a sentence")
 assert words <= set(ToyWorld.words) and len(words) == 37
 assert lengths <= set(range(3, 8))
 assert len(toy.vocab) == 39  # with <pad> and <unk>
+assert toy.source == "toy" and NLIData("toy", seed=seed + 1).test == toy.test
+assert NLIData("toy", split_seed=1).test != toy.test
 
 # %% [markdown]
 # Each label was realized by a recipe; that the recipe is right is checked against the rules, from the text alone, and the rules against the definition (16.4.1), world by world.
@@ -899,7 +905,7 @@ for i, j in rng.integers(len(sentences), size=(3000, 2)):  # any two
     answer = by_worlds(table[a], table[b])
     seen[answer] += 1
     assert relation(scene_of(a), scene_of(b)) == answer
-print(f"{len(everything)} pairs agree; of 3000 sentences drawn at random "
+print(f"{len(everything)} pairs agree; of 3000 pairs drawn at random "
       f"{seen[0]} entail, {seen[1]} contradict, {seen[2]} are neutral")
 assert min(seen) > 0
 assert ToyNLI(50, 1).pairs == ToyNLI(50, 1).pairs != ToyNLI(50, 2).pairs
@@ -1017,7 +1023,7 @@ d2l.describe(axes, """Left bars of accuracy for what a linear classifier may
     0.7.""")
 
 # %% [markdown]
-# **Figure 16.4.3.** Left: the ladder on both data sets, with two standard errors. Right: the three words of highest PMI for each label; the dotted line is the highest of all words of SNLI in a hundred shufflings of the labels.
+# **Figure 16.4.3.** Left: the ladder on both data sets, with two standard errors (ToyNLI's majority is the 1/3 of its construction, not a measurement). Right: the three words of highest PMI for each label; the dotted line is the highest of all words of SNLI in a hundred shufflings of the labels.
 
 # %%
 toy_held = words_of(toy.train)
@@ -1039,7 +1045,7 @@ assert not real or toy_top < min(top) / 3
 # One door is closed, and another one stands open: the premise alone reaches almost one half.
 # A neutral premise leaves out a fact, so it states fewer on average, and its noun is a kind more often; these two numbers alone give most of what the words of the premise give.
 # We balanced one side of the pair and paid with the other.
-# The two bags gain on the premise here, since what each side says adds up: the counts of both sides do better than those of the premise.
+# The two bags gain on the premise here, and part of the reason is that a linear model can compare how much each side says: the counts of both sides, too, do better than those of the premise.
 # And word overlap solves more of ToyNLI than of SNLI.
 # How far can sets of words go?
 
@@ -1069,7 +1075,7 @@ assert contained(toy.train) > 0.6 and (
 # All the way: a rule that knows kinds and opposites, but no order of words, is right on every pair.
 # So a hypothesis-only baseline at chance is no certificate: Feng, Wallace and Boyd-Graber (2019) build data sets whose trivial patterns no classifier of half of the input can see.
 # What ToyNLI is good for is narrower: its labels are exact, and a model that never sees the premise beats chance by luck only.
-# That a model reads the order of words it cannot show.
+# It cannot show that a model reads the order of words.
 #
 # ### Pairs seen before
 #
@@ -1094,7 +1100,7 @@ assert set(fresh) <= set(toy.test)
 assert without_seen(train, test) == test  # the premises are other ones
 
 # %% [markdown]
-# A model that has memorized its training pairs is right on one test pair in nine of this ToyNLI without knowing anything about entailment; where that matters, test on `fresh`.
+# A model that has memorized its training pairs is right on one test pair in nine of this ToyNLI without knowing anything about entailment; where that matters, test on `fresh`, but count its labels first: few of the dropped pairs are neutral, so the three are no longer equally frequent.
 
 # %% tags=["hide-input"]
 if full_snli:
@@ -1108,7 +1114,7 @@ if full_snli:
 # ## Where this stands today
 #
 # Inference is rarely used to evaluate language models any more, but Madaan and others (2025), with five benchmarks and six models, find that it still separates models at various stages of training well, and that not all of the benchmarks are saturated.
-# The artifacts have outlived the crowd workers: Proebsting and Poliak (2024) let GPT-4, Llama 2 and Mistral 7B write hypotheses under SNLI's instructions, and classifiers that saw nothing but the hypothesis reached 86 to 96 %.
+# The artifacts have outlived the crowd workers: Proebsting and Poliak (2024) let GPT-4, Llama 2 and Mistral 7B write hypotheses under SNLI's instructions, and classifiers built on BERT that saw nothing but the hypothesis reached 86 to 96 %.
 # Nor is a single label always the truth: with a hundred judgements for each pair, Nie, Zhou and Bansal (2020) found high disagreement on a noticeable part of SNLI and MultiNLI, and there the models of the time were hardly better than a random guess.
 # Meanwhile the task has become a tool: Farquhar and others (2024) group sampled answers of a language model by whether each entails the other, and take the entropy over these meanings as a sign of invented answers (Exercise 16.4-2).
 
@@ -1116,7 +1122,7 @@ if full_snli:
 # ## Summary
 #
 # - Entailment is inclusion of worlds, contradiction is disjointness; the rest is neutral. In a small world this can be checked by enumeration.
-# - Examples made together stay together: on a random split of SNLI, counting labels of the same premise is right in 73 % of the cases without reading a hypothesis.
+# - Examples made together stay together: on a random split of our SNLI pairs, counting labels of the same premise is right in 73 % of the cases without reading a hypothesis.
 # - On our split of SNLI the hypothesis alone gives about 0.60, and a linear classifier with features of overlap 0.69: this, not 1/3, is the line for a network.
 # - A linear classifier on two separate bags of words cannot ask whether a word of one side occurs in the other; it can compare how much the sides say.
 # - ToyNLI's hypotheses tell nothing about the label, but its premises do, and two sets of words decide it. Passing one test for shortcuts says nothing about the others.
@@ -1203,7 +1209,7 @@ assert pairs_both == [(a, a) for a in some] and len(some) > 100
 
 # %% [markdown]
 # "Source entails output" finds what was added, "output entails source" what was left out, and an opposite fails both.
-# Sentences pass in both directions just if they are true in the same worlds, as two sets that contain each other are equal; in the toy world only a sentence and itself are.
+# Two sentences pass in both directions exactly if they are true in the same worlds, as two sets that contain each other are equal; in the toy world only a sentence and itself are.
 # A model of entailment is not this oracle, so such a score inherits its shortcuts.
 
 # %% [markdown]
@@ -1249,6 +1255,7 @@ assert not real or 0.03 < unknown[2] < 0.05 and (
 # $W(a)\subseteq W(b)\subseteq W(c)$ gives $W(a)\subseteq W(c)$: entailment is transitive.
 # If $W(a)\subseteq W(b)$ and $W(b)\cap W(c)=\emptyset$, then $W(a)\cap W(c)=\emptyset$: $a$ contradicts $c$.
 # Neutral is not transitive: two neutral steps may end in any of the three.
+# From "the dog is big" over "the dog waits" to "the dog is small" they end in contradiction, from "the big dog waits" over "the dog is near the river" to "the dog waits" in entailment.
 # Nor is it symmetric: with the premise "the dog waits" the hypothesis "the big dog waits" is neutral, and the other way round it is entailment.
 
 # %%

@@ -34,7 +34,8 @@ def entails(scene_a, scene_b):
 def contradicts(scene_a, scene_b):
     """Whether both scenes, as in `entails`, cannot be so at once."""
     def below(noun):  # the nouns that a noun or kind may stand for
-        return {n for n, kind in ToyWorld.kinds.items() if noun in (n, kind)}
+        return {n for n, kind in ToyWorld.kinds.items()
+                if noun in (None, n, kind)}
 
     apart = not below(scene_a.noun) & below(scene_b.noun)
     return apart or any(ToyWorld.opposites.get(told, "") == said
