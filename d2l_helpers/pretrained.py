@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import product
 from pathlib import Path
@@ -62,6 +62,76 @@ def _kept(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
             save_file(tensors, path.with_suffix(".new"))
             os.replace(path.with_suffix(".new"), path)
             return tensors
+
+
+def _content(thing: object) -> str:
+    """Text that two things share only if they are equal, for anything that a recipe is made of."""
+    from safetensors.torch import save
+
+    if isinstance(thing, Tensor):
+        return hashlib.sha256(save({"": thing.detach().cpu().contiguous()})).hexdigest()
+    if isinstance(thing, nn.Module):
+        code = sorted(_content(kind) for kind in {type(module) for module in thing.modules()})
+        return _content([str(thing), code, thing.state_dict()])
+    if inspect.isclass(thing):  # with methods that were added to it, and with those it inherits
+        own = [c for c in thing.__mro__ if c.__module__.split(".")[0] not in ("torch", "builtins")]
+        methods = (f for c in own for f in vars(c).values() if inspect.isfunction(f))
+        return "".join(inspect.getsource(c) for c in own) + "".join(map(_content, methods))
+    if inspect.isfunction(thing):
+        made = inspect.unwrap(thing).__code__.co_filename.startswith(
+            "<"
+        )  # by a decorator, from the class itself
+        return thing.__name__ if made else inspect.getsource(thing)
+    if isinstance(thing, Mapping):
+        return _content([[key, value] for key, value in thing.items()])
+    if isinstance(thing, (list, tuple)):
+        return json.dumps([[type(each).__name__, _content(each)] for each in thing])
+    if thing is None or isinstance(thing, (str, bool, int, float)):
+        return json.dumps(thing)
+    raise TypeError(
+        f"A recipe holds a {type(thing).__name__}, whose content has no name; give its numbers, "
+        "text, tensors, modules, functions or classes."
+    )
+
+
+def kept(
+    name: str, recipe: object, compute: Callable[[], Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Tensors that are computed once and kept on disk, in a file named by the recipe's content.
+
+    Parameters
+    ----------
+    name
+        First part of the file's name: what it is, such as ``"toy-bert"``.
+    recipe
+        All that the result hangs on: numbers, text, tensors; modules, which stand for their
+        weights and for the code of their classes; functions and classes, for their code; lists,
+        tuples and mappings of these. Another recipe is another file.
+    compute
+        Called without arguments where no whole file of this recipe is there.
+
+    Returns
+    -------
+    dict
+        Name -> tensor on the CPU, as `compute` gave it.
+
+    Raises
+    ------
+    TypeError
+        For a recipe that holds anything else; nothing is computed then.
+
+    Examples
+    --------
+    >>> kept("square", [3], lambda: {"y": torch.tensor([9])})
+    {'y': tensor([9])}
+    """
+    key = hashlib.sha256(_content([recipe]).encode()).hexdigest()[:32]
+
+    def tensors() -> dict[str, Tensor]:
+        # Copies, because a file cannot hold two names of one memory, such as tied weights.
+        return {key: value.detach().cpu().clone() for key, value in compute().items()}
+
+    return _kept(f"kept/{name}-{key}", tensors)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -236,12 +236,55 @@ HOST = {
     "computer_vision.hungarian_loss": "calls match_pairs; Section 14.8 trains with it on the device",
     "nlp_pretraining.char_ngrams": "strings",
     "nlp_pretraining.fnv1a": "strings",
+    "nlp_pretraining.tokens_and_segments": "strings",
+    "nlp_pretraining.BERTVocab": "strings, and indices on the CPU, where texts are masked",
+    "nlp_pretraining.BERTText": "lists of Python",
+    "nlp_pretraining.encode_text": "strings",
+    "nlp_pretraining.word_text": "strings",
+    "nlp_pretraining.toy_text": "strings",
+    "nlp_pretraining.wiki_text": "reads files",
+    "nlp_pretraining.next_sentence_pairs": "lists of Python, drawn on the CPU",
+    "nlp_pretraining.draw_sentences": "draws on the CPU for next_sentence_pairs",
+    "nlp_pretraining.truncate_pair": "lists of Python",
+    "nlp_pretraining.pad_bert": "makes tensors of lists, on the CPU",
+    "nlp_pretraining.mask_positions": "draws on the CPU, where the texts stay",
+    "nlp_pretraining.BERTData": "its loader gives tensors of the CPU",
+    "nlp_pretraining.bert_param_count": "takes and gives numbers",
     "nlp_pretraining.learn_merges": "strings",
     "nlp_pretraining.wordpiece_encode": "strings",
     "nlp_pretraining.byte_signs": "strings",
     "nlp_pretraining.ByteBPE": "strings",
     "nlp_pretraining.load_gpt2": "reads a file",
     "nlp_pretraining.UnigramLM": "counts of strings in float64, which stay on the CPU",
+    "nlp_applications.entails": "words of a toy world",
+    "nlp_applications.contradicts": "words of a toy world",
+    "nlp_applications.relation": "words of a toy world",
+    "nlp_applications.say": "strings",
+    "nlp_applications.scene_of": "strings",
+    "nlp_applications.plain_text": "strings",
+    "nlp_applications.read_snli": "reads a file",
+    "nlp_applications.NLIData": "pairs of strings; the training loop moves its batches",
+    "nlp_applications.pmi_words": "counts of strings",
+    "nlp_applications.pair_features": "strings",
+    "nlp_applications.linear_predictions": "strings, and a model of scikit-learn",
+    "nlp_applications.hypothesis_only_accuracy": "strings, and a model of scikit-learn",
+    "nlp_applications.ToyNLI": "strings",
+    "nlp_pretraining.premise_split": "strings",
+    "nlp_pretraining.caption_text": "reads files",
+    "nlp_pretraining.toy_pairs": "strings",
+    "nlp_pretraining.unigram_entropy": "counts of the text, which stays on the CPU, in float64",
+    "nlp_pretraining.NeighbourCounts": "as above",
+    "nlp_pretraining.length_batches": "batches of the CPU, whose lengths it reads; the caller moves them",
+    "nlp_pretraining.as_input": "a text on the CPU; the caller moves it",
+    "nlp_pretraining.Pretrained": "holds what was trained",
+    **{
+        f"nlp_pretraining.{name}": "cuts batches on the CPU to lengths that it reads, then moves them; their losses are run"
+        for name in ("train_bert", "evaluate_bert", "pretrain", "toy_bert", "caption_bert")
+    },
+    **{
+        f"nlp_pretraining.{name}": "a text of the CPU, moved whole, to a network that is run; needs its words"
+        for name in ("fill_mask", "encode_bert", "context_similarity")
+    },
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -511,6 +554,28 @@ def ngram_vectors() -> torch.Tensor:
     with _disable_current_modes():
         net = c15.FastText(20, 4, ["walk"]).to(META)
     return net(net.rows(["walk", "walking"]))
+
+
+def bert() -> torch.Tensor:
+    """Encoder with both heads, tied and untied, and the block that came later, with padding and without."""
+    with _disable_current_modes():
+        net = c15.BERTModel(20, 8, 16, 2, 2, max_len=7).to(META)
+        untied, modern = c15.MaskLM(20, 8).to(META), c15.ModernBlock(8, 2, 12, window=2).to(META)
+    tokens, lens, places = numbers(3, 7), numbers(3), numbers(3, 2)
+    net(tokens)
+    X, words, order = net(tokens, numbers(3, 7), lens, places)
+    Y = modern(modern(X), lens, start=5)
+    loss = sum(part.sum() for part in (X, words, order, Y, untied(Y, places)))
+    batch = tokens, numbers(3, 7), lens, places, floats(3, 2), numbers(3, 2), numbers(3)
+    loss = loss + sum(c15.bert_batch_loss(net, batch))
+    loss.backward()
+    assert {weights.device for weights in net.encoder.attention_weights} == {META}
+    assert net.mlm.decoder.weight.grad.device == modern.W_qkv.weight.grad.device == META
+    return loss
+
+
+def begun() -> nn.Module:
+    return c15.small_bert(20, 8, 2, 7)
 
 
 def norms() -> list[str]:
@@ -1144,6 +1209,8 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "transfer": (transferred, None),
     "segmentation": (segmented, None),
     "style": (styled, None),
+    "BERT": (bert,),
+    "first weights of BERT": (begun,),
     "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
     "word vectors": (word_vectors,),
     "pictures and captions": (contrasted, None),

@@ -19,7 +19,7 @@ from d2l_helpers.data import fetch
 pytest.importorskip("safetensors", reason="make env installs it")
 pytest.importorskip("onnx", reason="make env installs it")
 from d2l_helpers import pretrained  # noqa: E402
-from d2l_helpers.pretrained import EfficientNetLite0, MiniLM, cached_features, weights  # noqa: E402
+from d2l_helpers.pretrained import EfficientNetLite0, MiniLM, cached_features, kept, weights  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("clean")
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "##s", "sat", "."]
@@ -191,6 +191,7 @@ def test_the_cat_is_a_cat_and_the_coffee_is_espresso(monkeypatch):
 
 def test_doctests():
     assert doctest.testmod(wordpiece) == doctest.TestResults(failed=0, attempted=2)
+    assert doctest.testmod(pretrained) == doctest.TestResults(failed=0, attempted=1)
 
 
 @pytest.mark.parametrize(
@@ -315,3 +316,75 @@ def test_another_vocabulary_is_another_file(monkeypatch):
 def test_a_model_in_training_mode_has_no_features():
     with pytest.raises(ValueError, match=r"call model.eval\(\)"):
         cached_features(Count(), "rows", torch.ones(1, 2))
+
+
+# results on disk
+
+
+class Double(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+class Half(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / 2
+
+
+def recipe(**other: object) -> dict[str, object]:
+    net = nn.Sequential(nn.Linear(1, 1), Double())
+    nn.init.ones_(net[0].weight)
+    nn.init.zeros_(net[0].bias)
+    return {"net": net, "ids": torch.arange(3), "lr": 0.1, "steps": 1, "code": recipe} | other
+
+
+def test_what_a_recipe_gives_is_computed_once():
+    made, net = [], nn.Linear(2, 2)
+
+    def compute() -> dict[str, torch.Tensor]:
+        made.append(1)
+        return {"a": net.weight, "tied": net.weight, "b": torch.arange(6).reshape(2, 3).T}
+
+    first, again = kept("x", recipe(), compute), kept("x", recipe(), compute)
+    assert len(made) == 1 and not first["a"].requires_grad
+    assert all(torch.equal(first[k], again[k]) for k in ("a", "tied", "b")) and again[
+        "b"
+    ].shape == (3, 2)
+    (path,) = (data.cache_folder() / "kept").glob("x-*.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert kept("x", recipe(), compute)["b"].shape == (3, 2) and len(made) == 2
+
+
+def test_another_recipe_is_computed_anew():
+    changed = recipe()
+    changed["net"][0].weight.data += 1e-6
+    others = [
+        recipe(), changed, recipe(net=nn.Sequential(recipe()["net"][0], Half())),
+        recipe(net=nn.Sequential(Double(), recipe()["net"][0])), recipe(ids=torch.arange(3.0)),
+        recipe(ids=torch.arange(3)[:, None]), recipe(ids=[0, 1, 2]), recipe(ids="012"),
+        recipe(lr=0.2), recipe(lr="0.1"), recipe(steps=1.0), recipe(steps=True), recipe(steps=None),
+        recipe(code=real), recipe(code=Count), recipe(more=1), list(recipe().values()),
+    ]  # fmt: skip
+    for i, other in enumerate(others):
+        assert kept("x", other, lambda i=i: {"i": torch.tensor(i)})["i"] == i
+    assert kept("y", recipe(), lambda: {"i": torch.tensor(-1)})["i"] == -1
+
+
+def test_the_code_of_a_class_is_all_its_methods():
+    class Child(Double):
+        pass
+
+    found = [pretrained._content(each) for each in (Child(), Half())]
+    Child.backward = lambda self, y: y / 2
+    found.append(pretrained._content(Child()))
+    Child.__bases__ = (Half,)
+    found.append(pretrained._content(Child()))
+    assert len(set(found)) == 4
+    assert pretrained._content(data.Dataset) != pretrained._content(data.Path)
+
+
+def test_a_recipe_of_unknown_content_is_refused():
+    with pytest.raises(TypeError, match="holds a set, whose content"):
+        kept("x", {"words": [{"a", "b"}]}, lambda: pytest.fail("computed"))
+    with pytest.raises(TypeError, match="holds a Generator"):
+        kept("x", torch.Generator(), lambda: pytest.fail("computed"))

@@ -4,6 +4,7 @@ Generated from book/15-nlp-pretraining/*.py by `python -m bookbuild export`; edi
 """
 
 import d2l_helpers as d2l
+import functools
 import heapq
 import math
 import numpy as np
@@ -12,12 +13,22 @@ import torch
 import unicodedata
 from collections import Counter
 from collections import defaultdict
+from d2l_helpers.chapters.attention_and_transformers import TransformerEncoderBlock
 from d2l_helpers.chapters.attention_and_transformers import apply_merges
+from d2l_helpers.chapters.attention_and_transformers import apply_rope
 from d2l_helpers.chapters.attention_and_transformers import merge
+from d2l_helpers.chapters.computer_vision import evaluating
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import add_to_class
 from d2l_helpers.chapters.recurrent_neural_networks import Vocab
+from d2l_helpers.pretrained import kept
+from d2l_helpers.texts import ToyWorld
+from d2l_helpers.texts import paragraphs
 from d2l_helpers.texts import word_sentences
+from d2l_helpers.wordpiece import WordPiece
+from dataclasses import replace
+from scipy import sparse
+from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
 from typing import NamedTuple
@@ -578,6 +589,85 @@ def get_dataloader(self, train):
     return FreshBatches(make) if train else None
 
 
+# 15.4 Pretraining word2vec
+def judged_pairs(path):
+    """Pairs of words with the similarity that people gave them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file of `fetch("word-similarity")`: two words and a number, separated
+        by tabs; lines that begin with `#` are comments.
+
+    Returns
+    -------
+    list of (str, str, float)
+        In the order of the file, in lower case.
+
+    Raises
+    ------
+    ValueError
+        For a line of another form.
+    """
+    pairs = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            first, second, score = line.split("\t")
+            pairs.append((first.lower(), second.lower(), float(score)))
+        except ValueError:
+            raise ValueError(
+                f"Line {number} of {path.name}, {line!r}, is not two words "
+                "and a number separated by tabs.") from None
+    return pairs
+
+
+# 15.4 Pretraining word2vec
+def similarity_score(W, vocab, pairs):
+    """Rank correlation of the cosines of word vectors with human judgements.
+
+    Parameters
+    ----------
+    W : Tensor of shape (V, d)
+        A vector for each entry of the vocabulary; a zero vector has cosine 0
+        with every other.
+    vocab : Vocab
+        With the index of a word; pairs with a word it does not hold are left
+        out.
+    pairs : list of (str, str, float)
+        Of `judged_pairs`.
+
+    Returns
+    -------
+    rho : float
+        Spearman's rank correlation over the covered pairs (average ranks for
+        ties); its standard error is about $1/\\sqrt{n-1}$ if the two rankings
+        are independent.
+    covered : int
+        The number n of covered pairs.
+
+    Raises
+    ------
+    ValueError
+        If W has not one row for each word, or fewer than three pairs are
+        covered.
+    """
+    if len(W) != len(vocab):
+        raise ValueError(f"{len(W)} vectors for {len(vocab)} words; give one "
+                         "row for each entry of the vocabulary.")
+    known = [(vocab[a], vocab[b], score) for a, b, score in pairs
+             if a in vocab.token_to_idx and b in vocab.token_to_idx]
+    if len(known) < 3:
+        raise ValueError(f"Only {len(known)} of {len(pairs)} pairs are in the "
+                         "vocabulary; a rank correlation needs at least 3.")
+    first, second, scores = zip(*known, strict=True)
+    W = torch.nn.functional.normalize(W.detach().float(), dim=1)
+    cosines = (W[list(first)] * W[list(second)]).sum(dim=1)
+    return float(spearmanr(cosines.cpu(), scores).statistic), len(known)
+
+
 # 15.6 Subword embedding
 def char_ngrams(word, lo=3, hi=6):
     """The character n-grams of a word between "<" and ">", as strings.
@@ -901,3 +991,992 @@ def shrink(self, size, share=0.75, steps=2):
         for _ in range(steps):
             self.em_step()
     return self
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+def tokens_and_segments(a, b=None):
+    """One text, or a pair of texts, as BERT reads it (Devlin et al., 2019).
+
+    Parameters
+    ----------
+    a, b : list of str
+        Tokens; without `b` the input is a single text.
+
+    Returns
+    -------
+    tokens : list of str
+        "<cls>", a, "<sep>" and, with b, b, "<sep>".
+    segments : list of int
+        For each token 0 up to the first "<sep>", with it, and 1 afterwards.
+
+    Raises
+    ------
+    TypeError
+        For a string in place of a list of tokens.
+    """
+    for text in (a, b):
+        if isinstance(text, str):
+            raise TypeError(f"{text!r} is a string; split it into a list of "
+                            "tokens first.")
+    tokens, segments = ["<cls>", *a, "<sep>"], [0] * (len(a) + 2)
+    if b is not None:
+        tokens += [*b, "<sep>"]
+        segments += [1] * (len(b) + 1)
+    return tokens, segments
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+def init_bert(module):
+    """Small random weights for a layer; give it to `Module.apply`.
+
+    Weights of linear layers and tables get a standard deviation of 0.02,
+    biases become 0 (Devlin et al., 2019, without cutting off the tails).
+    """
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+class BERTBlock(TransformerEncoderBlock):
+    """A block of BERT: post-norm, with biases, and GELU in place of ReLU."""
+
+    def __init__(self, num_hiddens, ffn_num_hiddens, num_heads, dropout):
+        super().__init__(num_hiddens, ffn_num_hiddens, num_heads, dropout,
+                         use_bias=True)
+        self.ffn.net[1] = nn.GELU()
+        for sublayer in self.sublayers:
+            sublayer.ln.eps = 1e-12
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+class BERTEncoder(nn.Module):
+    """The encoder of BERT (Devlin et al., 2019): a vector for each token.
+
+    `num_blks` blocks of width `num_hiddens`, with `num_heads` heads and
+    `ffn_num_hiddens` units inside, for at most `max_len` tokens out of
+    `vocab_size`. Every weight begins as in `init_bert`.
+    """
+
+    def __init__(self, vocab_size, num_hiddens, ffn_num_hiddens, num_heads,
+                 num_blks, dropout=0.1, max_len=512):
+        super().__init__()
+        self.token_embedding = nn.Embedding(vocab_size, num_hiddens)
+        self.segment_embedding = nn.Embedding(2, num_hiddens)
+        self.pos_embedding = nn.Embedding(max_len, num_hiddens)
+        self.ln = nn.LayerNorm(num_hiddens, eps=1e-12)
+        self.dropout = nn.Dropout(dropout)
+        self.blks = nn.ModuleList(
+            BERTBlock(num_hiddens, ffn_num_hiddens, num_heads, dropout)
+            for _ in range(num_blks))
+        self.apply(init_bert)
+
+    def embed(self, tokens, segments=None):
+        """Vectors (n, steps, num_hiddens) that the first block reads."""
+        max_len = self.pos_embedding.num_embeddings
+        if tokens.dim() != 2 or tokens.shape[1] > max_len:
+            raise ValueError(
+                f"tokens has the shape {tuple(tokens.shape)}; give (n, steps) "
+                f"with at most max_len = {max_len} steps: cut the texts, or "
+                "build the encoder with a larger max_len.")
+        X = self.token_embedding(tokens)
+        X = X + self.pos_embedding.weight[:tokens.shape[1]]
+        segments = tokens * 0 if segments is None else segments
+        return self.dropout(self.ln(X + self.segment_embedding(segments)))
+
+    @property
+    def attention_weights(self):
+        """Of the last call, a tensor (n, heads, steps, steps) a block."""
+        return [blk.attention.attention_weights for blk in self.blks]
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+@add_to_class(BERTEncoder)
+def forward(self, tokens, segments=None, valid_lens=None):
+    """(n, steps, num_hiddens), for ids `tokens` (n, steps).
+
+    `segments` (n, steps) holds 0 and 1, by default 0. A token attends to
+    the first `valid_lens` tokens of its text: (n,), one number for each
+    text, or (n, steps), one for each token; by default to all.
+    """
+    X = self.embed(tokens, segments)
+    for blk in self.blks:
+        X = blk(X, valid_lens)
+    return X
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+class MaskLM(nn.Module):
+    """Scores of the vocabulary at chosen positions.
+
+    `tied` is the `nn.Embedding` (vocab_size, num_hiddens) whose weight the
+    last layer shares, as it is; without it the weight is its own, and small.
+    """
+
+    def __init__(self, vocab_size, num_hiddens, tied=None):
+        super().__init__()
+        self.transform = nn.Sequential(
+            nn.Linear(num_hiddens, num_hiddens), nn.GELU(),
+            nn.LayerNorm(num_hiddens, eps=1e-12))
+        self.decoder = nn.Linear(num_hiddens, vocab_size)
+        self.apply(init_bert)  # first, for it must not touch the table
+        if tied is not None:
+            if tied.weight.shape != self.decoder.weight.shape:
+                raise ValueError(
+                    f"tied has a weight {tuple(tied.weight.shape)}; it must "
+                    f"be {(vocab_size, num_hiddens)}, (vocab_size, "
+                    "num_hiddens).")
+            self.decoder.weight = tied.weight
+
+    def forward(self, X, pred_positions):
+        """(n, k, vocab_size), for X (n, steps, d) and positions (n, k)."""
+        if pred_positions.dim() != 2 or len(pred_positions) != len(X):
+            raise ValueError(
+                f"pred_positions has the shape {tuple(pred_positions.shape)} "
+                f"for {len(X)} texts; give {len(X)} rows of positions.")
+        chosen = torch.take_along_dim(X, pred_positions[:, :, None], dim=1)
+        return self.decoder(self.transform(chosen))  # chosen is (n, k, d)
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+class NextSentencePred(nn.Module):
+    """Two scores for a pair of texts, from the pooled vector of "<cls>".
+
+    Column 1 stands for "b follows a", column 0 for "b is from elsewhere".
+    """
+
+    def __init__(self, num_hiddens):
+        super().__init__()
+        self.output = nn.Linear(num_hiddens, 2)
+        self.apply(init_bert)
+
+    def forward(self, pooled):
+        """(n, 2), for vectors (n, num_hiddens), one for each pair."""
+        if pooled.dim() != 2:
+            raise ValueError(
+                f"pooled has the shape {tuple(pooled.shape)}; give one vector "
+                "for each pair, (n, num_hiddens), that of <cls>.")
+        return self.output(pooled)
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+class BERTModel(nn.Module):
+    """Encoder, pooler and both heads of BERT; see `BERTEncoder`.
+
+    The decoder of the masked language model is tied to the token table.
+    """
+
+    def __init__(self, vocab_size, num_hiddens, ffn_num_hiddens, num_heads,
+                 num_blks, dropout=0.1, max_len=512):
+        super().__init__()
+        self.encoder = BERTEncoder(vocab_size, num_hiddens, ffn_num_hiddens,
+                                   num_heads, num_blks, dropout, max_len)
+        self.pooler = nn.Sequential(nn.Linear(num_hiddens, num_hiddens),
+                                    nn.Tanh()).apply(init_bert)
+        self.mlm = MaskLM(vocab_size, num_hiddens,
+                          self.encoder.token_embedding)
+        self.nsp = NextSentencePred(num_hiddens)
+
+    def forward(self, tokens, segments=None, valid_lens=None,
+                pred_positions=None):
+        """Vectors, scores of words, scores of "b follows a".
+
+        They are (n, steps, num_hiddens), (n, k, vocab_size) and (n, 2), for
+        `tokens` and `segments` (n, steps), `valid_lens` (n,) and
+        `pred_positions` (n, k). Without positions the second is None.
+        """
+        X = self.encoder(tokens, segments, valid_lens)
+        words = (None if pred_positions is None
+                 else self.mlm(X, pred_positions))
+        return X, words, self.nsp(self.pooler(X[:, 0]))  # position of <cls>
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+def bert_param_count(V, H, L, F, max_len=512, pooler=True):
+    """Number of parameters of BERT's encoder, without the two heads.
+
+    V tokens, L blocks of width H with F units inside, `max_len` positions;
+    `pooler` adds the layer on the vector of "<cls>".
+    """
+    sizes = {"V": V, "H": H, "L": L, "F": F, "max_len": max_len}
+    for name, size in sizes.items():
+        if size < 0:
+            raise ValueError(f"{name} is {size}; a size cannot be negative.")
+    tables = (V + max_len + 2) * H + 2 * H  # and their layer norm
+    block = 4 * (H * H + H) + (2 * H * F + F + H) + 4 * H
+    return tables + L * block + pooler * (H * H + H)
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+class ModernBlock(nn.Module):
+    """A block in the manner of ModernBERT (Warner et al., 2024).
+
+    Norms before the parts, no biases, rotary positions, a gated network with
+    `ffn` units (GeGLU). `d` is the width, a multiple of 2 * `heads`. With
+    `window` a token sees only those up to window // 2 places away.
+    """
+
+    def __init__(self, d, heads, ffn, window=None, base=10000.0):
+        super().__init__()
+        if d % (2 * heads) or window is not None and window < 0:
+            raise ValueError(
+                f"d is {d}, heads {heads}, window {window}; d must be a "
+                "multiple of 2 * heads, and window None or at least 0.")
+        self.heads, self.window, self.base = heads, window, base
+        self.norm_1, self.norm_2 = (
+            nn.LayerNorm(d, bias=False) for _ in range(2))
+        self.W_qkv = nn.Linear(d, 3 * d, bias=False)
+        self.W_o = nn.Linear(d, d, bias=False)
+        self.W_in = nn.Linear(d, 2 * ffn, bias=False)
+        self.W_out = nn.Linear(ffn, d, bias=False)
+
+    def visible(self, steps, valid_lens, device):
+        """Which keys a query sees: booleans (n or 1, 1, steps, steps)."""
+        at = torch.arange(steps, device=device)
+        far = (at[:, None] - at).abs()  # (steps, steps)
+        seen = (far <= (steps if self.window is None else self.window // 2)
+                )[None, None]
+        if valid_lens is not None:  # padding sees itself, which harms nobody
+            real = at < valid_lens.reshape(-1, 1, 1, 1)
+            seen = seen & (real | (far == 0))
+        return seen
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+@add_to_class(ModernBlock)
+def forward(self, X, valid_lens=None, start=0):
+    """(n, steps, d), as X, whose first token stands at position `start`.
+
+    Keys from `valid_lens` (n,) on are padding; by default none is.
+    """
+    steps = X.shape[1]
+    q, k, v = self.W_qkv(self.norm_1(X)).unflatten(
+        2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+    at = torch.arange(start, start + steps, device=X.device)
+    q, k = (apply_rope(part, at, self.base) for part in (q, k))
+    Y = F.scaled_dot_product_attention(  # (n, heads, steps, d / heads)
+        q, k, v, attn_mask=self.visible(steps, valid_lens, X.device))
+    X = X + self.W_o(Y.transpose(1, 2).flatten(2))
+    Y, gate = self.W_in(self.norm_2(X)).chunk(2, dim=-1)
+    return X + self.W_out(F.gelu(Y) * gate)
+
+
+# 15.9 The dataset for pretraining BERT
+class BERTVocab:
+    """Tokens with indices, and which of them are special.
+
+    `vocab` is a `Vocab` that holds "<pad>", "<cls>", "<sep>", "<mask>" and
+    "<unk>", or a `WordPiece`, where these are "[PAD]" and so on. Their
+    indices are the attributes `pad`, `cls`, `sep`, `mask` and `unk`.
+    `ordinary` (n,) are the indices of all tokens that are neither special
+    nor "[unused...]", and `is_ordinary` (len(self),) says the same as
+    booleans. Raises ValueError if a special token is missing.
+    """
+
+    def __init__(self, vocab):
+        pieces = isinstance(vocab, WordPiece)
+        self.vocab = vocab
+        self.tokens = list(vocab.vocab if pieces else vocab.idx_to_token)
+        ids = {token: i for i, token in enumerate(self.tokens)}
+        self.is_ordinary = torch.tensor(
+            [not token.startswith("[unused") for token in self.tokens])
+        for name in ("pad", "cls", "sep", "mask", "unk"):
+            token = f"[{name.upper()}]" if pieces else f"<{name}>"
+            if token not in ids:
+                raise ValueError(f"the vocabulary has no {token!r}; add it "
+                                 "to its special (reserved) tokens.")
+            setattr(self, name, ids[token])
+            self.is_ordinary[ids[token]] = False
+        self.ordinary = self.is_ordinary.nonzero().flatten()
+        self.known = {}  # word: its indices
+
+    def __len__(self):
+        return len(self.tokens)
+
+    def to_tokens(self, ids):
+        """The tokens of indices (n,), a list of strings."""
+        return [self.tokens[i] for i in torch.as_tensor(ids).tolist()]
+
+
+# 15.9 The dataset for pretraining BERT
+@add_to_class(BERTVocab)
+def encode(self, sentence):
+    """The indices of a sentence: a list of words, or a string with blanks.
+
+    A word may become several pieces; "<unk>" stays the unknown token. No
+    special tokens are added.
+    """
+    words = sentence.split() if isinstance(sentence, str) else sentence
+    for word in words:
+        if word not in self.known:
+            unknown = word == "<unk>"
+            self.known[word] = (
+                [self.unk] if unknown else [self.vocab[word]]
+                if isinstance(self.vocab, Vocab)
+                else self.vocab(word)[1:-1])  # without [CLS], [SEP]
+    return [i for word in words for i in self.known[word]]
+
+
+class BERTText(NamedTuple):
+    """Texts for pretraining: paragraphs, lists of sentences (lists of ids).
+
+    `train` and `val` are lists of paragraphs, `vocab` is a `BERTVocab`.
+    Without next sentence prediction a paragraph may hold one sentence.
+    """
+
+    train: list
+    val: list
+    vocab: BERTVocab
+
+
+# 15.9 The dataset for pretraining BERT
+def encode_text(train, val, vocab):
+    """A `BERTText` of paragraphs whose sentences are words or strings.
+
+    `vocab` is a `BERTVocab`; sentences that are empty after encoding are
+    left out, and so are paragraphs without a sentence.
+    """
+    def encoded(paragraphs):
+        found = [[ids for s in p if (ids := vocab.encode(s))]
+                 for p in paragraphs]
+        return [p for p in found if p]
+
+    return BERTText(encoded(train), encoded(val), vocab)
+
+
+def word_text(train, val, min_freq=0, words=()):
+    """A `BERTText` whose tokens are whole words.
+
+    `train` and `val` are paragraphs: lists of sentences, which are lists
+    of words. The vocabulary holds the five special tokens, `words`, and
+    what occurs at least `min_freq` times in `train`; `val` adds nothing.
+    """
+    sentences = [s for p in train for s in p] or [[]]
+    vocab = Vocab(sentences, min_freq, [
+        "<pad>", "<cls>", "<sep>", "<mask>", *words])
+    return encode_text(train, val, BERTVocab(vocab))
+
+
+# 15.9 The dataset for pretraining BERT
+def toy_text(num_train, num_val, sentences=3, seed=0):
+    """A `BERTText` of `ToyWorld`, with its 44 types.
+
+    `num_train` and `num_val` are numbers of paragraphs, each of so many
+    `sentences`.
+    """
+    world = ToyWorld(seed)
+    parts = [[world.paragraph(sentences) for _ in range(n)]
+             for n in (num_train, num_val)]
+    return word_text(*parts, words=ToyWorld.words)
+
+
+def wiki_text(wiki, vocab, min_words=4):
+    """A `BERTText` of WikiText-2: `valid.txt` to train on, `test.txt`.
+
+    `wiki` is `fetch("wikitext-2")`, `vocab` a `BERTVocab`. Sentences with
+    fewer than `min_words` words are left out, and so are paragraphs with
+    fewer than two sentences. Raises ValueError for other data.
+    """
+    parts = []
+    if wiki.name != "wikitext-2":
+        raise ValueError(f"{wiki.name!r} was fetched; this reads "
+                         "fetch('wikitext-2').")
+    for name in ("valid.txt", "test.txt"):
+        part = replace(wiki, files={name: wiki.files[name]})
+        long = [[s for s in p if len(s.split()) >= min_words]
+                for p in paragraphs(part)]
+        parts.append([p for p in long if len(p) > 1])
+    return encode_text(*parts, vocab)
+
+
+# 15.9 The dataset for pretraining BERT
+def draw_sentences(i, owner, text, rng, negatives):
+    """Sentences i (n,) that have a negative, and one of them for each.
+
+    `owner` and `text` say for each sentence its paragraph and its wording.
+    Draws again whatever is forbidden; used by `next_sentence_pairs`.
+    """
+    n, inside = len(text), negatives == "paragraph"
+    sizes = torch.bincount(owner)
+    starts = sizes.cumsum(0) - sizes
+    if inside:  # a third wording in the paragraph?
+        wordings = {}
+        for o, t in zip(owner.tolist(), text.tolist()):
+            wordings.setdefault(o, set()).add(t)
+        i = i[torch.tensor([len(wordings[o] - {t, u}) > 0 for o, t, u in zip(
+            owner[i].tolist(), text[i].tolist(), text[i + 1].tolist())],
+            dtype=torch.bool)]
+    j, todo = torch.empty_like(i), torch.arange(len(i))
+    for _ in range(1000):
+        if len(todo) == 0:
+            return i, j
+        a, u = i[todo], torch.rand(len(todo), generator=rng).double()
+        b = ((starts[owner[a]] + (u * sizes[owner[a]]).long()) if inside
+             else (u * n).long())
+        j[todo] = b
+        wrong = (text[b] == text[a + 1]) | (
+            text[b] == text[a] if inside else owner[b] == owner[a])
+        todo = todo[wrong]
+    raise ValueError(f"{len(todo)} sentences found no negative in 1000 "
+                     "draws; more paragraphs are needed.")
+
+
+# 15.9 The dataset for pretraining BERT
+def next_sentence_pairs(paragraphs, rng, negatives="elsewhere"):
+    """A list of (a, b, is_next), one for each two adjacent sentences.
+
+    `paragraphs` are lists of sentences, which are lists of tokens or of
+    indices; `rng` is a `torch.Generator`. With probability 1/2 (a, b) are
+    the two sentences and `is_next` is 1; otherwise it is 0, and b is a
+    random sentence of another paragraph ("elsewhere") or of the same one
+    ("paragraph"), or the two are swapped ("order"). The b of a negative
+    never reads like the true next sentence. Where no negative exists
+    within the paragraph, or swapping changes nothing, the pair is left out.
+
+    Raises ValueError for other `negatives`, and if another paragraph has
+    no sentence to offer. Sources: Devlin et al. (2018), arXiv:1810.04805;
+    "order": Lan et al. (2019), arXiv:1909.11942.
+    """
+    if negatives not in ("elsewhere", "paragraph", "order"):
+        raise ValueError(f"negatives is {negatives!r}; use 'elsewhere', "
+                         "'paragraph' or 'order'.")
+    sentences = [s for p in paragraphs for s in p]
+    seen = {}  # equal texts get equal numbers
+    text = torch.tensor([seen.setdefault(tuple(s), len(seen))
+                         for s in sentences], dtype=torch.int64)
+    sizes = torch.tensor([len(p) for p in paragraphs], dtype=torch.int64)
+    owner = torch.arange(len(sizes)).repeat_interleave(sizes)
+    i = (owner[1:] == owner[:-1]).nonzero().flatten()  # (n,) first sentences
+    if negatives == "order":
+        i = i[text[i] != text[i + 1]]
+        j = i
+    else:
+        i, j = draw_sentences(i, owner, text, rng, negatives)
+    is_next = torch.rand(len(i), generator=rng) < 0.5
+    first = i if negatives != "order" else torch.where(is_next, i, i + 1)
+    second = torch.where(is_next, i + 1, j)
+    return [(sentences[a], sentences[b], label) for a, b, label in zip(
+        first.tolist(), second.tolist(), is_next.long().tolist())]
+
+
+# 15.9 The dataset for pretraining BERT
+def truncate_pair(a, b, n):
+    """Beginnings of a and b, lists, with at most n tokens together.
+
+    The longer one is cut first; b may be None. Raises ValueError if n is
+    too small to leave a token of each.
+    """
+    if n < (1 if b is None else 2):
+        raise ValueError(f"{n} tokens are left for the text; raise max_len.")
+    if b is None:
+        return a[:n], None
+    keep = max(n - len(b), n - n // 2)
+    return a[:keep], b[:n - min(len(a), keep)]
+
+
+# 15.9 The dataset for pretraining BERT
+def pad_bert(examples, max_len, vocab):
+    """Examples (a, b, is_next) as tensors; b is None for a single text.
+
+    `a` and `b` are lists of indices of `vocab`, a `BERTVocab`; they are cut
+    by `truncate_pair` where they and the special tokens exceed `max_len`.
+
+    Returns int64 tensors: tokens (n, max_len), <cls> a <sep> b <sep> and
+    padding; segments (n, max_len), 1 for b and its <sep>, else 0;
+    valid_lens (n,); nsp_labels (n,), which are -100 without b. Raises
+    ValueError for an empty text.
+    """
+    flat, first, lens = [], [], []
+    for a, b, _ in examples:
+        if not len(a) or (b is not None and not len(b)):
+            raise ValueError("a text has no token; leave it out.")
+        a, b = truncate_pair(a, b, max_len - (2 if b is None else 3))
+        row = [vocab.cls, *a, vocab.sep]
+        first.append(len(row))
+        row += [] if b is None else [*b, vocab.sep]
+        lens.append(len(row))
+        flat += row
+    first, lens = torch.tensor(first), torch.tensor(lens)
+    places = torch.arange(max_len)
+    inside = places < lens[:, None]  # (n, max_len)
+    tokens = torch.full(inside.shape, vocab.pad)
+    tokens[inside] = torch.tensor(flat)
+    segments = (inside & (places >= first[:, None])).long()
+    labels = [-100 if b is None else int(label) for _, b, label in examples]
+    return tokens, segments, lens, torch.tensor(labels)
+
+
+# 15.9 The dataset for pretraining BERT
+def mask_positions(tokens, vocab, rng, rate=0.15):
+    """Corrupt texts for masked language modelling, all rows at once.
+
+    Of a row with n tokens that are not padding, max(1, round(rate * n)) are
+    chosen, all of them ordinary (fewer if there are not so many); of these
+    80 % become `vocab.mask`, 10 % a random ordinary token, 10 % stay.
+
+    `tokens` (n, L) are indices of `vocab`, a `BERTVocab`, padded, and `rng`
+    is a `torch.Generator`. Returns inputs (n, L), positions (n, m) and
+    labels (n, m), int64, with m = max(1, round(rate * L)). Where a row has
+    fewer predictions, the rest has position 0 and label -100. One text (L,)
+    gives (L,), (m,), (m,). Raises ValueError unless 0 < rate <= 1. Source:
+    Devlin et al. (2018), arXiv:1810.04805.
+    """
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate is {rate}; it must lie in (0, 1].")
+    if tokens.ndim == 1:
+        return tuple(part[0] for part in mask_positions(
+            tokens[None], vocab, rng, rate))
+    allowed = vocab.is_ordinary[tokens]  # (n, L)
+    lens = (tokens != vocab.pad).sum(dim=1)
+    wanted = (rate * lens.double()).round().long().clamp(min=1)
+    wanted = torch.minimum(wanted, allowed.sum(dim=1))  # (n,)
+    m = max(1, round(rate * tokens.shape[1]))
+    keys = torch.rand(tokens.shape, generator=rng).masked_fill(~allowed, -1)
+    positions = keys.topk(m, dim=1).indices  # (n, m), all different
+    chosen = torch.arange(m) < wanted[:, None]
+    old = tokens.gather(1, positions)
+    fate = torch.rand(old.shape, generator=rng)
+    noise = vocab.ordinary[torch.randint(
+        len(vocab.ordinary), old.shape, generator=rng)]
+    new = torch.where(fate < 0.8, vocab.mask,
+                      torch.where(fate < 0.9, noise, old))
+    inputs = tokens.scatter(1, positions, torch.where(chosen, new, old))
+    return (inputs, positions.masked_fill(~chosen, 0),
+            old.masked_fill(~chosen, -100))
+
+
+# 15.9 The dataset for pretraining BERT
+class BERTData(DataModule):
+    """Batches for pretraining BERT from a `BERTText`.
+
+    A batch is (tokens, segments (b, max_len), valid_lens (b,), positions,
+    weights, labels (b, m), nsp_labels (b,)); weights are float32, 1 for a
+    prediction and 0 for its padding, where the label is -100; the rest is
+    int64. Tensors lie on the CPU.
+
+    With `nsp`, examples are pairs of sentences, whose negatives are of the
+    kind `negatives` of `next_sentence_pairs`; without, each sentence is an
+    example by itself, with segment 0 and NSP label -100. `dynamic` masks
+    are drawn anew whenever a training batch is served, others once, by the
+    constructor; those of validation are always the latter. The pairs stay
+    the same.
+    """
+
+    def __init__(self, batch_size, max_len, source, dynamic=True, nsp=True,
+                 rate=0.15, negatives="elsewhere", seed=0):
+        super().__init__()
+        self.save_hyperparameters()
+        self.vocab = source.vocab
+        self.generator = torch.Generator().manual_seed(seed)
+        self.train = self.prepare(source.train, not dynamic)
+        self.val = self.prepare(source.val, True) if source.val else None
+
+    def prepare(self, part, masked):
+        """The tensors of `pad_bert`, or the batch of them all, masked."""
+        pairs = (next_sentence_pairs(part, self.generator, self.negatives)
+                 if self.nsp else [(s, None, 0) for p in part for s in p])
+        if not pairs:
+            raise ValueError("the text gives no example; pairs need "
+                             "paragraphs of two sentences and more.")
+        tensors = pad_bert(pairs, self.max_len, self.vocab)
+        return self.mask(*tensors) if masked else tensors
+
+
+# 15.9 The dataset for pretraining BERT
+@add_to_class(BERTData)
+def mask(self, tokens, segments, valid_lens, nsp_labels):
+    """A batch with fresh masks."""
+    inputs, positions, labels = mask_positions(
+        tokens, self.vocab, self.generator, self.rate)
+    weights = (labels != -100).float()
+    return (inputs, segments, valid_lens, positions, weights, labels,
+            nsp_labels)
+
+
+@add_to_class(BERTData)
+def get_dataloader(self, train):
+    """Shuffled batches for training, or those of validation in order.
+
+    None if the source has no validation part.
+    """
+    if not train:
+        return self.val and d2l.BatchLoader(self.val, self.batch_size)
+    return d2l.BatchLoader(
+        self.train, self.batch_size, shuffle=True,
+        generator=self.generator,
+        transform=self.mask if self.dynamic else None)
+
+
+# 15.10 Pretraining BERT
+def bert_batch_loss(net, batch):
+    """The two losses of BERT on a batch of `BERTData`, in nats.
+
+    Returns (mlm, nsp), scalars: mean cross-entropies over the predictions
+    whose label is not -100, and over the pairs whose label is not -100; nsp
+    is 0 if there are none. The batch lies on the device of `net`. Source:
+    Devlin et al. (2018), arXiv:1810.04805.
+    """
+    tokens, segments, valid_lens, positions, _, labels, nsp_labels = batch
+    _, words, pairs = net(tokens, segments, valid_lens, positions)
+    mlm = F.cross_entropy(words.flatten(0, 1), labels.flatten())
+    asked = nsp_labels != -100  # a mean over nothing would be no number
+    nsp = F.cross_entropy(pairs, nsp_labels, reduction="sum")
+    return mlm, nsp / asked.sum().clamp(min=1)
+
+
+# 15.10 Pretraining BERT
+def length_batches(data, pool=16):
+    """One epoch of batches of equally long texts, masked anew.
+
+    `data` is a dynamic `BERTData`. Of each `pool` batches' worth of
+    shuffled examples, those of similar length form a batch, whose tensors
+    are as wide as its longest text. Raises ValueError for static masks.
+    """
+    if not data.dynamic:
+        raise ValueError("data has static masks; build it with dynamic=True.")
+    lens, rng = data.train[2], data.generator
+    chunks = torch.randperm(len(lens), generator=rng).split(
+        pool * data.batch_size)
+    batches = torch.cat([rows[lens[rows].argsort(stable=True)]
+                         for rows in chunks]).split(data.batch_size)
+    for i in torch.randperm(len(batches), generator=rng).tolist():
+        tokens, segments, valid, nsp = (
+            part[batches[i]] for part in data.train)
+        width = int(valid.max())
+        yield data.mask(tokens[:, :width], segments[:, :width], valid, nsp)
+
+
+# 15.10 Pretraining BERT
+def evaluate_bert(net, batch, rows=256):
+    """Losses and accuracies on a batch of `BERTData`, in evaluation mode.
+
+    Returns a float64 tensor (mlm, nsp, accuracy of mlm, accuracy of nsp);
+    the losses are those of `bert_batch_loss`, taken in parts of `rows`
+    texts sorted by length. What concerns pairs is nan if there are none.
+    """
+    device = next(net.parameters()).device
+    sums, counts = torch.zeros(2, 2, dtype=torch.float64), torch.zeros(2)
+    with evaluating(net):
+        for part in batch[2].argsort(stable=True).split(rows):
+            tokens, segments, valid, positions, _, *labels = (
+                each[part] for each in batch)
+            width = int(valid.max())
+            moved = [each.to(device) for each in (
+                tokens[:, :width], segments[:, :width], valid, positions)]
+            _, words, pairs = net(*moved)
+            for i, (scores, y) in enumerate(zip((words, pairs), labels)):
+                asked = y != -100
+                scores, y = scores.cpu()[asked].double(), y[asked]
+                counts[i] += len(y)
+                sums[0, i] += F.cross_entropy(scores, y, reduction="sum")
+                sums[1, i] += (scores.argmax(dim=1) == y).sum()
+    return (sums / counts).flatten()
+
+
+# 15.10 Pretraining BERT
+def train_bert(net, data, steps, lr, warmup=0.12, every=100, stop=None,
+               nsp_weight=1.0, pool=16):
+    """Train a `BERTModel` on `BERTData`, in place.
+
+    AdamW with a rate that rises to `lr` over a share `warmup` of `steps`
+    and falls linearly to 0; gradients are clipped to the norm 1. `stop`
+    ends after so many steps of that plan. Returns a float64 tensor (k, 5):
+    step and `evaluate_bert` on the validation part, at the start, after
+    each `every` steps and at the end. Raises ValueError unless
+    0 < warmup < 1 and there is a step.
+    """
+    if steps < 1 or not 0 < warmup < 1:
+        raise ValueError(f"steps is {steps}, warmup {warmup}; train for a "
+                         "step at least, with a share in (0, 1) of warmup.")
+    device, last = next(net.parameters()).device, stop or steps
+    optimizer = torch.optim.AdamW(net.parameters(), lr=lr,
+                                  betas=(0.9, 0.98), weight_decay=0.01,
+                                  fused=device.type in ("cpu", "cuda"))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(
+        (t + 1) / (warmup * steps), (steps - t) / ((1 - warmup) * steps)))
+    batches, curve = iter(()), []
+    for step in range(last + 1):
+        if step % every == 0 or step == last:
+            curve.append([step, *evaluate_bert(net, data.val).tolist()])
+        if step == last:
+            return torch.tensor(curve, dtype=torch.float64)
+        if (batch := next(batches, None)) is None:
+            batches = length_batches(data, pool)
+            batch = next(batches)
+        mlm, nsp = bert_batch_loss(net, d2l.to_device(batch, device))
+        optimizer.zero_grad()
+        (mlm + nsp_weight * nsp).backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+
+# 15.10 Pretraining BERT
+@functools.cache
+def toy_pairs(num_train=6000, num_val=500, seed=0):
+    """A `BERTText` of `ToyWorld` scenes: paragraphs of two halves.
+
+    Each half, two sentences with their full stops, counts as one sentence
+    of the paragraph, so both texts of a pair have two sentences. The same
+    arguments give the same object, which is not to be changed.
+    """
+    world = ToyWorld(seed)
+
+    def scenes(n):
+        told = (world.paragraph(4) for _ in range(n))
+        return [[a + b, c + d] for a, b, c, d in told]
+
+    return word_text(scenes(num_train), scenes(num_val),
+                     words=ToyWorld.words)
+
+
+# 15.10 Pretraining BERT
+def small_bert(vocab_size, num_hiddens, num_heads, max_len,
+               token_std=0.02, seed=0):
+    """A `BERTModel` of 2 blocks, without dropout.
+
+    The weights of its linear layers have the standard deviation
+    1 / sqrt(inputs), those of its token table `token_std`, the other tables
+    0.02. The seed alone decides about them.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = BERTModel(vocab_size, num_hiddens, 2 * num_hiddens,
+                        num_heads, 2, 0.0, max_len)
+        for name, layer in net.named_modules():
+            if isinstance(layer, nn.Linear) and name != "mlm.decoder":
+                nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+        nn.init.normal_(net.encoder.token_embedding.weight, std=token_std)
+    return net
+
+
+# 15.10 Pretraining BERT
+def unigram_entropy(ids):
+    """Entropy in nats of the shares of the ids, an int64 tensor (n,)."""
+    if len(ids) == 0:
+        raise ValueError("ids is empty; a share needs a token.")
+    p = torch.bincount(ids).double()
+    p = p[p > 0] / len(ids)
+    return -(p * p.log()).sum().item()
+
+
+# 15.10 Pretraining BERT
+class NeighbourCounts:
+    """Masked words from counts: the unigram, and both neighbours.
+
+    `data` is a `BERTData`, whose training part is counted, and `kappa` the
+    weight of the unigram in (15.10.2). Everything lies on the CPU.
+    """
+
+    def __init__(self, data, kappa=5.0):
+        tokens, _, valid, _ = data.train
+        self.kappa, size = kappa, len(data.vocab)
+        inside = torch.arange(tokens.shape[1]) < valid[:, None]
+        ordinary = data.vocab.is_ordinary[tokens] & inside
+        counts = torch.bincount(tokens[ordinary], minlength=size).double()
+        smooth = (counts + 0.1) * data.vocab.is_ordinary
+        self.unigram = smooth / smooth.sum()  # (size,)
+        both = inside[:, 1:]
+        pairs = tokens[:, :-1][both] * size + tokens[:, 1:][both]
+        pairs, times = pairs.unique(return_counts=True)
+        counts = sparse.csr_matrix(
+            (times.double().numpy(), (pairs // size, pairs % size)),
+            shape=(size, size))
+        self.after, self.before = counts, counts.T.tocsr()
+
+    def rows(self, counts, words):
+        """P(w | neighbour) for neighbours `words` (n,), as (n, size)."""
+        seen = torch.from_numpy(counts[words.numpy()].toarray())
+        return (seen + self.kappa * self.unigram) / (
+            seen.sum(dim=1, keepdim=True) + self.kappa)
+
+    def log_probs(self, tokens, rows, positions):
+        """Log-probabilities (n, size) for tokens[rows, positions]."""
+        left, right = (tokens[rows, positions + i] for i in (-1, 1))
+        p = self.rows(self.after, left) * self.rows(self.before, right)
+        p = p / self.unigram.clamp(min=1e-12) * (self.unigram > 0)
+        return (p / p.sum(dim=1, keepdim=True)).log()
+
+
+# 15.10 Pretraining BERT
+class Pretrained(NamedTuple):
+    """A trained `BERTModel` in evaluation mode, its vocabulary, its curve.
+
+    `vocab` is a `BERTVocab`, `curve` what `train_bert` returned.
+    """
+
+    net: BERTModel
+    vocab: BERTVocab
+    curve: torch.Tensor
+
+
+def pretrain(name, net, data, **recipe):
+    """`train_bert(net, data, **recipe)`, trained once and then kept.
+
+    Returns a `Pretrained` with `net`, whose weights come from a file in the
+    cache of the data sets if the same first weights, data and numbers were
+    trained by the same code before.
+    """
+    def compute():
+        curve = train_bert(net, data, **recipe)
+        return {**net.state_dict(), " curve": curve}
+
+    code = [train_bert, evaluate_bert, bert_batch_loss, length_batches,
+            mask_positions, BERTData]
+    tensors = kept(name, [
+        net, list(data.train), list(data.val), data.vocab.tokens,
+        data.batch_size, data.rate, data.seed, recipe, code], compute)
+    curve = tensors.pop(" curve")
+    net.load_state_dict(tensors)
+    return Pretrained(net.eval(), data.vocab, curve)
+
+
+# 15.10 Pretraining BERT
+def toy_bert(seed=0, steps=750, token_std=0.2, stop=None, nsp_weight=1.0,
+             rate=0.2):
+    """The encoder of `ToyWorld`: 64 wide, at most 64 tokens, 44 types.
+
+    Trained on both tasks with `steps` batches of 32 `toy_pairs` and kept;
+    the first 750 steps take about 16 seconds of one core. `stop`,
+    `nsp_weight` as in `train_bert`; `rate` is the share of masks in
+    training, 0.2 in the validation part. Returns a `Pretrained`.
+    """
+    text = toy_pairs()
+    data = BERTData(32, 36, text, rate=rate, seed=seed)
+    if rate != 0.2:
+        data.val = BERTData(32, 36, text, rate=0.2, seed=seed).val
+    net = small_bert(len(text.vocab), 64, 4, 64, token_std, seed)
+    return pretrain("toy-bert", net.to(d2l.try_device(quiet=True)), data,
+                    steps=steps, lr=4e-3, every=50, stop=stop,
+                    nsp_weight=nsp_weight, pool=1)
+
+
+# 15.10 Pretraining BERT
+def fill_mask(net, vocab, a, b=None):
+    """Distributions over the vocabulary at each "<mask>" of a text.
+
+    `a` and `b` are lists of words or strings with blanks, `vocab` is a
+    `BERTVocab`. Returns a tensor (number of masks, len(vocab)) of
+    probabilities, in the order of the masks; `net` is evaluated in
+    evaluation mode. Raises ValueError if there is no mask.
+    """
+    tokens, segments, valid = as_input(vocab, a, b)
+    where = (tokens[0] == vocab.mask).nonzero().T  # (1, masks)
+    if where.numel() == 0:
+        raise ValueError(f"{a!r} has no '<mask>'; put one for each gap.")
+    device = next(net.parameters()).device
+    with evaluating(net):
+        words = net(*(part.to(device) for part in (
+            tokens, segments, valid, where)))[1]
+    return words[0].softmax(dim=1)
+
+
+def as_input(vocab, a, b=None):
+    """Tokens, segments (1, n) and valid length (1,) of one or two texts."""
+    a, b = vocab.encode(a), None if b is None else vocab.encode(b)
+    length = len(a) + (2 if b is None else len(b) + 3)
+    return pad_bert([(a, b, 0)], length, vocab)[:3]
+
+
+# 15.10 Pretraining BERT
+def premise_split(premises, seed=0):
+    """Split pairs of sentences so that no premise is in both parts.
+
+    Parameters
+    ----------
+    premises : sequence of str
+        The first sentence of each pair; blanks at its ends, and how many
+        stand between words, make no difference.
+    seed : int
+        Which sixth of the distinct premises, sorted and then permuted by
+        NumPy's generator, is held out.
+
+    Returns
+    -------
+    tuple of two lists of int
+        Indices of the pairs for training and of those held out, both
+        rising; about 5/6 and 1/6 of the pairs.
+
+    Raises
+    ------
+    ValueError
+        For fewer than six distinct premises.
+    """
+    names = [" ".join(premise.split()) for premise in premises]
+    distinct = sorted(set(names))
+    if len(distinct) < 6:
+        raise ValueError(f"{len(distinct)} distinct premises; a sixth of "
+                         "them is held out, so give at least 6.")
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    held = {distinct[i] for i in order[:len(distinct) // 6]}
+    return ([i for i, name in enumerate(names) if name not in held],
+            [i for i, name in enumerate(names) if name in held])
+
+
+# 15.10 Pretraining BERT
+def caption_text(found, min_freq=3):
+    """The captions of `fetch("snli-dev-test")` as a `BERTText`.
+
+    Each distinct sentence, in lower case, is a paragraph of one sentence;
+    premises and hypotheses of both official parts count alike, and
+    `premise_split` decides which are held out (those that also occur in
+    the training part are not). Words with fewer than `min_freq`
+    occurrences in the training part are unknown.
+    """
+    rows = [tuple(zip(*(
+        found.files[f"{name}.{part}"].read_text(encoding="utf-8").splitlines()
+        for name in ("s1", "s2")), strict=True)) for part in ("dev", "test")]
+    rows = [pair for part in rows for pair in part]
+    train, held = ({tuple(sentence.lower().split()) for i in part
+                    for sentence in rows[i]} - {()}
+                   for part in premise_split([a for a, _ in rows]))
+    return word_text([[list(s)] for s in sorted(train)],
+                     [[list(s)] for s in sorted(held - train)], min_freq)
+
+
+# 15.10 Pretraining BERT
+def caption_bert(seed=0, steps=240):
+    """The encoder of captions: 128 wide, at most 32 tokens.
+
+    Trained on masked words alone, so its pooler and its head for pairs are
+    as they began, with `steps` batches of 64 captions of at most 24
+    tokens, and kept; 240 steps take about 15 seconds of one core. Returns
+    a `Pretrained`, whose vocabulary is that of `caption_text`.
+    """
+    text = caption_text(d2l.fetch("snli-dev-test"))
+    data = BERTData(64, 24, text._replace(val=text.val[::2]), nsp=False,
+                    seed=seed)
+    net = small_bert(len(text.vocab), 128, 4, 32, seed=seed)
+    return pretrain("caption-bert", net.to(d2l.try_device(quiet=True)), data,
+                    steps=steps, lr=2e-3, every=120)
+
+
+# 15.10 Pretraining BERT
+def encode_bert(net, vocab, a, b=None):
+    """Contextual vectors (tokens, num_hiddens) of one or two texts.
+
+    `a` and `b` are lists of words or strings with blanks. Row 0 belongs to
+    "<cls>", the words of `a` follow, then "<sep>", and the same for b. The
+    network is evaluated in evaluation mode, without gradients; the modes
+    of its modules come back afterwards.
+    """
+    device = next(net.parameters()).device
+    with evaluating(net):
+        return net.encoder(*(part.to(device)
+                             for part in as_input(vocab, a, b)))[0]
+
+
+def context_similarity(net, vocab, word, sentences):
+    """Cosines (n, n) between the vectors of a word in n sentences.
+
+    The first occurrence in each sentence counts. Raises ValueError for a
+    sentence without the word.
+    """
+    rows = []
+    for sentence in sentences:
+        words = sentence.split() if isinstance(sentence, str) else sentence
+        if word not in words:
+            raise ValueError(f"{sentence!r} lacks {word!r}; leave it out.")
+        rows.append(encode_bert(net, vocab, words)[words.index(word) + 1])
+    rows = F.normalize(torch.stack(rows), dim=1)
+    return rows @ rows.T
