@@ -602,7 +602,8 @@ ax.grid(axis="x", visible=False)
 ax.set(xlabel="tokens of a pair, with three special ones", ylabel="pairs")
 d2l.describe(ax, """A histogram of the lengths of pairs, with one peak near 55
     tokens and a tail up to about 150. Two vertical lines, at 64 and at 128;
-    almost a third of the pairs is longer than 64, almost none than 128.""")
+    more than a quarter of the pairs is longer than 64, almost none
+    than 128.""")
 
 # %% [markdown]
 # **Figure 15.9.2.** Lengths of the pairs of WikiText-2, and two limits.
@@ -1015,7 +1016,7 @@ d2l.describe(ax, """Three curves over 40 epochs, all from 17 per cent. With one
 #
 # ## What next sentence prediction asks for
 #
-# The label of a pair is right by construction.
+# Apart from the few gaps that short sentences left, the label of a pair is right by construction.
 # Is the task the intended one, to understand how sentences follow each other?
 # A program that does not read sentences is a good test.
 # It gets five numbers of a pair: how many tokens both texts share, not counting the hundred most frequent ones; which part this is of the shorter list; the two lengths; and whether the second text begins with a pronoun.
@@ -1042,9 +1043,9 @@ content = pieces.is_ordinary.clone()
 content[frequent.argsort(descending=True, stable=True)[:100]] = False
 pronouns = {i for word in "he she it they his her its their this these".split()
             for i in pieces.encode(word)}
-c, (it, the) = content.nonzero().flatten().tolist(), pieces.encode("it the")
-a, b = [the, c[0], c[1], c[1], c[2]], [it, c[1], c[3], the]
-assert pair_features([(a, b, 0), (b, a, 1)], content, pronouns).tolist() == [
+c, often = content.nonzero().flatten().tolist(), int(frequent.argmax())
+a, b = [c[0], c[1], c[1], c[2], often], [often, c[1], c[3], often]
+assert pair_features([(a, b, 0), (b, a, 1)], content, {often}).tolist() == [
     [1, 1 / 2, 5, 4, 1], [1, 1 / 2, 4, 5, 0]]  # c[1] is shared, of 3 and 2
 
 # %%
@@ -1099,14 +1100,14 @@ d2l.describe(ax, """Accuracies of the logistic regression, three draws each.
 # **Figure 15.9.5.** Accuracy of the five numbers for three kinds of negatives, three draws of pairs each; dashed: guessing.
 #
 # With negatives from other paragraphs, nearly what BERT does, the five numbers reach about 76 %; the two about the overlap reach the same within a point, the other three less than 55 %.
-# If only the negatives change and come from the same paragraph, they reach less than 56 %; with the two sentences swapped, where the overlap is the same in both orders, less than 53 %.
+# If only the negatives change and come from the same paragraph, they reach less than 56 % (pairs without a third sentence in their paragraph drop out); with the two sentences swapped, where the overlap is the same in both orders, less than 53 %.
 # So much of NSP on this text can be solved by counting shared words, a measure of topic more than of order, and an NSP accuracy means little before it is compared with such a baseline.
 # A network may of course learn more than the five numbers; that is a question for Section 15.10.
 #
 # Lan and others (2019) argue that NSP mixes topic with coherence, of which topic is the easier part; their ALBERT replaced it by *sentence order prediction*, our third kind of negatives.
 # In their comparison at the size of ALBERT-base, a network trained on NSP tells the order of two texts with an accuracy of 52.0 %, no better than one trained on neither task, while one trained on order reaches 78.9 % in NSP.
 # RoBERTa dropped the task, and its inputs are full sentences in a row, across the ends of documents, up to 512 tokens.
-# MosaicBERT (Portes and others, 2023) and ModernBERT (Warner and others, 2024) have no such task either, and mask 30 % of the tokens instead of 15; Wettig and others (2022) found 40 % better than 15 % for models of the size of BERT-large.
+# MosaicBERT (Portes and others, 2023) and ModernBERT (Warner and others, 2024) have no such task either, and mask 30 % of the tokens instead of 15; Wettig and others (2022) found 40 % better than 15 % on GLUE and SQuAD for models of the size of BERT-large.
 # All three kinds and all rates are one argument away in `BERTData`.
 #
 # In BERT a "sentence" is any stretch of text: its program fills 128 or 512 tokens with several sentences on either side.
@@ -1120,7 +1121,7 @@ for size, nsp in ((64, True), (64, False), (128, True)):
 assert not full or lens.mean() < 64  # of 128
 
 # %% [markdown]
-# Joining texts until a row is full is called *packing* (Exercise 15.9-5).
+# Joining texts until a row is full is called *packing* (Exercise 15.9-5); ModernBERT trains on packed rows.
 #
 # ## Summary
 #
@@ -1345,12 +1346,12 @@ assert (packed == pieces.sep).sum() == len(sentences)
 # ## Sources
 #
 # - J. Devlin, M.-W. Chang, K. Lee, K. Toutanova (2018). BERT: pre-training of deep bidirectional transformers for language understanding. [arXiv:1810.04805](https://arxiv.org/abs/1810.04805).
-# - Google Research (2018). [BERT: create_pretraining_data.py](https://github.com/google-research/bert/blob/master/create_pretraining_data.py): the program; rounding, ten draws of a document, random tokens of the whole vocabulary.
+# - Google Research (2018). [BERT: create_pretraining_data.py](https://github.com/google-research/bert/blob/master/create_pretraining_data.py): the program; rounding, ten draws of a document, 1 for a random second text, random tokens of the whole vocabulary.
 # - S. Merity, C. Xiong, J. Bradbury, R. Socher (2016). Pointer sentinel mixture models. [arXiv:1609.07843](https://arxiv.org/abs/1609.07843): WikiText-2.
 # - Y. Liu and others (2019). RoBERTa: a robustly optimized BERT pretraining approach. [arXiv:1907.11692](https://arxiv.org/abs/1907.11692): static and dynamic masking, inputs without NSP.
-# - Z. Lan, M. Chen, S. Goodman, K. Gimpel, P. Sharma, R. Soricut (2019). ALBERT: a lite BERT for self-supervised learning of language representations. [arXiv:1909.11942](https://arxiv.org/abs/1909.11942): sentence order.
+# - Z. Lan, M. Chen, S. Goodman, K. Gimpel, P. Sharma, R. Soricut (2019). ALBERT: a lite BERT for self-supervised learning of language representations. [arXiv:1909.11942](https://arxiv.org/abs/1909.11942): sentence order; the two accuracies (its Table 5).
 # - M. Joshi, D. Chen, Y. Liu, D. S. Weld, L. Zettlemoyer, O. Levy (2019). SpanBERT: improving pre-training by representing and predicting spans. [arXiv:1907.10529](https://arxiv.org/abs/1907.10529).
 # - A. Wettig, T. Gao, Z. Zhong, D. Chen (2022). Should you mask 15 % in masked language modeling? [arXiv:2202.08005](https://arxiv.org/abs/2202.08005).
 # - J. Portes and others (2023). MosaicBERT: a bidirectional encoder optimized for fast pretraining. [arXiv:2312.17482](https://arxiv.org/abs/2312.17482).
-# - B. Warner and others (2024). Smarter, better, faster, longer: a modern bidirectional encoder for fast, memory efficient, and long context finetuning and inference. [arXiv:2412.13663](https://arxiv.org/abs/2412.13663).
+# - B. Warner and others (2024). Smarter, better, faster, longer: a modern bidirectional encoder for fast, memory efficient, and long context finetuning and inference. [arXiv:2412.13663](https://arxiv.org/abs/2412.13663): ModernBERT.
 # - A. Zhang, Z. C. Lipton, M. Li, A. J. Smola (2023). Dive into Deep Learning. [arXiv:2106.11342](https://arxiv.org/abs/2106.11342): the two shortcuts named above.
