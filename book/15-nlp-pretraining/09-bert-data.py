@@ -325,7 +325,7 @@ if full:
 # Every two neighbouring sentences of a paragraph give one pair.
 # A coin decides whether they stay, with label 1, or the second gives way to another sentence, with label 0.
 # (BERT's released program writes 1 for the random sentence and 0 for the next one.)
-# Which one?
+# Which other sentence?
 # Drawing a random sentence of a random paragraph, as *Dive into Deep Learning* (Zhang and others) does, now and then hits the true next one, and labels it 0.
 # We draw from *another* paragraph, and draw again if the text reads like the true next sentence.
 # BERT's own program takes another document, and stops trying after ten draws.
@@ -477,10 +477,9 @@ for _, b, label in third:  # [1] and [2] can only be refuted by [3]
 share = sum(label for _, _, label in third) / len(third)
 assert abs(share - 0.5) < 3 * 0.5 / len(third) ** 0.5
 drawn = [b[0] for _, b, label in next_sentence_pairs(
-    [[[k], [k + 100]] for k in range(50)] * 100, rng) if not label]
-counts = torch.bincount(torch.tensor(drawn), minlength=150)
-counts = torch.cat((counts[:50], counts[100:])).double()
-assert (counts > 0.3 * counts.mean()).all()  # from all sentences
+    [[[k], [k + 5000]] for k in range(5000)], rng) if not label]
+counts = torch.bincount(torch.tensor(drawn) // 500, minlength=20).double()
+assert (counts > 0.6 * counts.mean()).all()  # from all sentences
 for bad, word in ((([[[1], [2]]], rng), "more paragraphs"),
                   ((tiny, rng, "document"), "document")):
     try:
@@ -600,13 +599,13 @@ for limit, height in ((64, 0.97), (128, 0.6)):
             "are longer", transform=ax.get_xaxis_transform(), va="top")
 ax.grid(axis="x", visible=False)
 ax.set(xlabel="tokens of a pair, with three special ones", ylabel="pairs")
-d2l.describe(ax, """A histogram of the lengths of pairs, with one peak near 55
-    tokens and a tail up to about 150. Two vertical lines, at 64 and at 128;
-    more than a quarter of the pairs is longer than 64, almost none
+d2l.describe(ax, """A histogram of the lengths of pairs, with one peak near 52
+    tokens and a thin tail beyond 150. Two vertical lines, at 64 and at 128;
+    more than a quarter of the pairs are longer than 64, almost none
     than 128.""")
 
 # %% [markdown]
-# **Figure 15.9.2.** Lengths of the pairs of WikiText-2, and two limits.
+# **Figure 15.9.2.** Lengths of the training pairs of WikiText-2, and two limits: more than a quarter of the pairs exceed 64 tokens, very few exceed 128.
 #
 # ## Masking
 #
@@ -616,7 +615,7 @@ d2l.describe(ax, """A histogram of the lengths of pairs, with one peak near 55
 #
 # $$k(n)=\max(1,\ \mathrm{round}(0.15\,n)) \tag{15.9.1}$$
 #
-# predictions, so none is left without, and $m=k(L)$ columns suffice for all rows of a batch; a text of 64 tokens gets $k(64)=\mathrm{round}(9.6)=10$.
+# predictions, so none is left without one unless it has no ordinary token, and $m=k(L)$ columns suffice for all rows of a batch; a text of 64 tokens gets $k(64)=\mathrm{round}(9.6)=10$.
 # A second difference: `mask_tokens` draws its random tokens from the whole vocabulary.
 # So do *Dive into Deep Learning* and BERT's program, where an input may therefore hold a second `<cls>` or an `[unused7]`.
 # We draw from the ordinary tokens.
@@ -713,7 +712,7 @@ print(f"chi-square {statistic:.1f}; 36 expected")
 assert chi2.ppf(0.0005, free - 1) < statistic < chi2.ppf(0.9995, free - 1)
 
 # %% [markdown]
-# The spread in the last test is that of drawing without replacement: a position is hit by a row at most once.
+# The $\chi^2$ test above uses the variance of drawing without replacement, because a row chooses a position at most once.
 
 # %%
 # check 15.9-C2: special tokens are neither chosen nor inserted
@@ -761,6 +760,7 @@ for rate, m in ((0.15, 1), (1, 4)):
     x, i, y = mask_positions(short, v, rng, rate)
     assert i.shape == (2, m) and (y != -100).sum(dim=1).tolist() == [1, 0]
     assert torch.equal(x[1], short[1]) and i[0, 0] == 1
+assert mask_positions(short[:, :3], v, rng)[1].shape == (2, 1)
 for rate in (0, 1.5):
     try:
         mask_positions(short, v, rng, rate)
@@ -770,7 +770,7 @@ for rate in (0, 1.5):
 
 # %% [markdown]
 # Which words does the model learn to predict?
-# The choice looks at positions, not at words: within a text all ordinary tokens are equally likely to be chosen, and frequent tokens are predicted as often as they occur.
+# The choice looks at positions, not at words: within a text all ordinary tokens are equally likely to be chosen, so a token's share of the predictions is close to its share of the text.
 
 # %%
 def count(ids):
@@ -806,7 +806,7 @@ assert not full or 0.16 < rates[1] < 0.175
 assert not full or abs(hits[order[:100]].sum() / hits.sum() - 0.5) < 0.02
 
 # %% [markdown]
-# **Figure 15.9.3.** Share of the tokens up to a rank by frequency in WikiText-2, without special ones: in the text and among the masked tokens.
+# **Figure 15.9.3.** Share of the tokens up to a rank by frequency, without special ones: in the training pairs of WikiText-2 and among the tokens chosen for prediction; the two curves coincide.
 #
 # The hundred most frequent tokens, mostly function words and punctuation, get about half of the predictions.
 # The rate for ordinary tokens is about 17 %: (15.9.1) takes 15 % of all tokens, and only ordinary ones are chosen.
@@ -819,7 +819,7 @@ assert not full or abs(hits[order[:100]].sum() / hits.sum() - 0.5) < 0.02
 # *Static masking* draws them once, while the data set is prepared, as BERT's program did; to soften this it wrote each text ten times with different masks, so in 40 epochs each mask was seen four times (Liu and others, 2019).
 # *Dynamic masking* draws them whenever a text is served, as RoBERTa does.
 # Validation masks are drawn once either way, so two measurements with the same `BERTData` differ by the model alone.
-# A second `BERTData`, with static masks for example, has drawn other pairs and masks by then: give both the same `val` before you compare models.
+# A `BERTData` with static masks has drawn the training masks first, so even with the same seed its validation part differs from that of one with dynamic masks: give both the same `val` before you compare models.
 
 # %% tags=["export"]
 class BERTData(DataModule):
@@ -1008,7 +1008,7 @@ d2l.describe(ax, """Three curves over 40 epochs, all from 17 per cent. With one
     epoch 30.""")
 
 # %% [markdown]
-# **Figure 15.9.4.** Share of the ordinary tokens of the training part that have been a target at least once, with 64 tokens a row.
+# **Figure 15.9.4.** Share of the ordinary tokens in the training pairs, cut to 64 tokens, that have been a target at least once; the dashed and the dotted curve follow from the same draws, stopped after ten and after one.
 #
 # With ten masks about 15 % of the tokens never become a target, however long the training; with fresh ones less than one in a thousand is left after 40 epochs.
 # More targets are not yet a better model: in the comparison by Liu and others, at the size of BERT-base, dynamic masking was comparable to static masking or slightly better.
@@ -1099,9 +1099,9 @@ d2l.describe(ax, """Accuracies of the logistic regression, three draws each.
 # %% [markdown]
 # **Figure 15.9.5.** Accuracy of the five numbers for three kinds of negatives, three draws of pairs each; dashed: guessing.
 #
-# With negatives from other paragraphs, nearly what BERT does, the five numbers reach about 76 %; the two about the overlap reach the same within a point, the other three less than 55 %.
+# With negatives from other paragraphs (BERT takes them from other documents, and its texts are longer), the five numbers reach about 76 %; the two about the overlap reach the same within a point, the other three less than 55 %.
 # If only the negatives change and come from the same paragraph, they reach less than 56 % (pairs without a third sentence in their paragraph drop out); with the two sentences swapped, where the overlap is the same in both orders, less than 53 %.
-# So much of NSP on this text can be solved by counting shared words, a measure of topic more than of order, and an NSP accuracy means little before it is compared with such a baseline.
+# Much of NSP on this text can thus be solved by counting shared words, a measure of topic more than of order, and an NSP accuracy means little before it is compared with such a baseline.
 # A network may of course learn more than the five numbers; that is a question for Section 15.10.
 #
 # Lan and others (2019) argue that NSP mixes topic with coherence, of which topic is the easier part; their ALBERT replaced it by *sentence order prediction*, our third kind of negatives.
@@ -1174,6 +1174,7 @@ assert [" ".join(p) for p in new] == [" ".join(" ".join(p).split())
 
 # %% [markdown]
 # Each new sentence is one more pair, because paragraphs stay what they were.
+# A doubled mark counts as a sentence of its own here; `wiki_text`, which drops sentences of fewer than four words, would gain fewer of both.
 # Many of these marks stand inside titles and quotations, which are then torn apart.
 
 # %% [markdown]
@@ -1300,8 +1301,8 @@ print(f"{share:.3f} of the negatives are consistent; accuracy {right:.3f}")
 assert 0.1 < share < 0.15 and abs(right - (1 - share / 2)) < 0.02
 
 # %% [markdown]
-# About one negative in eight cannot be refuted, and the rule is right in about 94 % of the pairs.
-# This is a mark for the NSP accuracy in Section 15.10, not a limit: a sentence that begins with "it" is never the first of its paragraph, which says something about the label, too.
+# About 13 % of the negatives cannot be refuted, and the rule is right in about 93 % of the pairs.
+# This is a reference value for the NSP accuracy in Section 15.10, not a limit: a sentence that begins with "it" is never the first of its paragraph, which says something about the label, too.
 
 # %% [markdown]
 # ### Exercise 15.9-5
