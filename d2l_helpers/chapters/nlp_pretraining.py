@@ -16,6 +16,7 @@ from d2l_helpers.chapters.attention_and_transformers import apply_merges
 from d2l_helpers.chapters.attention_and_transformers import merge
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.chapters.optimization import train_scheduled
 from d2l_helpers.chapters.recurrent_neural_networks import Vocab
 from d2l_helpers.texts import word_sentences
 from scipy import sparse
@@ -658,6 +659,146 @@ def similarity_score(W, vocab, pairs):
     W = torch.nn.functional.normalize(W.detach().float(), dim=1)
     cosines = (W[list(first)] * W[list(second)]).sum(dim=1)
     return float(spearmanr(cosines.cpu(), scores).statistic), len(known)
+
+
+# 15.4 Pretraining word2vec
+def shuffled(ids, rng=None):
+    """The words of a corpus in random order: same counts, no context.
+
+    `ids` (T,) are indices of words, `rng` a generator of the CPU. Returns
+    a permuted copy; with the old `sentence_ids`, each sentence keeps its
+    length and gets other words.
+    """
+    order = torch.randperm(len(ids), generator=rng)
+    return ids[order.to(ids.device)]
+
+
+# 15.4 Pretraining word2vec
+def skip_gram(centers, contexts_negatives, embed_v, embed_u):
+    """Scores of words for their centers, (b, 1, L).
+
+    `centers` (b, 1) and `contexts_negatives` (b, L) are indices, as in the
+    batches of Section 15.3; the two layers map them to vectors of d
+    numbers. Source: Mikolov et al. (2013).
+    """
+    v = embed_v(centers)  # (b, 1, d)
+    u = embed_u(contexts_negatives)  # (b, L, d)
+    return torch.bmm(v, u.mT)
+
+
+# 15.4 Pretraining word2vec
+class SkipGram(nn.Module):
+    """Two vectors of d numbers for each word; call it with a batch.
+
+    Center vectors start uniform in (-0.5 / d, 0.5 / d), drawn with
+    `generator`, context vectors at 0, as in the program of Mikolov et al.
+    (2013). With `sparse`, gradients store only the rows that were used.
+    Raises ValueError unless both sizes are at least 1.
+    """
+
+    def __init__(self, vocab_size, d, sparse=False, generator=None):
+        super().__init__()
+        if vocab_size < 1 or d < 1:
+            raise ValueError(f"{vocab_size} words and d = {d}: both must be "
+                             "at least 1.")
+        self.embed_v = nn.Embedding(vocab_size, d, sparse=sparse)
+        self.embed_u = nn.Embedding(vocab_size, d, sparse=sparse)
+        nn.init.uniform_(self.embed_v.weight, -0.5 / d, 0.5 / d, generator)
+        nn.init.zeros_(self.embed_u.weight)
+
+    def forward(self, centers, contexts_negatives):
+        """Scores (b, 1, L) for indices (b, 1) and (b, L)."""
+        u = self.embed_u(contexts_negatives)  # (b, L, d)
+        return (self.embed_v(centers) * u).sum(dim=2)[:, None]
+
+
+# 15.4 Pretraining word2vec
+class SigmoidBCELoss(nn.Module):
+    """Binary cross-entropy in nats, the mean over what is not masked.
+
+    Call it with scores (b, L), labels (b, L) of 0 and 1 and optional masks
+    (b, L), 0 where an entry does not count; each row (b,) is divided by
+    the number of its entries that do. Raises ValueError for other shapes.
+    """
+
+    def forward(self, scores, labels, masks=None):
+        masks = torch.ones_like(scores) if masks is None else masks
+        if not scores.shape == labels.shape == masks.shape:
+            raise ValueError(
+                f"scores {tuple(scores.shape)}, labels {tuple(labels.shape)}"
+                f" and masks {tuple(masks.shape)} must have one shape; remove"
+                " the middle axis of skip_gram's scores by squeeze(1).")
+        each = F.binary_cross_entropy_with_logits(
+            scores, labels, weight=masks, reduction="none")
+        return each.sum(dim=-1) / masks.sum(dim=-1)
+
+
+# 15.4 Pretraining word2vec
+def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
+                   device=None):
+    """Train a SkipGram by Adam at a rate that falls linearly to 0.
+
+    Parameters
+    ----------
+    data : SkipGramData
+        Serves the batches, new ones in each epoch.
+    d, epochs : int
+        Numbers in a vector, and passes over the data.
+    lr : float
+        The rate of the first step.
+    sparse : bool
+        Gradients of the rows in the batch alone, and SparseAdam.
+    seed : int
+        Of the start; the order of the data is that of `data`.
+    device : torch.device, optional
+        Where the tables lie; by default what `try_device` chooses.
+
+    Returns
+    -------
+    net : SkipGram
+    losses : list of float
+        In nats for each pair with its K negatives, one for each step.
+
+    Raises
+    ------
+    ValueError
+        If `epochs` is not at least 1.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}; train for at least 1.")
+    device = d2l.try_device(quiet=True) if device is None else device
+    net = SkipGram(len(data.corpus.vocab), d, sparse,
+                   torch.Generator().manual_seed(seed)).to(device)
+    kind = torch.optim.SparseAdam if sparse else torch.optim.Adam
+    bce, loader = SigmoidBCELoss(), data.train_dataloader()
+    steps = epochs * len(loader)
+
+    def loss(net, batch):
+        centers, words, masks, labels = d2l.to_device(batch, device)
+        scores = net(centers, words).squeeze(1)  # (b, 1 + K)
+        return labels.shape[1] * bce(scores, labels, masks).mean()
+
+    _, losses = train_scheduled(
+        net, loss, lambda: loader, kind(net.parameters(), lr),
+        lambda step: lr * max(1 - step / steps, 1e-3), epochs)
+    return net, losses
+
+
+# 15.4 Pretraining word2vec
+def nearest(W, i, k=10):
+    """The k rows of W (V, d) with the largest cosine to row i, without i.
+
+    Returns their indices (k,) and cosines (k,), largest first. A zero row
+    has cosine 0 with all. Raises ValueError unless there are k others.
+    """
+    if not 1 <= k < len(W):
+        raise ValueError(f"k is {k}; {len(W)} rows have 1 to {len(W) - 1} "
+                         "neighbours.")
+    W = F.normalize(W.detach(), dim=1)
+    cosines = W @ W[i]  # (V,)
+    cosines[i] = -torch.inf
+    best = cosines.topk(k)
+    return best.indices, best.values
 
 
 # 15.5 Word embedding with global vectors (GloVe)
