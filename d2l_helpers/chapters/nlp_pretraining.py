@@ -805,30 +805,14 @@ def nearest(W, i, k=10):
 def cooccurrence(ids, sentence_ids, m, weighting="flat", num_words=None):
     """How often each word stands in the window of each other one.
 
-    Parameters
-    ----------
-    ids, sentence_ids : integer tensors of shape (T,)
-        Words and the sentences that they belong to, as in `Corpus`; sentence
-        numbers never fall, and no pair joins two sentences.
-    m : int
-        The fixed radius of the window.
-    weighting : "flat" or "harmonic"
-        What a pair at distance d counts: 1, or 1 / d.
-    num_words : int, optional
-        V; one more than the largest index if it is not given.
-
-    Returns
-    -------
-    scipy.sparse.csr_array of shape (V, V), float64
-        Symmetric; row and column sums are equal.
-
-    Raises
-    ------
-    ValueError
-        For another weighting, m < 1, tensors of other shapes, sentence
-        numbers that fall, or an index outside 0, ..., V - 1.
-
-    Source: Pennington et al. (2014) for the weights 1 / d.
+    `ids` and `sentence_ids` (T,) are words and their sentences, as in
+    `Corpus`; no pair joins two sentences. m is the fixed radius of the
+    window; a pair at distance d counts 1, or 1 / d with the `weighting`
+    "harmonic" (Pennington et al., 2014). Returns a csr_array of SciPy,
+    (V, V), float64 and symmetric; V is `num_words`, or else one more than
+    the largest index. Raises ValueError for another weighting, m < 1,
+    tensors of other shapes, sentence numbers that fall, or an index
+    outside 0, ..., V - 1.
     """
     if weighting not in ("flat", "harmonic") or m < 1:
         raise ValueError(f"weighting {weighting!r} and m = {m}; choose 'flat'"
@@ -874,11 +858,29 @@ def glove_loss(U, V, b, c, i, j, x, x_max=100.0, alpha=0.75):
             f"(words, d), b {tuple(b.shape)} and c {tuple(c.shape)} (words,)"
             f", i {tuple(i.shape)}, j {tuple(j.shape)} and x "
             f"{tuple(x.shape)} equal ones.")
-    score = (U[j] * V[i]).sum(dim=-1) + b[i] + c[j]
+    b, c = (F.embedding(k, bias[:, None])[:, 0]
+            for k, bias in ((i, b), (j, c)))
+    score = (F.embedding(j, U) * F.embedding(i, V)).sum(dim=1) + b + c
     return glove_weight(x, x_max, alpha) * (score - x.log()) ** 2
 
 
 # 15.5 Word embedding with global vectors (GloVe)
+def stored_counts(X, device=None):
+    """Centers, contexts (n,) and counts, float32, that a matrix stores.
+
+    X is a square sparse matrix. Raises ValueError if it is not, stores
+    nothing, or something that is not positive.
+    """
+    X = sparse.coo_array(X)
+    if X.shape[0] != X.shape[1] or not X.nnz or not X.data.min() > 0:
+        raise ValueError(f"X of shape {X.shape} stores {X.nnz} entries; a "
+                         "square matrix with positive ones is needed (call "
+                         "eliminate_zeros to drop stored zeros).")
+    return (torch.from_numpy(X.row).to(device, torch.int64),
+            torch.from_numpy(X.col).to(device, torch.int64),
+            torch.from_numpy(X.data).to(device, torch.float32))
+
+
 class Glove(NamedTuple):
     """Vectors U (contexts), V (centers), both (words, d), biases, losses.
 
@@ -893,29 +895,22 @@ class Glove(NamedTuple):
     losses: list
 
 
-def train_glove(X, d, epochs, lr=0.1, batch_size=16384, seed=0,
-                device=None, x_max=100.0, alpha=0.75):
+# 15.5 Word embedding with global vectors (GloVe)
+def train_glove(X, d, epochs, lr=0.2, batch_size=16384, seed=0,
+                device=None, report=None, x_max=100.0, alpha=0.75):
     """Fit the logarithms of the counts above 0 with Adagrad: a `Glove`.
 
     X is a sparse matrix (words, words) of counts, such as `cooccurrence`
     gives; d the dimension; an epoch visits each entry once, in an order
     that `seed` draws, as it does the start, uniform in (-1/2, 1/2) / d.
-    The result is detached and lies on `device`, the CPU unless given.
-    Raises ValueError if X is not square, holds no entry, or one that is
-    not positive. Source: Pennington et al. (2014).
+    The result is detached and lies on `device`, the CPU unless given;
+    `report`, if given, is called with a `Glove` after each epoch.
+    Errors as of `stored_counts`. Source: Pennington et al. (2014).
     """
-    X = sparse.coo_array(X)
-    if X.shape[0] != X.shape[1] or not X.nnz or not X.data.min() > 0:
-        raise ValueError(f"X of shape {X.shape} stores {X.nnz} entries; a "
-                         "square matrix with positive ones is needed (call "
-                         "eliminate_zeros to drop stored zeros).")
     generator = torch.Generator().manual_seed(seed)
-    i, j, x = (torch.from_numpy(part).to(device, dtype) for part, dtype in
-               ((X.row, torch.int64), (X.col, torch.int64),
-                (X.data, torch.float32)))
-    start = (torch.rand(2, X.shape[0], d + 1,
-                        generator=generator) - 0.5) / d
-    start = start.to(device)
+    i, j, x = stored_counts(X, device)
+    start = torch.rand(2, X.shape[0], d + 1, generator=generator)
+    start = ((start - 0.5) / d).to(device)
     params = [part.clone().requires_grad_() for part in
               (start[0, :, :d], start[1, :, :d], start[1, :, d],
                start[0, :, d])]  # U, V, b, c
@@ -932,6 +927,9 @@ def train_glove(X, d, epochs, lr=0.1, batch_size=16384, seed=0,
             optimizer.step()
             total += loss.detach().sum()
         losses.append(total.item() / len(x))
+        if report is not None:
+            report(Glove(*(part.detach().clone() for part in params),
+                         list(losses)))
     return Glove(*(part.detach() for part in params), losses)
 
 
@@ -974,6 +972,7 @@ def ppmi(X, shift=0.0, power=1.0):
     return sparse.csr_array((value[keep], (i[keep], j[keep])), shape=X.shape)
 
 
+# 15.5 Word embedding with global vectors (GloVe)
 def svd_vectors(M, d):
     """Vectors W (n, d) and C (m, d) with W @ C.mT near M, float32.
 
@@ -987,7 +986,8 @@ def svd_vectors(M, d):
     if not 0 < d < min(M.shape):
         raise ValueError(f"d is {d}; a matrix of shape {M.shape} needs one "
                          f"from 1 to {min(M.shape) - 1}.")
-    U, S, Vt = svds(M.astype(np.float64), k=d, v0=np.ones(min(M.shape)))
+    U, S, Vt = svds(M.astype(np.float32), k=d,
+                    v0=np.ones(min(M.shape), dtype=np.float32))
     order = np.argsort(-S, kind="stable")
     U, S, Vt = U[:, order], S[order], Vt[order]
     sign = np.sign(U[np.abs(U).argmax(axis=0), np.arange(d)])
