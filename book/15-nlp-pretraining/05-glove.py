@@ -19,6 +19,8 @@
 #         num_gpus: 1
 #         num_gpus: 1
 #         num_gpus: 1
+#         num_gpus: 1
+#         num_gpus: 1
 #       smoke:
 #         step: 10
 #         num_words: 400
@@ -309,7 +311,7 @@ axes[1].legend()
 d2l.describe(axes, """Left the weight over the count: it rises steeply at
     first, then less, and is 1 from a count of 100 on. Right two cumulative
     shares over the count, which is on a logarithmic axis: that of the
-    entries begins at 60 per cent and passes 90 at a count of 6; that
+    entries begins at 60 per cent and passes 90 below a count of 10; that
     of the weight begins at 25 per cent and lies below it everywhere.""")
 
 # %% [markdown]
@@ -576,7 +578,7 @@ print(f"independent words: loss {independent:.4f}; "
 
 # %% tags=["hide-input"]
 epochs = range(1, num_epochs + 1)
-_, axes = plt.subplots(1, 2, figsize=(6.8, 2.7))
+_, axes = plt.subplots(1, 2, figsize=(6.8, 2.7), layout="constrained")
 for losses, rhos in curves:
     axes[0].plot(epochs, losses, "o-", ms=4, color="C0")
     for side, name, style in ((0, "u + v", "o-"), (1, "v", "s--")):
@@ -807,37 +809,30 @@ except ValueError as error:
 # %% [markdown]
 # ### Judged by people
 #
-# First all words of the corpus, and the control of Section 15.4: the same words in random order.
+# First all words of the corpus, with 64 dimensions.
 
 # %%
-# check 15.5-C7: PPMI and its factors on the whole vocabulary
 dim = min(64, num_words // 10)
 W_all = svd_vectors(ppmi(X, power=0.75), dim)[0]
-mixed = cooccurrence(shuffled(ids, torch.Generator().manual_seed(0)),
-                     sentence_ids, 5, num_words=len(vocab))
-W_mixed = svd_vectors(ppmi(mixed, power=0.75), dim)[0]
-whole = {}
-for name, W in (("text", W_all), ("shuffled words", W_mixed)):
-    whole[name], n = score(W, vocab=vocab)
-    print(f"{name}: rho {whole[name]:.3f} over {n} pairs (standard error "
-          f"{(n - 1)**-0.5:.3f}), SimLex-999 "
-          f"{score(W, simlex, vocab)[0]:.3f}")
-if measured:
-    assert whole["text"] > 0.42 and abs(whole["shuffled words"]) < 0.18
+whole, n_whole = score(W_all, vocab=vocab)
+print(f"all words: WordSim-353 {whole:.3f} over {n_whole} pairs (standard "
+      f"error {(n_whole - 1)**-0.5:.3f}), SimLex-999 "
+      f"{score(W_all, simlex, vocab)[0]:.3f}")
 
 # %% [markdown]
-# The order of the words is what carries the agreement: with the same counts of words and the same lengths of sentences, but other neighbours, it is within three standard errors of 0.
-#
-# Now the methods on the same 4000 words, with the same windows, and 64 dimensions each: GloVe after its eight epochs, PPMI and its factors, and two controls between them.
-# One is the decomposition of $\log(1+x_{ij})$, which knows neither biases nor PMI; the other is PPMI without any decomposition, a row of 4001 numbers for each word.
+# Now the methods on the same 4000 words, with the same windows, and 64 dimensions each: GloVe after its eight epochs, PPMI and its factors, and three controls.
+# One is the decomposition of $\log(1+x_{ij})$, which knows neither biases nor PMI; another is PPMI without any decomposition, a row of 4001 numbers for each word.
+# The third is that of Section 15.4: all words of the corpus in random order, so every word keeps its count, every sentence its length, and only the neighbours are others.
 
 # %%
 M = ppmi(Y, power=0.75)
 logs = Y.copy()
 logs.data = np.log1p(logs.data)
-part = mixed[kept.numpy()][:, kept.numpy()]
+mixed = cooccurrence(shuffled(ids, torch.Generator().manual_seed(0)),
+                     sentence_ids, 5, num_words=len(vocab))
+mixed = mixed[kept.numpy()][:, kept.numpy()]
 methods = {"shuffled words, PPMI, SVD":
-           svd_vectors(ppmi(part, power=0.75), dim)[0],
+           svd_vectors(ppmi(mixed, power=0.75), dim)[0],
            f"GloVe, {num_epochs} epochs": glove.U + glove.V,
            "log(1 + x), SVD": svd_vectors(logs, dim)[0],
            "PPMI, rows": torch.from_numpy(M.toarray()).float(),
@@ -887,17 +882,20 @@ def difference(one, other):
                       - score(other, drawn, asked)[0])
     return values[0], float(np.std(values[1:]))
 
-
+# %%
+# check 15.5-C7: agreement with people, and its absence in the control
 gaps = {name: difference(methods["PPMI, SVD"], W)
         for name, W in list(methods.items())[1:-1]}
 for name, (gap, error) in gaps.items():
     print(f"PPMI, SVD minus {name}: {gap:.3f} ± {error:.3f}")
 if full:
+    assert whole > 0.42 and n_whole > 250
     for name, least, most in (("log(1 + x), SVD", 3, 6),
                               ("PPMI, rows", 1.5, 3)):
         assert least < gaps[name][0] / gaps[name][1] < most
     assert all(score(W, simlex)[0] < 0.2 for W in methods.values())
-    assert abs(results["shuffled words, PPMI, SVD"]) < 0.24
+    assert abs(results["shuffled words, PPMI, SVD"]) < 3 * (n - 1)**-0.5
+    assert results["PPMI, SVD"] > 0.5
 
 # %%
 for word in ("church", "music", "army", "doctor"):
@@ -907,13 +905,15 @@ for word in ("church", "music", "army", "doctor"):
             print(f"{word:7} {name:16} {' '.join(small.to_tokens(best))}")
 
 # %% [markdown]
+# The order of the words carries the agreement: with shuffled words it is within three standard errors of 0.
+#
 # The decomposition of PPMI and that of $\log(1+x)$ share words, counts, dimension and algorithm; they differ in the matrix, and PPMI is ahead by about four standard errors.
-# What pays here is the division by the frequencies of both words together with the cut at 0; we have not separated the two.
+# So the division by the frequencies of both words, with the flattened law and the cut at 0, pays here; we have not separated the three.
 # Its 64 numbers also agree with people at least as well as the 4001 from which they were made: the difference, about two standard errors, is a hint and no more.
 # GloVe is behind in this run, but its curve has not flattened, and we tried few settings: this is no verdict on GloVe.
 # And the agreement concerns relatedness: with SimLex-999, which is made to measure similarity and not relatedness (Hill and others, 2015), all of them stay below 0.2.
 #
-# The neighbours look alike to the eye where words are frequent and topics clear, less so for "doctor", which occurs about 200 times.
+# The lists of neighbours agree in topic for "church", "music" and "army", but not for "doctor", the rarest of the four.
 #
 # ## Where this stands
 #
