@@ -21,6 +21,7 @@
 #         num_gpus: 1
 #         num_gpus: 1
 #         num_gpus: 1
+#         num_gpus: 1
 #       smoke:
 #         step: 10
 #         num_words: 400
@@ -361,7 +362,7 @@ for ours, theirs in zip((hr.mT @ V, hr @ U, hr.sum(dim=1), hr.sum(dim=0)),
 # | $p_1/p_2$ | 8.9 | 0.085 | 1.36 | 0.96 |
 #
 # A share alone says mostly how frequent the word is; the ratio is far from 1 for the two words that tell the pair apart, and near 1 for a word that goes with both and for one that goes with neither.
-# (The ratios in the last row were computed from unrounded shares; the rounded ones give 8.64 in the first column.)
+# (The ratios in the last row are the paper's, presumably computed before rounding; the shares as printed give 8.64 in the first column.)
 # Ice and steam are rare in our corpus; "he" and "she" are not:
 
 # %%
@@ -923,7 +924,7 @@ for word in ("church", "music", "army", "doctor"):
 # The score of PPMI on the whole vocabulary above is made for that: [Section 15.4](04-word2vec-pretraining.ipynb) judges skip-gram with 64 dimensions by the same pairs and the same corpus.
 # PPMI itself is older than both (Bullinaria and Levy, 2007, compare it with other measures).
 #
-# GloVe vectors are still being made: Carlson and others (2025) trained new ones on texts up to 2024 and report similar scores for analogies and similarity as in 2014, and better ones for recognizing names in recent news.
+# GloVe vectors are still being made: Carlson and others (2025) trained new ones on Wikipedia, Gigaword and a part of Dolma, and report scores for analogies and similarity comparable to those of 2014, and better ones for recognizing names in recent news.
 # But all vectors of this section give a word one vector for all its uses; [Section 15.8](08-bert.ipynb) lets the sentence decide.
 
 # %% [markdown]
