@@ -199,12 +199,14 @@ torch.testing.assert_close(-(few_X * log_q).sum(), by_pair, rtol=1e-12,
 torch.testing.assert_close(x_i @ H, by_pair, rtol=1e-12, atol=0)
 
 # %% tags=["hide-input"]
-for wrong in (dict(m=0), dict(weighting="1/d"), dict(num_words=3),
-              dict(sentence_ids=lines[:3]), dict(sentence_ids=1 - lines)):
+for wrong in (dict(m=0), dict(weighting="1/d"), dict(num_words=4),
+              dict(ids=text - 1), dict(sentence_ids=lines[:3]),
+              dict(sentence_ids=1 - lines)):
     try:
         cooccurrence(**(dict(ids=text, sentence_ids=lines, m=2) | wrong))
     except ValueError as error:
         print("ValueError:", error)
+        assert any(word in str(error) for word in ("choose", "give", "keep"))
     else:
         raise AssertionError(f"{wrong} was accepted")
 
@@ -488,6 +490,10 @@ assert 0.22 < start.U.abs().max() < 0.25 and abs(start.V.mean()) < 0.06
 still = train_glove(low, 2, 1, lr=0, batch_size=70, x_max=10, alpha=1)
 loss = glove_loss(*still[:4], *stored_counts(low), 10, 1).mean()
 assert abs(still.losses[0] / loss - 1) < 1e-5  # each entry once
+for size, is_first in ((900, True), (30, False)):  # all, or 30 drawn ones
+    way = train_glove(low, 2, 1, lr=0.1, batch_size=size).V - start.V
+    length = abs(way.abs() - 0.1).max()  # Adagrad's first step has length lr
+    assert length < 1e-4 if is_first else length > 0.01
 
 # %% tags=["hide-input"]
 zero = low.copy()
@@ -623,7 +629,8 @@ if full:
 # %% [markdown]
 # Biases alone have less than half the loss of independent words, and the vectors take away more than half of the rest.
 # After six epochs the loss is still falling, and in all three runs the agreement is higher than after three: these runs say what GloVe has reached, not what it can reach.
-# Its authors trained for many more epochs, on a corpus thousands of times larger.
+# Its authors trained for 50 epochs or more, on corpora of at least a billion words.
+# In all three runs the sum agrees better than $\mathbf v$ alone, by more than the paper's report made us expect.
 #
 # How close are the predictions?
 
@@ -747,11 +754,12 @@ def ppmi(X, shift=0.0, power=1.0):
 one = sparse.csr_array(np.array([[8.0, 92], [192, 9708]]))
 assert abs(ppmi(one)[0, 0] - np.log(4)) < 1e-12
 assert ppmi(one, shift=np.log(5)).nnz == 0
+part = shrunk[:300]  # neither square nor symmetric
 for shift, power in ((0, 1), (0.7, 0.75)):
-    law = few_X.sum(dim=0)**power
-    chance = torch.outer(few_X.sum(dim=1), law / law.sum())
-    dense = (few_X / chance.clamp(min=1e-9)).log()  # -inf where x is 0
-    M = ppmi(few_X.numpy(), shift, power)
+    law = part.sum(dim=0)**power
+    chance = torch.outer(part.sum(dim=1), law / law.sum())
+    dense = (part / chance.clamp(min=1e-9)).log()  # -inf where x is 0
+    M = ppmi(part.numpy(), shift, power)
     torch.testing.assert_close(torch.from_numpy(M.toarray()),
                                (dense - shift).clamp(min=0))
     assert M.nnz == (dense > shift).sum() and (M.data > 0).all()
@@ -853,17 +861,15 @@ def compare(methods, vocab, pairs=wordsim):
 
 # %%
 dim = min(64, num_words // 10)
-logs = X.copy()
-logs.data = np.log1p(logs.data)
 M = ppmi(X, power=0.75)
 methods = {"PPMI, SVD": svd_vectors(M, dim)[0],
            "PPMI, rows": M,
-           "log(1 + x), SVD": svd_vectors(logs, dim)[0]}
+           "log(1 + x), SVD": svd_vectors(X.log1p(), dim)[0]}
 n_all, all_words = compare(methods, vocab)
 n_simlex, similar = compare(methods, vocab, simlex)
 print(f"{n_all} pairs of WordSim-353, {n_simlex} of SimLex-999")
 for name, (rho, lead, error) in all_words.items():
-    print(f"{name:14} {rho:.3f}, behind by {lead:.3f} ± {error:.3f}; "
+    print(f"{name:15} {rho:.3f}, behind by {lead:.3f} ± {error:.3f}; "
           f"SimLex-999 {similar[name][0]:.3f}")
 
 # %% [markdown]
@@ -879,12 +885,10 @@ def small_svd(table, power=0.75):
 
 mixed = cooccurrence(shuffled(ids, torch.Generator().manual_seed(0)),
                      sentence_ids, 5, num_words=len(vocab))
-logs = Y.copy()
-logs.data = np.log1p(logs.data)
 few = {"PPMI, SVD": small_svd(X),
        "PPMI, power 1, SVD": small_svd(X, power=1),
        "PPMI, rows": ppmi(Y, power=0.75),
-       "log(1 + x), SVD": svd_vectors(logs, dim)[0]}
+       "log(1 + x), SVD": svd_vectors(Y.log1p(), dim)[0]}
 few |= {f"GloVe, run {k + 1}": glove.U + glove.V
         for k, glove in enumerate(gloves)}
 few["shuffled, PPMI, SVD"] = small_svd(mixed)
@@ -938,26 +942,30 @@ if full:
     assert all(rho < 0.2 for rho, _, _ in similar.values())
 
 # %%
-asked = ("church", "music", "army", "doctor")
+asked, lists = ("church", "music", "army", "doctor"), {}
 for word in asked:
     if word in small.token_to_idx:
         for name in ("GloVe, run 1", "log(1 + x), SVD", "PPMI, SVD"):
             best, _ = nearest(few[name], small[word], 6)
-            print(f"{word:7} {name:16} {' '.join(small.to_tokens(best))}")
+            lists[word, name] = small.to_tokens(best)
+            print(f"{word:7} {name:16} {' '.join(lists[word, name])}")
 if full:
     assert min(asked, key=lambda word: counts[vocab[word]]) == "doctor"
+    shared = {word: len({*lists[word, "GloVe, run 1"]}
+                        & {*lists[word, "PPMI, SVD"]}) for word in asked}
+    assert shared["army"] > 3 and shared["doctor"] == 0
 
 # %% [markdown]
 # The order of the words carries the agreement: with shuffled words it is near 0.
 #
 # The decompositions of PPMI and of $\log(1+x)$ share words, counts, dimension and algorithm, and PPMI is ahead: by more than three standard errors with all words, by more than two with the 2000 most frequent ones.
-# So the matrix matters, and what they differ in is the division by the frequencies of both words and the cut at 0; we have not separated these two.
-# The flattening by $\beta$ is not what pays here: with $\beta=1$ the score is the same within its error.
+# So the matrix matters: the division by the frequencies of both words, or the cut at 0, which we have not separated.
+# The flattening by $\beta$ is not what pays here: with $\beta=1$ and 2000 words, the score is the same within its error.
 # With all words, the 64 numbers agree with people better than the more than twelve thousand from which they were made, by more than two standard errors; with 2000 words that lead is within two errors, and so no more than a hint.
 # GloVe is behind in all three runs, by two to three standard errors, but its loss is still falling and we tried few settings: this is no verdict on GloVe.
 # And the agreement concerns relatedness: with SimLex-999, which is made to measure similarity and not relatedness (Hill and others, 2015), the three methods for all words stay below 0.2.
 #
-# The three lists of neighbours have words in common for "church", "music" and "army", and none for "doctor", the rarest of the four.
+# For "army", GloVe and PPMI share most of the six nearest words; for "doctor", the rarest of the four, none.
 #
 # ## Where this stands
 #
@@ -1048,7 +1056,8 @@ sizes = [int(num_words * f) for f in (0.25, 0.5, 1, 2)]
 sizes += [int((counts > 0).sum())]
 filled = []
 for size in sizes:
-    stored = X[ranked[:size]][:, ranked[:size]].nnz
+    stored = (X[ranked[:size]][:, ranked[:size]] if size < sizes[-1]
+              else X).nnz
     filled.append(stored / size**2)
     print(f"{size:6} words: {stored:9,} counts, {filled[-1]:.1%}")
 assert filled == sorted(filled, reverse=True)
@@ -1083,10 +1092,10 @@ for d in (1, 4, 16, dim):
     assert abs(sigma.square().sum() / total - explained[-1]) < 1e-3
     print(f"d = {d:2}: {explained[-1]:.1%} explained")
 assert explained == sorted(explained)
-assert not full or 0.17 < explained[-1] < 0.23
+assert not full or 0.3 < explained[-1] < 0.37
 
 # %% [markdown]
-# With $d=64$, the dot products explain only about a fifth of the squared entries, yet the vectors agree with people at least as well as the entries do.
+# With $d=64$, the dot products explain only about a third of the squared entries, yet the vectors agree with people at least as well as the rows do.
 # A good approximation of the matrix is not the aim.
 
 # %% [markdown]
