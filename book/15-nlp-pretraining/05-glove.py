@@ -551,7 +551,7 @@ for seed in range(num_seeds):
 # ### What was learned
 #
 # For comparison, suppose that all words were independent: the expected count of a pair is then $x_ix_j/S$ with $S=\sum_{ij}x_{ij}$, which is $\mathbf u=\mathbf v=\mathbf 0$, $b_i=\log x_i$ and $c_j=\log x_j-\log S$.
-# A stronger opponent are the best biases without any vectors.
+# The best biases without any vectors are a stronger opponent.
 # For given $c_j$, the best $b_i$ is the mean of $\log x_{ij}-c_j$ with the weights $h(x_{ij})$; alternating between $b$ and $c$ finds them in a few rounds.
 
 # %%
@@ -630,7 +630,7 @@ if full:
 # Biases alone have less than half the loss of independent words, and the vectors take away more than half of the rest.
 # After six epochs the loss is still falling, and in all three runs the agreement is higher than after three: these runs say what GloVe has reached, not what it can reach.
 # Its authors trained for 50 epochs or more, on corpora of at least a billion words.
-# In all three runs the sum agrees better than $\mathbf v$ alone, by more than the paper's report made us expect.
+# In all three runs the sum agrees better with people than $\mathbf v$ alone.
 #
 # How close are the predictions?
 
@@ -918,7 +918,7 @@ d2l.describe(axes, """Bars of the rank correlation with error bars. Left,
     the three runs of GloVe below 0.4, shuffled words near 0.""")
 
 # %% [markdown]
-# **Figure 15.5.5.** Agreement with the pairs of WordSim-353. The error of each bar is $1/\sqrt{n-1}$; the errors of the differences, printed above, are smaller, since all bars of a panel share their pairs.
+# **Figure 15.5.5.** Agreement with the pairs of WordSim-353. The error of each bar is $1/\sqrt{n-1}$; those of the differences are printed above and do not follow from these, because the bars of a panel share their pairs.
 
 # %%
 # check 15.5-C7: agreement with people, and its absence in the control
@@ -962,7 +962,7 @@ if full:
 # So the matrix matters: the division by the frequencies of both words, or the cut at 0, which we have not separated.
 # The flattening by $\beta$ is not what pays here: with $\beta=1$ and 2000 words, the score is the same within its error.
 # With all words, the 64 numbers agree with people better than the more than twelve thousand from which they were made, by more than two standard errors; with 2000 words that lead is within two errors, and so no more than a hint.
-# GloVe is behind in all three runs, by two to three standard errors, but its loss is still falling and we tried few settings: this is no verdict on GloVe.
+# GloVe is behind in all three runs, by more than two standard errors, but its loss is still falling and we tried few settings: this is no verdict on GloVe.
 # And the agreement concerns relatedness: with SimLex-999, which is made to measure similarity and not relatedness (Hill and others, 2015), the three methods for all words stay below 0.2.
 #
 # For "army", GloVe and PPMI share most of the six nearest words; for "doctor", the rarest of the four, none.
@@ -1052,11 +1052,12 @@ for name, table in (("fixed", few_X), ("shrunk", shrunk)):
 
 # %%
 ranked = counts.argsort(descending=True, stable=True).numpy()
-sizes = [int(num_words * f) for f in (0.25, 0.5, 1, 2)]
-sizes += [int((counts > 0).sum())]
+total = int((counts > 0).sum())  # words of the corpus
+sizes = [size for size in (num_words // 4, num_words // 2, num_words,
+                           2 * num_words) if size < total] + [total]
 filled = []
 for size in sizes:
-    stored = (X[ranked[:size]][:, ranked[:size]] if size < sizes[-1]
+    stored = (X[ranked[:size]][:, ranked[:size]] if size < total
               else X).nnz
     filled.append(stored / size**2)
     print(f"{size:6} words: {stored:9,} counts, {filled[-1]:.1%}")
