@@ -213,10 +213,10 @@ for wrong in (dict(m=0), dict(weighting="1/d"), dict(num_words=4),
 # %% [markdown]
 # ## From cross-entropy to least squares
 #
-# Pennington and others have three objections to (15.5.1).
+# Pennington and others have two objections to (15.5.1).
 # Normalizing $q_i$ costs a sum over the whole vocabulary for every center.
-# The cross-entropy is only one of many distances between distributions, one that, they write, gives too much weight to unlikely events when tails are long.
-# And nothing says that the factor $x_i$ is the best weight: in our table, a hundred words are the centers of half of the pairs.
+# And the cross-entropy is only one of many distances between distributions, one that, they write, gives too much weight to unlikely events when tails are long.
+# Besides, nothing says that the factor $x_i$ is the best weight: in our table, a hundred words are the centers of half of the pairs.
 #
 # So they give up probabilities that sum to 1 and compare logarithms of plain counts.
 # Center $i$ has a vector $\mathbf v_i\in\mathbb{R}^d$ and a bias $b_i$, context $j$ a vector $\mathbf u_j\in\mathbb{R}^d$ and a bias $c_j$, and *GloVe* minimizes
