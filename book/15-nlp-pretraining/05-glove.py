@@ -40,7 +40,7 @@
 # - train it, and measure what its loss, its biases and its vectors say, and what they leave open;
 # - factorize pointwise mutual information instead, and compare the methods on the same words, windows, dimension and human judgements.
 #
-# **Cost**: about half a minute on a CPU, no use of a GPU in the laptop's profile; downloads of 6 MB, once.
+# **Cost**: about half a minute on a CPU, with no need for a GPU; downloads of 6 MB, once.
 
 # %%
 from typing import NamedTuple
@@ -213,17 +213,17 @@ for wrong in (dict(m=0), dict(weighting="1/d"), dict(num_words=4),
 # %% [markdown]
 # ## From cross-entropy to least squares
 #
-# Pennington and others have two objections to (15.5.1).
+# Pennington and others have three objections to (15.5.1).
 # Normalizing $q_i$ costs a sum over the whole vocabulary for every center.
 # And the cross-entropy is only one of many distances between distributions, one that, they write, gives too much weight to unlikely events when tails are long.
-# Besides, nothing says that the factor $x_i$ is the best weight: in our table, a hundred words are the centers of half of the pairs.
+# Finally, the factor $x_i$ comes with reading the text pair by pair, and nothing guarantees that it is the best weight: in our table, a hundred words are the centers of half of the pairs.
 #
 # So they give up probabilities that sum to 1 and compare logarithms of plain counts.
 # Center $i$ has a vector $\mathbf v_i\in\mathbb{R}^d$ and a bias $b_i$, context $j$ a vector $\mathbf u_j\in\mathbb{R}^d$ and a bias $c_j$, and *GloVe* minimizes
 #
 # $$\sum_{i,j:\,x_{ij}>0}h(x_{ij})\left(\mathbf u_j^\top\mathbf v_i+b_i+c_j-\log x_{ij}\right)^2 \tag{15.5.2}$$
 #
-# with the weight
+# where $d$ is from now on the dimension, no longer a distance, with the weight
 #
 # $$h(x)=\begin{cases}(x/x_{\max})^\alpha&x<x_{\max},\\1&\text{otherwise.}\end{cases} \tag{15.5.3}$$
 #
@@ -367,11 +367,12 @@ if measured:
     assert 0.7 < ratios["said"] < 1.4 and 0.7 < ratios["the"] < 1.4
 
 # %% [markdown]
+# "himself" and "herself" tell the two words apart; for "said" and "the" the ratio is near 1.
 # Demand now that the difference of two center vectors tells the ratio, through a dot product with the context vector and some function $f$ of one number:
 #
 # $$f\bigl((\mathbf v_i-\mathbf v_k)^\top\mathbf u_j\bigr)\approx\frac{p_{ij}}{p_{kj}}. \tag{15.5.4}$$
 #
-# If each probability is itself a function of the dot product, $p_{ij}\approx f(\mathbf u_j^\top\mathbf v_i)$, then with $a=\mathbf u_j^\top\mathbf v_i$ and $b=\mathbf u_j^\top\mathbf v_k$ this reads $f(a-b)=f(a)/f(b)$.
+# If each probability is this same function of its own dot product, $p_{ij}\approx f(\mathbf u_j^\top\mathbf v_i)$, then with $a=\mathbf u_j^\top\mathbf v_i$ and $b=\mathbf u_j^\top\mathbf v_k$ this reads $f(a-b)=f(a)/f(b)$.
 # It gives $f(0)=1$ from $a=b$, $f(-b)=1/f(b)$ from $a=0$, and then $f(a+b)=f(a)f(b)$: Cauchy's equation, whose only continuous solutions without zeros are $f(x)=e^{\kappa x}$.
 # The vectors can absorb $\kappa$, so $\mathbf u_j^\top\mathbf v_i\approx\log p_{ij}=\log x_{ij}-\log x_i$.
 # The right-hand side treats centers and contexts differently although $x_{ij}=x_{ji}$, so $\log x_i$ is replaced by a free bias $b_i$, and a second one, $c_j$, restores the symmetry: this is (15.5.2) without its weight.
@@ -628,7 +629,7 @@ if full:
 
 # %% [markdown]
 # Biases alone have less than half the loss of independent words, and the vectors take away more than half of the rest.
-# After six epochs the loss is still falling, and in all three runs the agreement is higher than after three: these runs say what GloVe has reached, not what it can reach.
+# After six epochs the loss is still falling, and in all three runs the agreement is higher than after three, although not every epoch raises it: these runs say what GloVe has reached, not what it can reach.
 # Its authors trained for 50 epochs or more, on corpora of at least a billion words.
 # In all three runs the sum agrees better with people than $\mathbf v$ alone.
 #
@@ -681,7 +682,8 @@ if full:
 # The derivation put $b_i$ where $\log x_i$ had been.
 # Without vectors the best biases follow $\log x_i$ closely; with vectors the correlation is clearly weaker, and nothing in the loss holds it.
 # For any vector $\mathbf a\in\mathbb{R}^d$, replacing all $\mathbf u_j$ by $\mathbf u_j-\mathbf a$ and all $b_i$ by $b_i+\mathbf a^\top\mathbf v_i$ changes no prediction; neither does adding a number to all $b_i$ and subtracting it from all $c_j$.
-# The next cell makes the correlation another one, at the same loss.
+# The next cell changes the correlation in this way, at the same loss.
+# The shift by $\mathbf a$ also changes the cosines of the sums $\mathbf u+\mathbf v$: the loss alone does not determine their agreement with people either.
 
 # %%
 a = torch.randn(64, generator=torch.Generator().manual_seed(0))
@@ -702,7 +704,7 @@ assert abs(changed - bias_fit[0][0]) > 0.1
 #
 # $$\log x_{ij}=\mathrm{PMI}_{ij}+\log x_i+(\log x_j-\log S). \tag{15.5.5}$$
 #
-# If GloVe's biases were $\log x_i$ and $\log x_j-\log S$, its vectors would fit PMI wherever $x_{ij}>0$; skip-gram with negative sampling fits it up to a constant if its scores are unconstrained (Levy and Goldberg, 2014).
+# If GloVe's biases were $\log x_i$ and $\log x_j-\log S$, its vectors would fit PMI wherever $x_{ij}>0$; skip-gram with negatives from the unigram distribution fits it up to a constant if its scores are unconstrained (Levy and Goldberg, 2014).
 # Both learn vectors for a matrix that can be written down.
 # Its entries for pairs that never met are $-\infty$; cut off at 0 they become a sparse matrix, the *positive PMI* (PPMI):
 #
@@ -770,14 +772,14 @@ except ValueError as error:
     assert "negative" in str(error)
 
 # %% [markdown]
-# The best approximation of $\mathbf M$ by a matrix of rank $d$, in squared error, keeps the $d$ largest singular values $\sigma_1\ge\dots\ge\sigma_d$ of the decomposition $\mathbf M=\mathbf L\boldsymbol\Sigma\mathbf R^\top$ (the theorem of Eckart and Young, 1936).
+# The best approximation of $\mathbf M$ by a matrix of rank at most $d$, in squared error, keeps the $d$ largest singular values $\sigma_1\ge\dots\ge\sigma_d$ of the singular value decomposition (SVD) $\mathbf M=\mathbf L\boldsymbol\Sigma\mathbf R^\top$ (the theorem of Eckart and Young, 1936); dropping the others is called truncation.
 # Center and context vectors share them equally:
 #
 # $$\mathbf W=\mathbf L_d\boldsymbol\Sigma_d^{1/2},\qquad\mathbf C=\mathbf R_d\boldsymbol\Sigma_d^{1/2},\qquad\mathbf W\mathbf C^\top\approx\mathbf M. \tag{15.5.7}$$
 #
 # $\mathbf L_d$ and $\mathbf R_d$ are the first $d$ columns, $(|\mathcal V|,d)$ each.
 # In contrast to (15.5.2), all entries weigh the same, and the zeros count as zeros.
-# ARPACK finds the leading vectors from products with the sparse matrix alone.
+# ARPACK, the library behind SciPy's `svds`, finds the leading vectors from products with the sparse matrix alone.
 
 # %% tags=["export"]
 def svd_vectors(M, d):
@@ -874,7 +876,7 @@ for name, (rho, lead, error) in all_words.items():
 
 # %% [markdown]
 # Now the 2000 words that GloVe was fitted to, with the same windows and 64 dimensions, and also PPMI with $\beta=1$.
-# The control is that of Section 15.4: all words of the corpus in random order, so every word keeps its count, every sentence its length, and only the neighbours are others.
+# The control is that of Section 15.4: all words of the corpus in random order, so every word keeps its count, every sentence its length, and only the neighbours change.
 
 # %%
 def small_svd(table, power=0.75):
@@ -918,7 +920,7 @@ d2l.describe(axes, """Bars of the rank correlation with error bars. Left,
     the three runs of GloVe below 0.4, shuffled words near 0.""")
 
 # %% [markdown]
-# **Figure 15.5.5.** Agreement with the pairs of WordSim-353. The error of each bar is $1/\sqrt{n-1}$; those of the differences are printed above and do not follow from these, because the bars of a panel share their pairs.
+# **Figure 15.5.5.** Agreement with the pairs of WordSim-353. The error of each bar is $1/\sqrt{n-1}$, that of unrelated rankings; those of the differences are printed above and do not follow from these, because the bars of a panel share their pairs.
 
 # %%
 # check 15.5-C7: agreement with people, and its absence in the control
@@ -956,7 +958,7 @@ if full:
     assert shared["army"] > 3 and shared["doctor"] == 0
 
 # %% [markdown]
-# The order of the words carries the agreement: with shuffled words it is near 0.
+# The agreement comes from which words stand near each other: with shuffled words it is near 0.
 #
 # The decompositions of PPMI and of $\log(1+x)$ share words, counts, dimension and algorithm, and PPMI is ahead: by more than three standard errors with all words, by more than two with the 2000 most frequent ones.
 # So the matrix matters: the division by the frequencies of both words, or the cut at 0, which we have not separated.
@@ -972,18 +974,18 @@ if full:
 # In a study with many tasks and settings, Baroni and others (2014) found that models which predict clearly beat models which count.
 # Levy, Goldberg and Dagan (2015) traced much of such gains to choices that either side can make, such as $\beta$, windows, subsampling and the sum of both vectors, and saw no overall advantage of one method.
 # So a comparison needs equal windows, words and dimension.
-# The score of PPMI on the whole vocabulary above is made for that: [Section 15.4](04-word2vec-pretraining.ipynb) judges skip-gram with 64 dimensions by the same pairs and the same corpus.
+# The score of PPMI on the whole vocabulary above goes only part of the way: [Section 15.4](04-word2vec-pretraining.ipynb) judges skip-gram with 64 dimensions by the same pairs and on the same corpus, but with subsampled text and randomly shrunk windows.
 # Vectors of PMI are older than both: in a study by Bullinaria and Levy (2007), those from very small windows, compared by cosines, were consistently the best over several tasks.
 #
-# GloVe vectors are still being made: Carlson and others (2025) trained new ones on Wikipedia, Gigaword and a part of Dolma, and report scores for analogies and similarity comparable to those of 2014, and better ones for recognizing names in recent news.
+# GloVe vectors are still being made: Carlson and others (2025) trained new ones on Wikipedia, Gigaword and a part of Dolma, and report scores for analogies and similarity comparable to those of 2014, and better ones for recognizing names in recent texts, such as news from outside the West.
 # But all vectors of this section give a word one vector for all its uses; [Section 15.8](08-bert.ipynb) lets the sentence decide.
 
 # %% [markdown]
 # ## Summary
 #
 # - All that the skip-gram loss takes from a text are the counts $x_{ij}$; a fixed window makes them symmetric, randomly shrunk ones do not.
-# - GloVe fits $\mathbf u_j^\top\mathbf v_i+b_i+c_j$ to $\log x_{ij}$ by least squares; its weight spares rare pairs and leaves out those that never met.
-# - The exponential function follows from $f(a-b)=f(a)/f(b)$, not from $f(x)f(-x)=1$; the biases are not determined by the loss.
+# - GloVe fits $\mathbf u_j^\top\mathbf v_i+b_i+c_j$ to $\log x_{ij}$ by least squares; its weight gives rare pairs less influence and leaves out those that never met.
+# - For continuous $f$ the exponential function follows from $f(a-b)=f(a)/f(b)$, not from $f(x)f(-x)=1$; the loss determines neither the biases nor the cosines of the vectors.
 # - Much of GloVe's fall of the loss is the biases' work: compare with biases alone, not only with independent words.
 # - A truncated singular value decomposition of PPMI needs no training loop, and agreed with people better than that of $\log(1+x)$ on the same words and dimension.
 # - GloVe's loss was still falling after six epochs; an unfinished run is no basis for ranking methods.
@@ -995,7 +997,7 @@ if full:
 # ### Exercise 15.5-1
 #
 # Count with harmonic weights instead of flat ones.
-# Does the agreement with people change by more than its error?
+# Does the agreement with people change by more than two standard errors of the difference?
 # Use PPMI and its factors on the words that GloVe was fitted to.
 
 # %% [markdown]
@@ -1011,7 +1013,7 @@ assert harmonic.nnz == X.nnz and harmonic.sum() < X.sum()
 assert not full or abs(both["harmonic"][1]) < 2 * both["harmonic"][2]
 
 # %% [markdown]
-# The difference is less than two of its errors: these pairs do not tell the two weightings apart.
+# No, the difference is less than two of its standard errors: these pairs do not tell the two weightings apart.
 
 # %% [markdown]
 # ### Exercise 15.5-2
@@ -1097,7 +1099,7 @@ assert not full or 0.3 < explained[-1] < 0.37
 
 # %% [markdown]
 # With $d=64$, the dot products explain only about a third of the squared entries, yet the vectors agree with people at least as well as the rows do.
-# A good approximation of the matrix is not the aim.
+# So this agreement does not need a close approximation of the matrix.
 
 # %% [markdown]
 # ## Sources
