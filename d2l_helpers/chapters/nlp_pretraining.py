@@ -20,6 +20,7 @@ from d2l_helpers.chapters.attention_and_transformers import merge
 from d2l_helpers.chapters.computer_vision import evaluating
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.chapters.optimization import train_scheduled
 from d2l_helpers.chapters.recurrent_neural_networks import Vocab
 from d2l_helpers.pretrained import kept
 from d2l_helpers.texts import ToyWorld
@@ -28,6 +29,7 @@ from d2l_helpers.texts import word_sentences
 from d2l_helpers.wordpiece import WordPiece
 from dataclasses import replace
 from scipy import sparse
+from scipy.sparse.linalg import svds
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
@@ -666,6 +668,341 @@ def similarity_score(W, vocab, pairs):
     W = torch.nn.functional.normalize(W.detach().float(), dim=1)
     cosines = (W[list(first)] * W[list(second)]).sum(dim=1)
     return float(spearmanr(cosines.cpu(), scores).statistic), len(known)
+
+
+# 15.4 Pretraining word2vec
+def shuffled(ids, rng=None):
+    """The words of a corpus in random order: same counts, no context.
+
+    `ids` (T,) are indices of words, `rng` a generator of the CPU. Returns
+    a permuted copy; with the old `sentence_ids`, each sentence keeps its
+    length and gets other words.
+    """
+    order = torch.randperm(len(ids), generator=rng)
+    return ids[order.to(ids.device)]
+
+
+# 15.4 Pretraining word2vec
+def skip_gram(centers, contexts_negatives, embed_v, embed_u):
+    """Scores of words for their centers, (b, 1, L).
+
+    `centers` (b, 1) and `contexts_negatives` (b, L) are indices, as in the
+    batches of Section 15.3; the two layers map them to vectors of d
+    numbers. Source: Mikolov et al. (2013).
+    """
+    v = embed_v(centers)  # (b, 1, d)
+    u = embed_u(contexts_negatives)  # (b, L, d)
+    return torch.bmm(v, u.mT)
+
+
+# 15.4 Pretraining word2vec
+class SkipGram(nn.Module):
+    """Two vectors of d numbers for each word; call it with a batch.
+
+    Center vectors start uniform in (-0.5 / d, 0.5 / d), drawn with
+    `generator`, context vectors at 0, as in the program of Mikolov et al.
+    (2013). With `sparse`, gradients store only the rows that were used.
+    Raises ValueError unless both sizes are at least 1.
+    """
+
+    def __init__(self, vocab_size, d, sparse=False, generator=None):
+        super().__init__()
+        if vocab_size < 1 or d < 1:
+            raise ValueError(f"{vocab_size} words and d = {d}: both must be "
+                             "at least 1.")
+        self.embed_v = nn.Embedding(vocab_size, d, sparse=sparse)
+        self.embed_u = nn.Embedding(vocab_size, d, sparse=sparse)
+        nn.init.uniform_(self.embed_v.weight, -0.5 / d, 0.5 / d, generator)
+        nn.init.zeros_(self.embed_u.weight)
+
+    def forward(self, centers, contexts_negatives):
+        """Scores (b, 1, L) for indices (b, 1) and (b, L)."""
+        u = self.embed_u(contexts_negatives)  # (b, L, d)
+        return (self.embed_v(centers) * u).sum(dim=2)[:, None]
+
+
+# 15.4 Pretraining word2vec
+class SigmoidBCELoss(nn.Module):
+    """Binary cross-entropy in nats, the mean over what is not masked.
+
+    Call it with scores (b, L), labels (b, L) of 0 and 1 and optional masks
+    (b, L), 0 where an entry does not count; each row (b,) is divided by
+    the number of its entries that do. Raises ValueError for other shapes.
+    """
+
+    def forward(self, scores, labels, masks=None):
+        masks = torch.ones_like(scores) if masks is None else masks
+        if not scores.shape == labels.shape == masks.shape:
+            raise ValueError(
+                f"scores {tuple(scores.shape)}, labels {tuple(labels.shape)}"
+                f" and masks {tuple(masks.shape)} must have one shape; remove"
+                " the middle axis of skip_gram's scores by squeeze(1).")
+        each = F.binary_cross_entropy_with_logits(
+            scores, labels, weight=masks, reduction="none")
+        return each.sum(dim=-1) / masks.sum(dim=-1)
+
+
+# 15.4 Pretraining word2vec
+def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
+                   device=None):
+    """Train a SkipGram by Adam at a rate that falls linearly to 0.
+
+    Parameters
+    ----------
+    data : SkipGramData
+        Serves the batches, new ones in each epoch.
+    d, epochs : int
+        Numbers in a vector, and passes over the data.
+    lr : float
+        The rate of the first step.
+    sparse : bool
+        Gradients of the rows in the batch alone, and SparseAdam.
+    seed : int
+        Of the start; the order of the data is that of `data`.
+    device : torch.device, optional
+        Where the tables lie; by default what `try_device` chooses.
+
+    Returns
+    -------
+    net : SkipGram
+    losses : list of float
+        In nats for each pair with its K negatives, one for each step.
+
+    Raises
+    ------
+    ValueError
+        If `epochs` is not at least 1.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}; train for at least 1.")
+    device = d2l.try_device(quiet=True) if device is None else device
+    net = SkipGram(len(data.corpus.vocab), d, sparse,
+                   torch.Generator().manual_seed(seed)).to(device)
+    kind = torch.optim.SparseAdam if sparse else torch.optim.Adam
+    bce, loader = SigmoidBCELoss(), data.train_dataloader()
+    steps = epochs * len(loader)
+
+    def loss(net, batch):
+        centers, words, masks, labels = d2l.to_device(batch, device)
+        scores = net(centers, words).squeeze(1)  # (b, 1 + K)
+        return labels.shape[1] * bce(scores, labels, masks).mean()
+
+    _, losses = train_scheduled(
+        net, loss, lambda: loader, kind(net.parameters(), lr),
+        lambda step: lr * max(1 - step / steps, 1e-3), epochs)
+    return net, losses
+
+
+# 15.4 Pretraining word2vec
+def nearest(W, i, k=10):
+    """The k rows of W (V, d) with the largest cosine to row i, without i.
+
+    Returns their indices (k,) and cosines (k,), largest first. A zero row
+    has cosine 0 with all. Raises ValueError unless there are k others.
+    """
+    if not 1 <= k < len(W):
+        raise ValueError(f"k is {k}; {len(W)} rows have 1 to {len(W) - 1} "
+                         "neighbours.")
+    W = F.normalize(W.detach(), dim=1)
+    cosines = W @ W[i]  # (V,)
+    cosines[i] = -torch.inf
+    best = cosines.topk(k)
+    return best.indices, best.values
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def cooccurrence(ids, sentence_ids, m, weighting="flat", num_words=None):
+    """How often each word stands in the window of each other one.
+
+    `ids` and `sentence_ids` (T,) are words and their sentences, as in
+    `Corpus`; no pair joins two sentences. m is the fixed radius of the
+    window; a pair at distance d counts 1, or 1 / d with the `weighting`
+    "harmonic" (Pennington et al., 2014). Returns a csr_array of SciPy,
+    (V, V), float64 and symmetric; V is `num_words`, or else one more than
+    the largest index. Raises ValueError for another weighting, m < 1,
+    tensors of other shapes, sentence numbers that fall, or an index
+    outside 0, ..., V - 1.
+    """
+    if weighting not in ("flat", "harmonic") or m < 1:
+        raise ValueError(f"weighting {weighting!r} and m = {m}; choose 'flat'"
+                         " or 'harmonic', and m >= 1.")
+    if ids.ndim != 1 or ids.shape != sentence_ids.shape or not len(ids):
+        raise ValueError(f"ids have shape {tuple(ids.shape)}, sentence_ids "
+                         f"{tuple(sentence_ids.shape)}; give (T,), T >= 1.")
+    V = int(ids.max()) + 1 if num_words is None else num_words
+    if ids.min() < 0 or ids.max() >= V or (sentence_ids.diff() < 0).any():
+        raise ValueError(f"indices must be from 0 to {V - 1} and sentence_ids"
+                         " must not fall; keep the order of the corpus.")
+    ids, sentence_ids = ids.numpy(), sentence_ids.numpy()
+    right = sparse.csr_array((V, V))  # contexts to the right of the center
+    for d in range(1, min(m, len(ids) - 1) + 1):
+        same = sentence_ids[d:] == sentence_ids[:-d]  # (T - d,)
+        weight = np.full(same.sum(), 1 if weighting == "flat" else 1 / d)
+        right += sparse.coo_array(
+            (weight, (ids[:-d][same], ids[d:][same])), shape=(V, V)).tocsr()
+    return (right + right.T).tocsr()
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def glove_weight(x, x_max=100.0, alpha=0.75):
+    """The weight (x / x_max) ** alpha, at most 1, of counts of any shape.
+
+    Source: Pennington et al. (2014), eq. 9.
+    """
+    return (x / x_max).clamp(max=1) ** alpha
+
+
+def glove_loss(U, V, b, c, i, j, x, x_max=100.0, alpha=0.75):
+    """Weighted squared errors of predicted log-counts, one for each entry.
+
+    `V` and `U` (words, d) hold center and context vectors, `b` and `c`
+    (words,) their biases; `i` and `j` (n,) are centers and contexts, and
+    `x` (n,) their counts, all above 0. Returns (n,). Raises ValueError if
+    the shapes do not fit. Source: Pennington et al. (2014), eq. 8.
+    """
+    if U.shape != V.shape or not b.shape == c.shape == V.shape[:1] or (
+            not i.shape == j.shape == x.shape):
+        raise ValueError(
+            f"U {tuple(U.shape)} and V {tuple(V.shape)} need equal shapes "
+            f"(words, d), b {tuple(b.shape)} and c {tuple(c.shape)} (words,)"
+            f", i {tuple(i.shape)}, j {tuple(j.shape)} and x "
+            f"{tuple(x.shape)} equal ones.")
+    b, c = (F.embedding(k, bias[:, None])[:, 0]
+            for k, bias in ((i, b), (j, c)))
+    score = (F.embedding(j, U) * F.embedding(i, V)).sum(dim=1) + b + c
+    return glove_weight(x, x_max, alpha) * (score - x.log()) ** 2
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def stored_counts(X, device=None):
+    """Centers, contexts (n,) and counts, float32, that a matrix stores.
+
+    X is a square sparse matrix. Raises ValueError if it is not, stores
+    nothing, or something that is not positive.
+    """
+    X = sparse.coo_array(X)
+    if X.shape[0] != X.shape[1] or not X.nnz or not X.data.min() > 0:
+        raise ValueError(f"X of shape {X.shape} stores {X.nnz} entries; a "
+                         "square matrix with positive ones is needed (call "
+                         "eliminate_zeros to drop stored zeros).")
+    return (torch.from_numpy(X.row).to(device, torch.int64),
+            torch.from_numpy(X.col).to(device, torch.int64),
+            torch.from_numpy(X.data).to(device, torch.float32))
+
+
+class Glove(NamedTuple):
+    """Vectors U (contexts), V (centers), both (words, d), biases, losses.
+
+    The biases `b` of centers and `c` of contexts are (words,), `losses` a
+    list of the mean weighted loss of an entry during each epoch.
+    """
+
+    U: torch.Tensor
+    V: torch.Tensor
+    b: torch.Tensor
+    c: torch.Tensor
+    losses: list
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def train_glove(X, d, epochs, lr=0.2, batch_size=8192, seed=0,
+                device=None, report=None, x_max=100.0, alpha=0.75):
+    """Fit the logarithms of the counts above 0 with Adagrad: a `Glove`.
+
+    X is a sparse matrix (words, words) of counts, such as `cooccurrence`
+    gives; d the dimension; an epoch visits each entry once, in an order
+    that `seed` draws, as it does the start, uniform in (-1/2, 1/2) / d.
+    The result is detached and lies on `device`, the CPU unless given;
+    `report`, if given, is called with a `Glove` after each epoch.
+    Errors as of `stored_counts`. Source: Pennington et al. (2014).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    i, j, x = stored_counts(X, device)
+    start = torch.rand(2, X.shape[0], d + 1, generator=generator)
+    start = ((start - 0.5) / d).to(device)
+    params = [part.clone().requires_grad_() for part in
+              (start[0, :, :d], start[1, :, :d], start[1, :, d],
+               start[0, :, d])]  # U, V, b, c
+    optimizer = torch.optim.Adagrad(params, lr)
+    losses = []
+    for _ in range(epochs):
+        order = torch.randperm(len(x), generator=generator).to(x.device)
+        total = torch.zeros((), device=x.device)
+        for part in order.split(batch_size):
+            loss = glove_loss(*params, i[part], j[part], x[part], x_max,
+                              alpha)
+            optimizer.zero_grad()
+            loss.mean().backward()
+            optimizer.step()
+            total += loss.detach().sum()
+        losses.append(total.item() / len(x))
+        if report is not None:
+            report(Glove(*(part.detach().clone() for part in params),
+                         list(losses)))
+    return Glove(*(part.detach() for part in params), losses)
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def ppmi(X, shift=0.0, power=1.0):
+    """Positive pointwise mutual information of counts, shifted.
+
+    Parameters
+    ----------
+    X : sparse matrix of shape (n, m)
+        Counts of centers (rows) and contexts (columns), not negative.
+    shift : float
+        In nats, subtracted before negative values become 0; log k for the
+        shift of k negatives.
+    power : float
+        The exponent of the law of the contexts, 0.75 for that of word2vec's
+        noise.
+
+    Returns
+    -------
+    scipy.sparse.csr_array of shape (n, m)
+        Its positive entries in nats; 0 for all other pairs.
+
+    Raises
+    ------
+    ValueError
+        If a count is negative, or all are 0.
+
+    Source: Levy and Goldberg (2014); Levy, Goldberg and Dagan (2015).
+    """
+    X = sparse.coo_array(X)
+    if not X.nnz or X.data.min() < 0 or not X.sum() > 0:
+        raise ValueError(f"X of shape {X.shape} must hold counts, none "
+                         "negative and not all 0.")
+    rows, columns = X.sum(axis=1), X.sum(axis=0) ** power
+    used = X.data > 0
+    i, j, x = X.row[used], X.col[used], X.data[used]
+    value = np.log(x * columns.sum() / (rows[i] * columns[j])) - shift
+    keep = value > 0
+    return sparse.csr_array((value[keep], (i[keep], j[keep])), shape=X.shape)
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def svd_vectors(M, d):
+    """Vectors W (n, d) and C (m, d) with W @ C.mT near M, float32.
+
+    M (n, m) is sparse, such as `ppmi` gives it. With the d largest singular
+    values S, W is U S ** 0.5 and C the same of the right vectors, so
+    W @ C.mT is the best approximation of rank d. Columns come in falling
+    order of S, and the largest entry of each column of U is positive, so
+    the result is always the same. Raises ValueError unless 0 < d < min(n,
+    m). Source: Levy and Goldberg (2014) for the root.
+    """
+    if not 0 < d < min(M.shape):
+        raise ValueError(f"d is {d}; a matrix of shape {M.shape} needs one "
+                         f"from 1 to {min(M.shape) - 1}.")
+    U, S, Vt = svds(M.astype(np.float32), k=d,
+                    v0=np.ones(min(M.shape), dtype=np.float32))
+    order = np.argsort(-S, kind="stable")
+    U, S, Vt = U[:, order], S[order], Vt[order]
+    sign = np.sign(U[np.abs(U).argmax(axis=0), np.arange(d)])
+    scale = sign * np.sqrt(S)
+    return (torch.from_numpy(U * scale).float(),
+            torch.from_numpy(Vt.T * scale).float())
 
 
 # 15.6 Subword embedding
