@@ -390,9 +390,9 @@ d2l.describe(fig, """Six photographs with a crescent. A green box fits it;
     orange and gray boxes of lower score lie beside it or elsewhere.""")
 
 # %% [markdown]
-# **Figure 14.7.3.** The three boxes of highest score: first (green), second (orange), third (gray).
+# **Figure 14.7.3.** The three boxes of highest score after suppression, however low their scores: first (green), second (orange), third (gray).
 #
-# The detector works, but that proves little: in [Section 14.6](06-detection-data.ipynb) a threshold on yellow came to a mean IoU above 0.7 on such pictures without learning anything.
+# The detector works, but that proves little: in [Section 14.6](06-detection-data.ipynb) a threshold on yellow did about as well on such pictures, without learning anything.
 # What the run does show is that heads, anchors, targets and decoding fit together.
 
 # %% [markdown]
@@ -696,8 +696,8 @@ if data.is_real and num_pictures is None and epochs >= 2:
 #
 # For red and white cells mining, the plain sum and the focal loss hardly differ: the means of the first two over the seeds, and the one run of the third, agree within three hundredths.
 # For platelets, the smallest objects, about as many as the white cells, mining is clearly better than the plain sum with each of the three seeds, at equal epochs and learning rate; the focal loss, in its one run, lies between them.
-# It is an advantage in speed.
-# With eight epochs at the same rate, which the profile `gpu` takes, the plain sum finds platelets at least as well, on average over the seeds.
+# Here it is an advantage in speed.
+# With eight epochs at the same rate, which the profile `gpu` takes, the plain sum finds platelets about as well or better, on average over the seeds.
 # Both remedies were made for a harder case: about 9000 anchors in SSD and 100 000 in RetinaNet, on 20 to 80 classes of objects.
 #
 # Of what we tried here, the balance of the two sums matters most.
@@ -744,7 +744,7 @@ d2l.describe(fig, """A picture with many cells three times: with its true
     which are more and overlap more.""")
 
 # %% [markdown]
-# **Figure 14.7.5.** The validation picture with the most boxes.
+# **Figure 14.7.5.** The validation picture with the most boxes: above 0.7 the few boxes fit, but most red cells, both platelets and even the white cell have none; above 0.2 most cells have one, and some boxes are false.
 # AP judges the whole ranking; a user has to choose a threshold, and pays for recall with false boxes.
 #
 # All choices above were made with the validation pictures in view.
@@ -770,11 +770,13 @@ if full_run and epochs >= 2:
         assert abs(mine - reference[key]) < 1e-6
 
 # %% [markdown]
+# Averaged over the stricter thresholds as well, each class loses more than a third of its AP: the detector finds the cells, but its boxes fit only roughly.
+#
 # ## Where the field went
 #
 # | Detector | Who answers for an object | Loss of the classes | After the network |
 # | --- | --- | --- | --- |
-# | SSD (2016) | anchors above an IoU of 0.5 | cross-entropy with mining | suppression |
+# | SSD (2016) | anchors above an IoU of 0.5, and the best one of each object | cross-entropy with mining | suppression |
 # | RetinaNet (2017) | anchors, on a feature pyramid | focal loss | suppression |
 # | FCOS (2019) | cells inside the object, no anchors | focal loss | suppression |
 # | YOLOv10 (2024) | two heads, by score and IoU: one with several cells for an object, in training only, one with a single cell | binary cross-entropy | none |
@@ -788,7 +790,7 @@ if full_run and epochs >= 2:
 #
 # - Two convolutions on every map answer for all anchors; channels go last before flattening, or answers meet the wrong anchors without an error.
 # - Dividing both sums of the loss by the positives or by all anchors is a matter of scale, to which Adam should hardly react; dividing them differently changes the balance and, in our one run, nearly lost a class.
-# - In two epochs on 205 pictures, mining helped with the small platelets and made no clear difference for red and white cells; in eight epochs its advantage was gone.
+# - In two epochs on 205 pictures, mining helped with the small platelets and made no clear difference for red and white cells; with eight epochs (profile `gpu`) its advantage was gone.
 # - Average precision judges the ranking of all boxes, counts duplicates as errors, and should be checked against a reference implementation, ties and all.
 # - A drawn data set shows that the parts fit together, not that a detector is good.
 
@@ -929,13 +931,13 @@ if full_run and epochs >= 2:
 
 # %% [markdown]
 # With the classes averaged over all anchors and the boxes over the positives, the boxes weigh as much more as there are anchors for each positive, about 27 times; the common factor that remains hardly matters to AdamW.
-# Red cells lose a few hundredths with each step, and platelets are hardly found with either of the larger weights.
+# Red cells lose a few hundredths with each step, white cells a few in all, and platelets are hardly found with either of the larger weights.
 # One run for each of them is enough for so large a difference: each of the three seeds of the plain sum does far better.
 
 # %% [markdown]
 # ### Exercise 14.7-4
 #
-# Would larger pictures help with small crescents? Try the reverse: shrink the drawn pictures to 32 pixels, train a network for that size for two thirds more epochs, and count on fresh pictures how many crescents with a box narrower than 0.3 each network finds.
+# Would larger pictures help with small crescents? Try the reverse: shrink the drawn pictures to 32 pixels, train a network for that size for about 60 % more epochs, in batches of 16 instead of 8, and count on fresh pictures how many crescents with a box narrower than 0.3 each network finds.
 # How well do the anchors of each network cover these boxes?
 
 # %% [markdown]
@@ -978,9 +980,10 @@ for large, coarse in zip(cover["64 pixels"], cover["32 pixels"]):
 # %% [markdown]
 # The smaller pictures lose small crescents and hardly any others, although their network saw each picture more often.
 # (With equal epochs it missed some of the others as well, in a trial with three seeds.)
-# Three things differ: the detail of the pictures, the anchors, whose finest grid has $4\times4$ cells instead of $8\times8$, and the network, which has one block and one map fewer.
+# How much is lost depends on the training: in batches of eight, like the network for 64 pixels, and with as many epochs as here, so in twice as many steps, it found between 85 and 93 % of the small ones, in a trial with three seeds.
+# Beside the training, three things differ: the detail of the pictures, the anchors, whose finest grid has $4\times4$ cells instead of $8\times8$, and the network, which has one block and one map fewer.
 # The coarser grid covers small and large boxes worse alike, and yet nearly all the large ones are still found; so worse coverage alone does not explain what happens to the small ones.
-# A network for 64 pixels, trained on the shrunken pictures after enlarging them again, would separate the detail from the other two.
+# The network for 64 pixels, trained just as in the text, but on the shrunken pictures after enlarging them again, would separate the detail from the rest.
 
 # %% [markdown]
 # ### Exercise 14.7-5
