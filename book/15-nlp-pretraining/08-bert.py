@@ -26,7 +26,7 @@
 #
 # The tables of the sections before give "bank" one vector, whether the sentence is about rivers or about money.
 # BERT gives it a vector for each place where it stands, computed from the words on both sides.
-# This section builds the whole of BERT, input, encoder and both heads, counts its parameters to the last one, loads published weights into the class that we wrote, and ends with a block of one of its successors, ModernBERT (2024).
+# This section builds the whole of BERT, input, encoder and both heads, counts the parameters without the heads to the last one, loads published weights into the class that we wrote, and ends with a block of one of its successors, ModernBERT (2024).
 #
 # **You will**
 #
@@ -97,7 +97,7 @@ d2l.describe(axes, """Three grids of 8 tokens by 8 tokens. ELMo: one network
     only. GPT: only the lower left triangle. BERT: all squares are filled.""")
 
 # %% [markdown]
-# **Figure 15.8.1.** Which tokens each token can depend on: in ELMo one half in each of two networks (blue, orange), in GPT the left half, in BERT all. (The squares show what a state has read; in ELMo and GPT it is trained to predict the next word on a side that it has not.)
+# **Figure 15.8.1.** Which tokens each token can depend on: in ELMo one side in each of two networks (blue, orange), in GPT the left side, in BERT all. (The squares show what a state has read, its own token included; in ELMo and GPT it is trained to predict the next word on the side that it has not read.)
 #
 # ## One text or two as a sequence
 #
@@ -338,7 +338,7 @@ assert gap[0] > 0.1 and gap[1] < 1e-12
 #
 # A language model that reads from left to right is trained on every next token.
 # With both directions that fails, since the next token is among the inputs.
-# BERT is trained by masked language modelling, which [Section 11.9](../11-attention-and-transformers/09-large-scale-pretraining.ipynb) introduced with `mask_tokens`: 15 % of the tokens are selected, and the loss counts only these.
+# BERT is trained by masked language modelling, which [Section 11.9](../11-attention-and-transformers/09-large-scale-pretraining.ipynb) introduced with `mask_tokens`: 15 % of the tokens, never one of the marks, are selected, and the loss counts only these.
 # Of those selected, 80 % become `<mask>`, 10 % a random token, and 10 % stay as they are.
 
 # %%
@@ -566,7 +566,7 @@ d2l.describe(ax, """Eight tokens, the third one masked, go into one wide box
     to V scores for the word.""")
 
 # %% [markdown]
-# **Figure 15.8.3.** The wiring of the heads: the scores for the pair come from `<cls>`, those for a word from its own position. The other outputs enter neither loss directly.
+# **Figure 15.8.3.** The wiring of the heads: the scores for the pair come from `<cls>`, those for a word from its own position. (The last linear layer, from the pooled vector to the 2 scores, and the biases are not drawn.) The other outputs enter neither loss directly.
 
 # %%
 # check 15.8-C1: the shapes at the width of BERT-base
@@ -671,7 +671,11 @@ for std in (0.02, 0.1):  # (15.8.4), averaged over all labels
 # %% [markdown]
 # ## Where the parameters are
 #
-# For width $H$, $L$ blocks, $F$ units inside each and $T$ positions, we count: the tables with their normalization, $(V+T+2)H+2H$; in each block four square matrices with biases, two rectangular ones, and two normalizations; and the pooler.
+# For width $H$, $L$ blocks, $F$ units inside each and $T$ positions, we count: the tables with their normalization; in each block four square matrices, two rectangular ones, all with biases, and two normalizations; and the pooler.
+#
+# $$N=\underbrace{(V+T+2)H+2H}_{\text{tables}}+L\,\big[\underbrace{4(H^2+H)}_{\text{attention}}+\underbrace{2HF+F+H}_{\text{network}}+\underbrace{4H}_{\text{norms}}\big]+\underbrace{H^2+H}_{\text{pooler}}. \tag{15.8.5}$$
+#
+# For BERT-base, $N=23\,837\,184+12\cdot7\,087\,872+590\,592=109\,482\,240$.
 
 # %% tags=["export"]
 def bert_param_count(V, H, L, F, max_len=512, pooler=True):
@@ -713,6 +717,7 @@ except ValueError as error:
 
 # %% [markdown]
 # The paper writes 110 and 340 million.
+# Our count leaves out the heads, which add little because the decoder is tied: a dense layer of the width of the model, a normalization, one bias per token, and the two scores, at the size of BERT-base $H^2+H+2H+V+2H+2=624\,188$ parameters.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7.0, 2.4))
@@ -744,7 +749,7 @@ assert 0.2 < shares["base"][0] < 0.23 and shares["large"][0] < 0.1
 assert 0.66 < shares["MiniLM"][0] < 0.7
 
 # %% [markdown]
-# **Figure 15.8.4.** Where the parameters are: the smaller the network, the more of it is its vocabulary. Each part of a block includes its normalization.
+# **Figure 15.8.4.** Where the parameters are: the smaller the network, the more of it is its vocabulary. Each part of a block includes its normalization; MiniLM is counted without a pooler, for its file has none.
 #
 # ## Published weights in our class
 #
@@ -833,7 +838,7 @@ print(f"largest difference from PyTorch's own layers: "
       f"{(ours[:40] - theirs).abs().max():.1e}")
 
 # %% [markdown]
-# The helper's `minilm()` has the same weights in `nn.TransformerEncoder`, so on these texts the blocks of chapter 11, with two settings changed, compute what PyTorch's own layers do.
+# The helper's `minilm()` has the same weights in `nn.TransformerEncoder`, so on these 40 texts the blocks of chapter 11, with two settings changed, compute what PyTorch's own layers do, up to rounding.
 #
 # ### One word, several vectors
 #
@@ -901,8 +906,8 @@ d2l.describe(ax, """A matrix of cosines between the vectors of the word bank
 #
 # Among the ten ways to split the six sentences into two groups of three, the split by sense has the largest difference of mean cosines, within minus between.
 # The cut is not clean: some pairs of different senses are closer than some of the same sense.
-# A split comes first by luck once in ten times, and these sentences differ in more than the sense.
-# So we repeat it with four more words, three sentences to a sense, and with the same encoder before any training (random weights, three seeds).
+# By luck alone a given split comes first one time in ten, and these sentences differ in more than the sense.
+# So we repeat it with four more words, three sentences to a sense, and with untrained encoders of the same shape (random weights, three seeds).
 
 # %% tags=["hide-input"]
 senses |= {
@@ -948,10 +953,16 @@ if real:
 if real and num_seeds >= 3:
     assert all(min(each[1:]) > 1 for word, each in ranks.items()
                if word != "match") and max(ranks["match"]) == 1
+    for net in untrained:  # without positions it is second
+        blind = copy.deepcopy(net)
+        nn.init.zeros_(blind.pos_embedding.weight)
+        each = gaps(cosines_of(blind, "match"))
+        assert sum(other > each[0, 1, 2] for other in each.values()) == 1
 
 # %% [markdown]
 # With pretrained weights the split by sense comes first for all five words, with random ones for "match" alone.
 # So that word proves nothing: in the sentences about games it also stands later than in the others.
+# The place is not all, though: with their tables of positions set to zero, the same random encoders still put its split second.
 # Sentences that we wrote ourselves remain an illustration; [Section 15.10](10-bert-pretraining.ipynb) tests such vectors on real text.
 #
 # ### Against human judgements
@@ -1002,6 +1013,7 @@ d2l.describe(ax, """Five bars of the rank correlation with human judgements:
 # **Figure 15.8.6.** Rank correlation with the judgements on the test pairs of STS-B, all of them or every fourth; bars are means, dots single models.
 #
 # On all 1379 pairs the encoder reaches 0.82; on every fourth one it is above 0.8, too, and all controls stay below 0.6.
+# The controls are far above 0, random weights too, so a correlation of 0.4 would be no sign of anything learned.
 # The table alone is no match for the table with its blocks, with which it was trained; what a table can do that was trained to be used alone is another question ([Section 15.4](04-word2vec-pretraining.ipynb) trains such tables).
 # And the test is not far from MiniLM's training: its model card lists SNLI, MultiNLI and the captions of Flickr30k and COCO, and a part of the benchmark is captions of pictures and videos.
 
@@ -1019,15 +1031,16 @@ if real and full_run:
 # %% [markdown]
 # ## After BERT
 #
-# BERT was undertrained, found the authors of RoBERTa (Liu and others, 2019): with more data, larger batches, longer training, longer sequences, masks drawn anew each time, a byte-level vocabulary, and without next sentence prediction, the same kind of encoder scored higher.
-# DeBERTa gave content and position vectors of their own in attention; DeBERTaV3 (He and others, 2021) also replaced the task: it detects tokens that another network has put in.
+# The authors of RoBERTa (Liu and others, 2019) found that BERT had been undertrained: with more data, larger batches, longer training, longer sequences, masks drawn anew each time, a byte-level vocabulary, and without next sentence prediction, the same kind of encoder scored higher.
+# DeBERTa gave content and position vectors of their own in attention; DeBERTaV3 (He and others, 2021) also replaced the task by that of ELECTRA (Clark and others, 2020): it detects tokens that another network has put in.
 # ModernBERT (Warner and others, 2024) rebuilds the block from parts that decoders had meanwhile adopted: normalization before each part, no biases, rotary positions, and a gated network (GeGLU), which multiplies GELU of one projection by another one.
 # Two of three layers attend only within a window of 128 tokens, every third one to the whole input, of up to 8192 tokens.
-# Padding is removed before the computation, training took two trillion tokens, and there is no next sentence prediction.
+# Padding is removed before the computation, the training data were two trillion tokens, and there is no next sentence prediction.
 #
 # What of that is the design?
 # ModernBERT's authors compare models that were trained on different data.
-# Antoun and others (2025) trained ModernBERT on the French text of a DeBERTaV3: the older design needed fewer samples and scored higher overall, ModernBERT was faster, took longer texts, and improved on BERT and RoBERTa.
+# Antoun and others (2025) trained ModernBERT on the French text of a DeBERTaV3: the older design needed fewer samples and scored higher overall, ModernBERT was faster and took longer texts.
+# The study still calls its design an improvement on BERT and RoBERTa.
 #
 # Our block in its manner has `apply_rope` of [Section 11.6](../11-attention-and-transformers/06-self-attention-and-positions.ipynb) for the positions.
 # It is a miniature: a local layer computes all scores and discards the far ones, which shows the wiring, not the speed.
@@ -1122,7 +1135,7 @@ with torch.inference_mode():
 
 # %%
 def influence(blocks, steps=25, d=16, seed=0):
-    """Norm of the gradient of a projection of output i by input j."""
+    """Gradient norms: projected output i with respect to input j."""
     X, r = torch.randn(2, steps, d, generator=torch.Generator().manual_seed(
         seed), dtype=torch.float64)
     X = X[None].requires_grad_()
@@ -1156,7 +1169,7 @@ d2l.describe(axes, """Four matrices, output by input, of gradient norms. With
     blocks and a global one, no place is white.""")
 
 # %% [markdown]
-# **Figure 15.8.7.** Size of the gradient of each output with respect to each input, for stacks of untrained blocks with a window of 4; white is zero (or below $10^{-6}$).
+# **Figure 15.8.7.** Norm of the gradient of one random projection of each output with respect to each input, for stacks of untrained blocks with a window of 4; white is zero (or below $10^{-6}$).
 
 # %%
 # check 15.8-C9: zero beyond the window; L blocks reach L times as far
@@ -1217,21 +1230,23 @@ for bad in ((10, 4, 8, None), (6, 2, 8, None), (8, 2, 8, -1)):
         raise AssertionError(f"{bad} was accepted")
     except ValueError as error:
         assert f"d is {bad[0]}" in str(error)
-try:
-    BERTEncoder(30, 16, 24, 2, 1, max_len=8)(ids)
-    raise AssertionError("a text beyond max_len was accepted")
-except ValueError as error:
-    assert "(2, 12)" in str(error) and "max_len = 8" in str(error)
+for bad in (ids, ids[0, :5]):  # beyond max_len; without a batch
+    try:
+        BERTEncoder(30, 16, 24, 2, 1, max_len=8)(bad)
+        raise AssertionError(f"{tuple(bad.shape)} was accepted")
+    except ValueError as error:
+        assert f"{tuple(bad.shape)}; give" in str(error)
+        assert "max_len = 8" in str(error)
 
 # %% [markdown]
 # ## Summary
 #
 # - BERT's input is a sum of three learned tables; without the one for positions, its encoder cannot tell the order of the words within a text.
-# - Each token sees both sides in every layer, so training asks for 15 % of the tokens, most of them hidden; the decoder that scores the words shares the token table.
-# - The vector of `<cls>`, through a pooler, answers questions about the pair.
+# - Each token sees both sides in every layer, so the next token is no task; training asks for 15 % of the tokens, most of them hidden; the decoder that scores the words shares the token table.
+# - The head for pairs reads only the vector of `<cls>`, through a pooler.
 # - Small initial weights make the first loss nearly $\log V$; with a token table of deviation 1 it was more than twice as large here.
-# - The formula for the parameters matches the built models and a published file, whose weights run in our class and give what PyTorch's layers give.
-# - Local layers reach half a window per block; rotary positions depend on differences only.
+# - The formula for the parameters matches the built models and a published file, whose weights, run in our class, gave what PyTorch's layers gave on 40 sentences, up to rounding.
+# - Local layers reach half a window per block; with rotary positions the outputs depend only on differences of positions, up to rounding.
 
 # %% [markdown]
 # ## Exercises
@@ -1271,7 +1286,7 @@ assert 6 < causal.mean() / masked.mean() < 7.2
 
 # %% [markdown]
 # $\mathrm{GELU}'(x)=\Phi(x)+x\varphi(x)$ with the normal density $\varphi$; at $-1$ this is $0.1587-0.2420=-0.0833$, while ReLU has 0.
-# So a unit with a negative input still learns.
+# So a unit whose inputs are negative can still learn, though hardly where this derivative is near 0: around $-0.75$, and far below (at $-4$ it is $-0.0005$).
 # The derivative is negative below the minimum at about $-0.75$, and tends to 0 from below.
 
 # %%
@@ -1301,7 +1316,7 @@ assert torch.autograd.grad(F.relu(x).sum(), x)[0][0] == 0
 
 # %% [markdown]
 # $30\,522\cdot768=23\,440\,896$, which is 21.4 % of the model.
-# A block has about 7.1 million, so with three blocks the table is half of it or a little more, with four less.
+# A block has about 7.1 million, so with three blocks the table is a little more than half of the model, with four less.
 
 # %%
 V, H, L, inside = sizes["base"]
@@ -1389,6 +1404,7 @@ assert count_params(modern) == formula == 149_014_272
 # - Sentence Transformers, *paraphrase-MiniLM-L3-v2*, [model card](https://huggingface.co/sentence-transformers/paraphrase-MiniLM-L3-v2): the weights and their training data.
 # - D. Cer, M. Diab, E. Agirre, I. Lopez-Gazpio and L. Specia, SemEval-2017 task 1, 2017, [arXiv:1708.00055](https://arxiv.org/abs/1708.00055): the STS benchmark.
 # - Y. Liu et al., RoBERTa: a robustly optimized BERT pretraining approach, 2019, [arXiv:1907.11692](https://arxiv.org/abs/1907.11692).
+# - K. Clark, M.-T. Luong, Q. V. Le and C. D. Manning, ELECTRA: pre-training text encoders as discriminators rather than generators, 2020, [arXiv:2003.10555](https://arxiv.org/abs/2003.10555).
 # - P. He, J. Gao and W. Chen, DeBERTaV3, 2021, [arXiv:2111.09543](https://arxiv.org/abs/2111.09543).
 # - B. Warner et al., Smarter, better, faster, longer: a modern bidirectional encoder, 2024, [arXiv:2412.13663](https://arxiv.org/abs/2412.13663): ModernBERT.
 # - W. Antoun, B. Sagot and D. Seddah, ModernBERT or DeBERTaV3? Examining architecture and data influence on transformer encoder models performance, 2025, [arXiv:2504.08716](https://arxiv.org/abs/2504.08716).
