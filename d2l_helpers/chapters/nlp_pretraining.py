@@ -1367,7 +1367,8 @@ def init_bert(module):
     """Small random weights for a layer; give it to `Module.apply`.
 
     Weights of linear layers and tables get a standard deviation of 0.02,
-    biases become 0 (Devlin et al., 2019, without cutting off the tails).
+    biases become 0, as in the published code of Devlin et al. (2019), which
+    also cuts off the tails.
     """
     if isinstance(module, (nn.Linear, nn.Embedding)):
         nn.init.normal_(module.weight, std=0.02)
@@ -1418,12 +1419,12 @@ class BERTEncoder(nn.Module):
                 "build the encoder with a larger max_len.")
         X = self.token_embedding(tokens)
         X = X + self.pos_embedding.weight[:tokens.shape[1]]
-        segments = tokens * 0 if segments is None else segments
+        segments = torch.zeros_like(tokens) if segments is None else segments
         return self.dropout(self.ln(X + self.segment_embedding(segments)))
 
     @property
     def attention_weights(self):
-        """Of the last call, a tensor (n, heads, steps, steps) a block."""
+        """Of the last call, a tensor (n, heads, steps, steps) per block."""
         return [blk.attention.attention_weights for blk in self.blks]
 
 
@@ -1479,7 +1480,8 @@ class MaskLM(nn.Module):
 class NextSentencePred(nn.Module):
     """Two scores for a pair of texts, from the pooled vector of "<cls>".
 
-    Column 1 stands for "b follows a", column 0 for "b is from elsewhere".
+    Column 1 stands for "b follows a", column 0 for "b is from elsewhere";
+    in the published heads it is the other way round.
     """
 
     def __init__(self, num_hiddens):
