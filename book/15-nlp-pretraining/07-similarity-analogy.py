@@ -225,6 +225,8 @@ with tempfile.TemporaryDirectory() as folder:
         read = TokenEmbedding(file)
         assert read.idx_to_token == ["<unk>", *words[:20]]
         torch.testing.assert_close(read[words[:20]], emb[words[:20]])
+    zero = TokenEmbedding((["a", "<unk>", "b"], torch.ones(3, 2)))
+    assert zero[["<unk>", "b"]].tolist() == [[0, 0], [1, 1]]
     file.write_text("a 1 2\nb 1 x\n", encoding="utf-8")
     for wrong, reason in ((file, "line 2"), ((["a", "a"], torch.eye(2)),
                           "'a' comes twice"), ((["a"], torch.eye(2)),
@@ -526,6 +528,22 @@ for wrong in (("planted_embeddings", (shared, 10)),
     except ValueError as error:
         assert any(reason in str(error) for reason in (
             "in d = 10", "no vector for x", "0 questions"))
+
+# %%
+# all at once, and question by question
+noisy = planted_embeddings({word: {item: 1.5, form: 1.0} for word, (
+    item, form) in shared.items()}, noise=1.3)
+found = evaluate_analogies(planted_quads[:200], noisy)
+for (*inputs, answer), excluded, raw, barred, near in zip(
+        planted_quads, *found):
+    best, = analogy(*inputs, noisy)
+    first, = analogy(*inputs, noisy, exclude=False)
+    nearest = knn(noisy.idx_to_vec, noisy[inputs[2]], 1,
+                  noisy.indices(inputs))[1].item()
+    assert (excluded, raw, barred, near) == (
+        best[0] == answer, first[0] == answer, first[0] in inputs,
+        noisy.idx_to_token[nearest] == answer)
+assert all(0 < each.sum() < 200 for each in found)
 
 # %% [markdown]
 # How much noise does the raw answer stand?
