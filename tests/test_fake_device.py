@@ -24,6 +24,7 @@ from unittest import mock
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
@@ -232,6 +233,9 @@ HOST = {
     "computer_vision.hungarian_match": "SciPy matches, on the CPU",
     "computer_vision.match_pairs": "calls hungarian_match for each picture",
     "computer_vision.hungarian_loss": "calls match_pairs; Section 14.8 trains with it on the device",
+    "nlp_pretraining.cooccurrence": "counts of the corpus, which stay on the CPU, in SciPy",
+    "nlp_pretraining.ppmi": "a matrix of SciPy",
+    "nlp_pretraining.svd_vectors": "a matrix of SciPy",
     "nlp_pretraining.char_ngrams": "strings",
     "nlp_pretraining.fnv1a": "strings",
     "nlp_pretraining.learn_merges": "strings",
@@ -1017,6 +1021,12 @@ def word_table() -> None:
     c15.evaluate_analogies([["a", "b", "c", "d"]] * 3, table, batch=2)
     c15.evaluate_analogies([["a", "b", "c", "d"]], table, method="mul")
     c15.ivf_cells(table.idx_to_vec, 2)
+def global_vectors() -> None:
+    """GloVe on a small table, for an epoch of two steps, with a report."""
+    table = sparse.csr_array([[1.0, 2.0], [2.0, 3.0]])
+    glove = c15.train_glove(table, 3, 1, batch_size=2, device=META, report=lambda now: None)
+    c15.glove_weight(glove.b.exp())
+    assert isinstance(glove, c15.Glove)
 
 
 CALLS: dict[str, tuple[Any, ...]] = {
@@ -1151,6 +1161,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
     "word vectors": (word_vectors,),
     "word table": (word_table,),
+    "global vectors": (global_vectors, 1),  # the loss of the epoch
     "pictures and captions": (contrasted, None),
 }
 

@@ -16,6 +16,7 @@ from d2l_helpers.chapters.attention_and_transformers import apply_merges
 from d2l_helpers.chapters.attention_and_transformers import merge
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.chapters.optimization import train_scheduled
 from d2l_helpers.chapters.recurrent_neural_networks import Vocab
 from d2l_helpers.texts import word_sentences
 from scipy import sparse
@@ -660,34 +661,158 @@ def similarity_score(W, vocab, pairs):
     return float(spearmanr(cosines.cpu(), scores).statistic), len(known)
 
 
-# 15.5 Word embedding with global vectors (GloVe)
-def cooccurrence(ids, sentence_ids, m, weighting="flat", num_words=None):
-    """How often each word stands in the window of each other one.
+# 15.4 Pretraining word2vec
+def shuffled(ids, rng=None):
+    """The words of a corpus in random order: same counts, no context.
+
+    `ids` (T,) are indices of words, `rng` a generator of the CPU. Returns
+    a permuted copy; with the old `sentence_ids`, each sentence keeps its
+    length and gets other words.
+    """
+    order = torch.randperm(len(ids), generator=rng)
+    return ids[order.to(ids.device)]
+
+
+# 15.4 Pretraining word2vec
+def skip_gram(centers, contexts_negatives, embed_v, embed_u):
+    """Scores of words for their centers, (b, 1, L).
+
+    `centers` (b, 1) and `contexts_negatives` (b, L) are indices, as in the
+    batches of Section 15.3; the two layers map them to vectors of d
+    numbers. Source: Mikolov et al. (2013).
+    """
+    v = embed_v(centers)  # (b, 1, d)
+    u = embed_u(contexts_negatives)  # (b, L, d)
+    return torch.bmm(v, u.mT)
+
+
+# 15.4 Pretraining word2vec
+class SkipGram(nn.Module):
+    """Two vectors of d numbers for each word; call it with a batch.
+
+    Center vectors start uniform in (-0.5 / d, 0.5 / d), drawn with
+    `generator`, context vectors at 0, as in the program of Mikolov et al.
+    (2013). With `sparse`, gradients store only the rows that were used.
+    Raises ValueError unless both sizes are at least 1.
+    """
+
+    def __init__(self, vocab_size, d, sparse=False, generator=None):
+        super().__init__()
+        if vocab_size < 1 or d < 1:
+            raise ValueError(f"{vocab_size} words and d = {d}: both must be "
+                             "at least 1.")
+        self.embed_v = nn.Embedding(vocab_size, d, sparse=sparse)
+        self.embed_u = nn.Embedding(vocab_size, d, sparse=sparse)
+        nn.init.uniform_(self.embed_v.weight, -0.5 / d, 0.5 / d, generator)
+        nn.init.zeros_(self.embed_u.weight)
+
+    def forward(self, centers, contexts_negatives):
+        """Scores (b, 1, L) for indices (b, 1) and (b, L)."""
+        u = self.embed_u(contexts_negatives)  # (b, L, d)
+        return (self.embed_v(centers) * u).sum(dim=2)[:, None]
+
+
+# 15.4 Pretraining word2vec
+class SigmoidBCELoss(nn.Module):
+    """Binary cross-entropy in nats, the mean over what is not masked.
+
+    Call it with scores (b, L), labels (b, L) of 0 and 1 and optional masks
+    (b, L), 0 where an entry does not count; each row (b,) is divided by
+    the number of its entries that do. Raises ValueError for other shapes.
+    """
+
+    def forward(self, scores, labels, masks=None):
+        masks = torch.ones_like(scores) if masks is None else masks
+        if not scores.shape == labels.shape == masks.shape:
+            raise ValueError(
+                f"scores {tuple(scores.shape)}, labels {tuple(labels.shape)}"
+                f" and masks {tuple(masks.shape)} must have one shape; remove"
+                " the middle axis of skip_gram's scores by squeeze(1).")
+        each = F.binary_cross_entropy_with_logits(
+            scores, labels, weight=masks, reduction="none")
+        return each.sum(dim=-1) / masks.sum(dim=-1)
+
+
+# 15.4 Pretraining word2vec
+def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
+                   device=None):
+    """Train a SkipGram by Adam at a rate that falls linearly to 0.
 
     Parameters
     ----------
-    ids, sentence_ids : integer tensors of shape (T,)
-        Words and the sentences that they belong to, as in `Corpus`; sentence
-        numbers never fall, and no pair joins two sentences.
-    m : int
-        The fixed radius of the window.
-    weighting : "flat" or "harmonic"
-        What a pair at distance d counts: 1, or 1 / d.
-    num_words : int, optional
-        V; one more than the largest index if it is not given.
+    data : SkipGramData
+        Serves the batches, new ones in each epoch.
+    d, epochs : int
+        Numbers in a vector, and passes over the data.
+    lr : float
+        The rate of the first step.
+    sparse : bool
+        Gradients of the rows in the batch alone, and SparseAdam.
+    seed : int
+        Of the start; the order of the data is that of `data`.
+    device : torch.device, optional
+        Where the tables lie; by default what `try_device` chooses.
 
     Returns
     -------
-    scipy.sparse.csr_array of shape (V, V), float64
-        Symmetric; row and column sums are equal.
+    net : SkipGram
+    losses : list of float
+        In nats for each pair with its K negatives, one for each step.
 
     Raises
     ------
     ValueError
-        For another weighting, m < 1, tensors of other shapes, sentence
-        numbers that fall, or an index outside 0, ..., V - 1.
+        If `epochs` is not at least 1.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}; train for at least 1.")
+    device = d2l.try_device(quiet=True) if device is None else device
+    net = SkipGram(len(data.corpus.vocab), d, sparse,
+                   torch.Generator().manual_seed(seed)).to(device)
+    kind = torch.optim.SparseAdam if sparse else torch.optim.Adam
+    bce, loader = SigmoidBCELoss(), data.train_dataloader()
+    steps = epochs * len(loader)
 
-    Source: Pennington et al. (2014) for the weights 1 / d.
+    def loss(net, batch):
+        centers, words, masks, labels = d2l.to_device(batch, device)
+        scores = net(centers, words).squeeze(1)  # (b, 1 + K)
+        return labels.shape[1] * bce(scores, labels, masks).mean()
+
+    _, losses = train_scheduled(
+        net, loss, lambda: loader, kind(net.parameters(), lr),
+        lambda step: lr * max(1 - step / steps, 1e-3), epochs)
+    return net, losses
+
+
+# 15.4 Pretraining word2vec
+def nearest(W, i, k=10):
+    """The k rows of W (V, d) with the largest cosine to row i, without i.
+
+    Returns their indices (k,) and cosines (k,), largest first. A zero row
+    has cosine 0 with all. Raises ValueError unless there are k others.
+    """
+    if not 1 <= k < len(W):
+        raise ValueError(f"k is {k}; {len(W)} rows have 1 to {len(W) - 1} "
+                         "neighbours.")
+    W = F.normalize(W.detach(), dim=1)
+    cosines = W @ W[i]  # (V,)
+    cosines[i] = -torch.inf
+    best = cosines.topk(k)
+    return best.indices, best.values
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def cooccurrence(ids, sentence_ids, m, weighting="flat", num_words=None):
+    """How often each word stands in the window of each other one.
+
+    `ids` and `sentence_ids` (T,) are words and their sentences, as in
+    `Corpus`; no pair joins two sentences. m is the fixed radius of the
+    window; a pair at distance d counts 1, or 1 / d with the `weighting`
+    "harmonic" (Pennington et al., 2014). Returns a csr_array of SciPy,
+    (V, V), float64 and symmetric; V is `num_words`, or else one more than
+    the largest index. Raises ValueError for another weighting, m < 1,
+    tensors of other shapes, sentence numbers that fall, or an index
+    outside 0, ..., V - 1.
     """
     if weighting not in ("flat", "harmonic") or m < 1:
         raise ValueError(f"weighting {weighting!r} and m = {m}; choose 'flat'"
@@ -733,11 +858,29 @@ def glove_loss(U, V, b, c, i, j, x, x_max=100.0, alpha=0.75):
             f"(words, d), b {tuple(b.shape)} and c {tuple(c.shape)} (words,)"
             f", i {tuple(i.shape)}, j {tuple(j.shape)} and x "
             f"{tuple(x.shape)} equal ones.")
-    score = (U[j] * V[i]).sum(dim=-1) + b[i] + c[j]
+    b, c = (F.embedding(k, bias[:, None])[:, 0]
+            for k, bias in ((i, b), (j, c)))
+    score = (F.embedding(j, U) * F.embedding(i, V)).sum(dim=1) + b + c
     return glove_weight(x, x_max, alpha) * (score - x.log()) ** 2
 
 
 # 15.5 Word embedding with global vectors (GloVe)
+def stored_counts(X, device=None):
+    """Centers, contexts (n,) and counts, float32, that a matrix stores.
+
+    X is a square sparse matrix. Raises ValueError if it is not, stores
+    nothing, or something that is not positive.
+    """
+    X = sparse.coo_array(X)
+    if X.shape[0] != X.shape[1] or not X.nnz or not X.data.min() > 0:
+        raise ValueError(f"X of shape {X.shape} stores {X.nnz} entries; a "
+                         "square matrix with positive ones is needed (call "
+                         "eliminate_zeros to drop stored zeros).")
+    return (torch.from_numpy(X.row).to(device, torch.int64),
+            torch.from_numpy(X.col).to(device, torch.int64),
+            torch.from_numpy(X.data).to(device, torch.float32))
+
+
 class Glove(NamedTuple):
     """Vectors U (contexts), V (centers), both (words, d), biases, losses.
 
@@ -752,29 +895,22 @@ class Glove(NamedTuple):
     losses: list
 
 
-def train_glove(X, d, epochs, lr=0.1, batch_size=16384, seed=0,
-                device=None, x_max=100.0, alpha=0.75):
+# 15.5 Word embedding with global vectors (GloVe)
+def train_glove(X, d, epochs, lr=0.2, batch_size=16384, seed=0,
+                device=None, report=None, x_max=100.0, alpha=0.75):
     """Fit the logarithms of the counts above 0 with Adagrad: a `Glove`.
 
     X is a sparse matrix (words, words) of counts, such as `cooccurrence`
     gives; d the dimension; an epoch visits each entry once, in an order
     that `seed` draws, as it does the start, uniform in (-1/2, 1/2) / d.
-    The result is detached and lies on `device`, the CPU unless given.
-    Raises ValueError if X is not square, holds no entry, or one that is
-    not positive. Source: Pennington et al. (2014).
+    The result is detached and lies on `device`, the CPU unless given;
+    `report`, if given, is called with a `Glove` after each epoch.
+    Errors as of `stored_counts`. Source: Pennington et al. (2014).
     """
-    X = sparse.coo_array(X)
-    if X.shape[0] != X.shape[1] or not X.nnz or not X.data.min() > 0:
-        raise ValueError(f"X of shape {X.shape} stores {X.nnz} entries; a "
-                         "square matrix with positive ones is needed (call "
-                         "eliminate_zeros to drop stored zeros).")
     generator = torch.Generator().manual_seed(seed)
-    i, j, x = (torch.from_numpy(part).to(device, dtype) for part, dtype in
-               ((X.row, torch.int64), (X.col, torch.int64),
-                (X.data, torch.float32)))
-    start = (torch.rand(2, X.shape[0], d + 1,
-                        generator=generator) - 0.5) / d
-    start = start.to(device)
+    i, j, x = stored_counts(X, device)
+    start = torch.rand(2, X.shape[0], d + 1, generator=generator)
+    start = ((start - 0.5) / d).to(device)
     params = [part.clone().requires_grad_() for part in
               (start[0, :, :d], start[1, :, :d], start[1, :, d],
                start[0, :, d])]  # U, V, b, c
@@ -791,6 +927,9 @@ def train_glove(X, d, epochs, lr=0.1, batch_size=16384, seed=0,
             optimizer.step()
             total += loss.detach().sum()
         losses.append(total.item() / len(x))
+        if report is not None:
+            report(Glove(*(part.detach().clone() for part in params),
+                         list(losses)))
     return Glove(*(part.detach() for part in params), losses)
 
 
@@ -833,6 +972,7 @@ def ppmi(X, shift=0.0, power=1.0):
     return sparse.csr_array((value[keep], (i[keep], j[keep])), shape=X.shape)
 
 
+# 15.5 Word embedding with global vectors (GloVe)
 def svd_vectors(M, d):
     """Vectors W (n, d) and C (m, d) with W @ C.mT near M, float32.
 
@@ -846,7 +986,8 @@ def svd_vectors(M, d):
     if not 0 < d < min(M.shape):
         raise ValueError(f"d is {d}; a matrix of shape {M.shape} needs one "
                          f"from 1 to {min(M.shape) - 1}.")
-    U, S, Vt = svds(M.astype(np.float64), k=d, v0=np.ones(min(M.shape)))
+    U, S, Vt = svds(M.astype(np.float32), k=d,
+                    v0=np.ones(min(M.shape), dtype=np.float32))
     order = np.argsort(-S, kind="stable")
     U, S, Vt = U[:, order], S[order], Vt[order]
     sign = np.sign(U[np.abs(U).argmax(axis=0), np.arange(d)])
