@@ -1021,6 +1021,8 @@ def word_table() -> None:
     c15.evaluate_analogies([["a", "b", "c", "d"]] * 3, table, batch=2)
     c15.evaluate_analogies([["a", "b", "c", "d"]], table, method="mul")
     c15.ivf_cells(table.idx_to_vec, 2)
+
+
 def global_vectors() -> None:
     """GloVe on a small table, for an epoch of two steps, with a report."""
     table = sparse.csr_array([[1.0, 2.0], [2.0, 3.0]])

@@ -45,7 +45,7 @@
 # %%
 import math
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +89,7 @@ whole = [i for i, piece in enumerate(pieces)
          if piece.isascii() and piece.isalpha() and piece.islower()]
 words = [pieces[i] for i in whole]
 vectors = net.words.weight.detach()[whole]  # (21745, 384)
+del net
 real = all(d2l.fetch(name).is_real for name in (
     "minilm", "bert-vocab", *WORD_CORPORA, "word-similarity",
     "word-analogies"))
@@ -283,9 +284,9 @@ def knn(W, x, k, exclude=None):
 picked = torch.randperm(len(emb) - 1, generator=torch.Generator()
                         .manual_seed(0))[:100] + 1
 near, found = knn(emb.idx_to_vec, emb.idx_to_vec[picked], 11)
-table = emb.idx_to_vec[1:].double()
-table /= table.norm(dim=1, keepdim=True)
-every = table[picked - 1] @ table.mT  # (100, V - 1)
+every = emb.idx_to_vec[1:].double()
+every /= every.norm(dim=1, keepdim=True)
+every = every[picked - 1] @ every.mT  # (100, V - 1)
 torch.testing.assert_close(near.double(), every.sort(
     descending=True).values[:, :11], atol=1e-5, rtol=0)
 torch.testing.assert_close(near.double(), every.gather(1, found - 1),
@@ -782,23 +783,26 @@ def exchanged(table, generator):
     return TokenEmbedding((common, new))
 
 
-generator, rho = torch.Generator().manual_seed(0), {}
-tables = {"MiniLM": [emb], "own": [own]} | {
-    f"{name} exchanged": [exchanged(table, generator) for _ in range(20)]
-    for name, table in (("MiniLM", emb), ("own", own))}
+judged = {file: judged_pairs(path) for file, path in
+          d2l.fetch("word-similarity").files.items()}
+generator = torch.Generator().manual_seed(0)
+rho, covered = defaultdict(list), {}
+for name, table in (("MiniLM", emb), ("own", own)):
+    for i in range(21):  # the table, and then twenty controls
+        version = exchanged(table, generator) if i else table
+        for file, pairs in judged.items():
+            value, covered[file] = similarity_score(
+                version[vocab.idx_to_token], vocab, pairs)
+            rho[file, name + " exchanged" * (i > 0)].append(value)
 print(f"{len(common)} words in both tables")
-for file, path in d2l.fetch("word-similarity").files.items():
-    for name, each in tables.items():
-        scores = [similarity_score(table[vocab.idx_to_token], vocab,
-                                   judged_pairs(path)) for table in each]
-        rho[file, name], covered = [s for s, _ in scores], scores[0][1]
-        low, high = min(rho[file, name]), max(rho[file, name])
-        print(f"{file:15}{name:17}{covered:4} pairs, rho {low:6.3f}",
-              "" if low == high else f"to {high:.3f}")
-    rho[file] = covered
+for (file, name), values in sorted(rho.items(), reverse=True):
+    print(f"{file:15}{name:17}{covered[file]:4} pairs, rho",
+          f"{min(values):6.3f}" + f" to {max(values):.3f}" * (
+              len(values) > 1))
+again = exchanged(own, generator)
 for block in order.split(50):  # the same vectors, but elsewhere
     rows = [common[i] for i in block.tolist()]
-    old, new = own[rows], tables["own exchanged"][0][rows]
+    old, new = own[rows], again[rows]
     torch.testing.assert_close(new.sum(dim=0), old.sum(dim=0), atol=1e-3,
                                rtol=1e-3)
     assert len(block) < 10 or (new == old).all(dim=1).double().mean() < 0.5
@@ -809,7 +813,7 @@ if full_run:
     assert len(common) == 11275
     for file, number, values in (("wordsim353.tsv", 286, (0.759, 0.495)),
                                  ("simlex999.txt", 901, (0.524, 0.149))):
-        assert rho[file] == number
+        assert covered[file] == number
         for name, value in zip(("MiniLM", "own"), values):
             control = rho[file, f"{name} exchanged"]
             assert abs(rho[file, name][0] - value) < 0.01
@@ -818,14 +822,13 @@ if full_run:
 
 # %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(5.6, 2.4))
-files = [file for file in rho if isinstance(file, str)]
-rows = [(file, name) for file in files for name in ("MiniLM", "own")]
+rows = [(file, name) for file in judged for name in ("MiniLM", "own")]
 for y, (file, name) in enumerate(rows):
     color = "#0072B2" if name == "MiniLM" else "#D55E00"
     control = rho[file, f"{name} exchanged"]
     ax.plot(control, [y] * len(control), "x", color="#777777", ms=4)
     ax.errorbar(rho[file, name], [y], fmt="o", color=color, capsize=3,
-                xerr=2 / math.sqrt(rho[file] - 1))
+                xerr=2 / math.sqrt(covered[file] - 1))
 ax.set(yticks=range(4), yticklabels=[f"{file.split('.')[0]}, {name}"
                                      for file, name in rows],
        ylim=(3.5, -0.5), xlabel="rank correlation with judgments")
@@ -1138,9 +1141,9 @@ for name, table in (("own", own), ("MiniLM", emb)):
         unit = F.normalize(U, dim=1)
         pair = (unit[draw[0]] * unit[draw[1]]).sum(dim=1)
         U = TokenEmbedding((common, U))[vocab.idx_to_token]
-        judged = [similarity_score(U, vocab, judged_pairs(path))[0]
-                  for path in d2l.fetch("word-similarity").files.values()]
-        spread[name, label] = pair.mean().item(), pair.std().item(), *judged
+        scores = [similarity_score(U, vocab, pairs)[0]
+                  for pairs in judged.values()]
+        spread[name, label] = pair.mean().item(), pair.std().item(), *scores
         print(f"{name:8}{label:10}" + "".join(
             f"{x:8.3f}" for x in spread[name, label]))
 
