@@ -1325,15 +1325,16 @@ def shrink(self, size, share=0.75, steps=2):
 def read_vectors(path):
     """Words and vectors of a text file: a list (n,) and a tensor (n, d).
 
-    A line holds a word and d numbers between single blanks. A first line of
-    two whole numbers, how many words and d, is left out. Raises ValueError
-    for a line of another form.
+    A line holds a word and d numbers between single blanks, and may end
+    with more. A first line of two whole numbers, how many words and d, is
+    left out. Raises ValueError for a line of another form.
     """
     tokens, rows, d = [], [], None
     with open(path, encoding="utf-8", newline="\n") as file:
         for number, line in enumerate(file, 1):
             word, *values = line.rstrip().split(" ")
-            if number == 1 and word.isdecimal() and len(values) == 1:
+            if number == 1 and len(values) == 1 and (
+                    word + values[0]).isdecimal():
                 continue
             d = d or len(values)
             try:
@@ -1418,7 +1419,7 @@ def cosines(W, x):
                          f"{tuple(x.shape)} do not fit; (V, d) and (..., d) "
                          "are needed.")
     result = F.normalize(x, dim=-1) @ F.normalize(W, dim=1).mT
-    return result.masked_fill((W == 0).all(dim=1), -math.inf)
+    return result.masked_fill_((W == 0).all(dim=1), -math.inf)
 
 
 # 15.7 Word similarity and analogy
@@ -1436,8 +1437,10 @@ def knn(W, x, k, exclude=None):
         raise ValueError(f"k is {k}; of {len(W)} rows {barred} are excluded, "
                          "choose 1 <= k <= the rest.")
     if exclude is not None:
-        exclude = exclude.expand(*x.shape[:-1], barred)
-        near = near.scatter(-1, exclude, -math.inf)
+        if exclude.ndim > 1 and exclude.shape[:-1] != x.shape[:-1]:
+            raise ValueError(f"exclude is {tuple(exclude.shape)} and the "
+                             f"queries {tuple(x.shape)}; give (m,) or (n, m).")
+        near.scatter_(-1, exclude.expand(*x.shape[:-1], barred), -math.inf)
     return near.topk(k, dim=-1)
 
 
@@ -1451,14 +1454,14 @@ def offset_scores(near_a, near_b, near_c, method="add"):
     `cosines`, the score is. Raises ValueError for another method.
     """
     if method == "add":
-        scores = near_b - near_a + near_c
+        scores = (near_b - near_a).add_(near_c)
     elif method == "mul":
-        near_a, near_b, shifted = ((near + 1) / 2
+        near_a, near_b, shifted = ((near + 1).div_(2)
                                    for near in (near_a, near_b, near_c))
-        scores = near_b * shifted / (near_a + 1e-3)
+        scores = near_b.mul_(shifted).div_(near_a.add_(1e-3))
     else:
         raise ValueError(f"method is {method!r}; choose 'add' or 'mul'.")
-    return scores.masked_fill(near_c == -math.inf, -math.inf)
+    return scores.masked_fill_(near_c == -math.inf, -math.inf)
 
 
 # 15.7 Word similarity and analogy
@@ -1524,7 +1527,7 @@ class Answers(NamedTuple):
 
 
 # 15.7 Word similarity and analogy
-def evaluate_analogies(quads, emb, method="add", batch=256):
+def evaluate_analogies(quads, emb, method="add", batch=64):
     """`Answers` to n questions (a, b, c, d), a list of 4 words each.
 
     `emb` is a `TokenEmbedding` that must have all of the words, `method` as
@@ -1587,14 +1590,15 @@ def ivf_search(W, x, k, cells, probes):
     queries x (n, d) the rows in the `probes` cells with the nearest
     centroids are compared. Returns cosines and indices (n, k), and how many
     rows were visited, (n,). If those are fewer than k, the rest has cosine
-    -inf and index -1. Raises ValueError for other shapes, or unless 1 <=
-    probes <= cells.
+    -inf and index -1. Raises ValueError for other shapes, for k < 1, or
+    unless 1 <= probes <= cells.
     """
     centroids, owner = cells
-    if not 1 <= probes <= len(centroids) or len(owner) != len(W) or k < 1:
-        raise ValueError(f"k is {k}, with {probes} probes of "
-                         f"{len(centroids)} cells, and {len(owner)} of "
-                         f"{len(W)} vectors have a cell.")
+    if x.ndim != 2 or not 1 <= probes <= len(centroids) or k < 1 or (
+            len(owner) != len(W)):
+        raise ValueError(f"k is {k}, x {tuple(x.shape)} instead of (n, d), "
+                         f"with {probes} probes of {len(centroids)} cells, "
+                         f"and {len(owner)} of {len(W)} vectors have a cell.")
     near = knn(centroids, x, probes)[1]  # (n, probes)
     sizes = owner.bincount(minlength=len(centroids))
     lists = owner.argsort(stable=True).split(sizes.tolist())
