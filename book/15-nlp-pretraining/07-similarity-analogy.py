@@ -116,10 +116,10 @@ for ax, chosen in zip(axes, pictured):
     ax.plot(*points.mT, ".", color="#E69F00")
     for i, word in enumerate(chosen):  # a label behind its end of the arrow
         away = points[i] - points[i ^ 1]
-        ax.annotate(word, points[i], 11 * away / away.norm(), fontsize=8,
+        ax.annotate(word, points[i], 6 * away / away.norm(), fontsize=8,
                     textcoords="offset points", va="center",
                     ha="left" if away[0] > 0 else "right")
-    ax.margins(0.25)
+    ax.margins(0.22)
     ax.set(xlabel="first component", ylabel="second component")
 d2l.describe(axes, """Two planes with ten words each, joined in pairs by
     arrows: left from capital to country, right from an adjective to its
@@ -744,8 +744,8 @@ ax.tick_params(axis="y", labelsize=8)
 ax.legend(loc="upper center", bbox_to_anchor=(0.4, 1.16), ncols=4)
 d2l.describe(ax, """For each of 14 groups the share of right answers. With
     exclusion most lie between 0.5 and 1, raw ones near 0. The neighbor of c
-    and the wrong pair lie in between; for nationalities and plurals they
-    almost reach the answers with exclusion.""")
+    and the wrong pair lie in between; for nationalities and plurals the
+    neighbor almost reaches the answers with exclusion.""")
 
 # %% [markdown]
 # **Figure 15.7.3.** Right answers by group, MiniLM's input vectors.
@@ -780,9 +780,10 @@ if real:
 
 # %%
 corpus = read_corpus(*map(d2l.fetch, WORD_CORPORA), step=step)
-scores = ppmi(cooccurrence(corpus.ids, corpus.sentence_ids, 5,
-                           num_words=len(corpus.vocab)), power=0.75)
-own = TokenEmbedding((corpus.vocab.idx_to_token, svd_vectors(scores, d)[0]))
+W, _ = svd_vectors(ppmi(cooccurrence(
+    corpus.ids, corpus.sentence_ids, 5, num_words=len(corpus.vocab)),
+    power=0.75), d)
+own = TokenEmbedding((corpus.vocab.idx_to_token, W))
 own_quads, _ = answerable(questions, own)
 own_answers = evaluate_analogies(own_quads, own)
 
