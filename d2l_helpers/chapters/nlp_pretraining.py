@@ -896,7 +896,7 @@ class Glove(NamedTuple):
 
 
 # 15.5 Word embedding with global vectors (GloVe)
-def train_glove(X, d, epochs, lr=0.2, batch_size=16384, seed=0,
+def train_glove(X, d, epochs, lr=0.2, batch_size=8192, seed=0,
                 device=None, report=None, x_max=100.0, alpha=0.75):
     """Fit the logarithms of the counts above 0 with Adagrad: a `Glove`.
 
