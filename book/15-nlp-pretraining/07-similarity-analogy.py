@@ -79,7 +79,7 @@ num_vectors = 100_000  # of the search in Exercise 15.7-3
 #
 # These vectors are no neutral witness.
 # They belong to a network whose model card lists SNLI and MultiNLI, Quora duplicates, MS MARCO, and captions of Flickr30k and COCO among its training data: pairs of sentences of like meaning.
-# The input vectors were trained along, so this table has been told what people find similar; vectors that come from context alone, such as our own below, have not.
+# The input vectors are part of that network, so this table has been told what people find similar; vectors that come from context alone, such as our own below, have not.
 
 # %%
 net = minilm()
@@ -126,7 +126,7 @@ d2l.describe(axes, """Two planes with ten words each, joined in pairs by
     comparative. In each plane the arrows point about the same way.""")
 
 # %% [markdown]
-# **Figure 15.7.1.** Vectors of length 1 on their two first principal components. An arrow joins the words of a pair.
+# **Figure 15.7.1.** Vectors of length 1 on their first two principal components. An arrow joins the words of a pair.
 #
 # Each plane was fitted to the ten words that it shows, and we chose the pairs (those of men and women made a poor picture).
 # It tells what a relation would look like; whether the table is full of them takes a count.
@@ -614,9 +614,9 @@ for ax, (name, shares) in zip(axes, planted.items()):
 axes[0].get_legend().remove()
 d2l.describe(axes, """Right answers against the length of the noise, in two
     panels. With a shared offset the raw answers fall from 1 to 0 around
-    length 1, those with exclusion stay near 1 until about 1.7, and the
+    length 1, those with exclusion stay near 1 until about 1.5, and the
     neighbor of c is seldom right. Without a relation the raw answers are 0,
-    but those with exclusion and the neighbor of c are 1 up to noise 1.5.""")
+    but those with exclusion and the neighbor of c are near 1 up to 1.5.""")
 
 # %% [markdown]
 # **Figure 15.7.2.** Planted vectors, $d=384$, 1560 questions, mean of three seeds. Dotted: the predicted end of the raw answers.
@@ -636,8 +636,8 @@ assert none[:, 1].max() < 0.01 and none[:high + 1, [0, 3]].min() > 0.99
 # The raw answer breaks down where predicted; exclusion hides that for a while, because the words that would win are barred.
 #
 # The right panel is the warning.
-# This space holds no relation, so no offset means anything, and yet up to a noise of 1.3 the score is perfect.
-# The nearest neighbor of $c$ happens to be its other form, and 3CosAdd, barred from $c$, finds it.
+# This space holds no relation, so no offset means anything, and yet up to a noise of 1.3 the score is above 0.99.
+# We built the nearest neighbor of $c$ to be its other form, and 3CosAdd, barred from $c$, finds it.
 # Hence two numbers belong beside every analogy score: the raw one, and that of the nearest neighbor of $c$ under the same exclusion, one of the baselines of Linzen (2016).
 # Rogers and others (2017) show in real vectors how much a right answer depends on the words being similar.
 
@@ -750,10 +750,10 @@ d2l.describe(ax, """For each of 14 groups the share of right answers. With
 # %% [markdown]
 # **Figure 15.7.3.** Right answers by group, MiniLM's input vectors.
 #
-# With exclusion three in four are right.
+# With exclusion about three in four are right.
 # Raw, 3CosAdd answers with one of the words of the question in 96 or 97 of 100 cases, and is right in nearly all others.
 # The neighbor of $c$, which is not told the relation at all, gets almost half.
-# In two groups, nationalities and plurals, 3CosAdd adds next to nothing to it; in others, such as superlatives, nearly everything.
+# In two groups, nationalities and plurals, 3CosAdd adds next to nothing to it; for superlatives it adds nearly everything, and most groups lie in between.
 # Over all questions, a wrong pair does worse than no pair.
 # So 3CosAdd is right in 0.30 more of the questions than the neighbor, and in 0.37 more than with a wrong offset: measured against these two, that is what the right offset is worth in this table, not 0.77.
 
@@ -895,7 +895,7 @@ d2l.describe(ax, """Rank correlations of two tables with two sets of
     crosses of the exchanged vectors lie around 0.""")
 
 # %% [markdown]
-# **Figure 15.7.4.** Correlation with human judgments on equal pairs; bars of two standard errors $1/\sqrt{n-1}$, crosses for the exchanged vectors.
+# **Figure 15.7.4.** Correlation with human judgments on the same pairs; bars of two standard errors $1/\sqrt{n-1}$, which hold for unrelated rankings, crosses for the exchanged vectors.
 #
 # Both tables stand clear of their twenty controls on both sets, our own on SimLex-999 by about 0.1.
 # The gap between the two sets is wider for the vectors that know contexts only.
@@ -912,8 +912,9 @@ d2l.describe(ax, """Rank correlations of two tables with two sets of
 # Being near is mutual, being among the nearest is not: some words can be among the ten nearest of very many others, and some of none.
 # The former are called *hubs* (Radovanović and others, 2010).
 # Let $N_{10}(w)$ be the number of words that have $w$ among their ten nearest; its mean is 10.
-# If it were left to chance, it would be nearly Poisson, with a skewness of $1/\sqrt{10}\approx0.32$.
-# We count in the 4000 words most frequent in our corpus, and in random normal vectors, by cosine and by distance.
+# If it were left to chance, it would be nearly Poisson.
+# Its *skewness*, the mean of $((N_{10}-\mu)/\sigma)^3$ with the mean $\mu$ and the standard deviation $\sigma$ of $N_{10}$, would then be $1/\sqrt{10}\approx0.32$; a long tail of hubs makes it larger.
+# We count among the 4000 of the shared words that are most frequent in our corpus, by cosine, and among as many random normal vectors, by cosine and by distance.
 
 # %%
 top = order[:4000]
@@ -984,7 +985,7 @@ d2l.describe(ax, """Share of words that are among the ten nearest of at least
 # ## Searching without looking at everything
 #
 # One product with the whole table is exact, and fast enough for a vocabulary.
-# With a billion passages of text, in the retrieval of documents for example, each query would read them all.
+# But in document retrieval there may be a billion passages, and each query would read them all.
 # *Approximate* search gives up some neighbors for speed; *recall at 10* is the share of the true ten nearest that it finds.
 #
 # An *inverted file* partitions the vectors by k-means into *cells*, each with a list of its members.
@@ -1106,6 +1107,7 @@ for wrong in {"x": base[0]}, {"k": 0}, {"probes": 0}, {"probes": 999}:
         assert "vectors have a cell" in str(error)
 
 # %% [markdown]
+# We searched for `num_queries` of the words among all the others.
 # Half of the neighbors are in the first cell, which is less than a hundredth of the table; eight cells of 128 have nearly nine in ten.
 # Each doubling of the work buys less than the one before.
 # How good a trade this is depends on the vectors; Exercise 15.7-3 shows some for which it is poor.
@@ -1127,7 +1129,7 @@ if real:
     assert 0.6 < one < 0.8 and hundred > 0.97
 
 # %% [markdown]
-# Eight bits lose next to nothing here, and even the signs alone, one bit for each number, keep most of the neighbors.
+# Eight bits lose next to nothing here, and even the signs alone, one bit for each number, keep most of the neighbors; the queries stay at full precision.
 # Nearly all are among the best hundred by signs, so comparing those hundred exactly repairs the loss.
 # A third way is a graph that joins each vector to some near ones, on several levels, in which a search walks greedily: *HNSW* (Malkov and Yashunin, 2018).
 # Libraries such as Faiss (Douze and others, 2024) combine all of these.
@@ -1147,7 +1149,7 @@ if real:
 #
 # ### Exercise 15.7-1
 #
-# Levy and Goldberg (2014) proposed *3CosMul*: with cosines shifted to $[0,1]$, maximize $\cos(w,b)\cos(w,c)/(\cos(w,a)+\varepsilon)$, $\varepsilon=0.001$.
+# Levy and Goldberg (2014) proposed *3CosMul*: map each cosine to $[0,1]$ by $p(w,x)=(1+\cos(w,x))/2$, and maximize $p(w,b)\,p(w,c)/(p(w,a)+\varepsilon)$, $\varepsilon=0.001$.
 # Compare it with 3CosAdd, for MiniLM's vectors and our own, with and without exclusion.
 # Why might a product be less taken with the input words than a sum?
 
@@ -1189,7 +1191,8 @@ except ValueError as error:
     assert "'max'" in str(error)
 
 # %% [markdown]
-# With MiniLM's vectors the product gains about two points with exclusion, with ours it loses about three; so the better rule depends on the vectors.
+# We asked every fourth of MiniLM's questions and every second of ours.
+# With exclusion the product gains two to three points with MiniLM's vectors and loses about three with ours, so neither rule is better for both tables.
 # Raw, it falls for the input words less often, in both tables.
 # A possible reason: for $w=c$ the sum gets the full 1 from one term, which an answer has to make up in the same units.
 # In the product that factor is 1 too, but it only scales the ratio of the other two, which is near 1 for a $c$ unrelated to $a$ and $b$.
@@ -1247,8 +1250,10 @@ if full_run:
 
 # %% [markdown]
 # Our own vectors share a direction: random pairs have a mean cosine above 0.1, and centering takes it away; MiniLM's table is nearly centered as it is.
-# The correlations move by less than one standard error for the 286 pairs of WordSim-353, up or down.
-# The paper reports gains for vectors trained on far more text; here we see none that we could tell from noise.
+# The correlations move by less than 0.05, up or down.
+# The paper reports gains for vectors trained on far more text; here there is no common direction.
+# Whether one of these small changes is more than noise, the standard error $1/\sqrt{n-1}$ of a single correlation cannot tell: both versions of a table meet the same pairs and judgments, so much of the error is common to both and cancels in the difference.
+# That takes a paired comparison, such as drawing the pairs again with replacement and looking at the difference each time.
 
 # %% [markdown]
 # ### Exercise 15.7-3
@@ -1299,13 +1304,14 @@ for a, b in zip(shares["clusters"][:3], shares["one normal"]):
 if num_vectors >= 100_000:
     assert shares["clusters"][0][1] > 0.8 > 0.2 > shares["one normal"][0][1]
 if num_vectors == 100_000:
+    assert 0.85 < together < 0.96
     assert abs(shares["one normal"][3][0] - 0.2) < 0.02
     assert abs(shares["one normal"][3][1] - 0.9) < 0.02
 
 # %% [markdown]
-# With clusters, one cell in 316 has about nine in ten neighbors, because a cell boundary seldom cuts through a cluster: nearly all vectors lie in the main cell of theirs.
+# With clusters, one cell in 316 has about nine in ten neighbors, because a cell boundary seldom cuts through a cluster: about nine in ten vectors lie in the main cell of their cluster.
 # In a single normal distribution of 32 dimensions the neighbors of a query lie in many directions from it, nearly nine in ten across some boundary, and a recall of 0.9 takes a fifth of the vectors.
-# (Reading the centroids costs another 316 products a query.)
+# (Comparing a query with the centroids costs another 316 products.)
 
 # %% [markdown]
 # ### Exercise 15.7-4
@@ -1364,10 +1370,11 @@ assert abs(weat(X, Y, A, B) + weat(Y, X, A, B)) < 1e-4
 assert abs(weat(X, Y, A, B) + weat(X, Y, B, A)) < 1e-4
 
 # %% [markdown]
-# The sign is right, the size is not that of the bias.
+# Where the bias stands out from the noise the sign is right in every table; for a bias of 0.02 under noise 1.0 it is right on average, but single tables point the other way.
+# The size is not that of the bias.
 # With little noise a bias of 0.02 gives almost the same effect as one of 0.2, near the largest possible value, 2: the measure says how well $s$ separates the two sets, in units of its own deviation, not by how much.
 # And without any bias single tables have effects with a deviation of about one half, for sets of eight words.
-# So a value needs a test, by permuting the words of $X$ and $Y$ as its authors do, and is no size of a harm.
+# So a value needs a test, by permuting the words of $X$ and $Y$ as its authors do, and it does not measure how much harm is done.
 
 # %% [markdown]
 # ## Sources
