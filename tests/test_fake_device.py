@@ -289,6 +289,11 @@ HOST = {
         f"nlp_pretraining.{name}": "a text of the CPU, moved whole, to a network that is run; needs its words"
         for name in ("fill_mask", "encode_bert", "context_similarity")
     },
+    "nlp_pretraining.read_vectors": "reads a file",
+    "nlp_pretraining.Answers": "holds what evaluate_analogies gives",
+    "nlp_pretraining.analogy": "gives words, whose indices it reads back",
+    "nlp_pretraining.planted_embeddings": "draws on the CPU, where its table stays",
+    "nlp_pretraining.ivf_search": "reads back how long the lists are",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -1084,6 +1089,16 @@ def word_vectors() -> None:
     c15.cbow_grads(U, V, context, c)
 
 
+def word_table() -> None:
+    """Vectors by name, their nearest, analogies, and the cells of an inverted file."""
+    table = c15.TokenEmbedding((["a", "b", "c", "d", "e"], floats(5, 4)))
+    assert len(table) == 6 and table["a"].shape == (4,)
+    c15.knn(table.idx_to_vec, table[["a", "z"]], 2, exclude=numbers(2, 1))
+    c15.evaluate_analogies([["a", "b", "c", "d"]] * 3, table, batch=2)
+    c15.evaluate_analogies([["a", "b", "c", "d"]], table, method="mul")
+    c15.ivf_cells(table.idx_to_vec, 2)
+
+
 def global_vectors() -> None:
     """GloVe on a small table, for an epoch of two steps, with a report."""
     table = sparse.csr_array([[1.0, 2.0], [2.0, 3.0]])
@@ -1225,6 +1240,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "first weights of BERT": (begun,),
     "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
     "word vectors": (word_vectors,),
+    "word table": (word_table,),
     "global vectors": (global_vectors, 1),  # the loss of the epoch
     "pictures and captions": (contrasted, None),
 }

@@ -1330,6 +1330,302 @@ def shrink(self, size, share=0.75, steps=2):
     return self
 
 
+# 15.7 Word similarity and analogy
+def read_vectors(path):
+    """Words and vectors of a text file: a list (n,) and a tensor (n, d).
+
+    A line holds a word and d numbers between single blanks, and may end
+    with more. A first line of two whole numbers, how many words and d, is
+    left out. Raises ValueError for a line of another form.
+    """
+    tokens, rows, d = [], [], None
+    with open(path, encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            word, *values = line.rstrip().split(" ")
+            if number == 1 and len(values) == 1 and (
+                    word + values[0]).isdecimal():
+                continue
+            d = d or len(values)
+            try:
+                rows.append(np.array(values, dtype=np.float32))
+            except ValueError:
+                rows.append(None)
+            if rows[-1] is None or not word or len(values) != d or d < 1:
+                raise ValueError(f"line {number} of {path} is not a word and "
+                                 f"{d} numbers between blanks: {line[:40]!r}")
+            tokens.append(word)
+    if not rows:
+        raise ValueError(f"{path} holds no vectors.")
+    return tokens, torch.from_numpy(np.stack(rows))
+
+
+# 15.7 Word similarity and analogy
+class TokenEmbedding:
+    """Word vectors by name; a word that is not there has the vector 0.
+
+    `source` is the path of a file that `read_vectors` reads, or a pair of a
+    list of n words and a tensor (n, d). `idx_to_token`, `token_to_idx` and
+    `idx_to_vec` (1 + n, d) begin with "<unk>", whose vector is 0 whatever
+    the source says. Raises ValueError if words and rows do not match, or if
+    a word comes twice.
+    """
+
+    def __init__(self, source):
+        tokens, vectors = source if isinstance(source, tuple) else (
+            read_vectors(source))
+        if vectors.ndim != 2 or len(vectors) != len(tokens):
+            raise ValueError(f"{len(tokens)} words need a tensor of as many "
+                             f"rows, (n, d); got {tuple(vectors.shape)}.")
+        kept = [i for i, token in enumerate(tokens) if token != "<unk>"]
+        self.idx_to_token = ["<unk>", *(tokens[i] for i in kept)]
+        self.token_to_idx = {t: i for i, t in enumerate(self.idx_to_token)}
+        if len(self.token_to_idx) < len(self.idx_to_token):
+            twice = Counter(self.idx_to_token).most_common(1)[0][0]
+            raise ValueError(f"{twice!r} comes twice; keep one of its rows.")
+        rows = torch.tensor(kept, dtype=torch.int64, device=vectors.device)
+        self.idx_to_vec = torch.cat((
+            vectors.new_zeros(1, vectors.shape[1]), vectors[rows])).detach()
+
+
+# 15.7 Word similarity and analogy
+@add_to_class(TokenEmbedding)
+def __len__(self):
+    """How many words there are, with "<unk>"."""
+    return len(self.idx_to_token)
+
+
+@add_to_class(TokenEmbedding)
+def indices(self, tokens, strict=False):
+    """Indices (n,) of a list of words; 0 for a word that is not there.
+
+    If `strict`, a ValueError names such words instead.
+    """
+    unknown = [t for t in tokens if t not in self.token_to_idx]
+    if strict and unknown:
+        raise ValueError(f"no vector for {', '.join(unknown[:5])}; leave "
+                         "out what is not in token_to_idx.")
+    return torch.tensor([self.token_to_idx.get(t, 0) for t in tokens],
+                        dtype=torch.int64, device=self.idx_to_vec.device)
+
+
+@add_to_class(TokenEmbedding)
+def __getitem__(self, tokens):
+    """Vectors (n, d) of a list of words, or (d,) of one word."""
+    if isinstance(tokens, str):
+        return self[[tokens]][0]
+    return self.idx_to_vec[self.indices(tokens)]
+
+
+# 15.7 Word similarity and analogy
+def cosines(W, x):
+    """Cosines (..., V) of queries x (..., d) with the rows of W (V, d).
+
+    A row of zeros has no direction and gets -inf, so it wins no search; a
+    query of zeros gets 0. Raises ValueError if the shapes do not fit.
+    """
+    if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != W.shape[1]:
+        raise ValueError(f"vectors {tuple(W.shape)} and queries "
+                         f"{tuple(x.shape)} do not fit; (V, d) and (..., d) "
+                         "are needed.")
+    result = F.normalize(x, dim=-1) @ F.normalize(W, dim=1).mT
+    return result.masked_fill_((W == 0).all(dim=1), -math.inf)
+
+
+# 15.7 Word similarity and analogy
+def knn(W, x, k, exclude=None):
+    """The k rows of W (V, d) with the largest cosines to each query.
+
+    x (d,) or (n, d) are queries; `exclude` holds indices of rows that may
+    not win: (m,) for all queries, or (n, m). Returns cosines and indices,
+    (k,) or (n, k), best first. Raises ValueError if k rows are not left, or
+    if shapes do not fit.
+    """
+    near = cosines(W, x)  # (..., V)
+    barred = 0 if exclude is None else exclude.shape[-1]
+    if not 1 <= k <= len(W) - barred:
+        raise ValueError(f"k is {k}; of {len(W)} rows {barred} are excluded, "
+                         "choose 1 <= k <= the rest.")
+    if exclude is not None:
+        if exclude.ndim > 1 and exclude.shape[:-1] != x.shape[:-1]:
+            raise ValueError(f"exclude is {tuple(exclude.shape)} and the "
+                             f"queries {tuple(x.shape)}; give (m,) or (n, m).")
+        near.scatter_(-1, exclude.expand(*x.shape[:-1], barred), -math.inf)
+    return near.topk(k, dim=-1)
+
+
+# 15.7 Word similarity and analogy
+def offset_scores(near_a, near_b, near_c, method="add"):
+    """Scores of candidates for d from their cosines with a, b and c.
+
+    All three have one shape, which the scores have, too. "add" is 3CosAdd
+    (Mikolov et al., 2013), "mul" is 3CosMul (Levy and Goldberg, 2014), both
+    for vectors of length 1. Where a cosine with c is -inf, as in
+    `cosines`, the score is. Raises ValueError for another method.
+    """
+    if method == "add":
+        scores = (near_b - near_a).add_(near_c)
+    elif method == "mul":
+        near_a, near_b, shifted = ((near + 1).div_(2)
+                                   for near in (near_a, near_b, near_c))
+        scores = near_b.mul_(shifted).div_(near_a.add_(1e-3))
+    else:
+        raise ValueError(f"method is {method!r}; choose 'add' or 'mul'.")
+    return scores.masked_fill_(near_c == -math.inf, -math.inf)
+
+
+# 15.7 Word similarity and analogy
+def analogy(a, b, c, emb, k=1, exclude=True, method="add"):
+    """The k best words d for "a is to b as c is to d", with their scores.
+
+    `emb` is a `TokenEmbedding`; `method` as for `offset_scores`. With
+    `exclude` a, b and c may not answer. Returns a list of (word, score),
+    best first. Raises ValueError for an unknown word, or if there are not k
+    words to choose from.
+    """
+    W, inputs = emb.idx_to_vec, emb.indices([a, b, c], strict=True)
+    scores = offset_scores(*cosines(W, W[inputs]), method)  # (V,)
+    if exclude:
+        scores[inputs] = -math.inf
+    left = len(emb) - 1 - exclude * len({a, b, c})
+    if not 1 <= k <= left:
+        raise ValueError(f"k is {k}, and {left} words are left to choose "
+                         "from; 1 <= k <= as many is needed.")
+    best = scores.topk(k)
+    return [(emb.idx_to_token[i], score) for score, i in
+            zip(best.values.tolist(), best.indices.tolist())]
+
+
+# 15.7 Word similarity and analogy
+def planted_embeddings(attributes, d=100, noise=0.0, seed=0):
+    """A `TokenEmbedding` whose words are sums of what is known of them.
+
+    `attributes` maps each word to its attributes: a list of names, or a
+    dictionary from names to weights. Each attribute gets one of d
+    orthonormal vectors; to the weighted sum comes a random vector of
+    expected squared length noise**2, another for each word. Raises
+    ValueError for more than d attributes.
+    """
+    weights = {word: each if isinstance(each, dict) else dict.fromkeys(
+        each, 1.0) for word, each in attributes.items()}
+    names = list(dict.fromkeys(n for each in weights.values() for n in each))
+    if not 1 <= len(names) <= d:
+        raise ValueError(f"{len(names)} attributes in d = {d} dimensions; "
+                         "1 to d of them can be orthogonal.")
+    generator = torch.Generator().manual_seed(seed)
+    basis = torch.linalg.qr(torch.randn(
+        d, len(names), generator=generator)).Q.mT  # (attributes, d)
+    table = torch.tensor([[each.get(name, 0.0) for name in names]
+                          for each in weights.values()])
+    extra = torch.randn(len(table), d, generator=generator) * noise / d**0.5
+    return TokenEmbedding((list(weights), table @ basis + extra))
+
+
+# 15.7 Word similarity and analogy
+class Answers(NamedTuple):
+    """What `evaluate_analogies` found, four tensors (n,) of True or False.
+
+    Was the answer right with a, b and c `excluded`, was it right `raw`; is
+    the raw one among the `inputs` a, b and c; and is the nearest `neighbor`
+    of c, with a and b left out as well, the answer?
+    """
+
+    excluded: torch.Tensor
+    raw: torch.Tensor
+    inputs: torch.Tensor
+    neighbor: torch.Tensor
+
+
+# 15.7 Word similarity and analogy
+def evaluate_analogies(quads, emb, method="add", batch=64):
+    """`Answers` to n questions (a, b, c, d), a list of 4 words each.
+
+    `emb` is a `TokenEmbedding` that must have all of the words, `method` as
+    for `offset_scores`; `batch` questions are scored at a time. Raises
+    ValueError for a word that is not there, or for no question.
+    """
+    if not quads or any(len(quad) != 4 for quad in quads):
+        raise ValueError(f"{len(quads)} questions; one or more are needed, "
+                         "of four words each.")
+    words = sorted({word for quad in quads for word in quad})
+    place = {word: i for i, word in enumerate(words)}
+    rows = emb.indices(words, strict=True)  # in the table
+    near = cosines(emb.idx_to_vec, emb.idx_to_vec[rows])  # (words, V)
+    first = near.topk(min(4, near.shape[1])).indices  # (words, 4)
+    index = torch.tensor([[place[word] for word in quad] for quad in quads],
+                         device=rows.device)  # (n, 4)
+    found = []
+    for a, b, c, d in (part.unbind(1) for part in index.split(batch)):
+        given = rows[torch.stack((a, b, c), dim=1)]  # (batch, 3)
+        scores = offset_scores(near[a], near[b], near[c], method)
+        raw = scores.argmax(dim=1)
+        best = scores.scatter_(1, given, -math.inf).argmax(dim=1)
+        free = (first[c][:, :, None] != given[:, None]).all(dim=2)
+        neighbor = first[c].gather(1, free.int().argmax(dim=1)[:, None])
+        found.append(torch.stack((
+            best == rows[d], raw == rows[d],
+            (raw[:, None] == given).any(dim=1), neighbor[:, 0] == rows[d])))
+    return Answers(*torch.cat(found, dim=1))
+
+
+# 15.7 Word similarity and analogy
+def ivf_cells(W, cells, steps=8, seed=0):
+    """Centroids (cells, d) and the cell (V,) of each row of W (V, d).
+
+    Spherical k-means: directions are compared, and each centroid is the
+    mean direction of its rows. It starts from rows drawn at random, and a
+    centroid without rows stays where it is. Raises ValueError unless 1 <=
+    cells <= V.
+    """
+    if not 1 <= cells <= len(W):
+        raise ValueError(f"{cells} cells for {len(W)} vectors; choose from 1 "
+                         "to as many as there are vectors.")
+    generator = torch.Generator().manual_seed(seed)
+    W = F.normalize(W, dim=1)
+    centroids = W[torch.randperm(len(W), generator=generator)[:cells]
+                  .to(W.device)]
+    for _ in range(steps):
+        owner = (W @ centroids.mT).argmax(dim=1)  # (V,)
+        sums = torch.zeros_like(centroids).index_add(0, owner, W)
+        centroids = torch.where((sums == 0).all(dim=1, keepdim=True),
+                                centroids, F.normalize(sums, dim=1))
+    return centroids, (W @ centroids.mT).argmax(dim=1)
+
+
+# 15.7 Word similarity and analogy
+def ivf_search(W, x, k, cells, probes):
+    """Approximate `knn`: looks only into the cells nearest to a query.
+
+    `cells` is what `ivf_cells` returned for W (V, d); for each of the
+    queries x (n, d) the rows in the `probes` cells with the nearest
+    centroids are compared. Returns cosines and indices (n, k), and how many
+    rows were visited, (n,). If those are fewer than k, the rest has cosine
+    -inf and index -1. Raises ValueError for other shapes, for k < 1, or
+    unless 1 <= probes <= cells.
+    """
+    centroids, owner = cells
+    if x.ndim != 2 or not 1 <= probes <= len(centroids) or k < 1 or (
+            len(owner) != len(W)):
+        raise ValueError(f"k is {k}, x {tuple(x.shape)} instead of (n, d), "
+                         f"with {probes} probes of {len(centroids)} cells, "
+                         f"and {len(owner)} of {len(W)} vectors have a cell.")
+    near = knn(centroids, x, probes)[1]  # (n, probes)
+    sizes = owner.bincount(minlength=len(centroids))
+    lists = owner.argsort(stable=True).split(sizes.tolist())
+    best = x.new_full((len(x), probes, k), -math.inf)
+    ids = near.new_full((len(x), probes, k), -1)
+    for cell, rows in enumerate(lists):  # one product for each list
+        query, slot = (near == cell).nonzero(as_tuple=True)
+        if len(query) and len(rows):
+            found = cosines(W[rows], x[query]).topk(min(k, len(rows)))
+            m = found.values.shape[1]
+            best[query, slot, :m] = found.values
+            ids[query, slot, :m] = rows[found.indices]
+    values, order = best.flatten(1).topk(k)
+    ids = ids.flatten(1).gather(1, order)
+    return (values, ids.masked_fill(values == -math.inf, -1),
+            sizes[near].sum(dim=1))
+
+
 # 15.8 Bidirectional encoder representations from Transformers (BERT)
 def tokens_and_segments(a, b=None):
     """One text, or a pair of texts, as BERT reads it (Devlin et al., 2019).
