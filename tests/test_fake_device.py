@@ -228,6 +228,9 @@ HOST = {
     "nlp_pretraining.Epoch": "positions in the corpus",
     "nlp_pretraining.SkipGramData": "its loader gives tensors of the CPU",
     "nlp_pretraining.FreshBatches": "hands on the batches of another loader",
+    "nlp_pretraining.judged_pairs": "reads a file",
+    "nlp_pretraining.similarity_score": "SciPy ranks numbers on the CPU",
+    "nlp_pretraining.shuffled": "draws on the CPU, where the corpus stays",
     "computer_vision.predict_boxes": "calls nms",
     "computer_vision.hungarian_match": "SciPy matches, on the CPU",
     "computer_vision.match_pairs": "calls hungarian_match for each picture",
@@ -1004,6 +1007,21 @@ def word_vectors() -> None:
     c15.cbow_grads(U, V, context, c)
 
 
+def skip_grams() -> None:
+    """A step of training, the two ways to the scores, and the neighbors of a word."""
+    batch = numbers(3, 1), numbers(3, 6), floats(3, 6), floats(3, 6)
+    data = types.SimpleNamespace(
+        corpus=types.SimpleNamespace(vocab=range(9)), train_dataloader=lambda: [batch]
+    )
+    net, losses = c15.train_skipgram(data, 4, device=META)
+    assert net.embed_u.weight.grad.device == META and len(losses) == 1
+    with _disable_current_modes():
+        net = c15.SkipGram(9, 4).to(META)
+    c15.SigmoidBCELoss()(net(*batch[:2]).squeeze(1), batch[2]).sum().backward()
+    c15.skip_gram(*batch[:2], net.embed_v, net.embed_u)
+    assert all(x.device == META for x in c15.nearest(net.embed_v.weight, 0, 3))
+
+
 CALLS: dict[str, tuple[Any, ...]] = {
     "residual network for small images": (residual,),
     "words by sampling and by a tree": (sampled_words,),
@@ -1135,6 +1153,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "style": (styled, None),
     "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
     "word vectors": (word_vectors,),
+    "skip-grams": (skip_grams, None),
     "pictures and captions": (contrasted, None),
 }
 

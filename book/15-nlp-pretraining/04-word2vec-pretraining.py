@@ -25,42 +25,46 @@
 # %% [markdown]
 # # 15.4 Pretraining word2vec
 #
-# The model is that of Section 15.1, the loss that of Section 15.2, the data those of Section 15.3; what is left is a training loop of a dozen lines.
-# The harder question comes after it.
-# A list of neighbours that looks sensible proves little, so we fix a measure before we train, and give it to vectors that cannot know anything as well.
+# The model is that of [Section 15.1](01-word2vec.ipynb), the loss that of [Section 15.2](02-approximate-training.ipynb), the data those of [Section 15.3](03-word2vec-data.ipynb); what is missing is a training loop.
+# The harder question comes after it: are the vectors any good?
+# A list of sensible neighbors proves little, so we choose a measure before we train, and apply it also to vectors that cannot know what any word means.
 #
 # **You will**
 #
-# - train skip-gram with negative sampling on 1.7 million words;
-# - score word vectors by human judgements, with a standard error, and beside controls: an untrained table, and a corpus whose words have been shuffled;
-# - tell a similarity that text has taught from one that the method makes by itself.
+# - train skip-gram with negative sampling, and compare its loss with the lowest one that word counts alone allow;
+# - score word vectors by human judgements, with a standard error, next to an untrained table and a corpus whose words were shuffled;
+# - tell what the text has taught from what the method produces by itself.
 #
-# **Cost**: less than a minute on a CPU; a GPU is used if there is one. Downloads of 7 MB, once.
+# **Cost**: about a minute on a CPU, less with a GPU; downloads of 7 MB, once.
 
 # %%
 import matplotlib.pyplot as plt
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from torch import nn
 from torch.nn import functional as F
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.nlp_pretraining import (
     WORD_CORPORA, SkipGramData, dynamic_pairs, neg_sampling_loss,
-    read_corpus)
+    noise_weights, read_corpus)
 from d2l_helpers.chapters.optimization import train_scheduled
+from d2l_helpers.chapters.recurrent_neural_networks import Vocab
 
 d2l.use_style()
 
 # %% tags=["parameters"]
 step = 1  # 20: every twentieth sentence only
+d = 32
 num_seeds = 3
-seed = 0
+lr = 0.02
 
 # %% [markdown]
 # ## The measure first
 #
-# People can say how close two words are, on a scale from 0 to 10.
+# Two lists of word pairs have served for years to judge word vectors; people rated each pair from 0 to 10.
+# *WordSim-353* (Finkelstein and others, 2002) asks how *related* two words are, *SimLex-999* (Hill and others, 2015) how *similar*.
+
 # %% tags=["export"]
 def judged_pairs(path):
     """Pairs of words with the similarity that people gave them.
@@ -94,6 +98,40 @@ def judged_pairs(path):
                 f"Line {number} of {path.name}, {line!r}, is not two words "
                 "and a number separated by tabs.") from None
     return pairs
+
+# %% tags=["hide-input"]
+judged = d2l.fetch("word-similarity")
+wordsim, simlex = (judged_pairs(judged.files[name]) for name in (
+    "wordsim353.tsv", "simlex999.txt"))
+similar = {frozenset(pair): score for *pair, score in simlex}
+both = sorted((score, similar[frozenset(pair)], " - ".join(pair))
+              for *pair, score in wordsim if frozenset(pair) in similar)
+_, ax = plt.subplots(figsize=(5.6, 2.7))
+for row, (related, alike, name) in enumerate(both):
+    ax.plot([alike, related], [row, row], color="0.6", zorder=0)
+for column, label, marker in ((1, "SimLex-999: similar", "s"),
+                              (0, "WordSim-353: related", "o")):
+    ax.scatter([pair[column] for pair in both], range(len(both)),
+               label=label, marker=marker)
+ax.set_yticks(range(len(both)), [name for *_, name in both], fontsize=8)
+ax.set(xlabel="mean rating", xlim=(0, 10))
+ax.legend(loc="lower left", fontsize=8)
+d2l.describe(ax, """Nine pairs of words, each with its two ratings. Coast and
+    shore, aluminum and metal are rated alike on both lists. Closet and
+    clothes, man and woman, student and professor have a much lower rating
+    for similarity than for relatedness.""")
+
+# %% [markdown]
+# **Figure 15.4.1.** The pairs that occur in both lists, with both ratings.
+#
+# A student is related to a professor and is no professor.
+# Which of the two do vectors measure that were learned from windows of text?
+# That is a question about vectors, so the lists are kept apart.
+#
+# The score of a table of vectors is *Spearman's rank correlation* $\rho$ between the ratings and the cosines: the ordinary correlation, computed from ranks.
+# It is 1 if the cosines put all pairs in the order of the ratings, and near 0 if the two orders have nothing to do with each other.
+# Only pairs whose two words are in the vocabulary can be scored, so their number $n$ belongs to the result.
+# For independent orders without ties the variance of $\rho$ is exactly $1/(n-1)$, so its standard error is $1/\sqrt{n-1}$: 0.06 for $n=289$.
 
 # %% tags=["export"]
 def similarity_score(W, vocab, pairs):
@@ -138,6 +176,36 @@ def similarity_score(W, vocab, pairs):
     cosines = (W[list(first)] * W[list(second)]).sum(dim=1)
     return float(spearmanr(cosines.cpu(), scores).statistic), len(known)
 
+# %%
+# check: perfect, reversed and missing; the standard error, by simulation
+angles = torch.tensor([0.7, 0.0, 0.1, 0.4, 1.0, 1.5])  # "<unk>" first
+W = torch.stack((angles.cos(), angles.sin()), dim=1)
+abc = Vocab([list("abcde")])
+test = [("a", other, 9.0 - i) for i, other in enumerate("bcde")]
+turned = [(a, b, -score) for a, b, score in test]
+assert similarity_score(3 * W, abc, test) == (1.0, 4)
+assert abs(similarity_score(W, abc, turned)[0] + 1) < 1e-12
+assert similarity_score(W, abc, [*test, ("a", "zebra", 3.0)])[1] == 4
+for wrong in ((W[:4], abc, test), (W, abc, test[:2])):
+    try:
+        similarity_score(*wrong)
+        raise AssertionError("wrong arguments were accepted")
+    except ValueError as error:
+        assert "vectors for" in str(error) or "at least 3" in str(error)
+rng = torch.Generator().manual_seed(0)
+order = torch.arange(289.0) - 144  # ranks of ratings, less their mean
+draws = torch.stack([order[torch.randperm(289, generator=rng)]
+                     for _ in range(4000)])  # (4000, 289)
+rhos = draws @ order / order.square().sum()
+assert abs(rhos.std() * 288**0.5 - 1) < 0.04
+# %% [markdown]
+# ## Two controls
+#
+# A score of 0.3 may come from the text, or from something else that the table has in common with the ratings, such as the frequency of the words.
+# To find out, we keep everything but the context: the *shuffled corpus* has the same words, equally often, in sentences of the same lengths, but in random order.
+# Whatever is learned from it is learned from counts.
+# The second control is a table that has not been trained at all.
+
 # %% tags=["export"]
 def shuffled(ids, rng=None):
     """The words of a corpus in random order: same counts, no context.
@@ -148,6 +216,47 @@ def shuffled(ids, rng=None):
     """
     order = torch.randperm(len(ids), generator=rng)
     return ids[order.to(ids.device)]
+
+# %%
+corpus = read_corpus(*map(d2l.fetch, WORD_CORPORA), step=step)
+ids, sentence_ids, vocab, counts = corpus
+rng = torch.Generator().manual_seed(0)
+mixed = corpus._replace(ids=shuffled(ids, rng))
+real = judged.is_real and all(d2l.fetch(x).is_real for x in WORD_CORPORA)
+measured = real and step == 1 and d == 32 and num_seeds == 3
+near = {}
+for name, one in (("as written", corpus), ("shuffled", mixed)):
+    c, o = dynamic_pairs(one.ids, one.sentence_ids, 5, rng)
+    of_united = o[c == vocab["united"]]
+    near[name] = (of_united == vocab["states"]).double().mean().item()
+    print(f"{name}: {near[name]:.2%} of the contexts of 'united' are "
+          "'states'")
+
+# %%
+# check: the words are the same, their order is not, and the seed decides
+assert torch.equal(torch.bincount(mixed.ids, minlength=len(vocab)), counts)
+assert torch.equal(mixed.sentence_ids, sentence_ids)
+a, b, c = (shuffled(ids, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+assert torch.equal(a, mixed.ids) and torch.equal(a, b)
+assert not torch.equal(a, c) and not torch.equal(a, ids)
+if measured:
+    assert near["as written"] > 0.1 > 100 * near["shuffled"]
+
+# %%
+scored = {}
+for name, pairs in (("WordSim-353", wordsim), ("SimLex-999", simlex)):
+    n = similarity_score(torch.ones(len(vocab), 1), vocab, [
+        *pairs])[1]
+    scored[name] = n, (n - 1) ** -0.5
+    print(f"{name}: {n} of {len(pairs)} pairs can be scored, standard error "
+          f"{scored[name][1]:.3f}")
+# %% [markdown]
+# ## The model
+#
+# `nn.Embedding` is a table with a row for each word, and its output the rows that it is asked for.
+# That is the product of one-hot vectors with the table, without the multiplications by 0.
+# Two such tables, $\mathbf v$ for centers and $\mathbf u$ for contexts, are all parameters that skip-gram has; the score of a pair is the dot product of two rows.
+# A batch comes in the format of [Section 15.3](03-word2vec-data.ipynb): each center with the $L$ words to be judged, which are contexts or noise.
 
 # %% tags=["export"]
 def skip_gram(centers, contexts_negatives, embed_v, embed_u):
@@ -160,6 +269,24 @@ def skip_gram(centers, contexts_negatives, embed_v, embed_u):
     v = embed_v(centers)  # (b, 1, d)
     u = embed_u(contexts_negatives)  # (b, L, d)
     return torch.bmm(v, u.mT)
+
+# %%
+# check 15.4-C1: a look-up is a product with one-hot vectors; the shapes
+table = nn.Embedding(20, 4)
+index = torch.tensor([[1, 2, 3], [4, 5, 19]])
+one_hot = F.one_hot(index, 20).float()  # (2, 3, 20)
+assert table(index).shape == (2, 3, 4)
+torch.testing.assert_close(table(index), one_hot @ table.weight)
+other = nn.Embedding(20, 4)
+scores = skip_gram(index[:, :1], index.repeat(1, 2)[:, :4], table, other)
+assert scores.shape == (2, 1, 4)
+expected = table.weight[4] @ other.weight[19]  # second row, third word
+torch.testing.assert_close(scores[1, 0, 2], expected)
+
+# %% [markdown]
+# `SkipGram` puts both tables into one module.
+# Context vectors start at 0, so all scores do, and center vectors at small random numbers: if both tables were 0, both gradients would be, and nothing would ever move.
+# It multiplies and sums instead of calling `bmm`, whose gradient is slow for many tiny matrices on a CPU; the scores are the same.
 
 # %% tags=["export"]
 class SkipGram(nn.Module):
@@ -186,6 +313,21 @@ class SkipGram(nn.Module):
         u = self.embed_u(contexts_negatives)  # (b, L, d)
         return (self.embed_v(centers) * u).sum(dim=2)[:, None]
 
+# %%
+net = SkipGram(20, 4, generator=torch.Generator().manual_seed(1))
+assert not net.embed_u.weight.any()
+assert 0.1 < net.embed_v.weight.abs().max() <= 0.125  # 0.5 / d
+nn.init.normal_(net.embed_u.weight)
+batch = index[:, :1], index.repeat(1, 2)[:, :4]
+torch.testing.assert_close(
+    net(*batch), skip_gram(*batch, net.embed_v, net.embed_u))
+
+# %% [markdown]
+# ## The loss
+#
+# Each of the $L$ words poses a yes-or-no question, so the loss is binary cross-entropy on the scores, and entries that only fill up a row are masked.
+# We divide by the number of entries that count.
+
 # %% tags=["export"]
 class SigmoidBCELoss(nn.Module):
     """Binary cross-entropy in nats, the mean over what is not masked.
@@ -205,6 +347,120 @@ class SigmoidBCELoss(nn.Module):
         each = F.binary_cross_entropy_with_logits(
             scores, labels, weight=masks, reduction="none")
         return each.sum(dim=-1) / masks.sum(dim=-1)
+
+# %%
+# check 15.4-C2: two rows by hand, the second half masked
+bce = SigmoidBCELoss()
+scores = torch.tensor([[1.1, -2.2, 3.3, -4.4]]).repeat(2, 1)
+labels = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]])
+masks = torch.tensor([[1.0, 1, 1, 1], [1, 1, 0, 0]])
+value = bce(scores, labels, masks)
+print(value)
+torch.testing.assert_close(value, torch.tensor([0.935210, 1.846209]))
+torch.testing.assert_close(bce(scores, labels)[0], value[0])
+v, u = torch.randn(2, 3), torch.randn(2, 4, 3)
+scores = (u @ v[..., None]).squeeze(-1)  # the first is the context
+torch.testing.assert_close(4 * bce(scores, labels[[0, 0]]),
+                           neg_sampling_loss(v, u[:, 0], u[:, 1:]))
+try:
+    bce(scores[:, None], labels)
+    raise AssertionError("shapes that do not fit were accepted")
+except ValueError as error:
+    assert "squeeze" in str(error)
+
+# %% [markdown]
+# The last comparison says that for one context and $K$ noise words, $K+1$ times this mean is the loss of negative sampling of Section 15.2.
+# At the start all scores are 0, each question costs $\ln2$, and the loss is $(K+1)\ln2=4.1589$ nats for $K=5$.
+
+# %%
+# check 15.4-C3: the loss of a new model
+data = SkipGramData(corpus, reject="none", seed=0)
+centers, words, masks, labels = next(iter(data.train_dataloader()))
+net = SkipGram(len(vocab), d)
+start = 6 * bce(net(centers, words).squeeze(1), labels, masks).mean()
+print(f"initial loss {start.item():.4f}")
+assert abs(start.item() - 4.1589) < 1e-4
+
+# %% [markdown]
+# ## How low can it go without context?
+#
+# A loss is hard to judge without a point of reference, and here is one.
+# Suppose the score may depend on the word $o$ alone and not on its center.
+# The questions about $o$ are then answered "yes" at the rate $P(o)$, the share of $o$ among the contexts, and "no" at the rate $KP_n(o)$, so by Section 15.2 the best score is $s_o=\log\frac{P(o)}{KP_n(o)}$, and the loss is
+#
+# $$L_0=\sum_o\left[P(o)\log\left(1+e^{-s_o}\right)+K\,P_n(o)\log\left(1+e^{s_o}\right)\right]. \tag{15.4.1}$$
+#
+# Here $P$ and $P_n$ are laws over the vocabulary and $K$ is the number of noise words.
+# Whatever training saves below $L_0$ it owes to the center word.
+# If both laws are equal, every $s_o$ is $-\log K$, and $L_0=\ln6+5\ln1.2=2.703$ nats for $K=5$; if they differ, frequency alone gives something away, and $L_0$ is smaller.
+# The formula needs noise words that do not depend on the pair, so we reject none (`reject="none"`), which concerns fewer than one draw in a thousand ([Section 15.3](03-word2vec-data.ipynb)).
+
+# %%
+def loss_without_context(P, noise, K):
+    """The loss (15.4.1) and the scores (V,) that reach it.
+
+    `P` and `noise` (V,) are the laws of contexts and of noise words.
+    """
+    s = (P / (K * noise)).log()
+    return (P * F.softplus(-s) + K * noise * F.softplus(s)).sum(), s
+
+
+epoch = data.epoch()
+P = torch.bincount(epoch.words[epoch.contexts], minlength=len(vocab)).double()
+noise = noise_weights(counts)
+some = P > 0  # other words add nothing
+P, noise = P[some] / P.sum(), noise[some] / noise.sum()
+floor, s = loss_without_context(P, noise, 5)
+print(f"lowest loss without context: {floor:.3f} nats")
+
+# %%
+# check: no other scores do better; the bound for equal laws
+x = s.clone().requires_grad_()
+value = (P * F.softplus(-x) + 5 * noise * F.softplus(x)).sum()
+(slope,) = torch.autograd.grad(value, x)  # convex, so flat is lowest
+torch.testing.assert_close(value.detach(), floor)
+assert slope.abs().max() < 1e-12
+bound, _ = loss_without_context(P, P, 5)
+assert abs(bound - 2.703) < 5e-4 and floor < bound
+# %% [markdown]
+# ## Which rows does a step change?
+#
+# A batch names a part of the words, and the gradient of every other row is 0.
+# With `sparse=True` the layers store only the rows that were used, and `SparseAdam` updates only those rows.
+# That is not the same as Adam, whose moving averages let a row go on moving while it has no gradient.
+
+# %%
+# check: the first step is equal; afterwards Adam moves rows without gradient
+moved, first = {}, {}
+batches = [(torch.tensor([[1]]), torch.tensor([[2, 3]])),
+           (torch.tensor([[4]]), torch.tensor([[5, 6]]))]
+for sparse in (False, True):
+    toy = SkipGram(9, 3, sparse, torch.Generator().manual_seed(0))
+    nn.init.ones_(toy.embed_u.weight)
+    kind = torch.optim.SparseAdam if sparse else torch.optim.Adam
+    optimizer = kind(toy.parameters(), 0.1)
+    for batch in batches:
+        before = toy.embed_v.weight.detach().clone()
+        optimizer.zero_grad()
+        bce(toy(*batch).squeeze(1), torch.tensor([[1.0, 0]])).backward()
+        optimizer.step()
+        first.setdefault(sparse, toy.embed_v.weight.detach().clone())
+    change = (toy.embed_v.weight - before).abs().sum(dim=1)
+    moved[sparse] = change.nonzero().flatten().tolist()
+used = len(torch.cat((centers.flatten(), words.flatten())).unique())
+print(f"rows of v moved by the second step: Adam {moved[False]}, SparseAdam "
+      f"{moved[True]}; a batch of ours names {used / len(vocab):.0%} of the "
+      "words")
+torch.testing.assert_close(first[False], first[True])
+assert moved == {False: [1, 4], True: [4]}
+
+# %% [markdown]
+# For a vocabulary of millions, sparse gradients decide whether training is feasible.
+# Our batches of 8192 pairs name most of the 12 214 words, so there is little to save, and we take Adam.
+#
+# ## Training
+#
+# The loop is that of [Section 12.11](../12-optimization/11-lr-scheduling.ipynb), with a rate that falls linearly to 0, as in the released program of Mikolov and others (2013).
 
 # %% tags=["export"]
 def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
@@ -256,6 +512,132 @@ def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
         lambda step: lr * max(1 - step / steps, 1e-3), epochs)
     return net, losses
 
+# %%
+# check: the seeds decide, an epoch is every pair once, sparse works too
+few = corpus._replace(ids=ids[:9000], sentence_ids=sentence_ids[:9000])
+runs = []
+for data_seed, seed, sparse in ((0, 0, False), (0, 0, False), (0, 1, False),
+                                (1, 0, False), (0, 0, True)):
+    data = SkipGramData(few, batch_size=512, seed=data_seed)
+    net, curve = train_skipgram(data, 8, epochs=2, sparse=sparse, seed=seed)
+    runs.append((net.embed_v.weight.detach().cpu(), curve))
+    assert abs(curve[0] - 4.1589) < 1e-4  # `losses` are of before a step
+assert torch.equal(runs[0][0], runs[1][0]) and runs[0][1] == runs[1][1]
+assert runs[0][1] != runs[2][1] and runs[0][1] != runs[3][1]
+assert abs(runs[0][1][1] - runs[4][1][1]) < 1e-4  # first step equal
+assert runs[0][1] != runs[4][1]
+again = SkipGramData(few, batch_size=512, seed=0).train_dataloader()
+assert len(runs[0][1]) == sum(len(list(again)) for _ in range(2))
+try:
+    train_skipgram(data, 8, epochs=0)
+    raise AssertionError("0 epochs were accepted")
+except ValueError as error:
+    assert "epochs is 0" in str(error)
+
+# %%
+sources = {"as written": corpus, "shuffled": mixed}
+nets, losses = {}, {}
+for source, one in sources.items():
+    for seed in range(num_seeds):
+        if source == "shuffled" and seed > 0:
+            one = mixed._replace(ids=shuffled(
+                ids, torch.Generator().manual_seed(seed)))
+        data = SkipGramData(one, reject="none", seed=seed)
+        nets[source, seed], losses[source, seed] = train_skipgram(
+            data, d, lr=lr, seed=seed)
+
+# %% tags=["hide-input"]
+_, ax = plt.subplots(figsize=(5.6, 2.8))
+for source, color in zip(sources, ("C0", "C1"), strict=True):
+    for seed in range(num_seeds):
+        curve = torch.tensor(losses[source, seed])
+        n = len(curve) // 40  # means of so many steps
+        n = max(n, 1)
+        curve = curve[:len(curve) // n * n].view(-1, n).mean(dim=1)
+        ax.plot((torch.arange(len(curve)) + 0.5) * n, curve, color=color,
+                lw=1, label=f"corpus {source}" if seed == 0 else None)
+ax.axhline(floor.item(), color="0.4", ls="--", lw=1,
+           label="least possible without context")
+ax.set(xlabel="step", ylabel="loss (nats for a pair)", ylim=(2.4, 3.2))
+ax.legend(fontsize=8)
+d2l.describe(ax, """Loss over steps, three runs for each corpus. All fall
+    quickly to the dashed line of the loss without context. The runs on the
+    shuffled corpus stay just above it, those on the corpus as written pass
+    it and go on falling.""")
+
+# %% [markdown]
+# **Figure 15.4.2.** Loss during one epoch, averaged over a fortieth of it, for three seeds each.
+# The dashed line is $L_0$ of the corpus as written.
+
+# %%
+# check 15.4-C4: with context the loss falls below (15.4.1), shuffled not
+late = {key: torch.tensor(curve[3 * len(curve) // 4:]).mean().item()
+        for key, curve in losses.items()}
+epoch_mean = {key: sum(curve) / len(curve) for key, curve in losses.items()}
+for source in sources:
+    print(f"{source}: last quarter", " ".join(
+        f"{late[source, s]:.3f}" for s in range(num_seeds)),
+        "  whole epoch", " ".join(
+        f"{epoch_mean[source, s]:.3f}" for s in range(num_seeds)))
+if measured:
+    for s in range(num_seeds):
+        assert late["as written", s] < floor.item() - 0.1
+        assert abs(late["shuffled", s] - floor.item()) < 0.02
+# %% [markdown]
+# On the shuffled corpus the loss comes down to $L_0$ and stays there, so its vectors have learned how frequent the words are, and hardly anything else.
+# On the corpus as written it falls below $L_0$ in all three runs.
+# It is still falling when the epoch ends: these vectors are undertrained, and a comparison of methods would have to train on.
+#
+# ## Do the vectors agree with people?
+
+# %%
+# check 15.4-C5: WordSim-353, three seeds; what is asserted is in the text
+tables = {}
+for key, net in nets.items():
+    v, u = net.embed_v.weight.detach(), net.embed_u.weight.detach()
+    tables[key] = {"v": v.cpu(), "u": u.cpu(), "u + v": (u + v).cpu()}
+for s in range(num_seeds):
+    start = SkipGram(len(vocab), d, generator=torch.Generator()
+                     .manual_seed(s)).embed_v.weight.detach()
+    tables["untrained", s] = {"v": start}
+rho = {}  # (list, corpus, vectors): a number for each seed
+for name, pairs in (("WordSim-353", wordsim), ("SimLex-999", simlex)):
+    for (source, s), some in tables.items():
+        for which, W in some.items():
+            rho.setdefault((name, source, which), []).append(
+                similarity_score(W, vocab, pairs)[0])
+for key, values in rho.items():
+    print("{:12} {:11} {:6}".format(*key), " ".join(
+        f"{value:6.3f}" for value in values))
+
+# %% tags=["hide-input"]
+_, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True)
+rows = [("as written", "v"), ("as written", "u"), ("as written", "u + v"),
+        ("shuffled", "v"), ("untrained", "v")]
+for ax, name in zip(axes, scored, strict=True):
+    ax.axvspan(-2 * scored[name][1], 2 * scored[name][1], color="0.9")
+    ax.axvline(0, color="0.6", lw=1)
+    for y, row in enumerate(rows):
+        values = rho[name, *row]
+        ax.scatter(values, [y] * len(values), color="C1" if y > 2 else "C0")
+    ax.set(xlabel=rf"rank correlation $\rho$, {name}", xlim=(-0.2, 0.6))
+axes[0].set_yticks(range(len(rows)), [", ".join(row) for row in rows])
+axes[0].invert_yaxis()
+d2l.describe(axes, """Rank correlations with two lists, three seeds each. For
+    WordSim-353 the vectors from the corpus as written lie to the right of
+    the grey band of two standard errors around 0; those from the shuffled
+    corpus and untrained ones lie within it. For SimLex-999 all lie near
+    0.""")
+
+# %% [markdown]
+# **Figure 15.4.3.** Rank correlation with the judgements; a dot for each of three seeds.
+# The grey band is two standard errors wide on either side of 0.
+# %% [markdown]
+# ## Neighbors
+#
+# Now we may look.
+# The words of the table were chosen before the first run.
+
 # %% tags=["export"]
 def nearest(W, i, k=10):
     """The k rows of W (V, d) with the largest cosine to row i, without i.
@@ -265,7 +647,7 @@ def nearest(W, i, k=10):
     """
     if not 1 <= k < len(W):
         raise ValueError(f"k is {k}; {len(W)} rows have 1 to {len(W) - 1} "
-                         "neighbours.")
+                         "neighbors.")
     W = F.normalize(W.detach(), dim=1)
     cosines = W @ W[i]  # (V,)
     cosines[i] = -torch.inf
@@ -273,18 +655,253 @@ def nearest(W, i, k=10):
     return best.indices, best.values
 
 # %%
-# check 15.4-C1: TODO: what it says
-assert True  # TODO: what must hold
+# check: `nearest` against a loop; the word itself is left out
+W = torch.tensor([[1.0, 0], [0, 2], [3, 3], [-1, 0.1], [0, 0]])
+best, cosines = nearest(W, 0, 3)
+assert best.tolist() == [2, 1, 4] or best.tolist() == [2, 4, 1]
+by_loop = [F.cosine_similarity(W[0], W[i], dim=0).item() for i in best]
+torch.testing.assert_close(cosines, torch.tensor(by_loop))
+assert torch.equal(W[0], torch.tensor([1.0, 0]))
+for k in (0, 5):
+    try:
+        nearest(W, 0, k)
+        raise AssertionError(f"k = {k} was accepted")
+    except ValueError as error:
+        assert "neighbors" in str(error)
+
+# %%
+def neighbors(table, word, k=5, at_least=10):
+    """The k nearest words of those that occur so often, as a string."""
+    rows = (counts >= at_least).nonzero().flatten()
+    rows = torch.cat((torch.tensor([vocab[word]]),
+                      rows[rows != vocab[word]]))
+    return " ".join(vocab.to_tokens(rows[nearest(table[rows], 0, k)[0]]))
+
+
+chosen = [word for word in ("king", "water", "doctor", "london", "monday",
+                            "eat") if word in vocab.token_to_idx]
+for title, key, at_least in (
+        ("as written, all words", "as written", 10),
+        ("as written, words that occur 200 times", "as written", 200),
+        ("shuffled, all words", "shuffled", 10)):
+    print(title)
+    for word in chosen:
+        print(f"  {word:7}", neighbors(tables[key, 0]["u + v"], word,
+                                       at_least=at_least))
+# %% [markdown]
+# ## What the method makes by itself
+#
+# The shuffled corpus has no context, yet its table of neighbors is not arbitrary.
+# Three numbers describe how the vectors lie, for every word that occurs and all others as possible neighbors: the mean cosine of two random words; the rank correlation between the frequency of a word and the mean frequency of its ten neighbors; and *hubness* (Radovanović and others, 2010), the tendency of a few points to be among the nearest of very many others.
+# For the last we count how often each word is among the ten nearest of another: ten times on average.
+# Vectors drawn at random, independent normal numbers, show what the shape of the table alone does.
+
+# %%
+occurs = (counts > 0).nonzero().flatten()
+log_count = counts[occurs].double().log()
+
+
+def geometry(W, k=10):
+    """Mean cosine, neighbors' frequency, and k-occurrences of each row."""
+    W = F.normalize(W[occurs], dim=1)
+    n, best = len(W), []
+    for start in range(0, n, 1000):
+        cosines = W[start:start + 1000] @ W.mT  # (1000, n)
+        rows = torch.arange(len(cosines))
+        cosines[rows, start + rows] = -torch.inf
+        best.append(cosines.topk(k, sorted=False).indices)
+    best = torch.cat(best)  # (n, k)
+    mean_cosine = (W.sum(dim=0).square().sum() - n) / (n * (n - 1))
+    of_neighbors = log_count[best].mean(dim=1)
+    return (mean_cosine.item(), spearmanr(log_count, of_neighbors).statistic,
+            torch.bincount(best.flatten(), minlength=n))
+
+
+normal = torch.randn(len(vocab), d, generator=rng)
+shape = {name: geometry(W) for name, W in (
+    ("as written", tables["as written", 0]["v"]),
+    ("shuffled", tables["shuffled", 0]["v"]), ("normal", normal))}
+for name, (cosine, frequency, hits) in shape.items():
+    print(f"{name:10}: mean cosine {cosine:6.3f}, frequency {frequency:6.3f},"
+          f" at most {hits.max():4} times a neighbor, "
+          f"{(hits == 0).double().mean():.1%} never")
+
+# %% [markdown]
+# ## Where this stands today
+#
+# Ratings of word pairs are a cheap measure, and a weak one: Faruqui and others (2016) list its problems, from the mixing of similarity and relatedness to missing significance tests, and advise against relying on it.
+# For SimLex-999, moreover, the text must tell similar words from related ones, and windows of five words see both alike.
+# New static vectors are today often computed from larger models: Model2Vec passes a vocabulary through a sentence transformer and keeps the outputs as a table.
+# The controls remain: whatever the vectors, shuffle what they were made from, and score again.
 
 # %% [markdown]
 # ## Summary
 #
-# TODO: what to remember.
-
+# - Skip-gram is two tables; an embedding layer looks rows up, which equals a product with one-hot vectors.
+# - A loss means something beside a reference: scores that ignore the center cannot fall below (15.4.1), and on a shuffled corpus training stops there.
+# - A rank correlation needs the number of scored pairs, a standard error, and controls.
+# - TODO
 # %% [markdown]
 # ## Exercises
 
 # %% [markdown]
+# ### Exercise 15.4-1
+#
+# Does the sum $\mathbf u+\mathbf v$ score higher on WordSim-353 than $\mathbf v$ alone?
+# Compare seed by seed, and with the standard error of 0.06.
+# Which of the two numbers answers the question?
+
+# %% [markdown]
+# #### Solution 15.4-1
+
+# %%
+for which in ("v", "u", "u + v"):
+    values = torch.tensor(rho["WordSim-353", "as written", which])
+    spread = values.std() if num_seeds > 1 else torch.tensor(0.0)
+    print(f"{which:6} mean {values.mean():.3f}, standard deviation over "
+          f"seeds {spread:.3f}")
+gain = [b - a for a, b in zip(rho["WordSim-353", "as written", "v"],
+                              rho["WordSim-353", "as written", "u + v"])]
+print("u + v minus v:", " ".join(f"{value:.3f}" for value in gain))
+
+# %% [markdown]
+# ### Exercise 15.4-2
+#
+# The standard error $1/\sqrt{n-1}$ holds for unrelated orders, and says nothing about vectors with $\rho=0.3$.
+# Draw the scored pairs 1000 times with replacement, and give an interval for $\rho$ of one table.
+# Do the same for the *difference* of two tables on the same drawn pairs.
+# What do these intervals not contain?
+
+# %% [markdown]
+# #### Solution 15.4-2
+
+# %%
+known = [(vocab[a], vocab[b], score) for a, b, score in wordsim
+         if a in vocab.token_to_idx and b in vocab.token_to_idx]
+first, second, ratings = map(torch.tensor, zip(*known, strict=True))
+
+
+def resampled(*some, draws=1000, seed=0):
+    """Spearman's rho of each table for resampled pairs, (draws, tables)."""
+    cosines = [F.cosine_similarity(W[first], W[second]) for W in some]
+    draw = torch.Generator().manual_seed(seed)
+    rows = torch.randint(len(known), (draws, len(known)), generator=draw)
+    ranks = [torch.from_numpy(rankdata(x[rows], axis=1))
+             for x in (*cosines, ratings)]
+    ranks = [r - r.mean(dim=1, keepdim=True) for r in ranks]
+    *unit, goal = [r / r.norm(dim=1, keepdim=True) for r in ranks]
+    return torch.stack([(r * goal).sum(dim=1) for r in unit], dim=1)
+
+
+drawn = resampled(*(tables["as written", 0][x] for x in ("v", "u + v")))
+ends = torch.tensor([0.025, 0.975], dtype=drawn.dtype)
+for name, x in (("v", drawn[:, 0]), ("u + v", drawn[:, 1]),
+                ("u + v minus v", drawn[:, 1] - drawn[:, 0])):
+    low, high = x.quantile(ends).tolist()
+    print(f"{name:14} 95 % interval [{low:6.3f}, {high:6.3f}], standard "
+          f"deviation {x.std():.3f}")
+once = rho["WordSim-353", "as written", "v"][0]
+assert abs(drawn[:, 0].mean() - once) < 0.03
+if measured:
+    assert (drawn[:, 1] - drawn[:, 0]).std() < 0.8 * drawn[:, 0].std()
+
+# %% [markdown]
+# The two tables err on the same pairs, so their difference is known more exactly than either score.
+# The intervals treat the pairs as a sample and the table as given: what another seed, or another text, would change is not in them.
+
+# %% [markdown]
+# ### Exercise 15.4-3
+#
+# `SkipGramData` draws pairs and noise words anew in each epoch.
+# Train for four epochs on a tenth of the sentences: with everything redrawn, with fixed pairs and new noise words, and with both fixed.
+# Compare the losses on another tenth.
+
+# %% [markdown]
+# #### Solution 15.4-3
+
+# %%
+def part(digit):
+    """The sentences whose number ends in this digit."""
+    rows = sentence_ids % 10 == digit
+    return corpus._replace(
+        ids=ids[rows], sentence_ids=sentence_ids[rows],
+        counts=torch.bincount(ids[rows], minlength=len(vocab)))
+
+
+class FixedPairs(SkipGramData):
+    """The pairs of the first epoch, in a new order in each."""
+
+    def epoch(self):
+        if not hasattr(self, "drawn"):
+            self.drawn = super().epoch()
+        return self.drawn
+
+
+class FixedBoth(SkipGramData):
+    """The pairs and noise words of the first epoch."""
+
+    def get_dataloader(self, train):
+        if not train:
+            return None
+        once = [torch.cat(x) for x in zip(*super().get_dataloader(True))]
+        return d2l.BatchLoader(once, self.batch_size, shuffle=True,
+                               generator=self.generator)
+
+
+def held_out(net, data):
+    """Mean loss in nats for the pairs of one epoch of `data`."""
+    device, total, n = net.embed_v.weight.device, 0.0, 0
+    with torch.inference_mode():
+        for batch in data.train_dataloader():
+            c, w, _, y = d2l.to_device(batch, device)
+            total += bce(net(c, w).squeeze(1), y).sum().item() * y.shape[1]
+            n += len(c)
+    return total / n
+
+
+kept = SkipGramData(part(5), reject="none", seed=99)
+for kind in (SkipGramData, FixedPairs, FixedBoth):
+    small = kind(part(0), reject="none", batch_size=2048, seed=0)
+    net, curve = train_skipgram(small, 16, epochs=4, lr=lr)
+    kept.generator.manual_seed(99)  # the same pairs for each
+    print(f"{kind.__name__:12} training, last tenth "
+          f"{torch.tensor(curve[-len(curve) // 10:]).mean():.3f}, held out "
+          f"{held_out(net, kept):.3f}")
+
+# %% [markdown]
+# ### Exercise 15.4-4
+#
+# With padded batches, `bce(...).mean()` gives each row the same weight.
+# How much does a pair of context and center weigh in a row with few contexts, and how much in one with many?
+# Which weights of the rows make all entries of the batch count equally?
+
+# %% [markdown]
+# #### Solution 15.4-4
+
+# %% [markdown]
+# An entry of a row with $L_i$ unmasked entries weighs $1/L_i$, so contexts in short windows weigh more.
+# Weights $L_i/\sum_jL_j$ undo that.
+
+# %%
+rng = torch.Generator().manual_seed(4)
+scores = torch.randn(3, 12, generator=rng)
+sizes = torch.tensor([3, 6, 12])  # 1 + K entries for each context, K = 2
+masks = (torch.arange(12) < sizes[:, None]).float()
+labels = (torch.arange(12) < sizes[:, None] // 3).float()
+rows = bce(scores, labels, masks)
+every = F.binary_cross_entropy_with_logits(
+    scores[masks > 0], labels[masks > 0])
+torch.testing.assert_close((rows * sizes).sum() / sizes.sum(), every)
+assert abs(rows.mean() - every) > 0.01
+
+# %% [markdown]
 # ## Sources
 #
-# - TODO: authors (year). Title. Link: what for.
+# - T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean (2013). Distributed representations of words and phrases and their compositionality. [arXiv:1310.4546](https://arxiv.org/abs/1310.4546): skip-gram with negative sampling.
+# - T. Mikolov and others (2013). [word2vec](https://code.google.com/archive/p/word2vec/): the released program; start of the tables, falling rate.
+# - L. Finkelstein and others (2002). Placing search in context: the concept revisited. ACM Transactions on Information Systems 20(1). [doi:10.1145/503104.503110](https://doi.org/10.1145/503104.503110): WordSim-353.
+# - F. Hill, R. Reichart, A. Korhonen (2015). SimLex-999: evaluating semantic models with (genuine) similarity estimation. [arXiv:1408.3456](https://arxiv.org/abs/1408.3456).
+# - M. Radovanović, A. Nanopoulos, M. Ivanović (2010). Hubs in space: popular nearest neighbors in high-dimensional data. Journal of Machine Learning Research 11. [jmlr.org](https://www.jmlr.org/papers/v11/radovanovic10a.html).
+# - D. Mimno, L. Thompson (2017). The strange geometry of skip-gram with negative sampling. EMNLP. [doi:10.18653/v1/D17-1308](https://doi.org/10.18653/v1/D17-1308).
+# - M. Faruqui, Y. Tsvetkov, P. Rastogi, C. Dyer (2016). Problems with evaluation of word embeddings using word similarity tasks. [arXiv:1605.02276](https://arxiv.org/abs/1605.02276).
+# - The MinishLab (2024). [Model2Vec](https://github.com/MinishLab/model2vec): static vectors from a sentence transformer.

@@ -791,7 +791,7 @@ def nearest(W, i, k=10):
     """
     if not 1 <= k < len(W):
         raise ValueError(f"k is {k}; {len(W)} rows have 1 to {len(W) - 1} "
-                         "neighbours.")
+                         "neighbors.")
     W = F.normalize(W.detach(), dim=1)
     cosines = W @ W[i]  # (V,)
     cosines[i] = -torch.inf
