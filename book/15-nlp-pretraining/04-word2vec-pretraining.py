@@ -151,9 +151,8 @@ def similarity_score(W, vocab, pairs):
     Returns
     -------
     rho : float
-        Spearman's rank correlation over the covered pairs (average ranks for
-        ties); its standard error is about $1/\\sqrt{n-1}$ if the two rankings
-        are independent.
+        Spearman's rank correlation over the covered pairs, average ranks for
+        ties.
     covered : int
         The number n of covered pairs.
 
@@ -370,7 +369,7 @@ except ValueError as error:
 
 # %% [markdown]
 # The last comparison says that for one context and $K$ noise words, $K+1$ times this mean is the loss of negative sampling of Section 15.2.
-# At the start all scores are 0, each question costs $\ln2$, and the loss is $(K+1)\ln2=4.1589$ nats for $K=5$.
+# At the start all scores are 0, each question costs $\log2$, and the loss is $(K+1)\log2=4.1589$ nats for $K=5$.
 
 # %%
 # check 15.4-C3: the loss of a new model
@@ -392,7 +391,7 @@ assert abs(start.item() - 4.1589) < 1e-4
 #
 # Here $P$ and $P_n$ are laws over the vocabulary and $K$ is the number of noise words.
 # Whatever training saves below $L_0$ it owes to the center word.
-# If both laws are equal, every $s_o$ is $-\log K$, and $L_0=\ln6+5\ln1.2=2.703$ nats for $K=5$; if they differ, frequency alone gives something away, and $L_0$ is smaller.
+# If both laws are equal, every $s_o$ is $-\log K$, and $L_0=\log6+5\log1.2=2.703$ nats for $K=5$; if they differ, frequency alone gives something away, and $L_0$ is smaller.
 # The formula needs noise words that do not depend on the pair, so we reject none (`reject="none"`), which concerns fewer than one draw in a thousand ([Section 15.3](03-word2vec-data.ipynb)).
 
 # %%
@@ -470,11 +469,9 @@ def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
     Parameters
     ----------
     data : SkipGramData
-        Serves the batches, new ones in each epoch.
-    d, epochs : int
-        Numbers in a vector, and passes over the data.
-    lr : float
-        The rate of the first step.
+        Serves the batches, drawn anew in each epoch.
+    d, epochs, lr
+        Numbers in a vector, passes over the data, rate of the first step.
     sparse : bool
         Gradients of the rows in the batch alone, and SparseAdam.
     seed : int
@@ -482,16 +479,8 @@ def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
     device : torch.device, optional
         Where the tables lie; by default what `try_device` chooses.
 
-    Returns
-    -------
-    net : SkipGram
-    losses : list of float
-        In nats for each pair with its K negatives, one for each step.
-
-    Raises
-    ------
-    ValueError
-        If `epochs` is not at least 1.
+    Returns the net and the list of losses of the steps, in nats for each
+    pair with its K negatives. Raises ValueError if `epochs` is below 1.
     """
     if epochs < 1:
         raise ValueError(f"epochs is {epochs}; train for at least 1.")
@@ -847,7 +836,7 @@ class FixedBoth(SkipGramData):
         return d2l.BatchLoader(once, self.batch_size, shuffle=True,
                                generator=self.generator)
 
-
+# %%
 def held_out(net, data):
     """Mean loss in nats for the pairs of one epoch of `data`."""
     device, total, n = net.embed_v.weight.device, 0.0, 0
