@@ -1013,10 +1013,11 @@ def skip_grams() -> None:
     data = types.SimpleNamespace(
         corpus=types.SimpleNamespace(vocab=range(9)), train_dataloader=lambda: [batch]
     )
-    net, losses = c15.train_skipgram(data, 4, device=META)
-    assert net.embed_u.weight.grad.device == META and len(losses) == 1
     with _disable_current_modes():
         net = c15.SkipGram(9, 4).to(META)
+    with mock.patch.object(c15, "SkipGram", lambda *_: net):
+        c15.train_skipgram(data, 4, device=META)
+    assert net.embed_u.weight.grad.device == META
     c15.SigmoidBCELoss()(net(*batch[:2]).squeeze(1), batch[2]).sum().backward()
     c15.skip_gram(*batch[:2], net.embed_v, net.embed_u)
     assert all(x.device == META for x in c15.nearest(net.embed_v.weight, 0, 3))
