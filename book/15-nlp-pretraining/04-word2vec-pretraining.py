@@ -183,7 +183,8 @@ W = torch.stack((angles.cos(), angles.sin()), dim=1)
 abc = Vocab([list("abcde")])
 test = [("a", other, 9.0 - i) for i, other in enumerate("bcde")]
 turned = [(a, b, -score) for a, b, score in test]
-assert similarity_score(3 * W, abc, test) == (1.0, 4)
+sizes = torch.arange(1.0, 7)[:, None]  # lengths must not matter
+assert similarity_score(sizes * W, abc, test) == (1.0, 4)
 assert abs(similarity_score(W, abc, turned)[0] + 1) < 1e-12
 assert similarity_score(W, abc, [*test, ("a", "zebra", 3.0)])[1] == 4
 for wrong in ((W[:4], abc, test), (W, abc, test[:2])):
