@@ -231,6 +231,9 @@ HOST = {
     "nlp_pretraining.Epoch": "positions in the corpus",
     "nlp_pretraining.SkipGramData": "its loader gives tensors of the CPU",
     "nlp_pretraining.FreshBatches": "hands on the batches of another loader",
+    "nlp_pretraining.judged_pairs": "reads a file",
+    "nlp_pretraining.similarity_score": "SciPy ranks numbers on the CPU",
+    "nlp_pretraining.shuffled": "draws on the CPU, where the corpus stays",
     "computer_vision.predict_boxes": "calls nms",
     "computer_vision.hungarian_match": "SciPy matches, on the CPU",
     "computer_vision.match_pairs": "calls hungarian_match for each picture",
@@ -1105,6 +1108,20 @@ def global_vectors() -> None:
     glove = c15.train_glove(table, 3, 1, batch_size=2, device=META, report=lambda now: None)
     c15.glove_weight(glove.b.exp())
     assert isinstance(glove, c15.Glove)
+def skip_grams() -> None:
+    """A step of training, the two ways to the scores, and the neighbors of a word."""
+    batch = numbers(3, 1), numbers(3, 6), floats(3, 6), floats(3, 6)
+    data = types.SimpleNamespace(
+        corpus=types.SimpleNamespace(vocab=range(9)), train_dataloader=lambda: [batch]
+    )
+    with _disable_current_modes():
+        net = c15.SkipGram(9, 4).to(META)
+    with mock.patch.object(c15, "SkipGram", lambda *_: net):
+        c15.train_skipgram(data, 4, device=META)
+    assert net.embed_u.weight.grad.device == META
+    c15.SigmoidBCELoss()(net(*batch[:2]).squeeze(1), batch[2]).sum().backward()
+    c15.skip_gram(*batch[:2], net.embed_v, net.embed_u)
+    assert all(x.device == META for x in c15.nearest(net.embed_v.weight, 0, 3))
 
 
 CALLS: dict[str, tuple[Any, ...]] = {
@@ -1242,6 +1259,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "word vectors": (word_vectors,),
     "word table": (word_table,),
     "global vectors": (global_vectors, 1),  # the loss of the epoch
+    "skip-grams": (skip_grams, None),
     "pictures and captions": (contrasted, None),
 }
 

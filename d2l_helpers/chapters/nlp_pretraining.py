@@ -644,9 +644,8 @@ def similarity_score(W, vocab, pairs):
     Returns
     -------
     rho : float
-        Spearman's rank correlation over the covered pairs (average ranks for
-        ties); its standard error is about $1/\\sqrt{n-1}$ if the two rankings
-        are independent.
+        Spearman's rank correlation over the covered pairs, average ranks for
+        ties.
     covered : int
         The number n of covered pairs.
 
@@ -750,11 +749,9 @@ def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
     Parameters
     ----------
     data : SkipGramData
-        Serves the batches, new ones in each epoch.
-    d, epochs : int
-        Numbers in a vector, and passes over the data.
-    lr : float
-        The rate of the first step.
+        Serves the batches, drawn anew in each epoch.
+    d, epochs, lr
+        Numbers in a vector, passes over the data, rate of the first step.
     sparse : bool
         Gradients of the rows in the batch alone, and SparseAdam.
     seed : int
@@ -762,16 +759,8 @@ def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
     device : torch.device, optional
         Where the tables lie; by default what `try_device` chooses.
 
-    Returns
-    -------
-    net : SkipGram
-    losses : list of float
-        In nats for each pair with its K negatives, one for each step.
-
-    Raises
-    ------
-    ValueError
-        If `epochs` is not at least 1.
+    Returns the net and the list of losses of the steps, in nats for each
+    pair with its K negatives. Raises ValueError if `epochs` is below 1.
     """
     if epochs < 1:
         raise ValueError(f"epochs is {epochs}; train for at least 1.")
@@ -802,7 +791,7 @@ def nearest(W, i, k=10):
     """
     if not 1 <= k < len(W):
         raise ValueError(f"k is {k}; {len(W)} rows have 1 to {len(W) - 1} "
-                         "neighbours.")
+                         "neighbors.")
     W = F.normalize(W.detach(), dim=1)
     cosines = W @ W[i]  # (V,)
     cosines[i] = -torch.inf
