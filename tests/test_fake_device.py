@@ -292,6 +292,7 @@ HOST = {
         f"nlp_pretraining.{name}": "a text of the CPU, moved whole, to a network that is run; needs its words"
         for name in ("fill_mask", "encode_bert", "context_similarity")
     },
+    "nlp_pretraining.Glove": "holds what train_glove gives",
     "nlp_pretraining.read_vectors": "reads a file",
     "nlp_pretraining.Answers": "holds what evaluate_analogies gives",
     "nlp_pretraining.analogy": "gives words, whose indices it reads back",
@@ -1108,6 +1109,8 @@ def global_vectors() -> None:
     glove = c15.train_glove(table, 3, 1, batch_size=2, device=META, report=lambda now: None)
     c15.glove_weight(glove.b.exp())
     assert isinstance(glove, c15.Glove)
+
+
 def skip_grams() -> None:
     """A step of training, the two ways to the scores, and the neighbors of a word."""
     batch = numbers(3, 1), numbers(3, 6), floats(3, 6), floats(3, 6)
