@@ -321,7 +321,7 @@ if full:
 # %% [markdown]
 # ## Pairs of sentences
 #
-# *Next sentence prediction* (NSP) asks whether the second text of a pair follows the first.
+# Next sentence prediction (NSP) asks whether the second text of a pair follows the first.
 # Every two neighbouring sentences of a paragraph give one pair.
 # A coin decides whether they stay, with label 1, or the second gives way to another sentence, with label 0.
 # (BERT's released program writes 1 for the random sentence and 0 for the next one.)
