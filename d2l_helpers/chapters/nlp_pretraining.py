@@ -1375,7 +1375,8 @@ def wiki_text(wiki, vocab, min_words=4):
 
     `wiki` is `fetch("wikitext-2")`, `vocab` a `BERTVocab`. Sentences with
     fewer than `min_words` words are left out, and so are paragraphs with
-    fewer than two sentences. Raises ValueError for other data.
+    fewer than two sentences; "@-@", "@,@" and "@.@" become "-", "," and
+    ".". Raises ValueError for other data.
     """
     parts = []
     if wiki.name != "wikitext-2":
@@ -1383,8 +1384,8 @@ def wiki_text(wiki, vocab, min_words=4):
                          "fetch('wikitext-2').")
     for name in ("valid.txt", "test.txt"):
         part = replace(wiki, files={name: wiki.files[name]})
-        long = [[s for s in p if len(s.split()) >= min_words]
-                for p in paragraphs(part)]
+        long = [[re.sub("@([-,.])@", r"\1", s) for s in p
+                 if len(s.split()) >= min_words] for p in paragraphs(part)]
         parts.append([p for p in long if len(p) > 1])
     return encode_text(*parts, vocab)
 
@@ -1484,8 +1485,10 @@ def pad_bert(examples, max_len, vocab):
     Returns int64 tensors: tokens (n, max_len), <cls> a <sep> b <sep> and
     padding; segments (n, max_len), 1 for b and its <sep>, else 0;
     valid_lens (n,); nsp_labels (n,), which are -100 without b. Raises
-    ValueError for an empty text.
+    ValueError for an empty text, and if there is no example.
     """
+    if not examples:
+        raise ValueError("there is no example to pad.")
     flat, first, lens = [], [], []
     for a, b, _ in examples:
         if not len(a) or (b is not None and not len(b)):
