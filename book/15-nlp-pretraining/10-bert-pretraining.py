@@ -142,6 +142,10 @@ torch.testing.assert_close(nsp.detach(), sums[1] / 8, atol=1e-6, rtol=0)
 assert int(small[4].sum()) == seen < small[4].numel()
 single = [*small[:6], torch.full((8,), -100)]
 assert bert_batch_loss(untrained, single)[1] == 0
+some = [*small[:6], small[6].where(torch.arange(8) < 3, -100)]
+torch.testing.assert_close(bert_batch_loss(untrained, some)[1],
+                           bert_batch_loss(untrained, [
+                               part[:3] for part in small])[1])
 
 # %% tags=["hide-input"]
 with evaluating(untrained):
@@ -326,16 +330,18 @@ tiny = word_text([world.paragraph(2) for _ in range(20)],
                  [world.paragraph(2) for _ in range(9)], words=ToyWorld.words)
 plain = BERTData(4, 36, tiny, seed=seed)
 plain.mask = lambda *parts: parts  # texts as they are
-epochs = [list(length_batches(plain, pool)) for pool in (5, 5, 1)]
-for epoch in epochs:  # every text once, no column of padding
-    rows = [row[:n].tolist() for tokens, _, valid, _ in epoch
-            for row, n in zip(tokens, valid)]
-    assert sorted(rows) == sorted(
-        row[:n].tolist() for row, n in zip(plain.train[0], plain.train[2]))
+epochs = [list(length_batches(plain, pool)) for pool in (5, 1, 1)]
+orders = [[[tuple(row[:n].tolist()) for row, n in zip(part[0], part[2])]
+           for part in epoch] for epoch in epochs]
+for order, epoch in zip(orders, epochs):  # each once, no empty column
+    assert sorted(sum(order, [])) == sorted(
+        tuple(row[:n].tolist()) for row, n in zip(*plain.train[::2]))
     assert all(part[0].shape[1] == part[2].max() for part in epoch)
-assert not torch.equal(epochs[0][0][2], epochs[1][0][2])  # new order
-padded = [sum(part[0].shape[1] * 4 for part in epoch) for epoch in epochs]
-assert padded[0] < padded[2]  # sorting saves padding
+    steps = [part[2].double().mean().item() for part in epoch]
+    assert steps != sorted(steps)  # the batches are shuffled
+assert set(map(frozenset, orders[1])) != set(map(frozenset, orders[2]))
+padded = [sum(part[0].shape[1] for part in epoch) for epoch in epochs]
+assert padded[0] < padded[1]  # sorting by length saves padding
 try:
     next(length_batches(BERTData(4, 36, tiny, dynamic=False)))
 except ValueError:
@@ -353,7 +359,23 @@ torch.testing.assert_close(rows, evaluate_bert(drops, held, rows=2))
 with evaluating(drops):
     torch.testing.assert_close(rows[:2].float(), torch.stack(
         bert_batch_loss(drops, held)), atol=1e-5, rtol=0)
+    hits = drops(*held[:3])[2].argmax(dim=1) == held[6]
+assert abs(rows[3] - hits.double().mean()) < 1e-6
 assert evaluate_bert(drops, [*held[:6], held[6] * 0 - 100])[1].isnan()
+
+# %% tags=["hide-input"]
+# check: the seed alone decides about the first weights
+state = torch.get_rng_state()
+nets = [small_bert(44, 64, 4, 36, std, s)
+        for std, s in ((0.2, 0), (0.2, 0), (0.2, 1), (0.02, 0))]
+assert torch.equal(state, torch.get_rng_state())
+same, other = ([torch.equal(p, q) for p, q in zip(
+    nets[0].parameters(), net.parameters()) if p.std() > 0]
+    for net in nets[1:3])
+assert all(same) and not any(other)
+for net, std in zip(nets, (0.2, 0.2, 0.2, 0.02)):
+    assert abs(net.encoder.token_embedding.weight.std() / std - 1) < 0.1
+    assert abs(net.pooler[0].weight.std() * 8 - 1) < 0.1
 
 # %% tags=["hide-input"]
 # check: rates, clipping, fresh gradients, stop, errors
@@ -515,7 +537,11 @@ torch.testing.assert_close(logp.exp().sum(dim=1),
 big, river = (toy_text.vocab.encode(w)[0] for w in ("big", "river"))
 assert logp[0, big] > logp[0, river] + 2  # before a noun stands an adjective
 left = both.rows(both.after, near[1:, 0])[0]  # right neighbour unknown
-torch.testing.assert_close(logp[1].exp(), left / left.sum())
+torch.testing.assert_close(logp[1].exp(), left)
+assert abs(left.sum() - 1) < 1e-9
+own = BERTData(32, 36, toy_text._replace(  # triples can learn by heart
+    train=toy_text.train[:300], val=toy_text.train[:300]), rate=0.2)
+assert triple_loss(own, 1.0) < baselines(own)["neighbours"][0] - 0.02
 
 # %% [markdown]
 # For pairs the baseline is the number of content words that both texts share, with the threshold that is best on the training pairs.
@@ -741,6 +767,7 @@ def as_input(vocab, a, b=None):
 
 # %%
 # check: gaps in order, as the network itself gives them
+assert not any(module.training for module in toy.net.modules())
 a, b = "the <mask> dog waits .", "the dog <mask> ."
 p = fill_mask(toy.net, toy.vocab, a, b)
 tokens, segments, valid = (part.to(device) for part in as_input(
@@ -849,8 +876,8 @@ bars.set_title("without this head", fontsize=9)
 for each in (ax, bars):
     each.grid(visible=False)
 fig.colorbar(image, ax=ax, label="weight")
-d2l.describe(fig, """Left, eight rows, the heads of two blocks, over the places of
-    a pair of texts; darker cells are larger mean attention weights of the
+d2l.describe(fig, """Left, eight rows, the heads of two blocks, over the
+    places of a pair of texts; darker cells are larger mean attention weights of the
     gap. Right, a bar for each head: the share of adjectives copied without
     it, beside a dashed line for all heads and a dotted one for chance.""")
 
@@ -950,6 +977,8 @@ print(f"{len(train_rows)} and {len(held_rows)} pairs; captions "
       f"{len(captions.train)} and {len(captions.val)}, "
       f"{sum(len(s) for p in captions.train for s in p)} tokens, "
       f"{len(captions.vocab)} types")
+assert not real or (len(captions.train), len(captions.val),
+                    len(captions.vocab)) == (21_503, 4209, 3613)
 
 # %% [markdown]
 # These captions are short, one text without a pair, so the encoder learns from masked words alone.
@@ -1023,6 +1052,9 @@ mixed = permuted(caption_data.val, captions.vocab)
 torch.testing.assert_close(mixed[0].sort(dim=1)[0],
                            caption_data.val[0].sort(dim=1)[0])
 assert (mixed[0] != caption_data.val[0]).float().mean() > 0.1
+asked = caption_data.val[5] != -100
+assert torch.equal(*(each[0].gather(1, each[3])[asked]
+                     for each in (mixed, caption_data.val)))
 disordered = evaluate_bert(caption.net, mixed)[0].item()
 print(f"visible words in order {end[0]:.2f}, permuted {disordered:.2f}")
 torch.testing.assert_close(end[0], caption.curve[-1, 1], atol=1e-4, rtol=0)
@@ -1241,7 +1273,7 @@ if gap:
 if real and brown.is_real:
     assert len(static) == 5 and all(
         len(uses[f][t]) == 8 for f in forms for t in ("nn", "vb"))
-    assert gap > null.max()
+    assert gap > null.max() and abs(null.mean()) < 0.001
 
 # %% [markdown]
 # The gap, small as it is, exceeds all thousand permutations; for the input vectors, the same in each sentence, it is zero.
