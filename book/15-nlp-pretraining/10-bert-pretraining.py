@@ -877,8 +877,8 @@ for each in (ax, bars):
     each.grid(visible=False)
 fig.colorbar(image, ax=ax, label="weight")
 d2l.describe(fig, """Left, eight rows, the heads of two blocks, over the
-    places of a pair of texts; darker cells are larger mean attention weights of the
-    gap. Right, a bar for each head: the share of adjectives copied without
+    places of a pair of texts; darker cells are larger mean weights
+    of the gap. Right, a bar for each head: the share of adjectives copied without
     it, beside a dashed line for all heads and a dotted one for chance.""")
 
 # %%
@@ -895,7 +895,7 @@ if full_run and toy_steps <= 750:
 # **Figure 15.10.3.** Left: attention weights of the gap over both texts for each head, means of 300 pairs; words in capitals differ between them. Right: share of adjectives copied if this head is removed; dashed, with all heads; dotted, chance.
 #
 # In this run one head gives the stated adjective much more weight than the others do, and without it copying falls.
-# But it falls as far without a head that hardly looks at the adjective.
+# But it also falls without a head that hardly looks at the adjective.
 # A map of weights alone would not have named that one: whether a head is needed is tested by removing it, and even this does not tell what the head does.
 #
 # ## Captions
