@@ -877,8 +877,8 @@ for each in (ax, bars):
     each.grid(visible=False)
 fig.colorbar(image, ax=ax, label="weight")
 d2l.describe(fig, """Left, eight rows, the heads of two blocks, over the
-    places of a pair of texts; darker cells are larger mean weights
-    of the gap. Right, a bar for each head: the share of adjectives copied without
+    places of a pair of texts; darker cells are larger mean weights of the
+    gap. Right, a bar for each head: the share of adjectives copied without
     it, beside a dashed line for all heads and a dotted one for chance.""")
 
 # %%
