@@ -76,12 +76,12 @@ def _content(thing: object) -> str:
     if inspect.isclass(thing):  # with methods that were added to it, and with those it inherits
         own = [c for c in thing.__mro__ if c.__module__.split(".")[0] not in ("torch", "builtins")]
         methods = (f for c in own for f in vars(c).values() if inspect.isfunction(f))
-        return "".join(inspect.getsource(c) for c in own) + "".join(map(_content, methods))
+        return "\n".join([*(inspect.getsource(c).strip() for c in own), *map(_content, methods)])
     if inspect.isfunction(thing):
         made = inspect.unwrap(thing).__code__.co_filename.startswith(
             "<"
         )  # by a decorator, from the class itself
-        return thing.__name__ if made else inspect.getsource(thing)
+        return thing.__name__ if made else inspect.getsource(thing).strip()
     if isinstance(thing, Mapping):
         return _content([[key, value] for key, value in thing.items()])
     if isinstance(thing, (list, tuple)):

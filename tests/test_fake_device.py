@@ -278,7 +278,6 @@ HOST = {
     "nlp_applications.ToyNLI": "strings",
     "nlp_pretraining.premise_split": "strings",
     "nlp_pretraining.caption_text": "reads files",
-    "nlp_pretraining.toy_pairs": "strings",
     "nlp_pretraining.unigram_entropy": "counts of the text, which stays on the CPU, in float64",
     "nlp_pretraining.NeighbourCounts": "as above",
     "nlp_pretraining.length_batches": "batches of the CPU, whose lengths it reads; the caller moves them",

@@ -5,6 +5,7 @@
 #     profiles:
 #       gpu:
 #         toy_steps: 2500
+#         arm_steps: 750
 #         caption_steps: 5000
 #         num_seeds: 3
 #       smoke:
@@ -35,26 +36,28 @@
 #
 # **You will**
 #
-# - write the two losses such that padding does not enter them, and train with warmup, decay and clipping;
+# - write the two losses so that padding stays out of them, and train with warmup, decay and clipping;
 # - judge masked language modelling against a unigram and against counts of the two neighbours, and next sentence prediction against shared words;
-# - see that the scale of the first token vectors matters for when a task is learned;
-# - read contextual vectors, fill gaps, and test for copying between sentences and for word use.
+# - see how the scale of the first token vectors changes when a small network begins to learn the second task;
+# - fill gaps, read contextual vectors, and test what they hold: copying between texts, and the use of a word.
 #
 # **Cost**: about a minute on a CPU at the first run, which keeps what it trains on the disk beside the data sets; later runs take less than half of that.
 # A download of 85 MB, most of it a pretrained network that 15.8 uses too; a GPU is used where there is one.
 
 # %%
+import copy
 import functools
 import math
 from typing import NamedTuple
+from unittest import mock
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.decomposition import PCA
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import d2l_helpers as d2l
 from d2l_helpers.chapters.computer_vision import evaluating
@@ -84,7 +87,7 @@ num_seeds = 1  # networks for each kind of first vectors
 # $$\frac1{|\mathcal P|}\sum_{(i,k)\in\mathcal P}-\log p_{ik}(y_{ik})+\frac1b\sum_{i=1}^b-\log q_i(s_i), \tag{15.10.1}$$
 #
 # the sum of two means: over all predictions of the batch, and over its $b$ pairs.
-# A network that knows nothing pays $\log|\mathcal V|$ for a word out of the vocabulary $\mathcal V$, and $\log2$ for a pair.
+# A uniform guess pays $\log|\mathcal V|$ for a word, with $|\mathcal V|$ entries in the vocabulary, and $\log2$ for a pair.
 
 # %% tags=["export"]
 def bert_batch_loss(net, batch):
@@ -104,9 +107,9 @@ def bert_batch_loss(net, batch):
 
 # %% [markdown]
 # `F.cross_entropy` leaves out the label $-100$, in the numerator and in the denominator.
-# *Dive into Deep Learning* (Zhang and others) writes the loss with weights instead: `loss(...) * weights`, summed and divided by the sum of the weights, where `loss` is `nn.CrossEntropyLoss()`.
-# That default takes the *mean* first, over padded predictions too, and what the weights then multiply is one number.
-# They cancel, and the network is trained to predict the label 0 of the padding at position 0.
+# *Dive into Deep Learning* (Zhang and others), in its PyTorch code, writes the loss with weights instead: `loss(...) * weights`, summed and divided by the sum of the weights, where `loss` is `nn.CrossEntropyLoss()`.
+# That default takes the mean first, over padded predictions too, and what the weights then multiply is one number.
+# The weights cancel, and each padded prediction trains the network to answer token 0 at position 0.
 # The remedy is `reduction="none"`, or our $-100$.
 
 # %%
@@ -139,6 +142,10 @@ torch.testing.assert_close(nsp.detach(), sums[1] / 8, atol=1e-6, rtol=0)
 assert int(small[4].sum()) == seen < small[4].numel()
 single = [*small[:6], torch.full((8,), -100)]
 assert bert_batch_loss(untrained, single)[1] == 0
+some = [*small[:6], small[6].where(torch.arange(8) < 3, -100)]
+torch.testing.assert_close(bert_batch_loss(untrained, some)[1],
+                           bert_batch_loss(untrained, [
+                               part[:3] for part in small])[1])
 
 # %% tags=["hide-input"]
 with evaluating(untrained):
@@ -199,8 +206,9 @@ def length_batches(data, pool=16):
         yield data.mask(tokens[:, :width], segments[:, :width], valid, nsp)
 
 # %% [markdown]
-# Devlin and others (2018) used Adam with the rate $10^{-4}$, warmup over 10 000 of a million steps, linear decay to 0 and weight decay 0.01.
-# Our loop does the same with other numbers, and clips the norm of the gradient at 1.
+# Devlin and others (2018) used Adam with the rate $10^{-4}$, warmup over 10 000 of a million steps, then linear decay, and weight decay 0.01.
+# Their published code also clips the norm of the gradient at 1.
+# Our loop has these parts with other numbers, and decays all parameters, where theirs spares biases and layer norms.
 # It records the losses on held-out texts, whose masks stay the same.
 
 # %% tags=["export"]
@@ -249,7 +257,7 @@ def train_bert(net, data, steps, lr, warmup=0.12, every=100, stop=None,
                                   betas=(0.9, 0.98), weight_decay=0.01,
                                   fused=device.type in ("cpu", "cuda"))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(
-        (t + 1) / (warmup * steps), (steps - t) / ((1 - warmup) * steps)))
+        1, (t + 1) / (warmup * steps), (steps - t) / ((1 - warmup) * steps)))
     batches, curve = iter(()), []
     for step in range(last + 1):
         if step % every == 0 or step == last:
@@ -271,7 +279,7 @@ def train_bert(net, data, steps, lr, warmup=0.12, every=100, stop=None,
 #
 # The `ToyWorld` of [Section 15.1](01-word2vec.ipynb) tells of scenes: a noun, one of its adjectives, a verb and a place, each sentence a random part of them.
 # A scene is told here in four sentences, two for each text of a pair; in half of the pairs the second text is from another scene.
-# What tells is agreement: what is big in the first text is not small in the second.
+# Only agreement tells: what is big in the first text is not small in the second, where both say so.
 
 # %% tags=["export"]
 @functools.cache
@@ -315,7 +323,101 @@ def small_bert(vocab_size, num_hiddens, num_heads, max_len,
 # At its width 768 that is about half of $1/\sqrt{768}=0.036$, the value that keeps the size of a vector's entries; at width 64 it is less than a sixth of $1/\sqrt{64}=0.125$.
 # So `small_bert` starts linear layers with $1/\sqrt{\text{inputs}}$.
 # The token table is tied to the decoder, and its scale is a choice of its own that will turn out to matter.
-#
+
+# %% tags=["hide-input"]
+# check: what the loop promises, on twenty pairs
+tiny = word_text([world.paragraph(2) for _ in range(20)],
+                 [world.paragraph(2) for _ in range(9)], words=ToyWorld.words)
+plain = BERTData(4, 36, tiny, seed=seed)
+plain.mask = lambda *parts: parts  # texts as they are
+epochs = [list(length_batches(plain, pool)) for pool in (5, 1, 1)]
+orders = [[[tuple(row[:n].tolist()) for row, n in zip(part[0], part[2])]
+           for part in epoch] for epoch in epochs]
+for order, epoch in zip(orders, epochs):  # each once, no empty column
+    assert sorted(sum(order, [])) == sorted(
+        tuple(row[:n].tolist()) for row, n in zip(*plain.train[::2]))
+    assert all(part[0].shape[1] == part[2].max() for part in epoch)
+    steps = [part[2].double().mean().item() for part in epoch]
+    assert steps != sorted(steps)  # the batches are shuffled
+assert set(map(frozenset, orders[1])) != set(map(frozenset, orders[2]))
+padded = [sum(part[0].shape[1] for part in epoch) for epoch in epochs]
+assert padded[0] < padded[1]  # sorting by length saves padding
+try:
+    next(length_batches(BERTData(4, 36, tiny, dynamic=False)))
+except ValueError:
+    pass
+else:
+    raise AssertionError("static masks were accepted")
+torch.manual_seed(seed)
+drops = BERTModel(44, 32, 64, 4, 2, dropout=0.5, max_len=36)
+drops.nsp.eval()
+modes = [m.training for m in drops.modules()]
+held = BERTData(4, 36, tiny, seed=seed).val
+rows = evaluate_bert(drops, held)
+assert [m.training for m in drops.modules()] == modes
+torch.testing.assert_close(rows, evaluate_bert(drops, held, rows=2))
+with evaluating(drops):
+    torch.testing.assert_close(rows[:2].float(), torch.stack(
+        bert_batch_loss(drops, held)), atol=1e-5, rtol=0)
+    hits = drops(*held[:3])[2].argmax(dim=1) == held[6]
+assert abs(rows[3] - hits.double().mean()) < 1e-6
+assert evaluate_bert(drops, [*held[:6], held[6] * 0 - 100])[1].isnan()
+
+# %% tags=["hide-input"]
+# check: the seed alone decides about the first weights
+state = torch.get_rng_state()
+nets = [small_bert(44, 64, 4, 36, std, s)
+        for std, s in ((0.2, 0), (0.2, 0), (0.2, 1), (0.02, 0))]
+assert torch.equal(state, torch.get_rng_state())
+same, other = ([torch.equal(p, q) for p, q in zip(
+    nets[0].parameters(), net.parameters()) if p.std() > 0]
+    for net in nets[1:3])
+assert all(same) and not any(other)
+for net, std in zip(nets, (0.2, 0.2, 0.2, 0.02)):
+    assert abs(net.encoder.token_embedding.weight.std() / std - 1) < 0.1
+    assert abs(net.pooler[0].weight.std() * 8 - 1) < 0.1
+
+# %% tags=["hide-input"]
+# check: rates, clipping, fresh gradients, stop, errors
+rates, raw, norms, clip = [], [], [], nn.utils.clip_grad_norm_
+
+
+def clip_spy(parameters, max_norm):
+    """Clip, and record the norm before."""
+    raw.append(clip(parameters, max_norm).item())
+
+
+def step_spy(optimizer, args, kwargs):
+    """Record rate and norm of the gradient before each step."""
+    group = optimizer.param_groups[0]
+    rates.append(group["lr"] * 1e9)
+    norms.append(nn.utils.get_total_norm(
+        [p.grad for p in group["params"] if p.grad is not None]).item())
+
+
+fixed = BERTData(20, 36, tiny, seed=seed)
+one = fixed.mask(*fixed.train)
+fixed.mask = lambda *parts: one  # the same batch at each step
+hook = register_optimizer_step_pre_hook(step_spy)
+with mock.patch.object(nn.utils, "clip_grad_norm_", clip_spy):
+    train_bert(small_bert(44, 32, 4, 36), fixed, 10, 1e-9, warmup=0.4)
+    short = train_bert(small_bert(44, 32, 4, 36, token_std=0.2), fixed, 10,
+                       1e-9, every=3, stop=4)
+hook.remove()
+np.testing.assert_allclose(rates, [
+    1 / 4, 2 / 4, 3 / 4, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6,
+    1 / 1.2, 1, 8 / 8.8, 7 / 8.8])
+assert short[:, 0].tolist() == [0, 3, 4] and min(raw) > 1
+np.testing.assert_allclose(raw[:10], raw[0], rtol=1e-3)  # gradients fresh
+np.testing.assert_allclose(norms, 1, rtol=1e-3)  # and clipped
+for steps, warmup in ((0, 0.1), (3, 0), (3, 1)):
+    try:
+        train_bert(None, fixed, steps, 1e-3, warmup)
+    except ValueError:
+        continue
+    raise AssertionError(f"steps {steps}, warmup {warmup} were accepted")
+
+# %% [markdown]
 # ### Baselines
 #
 # Two models without a network predict the same held-out masks.
@@ -326,7 +428,7 @@ def small_bert(vocab_size, num_hiddens, num_heads, max_len,
 #
 # with $c(l,w)$ the number of times that $w$ follows $l$ in training and $P(w\mid r)$ alike; the first formula would be exact if the neighbours were independent given the word.
 # The constant $\kappa$ makes rare neighbours fall back on the unigram, and a masked neighbour, which was never seen, does so entirely.
-# We take $\kappa=5$ throughout.
+# We take $\kappa=5$ throughout, without tuning it.
 
 # %% tags=["export"]
 def unigram_entropy(ids):
@@ -376,6 +478,7 @@ class NeighbourCounts:
 
 # %% [markdown]
 # `baselines` gives both models' loss and accuracy on the held-out masks, from the same corrupted inputs that the network sees.
+# With so few types one can also count triples of left neighbour, word and right neighbour, without that assumption: `triple_loss`.
 
 # %%
 def baselines(data):
@@ -395,14 +498,31 @@ def baselines(data):
         result[name] = tuple((sums / len(y)).tolist())
     return result
 
+# %%
+def triple_loss(data, kappa=20.0):
+    """Loss of counts of (left, word, right), with (15.10.2) to fall back."""
+    tokens, V = data.train[0], len(data.vocab)
+    keys = (tokens[:, :-2] * V + tokens[:, 2:]) * V + tokens[:, 1:-1]
+    table = torch.bincount(keys.flatten(), minlength=V**3).view(V, V, V)
+    table = table.double() * data.vocab.is_ordinary
+    tokens, labels = data.val[0], data.val[5]
+    rows, k = (labels != -100).nonzero().unbind(dim=1)
+    at = data.val[3][rows, k]
+    seen = table[tokens[rows, at - 1], tokens[rows, at + 1]]
+    other = NeighbourCounts(data).log_probs(tokens, rows, at).exp()
+    p = (seen + kappa * other) / (seen.sum(dim=1, keepdim=True) + kappa)
+    return F.nll_loss(p.log(), labels[rows, k]).item()
 
+# %%
 toy_text = toy_pairs()
 toy_data = BERTData(32, 36, toy_text, rate=0.2, seed=seed)
-toy_lines = baselines(toy_data)
+toy_lines, triples = baselines(toy_data), triple_loss(toy_data)
 flat = toy_data.train[0][toy_text.vocab.is_ordinary[toy_data.train[0]]]
 print(f"{len(flat)} words of {len(toy_text.vocab)} types, entropy "
       f"{unigram_entropy(flat):.2f}; ln V {math.log(44):.2f}")
-print({name: [round(x, 2) for x in pair] for name, pair in toy_lines.items()})
+print({name: [round(x, 2) for x in pair] for name, pair in toy_lines.items()},
+      f"triples {triples:.2f}")
+assert abs(triples - toy_lines["neighbours"][0]) < 0.05
 assert toy_lines["neighbours"][0] < toy_lines["unigram"][0] - 0.5
 assert abs(toy_lines["unigram"][0] - unigram_entropy(flat)) < 0.1
 assert unigram_entropy(torch.tensor([0, 2, 2, 7])) == 1.5 * math.log(2)
@@ -417,7 +537,11 @@ torch.testing.assert_close(logp.exp().sum(dim=1),
 big, river = (toy_text.vocab.encode(w)[0] for w in ("big", "river"))
 assert logp[0, big] > logp[0, river] + 2  # before a noun stands an adjective
 left = both.rows(both.after, near[1:, 0])[0]  # right neighbour unknown
-torch.testing.assert_close(logp[1].exp(), left / left.sum())
+torch.testing.assert_close(logp[1].exp(), left)
+assert abs(left.sum() - 1) < 1e-9
+own = BERTData(32, 36, toy_text._replace(  # triples can learn by heart
+    train=toy_text.train[:300], val=toy_text.train[:300]), rate=0.2)
+assert triple_loss(own, 1.0) < baselines(own)["neighbours"][0] - 0.02
 
 # %% [markdown]
 # For pairs the baseline is the number of content words that both texts share, with the threshold that is best on the training pairs.
@@ -504,7 +628,7 @@ def toy_bert(seed=0, steps=750, token_std=0.2, stop=None, nsp_weight=1.0,
                     steps=steps, lr=4e-3, every=50, stop=stop,
                     nsp_weight=nsp_weight, pool=1)
 
-# %%
+# %% tags=["rtol=0.1"]
 full_run = toy_steps >= 750 and caption_steps >= 240 and arm_steps >= 200
 toy = toy_bert(seed, toy_steps)
 print(f"{sum(p.numel() for p in toy.net.parameters())} parameters")
@@ -517,20 +641,31 @@ for step, *row in toy.curve[::4].tolist():
 #
 # The scale of the token table was 0.2, ten times that of positions and segments.
 # For comparison the same network starts with a token table of scale 0.02, everything else equal: data, order of batches, masks, plan of rates, the other weights.
+# One run of 200 steps is trained here; the losses with the seeds 1 and 2 are kept as numbers, which the `gpu` profile computes again.
 
-# %%
-arms = {0.2: [], 0.02: []}
+# %% tags=["rtol=0.1"]
+arms, plan = {0.2: [], 0.02: []}, min(toy_steps, 750)
 for scale, s in ((scale, s) for scale in arms for s in range(num_seeds)):
     arms[scale].append(
-        toy.curve[toy.curve[:, 0] <= arm_steps] if scale == 0.2 and s == seed
-        else toy_bert(s, toy_steps, scale, arm_steps).curve)
-for scale, curves in arms.items():
-    for s, curve in enumerate(curves):
-        print(f"token table {scale:4}, seed {s}: after {arm_steps} steps "
-              f"MLM {curve[-1, 1]:.2f}, NSP {curve[-1, 2]:.3f}, accuracy "
-              f"{curve[-1, 4]:.2f}")
+        toy.curve[toy.curve[:, 0] <= arm_steps]
+        if (scale, s, plan) == (0.2, seed, toy_steps)
+        else toy_bert(s, plan, scale, arm_steps).curve)
+earlier = {0.2: [(2.10, 0.645), (2.13, 0.618), (2.15, 0.623)],
+           0.02: [(1.49, 0.696), (1.46, 0.692), (1.58, 0.695)]}
 
-# %% tags=["hide-input"]
+
+def at_step(curve, step):
+    """The row of a curve that is nearest to a step."""
+    return curve[(curve[:, 0] - step).abs().argmin()]
+
+
+for scale, curves in arms.items():
+    for s, pair in enumerate(earlier[scale]):
+        row = at_step(curves[s], 200)[1:3] if s < len(curves) else pair
+        print(f"token table {scale:4}, seed {s}, after 200 steps: "
+              f"MLM {row[0]:.2f}, NSP {row[1]:.3f}")
+
+# %% tags=["hide-input", "rtol=0.1"]
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
 for i, (ax, name) in enumerate(zip(axes, ("MLM", "NSP")), 1):
     ax.plot(toy.curve[:, 0], toy.curve[:, i], label="token table 0.2")
@@ -544,50 +679,59 @@ axes[1].axhline(math.log(2), color="gray", linestyle=":")
 axes[1].text(toy_steps, math.log(2), "ln 2", ha="right", va="bottom",
              fontsize=8)
 axes[0].legend()
-d2l.describe(fig, """Held-out losses against steps. Left, masked words: both
-    networks fall from about 4 or more; the solid line crosses the unigram
-    at 3.1 and the neighbours' counts and ends far below. Right, pairs: the
-    solid line leaves ln 2 early and falls; the dashed line of the network
-    with the smaller token table stays at ln 2 as far as it was trained.""")
+d2l.describe(fig, """Held-out losses against steps. Left, masked words: the
+    solid line of the larger token table starts highest, crosses the unigram
+    and later the neighbours' counts, and ends below both; the dashed line
+    of the smaller table is below the solid one where it ends, at 200 steps.
+    Right, pairs: the solid line is below ln 2 from 200 steps on and keeps
+    falling; the dashed line rises above ln 2 and comes back to it.""")
 
 # %% [markdown]
-# **Figure 15.10.2.** The toy world, losses on the same held-out texts and masks.
-# Where both were trained, the network with the small token table is ahead on masked words, and its loss on pairs ends at $\log2$.
+# **Figure 15.10.2.** The toy world, losses on the same held-out texts and masks, seed 0.
+# After 200 steps the network with the small token table is ahead on masked words, and its loss on pairs is at $\log2$.
 
-# %%
-# check 15.10-C2: masked words, far below what counts reach
-at_400 = toy.curve[(toy.curve[:, 0] - 400).abs().argmin()]
+# %% tags=["rtol=0.1"]
+# check 15.10-C2: masked words, below what counts reach
+at_400 = at_step(toy.curve, 400)
 print(f"MLM after 400 steps {at_400[1]:.2f}, at the end "
       f"{toy.curve[-1, 1]:.2f}; neighbours {toy_lines['neighbours'][0]:.2f}, "
       f"unigram {toy_lines['unigram'][0]:.2f}")
 if full_run:
     assert toy.curve[0, 1] > math.log(44) - 0.1
     assert at_400[1] < toy_lines["unigram"][0] - 1
-    assert toy.curve[-1, 1] < toy_lines["neighbours"][0] - 0.1
+    assert toy.curve[-1, 1] < min(toy_lines["neighbours"][0], triples) - 0.1
 
-# %%
+# %% tags=["rtol=0.1"]
 # check 15.10-C3: pairs are learned, with the large token table early
-small_end = torch.stack([curve[-1] for curve in arms[0.02]])
-large_end = torch.stack([curve[-1] for curve in arms[0.2]])
 if full_run:
     assert toy.curve[-1, 4] > 0.7 and toy.curve[-1, 2] < 0.6
-    assert (large_end[:, 2] < math.log(2) - 0.04).all()
-    assert (small_end[:, 2] > math.log(2) - 0.02).all()
-    assert (small_end[:, 4] < 0.56).all()
+    for scale, curves in arms.items():
+        ends = torch.stack([at_step(curve, 200)[1:3] for curve in curves])
+        kept_ends = torch.tensor(earlier[scale][:len(ends)])
+        assert (ends - kept_ends).abs().max(dim=0)[0].le(
+            torch.tensor([0.15, 0.02])).all()
+    (large, small) = map(np.array, earlier.values())
+    assert (large[:, 1] < math.log(2) - 0.04).all()
+    assert (abs(small[:, 1] - math.log(2)) < 0.01).all()
+    assert (small[:, 0] < large[:, 0] - 0.4).all()
+    assert arm_steps < 750 or (
+        arms[0.02][0][-1, 2] > math.log(2) - 0.02)
 print(f"accuracy on pairs at the end {toy.curve[-1, 4]:.2f}, "
       f"shared words {overlap:.2f}")
 assert not full_run or toy_steps > 750 or toy.curve[-1, 4] < overlap - 0.05
 
 # %% [markdown]
-# On masked words the network passed the counts of neighbours: it uses words that are further away.
+# On masked words the network passed both kinds of counts of the two neighbours, so it must use words that are further away.
 # On pairs, an accuracy far above one half looks like success, and one rule about shared words, without training a network, is better by a wide margin.
 # With no baseline but one half we would not have noticed.
 #
-# The comparison changes one thing, the first scale of the token table, and with it the order in which the two tasks are learned: with the small table words come first, and the loss of pairs is still at $\log2$ when the other has left it.
-# It is one seed and 200 steps; the `gpu` profile takes three.
+# The comparison changes one thing, the first scale of the token table.
+# In Figure 15.10.2 both networks are below the unigram before either leaves $\log2$ on pairs.
+# After 200 steps, with each of three seeds, the small table is ahead on masked words and at $\log2$ on pairs, where the large one has left it.
+# One run with the small table (seed 0) went on to step 750: its loss on masked words ended as low as that of the large table, its loss on pairs within 0.01 of $\log2$.
 # The layer norm behind the three tables suggests a reason: at equal scales a token makes up a third of the variance of the vector that the first block reads, at ten times the scale $\frac{100}{102}$ of it.
 # But the decoder is the same table, so its scale changed along, and this experiment does not separate the two.
-# At least the step at which next sentence prediction begins to be learned says little about the task alone.
+# When next sentence prediction begins to be learned thus says little about the task alone.
 #
 # ### Copying between sentences
 #
@@ -622,14 +766,28 @@ def as_input(vocab, a, b=None):
     return pad_bert([(a, b, 0)], length, vocab)[:3]
 
 # %%
-# check 15.10-C6: an adjective is copied from the other text
-def copied(net, vocab, said="{adjective}", rest=True, n=150, seed=0):
-    """Share of n pairs whose stated adjective is the top prediction.
+# check: gaps in order, as the network itself gives them
+assert not any(module.training for module in toy.net.modules())
+a, b = "the <mask> dog waits .", "the dog <mask> ."
+p = fill_mask(toy.net, toy.vocab, a, b)
+tokens, segments, valid = (part.to(device) for part in as_input(
+    toy.vocab, a, b))
+with evaluating(toy.net):
+    words = toy.net(tokens, segments, valid,
+                    torch.tensor([[9, 2]], device=device))[1][0]
+torch.testing.assert_close(p, words.flip(0).softmax(dim=1))
+if full_run:  # an adjective, then a verb or "is"
+    assert p[0, toy.vocab.encode("big old slow".split())].min() > 0.01
+    assert p[1, toy.vocab.encode("waits is".split())].sum() > 0.1
+
+# %%
+def copy_pairs(vocab, said="{adjective}", rest=True, n=300, seed=0):
+    """Inputs (with the place of the last gap) for n pairs, and answers.
 
     `said` stands in the place of the adjective in the first text; with
     `rest` each text has a second sentence, as in training.
     """
-    rng, hits = np.random.default_rng(seed), 0
+    rng, pairs, answers = np.random.default_rng(seed), [], []
     draw = [rng.choice(words, n).tolist()
             for words in ToyWorld.categories.values()]
     for scene in zip(*draw):
@@ -638,54 +796,107 @@ def copied(net, vocab, said="{adjective}", rest=True, n=150, seed=0):
         if rest:
             a += " it {verb} near the {place} ."
             b += " the {noun} is near the {place} ."
-        p = fill_mask(net, vocab, a.format(**part).format(**part),
-                      b.format(**part))[-1]
-        hits += vocab.tokens[int(p.argmax())] == part["adjective"]
-    return hits / n
+        pairs.append((vocab.encode(a.format(**part).format(**part)),
+                      vocab.encode(b.format(**part)), 0))
+        answers += vocab.encode(part["adjective"])
+    tokens, segments, valid, _ = pad_bert(pairs, 36, vocab)
+    where = ((tokens == vocab.mask) & (segments == 1)).nonzero()[:, 1:]
+    return (tokens, segments, valid, where), torch.tensor(answers)
+
+# %% tags=["rtol=0.1"]
+# check 15.10-C6: an adjective is copied from the other text
+def copied(net, vocab, **kinds):
+    """Share of pairs whose stated adjective is the top prediction."""
+    inputs, answers = copy_pairs(vocab, **kinds)
+    with evaluating(net):
+        words = net(*d2l.to_device(inputs, device))[1][:, 0].cpu()
+    return (words.argmax(dim=1) == answers).double().mean().item()
 
 
 stated, control, short = (
-    copied(toy.net, toy.vocab), copied(toy.net, toy.vocab, "<mask>"),
+    copied(toy.net, toy.vocab), copied(toy.net, toy.vocab, said="<mask>"),
     copied(toy.net, toy.vocab, rest=False))
-print(f"copied {stated:.2f}, adjective hidden {control:.2f} (chance 0.125), "
-      f"texts of one sentence {short:.2f}")
-if full_run:
-    assert stated > 0.35 and abs(control - 0.125) < 0.08
-    assert stated > short + 0.2
+print(f"seed 0: copied {stated:.2f}, from texts of one sentence "
+      f"{'less' if short < stated / 2 else 'not less'} than half of that")
+assert not full_run or abs(control - 0.125) < 0.08 < 0.35 < stated
+seeds_copied = {1: (0.77, 0.89), 2: (0.96, 0.17)}  # of two and one sentences
+for s, values in seeds_copied.items():
+    if s < num_seeds and arm_steps >= 750:
+        net = toy_bert(s, plan, 0.2, arm_steps).net
+        values = [copied(net, toy.vocab, rest=rest) for rest in (True, False)]
+    print(f"seed {s}: copied {values[0]:.2f}, one sentence {values[1]:.2f}")
+    assert not full_run or values[0] > 0.35
 
 # %% [markdown]
-# With the adjective hidden in both texts nothing is left to copy, and the hits fall to about chance.
-# The skill is narrow: with texts of one sentence, shorter than any in training, the same network hardly copies.
-# Where does the mask look?
+# With the adjective hidden in both texts nothing is left to copy, and the hits fall to about chance, one in eight.
+# What was learned beyond the training texts depends on the run: from texts of one sentence, shorter than any in training, the networks of the seeds 0 and 2 seldom copy, that of seed 1 mostly does.
+# A conclusion from the first alone would have been too large.
+#
+# Where does the mask look, and does it matter?
+# We average the attention of the gap to the stated adjective over the 300 pairs, and then remove one head at a time, by setting to zero the columns of $\mathbf W_o$ that read it.
 
-# %% tags=["hide-input"]
-tokens, segments, valid = as_input(
-    toy.vocab, "the big dog waits . it waits near the river .",
-    "the <mask> dog waits . the dog is near the river .")
+# %%
+def without_head(net, block, head):
+    """A copy of the network in which one head adds nothing."""
+    net = copy.deepcopy(net)
+    attention = net.encoder.blks[block].attention
+    with torch.no_grad():
+        attention.W_o.weight.unflatten(
+            1, (attention.num_heads, -1))[:, head] = 0
+    return net
+
+
+heads = [(block, head) for block in range(2) for head in range(4)]
+inputs, _ = copy_pairs(toy.vocab)
 with evaluating(toy.net):
-    toy.net(*(part.to(device) for part in (tokens, segments, valid)))
-names = toy.vocab.to_tokens(tokens[0])
-where = names.index("<mask>")
-maps = torch.stack([w[0, :, where].cpu() for w in
-                    toy.net.encoder.attention_weights])  # (2, heads, n)
-fig, ax = plt.subplots(figsize=(8.4, 2.4), layout="constrained")
-image = ax.imshow(maps.flatten(0, 1), cmap="Reds", vmin=0, aspect="auto")
-ax.set_xticks(range(len(names)), names, rotation=60, fontsize=8)
-ax.set_yticks(range(8), [f"block {i // 4 + 1}, head {i % 4 + 1}"
-                         for i in range(8)], fontsize=7)
-ax.grid(visible=False)
-fig.colorbar(image, label="weight")
-torch.testing.assert_close(maps.sum(dim=-1), torch.ones(2, 4))
-assert not full_run or toy_steps > 750 or (
-    names[int(maps[1, 1].argmax())] == "big")
-d2l.describe(ax, """Eight rows, the heads of two blocks, over the tokens of
-    a pair of texts; darker cells are larger attention weights of the masked
-    token.""")
+    toy.net(*d2l.to_device(inputs, device))
+maps = torch.stack([w[torch.arange(300), :, inputs[3][:, 0]].cpu()
+                    for w in toy.net.encoder.attention_weights], dim=1)
+maps = maps.flatten(1, 2)  # (pairs, heads, tokens)
+looks = maps.mean(dim=0)[:, 2]  # token 2 is the adjective
+left = [copied(without_head(toy.net, *pair), toy.vocab) for pair in heads]
+
+# %% tags=["hide-input", "chaotic"]
+names = ("<cls> the ADJECTIVE NOUN VERB . it VERB near the PLACE . <sep> the "
+         "<mask> NOUN VERB . the NOUN is near the PLACE . <sep>").split()
+assert (inputs[2] == len(names)).all()
+fig, (ax, bars) = plt.subplots(1, 2, figsize=(8.6, 2.7), sharey=True,
+                               width_ratios=(3, 1), layout="constrained")
+image = ax.imshow(maps.mean(dim=0)[:, :len(names)], cmap="Reds", vmin=0,
+                  aspect="auto")
+ax.set_xticks(range(len(names)), names, rotation=75, fontsize=7)
+ax.set_yticks(range(8), [f"block {i + 1}, head {j + 1}" for i, j in heads],
+              fontsize=7)
+ax.set_title("attention of the gap, mean of 300 pairs", fontsize=9)
+bars.barh(range(8), left, color="#0072B2")
+bars.axvline(stated, color="black", linestyle="--")
+bars.axvline(1 / 8, color="gray", linestyle=":")
+bars.set(xlim=(0, 1), xlabel="share copied")
+bars.set_title("without this head", fontsize=9)
+for each in (ax, bars):
+    each.grid(visible=False)
+fig.colorbar(image, ax=ax, label="weight")
+d2l.describe(fig, """Left, eight rows, the heads of two blocks, over the
+    places of a pair of texts; darker cells are larger mean weights of the
+    gap. Right, a bar for each head: the share of adjectives copied without
+    it, beside a dashed line for all heads and a dotted one for chance.""")
+
+# %%
+# check: one head looks at the adjective; others are needed too
+best = int(looks.argmax())
+torch.testing.assert_close(maps.sum(dim=-1), torch.ones(300, 8))
+assert len(left) == 8 and copied(toy.net, toy.vocab) == stated  # a copy
+if full_run and toy_steps <= 750:
+    assert looks[best] > 0.2 > 0.15 > looks.sort()[0][-2]
+    assert left[best] < stated - 0.2
+    assert min(x for x, look in zip(left, looks) if look < 0.1) < stated - 0.2
 
 # %% [markdown]
-# **Figure 15.10.3.** Attention weights of the masked token over both texts, for each head.
-# The second head of block 2 has its largest weight at "big"; most others look elsewhere.
-# A picture of weights does not show that they cause the answer.
+# **Figure 15.10.3.** Left: attention weights of the gap over both texts for each head, means of 300 pairs; words in capitals differ between them. Right: share of adjectives copied if this head is removed; dashed, with all heads; dotted, chance.
+#
+# In this run one head gives the stated adjective much more weight than the others do, and without it copying falls.
+# But it also falls without a head that hardly looks at the adjective.
+# A map of weights alone would not have named that one: whether a head is needed is tested by removing it, and even this does not tell what the head does.
 #
 # ## Captions
 #
@@ -693,6 +904,7 @@ d2l.describe(ax, """Eight rows, the heads of two blocks, over the tokens of
 # Its development and test parts hold 19 666 pairs of a *premise*, the caption of a photograph, and a hypothesis about it; several pairs share a premise.
 # Chapter 16 trains classifiers on these pairs, so what it tests on must not appear here.
 # We split by premise, once and for all.
+# A short hypothesis may still belong to premises of both parts; such sentences count as training text and are not held out.
 
 # %% tags=["export"]
 def premise_split(premises, seed=0):
@@ -727,6 +939,7 @@ def premise_split(premises, seed=0):
     held = {distinct[i] for i in order[:len(distinct) // 6]}
     return ([i for i, name in enumerate(names) if name not in held],
             [i for i, name in enumerate(names) if name in held])
+
 # %% tags=["export"]
 def caption_text(found, min_freq=3):
     """The captions of `fetch("snli-dev-test")` as a `BERTText`.
@@ -764,11 +977,13 @@ print(f"{len(train_rows)} and {len(held_rows)} pairs; captions "
       f"{len(captions.train)} and {len(captions.val)}, "
       f"{sum(len(s) for p in captions.train for s in p)} tokens, "
       f"{len(captions.vocab)} types")
+assert not real or (len(captions.train), len(captions.val),
+                    len(captions.vocab)) == (21_503, 4209, 3613)
 
 # %% [markdown]
 # These captions are short, one text without a pair, so the encoder learns from masked words alone.
-# Its `<cls>` vector and its pooler never receive a gradient from a task of their own, and whoever uses this encoder for whole sentences should average its vectors instead.
-# Held out are every second of the captions whose premise is held out: enough to tell losses apart by a few hundredths, and half the work.
+# No task trains its pooler, and none asks for a whole sentence at `<cls>`; a vector for a whole sentence should rather be the mean of its vectors.
+# To halve the work, every second held-out caption is used for evaluation.
 
 # %% tags=["export"]
 def caption_bert(seed=0, steps=240):
@@ -786,7 +1001,7 @@ def caption_bert(seed=0, steps=240):
     return pretrain("caption-bert", net.to(d2l.try_device(quiet=True)), data,
                     steps=steps, lr=2e-3, every=120)
 
-# %%
+# %% tags=["rtol=0.1"]
 caption = caption_bert(seed, caption_steps)
 caption_data = BERTData(64, 24, captions._replace(val=captions.val[::2]),
                         nsp=False, seed=seed)
@@ -799,7 +1014,7 @@ for name, (loss, accuracy) in [*caption_lines.items(),
                                ("network", end[[0, 2]].tolist())]:
     print(f"{name:11} {loss:.2f} ({accuracy:.2f})")
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "rtol=0.1"]
 _, ax = plt.subplots(figsize=(4.8, 2.8))
 ax.plot(caption.curve[:, 0], caption.curve[:, 1], "o-", label="network")
 for (name, (loss, _)), style in zip(caption_lines.items(), (":", "-.")):
@@ -807,15 +1022,15 @@ for (name, (loss, _)), style in zip(caption_lines.items(), (":", "-.")):
 ax.set(xlabel="step", ylabel="MLM loss, held out (nats)")
 ax.legend()
 d2l.describe(ax, """Held-out loss of masked words on captions. The network
-    starts above 8, falls below the horizontal line of the unigram within
-    the first hundred or two hundred steps, and ends between this line and
-    that of the neighbours' counts, which lies lower.""")
+    starts above 8, is below the horizontal line of the unigram at 120
+    steps, and ends between this line and that of the neighbours' counts,
+    which lies lower.""")
 
 # %% [markdown]
 # **Figure 15.10.4.** Captions: loss at the same held-out masks.
-# At this budget the network ends below the unigram and above the counts of two neighbours.
+# At this budget, in this run, the network ends below the unigram and above the counts of two neighbours.
 
-# %%
+# %% tags=["rtol=0.1"]
 # check 15.10-C4: better than the unigram, worse than counts, uses context
 def permuted(batch, vocab, seed=0):
     """The batch with its visible ordinary tokens shuffled within rows."""
@@ -837,23 +1052,26 @@ mixed = permuted(caption_data.val, captions.vocab)
 torch.testing.assert_close(mixed[0].sort(dim=1)[0],
                            caption_data.val[0].sort(dim=1)[0])
 assert (mixed[0] != caption_data.val[0]).float().mean() > 0.1
+asked = caption_data.val[5] != -100
+assert torch.equal(*(each[0].gather(1, each[3])[asked]
+                     for each in (mixed, caption_data.val)))
 disordered = evaluate_bert(caption.net, mixed)[0].item()
 print(f"visible words in order {end[0]:.2f}, permuted {disordered:.2f}")
 torch.testing.assert_close(end[0], caption.curve[-1, 1], atol=1e-4, rtol=0)
 if full_run and real:
     assert end[0] < caption_lines["unigram"][0] - 0.6
     assert caption_steps > 240 or end[0] > caption_lines["neighbours"][0] + 0.2
-    assert disordered > end[0] + 0.1
+    assert disordered > end[0] + 0.05
 
 # %% [markdown]
-# Shuffling the visible words raises the loss, so the network uses where words stand and not only which ones there are.
-# That is no proof that it uses more than neighbours do: the two counts, which took a pass through the text, are better at this budget.
-# Only a network that beats them has shown more than local statistics.
-# The `gpu` profile trains twenty times as long.
+# Shuffling the visible words raises the loss a little, so the network uses where words stand and not only which ones there are.
+# That is no proof that it uses more than the neighbours: the counts, which took one pass through the text, are better at this budget.
+# A network would have to beat the best model of the neighbours to show more, as in the toy world.
+# The `gpu` profile trains about twenty times as long.
 #
 # Their answers side by side, for five captions made up for this page:
 
-# %%
+# %% tags=["generated", "rtol=0.1"]
 gaps = ["a man is playing a <mask> .", "two <mask> are playing soccer .",
         "a dog is <mask> in the water .",
         "the woman is wearing a <mask> hat .",
@@ -878,10 +1096,12 @@ for gap in gaps:
     print(f"   counts   {top(by_counts[0])}")
 
 # %% [markdown]
+# In these five the counts look better to the eye, too: after 240 steps the network often answers with a frequent word.
+#
 # ## Vectors with context
 #
 # Without masks the encoder is a function from a text to one vector for each token.
-# `encode_bert` returns them all; whoever needs one vector for the text takes that of `<cls>` if a task has trained it, or the mean.
+# `encode_bert` returns them all; one vector for the whole text is that of `<cls>` if a task has trained it, otherwise their mean.
 
 # %% tags=["export"]
 def encode_bert(net, vocab, a, b=None):
@@ -913,18 +1133,24 @@ def context_similarity(net, vocab, word, sentences):
     rows = F.normalize(torch.stack(rows), dim=1)
     return rows @ rows.T
 
-# %%
+# %% tags=["rtol=0.1"]
 # check 15.10-C5: one word, several vectors; evaluation is repeatable
 places = ["a man sits on the bank of the river .",
-          "a man walks out of a bank with money .",
-          "people fish from the bank of a lake ."]
+          "people walk out of the bank with money .",
+          "two boys fish from the bank of a lake .",
+          "some people walk out of the bank with money ."]
 alike = context_similarity(caption.net, caption.vocab, "bank", places)
 print(np.round(alike.cpu().numpy(), 3))
-torch.testing.assert_close(alike.diagonal().cpu(), torch.ones(3))
-assert alike.fill_diagonal_(0).max() < 0.998
-tables = [caption.net.encoder.token_embedding(ids.to(device)) for ids in (
-    torch.tensor(caption.vocab.encode("bank")) for _ in places)]
-assert torch.equal(tables[0], tables[1])  # the input does not differ
+torch.testing.assert_close(alike.diagonal().cpu(), torch.ones(4))
+assert alike.fill_diagonal_(0).max() < 0.999
+with evaluating(caption.net):  # <cls> is token 0, so "bank" is token 6
+    first = torch.stack([caption.net.encoder.embed(as_input(
+        caption.vocab, place)[0].to(device))[0, 6] for place in places[:3]])
+assert torch.equal(first, first[:1].expand(3, -1))
+row = encode_bert(caption.net, caption.vocab, places[0])
+assert row.shape == (len(places[0].split()) + 2, 128)
+torch.testing.assert_close(F.cosine_similarity(row[6], encode_bert(
+    caption.net, caption.vocab, places[1])[6], dim=0), alike[0, 1])
 torch.manual_seed(seed)
 dropping = BERTModel(len(captions.vocab), 32, 64, 4, 2, 0.1, 32)
 dropping.encoder.blks[1].eval()  # an unusual state, to be restored
@@ -936,11 +1162,12 @@ ids = as_input(captions.vocab, places[0])
 assert not torch.equal(dropping.encoder(*ids), dropping.encoder(*ids))
 
 # %% [markdown]
-# One input vector becomes three different outputs.
-# That vectors differ does not say that they differ by meaning; the cosines above are an illustration, and three sentences prove nothing.
+# The word stands at the same position in the first three sentences, so the first block reads the same vector, and the encoder returns three different ones.
+# The fourth sentence is the second with one more word at the beginning, and its vector is another one, too.
+# That vectors differ does not say that they differ by meaning: position alone can move them, and a few sentences prove nothing.
 # In the toy world we can look at many: 240 texts about a dog that state its adjective, before or after the word.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "chaotic"]
 world, told, labels = ToyWorld(seed + 1), [], []
 while len(told) < 240:
     scene = world.scene()._replace(noun="dog")
@@ -951,14 +1178,16 @@ while len(told) < 240:
 dogs = torch.stack([
     encode_bert(toy.net, toy.vocab, text)[text.index("dog") + 1]
     for text in told]).cpu()
-flat = PCA(2, random_state=0).fit_transform(dogs.double().numpy())
+axes = torch.linalg.svd(dogs - dogs.mean(dim=0), full_matrices=False).Vh
+flat = (dogs - dogs.mean(dim=0)) @ axes[:2].T  # principal components
 cosines = F.normalize(dogs, dim=1) @ F.normalize(dogs, dim=1).T
 nearest = cosines.fill_diagonal_(-1).argmax(dim=1).tolist()
 agree = np.mean([labels[i] == labels[j] for i, j in enumerate(nearest)])
 chance = sum((labels.count(w) / 240) ** 2 for w in set(labels))
-print(f"nearest neighbour has the same adjective: {agree:.2f}, "
-      f"by chance {chance:.2f}")
-assert not full_run or agree > 2 * chance
+apart = [i for i, (text, w) in enumerate(zip(told, labels))
+         if text[text.index("dog") - 1] != w]  # not the word before
+agree_apart = np.mean([labels[i] == labels[nearest[i]] for i in apart])
+assert not full_run or min(agree, agree_apart) > 2 * chance
 _, ax = plt.subplots(figsize=(5.2, 3.4))
 signs = "ovs^DP*X"
 for word, sign in zip(sorted(set(labels)), signs):
@@ -973,14 +1202,16 @@ d2l.describe(ax, """Scatter plot of the contextual vectors of the word dog in
 # %% [markdown]
 # **Figure 15.10.5.** The vectors of "dog" in texts that state its adjective, projected to their two main components.
 # Marks and colours tell the adjective: they overlap, and two components sort them only in part.
-# The printed share asks all 64 numbers.
+#
+# By the cosine of all 64 numbers, the nearest other vector has the same adjective more than twice as often as by chance, also for texts where the adjective is not the word before "dog".
 #
 # ### Noun or verb?
 #
 # Does a contextual vector tell how a word is used?
-# We take a network that others pretrained, MiniLM (`paraphrase-MiniLM-L3-v2`), whose weights run in 15.8, and five words that the Brown corpus uses both as a noun (tag NN) and as a verb in the same form (VB): ten sentences of each use.
+# We take a network that others pretrained, MiniLM (`paraphrase-MiniLM-L3-v2`), whose weights run in 15.8, and five words that the Brown corpus uses both as a noun (tag NN) and as a verb in the same form (VB): eight sentences of each use.
 # The statistic is the mean cosine of two sentences with the same use, minus that of two with different uses.
 # If use did not matter, permuting the tags among the sentences of a word would make no difference.
+# The model card of MiniLM lists SNLI, MultiNLI and captions among its training data, and no tags.
 
 # %%
 forms = ["use", "work", "need", "look", "change"]
@@ -991,21 +1222,25 @@ for sentence in tagged_sentences(brown):
         words = [word for word, _ in sentence]
         for i, (word, tag) in enumerate(sentence):
             known = uses.get(word, {}).get(tag)
-            if (known is not None and len(known) < 10
+            if (known is not None and len(known) < 8
                     and words.count(word) == 1):
                 known.append((words, i))
 big = minilm()
 
 
 def word_vectors(net, cases):
-    """MiniLM's vectors (n, 384) of word i of each (words, i)."""
-    rows = []
+    """MiniLM's vectors of word i of each (words, i), and their inputs.
+
+    Both (n, 384), of length 1; the inputs are rows of the token table.
+    """
+    rows = [], []
     with torch.no_grad():
         for words, i in cases:
             start = len(net.tokenize(" ".join(words[:i]))) - 1
             ids = torch.tensor([net.tokenize(" ".join(words))])
-            rows.append(net(ids, torch.ones_like(ids).bool())[0, start])
-    return F.normalize(torch.stack(rows), dim=1)
+            rows[0].append(net(ids, torch.ones_like(ids).bool())[0, start])
+            rows[1].append(net.words(ids)[0, start])
+    return [F.normalize(torch.stack(each), dim=1) for each in rows]
 
 
 def use_gap(vectors, noun):
@@ -1024,14 +1259,12 @@ for form in forms:
     noun = torch.arange(len(cases)) < len(uses[form]["nn"])
     if noun.all() or not noun.any() or noun.sum() < 2:  # in the stand-in
         continue
-    vectors = word_vectors(big, cases)
+    vectors, table = word_vectors(big, cases)
     orders = torch.stack([torch.randperm(len(cases), generator=rng)
                           for _ in range(1000)])
     gap.append(use_gap(vectors, noun[None])[0])
     null.append(use_gap(vectors, noun[orders]))
-    table = big.words.weight[big.tokenize(form)[1]].detach()
-    static.append(use_gap(F.normalize(table.expand(len(cases), -1), dim=1),
-                          noun[None])[0])
+    static.append(use_gap(table, noun[None])[0])
 if gap:
     gap, null = torch.stack(gap).mean(), torch.stack(null).mean(dim=0)
     print(f"within minus between uses {gap:.3f}; permuted tags: 99 % below "
@@ -1039,8 +1272,8 @@ if gap:
     assert max(abs(s) for s in static) < 1e-5
 if real and brown.is_real:
     assert len(static) == 5 and all(
-        len(uses[f][t]) == 10 for f in forms for t in ("nn", "vb"))
-    assert gap > null.max()
+        len(uses[f][t]) == 8 for f in forms for t in ("nn", "vb"))
+    assert gap > null.max() and abs(null.mean()) < 0.001
 
 # %% [markdown]
 # The gap, small as it is, exceeds all thousand permutations; for the input vectors, the same in each sentence, it is zero.
@@ -1050,17 +1283,17 @@ if real and brown.is_real:
 #
 # Devlin and others (2018) trained on BooksCorpus and English Wikipedia, 3.3 billion words, for a million steps of 256 texts, with 128 tokens in nine steps of ten and 512 in the rest.
 # Our runs read a few hundred thousand words and teach how to measure; their results say nothing about a model of that size.
-# Later work changed the recipe more than the loop: RoBERTa (Liu and others, 2019) left out next sentence prediction, masked anew each epoch and trained longer on more text; ModernBERT (Warner and others, 2024) masks 30 % of two trillion tokens, also without it.
-# Wettig and others (2023) found 40 % better than 15 % for a model of BERT-large's size, by what came out after fine-tuning.
-# The plain loop above would serve for these as well.
+# Later work kept the masked loss and changed much around it: RoBERTa (Liu and others, 2019) left out next sentence prediction, masked a text anew each time it was read, and trained longer on more text; ModernBERT (Warner and others, 2024) read two trillion tokens with 30 % of them masked, also without next sentence prediction.
+# Wettig and others (2023) found 40 % better than 15 % for models of BERT-large's size, judged after fine-tuning on GLUE and SQuAD.
 
 # %% [markdown]
 # ## Summary
 #
 # - Average the masked loss over predictions only: `reduction="none"` or a label of $-100$, never a mean multiplied by weights.
-# - In the toy world the network passes the counts of both neighbours on masked words; on pairs it stays behind a rule about shared words.
-# - Which of the two tasks was learned first changed with the first scale of the token table, in a comparison with one seed.
+# - In the toy world the network passes all counts of both neighbours on masked words; on pairs it stays behind a rule about shared words.
+# - With a token table of scale 0.02 the loss of pairs was at $\log2$ after 200 steps, with 0.2 it had begun to fall, for three seeds; words were learned in both cases.
 # - On captions the network beats the unigram after 240 steps and loses to counts of two neighbours.
+# - A head that looks at a word may be needed to copy it, and so may one that looks elsewhere: remove it to know.
 # - Contextual vectors of one word differ by sentence; in MiniLM, for five words, they are closer within a use as noun or verb than between.
 
 # %% [markdown]
@@ -1070,7 +1303,7 @@ if real and brown.is_real:
 # ### Exercise 15.10-1
 #
 # Why is the loss of masked words so much larger than that of pairs at the start?
-# Predict both for a network that knows nothing, and find out why our toy network starts above its value.
+# Predict both for a uniform guess, and find out why our toy network starts above these values.
 
 # %% [markdown]
 # #### Solution 15.10-1
@@ -1127,9 +1360,9 @@ assert caption.net.encoder(*(part.to(device) for part in cut[:3])
 
 # %% [markdown]
 # The first 50 steps of the same plan, with the weight 0 for the loss of pairs, stand beside the curve from above.
-# One run of so few steps shows how large the difference is here, not which is better.
+# On masked words the two runs are close, and one pair of runs of so few steps does not tell which way is better; the loss of pairs is not learned by either so early.
 
-# %%
+# %% tags=["rtol=0.1"]
 short_run = min(50, toy_steps)
 alone = toy_bert(seed, toy_steps, stop=short_run, nsp_weight=0.0).curve[-1]
 same = toy.curve[(toy.curve[:, 0] - short_run).abs().argmin()]
@@ -1142,25 +1375,27 @@ if full_run:
 # %% [markdown]
 # ### Exercise 15.10-4
 #
-# Mask 60 % instead of 20 % of the tokens in training, for equal numbers of steps, and evaluate both on the same masks; with more time, try 15 and 30 % too.
-# What changes, and what is unfair if each is evaluated on masks of its own rate?
+# Evaluate the toy network on the held-out texts with 15, 30 and 60 % of the tokens masked.
+# How may networks that were trained with different rates be compared, and what is equal if their numbers of steps are?
 
 # %% [markdown]
 # #### Solution 15.10-4
 
 # %% [markdown]
-# More masks mean more predictions a step and less context for each.
-# On masks of its own the network with the higher rate has the harder questions, so only common masks compare the two.
-# The encoder's work does not depend on the rate, since it runs on all tokens whether masked or not; only the head has more to do.
-# Fifty steps are too few to rank them.
+# One and the same network has a higher loss if more is hidden, since each prediction has less context.
+# On masks of its own rate a network with a high rate has the harder questions; only common masks compare the two.
+# Equal steps are equal work for the encoder, which runs on all tokens whether masked or not; but with 60 % instead of 15 % a step trains on about four times as many predictions.
+# `toy_bert(rate=0.6)` trains with this rate and evaluates on masks of 20 %, as all others.
 
-# %%
-rates = {rate: toy_bert(seed, toy_steps, stop=short_run, rate=rate).curve[-1]
-         for rate in (0.6,)} | {0.2: same}
-for rate, row in rates.items():
-    print(f"rate {rate:.2f}: MLM on common masks {row[1]:.2f}")
-assert not full_run or len({round(row[1].item(), 4)
-                            for row in rates.values()}) == 2
+# %% tags=["rtol=0.1"]
+rates = {}
+for rate in (0.15, 0.3, 0.6):
+    masked = BERTData(32, 36, toy_text, rate=rate, seed=seed).val
+    rates[rate] = evaluate_bert(toy.net, masked)[0].item()
+    print(f"{rate:.0%} masked: {int(masked[4].sum())} predictions, "
+          f"MLM {rates[rate]:.2f}")
+assert not full_run or (
+    rates[0.15] + 0.1 < rates[0.3] < rates[0.6] - 0.3)
 
 # %% [markdown]
 # ### Exercise 15.10-5

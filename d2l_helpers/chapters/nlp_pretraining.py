@@ -2320,7 +2320,7 @@ def train_bert(net, data, steps, lr, warmup=0.12, every=100, stop=None,
                                   betas=(0.9, 0.98), weight_decay=0.01,
                                   fused=device.type in ("cpu", "cuda"))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(
-        (t + 1) / (warmup * steps), (steps - t) / ((1 - warmup) * steps)))
+        1, (t + 1) / (warmup * steps), (steps - t) / ((1 - warmup) * steps)))
     batches, curve = iter(()), []
     for step in range(last + 1):
         if step % every == 0 or step == last:
