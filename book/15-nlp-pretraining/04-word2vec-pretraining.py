@@ -737,7 +737,8 @@ def draw_neighbors(fig, word):
         best, cosines = nearest(tables[source, 0]["u + v"], vocab[word], 8)
         ax.barh(range(8), cosines, color=f"C{sources.index(source)}")
         ax.set_yticks(range(8), vocab.to_tokens(best), fontsize=8)
-        ax.set(title=source, xlabel="cosine", xlim=(0, 1))
+        ax.set_title(f'"{word}", {source}', fontsize=9)
+        ax.set(xlabel="cosine", xlim=(0, 1))
         ax.invert_yaxis()
 
 
