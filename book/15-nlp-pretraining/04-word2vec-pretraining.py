@@ -28,7 +28,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 15.4 Pretraining word2vec
 #
