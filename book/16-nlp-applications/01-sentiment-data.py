@@ -680,7 +680,8 @@ labels_used = sorted({n for _, n, _ in curve})
 gain = {n: np.mean([curve["MiniLM", n, d] - curve["tf-idf", n, d]
                     for d in range(num_draws) if ("tf-idf", n, d) in curve])
         for n in labels_used}
-print("MiniLM minus tf-idf:", {n: round(g, 3) for n, g in gain.items()})
+print("MiniLM minus tf-idf:",
+      {n: round(float(g), 3) for n, g in gain.items()})
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(5.2, 2.6))
@@ -707,13 +708,14 @@ if is_real and num_encoded == 2000 and num_texts is None:
     for n in (20, 100, 500):
         for d in range(num_draws):
             assert curve["MiniLM", n, d] > curve["tf-idf", n, d], (n, d)
-    assert gain[100] > 0.06 > 0.03 > gain[2000]
+    assert all(0.04 < gain[n] < 0.12 for n in (20, 100, 500))
+    assert abs(gain[2000]) < 0.014
 assert encoder.training is False
 again = encoder.encode([train[3], train[7]]).detach().numpy()
 np.testing.assert_allclose(again, features["train"][[3, 7]], atol=1e-4)
 
 # %% [markdown]
-# With 20 to 500 labels the pretrained features lead with each draw, by up to 0.09 in the mean.
+# With 20 to 500 labels the pretrained features lead with each draw, by 0.05 to 0.1 in the mean.
 # With 2000 the two are level within their standard error of 0.014.
 # The profile `gpu` encodes all 8662 training sentences and shows how it goes on.
 # These are frozen features of a small encoder; training all its weights is for Section 16.6, and larger encoders and instructed decoders do far better on such sentences than anything here.
