@@ -37,8 +37,8 @@ def read_imdb(root, split):
 
     Reads `root/split/neg/*.txt` and `.../pos/*.txt` in the order of their
     names: the form of IMDb's `aclImdb/train` and `test`, and of the folder
-    "movie_reviews" of `fetch("movie-reviews")`. Raises FileNotFoundError
-    if a folder holds no text.
+    "movie_reviews" of `fetch("movie-reviews")`. Texts are returned as they
+    stand. Raises FileNotFoundError if a folder holds no text.
     """
     texts, labels = [], []
     for label, ending in enumerate(("neg", "pos")):
@@ -47,7 +47,7 @@ def read_imdb(root, split):
                  for path in sorted(folder.glob("*.txt"))]
         if not found:
             raise FileNotFoundError(f"There is no .txt file in {folder}; give "
-                                    "the folder above the split's.")
+                                    "the folder that holds the split.")
         texts += found
         labels += [label] * len(found)
     return texts, labels
@@ -59,7 +59,8 @@ def length_buckets(lengths, batch_size, generator=None):
 
     `lengths` is an int tensor (n,). Returns a list of int tensors, which
     together hold 0 to n - 1 once each; one of them may be smaller than
-    `batch_size`. Texts of equal length are dealt out at random.
+    `batch_size`. Texts of equal length are dealt out at random. Raises
+    ValueError if `batch_size` is below 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
@@ -92,7 +93,7 @@ class TextClassificationData(DataModule):
     similar length; otherwise their order is random. `seed` fixes the order,
     a new one in each epoch; test batches are in order. `rows` and `labels`
     have the parts "train" and "test". Raises ValueError if a text is empty,
-    or texts and labels differ in number.
+    texts and labels differ in number, or `num_steps` is below 1.
     """
 
     def __init__(self, train, test, batch_size=64, num_steps=500,
@@ -100,6 +101,8 @@ class TextClassificationData(DataModule):
         super().__init__()
         self.save_hyperparameters(ignore=["train", "test"])
         self.generator = torch.Generator().manual_seed(seed)
+        if num_steps < 1:
+            raise ValueError(f"num_steps is {num_steps}; keep at least 1.")
         self.rows, self.labels = {}, {}
         for part, (texts, labels) in (("train", train), ("test", test)):
             if len(texts) != len(labels) or not all(t.split() for t in texts):
@@ -158,9 +161,10 @@ def bow_features(train, test, ngrams=1, tfidf=False):
     """Counts of words, or of up to `ngrams` in a row, as sparse matrices.
 
     `train` and `test` are lists of texts whose tokens stand between
-    blanks; the columns are those of the training texts. With `tfidf`,
-    counts are weighted by rarity and each row has length 1. Returns both
-    matrices and the names of the columns.
+    blanks, and are put in lower case; the columns are the n-grams of the
+    training texts, in alphabetical order. With `tfidf`, counts are weighted
+    by rarity and each row has length 1. Returns both matrices and the names
+    of the columns.
     """
     kind = TfidfVectorizer if tfidf else CountVectorizer
     counter = kind(token_pattern=r"\S+", ngram_range=(1, ngrams))
@@ -170,13 +174,14 @@ def bow_features(train, test, ngrams=1, tfidf=False):
 
 # 16.1 Sentiment analysis and the dataset
 class ToyReviews:
-    """Made-up reviews in which single words carry no signal.
+    """Made-up reviews: counts of single words do not depend on the label.
 
     `ToyReviews(n, seed)` holds `texts`, n strings of 5 to 50 tokens, and
     `labels`, 1 for positive, drawn by a coin. All opinions of a review have
     its label, or, in half of the reviews, those before ", but overall" have
     random ones. An opinion is an adjective, or "not" and its opposite, with
     an intensifier in nine of ten cases. The same seed, the same texts.
+    Raises ValueError if `n` is below 1.
     """
 
     aspects = """acting camera cast dialogue ending music pace plot script
