@@ -737,7 +737,7 @@ assert abs(sum(leftover["dealt out"]) / 10) < 0.03
 # With the frequencies dealt out the gap of $\mathbf u$ is gone, so what was left in it is frequency.
 #
 # By custom one keeps `V`, the vectors of what goes in: center vectors of skip-gram, context vectors of CBOW.
-# That is no law: Press and Wolf (2017) found the output vectors of skip-gram only slightly worse on the usual tests, and Section 15.4 measures the sum of both.
+# That is no law: Press and Wolf (2017) found the output vectors of skip-gram only slightly worse on the usual tests, and [Section 15.4](04-word2vec-pretraining.ipynb) measures the sum of both.
 #
 # ## What the likelihood fixes
 #
@@ -811,7 +811,7 @@ if full_run:
 # %% [markdown]
 # So a skip-gram model that is large enough and trained for long enough predicts the table of observed shares, and a small one compresses it.
 # It is tempting to say that words share directions because there are too few to go round, but the last column refutes it: with $d=|\mathcal V|$, where every word could have a direction of its own, the gap is nearly what it is for $d=8$, and with one or two dimensions, where room is scarcest, it is smaller.
-# Section 15.5 starts from the table.
+# [Section 15.5](05-glove.ipynb) starts from the table.
 #
 # Strictly, with $d=|\mathcal V|$ there is no optimum where counts are 0: no finite score gives the probability 0, and the longer we train, the lower such $\log P(w_j\mid w_i)$ get on average.
 # So compare probabilities, not scores.
@@ -1009,7 +1009,7 @@ if real:
 # ## Where this stands
 #
 # A vector per word is what static embeddings can give: `bank` has one, whatever the sentence.
-# Where the sentence matters, one uses models that compute a vector for each occurrence (Section 15.8); the first layer of most of them is still a table like `V`, of pieces of words.
+# Where the sentence matters, one uses models that compute a vector for each occurrence ([Section 15.8](08-bert.ipynb)); the first layer of most of them is still a table like `V`, of pieces of words.
 # Static vectors remain where speed counts, and today they may be distilled from such a model (Model2Vec, 2024) rather than trained on windows.
 #
 # ## Summary

@@ -24,7 +24,7 @@
 # %% [markdown]
 # # 15.2 Approximate training
 #
-# The softmax of Section 15.1 compares a center word with every word of the vocabulary, for each pair that it learns from.
+# The softmax of [Section 15.1](01-word2vec.ipynb) compares a center word with every word of the vocabulary, for each pair that it learns from.
 # With tens of thousands of words, nearly all of that work goes into a sum in the denominator.
 # This section avoids the sum in two ways, asks of each what it then learns, and counts what it saves.
 #
@@ -64,7 +64,7 @@ largest = 15  # the times are measured up to a vocabulary of 2 ** largest
 # %% [markdown]
 # ## Two ways around a sum
 #
-# The skip-gram model of Section 15.1 gives a context word $w_o$ the probability
+# The skip-gram model of [Section 15.1](01-word2vec.ipynb) gives a context word $w_o$ the probability
 #
 # $$P(w_o\mid w_c) = \frac{\exp(\mathbf{u}_o^\top\mathbf{v}_c)}{\sum_{i\in\mathcal V}\exp(\mathbf{u}_i^\top\mathbf{v}_c)}. \tag{15.2.1}$$
 #
@@ -1109,7 +1109,7 @@ for K_, S in by_K.items():
 # #### Solution 15.2-3
 
 # %% [markdown]
-# In CBOW (Section 15.1), words of the context have the vectors $\mathbf{v}_i$, and the word to predict has $\mathbf{u}_c$.
+# In CBOW ([Section 15.1](01-word2vec.ipynb)), words of the context have the vectors $\mathbf{v}_i$, and the word to predict has $\mathbf{u}_c$.
 # With $\bar{\mathbf{v}}=\frac1{2m}\sum_{i=1}^{2m}\mathbf{v}_{o_i}$, the loss is (15.2.3) with $\bar{\mathbf{v}}$ for $\mathbf{v}_c$.
 # The gradient with respect to $\bar{\mathbf{v}}$ is $-\sigma(-\mathbf{u}_c^\top\bar{\mathbf{v}})\,\mathbf{u}_c+\sum_k\sigma(\mathbf{u}_{h_k}^\top\bar{\mathbf{v}})\,\mathbf{u}_{h_k}$.
 # Each place in the window gets the $2m$-th part of it, and a word that fills two places gets two parts.

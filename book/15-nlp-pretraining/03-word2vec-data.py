@@ -1024,7 +1024,7 @@ if measured:
 # %% [markdown]
 # In the second epoch more than half of the pairs are new, in the fifth a quarter; together the five serve about 2.4 times as many different pairs as one.
 # If the pairs were drawn only once, all five epochs would serve the same ones.
-# Whether that improves the vectors is a question for Section 15.4.
+# Whether that improves the vectors is a question for [Section 15.4](04-word2vec-pretraining.ipynb).
 
 # %% [markdown]
 # ## What rejection changes
@@ -1077,7 +1077,7 @@ if measured:
 # %% [markdown]
 # With this corpus the choice concerns less than one draw in 200, and fewer than one in 1000 if only the target is forbidden.
 # But it does not concern all pairs alike: forbidding the window raises the optimum of "united states" by about 0.3, and that of "of the" by about 0.04; forbidding only the target moves both by less than half as much.
-# To compare trained scores with pointwise mutual information (Section 15.2), draw without rejection and add $\log K+\log\frac{P_n(o)}{P(o)}$ to each, where $P(o)$ is the share of $o$ among the contexts.
+# To compare trained scores with pointwise mutual information ([Section 15.2](02-approximate-training.ipynb)), draw without rejection and add $\log K+\log\frac{P_n(o)}{P(o)}$ to each, where $P(o)$ is the share of $o$ among the contexts.
 #
 # ## Where this stands today
 #

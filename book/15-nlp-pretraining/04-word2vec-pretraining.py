@@ -384,7 +384,7 @@ except ValueError as error:
     assert "squeeze" in str(error)
 
 # %% [markdown]
-# The last comparison says that for one context and $K$ noise words, $K+1$ times this mean is the loss of negative sampling of Section 15.2.
+# The last comparison says that for one context and $K$ noise words, $K+1$ times this mean is the loss of negative sampling of [Section 15.2](02-approximate-training.ipynb).
 # At the start all scores are 0, each question costs $\log2$, and the loss is $(K+1)\log2=4.1589$ nats for $K=5$.
 
 # %%
@@ -402,7 +402,7 @@ assert abs(start.item() - 4.1589) < 1e-4
 #
 # A loss is hard to judge without a point of reference, and here is one.
 # Suppose the score may depend on the word $o$ alone and not on its center.
-# The questions about $o$ are then answered "yes" at the rate $P(o)$, the share of $o$ among the contexts, and "no" at the rate $KP_n(o)$, so by Section 15.2 the best score is $s_o=\log\frac{P(o)}{KP_n(o)}$, and the loss is
+# The questions about $o$ are then answered "yes" at the rate $P(o)$, the share of $o$ among the contexts, and "no" at the rate $KP_n(o)$, so by [Section 15.2](02-approximate-training.ipynb) the best score is $s_o=\log\frac{P(o)}{KP_n(o)}$, and the loss is
 #
 # $$L_0=\sum_o\left[P(o)\log\left(1+e^{-s_o}\right)+K\,P_n(o)\log\left(1+e^{s_o}\right)\right]. \tag{15.4.1}$$
 #

@@ -149,7 +149,7 @@ d2l.describe(ax, """A heat map of the co-occurrence counts of the 40 most
 # **Figure 15.5.1.** Counts among the 40 most frequent words. Below and above the diagonal the picture is the same.
 #
 # With a fixed radius, $j$ is in the window of $i$ whenever $i$ is in that of $j$, so $x_{ij}=x_{ji}$, and row sums equal column sums.
-# The randomly shrunk windows of Section 15.3 do not have this symmetry: the radius of one center may reach the other word, and not the reverse.
+# The randomly shrunk windows of [Section 15.3](03-word2vec-data.ipynb) do not have this symmetry: the radius of one center may reach the other word, and not the reverse.
 # Only in expectation are their counts symmetric.
 
 # %%
@@ -876,7 +876,7 @@ for name, (rho, lead, error) in all_words.items():
 
 # %% [markdown]
 # Now the 2000 words that GloVe was fitted to, with the same windows and 64 dimensions, and also PPMI with $\beta=1$.
-# The control is that of Section 15.4: all words of the corpus in random order, so every word keeps its count, every sentence its length, and only the neighbours change.
+# The control is that of [Section 15.4](04-word2vec-pretraining.ipynb): all words of the corpus in random order, so every word keeps its count, every sentence its length, and only the neighbours change.
 
 # %%
 def small_svd(table, power=0.75):

@@ -1306,7 +1306,7 @@ if real:
 # Later tokenizers fix the groups in the pre-tokenization: single digits (LLaMA, PaLM), or up to three digits from the left (GPT-3.5 and GPT-4, by `\p{N}{1,3}` in the pattern of `cl100k_base`), as on the right of the output.
 # Singh and Strouse (2024) report that these two do arithmetic much better when commas force the groups to begin from the right.
 #
-# **Where this stands.** FastText's vectors remain a cheap baseline, but the embeddings of language models are rows for pieces, and layers of attention put them into context (Section 15.8).
+# **Where this stands.** FastText's vectors remain a cheap baseline, but the embeddings of language models are rows for pieces, and layers of attention put them into context ([Section 15.8](08-bert.ipynb)).
 # Byte-level BPE is common among them, with larger tables than GPT-2's: about 100,000 entries in OpenAI's `cl100k_base`, 128,000 in Llama 3, 150,000 in Qwen3.
 # ALBERT, T5 and XLNet have unigram tables.
 # Work goes on at both ends: SuperBPE (Liu and others, 2025) merges across blanks, and byte models ([Section 9.2](../09-recurrent-neural-networks/02-text-to-sequences.ipynb)) do without a table.

@@ -66,7 +66,7 @@ seeds = 3  # draws of pairs for each kind of negatives
 # %% [markdown]
 # ## What an example is
 #
-# An example of BERT holds two texts, marked as in Section 15.8, with some tokens replaced, and what is needed to compute two losses.
+# An example of BERT holds two texts, marked as in [Section 15.8](08-bert.ipynb), with some tokens replaced, and what is needed to compute two losses.
 
 # %% tags=["hide-input"]
 example = ("the big dog waits near the river .".split(),
@@ -910,7 +910,7 @@ torch.testing.assert_close(
 
 # %% [markdown]
 # Weights and labels say the same twice: one may multiply unreduced losses by the weights, or hand labels of $-100$ to `F.cross_entropy`, which leaves them out of its mean.
-# A mean over all $m$ columns, multiplied by the weights afterwards, would be neither; Section 15.10 shows what goes wrong.
+# A mean over all $m$ columns, multiplied by the weights afterwards, would be neither; [Section 15.10](10-bert-pretraining.ipynb) shows what goes wrong.
 
 # %%
 # check 15.9-C5: dynamic masks change between epochs, static ones do not
@@ -1102,7 +1102,7 @@ d2l.describe(ax, """Accuracies of the logistic regression, three draws each.
 # With negatives from other paragraphs (BERT takes them from other documents, and its texts are longer), the five numbers reach about 76 %; the two about the overlap reach the same within a point, the other three less than 55 %.
 # If only the negatives change and come from the same paragraph, they reach less than 56 % (pairs without a third sentence in their paragraph drop out); with the two sentences swapped, where the overlap is the same in both orders, less than 53 %.
 # Much of NSP on this text can thus be solved by counting shared words, a measure of topic more than of order, and an NSP accuracy means little before it is compared with such a baseline.
-# A network may of course learn more than the five numbers; that is a question for Section 15.10.
+# A network may of course learn more than the five numbers; that is a question for [Section 15.10](10-bert-pretraining.ipynb).
 #
 # Lan and others (2019) argue that NSP mixes topic with coherence, of which topic is the easier part; their ALBERT replaced it by *sentence order prediction*, our third kind of negatives.
 # In their comparison at the size of ALBERT-base, a network trained on NSP tells the order of two texts with an accuracy of 52.0 %, no better than one trained on neither task, while one trained on order reaches 78.9 % in NSP.
@@ -1302,7 +1302,7 @@ assert 0.1 < share < 0.15 and abs(right - (1 - share / 2)) < 0.02
 
 # %% [markdown]
 # About 13 % of the negatives cannot be refuted, and the rule is right in about 93 % of the pairs.
-# This is a reference value for the NSP accuracy in Section 15.10, not a limit: a sentence that begins with "it" is never the first of its paragraph, which says something about the label, too.
+# This is a reference value for the NSP accuracy in [Section 15.10](10-bert-pretraining.ipynb), not a limit: a sentence that begins with "it" is never the first of its paragraph, which says something about the label, too.
 
 # %% [markdown]
 # ### Exercise 15.9-5

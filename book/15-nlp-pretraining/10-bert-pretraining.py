@@ -80,7 +80,7 @@ num_seeds = 1  # networks for each kind of first vectors
 # %% [markdown]
 # ## The losses
 #
-# A batch of Section 15.9 holds tokens, segments, valid lengths, positions, weights, labels and NSP labels.
+# A batch of [Section 15.9](09-bert-data.ipynb) holds tokens, segments, valid lengths, positions, weights, labels and NSP labels.
 # Let $\mathcal P$ be the set of predictions $(i,k)$ of the batch, without those that only pad a row; $y_{ik}$ the token that stood there, and $p_{ik}$ the distribution that the network gives, from text $i$ as it was corrupted.
 # With the label $s_i\in\{0,1\}$ of pair $i$ and its predicted distribution $q_i$, BERT minimizes
 #

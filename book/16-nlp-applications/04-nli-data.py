@@ -518,7 +518,7 @@ assert data.vocab.unk != data.vocab["<pad>"] and (
                                     == data.vocab.unk).any())
 
 # %% [markdown]
-# One premise, in two spellings that differ in a capital, is in both parts once all is lower case; we leave it there, so our split stays that of Section 15.10, whose encoder must not have seen the test part.
+# One premise, in two spellings that differ in a capital, is in both parts once all is lower case; we leave it there, so our split stays that of [Section 15.10](../15-nlp-pretraining/10-bert-pretraining.ipynb), whose encoder must not have seen the test part.
 # Words seen once in training share `<unk>` with the unseen ones, so a network has examples of that token too.
 
 # %% tags=["hide-input"]
