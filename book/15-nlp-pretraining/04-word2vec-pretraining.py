@@ -143,7 +143,7 @@ d2l.describe(ax, """Nine pairs of words, each with its two ratings. Coast and
 # The score of a table of vectors is *Spearman's rank correlation* $\rho$ between the ratings and the cosines: the ordinary correlation, computed from ranks.
 # It is 1 if the cosines put all pairs in the order of the ratings, and near 0 if the two orders have nothing to do with each other.
 # Only pairs whose two words are in the vocabulary can be scored, so their number $n$ belongs to the result.
-# If the order of the cosines is independent of that of the ratings and there are no ties, the variance of $\rho$ is exactly $1/(n-1)$, so its standard error is $1/\sqrt{n-1}$: 0.065 for $n=235$.
+# If the ratings were dealt to the pairs at random, the variance of $\rho$ would be exactly $1/(n-1)$, ties or not, so its standard error is then $1/\sqrt{n-1}$: 0.065 for $n=235$.
 
 # %% tags=["export"]
 def similarity_score(W, vocab, pairs):
@@ -474,7 +474,7 @@ assert moved == {False: [1, 4], True: [4]}
 assert not measured or used > len(vocab) / 2
 
 # %% [markdown]
-# For a vocabulary of millions, sparse gradients decide whether training is feasible.
+# For a vocabulary of millions, a dense gradient would be as large as the tables at each step, and nearly all of it 0.
 # Our batches name more than half of the words, so there is little to save, and we take Adam.
 #
 # ## Training
@@ -683,10 +683,12 @@ assert not measured or step == 1 or luck > 2 * scored["SimLex-999"][1]
 
 # %% [markdown]
 # For all three seeds, $\mathbf v$ and $\mathbf u+\mathbf v$ agree with the ratings of relatedness: $\rho$ lies more than three standard errors above 0, and more than two above the best control.
-# Of the ratings of similarity the vectors show nothing that chance does not offer: the dots beyond the band on the right are one of a trained table and one of random numbers.
+# With the ratings of similarity they agree no better than chance allows: of the two dots outside the band in the right panel, one belongs to a trained table and the other to random numbers.
+# The lists also differ in their words, and SimLex-999 has verbs and adjectives on purpose, so this is no clean comparison of relatedness with similarity.
 # A single score near the edge of a band means little; that is why a score needs its controls.
 #
 # The seeds differ by less than one standard error.
+# The setting was chosen among nine by the score of the first seed on these very pairs, so that score is somewhat optimistic; the other two seeds were trained only afterwards.
 # But all were scored on the same pairs, so their agreement does not tell what other pairs would say.
 # And a low score is no verdict on a method: two epochs of half the corpus are little training, and other rates or more epochs give other scores.
 # A comparison of methods needs several seeds, and settings chosen for each with equal care.
@@ -694,7 +696,7 @@ assert not measured or step == 1 or luck > 2 * scored["SimLex-999"][1]
 # ## Neighbors
 #
 # Now we may look, at the sums $\mathbf u+\mathbf v$.
-# To choose no favorites, the next figure takes every so many of the words in the scored pairs.
+# To avoid picking favorites, the next figure takes words at regular intervals from the list of scored pairs.
 # Move the slider; in a running notebook, `nearest` serves any other word.
 
 # %% tags=["export"]
@@ -800,12 +802,13 @@ if measured and step == 2:
 # %% [markdown]
 # Two seeds share about one in six of ten neighbors: far more than by chance, so the text speaks, but most of a list is exchanged when start, pairs and noise words are drawn anew.
 # With the shuffled corpus they share no more than chance gives.
-# Antoniak and Mimno (2018) found neighbors to be sensitive to small changes of the training corpus, the more so the smaller it is, and advise averaging over several samples of it.
+# Antoniak and Mimno (2018) found distances to the nearest neighbors highly sensitive to small changes in the training corpus, above all in a small one, and advise averaging over several bootstrap samples, drawn from it with replacement.
 #
 # ## What the method makes by itself
 #
 # The shuffled corpus has no context, yet its vectors do not lie like random ones.
-# Three numbers describe how the vectors lie, for every third word by frequency, and all neighbors from among these: the mean cosine of two random words; the rank correlation between the frequency of a word and the mean frequency of its ten neighbors; and *hubness* (Radovanović and others, 2010), the tendency of a few points to be among the nearest of very many others.
+# We take the center vectors $\mathbf v$ of the first seed and every third word by frequency; neighbors are sought among these words alone.
+# Three things describe how the vectors lie: the mean cosine of two random words; the rank correlation between the frequency of a word and the mean logarithm of the frequency of its ten neighbors; and *hubness* (Radovanović and others, 2010), the tendency of a few points to be among the nearest of very many others.
 # For the last we count how often each word is among the ten nearest of another: ten times on average.
 # Vectors drawn at random, independent normal numbers, show what the shape of the table alone does.
 
@@ -869,13 +872,13 @@ d2l.describe(ax, """How often a word is among the ten nearest of others, for
 #
 # Even without context, two random words have a positive cosine on average, frequent words have more frequent neighbors, and the most popular word is in more than twice as many lists as among normal numbers.
 # So a high cosine is no evidence of relatedness by itself, and a word in many lists of neighbors may be there for reasons that have nothing to do with its meaning.
-# Mimno and Thompson (2017) found center vectors of skip-gram with negative sampling in a narrow cone, and that its width depends on the ratio of positive to negative examples.
+# Mimno and Thompson (2017) found that the center vectors of skip-gram with negative sampling lie in a narrow cone, opposite to the context vectors, and that this concentration depends on the ratio of positive to negative examples.
 # Rank correlation is not touched by a common offset of all cosines; thresholds on the cosine are.
 
 # %% [markdown]
 # ## Where this stands today
 #
-# Ratings of word pairs are a cheap measure, and a disputed one: Faruqui and others (2016) collect its problems and conclude that it is no sustainable way to evaluate word vectors.
+# Ratings of word pairs are a cheap measure, and a disputed one: Faruqui and others (2016) collect its problems and conclude that relying on it is not sustainable.
 # [Section 15.5](05-glove.ipynb) scores vectors from counts on the same pairs, and [Section 15.7](07-similarity-analogy.ipynb) tries another test, analogies.
 # Static vectors are still made, but not only from windows: Model2Vec passes a vocabulary through a sentence transformer, reduces the dimension of the outputs, and keeps the table.
 #
@@ -895,7 +898,7 @@ d2l.describe(ax, """How often a word is among the ten nearest of others, for
 # ### Exercise 15.4-1
 #
 # Does the sum $\mathbf u+\mathbf v$ score higher on WordSim-353 than $\mathbf v$ alone, or is the gap within chance?
-# The standard error $1/\sqrt{n-1}$ holds for unrelated orders, and says nothing about vectors with $\rho=0.3$.
+# The standard error $1/\sqrt{n-1}$ is that of ratings dealt at random, and does not apply to vectors with $\rho=0.3$.
 # Draw the scored pairs 1000 times with replacement, and give an interval for $\rho$ of one table.
 # Do the same for the *difference* of two tables on the same drawn pairs.
 # What do these intervals not contain?
@@ -1009,7 +1012,8 @@ if measured:
 # %% [markdown]
 # In this run, drawing everything anew gives the lowest loss on held-out sentences and the highest in training; what is fixed is learned by heart, the noise words too.
 # The two fixed kinds differ too little on held-out sentences to be ranked by one run.
-# All three fit their twentieth of the text much better than the other one, which is a warning about small corpora.
+# All three fit their twentieth of the text much better than the other one, where their losses lie even above the $L_0$ of the whole text: word counts alone would do better there.
+# That is a warning about small corpora.
 
 # %% [markdown]
 # ### Exercise 15.4-3
