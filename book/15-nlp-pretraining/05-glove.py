@@ -343,7 +343,7 @@ for ours, theirs in zip((hr.mT @ V, hr @ U, hr.sum(dim=1), hr.sum(dim=0)),
 # Which words tell ice from steam?
 # In a corpus of 6 billion words, it reports these shares of four words in the contexts of each:
 #
-# | $j$ | solid | gas | water | fashion |
+# | context $j$ | solid | gas | water | fashion |
 # | --- | --- | --- | --- | --- |
 # | $p_1=P(j\mid\text{ice})$ | 0.00019 | 0.000066 | 0.003 | 0.000017 |
 # | $p_2=P(j\mid\text{steam})$ | 0.000022 | 0.00078 | 0.0022 | 0.000018 |
