@@ -716,9 +716,9 @@ for kind, (name, color) in enumerate((("red cells", "C1"), (
 ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
 ax.legend(loc="lower center", bbox_to_anchor=(0.45, 0.03), fontsize=8)
 d2l.describe(fig, """Precision against recall. Solid lines, at an IoU of 0.5:
-    white cells stay above 0.9 to the end, red cells fall from about 0.95 to
-    0.65 near a recall of 0.9, platelets fall earlier. Dotted lines, at 0.75,
-    lie far lower, lowest for platelets.""")
+    white cells stay above 0.9 to a recall of 0.97, red cells fall from 0.95
+    to 0.65 near a recall of 0.9, platelets fall earlier. Dotted lines, at
+    0.75, lie lower and end earlier, lowest for platelets.""")
 
 # %% [markdown]
 # **Figure 14.7.4.** Precision against recall on the validation pictures, for matches at an IoU of 0.5 (solid) and 0.75 (dotted).

@@ -872,8 +872,8 @@ def draw_merges(fig, merges):
 
 d2l.sliders(draw_merges, """An English and a French sentence as boxes, one
     for each token of GPT-2. Without merges each byte is a box. With more
-    merges the English boxes grow to whole words, the French ones stay
-    parts of words.""", figsize=(6.8, 1.3),
+    merges the English boxes grow to whole words; most of the longer
+    French ones stay in parts.""", figsize=(6.8, 1.3),
             merges=[0, 10, 100, 1000, 5000, 20000, 50000])
 
 # %% [markdown]
