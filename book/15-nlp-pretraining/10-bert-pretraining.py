@@ -729,7 +729,7 @@ assert not full_run or toy_steps > 750 or (
 # That need not be a word further away: the counts ignore the place in the text, and also the token that stands at a prediction, which masking sometimes leaves as it was.
 # Copying, below, is a direct test.
 # On pairs, an accuracy far above one half looks like success, and one rule about shared words, without training a network, is better.
-# Part of its lead is that it reads whole texts and the network corrupted ones; on the same inputs, both whole or both corrupted, it is still ahead, by less.
+# Part of its lead is that it reads whole texts and the network corrupted ones; on the same corrupted texts it is still ahead, by less.
 # With no baseline but one half we would not have noticed.
 #
 # The comparison changes one thing, the first scale of the token table.
