@@ -202,6 +202,8 @@ for i, j in copies[:3]:
 
 # check 16.1-C6, continued: equal to comparing all pairs
 some = sentences[:150] + [text + " indeed" for text in sentences[:150:7]]
+same = " ".join(f"w{i}" for i in range(18))  # the limit: 18 of 20
+some += [same, same + " one two", same + " v u zz1", same + " v u zz2"]
 sets = [set(text.split()) for text in some]
 assert sorted(near_copies(some)) == [
     (i, j) for i in range(len(some)) for j in range(i + 1, len(some))
