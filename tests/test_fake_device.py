@@ -285,6 +285,15 @@ HOST = {
         f"nlp_pretraining.{name}": "a text of the CPU, moved whole, to a network that is run; needs its words"
         for name in ("fill_mask", "encode_bert", "context_similarity")
     },
+    "nlp_applications.read_sentences": "reads files",
+    "nlp_applications.read_imdb": "reads files",
+    "nlp_applications.split_texts": "strings",
+    "nlp_applications.length_buckets": "lengths of texts, which a loader holds on the CPU",
+    "nlp_applications.pad_texts": "a loader's batch; the training loop moves it",
+    "nlp_applications.TextClassificationData": "strings; the training loop moves its batches",
+    "nlp_applications.lexicon_score": "strings",
+    "nlp_applications.bow_features": "strings, and sparse matrices of SciPy",
+    "nlp_applications.ToyReviews": "strings",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
