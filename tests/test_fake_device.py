@@ -24,6 +24,7 @@ from unittest import mock
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
@@ -234,6 +235,9 @@ HOST = {
     "computer_vision.hungarian_match": "SciPy matches, on the CPU",
     "computer_vision.match_pairs": "calls hungarian_match for each picture",
     "computer_vision.hungarian_loss": "calls match_pairs; Section 14.8 trains with it on the device",
+    "nlp_pretraining.cooccurrence": "counts of the corpus, which stay on the CPU, in SciPy",
+    "nlp_pretraining.ppmi": "a matrix of SciPy",
+    "nlp_pretraining.svd_vectors": "a matrix of SciPy",
     "nlp_pretraining.char_ngrams": "strings",
     "nlp_pretraining.fnv1a": "strings",
     "nlp_pretraining.tokens_and_segments": "strings",
@@ -294,6 +298,11 @@ HOST = {
     "nlp_applications.lexicon_score": "strings",
     "nlp_applications.bow_features": "strings, and sparse matrices of SciPy",
     "nlp_applications.ToyReviews": "strings",
+    "nlp_pretraining.read_vectors": "reads a file",
+    "nlp_pretraining.Answers": "holds what evaluate_analogies gives",
+    "nlp_pretraining.analogy": "gives words, whose indices it reads back",
+    "nlp_pretraining.planted_embeddings": "draws on the CPU, where its table stays",
+    "nlp_pretraining.ivf_search": "reads back how long the lists are",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -1089,6 +1098,24 @@ def word_vectors() -> None:
     c15.cbow_grads(U, V, context, c)
 
 
+def word_table() -> None:
+    """Vectors by name, their nearest, analogies, and the cells of an inverted file."""
+    table = c15.TokenEmbedding((["a", "b", "c", "d", "e"], floats(5, 4)))
+    assert len(table) == 6 and table["a"].shape == (4,)
+    c15.knn(table.idx_to_vec, table[["a", "z"]], 2, exclude=numbers(2, 1))
+    c15.evaluate_analogies([["a", "b", "c", "d"]] * 3, table, batch=2)
+    c15.evaluate_analogies([["a", "b", "c", "d"]], table, method="mul")
+    c15.ivf_cells(table.idx_to_vec, 2)
+
+
+def global_vectors() -> None:
+    """GloVe on a small table, for an epoch of two steps, with a report."""
+    table = sparse.csr_array([[1.0, 2.0], [2.0, 3.0]])
+    glove = c15.train_glove(table, 3, 1, batch_size=2, device=META, report=lambda now: None)
+    c15.glove_weight(glove.b.exp())
+    assert isinstance(glove, c15.Glove)
+
+
 CALLS: dict[str, tuple[Any, ...]] = {
     "residual network for small images": (residual,),
     "words by sampling and by a tree": (sampled_words,),
@@ -1222,6 +1249,8 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "first weights of BERT": (begun,),
     "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
     "word vectors": (word_vectors,),
+    "word table": (word_table,),
+    "global vectors": (global_vectors, 1),  # the loss of the epoch
     "pictures and captions": (contrasted, None),
 }
 

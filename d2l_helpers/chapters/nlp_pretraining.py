@@ -20,6 +20,7 @@ from d2l_helpers.chapters.attention_and_transformers import merge
 from d2l_helpers.chapters.computer_vision import evaluating
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.chapters.optimization import train_scheduled
 from d2l_helpers.chapters.recurrent_neural_networks import Vocab
 from d2l_helpers.pretrained import kept
 from d2l_helpers.texts import ToyWorld
@@ -28,6 +29,7 @@ from d2l_helpers.texts import word_sentences
 from d2l_helpers.wordpiece import WordPiece
 from dataclasses import replace
 from scipy import sparse
+from scipy.sparse.linalg import svds
 from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
@@ -668,6 +670,341 @@ def similarity_score(W, vocab, pairs):
     return float(spearmanr(cosines.cpu(), scores).statistic), len(known)
 
 
+# 15.4 Pretraining word2vec
+def shuffled(ids, rng=None):
+    """The words of a corpus in random order: same counts, no context.
+
+    `ids` (T,) are indices of words, `rng` a generator of the CPU. Returns
+    a permuted copy; with the old `sentence_ids`, each sentence keeps its
+    length and gets other words.
+    """
+    order = torch.randperm(len(ids), generator=rng)
+    return ids[order.to(ids.device)]
+
+
+# 15.4 Pretraining word2vec
+def skip_gram(centers, contexts_negatives, embed_v, embed_u):
+    """Scores of words for their centers, (b, 1, L).
+
+    `centers` (b, 1) and `contexts_negatives` (b, L) are indices, as in the
+    batches of Section 15.3; the two layers map them to vectors of d
+    numbers. Source: Mikolov et al. (2013).
+    """
+    v = embed_v(centers)  # (b, 1, d)
+    u = embed_u(contexts_negatives)  # (b, L, d)
+    return torch.bmm(v, u.mT)
+
+
+# 15.4 Pretraining word2vec
+class SkipGram(nn.Module):
+    """Two vectors of d numbers for each word; call it with a batch.
+
+    Center vectors start uniform in (-0.5 / d, 0.5 / d), drawn with
+    `generator`, context vectors at 0, as in the program of Mikolov et al.
+    (2013). With `sparse`, gradients store only the rows that were used.
+    Raises ValueError unless both sizes are at least 1.
+    """
+
+    def __init__(self, vocab_size, d, sparse=False, generator=None):
+        super().__init__()
+        if vocab_size < 1 or d < 1:
+            raise ValueError(f"{vocab_size} words and d = {d}: both must be "
+                             "at least 1.")
+        self.embed_v = nn.Embedding(vocab_size, d, sparse=sparse)
+        self.embed_u = nn.Embedding(vocab_size, d, sparse=sparse)
+        nn.init.uniform_(self.embed_v.weight, -0.5 / d, 0.5 / d, generator)
+        nn.init.zeros_(self.embed_u.weight)
+
+    def forward(self, centers, contexts_negatives):
+        """Scores (b, 1, L) for indices (b, 1) and (b, L)."""
+        u = self.embed_u(contexts_negatives)  # (b, L, d)
+        return (self.embed_v(centers) * u).sum(dim=2)[:, None]
+
+
+# 15.4 Pretraining word2vec
+class SigmoidBCELoss(nn.Module):
+    """Binary cross-entropy in nats, the mean over what is not masked.
+
+    Call it with scores (b, L), labels (b, L) of 0 and 1 and optional masks
+    (b, L), 0 where an entry does not count; each row (b,) is divided by
+    the number of its entries that do. Raises ValueError for other shapes.
+    """
+
+    def forward(self, scores, labels, masks=None):
+        masks = torch.ones_like(scores) if masks is None else masks
+        if not scores.shape == labels.shape == masks.shape:
+            raise ValueError(
+                f"scores {tuple(scores.shape)}, labels {tuple(labels.shape)}"
+                f" and masks {tuple(masks.shape)} must have one shape; remove"
+                " the middle axis of skip_gram's scores by squeeze(1).")
+        each = F.binary_cross_entropy_with_logits(
+            scores, labels, weight=masks, reduction="none")
+        return each.sum(dim=-1) / masks.sum(dim=-1)
+
+
+# 15.4 Pretraining word2vec
+def train_skipgram(data, d=64, epochs=1, lr=0.02, sparse=False, seed=0,
+                   device=None):
+    """Train a SkipGram by Adam at a rate that falls linearly to 0.
+
+    Parameters
+    ----------
+    data : SkipGramData
+        Serves the batches, new ones in each epoch.
+    d, epochs : int
+        Numbers in a vector, and passes over the data.
+    lr : float
+        The rate of the first step.
+    sparse : bool
+        Gradients of the rows in the batch alone, and SparseAdam.
+    seed : int
+        Of the start; the order of the data is that of `data`.
+    device : torch.device, optional
+        Where the tables lie; by default what `try_device` chooses.
+
+    Returns
+    -------
+    net : SkipGram
+    losses : list of float
+        In nats for each pair with its K negatives, one for each step.
+
+    Raises
+    ------
+    ValueError
+        If `epochs` is not at least 1.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}; train for at least 1.")
+    device = d2l.try_device(quiet=True) if device is None else device
+    net = SkipGram(len(data.corpus.vocab), d, sparse,
+                   torch.Generator().manual_seed(seed)).to(device)
+    kind = torch.optim.SparseAdam if sparse else torch.optim.Adam
+    bce, loader = SigmoidBCELoss(), data.train_dataloader()
+    steps = epochs * len(loader)
+
+    def loss(net, batch):
+        centers, words, masks, labels = d2l.to_device(batch, device)
+        scores = net(centers, words).squeeze(1)  # (b, 1 + K)
+        return labels.shape[1] * bce(scores, labels, masks).mean()
+
+    _, losses = train_scheduled(
+        net, loss, lambda: loader, kind(net.parameters(), lr),
+        lambda step: lr * max(1 - step / steps, 1e-3), epochs)
+    return net, losses
+
+
+# 15.4 Pretraining word2vec
+def nearest(W, i, k=10):
+    """The k rows of W (V, d) with the largest cosine to row i, without i.
+
+    Returns their indices (k,) and cosines (k,), largest first. A zero row
+    has cosine 0 with all. Raises ValueError unless there are k others.
+    """
+    if not 1 <= k < len(W):
+        raise ValueError(f"k is {k}; {len(W)} rows have 1 to {len(W) - 1} "
+                         "neighbours.")
+    W = F.normalize(W.detach(), dim=1)
+    cosines = W @ W[i]  # (V,)
+    cosines[i] = -torch.inf
+    best = cosines.topk(k)
+    return best.indices, best.values
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def cooccurrence(ids, sentence_ids, m, weighting="flat", num_words=None):
+    """How often each word stands in the window of each other one.
+
+    `ids` and `sentence_ids` (T,) are words and their sentences, as in
+    `Corpus`; no pair joins two sentences. m is the fixed radius of the
+    window; a pair at distance d counts 1, or 1 / d with the `weighting`
+    "harmonic" (Pennington et al., 2014). Returns a csr_array of SciPy,
+    (V, V), float64 and symmetric; V is `num_words`, or else one more than
+    the largest index. Raises ValueError for another weighting, m < 1,
+    tensors of other shapes, sentence numbers that fall, or an index
+    outside 0, ..., V - 1.
+    """
+    if weighting not in ("flat", "harmonic") or m < 1:
+        raise ValueError(f"weighting {weighting!r} and m = {m}; choose 'flat'"
+                         " or 'harmonic', and m >= 1.")
+    if ids.ndim != 1 or ids.shape != sentence_ids.shape or not len(ids):
+        raise ValueError(f"ids have shape {tuple(ids.shape)}, sentence_ids "
+                         f"{tuple(sentence_ids.shape)}; give (T,), T >= 1.")
+    V = int(ids.max()) + 1 if num_words is None else num_words
+    if ids.min() < 0 or ids.max() >= V or (sentence_ids.diff() < 0).any():
+        raise ValueError(f"indices must be from 0 to {V - 1} and sentence_ids"
+                         " must not fall; keep the order of the corpus.")
+    ids, sentence_ids = ids.numpy(), sentence_ids.numpy()
+    right = sparse.csr_array((V, V))  # contexts to the right of the center
+    for d in range(1, min(m, len(ids) - 1) + 1):
+        same = sentence_ids[d:] == sentence_ids[:-d]  # (T - d,)
+        weight = np.full(same.sum(), 1 if weighting == "flat" else 1 / d)
+        right += sparse.coo_array(
+            (weight, (ids[:-d][same], ids[d:][same])), shape=(V, V)).tocsr()
+    return (right + right.T).tocsr()
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def glove_weight(x, x_max=100.0, alpha=0.75):
+    """The weight (x / x_max) ** alpha, at most 1, of counts of any shape.
+
+    Source: Pennington et al. (2014), eq. 9.
+    """
+    return (x / x_max).clamp(max=1) ** alpha
+
+
+def glove_loss(U, V, b, c, i, j, x, x_max=100.0, alpha=0.75):
+    """Weighted squared errors of predicted log-counts, one for each entry.
+
+    `V` and `U` (words, d) hold center and context vectors, `b` and `c`
+    (words,) their biases; `i` and `j` (n,) are centers and contexts, and
+    `x` (n,) their counts, all above 0. Returns (n,). Raises ValueError if
+    the shapes do not fit. Source: Pennington et al. (2014), eq. 8.
+    """
+    if U.shape != V.shape or not b.shape == c.shape == V.shape[:1] or (
+            not i.shape == j.shape == x.shape):
+        raise ValueError(
+            f"U {tuple(U.shape)} and V {tuple(V.shape)} need equal shapes "
+            f"(words, d), b {tuple(b.shape)} and c {tuple(c.shape)} (words,)"
+            f", i {tuple(i.shape)}, j {tuple(j.shape)} and x "
+            f"{tuple(x.shape)} equal ones.")
+    b, c = (F.embedding(k, bias[:, None])[:, 0]
+            for k, bias in ((i, b), (j, c)))
+    score = (F.embedding(j, U) * F.embedding(i, V)).sum(dim=1) + b + c
+    return glove_weight(x, x_max, alpha) * (score - x.log()) ** 2
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def stored_counts(X, device=None):
+    """Centers, contexts (n,) and counts, float32, that a matrix stores.
+
+    X is a square sparse matrix. Raises ValueError if it is not, stores
+    nothing, or something that is not positive.
+    """
+    X = sparse.coo_array(X)
+    if X.shape[0] != X.shape[1] or not X.nnz or not X.data.min() > 0:
+        raise ValueError(f"X of shape {X.shape} stores {X.nnz} entries; a "
+                         "square matrix with positive ones is needed (call "
+                         "eliminate_zeros to drop stored zeros).")
+    return (torch.from_numpy(X.row).to(device, torch.int64),
+            torch.from_numpy(X.col).to(device, torch.int64),
+            torch.from_numpy(X.data).to(device, torch.float32))
+
+
+class Glove(NamedTuple):
+    """Vectors U (contexts), V (centers), both (words, d), biases, losses.
+
+    The biases `b` of centers and `c` of contexts are (words,), `losses` a
+    list of the mean weighted loss of an entry during each epoch.
+    """
+
+    U: torch.Tensor
+    V: torch.Tensor
+    b: torch.Tensor
+    c: torch.Tensor
+    losses: list
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def train_glove(X, d, epochs, lr=0.2, batch_size=16384, seed=0,
+                device=None, report=None, x_max=100.0, alpha=0.75):
+    """Fit the logarithms of the counts above 0 with Adagrad: a `Glove`.
+
+    X is a sparse matrix (words, words) of counts, such as `cooccurrence`
+    gives; d the dimension; an epoch visits each entry once, in an order
+    that `seed` draws, as it does the start, uniform in (-1/2, 1/2) / d.
+    The result is detached and lies on `device`, the CPU unless given;
+    `report`, if given, is called with a `Glove` after each epoch.
+    Errors as of `stored_counts`. Source: Pennington et al. (2014).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    i, j, x = stored_counts(X, device)
+    start = torch.rand(2, X.shape[0], d + 1, generator=generator)
+    start = ((start - 0.5) / d).to(device)
+    params = [part.clone().requires_grad_() for part in
+              (start[0, :, :d], start[1, :, :d], start[1, :, d],
+               start[0, :, d])]  # U, V, b, c
+    optimizer = torch.optim.Adagrad(params, lr)
+    losses = []
+    for _ in range(epochs):
+        order = torch.randperm(len(x), generator=generator).to(x.device)
+        total = torch.zeros((), device=x.device)
+        for part in order.split(batch_size):
+            loss = glove_loss(*params, i[part], j[part], x[part], x_max,
+                              alpha)
+            optimizer.zero_grad()
+            loss.mean().backward()
+            optimizer.step()
+            total += loss.detach().sum()
+        losses.append(total.item() / len(x))
+        if report is not None:
+            report(Glove(*(part.detach().clone() for part in params),
+                         list(losses)))
+    return Glove(*(part.detach() for part in params), losses)
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def ppmi(X, shift=0.0, power=1.0):
+    """Positive pointwise mutual information of counts, shifted.
+
+    Parameters
+    ----------
+    X : sparse matrix of shape (n, m)
+        Counts of centers (rows) and contexts (columns), not negative.
+    shift : float
+        In nats, subtracted before negative values become 0; log k for the
+        shift of k negatives.
+    power : float
+        The exponent of the law of the contexts, 0.75 for that of word2vec's
+        noise.
+
+    Returns
+    -------
+    scipy.sparse.csr_array of shape (n, m)
+        Its positive entries in nats; 0 for all other pairs.
+
+    Raises
+    ------
+    ValueError
+        If a count is negative, or all are 0.
+
+    Source: Levy and Goldberg (2014); Levy, Goldberg and Dagan (2015).
+    """
+    X = sparse.coo_array(X)
+    if not X.nnz or X.data.min() < 0 or not X.sum() > 0:
+        raise ValueError(f"X of shape {X.shape} must hold counts, none "
+                         "negative and not all 0.")
+    rows, columns = X.sum(axis=1), X.sum(axis=0) ** power
+    used = X.data > 0
+    i, j, x = X.row[used], X.col[used], X.data[used]
+    value = np.log(x * columns.sum() / (rows[i] * columns[j])) - shift
+    keep = value > 0
+    return sparse.csr_array((value[keep], (i[keep], j[keep])), shape=X.shape)
+
+
+# 15.5 Word embedding with global vectors (GloVe)
+def svd_vectors(M, d):
+    """Vectors W (n, d) and C (m, d) with W @ C.mT near M, float32.
+
+    M (n, m) is sparse, such as `ppmi` gives it. With the d largest singular
+    values S, W is U S ** 0.5 and C the same of the right vectors, so
+    W @ C.mT is the best approximation of rank d. Columns come in falling
+    order of S, and the largest entry of each column of U is positive, so
+    the result is always the same. Raises ValueError unless 0 < d < min(n,
+    m). Source: Levy and Goldberg (2014) for the root.
+    """
+    if not 0 < d < min(M.shape):
+        raise ValueError(f"d is {d}; a matrix of shape {M.shape} needs one "
+                         f"from 1 to {min(M.shape) - 1}.")
+    U, S, Vt = svds(M.astype(np.float32), k=d,
+                    v0=np.ones(min(M.shape), dtype=np.float32))
+    order = np.argsort(-S, kind="stable")
+    U, S, Vt = U[:, order], S[order], Vt[order]
+    sign = np.sign(U[np.abs(U).argmax(axis=0), np.arange(d)])
+    scale = sign * np.sqrt(S)
+    return (torch.from_numpy(U * scale).float(),
+            torch.from_numpy(Vt.T * scale).float())
+
+
 # 15.6 Subword embedding
 def char_ngrams(word, lo=3, hi=6):
     """The character n-grams of a word between "<" and ">", as strings.
@@ -991,6 +1328,298 @@ def shrink(self, size, share=0.75, steps=2):
         for _ in range(steps):
             self.em_step()
     return self
+
+
+# 15.7 Word similarity and analogy
+def read_vectors(path):
+    """Words and vectors of a text file: a list (n,) and a tensor (n, d).
+
+    A line holds a word and d numbers between single blanks. A first line of
+    two whole numbers, how many words and d, is left out. Raises ValueError
+    for a line of another form.
+    """
+    tokens, rows, d = [], [], None
+    with open(path, encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            word, *values = line.rstrip().split(" ")
+            if number == 1 and word.isdecimal() and len(values) == 1:
+                continue
+            d = d or len(values)
+            try:
+                rows.append(np.array(values, dtype=np.float32))
+            except ValueError:
+                rows.append(None)
+            if rows[-1] is None or not word or len(values) != d or d < 1:
+                raise ValueError(f"line {number} of {path} is not a word and "
+                                 f"{d} numbers between blanks: {line[:40]!r}")
+            tokens.append(word)
+    if not rows:
+        raise ValueError(f"{path} holds no vectors.")
+    return tokens, torch.from_numpy(np.stack(rows))
+
+
+# 15.7 Word similarity and analogy
+class TokenEmbedding:
+    """Word vectors by name; a word that is not there has the vector 0.
+
+    `source` is the path of a file that `read_vectors` reads, or a pair of a
+    list of n words and a tensor (n, d). `idx_to_token`, `token_to_idx` and
+    `idx_to_vec` (1 + n, d) begin with "<unk>", whose vector is 0 whatever
+    the source says. Raises ValueError if words and rows do not match, or if
+    a word comes twice.
+    """
+
+    def __init__(self, source):
+        tokens, vectors = source if isinstance(source, tuple) else (
+            read_vectors(source))
+        if vectors.ndim != 2 or len(vectors) != len(tokens):
+            raise ValueError(f"{len(tokens)} words need a tensor of as many "
+                             f"rows, (n, d); got {tuple(vectors.shape)}.")
+        kept = [i for i, token in enumerate(tokens) if token != "<unk>"]
+        self.idx_to_token = ["<unk>", *(tokens[i] for i in kept)]
+        self.token_to_idx = {t: i for i, t in enumerate(self.idx_to_token)}
+        if len(self.token_to_idx) < len(self.idx_to_token):
+            twice = Counter(self.idx_to_token).most_common(1)[0][0]
+            raise ValueError(f"{twice!r} comes twice; keep one of its rows.")
+        rows = torch.tensor(kept, dtype=torch.int64, device=vectors.device)
+        self.idx_to_vec = torch.cat((
+            vectors.new_zeros(1, vectors.shape[1]), vectors[rows])).detach()
+
+
+# 15.7 Word similarity and analogy
+@add_to_class(TokenEmbedding)
+def __len__(self):
+    """How many words there are, with "<unk>"."""
+    return len(self.idx_to_token)
+
+
+@add_to_class(TokenEmbedding)
+def indices(self, tokens, strict=False):
+    """Indices (n,) of a list of words; 0 for a word that is not there.
+
+    If `strict`, a ValueError names such words instead.
+    """
+    unknown = [t for t in tokens if t not in self.token_to_idx]
+    if strict and unknown:
+        raise ValueError(f"no vector for {', '.join(unknown[:5])}; leave "
+                         "out what is not in token_to_idx.")
+    return torch.tensor([self.token_to_idx.get(t, 0) for t in tokens],
+                        dtype=torch.int64, device=self.idx_to_vec.device)
+
+
+@add_to_class(TokenEmbedding)
+def __getitem__(self, tokens):
+    """Vectors (n, d) of a list of words, or (d,) of one word."""
+    if isinstance(tokens, str):
+        return self[[tokens]][0]
+    return self.idx_to_vec[self.indices(tokens)]
+
+
+# 15.7 Word similarity and analogy
+def cosines(W, x):
+    """Cosines (..., V) of queries x (..., d) with the rows of W (V, d).
+
+    A row of zeros has no direction and gets -inf, so it wins no search; a
+    query of zeros gets 0. Raises ValueError if the shapes do not fit.
+    """
+    if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != W.shape[1]:
+        raise ValueError(f"vectors {tuple(W.shape)} and queries "
+                         f"{tuple(x.shape)} do not fit; (V, d) and (..., d) "
+                         "are needed.")
+    result = F.normalize(x, dim=-1) @ F.normalize(W, dim=1).mT
+    return result.masked_fill((W == 0).all(dim=1), -math.inf)
+
+
+# 15.7 Word similarity and analogy
+def knn(W, x, k, exclude=None):
+    """The k rows of W (V, d) with the largest cosines to each query.
+
+    x (d,) or (n, d) are queries; `exclude` holds indices of rows that may
+    not win: (m,) for all queries, or (n, m). Returns cosines and indices,
+    (k,) or (n, k), best first. Raises ValueError if k rows are not left, or
+    if shapes do not fit.
+    """
+    near = cosines(W, x)  # (..., V)
+    barred = 0 if exclude is None else exclude.shape[-1]
+    if not 1 <= k <= len(W) - barred:
+        raise ValueError(f"k is {k}; of {len(W)} rows {barred} are excluded, "
+                         "choose 1 <= k <= the rest.")
+    if exclude is not None:
+        exclude = exclude.expand(*x.shape[:-1], barred)
+        near = near.scatter(-1, exclude, -math.inf)
+    return near.topk(k, dim=-1)
+
+
+# 15.7 Word similarity and analogy
+def offset_scores(near_a, near_b, near_c, method="add"):
+    """Scores of candidates for d from their cosines with a, b and c.
+
+    All three have one shape, which the scores have, too. "add" is 3CosAdd
+    (Mikolov et al., 2013), "mul" is 3CosMul (Levy and Goldberg, 2014), both
+    for vectors of length 1. Where a cosine with c is -inf, as in
+    `cosines`, the score is. Raises ValueError for another method.
+    """
+    if method == "add":
+        scores = near_b - near_a + near_c
+    elif method == "mul":
+        near_a, near_b, shifted = ((near + 1) / 2
+                                   for near in (near_a, near_b, near_c))
+        scores = near_b * shifted / (near_a + 1e-3)
+    else:
+        raise ValueError(f"method is {method!r}; choose 'add' or 'mul'.")
+    return scores.masked_fill(near_c == -math.inf, -math.inf)
+
+
+# 15.7 Word similarity and analogy
+def analogy(a, b, c, emb, k=1, exclude=True, method="add"):
+    """The k best words d for "a is to b as c is to d", with their scores.
+
+    `emb` is a `TokenEmbedding`; `method` as for `offset_scores`. With
+    `exclude` a, b and c may not answer. Returns a list of (word, score),
+    best first. Raises ValueError for an unknown word, or if there are not k
+    words to choose from.
+    """
+    W, inputs = emb.idx_to_vec, emb.indices([a, b, c], strict=True)
+    scores = offset_scores(*cosines(W, W[inputs]), method)  # (V,)
+    if exclude:
+        scores[inputs] = -math.inf
+    left = len(emb) - 1 - exclude * len({a, b, c})
+    if not 1 <= k <= left:
+        raise ValueError(f"k is {k}, and {left} words are left to choose "
+                         "from; 1 <= k <= as many is needed.")
+    best = scores.topk(k)
+    return [(emb.idx_to_token[i], score) for score, i in
+            zip(best.values.tolist(), best.indices.tolist())]
+
+
+# 15.7 Word similarity and analogy
+def planted_embeddings(attributes, d=100, noise=0.0, seed=0):
+    """A `TokenEmbedding` whose words are sums of what is known of them.
+
+    `attributes` maps each word to its attributes: a list of names, or a
+    dictionary from names to weights. Each attribute gets one of d
+    orthonormal vectors; to the weighted sum comes a random vector of
+    expected squared length noise**2, another for each word. Raises
+    ValueError for more than d attributes.
+    """
+    weights = {word: each if isinstance(each, dict) else dict.fromkeys(
+        each, 1.0) for word, each in attributes.items()}
+    names = list(dict.fromkeys(n for each in weights.values() for n in each))
+    if not 1 <= len(names) <= d:
+        raise ValueError(f"{len(names)} attributes in d = {d} dimensions; "
+                         "1 to d of them can be orthogonal.")
+    generator = torch.Generator().manual_seed(seed)
+    basis = torch.linalg.qr(torch.randn(
+        d, len(names), generator=generator)).Q.mT  # (attributes, d)
+    table = torch.tensor([[each.get(name, 0.0) for name in names]
+                          for each in weights.values()])
+    extra = torch.randn(len(table), d, generator=generator) * noise / d**0.5
+    return TokenEmbedding((list(weights), table @ basis + extra))
+
+
+# 15.7 Word similarity and analogy
+class Answers(NamedTuple):
+    """What `evaluate_analogies` found, four tensors (n,) of True or False.
+
+    Was the answer right with a, b and c `excluded`, was it right `raw`; is
+    the raw one among the `inputs` a, b and c; and is the nearest `neighbor`
+    of c, with a and b left out as well, the answer?
+    """
+
+    excluded: torch.Tensor
+    raw: torch.Tensor
+    inputs: torch.Tensor
+    neighbor: torch.Tensor
+
+
+# 15.7 Word similarity and analogy
+def evaluate_analogies(quads, emb, method="add", batch=256):
+    """`Answers` to n questions (a, b, c, d), a list of 4 words each.
+
+    `emb` is a `TokenEmbedding` that must have all of the words, `method` as
+    for `offset_scores`; `batch` questions are scored at a time. Raises
+    ValueError for a word that is not there, or for no question.
+    """
+    if not quads or any(len(quad) != 4 for quad in quads):
+        raise ValueError(f"{len(quads)} questions; one or more are needed, "
+                         "of four words each.")
+    words = sorted({word for quad in quads for word in quad})
+    place = {word: i for i, word in enumerate(words)}
+    rows = emb.indices(words, strict=True)  # in the table
+    near = cosines(emb.idx_to_vec, emb.idx_to_vec[rows])  # (words, V)
+    first = near.topk(min(4, near.shape[1])).indices  # (words, 4)
+    index = torch.tensor([[place[word] for word in quad] for quad in quads],
+                         device=rows.device)  # (n, 4)
+    found = []
+    for a, b, c, d in (part.unbind(1) for part in index.split(batch)):
+        given = rows[torch.stack((a, b, c), dim=1)]  # (batch, 3)
+        scores = offset_scores(near[a], near[b], near[c], method)
+        raw = scores.argmax(dim=1)
+        best = scores.scatter_(1, given, -math.inf).argmax(dim=1)
+        free = (first[c][:, :, None] != given[:, None]).all(dim=2)
+        neighbor = first[c].gather(1, free.int().argmax(dim=1)[:, None])
+        found.append(torch.stack((
+            best == rows[d], raw == rows[d],
+            (raw[:, None] == given).any(dim=1), neighbor[:, 0] == rows[d])))
+    return Answers(*torch.cat(found, dim=1))
+
+
+# 15.7 Word similarity and analogy
+def ivf_cells(W, cells, steps=8, seed=0):
+    """Centroids (cells, d) and the cell (V,) of each row of W (V, d).
+
+    Spherical k-means: directions are compared, and each centroid is the
+    mean direction of its rows. It starts from rows drawn at random, and a
+    centroid without rows stays where it is. Raises ValueError unless 1 <=
+    cells <= V.
+    """
+    if not 1 <= cells <= len(W):
+        raise ValueError(f"{cells} cells for {len(W)} vectors; choose from 1 "
+                         "to as many as there are vectors.")
+    generator = torch.Generator().manual_seed(seed)
+    W = F.normalize(W, dim=1)
+    centroids = W[torch.randperm(len(W), generator=generator)[:cells]
+                  .to(W.device)]
+    for _ in range(steps):
+        owner = (W @ centroids.mT).argmax(dim=1)  # (V,)
+        sums = torch.zeros_like(centroids).index_add(0, owner, W)
+        centroids = torch.where((sums == 0).all(dim=1, keepdim=True),
+                                centroids, F.normalize(sums, dim=1))
+    return centroids, (W @ centroids.mT).argmax(dim=1)
+
+
+# 15.7 Word similarity and analogy
+def ivf_search(W, x, k, cells, probes):
+    """Approximate `knn`: looks only into the cells nearest to a query.
+
+    `cells` is what `ivf_cells` returned for W (V, d); for each of the
+    queries x (n, d) the rows in the `probes` cells with the nearest
+    centroids are compared. Returns cosines and indices (n, k), and how many
+    rows were visited, (n,). If those are fewer than k, the rest has cosine
+    -inf and index -1. Raises ValueError for other shapes, or unless 1 <=
+    probes <= cells.
+    """
+    centroids, owner = cells
+    if not 1 <= probes <= len(centroids) or len(owner) != len(W) or k < 1:
+        raise ValueError(f"k is {k}, with {probes} probes of "
+                         f"{len(centroids)} cells, and {len(owner)} of "
+                         f"{len(W)} vectors have a cell.")
+    near = knn(centroids, x, probes)[1]  # (n, probes)
+    sizes = owner.bincount(minlength=len(centroids))
+    lists = owner.argsort(stable=True).split(sizes.tolist())
+    best = x.new_full((len(x), probes, k), -math.inf)
+    ids = near.new_full((len(x), probes, k), -1)
+    for cell, rows in enumerate(lists):  # one product for each list
+        query, slot = (near == cell).nonzero(as_tuple=True)
+        if len(query) and len(rows):
+            found = cosines(W[rows], x[query]).topk(min(k, len(rows)))
+            m = found.values.shape[1]
+            best[query, slot, :m] = found.values
+            ids[query, slot, :m] = rows[found.indices]
+    values, order = best.flatten(1).topk(k)
+    ids = ids.flatten(1).gather(1, order)
+    return (values, ids.masked_fill(values == -math.inf, -1),
+            sizes[near].sum(dim=1))
 
 
 # 15.8 Bidirectional encoder representations from Transformers (BERT)
