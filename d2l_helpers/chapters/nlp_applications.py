@@ -25,8 +25,6 @@ from pathlib import Path
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence
-from torch.nn.utils.rnn import pad_packed_sequence
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
@@ -263,8 +261,8 @@ def pack(X, lengths):
         raise ValueError(f"lengths {lengths.tolist()} for a batch "
                          f"{tuple(X.shape)}; each text needs one, from 1 to "
                          f"{X.shape[1]}.")
-    return pack_padded_sequence(X, lengths, batch_first=True,
-                                enforce_sorted=False)
+    return nn.utils.rnn.pack_padded_sequence(
+        X, lengths, batch_first=True, enforce_sorted=False)
 
 
 def unpack(packed, num_steps, value=0.0):
@@ -272,8 +270,9 @@ def unpack(packed, num_steps, value=0.0):
 
     Raises ValueError if a text has more than `num_steps` steps.
     """
-    return pad_packed_sequence(packed, batch_first=True, padding_value=value,
-                               total_length=num_steps)[0]
+    return nn.utils.rnn.pad_packed_sequence(
+        packed, batch_first=True, padding_value=value,
+        total_length=num_steps)[0]
 
 
 # 16.2 Sentiment analysis: recurrent networks
@@ -394,9 +393,10 @@ def minilm_vectors(words, d=100):
     """Input vectors of the encoder MiniLM for words, a TokenEmbedding.
 
     A word that is no piece of its vocabulary has the mean vector of its
-    pieces. Of 384 numbers, the d principal components of the whole table of
-    30 522 pieces are kept, times one number that makes the mean square of
-    these components 1. Raises ValueError unless 1 <= d <= 384.
+    pieces; a word without pieces, a control character, is left out. Of 384
+    numbers, the d principal components of the whole table of 30 522 pieces
+    are kept, times one number that makes the mean square of these
+    components 1. Raises ValueError unless 1 <= d <= 384.
     """
     net = minilm()
     table = net.words.weight.detach()  # (30522, 384)
@@ -408,9 +408,11 @@ def minilm_vectors(words, d=100):
     sign = axes.gather(0, axes.abs().argmax(dim=0)[None]).sign()
     table = table @ (axes * sign)  # (30522, d)
     table = table / table.square().mean().sqrt()
-    words = sorted(set(words) - {"<unk>", "<pad>"})
-    rows = [table[net.tokenize(word)[1:-1]].mean(dim=0) for word in words]
-    return TokenEmbedding((words, torch.stack(rows)))
+    pieces = {word: net.tokenize(word)[1:-1] for word in sorted(set(words))
+              if word not in ("<pad>", "<unk>")}
+    pieces = {word: ids for word, ids in pieces.items() if ids}
+    rows = [table[ids].mean(dim=0) for ids in pieces.values()]
+    return TokenEmbedding(([*pieces], torch.stack(rows)))
 
 
 # 16.4 Natural language inference and the dataset
