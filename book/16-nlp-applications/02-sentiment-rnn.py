@@ -548,6 +548,7 @@ def load_embeddings(vocab, token_embedding):
     return token_embedding[tokens]
 
 
+# %% tags=["export"]
 def minilm_vectors(words, d=100):
     """Input vectors of the encoder MiniLM for words, a TokenEmbedding.
 

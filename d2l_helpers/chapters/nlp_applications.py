@@ -389,6 +389,7 @@ def load_embeddings(vocab, token_embedding):
     return token_embedding[tokens]
 
 
+# 16.2 Sentiment analysis: recurrent networks
 def minilm_vectors(words, d=100):
     """Input vectors of the encoder MiniLM for words, a TokenEmbedding.
 
