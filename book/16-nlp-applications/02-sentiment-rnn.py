@@ -704,8 +704,8 @@ if film_run:
 # So an LSTM on good vectors is level with counting here, or slightly behind.
 #
 # The version that reads padding is behind in the mean of the three seeds, clearly in one of them ($p<0.001$) and not beyond chance in the two others.
-# That is far less than on the toy reviews, where every training run was at chance after three epochs; a vote of many words needs less memory than the last of several opinions.
-# With so few epochs and seeds we cannot say more than that padding made training on real sentences less reliable.
+# That is far less than on the toy reviews, where every training run that read padding was near chance after three epochs.
+# Three runs of two epochs do not tell how much padding costs on real sentences, nor whether longer training would close the gap, as it did above.
 #
 # What does "not" do to this network?
 # We insert it after the first "is" of test sentences, and as a control the word "also" in the same place.
@@ -733,7 +733,7 @@ if film_run:
 
 # %% [markdown]
 # About one prediction in seven flips with "not", and one in twenty with "also".
-# A "not" need not reverse the opinion of a whole sentence, so there is no right rate; but the network that learned negation perfectly on toy reviews, where nothing else would do, makes little of it here, where single words go a long way.
+# A "not" need not reverse the opinion of a whole sentence, so there is no right rate; but where the toy network has learned negation, which its task demands, this one makes little of it.
 #
 # ## Where does it look?
 #
@@ -815,7 +815,7 @@ if toy_run:
 # %% [markdown]
 # In the toy review the last clause has the largest derivatives, and its adjective and the full stop stand out.
 # "not" has a much shorter bar, although inserting it flips the label: a derivative tells what a *small* change of a vector does, and a word is no small change.
-# In the film sentence no token dominates.
+# In the film sentence the bars are more even.
 #
 # ## Where the field stands
 #
@@ -880,8 +880,8 @@ if toy_run:
 
 # %% [markdown]
 # None depends on padding, when packed and masked.
-# In this run the four are close after three epochs except for the mean, which learns more slowly here: it gives each step the same weight, and the deciding clause is a small part of a review.
-# On sentences where many words speak, the order may be another.
+# In this run the four are close after three epochs except for the mean, which learns more slowly; it gives each step the same weight, and the deciding clause is a small part of a review.
+# One seed and one task: on other texts the order may be another.
 
 # %% [markdown]
 # ### Exercise 16.2-2
@@ -993,10 +993,9 @@ for name, net in kinds.items():
 assert moved["untrained", False][2] > moved["untrained", False][1]
 
 # %% [markdown]
-# Two halves are independent of padding on either side's account only because they have seen one cell: the first cell's forward state (with left padding, a `<pad>`), and the backward state of the last cell.
-# No encoding that has read the text is.
-# With left padding the forward state of the last step moves least: what came before the text is nearly forgotten at its end.
-# The backward state runs on over the padding then, and moves most; with right padding it is the untrained network's forward state that does.
+# Two of the halves do not move at all, because they have seen a single cell: the forward state of the first cell (with left padding, a `<pad>`) and the backward state of the last.
+# The two halves that have read the text move, so no encoding is independent.
+# With left padding the forward state of the last step moves far less than the backward state of the first, which then runs on over the padding; in the untrained network right padding exchanges the two roles.
 
 # %% [markdown]
 # ## Sources
