@@ -43,6 +43,7 @@ from d2l_helpers.chapters import linear_regression as c3
 from d2l_helpers.chapters import modern_cnns as c8
 from d2l_helpers.chapters import modern_rnns as c10
 from d2l_helpers.chapters import multilayer_perceptrons as c5
+from d2l_helpers.chapters import nlp_applications as c16
 from d2l_helpers.chapters import nlp_pretraining as c15
 from d2l_helpers.chapters import optimization as c12
 from d2l_helpers.chapters import preliminaries as c2
@@ -306,6 +307,13 @@ HOST = {
     "nlp_applications.lexicon_score": "strings",
     "nlp_applications.bow_features": "strings, and sparse matrices of SciPy",
     "nlp_applications.ToyReviews": "strings",
+    "nlp_applications.pack": "needs the values of the lengths, on the CPU, as PyTorch does",
+    "nlp_applications.minilm_vectors": "reads a file; load_embeddings copies rows of what it gives",
+    "nlp_pretraining.read_vectors": "reads a file",
+    "nlp_pretraining.Answers": "holds what evaluate_analogies gives",
+    "nlp_pretraining.analogy": "gives words, whose indices it reads back",
+    "nlp_pretraining.planted_embeddings": "draws on the CPU, where its table stays",
+    "nlp_pretraining.ivf_search": "reads back how long the lists are",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -1111,6 +1119,27 @@ def word_table() -> None:
     c15.ivf_cells(table.idx_to_vec, 2)
 
 
+def sentiment() -> torch.Tensor:
+    """A step of each pooling, packed and not, frozen vectors of a table, and a prediction for texts."""
+    with _disable_current_modes():
+        toy = c16.ToyReviews(4)
+        data = c16.TextClassificationData((toy.texts, toy.labels), (toy.texts, toy.labels), 4)
+        table = c15.TokenEmbedding((["good", "bad"], torch.ones(2, 3)))
+        frozen = c16.load_embeddings(data.vocab, table).to(META)
+        nets = [
+            c16.BiRNN(len(data.vocab), 3, 4, 1, pooling, packed).to(META)
+            for pooling in c16.BiRNN.poolings
+            for packed in (True, False)
+        ]
+    batch = (numbers(3, 5), numbers(3)), numbers(3)
+    with mock.patch.object(c16, "pack", lambda X, lengths: unpacked(X, lengths.cpu())):
+        for net in nets:
+            assert net.configure_optimizers().param_groups[0]["params"]
+            net.loss(net(batch[0]), batch[1]).backward()
+        nets[0].embedding = nn.Embedding.from_pretrained(frozen)
+        return c16.predict_sentiment(nets[0], data.vocab, toy.texts)
+
+
 def global_vectors() -> None:
     """GloVe on a small table, for an epoch of two steps, with a report."""
     table = sparse.csr_array([[1.0, 2.0], [2.0, 3.0]])
@@ -1269,6 +1298,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "word pairs": (lambda: c15.skipgram_pairs(numbers(7), 2), 2),  # how many are inside, twice
     "word vectors": (word_vectors,),
     "word table": (word_table,),
+    "sentiment of texts": (sentiment, None),
     "global vectors": (global_vectors, 1),  # the loss of the epoch
     "skip-grams": (skip_grams, None),
     "pictures and captions": (contrasted, None),

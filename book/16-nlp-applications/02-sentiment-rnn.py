@@ -1,0 +1,1009 @@
+# ---
+# jupyter:
+#   d2l:
+#     data: [sentence-polarity, minilm, bert-vocab]
+#     profiles:
+#       gpu:
+#         film_epochs: 4
+#         num_gpus: 1
+#         num_sentences: 8662
+#       smoke:
+#         film_epochs: 1
+#         long_epochs: 1
+#         num_seeds: 2
+#         num_sentences: 64
+#         num_tested: 64
+#         toy_epochs: 1
+#         toy_reviews: 64
+#     rehearsal:
+#       film_epochs: 0.25
+#       num_sentences: 0.1
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,d2l,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 16.2 Sentiment analysis: recurrent networks
+#
+# A recurrent network reads a text token by token and can, in principle, know at the end which opinion came last.
+# But a batch of texts is padded, and the end of a row is not the end of its text.
+# This section builds a bidirectional classifier whose summary covers the text and nothing else, measures what the usual shortcut costs, and compares the network with counting words.
+#
+# **You will**
+#
+# - find out, by gradients, which tokens a state of a bidirectional network has seen;
+# - pack texts of different lengths, and verify that padding then changes nothing;
+# - separate two faults of a common design by an experiment with two factors and three seeds;
+# - classify film sentences with frozen pretrained vectors and with random ones, beside naive Bayes.
+#
+# **Cost**: less than a minute on a CPU; downloads of about 40 MB, once, if Section 16.1 has not fetched them.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from scipy.stats import binomtest
+from sklearn.naive_bayes import MultinomialNB
+from torch import nn
+from torch.nn import functional as F
+
+import d2l_helpers as d2l
+from d2l_helpers.chapters.linear_classification import (
+    Classifier, predict)
+from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.chapters.nlp_applications import (
+    TextClassificationData, ToyReviews, bow_features, pad_texts,
+    read_sentences, split_texts)
+from d2l_helpers.chapters.nlp_pretraining import (
+    FreshBatches, TokenEmbedding)
+from d2l_helpers.chapters.recurrent_neural_networks import fit_clipped
+from d2l_helpers.pretrained import minilm
+
+d2l.use_style()
+
+# %% tags=["parameters"]
+num_seeds = 3
+num_hiddens = 32  # of each direction
+toy_reviews = 1000  # for training
+toy_epochs = 3
+long_epochs = 10  # of the networks that read padding
+num_sentences = 2000  # for training
+num_tested = 2000  # sentences
+film_epochs = 2
+num_gpus = 0  # 1: train on an accelerator, if there is one
+
+# %% [markdown]
+# ## What has an end seen?
+#
+# A bidirectional layer ([Section 10.4](../10-modern-rnns/04-bidirectional-rnn.ipynb)) has two chains of states: $\mathbf{h}_t^{(f)}\in\mathbb{R}^h$ comes from the tokens $1,\dots,t$ and $\mathbf{h}_t^{(b)}\in\mathbb{R}^h$ from the tokens $t,\dots,T$ of a row of $T$.
+# The output of step $t$ holds both side by side.
+# Which of these vectors should a classifier use, if it wants one vector for a text?
+#
+# We ask an untrained bidirectional LSTM ([Section 10.1](../10-modern-rnns/01-lstm.ipynb); Graves and Schmidhuber, 2005).
+# A row holds 6 tokens and 3 cells of padding, and for each of the four half outputs at the first and at the last step we take the gradient with respect to each of the 9 input vectors.
+# Where it is exactly zero, the state cannot have seen the token.
+
+# %%
+def seen(num_layers, last, h=4, T=9):
+    """How each half output of steps 0 and `last` depends on T inputs."""
+    torch.manual_seed(0)
+    rnn = nn.LSTM(3, h, num_layers, bidirectional=True, batch_first=True)
+    X = torch.randn(1, T, 3, requires_grad=True)
+    read = X[:, :last + 1]
+    outputs, _ = rnn(read)  # (1, last + 1, 2h)
+    halves = [half for t in (0, last) for half in outputs[0, t].split(h)]
+    rows = [torch.autograd.grad(half.sum(), X, retain_graph=True)[0]
+            for half in halves]
+    return torch.cat(rows).norm(dim=2)  # (4, T)
+
+
+masks = {"one layer, padded": seen(1, 8), "two layers, padded": seen(2, 8),
+         "one layer, text alone": seen(1, 5)}
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 3, figsize=(7.2, 1.9), sharey=True,
+                         layout="constrained")
+for ax, (title, influence) in zip(axes, masks.items()):
+    ax.imshow(influence != 0, aspect="auto", cmap="Blues", vmin=0, vmax=1.4)
+    ax.axvline(5.5, color="#D55E00", lw=2)
+    ax.set(title=title, xticks=range(9), xlabel="step",
+           xticklabels=[*"123456", *"ppp"])
+    ax.grid(False)
+axes[0].set_yticks(range(4), [f"{side}, {end}" for end in ("first", "last")
+                              for side in ("forward", "backward")])
+d2l.describe(fig, """Three tables of four half outputs by nine steps, six
+    tokens and three cells of padding, dark where the gradient is not zero.
+    One layer, padded: forward at the first step sees step 1 only, backward
+    there sees all nine, forward at the last step all nine, backward there
+    only the last cell of padding. Two layers: all dark. Text alone: forward
+    at the first step sees step 1, backward at the last step sees step 6, the
+    two others see the six tokens, none sees padding.""")
+
+# %% [markdown]
+# **Figure 16.2.1.** Which of six tokens and three cells of padding (p) the half outputs at the first and at the last step depend on (dark). On the right only the six tokens were read, and the last step is the sixth.
+
+# %%
+# check 16.2-C3: what each half has seen, exactly
+one, two, alone = (influence != 0 for influence in masks.values())
+assert one[0].nonzero().flatten().tolist() == [0]
+assert one[3].nonzero().flatten().tolist() == [8]
+assert one[1:3].all() and two.all()
+assert alone[1:3, :6].all() and not alone[:, 6:].any()
+assert alone[0].nonzero().flatten().tolist() == [0]
+assert alone[3].nonzero().flatten().tolist() == [5]
+
+# %% [markdown]
+# Two of the four halves have read the whole row: the backward state of the first step and the forward state of the last.
+# The two others have read a single cell, and at the last step of a padded row that cell is padding.
+# In a padded row, moreover, the forward state runs on over the padding after the last token, and the backward state begins there.
+# With two layers every half depends on all cells: the upper forward chain at step 1 receives the lower layer's output, whose backward half has read everything.
+# But it gets the other tokens through one vector, which the lower layer has already summarized.
+#
+# *Dive into Deep Learning* (Zhang and others, 2023) takes exactly these four halves of the padded batch, from two layers of an LSTM, as the encoding of a review.
+# So that design has two questionable parts: the choice of the states, and the padding that they read.
+#
+# ## Packing
+#
+# Texts of different lengths need not be padded for a recurrent layer.
+# Sort them by length, the longest first.
+# Then at each step only the first few are still running: texts of 5, 3 and 2 tokens need 3, 3, 2, 1 and 1 states, together 10 instead of 15.
+# A *packed sequence* stores the 10 input vectors in this order, step by step, with the five numbers.
+# The backward chain starts each text at its own last token.
+# Two helpers wrap PyTorch's functions, one into this form and one back.
+
+# %% tags=["export"]
+def pack(X, lengths):
+    """Texts X (b, T, d) without their padding, a `PackedSequence`.
+
+    `lengths` (b,) are the numbers of real steps, 1 to T, on any device;
+    their order does not matter. Raises ValueError for other lengths.
+    """
+    lengths = lengths.cpu()  # where PyTorch wants them
+    if len(lengths) != len(X) or not (
+            1 <= int(lengths.min()) <= int(lengths.max()) <= X.shape[1]):
+        raise ValueError(f"lengths {lengths.tolist()} for a batch "
+                         f"{tuple(X.shape)}; each text needs one, from 1 to "
+                         f"{X.shape[1]}.")
+    return nn.utils.rnn.pack_padded_sequence(
+        X, lengths, batch_first=True, enforce_sorted=False)
+
+
+def unpack(packed, num_steps, value=0.0):
+    """The tensor (b, num_steps, d) of what `pack` made; `value` beyond.
+
+    Raises ValueError if a text has more than `num_steps` steps.
+    """
+    return nn.utils.rnn.pad_packed_sequence(
+        packed, batch_first=True, padding_value=value,
+        total_length=num_steps)[0]
+
+# %%
+ragged = torch.tensor([2, 5, 3])  # any order: PyTorch sorts
+X = torch.arange(15.0).reshape(3, 5, 1)  # text 0: 0, 1; text 1: 5, ..., 9
+packed = pack(X, ragged)
+print(packed.batch_sizes.tolist(), packed.data.flatten().tolist())
+
+# check: back again, and what is refused
+assert packed.batch_sizes.tolist() == [3, 3, 2, 1, 1]
+assert packed.data.flatten().tolist() == [5, 10, 0, 6, 11, 1, 7, 12, 8, 9]
+inside = (torch.arange(5) < ragged[:, None])[:, :, None]
+assert (unpack(packed, 5) == X.where(inside, 0)).all()
+assert unpack(packed, 7, value=-1.0)[0].flatten().tolist() == [
+    0, 1, -1, -1, -1, -1, -1]
+for lengths in ([2, 6, 3], [0, 5, 3], [5, 3]):
+    try:
+        pack(X, torch.tensor(lengths))
+        raise AssertionError(f"lengths {lengths} were accepted")
+    except ValueError as error:
+        assert str(lengths) in str(error)
+
+# %% [markdown]
+# ## A classifier with a choice
+#
+# Let $\ell\le T$ be the number of tokens of a text.
+# The two encodings that we compare are
+#
+# $$\mathbf{e}_{\text{final}}=[\mathbf{h}_{\ell}^{(f)},\mathbf{h}_1^{(b)}]\in\mathbb{R}^{2h},\qquad\mathbf{e}_{\text{ends}}=[\mathbf{h}_1^{(f)},\mathbf{h}_1^{(b)},\mathbf{h}_{\ell}^{(f)},\mathbf{h}_{\ell}^{(b)}]\in\mathbb{R}^{4h},\tag{16.2.1}$$
+#
+# and a linear layer turns either into two scores, $\hat{\mathbf{y}}=\mathbf{W}\mathbf{e}+\mathbf{b}$ with $\mathbf{W}\in\mathbb{R}^{2\times2h}$ or $\mathbb{R}^{2\times4h}$ and $\mathbf{b}\in\mathbb{R}^2$.
+# Read without packing, $\ell$ is $T$ in both, whatever the text.
+# The ends contain the final states; what they add are the two states that have seen a single cell.
+# With $h=32$ the encodings have 64 and 128 numbers.
+#
+# Other encodings pool the outputs of all steps: their mean, or their maximum in each component, taken over the real tokens only.
+# The class offers all four, packed or not.
+
+# %% tags=["export"]
+class BiRNN(Classifier):
+    """Two scores for texts (ids, lengths), by a bidirectional LSTM.
+
+    `ids` (b, T) are token indices, `lengths` (b,) the numbers of real ones.
+    `num_hiddens` h counts for each direction. `pooling` makes the encoding:
+    "final", the last state of each direction in the last layer (b, 2h);
+    "ends", the outputs of first and last step side by side (b, 4h); "mean"
+    or "max", over the outputs of all steps (b, 2h). With `packed`, only real
+    steps are read and pooled, otherwise padding counts as text. `dropout`
+    acts between layers. Raises ValueError for another pooling.
+    """
+
+    poolings = ("final", "ends", "mean", "max")
+
+    def __init__(self, vocab_size, embed_size, num_hiddens, num_layers=1,
+                 pooling="final", packed=True, dropout=0.0, lr=0.01):
+        super().__init__()
+        if pooling not in self.poolings:
+            raise ValueError(f"pooling is {pooling!r}; choose one of "
+                             f"{', '.join(self.poolings)}.")
+        self.save_hyperparameters()
+        self.embedding = nn.Embedding(vocab_size, embed_size)
+        self.rnn = nn.LSTM(embed_size, num_hiddens, num_layers,
+                           batch_first=True, bidirectional=True,
+                           dropout=dropout)
+        sides = 4 if pooling == "ends" else 2
+        self.output_layer = nn.Linear(sides * num_hiddens, 2)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(
+            [p for p in self.parameters() if p.requires_grad], self.lr)
+
+# %% tags=["export"]
+@add_to_class(BiRNN)
+def states(self, embs, lengths):
+    """Outputs (b, T, 2h) and last states (2 layers, b, h) of embs (b, T, d).
+
+    When packed, outputs beyond `lengths` are 0.
+    """
+    if not self.packed:
+        outputs, (H, _) = self.rnn(embs)
+        return outputs, H
+    outputs, (H, _) = self.rnn(pack(embs, lengths))
+    return unpack(outputs, embs.shape[1]), H
+
+
+@add_to_class(BiRNN)
+def encode(self, embs, lengths):
+    """One vector (b, 2h or 4h) for each text of vectors embs (b, T, d)."""
+    outputs, H = self.states(embs, lengths)
+    if self.pooling == "final":
+        return torch.cat((H[-2], H[-1]), dim=1)
+    b, T = embs.shape[:2]
+    if not self.packed:
+        lengths = torch.full_like(lengths, T)
+    if self.pooling == "ends":
+        last = outputs[torch.arange(b, device=embs.device), lengths - 1]
+        return torch.cat((outputs[:, 0], last), dim=1)
+    steps = torch.arange(T, device=embs.device)
+    outside = (steps >= lengths[:, None])[:, :, None]  # (b, T, 1)
+    if self.pooling == "mean":
+        return outputs.masked_fill(outside, 0).sum(1) / lengths[:, None]
+    return outputs.masked_fill(outside, -torch.inf).amax(1)
+
+
+@add_to_class(BiRNN)
+def forward(self, X):
+    """Scores (b, 2) of X = (ids (b, T), lengths (b,))."""
+    ids, lengths = X
+    return self.output_layer(self.encode(self.embedding(ids), lengths))
+
+# %%
+def padded_batch(rows, T, pad=0, left=False):
+    """Rows as a batch (ids, lengths) of T columns, filled up with `pad`."""
+    ids = torch.full((len(rows), T), pad)
+    for i, row in enumerate(rows):
+        start = T - len(row) if left else 0
+        ids[i, start:start + len(row)] = row
+    return ids, torch.tensor([len(row) for row in rows])
+
+
+generator = torch.Generator().manual_seed(1)
+rows = [torch.randint(1, 20, (n,), generator=generator) for n in (7, 1, 4)]
+drift = {}
+for pooling in BiRNN.poolings:
+    for packed in (True, False):
+        torch.manual_seed(0)
+        net = BiRNN(20, 5, 6, num_layers=2, pooling=pooling, packed=packed)
+        with torch.no_grad():
+            short, wide = (net(padded_batch(rows, T)) for T in (7, 19))
+        drift[pooling, packed] = float((short - wide).abs().max())
+        print(f"{pooling:5} packed {packed!s:5}: scores change by "
+              f"{drift[pooling, packed]:.1e}")
+
+# %%
+# check 16.2-C1: sizes of the encodings
+for pooling, size in zip(BiRNN.poolings, (12, 24, 12, 12)):
+    net = BiRNN(20, 5, 6, pooling=pooling)
+    assert net.encode(torch.zeros(3, 7, 5), torch.tensor([7, 1, 4])
+                      ).shape == (3, size) == (3, net.output_layer.in_features)
+    assert net(padded_batch(rows, 7)).shape == (3, 2)
+
+# check 16.2-C2: packed, the amount of padding changes nothing
+assert all(drift[pooling, True] < 1e-6 for pooling in BiRNN.poolings)
+assert all(drift[pooling, False] > 1e-4 for pooling in BiRNN.poolings)
+
+# check 16.2-C4: the packed states are those of each text read alone
+for layers in (1, 2):
+    net = BiRNN(20, 5, 6, layers)
+    codes = net.encode(net.embedding(padded_batch(rows, 9)[0]),
+                       torch.tensor([7, 1, 4]))
+    for row, code in zip(rows, codes):
+        outputs, (H, _) = net.rnn(net.embedding(row))  # (T, 12), (2 L, 6)
+        torch.testing.assert_close(torch.cat((H[-2], H[-1])), code)
+        torch.testing.assert_close(
+            torch.cat((outputs[-1, :6], outputs[0, 6:])), code)
+
+# %% [markdown]
+# Packed, twelve more columns of padding change the scores by no more than rounding.
+# Without packing they change all four: the score of a text depends on its neighbours in the batch.
+#
+# ## Two faults apart
+#
+# `ToyReviews` of Section 16.1 are made for this question: single words say nothing, and in half of the reviews only the last clause counts.
+# We cross both factors, the choice of states and the padding, and give each of the four cells the same reviews, the same three epochs and the same three seeds.
+# Batches hold texts of similar length, and each is filled up to the same number of columns, 50 here and 500 for the reviews of *Dive into Deep Learning*; the networks that pack skip all of it.
+# One layer suffices; the embedding is trained, that of `<pad>` too where it is read.
+
+# %%
+class FilledData(TextClassificationData):
+    """Batches of similar lengths, all filled up to `num_steps` columns."""
+
+    def get_dataloader(self, train):
+        def make():
+            loader = TextClassificationData.get_dataloader(self, train)
+            return [((F.pad(ids, (0, self.num_steps - ids.shape[1]),
+                            value=self.vocab["<pad>"]), lengths), labels)
+                    for (ids, lengths), labels in loader]
+
+        return FreshBatches(make)  # a new order in each epoch
+
+
+toy, toy_test = ToyReviews(toy_reviews, 0), ToyReviews(256, 1)
+toy_data = FilledData((toy.texts, toy.labels),
+                      (toy_test.texts, toy_test.labels),
+                      batch_size=32, num_steps=50, bucketing=True)
+vocab = toy_data.vocab
+real, cells = map(sum, zip(*(
+    (int(lengths.sum()), ids.numel())
+    for (ids, lengths), _ in toy_data.train_dataloader())))
+print(f"{1 - real / cells:.0%} of {cells:,} cells are padding")
+
+# %%
+def toy_net(kind, pooling, packed, seed, epochs):
+    """A trained network of class `kind` and its test accuracies by epoch."""
+    torch.manual_seed(seed)
+    net = kind(len(vocab), 32, num_hiddens, 1, pooling, packed)
+    history = fit_clipped(net, toy_data, epochs, seed=seed, num_gpus=num_gpus)
+    return net, history["val_acc"]
+
+
+nets, curves = {}, {}
+for pooling in ("final", "ends"):
+    for packed in (True, False):
+        for seed in range(num_seeds):
+            slow = pooling == "ends" and not packed
+            cell = pooling, packed, seed
+            nets[cell], curves[cell] = toy_net(
+                BiRNN, *cell, long_epochs if slow else toy_epochs)
+        print(f"{pooling:5} packed {packed!s:5}: " + "  ".join(
+            f"{curves[pooling, packed, seed][toy_epochs - 1]:.3f}"
+            for seed in range(num_seeds)))
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7, 2.5), sharex=True, sharey=True,
+                         layout="constrained")
+for ax, pooling in zip(axes, ("final", "ends")):
+    for packed, color, marker in ((True, "#0072B2", "o"),
+                                  (False, "#D55E00", "s")):
+        for seed in range(num_seeds):
+            curve = curves[pooling, packed, seed]
+            ax.plot(range(1, len(curve) + 1), curve, color=color,
+                    marker=marker, ms=4, mfc="none", lw=1,
+                    label=("packed" if packed else "padding read")
+                    if seed == 0 else None)
+    ax.axhline(0.5, color="k", lw=0.8, ls=":")
+    ax.set(title=pooling, xlabel="epoch")
+axes[0].set_ylabel("test accuracy")
+axes[0].legend(loc="center right")
+d2l.describe(fig, """Two plots of test accuracy by epoch, for the final states
+    and for the ends, three seeds each. Packed, all curves rise from one half
+    to nearly 1 within three epochs. Where padding is read they stay near one
+    half for three epochs; for the ends, where training goes on, they rise to
+    nearly 1 by the tenth.""")
+
+# %% [markdown]
+# **Figure 16.2.2.** Test accuracy on 256 toy reviews, three seeds for each cell; with the ends and padding, training went on.
+
+# %%
+# check 16.2-C5: padding is the fault here, the choice of states is not
+toy_run = (toy_reviews, toy_epochs, num_hiddens) == (1000, 3, 32)
+at_end = {(pooling, packed): np.array([
+    curves[pooling, packed, seed][toy_epochs - 1]
+    for seed in range(num_seeds)]) for pooling, packed, _ in curves}
+if toy_run:
+    for pooling in ("final", "ends"):
+        assert at_end[pooling, True].min() > 0.93
+        assert at_end[pooling, False].max() < 0.65
+    if long_epochs >= 10:
+        assert min(curves["ends", False, seed][-1]
+                   for seed in range(num_seeds)) > 0.9
+
+# %% [markdown]
+# After three epochs the packed networks get nearly every test review right, with either encoding, and those that read padding are near chance, with either encoding.
+# So of the two parts of the design the padding does the damage here, and the two superfluous states do none that shows.
+# Trained for ten epochs instead of three, the networks of the ends that read padding are right nearly as often in all three seeds: an LSTM can learn to carry its state across padding, or to recognize where the padding begins.
+# So in this experiment padding costs epochs, not the accuracy that is reached in the end.
+#
+# ## Does it understand "not"?
+#
+# A *minimal pair* differs in one place that decides.
+# We take new reviews in which the last opinion alone determines the label, insert a "not" into it, and ask the first packed network for the probability that a review is positive.
+
+# %% tags=["export"]
+def predict_sentiment(net, vocab, texts, batch_size=64):
+    """Probability of class 1 for a text, a float; for a list, (n,) of them.
+
+    Tokens stand between blanks, as in training. `net` takes (ids, lengths),
+    as BiRNN does; it runs in evaluation mode without gradients, on the
+    device of its parameters, and is left in the mode it was in. The result
+    for a list is on the CPU. Raises ValueError for a text without a token.
+    """
+    if isinstance(texts, str):
+        return predict_sentiment(net, vocab, [texts]).item()
+    rows = [torch.tensor(vocab[text.split()]) for text in texts]
+    empty = [i for i, row in enumerate(rows) if not len(row)]
+    if empty or not rows:
+        raise ValueError(f"texts without a token: {empty} of {len(rows)}; "
+                         "leave them out.")
+    pairs = [(row, 0) for row in rows]
+    loader = [pad_texts(pairs[i:i + batch_size], vocab["<pad>"])
+              for i in range(0, len(pairs), batch_size)]
+    return predict(net, loader)[0].softmax(dim=1)[:, 1]
+
+# %%
+def negated(text):
+    """The text with "not" in its last opinion, or None if it has one."""
+    tokens = text.split()
+    start = max((i for i, token in enumerate(tokens)
+                 if token in ("was", "overall")), default=None)
+    decides = "overall" in tokens or tokens.count("was") == 1
+    if not decides or tokens[start + 1] == "not":
+        return None
+    return " ".join([*tokens[:start + 1], "not", *tokens[start + 1:]])
+
+
+fresh = ToyReviews(400, seed=2)
+pairs = [(text, other, label) for text, label in zip(
+    fresh.texts, fresh.labels) if (other := negated(text))][:100]
+net = nets["final", True, 0]
+before, after = (predict_sentiment(net, vocab, list(texts)) > 0.5
+                 for texts in list(zip(*pairs))[:2])
+flips = (before != after).float().mean().item()
+print(f"{pairs[0][0]}\n{pairs[0][1]}\n{flips:.0%} of {len(pairs)} flip")
+
+# %%
+# check 16.2-C7: "not" flips the label of toy reviews
+labels = torch.tensor([label for *_, label in pairs], dtype=torch.bool)
+assert len(pairs) == 100 and 35 < labels.sum() < 65
+assert all(other.split().count("not") == text.split().count("not") + 1
+           for text, other, _ in pairs)
+if toy_run:
+    assert flips >= 0.95
+    assert ((before == labels) & (after != labels)).float().mean() >= 0.95
+
+# check 16.2-C6: predictions leave the mode, and hang on no batch
+texts = toy_test.texts[:130]
+for training in (True, False):
+    net.train(training)
+    p, q = (predict_sentiment(net, vocab, texts, size) for size in (1, 64))
+    assert net.training == training and not p.requires_grad
+    torch.testing.assert_close(p, q, atol=1e-5, rtol=1e-5)
+    single = predict_sentiment(net, vocab, texts[3])
+    assert isinstance(single, float) and abs(single - float(p[3])) < 1e-5
+    assert p.shape == (130,) and 0 <= p.min() <= p.max() <= 1
+scores, truth = predict(net, toy_data.val_dataloader())
+torch.testing.assert_close(predict_sentiment(net, vocab, toy_test.texts),
+                           scores.softmax(1)[:, 1], atol=1e-5, rtol=1e-5)
+for wrong in ([], ["good film", " "]):
+    try:
+        predict_sentiment(net, vocab, wrong)
+        raise AssertionError(f"{wrong} was accepted")
+    except ValueError as error:
+        assert "without a token" in str(error)
+
+# %% [markdown]
+# All or nearly all pairs flip, and in the right direction.
+#
+# ## Film sentences with pretrained vectors
+#
+# Real sentences have many words, and a small training set shows few of them often.
+# So the network should start from vectors that were learned elsewhere.
+# We take the input vectors of MiniLM ([Section 15.7](../15-nlp-pretraining/07-similarity-analogy.ipynb)), 384 numbers for each piece of its vocabulary, and keep 100 principal components.
+# A word of several pieces gets the mean of their vectors: without that, "tedious", "pretentious" and "isn't" would have none.
+# A table of words such as GloVe's has no pieces, and there a word that is missing gets zeros.
+
+# %% tags=["export"]
+def load_embeddings(vocab, token_embedding):
+    """The vectors of a vocabulary's tokens, (len(vocab), d), in its order.
+
+    `token_embedding` is a TokenEmbedding of Section 15.7; tokens that it
+    lacks have the vector 0, and so have "<pad>" and "<unk>". The rows are
+    copies. Raises ValueError if it has none of the tokens.
+    """
+    tokens = [token if token not in ("<pad>", "<unk>") else "<unk>"
+              for token in vocab.idx_to_token]
+    found = [t for t in tokens if t != "<unk>"
+             and t in token_embedding.token_to_idx]
+    if not found:
+        raise ValueError(f"no vector for any of {len(vocab)} tokens, such as "
+                         f"{tokens[-1]!r}; are both in lower case?")
+    return token_embedding[tokens]
+
+
+# %% tags=["export"]
+def minilm_vectors(words, d=100):
+    """Input vectors of the encoder MiniLM for words, a TokenEmbedding.
+
+    A word that is no piece of its vocabulary has the mean vector of its
+    pieces; a word without pieces, a control character, is left out. Of 384
+    numbers, the d principal components of the whole table of 30 522 pieces
+    are kept, times one number that makes the mean square of these
+    components 1. Raises ValueError unless 1 <= d <= 384.
+    """
+    net = minilm()
+    table = net.words.weight.detach()  # (30522, 384)
+    if not 1 <= d <= table.shape[1]:
+        raise ValueError(f"d is {d}; take 1 to {table.shape[1]}.")
+    table = table - table.mean(dim=0)
+    _, axes = torch.linalg.eigh((table.mT @ table).double())
+    axes = axes.flip(1)[:, :d].float()  # the largest variance first
+    sign = axes.gather(0, axes.abs().argmax(dim=0)[None]).sign()
+    table = table @ (axes * sign)  # (30522, d)
+    table = table / table.square().mean().sqrt()
+    pieces = {word: net.tokenize(word)[1:-1] for word in sorted(set(words))
+              if word not in ("<pad>", "<unk>")}
+    pieces = {word: ids for word, ids in pieces.items() if ids}
+    rows = [table[ids].mean(dim=0) for ids in pieces.values()]
+    return TokenEmbedding(([*pieces], torch.stack(rows)))
+
+# %%
+found = {name: d2l.fetch(name) for name in ("sentence-polarity", "minilm",
+                                            "bert-vocab")}
+films = read_sentences(found["sentence-polarity"].folder)
+(train, y), (test, y_test) = split_texts(
+    *films, min(2000, len(films[0]) // 4))
+train, y = train[:num_sentences], y[:num_sentences]
+test, y_test = test[:num_tested], np.array(y_test[:num_tested])
+film_data = FilledData((train, y), (test, y_test.tolist()), num_steps=50,
+                       bucketing=True)
+test_batches = list(film_data.val_dataloader())
+film_data.val_dataloader = lambda: None  # no test while we train
+words = film_data.vocab
+film_run = (all(one.is_real for one in found.values())
+            and (num_sentences, num_tested, film_epochs, num_hiddens)
+            == (2000, 2000, 2, 32))
+vectors = {"MiniLM": load_embeddings(words, minilm_vectors(
+    words.idx_to_token))}  # (V, 100)
+vectors["random"] = torch.randn(
+    vectors["MiniLM"].shape, generator=torch.Generator().manual_seed(0))
+vectors["random"] *= (vectors["MiniLM"] != 0).any(dim=1, keepdim=True)
+for name, table in vectors.items():
+    print(f"{name:7} {tuple(table.shape)}, mean square "
+          f"{table.square().mean():.2f}")
+
+# %%
+# check: the table is in the order of the vocabulary; what is missing is 0
+some = TokenEmbedding((["film", "zzz"], torch.ones(2, 3)))
+table = load_embeddings(words, some)
+assert table.shape == (len(words), 3)
+assert table.abs().sum(1).nonzero().flatten().tolist() == [words["film"]]
+encoder = minilm()
+pieces, table = encoder.tokenize, encoder.words.weight.detach()
+zero = (vectors["MiniLM"] == 0).all(dim=1).nonzero().flatten().tolist()
+bare = [word for word in words.idx_to_token if not pieces(word)[1:-1]]
+assert {words["<pad>"], words["<unk>"]} <= set(zero)
+assert set(words.to_tokens(zero)) == {"<pad>", "<unk>", *bare}
+assert len(bare) <= 3 and vectors["MiniLM"].isfinite().all()
+full = minilm_vectors(["film", "filmed"], 384)  # all axes: a rotation
+table = table - table.mean(dim=0)
+ids = [pieces(word)[1:-1] for word in ("film", "filmed")]
+given = torch.stack([table[i].mean(0) for i in ids])
+torch.testing.assert_close(F.cosine_similarity(*full[["film", "filmed"]],
+                                               dim=0),
+                           F.cosine_similarity(*given, dim=0))
+first, all_axes = vectors["MiniLM"][words["film"]], full["film"]
+torch.testing.assert_close(first / first[0], all_axes[:100] / all_axes[0],
+                           atol=1e-3, rtol=1e-3)  # the leading components
+for wrong in (lambda: load_embeddings(words, TokenEmbedding(
+        (["ZZZ"], torch.ones(1, 3)))), lambda: minilm_vectors(["a"], 385)):
+    try:
+        wrong()
+        raise AssertionError("accepted")
+    except ValueError:
+        pass
+
+# %% [markdown]
+# The random vectors have about the same mean square, and the same two rows of zeros.
+# Both tables stay frozen: the network trains its LSTM and its linear layer, the same number of parameters, on the same 2000 sentences for two epochs.
+# With MiniLM's vectors we also train the version that reads the padding, in the same batches, filled up to 50 columns.
+# Naive Bayes on words and pairs, the best line of Section 16.1, gets the same sentences.
+
+# %%
+def film_net(table, packed, seed):
+    """A network on frozen vectors, and which test sentences it gets right."""
+    torch.manual_seed(seed)
+    net = BiRNN(*table.shape, num_hiddens, packed=packed, lr=0.005)
+    net.embedding = nn.Embedding.from_pretrained(table.clone())
+    fit_clipped(net, film_data, film_epochs, seed=seed, num_gpus=num_gpus)
+    scores, truth = predict(net, test_batches)
+    return net, (scores.argmax(dim=1) == truth).numpy()
+
+
+film_nets, right = {}, {}
+for kind, packed in (("MiniLM", True), ("random", True), ("MiniLM", False)):
+    for seed in range(num_seeds):
+        film_nets[kind, packed, seed], right[kind, packed, seed] = film_net(
+            vectors[kind], packed, seed)
+X, X_test, _ = bow_features(train, test, 2)
+bayes = MultinomialNB().fit(X, y).predict(X_test) == y_test
+error = (bayes.mean() * (1 - bayes.mean()) / len(test)) ** 0.5
+rows = {("MiniLM", True): "LSTM, MiniLM", ("MiniLM", False):
+        "LSTM, MiniLM, padding read", ("random", True): "LSTM, random"}
+print(f"{'naive Bayes, words and pairs':28} {bayes.mean():.3f}, "
+      f"standard error {error:.3f}")
+for key, name in rows.items():
+    print(f"{name:28} " + "  ".join(f"{right[*key, seed].mean():.3f}"
+                                    for seed in range(num_seeds)))
+
+# %%
+def mcnemar(a, b):
+    """Items that only a, or only b, gets right, and the p-value."""
+    only = int((a & ~b).sum()), int((b & ~a).sum())
+    return *only, binomtest(only[0], max(sum(only), 1)).pvalue
+
+
+p_values = {"naive Bayes": [], "padding read": []}
+for seed in range(num_seeds):
+    for name, other in (("naive Bayes", bayes),
+                        ("padding read", right["MiniLM", False, seed])):
+        a, b, p = mcnemar(right["MiniLM", True, seed], other)
+        p_values[name].append(p)
+        print(f"seed {seed}: only MiniLM packed {a}, only {name} {b}, "
+              f"p = {p:.2g}")
+
+# check 16.2-C6: frozen vectors do not move
+for (kind, packed, seed), net in film_nets.items():
+    assert torch.equal(net.embedding.weight.cpu(), vectors[kind])
+    assert net.embedding.weight.grad is None
+    assert not net.embedding.weight.requires_grad
+    assert net.output_layer.weight.grad is not None
+
+# check 16.2-C8: what pretrained vectors are worth here
+mean = {key: np.mean([right[*key, seed].mean() for seed in range(num_seeds)])
+        for key in rows}
+if film_run:
+    gain = mean["MiniLM", True] - mean["random", True]
+    assert gain > 3 * 2 ** 0.5 * error
+    assert mean["random", True] < 0.62
+    assert -0.05 < mean["MiniLM", True] - bayes.mean() < 0.005
+    assert mean["MiniLM", True] > mean["MiniLM", False]
+    assert np.median(p_values["naive Bayes"]) > 0.05
+    assert min(p_values["padding read"]) < 0.05
+
+# %% [markdown]
+# At this budget pretrained vectors are worth about ten points: with random ones the same network is right on fewer than 62 % of the sentences.
+# It is still not ahead of naive Bayes, which knows nothing but the 2000 sentences: in the mean over three seeds the network is a little behind, and McNemar's test separates the two at the level 0.05 in none of these three runs.
+# So an LSTM on good vectors is level with counting here, or slightly behind.
+#
+# The version that reads padding is behind in the mean of the three seeds, clearly in one of them ($p<0.001$) and not beyond chance in the two others.
+# That is far less than on the toy reviews, where every training run that read padding was near chance after three epochs.
+# Three runs of two epochs do not tell how much padding costs on real sentences, nor whether longer training would close the gap, as it did above.
+#
+# What does "not" do to this network?
+# We insert it after the first "is" of test sentences, and as a control the word "also" in the same place.
+
+# %%
+net = film_nets["MiniLM", True, 0]
+cut = [text.split() for text in test if " is " in f" {text} "
+       and " not " not in text][:300]
+cut = cut or [text.split() for text in test[:20]]  # stand-ins hold no "is"
+
+
+def insert(word):
+    return [" ".join([*tokens[:at], word, *tokens[at:]]) for tokens in cut
+            for at in [(tokens + ["is"]).index("is") + 1]]
+
+
+before = predict_sentiment(net, words, [" ".join(t) for t in cut]) > 0.5
+flipped = {}
+for word in ("not", "also"):
+    after = predict_sentiment(net, words, insert(word)) > 0.5
+    flipped[word] = (before != after).float().mean().item()
+    print(f"{word:4}: {flipped[word]:.1%} of {len(cut)} predictions flip")
+if film_run:
+    assert flipped["also"] + 0.03 < flipped["not"] < 0.3
+
+# %% [markdown]
+# About one prediction in seven flips with "not", and one in twenty with "also".
+# A "not" need not reverse the opinion of a whole sentence, so there is no right rate; but where the toy network has learned negation, which its task demands, this one makes little of it.
+#
+# ## Where does it look?
+#
+# The first derivative of a score with respect to an input vector says how strongly the score reacts to a small change of that vector.
+# Its norm, one number for each token, is a simple *saliency* (Simonyan and others, 2014, for images; Li and others, 2016, for text).
+# We take the difference of the two scores and compare the toy network with that on MiniLM's vectors, each on a sentence of its own kind.
+
+# %%
+def saliency(net, vocab, text):
+    """Norm (T,) of the gradient of score 1 minus score 0, by token."""
+    device = net.output_layer.weight.device
+    was_training = net.training
+    net.train()  # cuDNN gives gradients in this mode only
+    ids = torch.tensor([vocab[text.split()]], device=device)
+    embs = net.embedding(ids).detach().requires_grad_()
+    code = net.encode(embs, torch.tensor([ids.shape[1]], device=device))
+    no, yes = net.output_layer(code)[0]
+    grad, = torch.autograd.grad(yes - no, embs)
+    net.train(was_training)
+    return grad[0].norm(dim=1).cpu()
+
+
+toy_text = next(text for text in fresh.texts if "overall not" in text
+                and 18 < len(text.split()) < 24)
+film_text = next(text for text, hit in zip(
+    test, right["MiniLM", True, 0]) if hit and "not" in text.split()
+    and 8 < len(text.split()) < 20) if film_run else test[0]
+shown = [(nets["final", True, 0], vocab, toy_text),
+         (film_nets["MiniLM", True, 0], words, film_text)]
+reacts = [saliency(*one) for one in shown]
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7, 4.2), layout="constrained")
+for ax, values, (*_, text) in zip(axes, reacts, shown):
+    tokens = text.split()
+    ax.barh(range(len(tokens)), values, color="#0072B2")
+    ax.set_yticks(range(len(tokens)), tokens, fontsize=8)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.set(xlabel="norm of the gradient")
+axes[0].set_title("toy review")
+axes[1].set_title("film sentence")
+d2l.describe(fig, """Two bar charts, a bar for each token of a text. In the toy
+    review the longest bars belong to tokens of the last clause. In the film
+    sentence the bars differ less.""")
+
+# %% [markdown]
+# **Figure 16.2.3.** How strongly the difference of the scores reacts to each token of a toy review and of a film sentence, one network each.
+
+# %%
+# check: the norm, by difference quotients; the mode; the last clause
+net = nets["final", True, 0]
+ids = torch.tensor([vocab[toy_text.split()]])
+net.cpu()
+leading = saliency(net, vocab, toy_text)
+embs, n = net.embedding(ids).detach(), torch.tensor([ids.shape[1]])
+
+
+def gap(change):
+    """Score 1 minus score 0 with `change` (d,) added to the last vector."""
+    moved = embs.clone()
+    moved[0, -1] += change
+    with torch.no_grad():
+        no, yes = net.output_layer(net.encode(moved, n))[0]
+    return (yes - no).item()
+
+
+slopes = torch.tensor([(gap(0.01 * e) - gap(-0.01 * e)) / 0.02
+                       for e in torch.eye(embs.shape[2])])
+torch.testing.assert_close(slopes.norm(), leading[-1], rtol=0.01, atol=1e-3)
+assert leading.shape == (len(toy_text.split()),)
+net.eval()
+saliency(net, vocab, toy_text)
+assert not net.training
+if toy_run:
+    last = toy_text.split().index("overall")
+    assert leading[last:].max() > 2 * leading[:last].max()
+
+# %% [markdown]
+# In the toy review the last clause has the largest derivatives, and its adjective and the full stop stand out.
+# "not" has a much shorter bar, although inserting it flips the label: a derivative tells what a *small* change of a vector does, and a word is no small change.
+# In the film sentence the bars are more even.
+#
+# ## Where the field stands
+#
+# Dai and Le (2015) pretrained LSTMs on unlabelled text before training them for sentiment; their best error on these film sentences is 16.7 %.
+# Then whole pretrained transformers took over: BERT's authors report 94.9 % on SST-2, whose sentences come from the same collection, with many labelled phrases more.
+# Today a recurrent classifier on frozen word vectors is a baseline and a lesson in state and masks; the same questions, which positions are real and what has a summary seen, come back with every padded batch of a transformer.
+
+# %% [markdown]
+# ## Summary
+#
+# - In one bidirectional layer, only two of the four half outputs at the ends of a row have read the whole row.
+# - Packing reads each text alone: the scores do not depend on padding, and the final states are those of the text.
+# - On toy reviews, at equal epochs, reading padding cost nearly all accuracy and superfluous states cost none; trained for ten epochs instead of three, the ends that read padding caught up.
+# - On 2000 film sentences, frozen pretrained vectors beat random ones by about ten points, and the LSTM on them is level with naive Bayes or slightly behind.
+# - On these short sentences, reading padding cost far less than on the toy reviews, and unevenly over three seeds.
+
+# %% [markdown]
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 16.2-1
+#
+# Add attention pooling: a weight for each step, $\alpha_t=\mathrm{softmax}_t(\mathbf{v}^\top\mathbf{h}_t)$ over the real steps, with a trained vector $\mathbf{v}\in\mathbb{R}^{2h}$; the encoding is $\sum_t\alpha_t\mathbf{h}_t$.
+# Compare it with mean, maximum and final states on the toy reviews, with one seed and three epochs.
+# Is each independent of padding?
+
+# %% [markdown]
+# #### Solution 16.2-1
+
+# %%
+# solution 16.2-1
+class AttentionRNN(BiRNN):
+    """BiRNN with a weighted mean of its outputs."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.score = nn.Linear(self.output_layer.in_features, 1, bias=False)
+
+    def encode(self, embs, lengths):
+        outputs, _ = self.states(embs, lengths)  # (b, T, 2h)
+        steps = torch.arange(embs.shape[1], device=embs.device)
+        scores = self.score(outputs)[:, :, 0].masked_fill(
+            steps >= lengths[:, None], -torch.inf)
+        return (scores.softmax(dim=1)[:, :, None] * outputs).sum(dim=1)
+
+
+table = {"final": curves["final", True, 0]}
+for name, kind in (("mean", BiRNN), ("max", BiRNN),
+                   ("attention", AttentionRNN)):
+    pooling = "mean" if name == "attention" else name
+    net, table[name] = toy_net(kind, pooling, True, 0, toy_epochs)
+    rows = [torch.tensor(vocab[text.split()]) for text in toy_test.texts[:9]]
+    net.cpu().eval()
+    with torch.no_grad():
+        change = net(padded_batch(rows, 50)) - net(padded_batch(rows, 90))
+    assert change.abs().max() < 1e-5, name
+for name, accuracies in table.items():
+    print(f"{name:9}", "  ".join(f"{a:.3f}" for a in accuracies))
+if toy_run:
+    assert min(a[-1] for name, a in table.items() if name != "mean") > 0.9
+    assert table["mean"][-1] < min(table["final"][-1], table["max"][-1])
+
+# %% [markdown]
+# None depends on padding, when packed and masked.
+# In this run the four are close after three epochs except for the mean, which learns more slowly; it gives each step the same weight, and the deciding clause is a small part of a review.
+# One seed and one task: on other texts the order may be another.
+
+# %% [markdown]
+# ### Exercise 16.2-2
+#
+# A memory limit allows 20 tokens of each review.
+# Is it better to keep the first or the last 20?
+# Use the trained packed network, on test reviews with "overall" and on those without, that are longer than 20 tokens.
+
+# %% [markdown]
+# #### Solution 16.2-2
+
+# %%
+# solution 16.2-2
+net = nets["final", True, 0]
+kept = {}
+for overall in (True, False):
+    chosen = [(text.split(), label) for text, label in zip(
+        toy_test.texts, toy_test.labels) if len(text.split()) > 20
+        and ("overall" in text) == overall]
+    truth = torch.tensor([label for _, label in chosen])
+    for side, part in (("first", slice(20)), ("last", slice(-20, None))):
+        p = predict_sentiment(net, vocab, [" ".join(t[part])
+                                           for t, _ in chosen])
+        kept[overall, side] = ((p > 0.5) == truth).float().mean().item()
+        print(f"overall {overall!s:5}, {side:5} 20 tokens: "
+              f"{kept[overall, side]:.3f} of {len(chosen)} right")
+if toy_run:
+    assert kept[True, "last"] > 0.95 and abs(kept[True, "first"] - 0.5) < 0.2
+    assert kept[False, "first"] > 0.9 and kept[False, "last"] > 0.9
+
+# %% [markdown]
+# With "overall" the last 20 tokens suffice, and the first 20 are at chance: they hold opinions that were drawn at random.
+# Without it every clause has the label, and it does not matter which are kept.
+# The network never saw cut texts in training.
+
+# %% [markdown]
+# ### Exercise 16.2-3
+#
+# With 300 labelled sentences, is it better to freeze MiniLM's vectors or to train them along?
+# Count the trained parameters, and compare at equal steps with three seeds, by the paired difference of their right answers.
+
+# %% [markdown]
+# #### Solution 16.2-3
+
+# %%
+# solution 16.2-3
+few = TextClassificationData((train[:300], y[:300]), (train[:1], y[:1]),
+                             batch_size=30, bucketing=True)
+table = vectors["MiniLM"][words[few.vocab.idx_to_token]]  # (V, 100)
+correct = {}
+for freeze in (True, False):
+    for seed in range(num_seeds):
+        torch.manual_seed(seed)
+        net = BiRNN(*table.shape, num_hiddens)
+        net.embedding = nn.Embedding.from_pretrained(table.clone(), freeze)
+        fit_clipped(net, few, 5, seed=seed, num_gpus=num_gpus)
+        positive = predict_sentiment(net, few.vocab, test[:1000]) > 0.5
+        correct[freeze, seed] = positive.numpy() == (y_test[:1000] == 1)
+    size = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    print(f"frozen {freeze!s:5}: {size:7,} parameters, " + "  ".join(
+        f"{correct[freeze, seed].mean():.3f}" for seed in range(num_seeds)))
+for seed in range(num_seeds):
+    a, b, p = mcnemar(correct[True, seed], correct[False, seed])
+    print(f"seed {seed}: only frozen {a}, only trained {b}, p = {p:.2g}")
+gaps = [correct[True, seed].mean() - correct[False, seed].mean()
+        for seed in range(num_seeds)]
+assert abs(np.mean(gaps)) < 0.06 or not film_run
+
+# %% [markdown]
+# Training the vectors means seven times as many parameters, and no gain that three seeds show: with one seed the frozen network is ahead, with another the trained one, each time with a small $p$.
+# McNemar's test asks about the test sentences for two given networks; it knows nothing of the spread between training runs, which is larger here.
+
+# %% [markdown]
+# ### Exercise 16.2-4
+#
+# Someone pads on the left, so the last column is always a real token, and does without packing.
+# Is then any encoding independent of the amount of padding?
+# Take a network that was trained on padding, and measure how far each half of the ends moves.
+
+# %% [markdown]
+# #### Solution 16.2-4
+
+# %%
+# solution 16.2-4
+rows = [torch.tensor(vocab[text.split()]) for text in toy_test.texts[:64]]
+torch.manual_seed(0)
+kinds = {"trained": nets["ends", False, 0].cpu().eval(),
+         "untrained": BiRNN(len(vocab), 32, num_hiddens, 1, "ends", False)}
+moved = {}
+for name, net in kinds.items():
+    for left in (False, True):
+        with torch.no_grad():
+            codes = [net.encode(net.embedding(ids), lengths)
+                     for ids, lengths in (
+                         padded_batch(rows, T, vocab["<pad>"], left)
+                         for T in (50, 51, 70))]
+        moved[name, left] = [
+            max(float((a - b).norm() / b.norm()) for a in halves)
+            for *halves, b in zip(*(code.split(num_hiddens, dim=1)
+                                    for code in codes))]
+        print(f"{name:9} padded {'left' if left else 'right':5}: "
+              + "  ".join(f"{half} {m:.0e}" for half, m in zip(
+                  ("fwd first", "bwd first", "fwd last", "bwd last"),
+                  moved[name, left])))
+        assert moved[name, left][0] == moved[name, left][3] == 0
+        assert min(moved[name, left][1:3]) > 0
+    left_side = moved[name, True]
+    assert left_side[2] < left_side[1] / 100 or not toy_run
+assert moved["untrained", False][2] > moved["untrained", False][1]
+
+# %% [markdown]
+# Two of the halves do not move at all, because they have seen a single cell: the forward state of the first cell (with left padding, a `<pad>`) and the backward state of the last.
+# The two halves that have read the text move, so no encoding is independent.
+# With left padding the forward state of the last step moves far less than the backward state of the first, which then runs on over the padding; in the untrained network right padding exchanges the two roles.
+
+# %% [markdown]
+# ## Sources
+#
+# - A. Graves and J. Schmidhuber, Framewise phoneme classification with bidirectional LSTM and other neural network architectures, *Neural Networks* 18, 2005, [doi:10.1016/j.neunet.2005.06.042](https://doi.org/10.1016/j.neunet.2005.06.042): bidirectional LSTMs.
+# - A. M. Dai and Q. V. Le, Semi-supervised sequence learning, 2015, [arXiv:1511.01432](https://arxiv.org/abs/1511.01432): LSTMs pretrained without labels.
+# - B. Pang and L. Lee, Seeing stars: exploiting class relationships for sentiment categorization with respect to rating scales, ACL 2005, [doi:10.3115/1219840.1219855](https://doi.org/10.3115/1219840.1219855): the sentences.
+# - J. Devlin and others, BERT: pre-training of deep bidirectional transformers for language understanding, 2018, [arXiv:1810.04805](https://arxiv.org/abs/1810.04805): 94.9 % on SST-2.
+# - K. Simonyan, A. Vedaldi and A. Zisserman, Deep inside convolutional networks: visualising image classification models and saliency maps, 2013, [arXiv:1312.6034](https://arxiv.org/abs/1312.6034): saliency by gradients.
+# - J. Li, X. Chen, E. Hovy and D. Jurafsky, Visualizing and understanding neural models in NLP, 2016, [arXiv:1506.01066](https://arxiv.org/abs/1506.01066): the same for text.
+# - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, 2023, [d2l.ai](https://d2l.ai): the encoding by the ends of a padded batch.
