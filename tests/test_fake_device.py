@@ -309,11 +309,12 @@ HOST = {
     "nlp_applications.ToyReviews": "strings",
     "nlp_applications.pack": "needs the values of the lengths, on the CPU, as PyTorch does",
     "nlp_applications.minilm_vectors": "reads a file; load_embeddings copies rows of what it gives",
-    "nlp_pretraining.read_vectors": "reads a file",
-    "nlp_pretraining.Answers": "holds what evaluate_analogies gives",
-    "nlp_pretraining.analogy": "gives words, whose indices it reads back",
-    "nlp_pretraining.planted_embeddings": "draws on the CPU, where its table stays",
-    "nlp_pretraining.ivf_search": "reads back how long the lists are",
+    "nlp_applications.cut": "a batch of the CPU, whose lengths it reads; the caller moves it",
+    "nlp_applications.as_pair": "two strings, moved to the network; needs its words",
+    "nlp_applications.predict_nli": "two strings, moved to a network that is run; gives a label",
+    "nlp_applications.alignment": "two strings, moved to a network that is run",
+    "nlp_applications.predict_pairs": "cuts batches on the CPU to lengths that it reads, then moves them",
+    "nlp_applications.fit_nli": "as above; the network is run",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -1140,6 +1141,30 @@ def sentiment() -> torch.Tensor:
         return c16.predict_sentiment(nets[0], data.vocab, toy.texts)
 
 
+def text_convolution() -> None:
+    """textCNN with both tables and both poolings, and the n-grams that win."""
+    c16.corr1d_multi_in(floats(2, 5), floats(2, 3))
+    c16.corr1d(floats(5), floats(3))
+    with _disable_current_modes():  # made on the CPU, then moved
+        nets = [c16.TextCNN(9, 4, (2, 3), (5, 6), pool, torch.ones(9, 3)).to(META)
+                for pool in ("mean", "max")]  # fmt: skip
+    for net in nets:
+        net((numbers(2, 7), numbers(2))).sum().backward()
+    c16.masked_max(floats(2, 3, 4), numbers(2))
+    vocab = c9.Vocab(["a", "b"])
+    assert all(isinstance(w, c16.Winner) for w in c16.winning_ngrams(net, vocab, "a b a"))
+
+
+def aligned_pairs() -> None:
+    """Decomposable attention, masked and not."""
+    vocab = c9.Vocab(["a", "b"], 0, ["<pad>"])
+    for masked in (True, False):
+        with _disable_current_modes():
+            net = c16.DecomposableAttention(vocab, 4, 6, masked=masked).to(META)
+        net((numbers(3, 7), numbers(3, 5))).sum().backward()
+        assert all(p.grad.device == META for p in net.parameters())
+
+
 def global_vectors() -> None:
     """GloVe on a small table, for an epoch of two steps, with a report."""
     table = sparse.csr_array([[1.0, 2.0], [2.0, 3.0]])
@@ -1299,6 +1324,9 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "word vectors": (word_vectors,),
     "word table": (word_table,),
     "sentiment of texts": (sentiment, None),
+    # start, value and effect of the n-grams of 11 channels
+    "text convolution": (text_convolution, 33),
+    "soft alignment of two texts": (aligned_pairs,),
     "global vectors": (global_vectors, 1),  # the loss of the epoch
     "skip-grams": (skip_grams, None),
     "pictures and captions": (contrasted, None),

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 import zipfile
 from collections import Counter
+from d2l_helpers.chapters.attention_and_transformers import masked_softmax
+from d2l_helpers.chapters.computer_vision import evaluating
 from d2l_helpers.chapters.linear_classification import Classifier
 from d2l_helpers.chapters.linear_classification import predict
 from d2l_helpers.chapters.linear_regression import DataModule
@@ -25,8 +27,10 @@ from pathlib import Path
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
+from typing import NamedTuple
 
 
 # 16.1 Sentiment analysis and the dataset
@@ -421,6 +425,181 @@ def minilm_vectors(words, d=100):
     return TokenEmbedding(([*pieces], torch.stack(rows)))
 
 
+# 16.3 Sentiment analysis: convolutional networks
+def corr1d(X, K):
+    """Cross-correlation of X (n,) with a kernel K (k,): (n - k + 1,).
+
+    Entry i is the inner product of K with X[i:i + k], on the device of X.
+    Raises ValueError if one is no vector, or K is empty or longer than X.
+    """
+    if X.ndim != 1 or K.ndim != 1 or not 1 <= len(K) <= len(X):
+        raise ValueError(f"corr1d got shapes {tuple(X.shape)} and "
+                         f"{tuple(K.shape)}; give two vectors, the kernel "
+                         "with 1 to len(X) entries.")
+    return torch.stack([(X[i:i + len(K)] * K).sum()
+                        for i in range(len(X) - len(K) + 1)])
+
+
+def corr1d_multi_in(X, K):
+    """Cross-correlation with channels: X (d, n), K (d, k): (n - k + 1,).
+
+    The sum over the d rows of `corr1d`. Raises ValueError if X and K do
+    not have the same number of rows, at least 1.
+    """
+    if X.ndim != 2 or K.ndim != 2 or not len(X) == len(K) >= 1:
+        raise ValueError(f"corr1d_multi_in got shapes {tuple(X.shape)} and "
+                         f"{tuple(K.shape)}; both need as many rows.")
+    return sum(corr1d(x, k) for x, k in zip(X, K))
+
+
+# 16.3 Sentiment analysis: convolutional networks
+def masked_max(H, counts):
+    """Largest of the first `counts` entries of each row: (b, c).
+
+    H (b, c, m) is floating and `counts` (b,) holds integers; all channels of
+    an example share its count. A count above m means all m; a count of 0
+    has no largest entry and gives -inf. Raises ValueError for other shapes.
+    """
+    if H.ndim != 3 or counts.shape != H.shape[:1]:
+        raise ValueError(f"masked_max got shapes {tuple(H.shape)} and "
+                         f"{tuple(counts.shape)}; give (b, c, m) and (b,).")
+    places = torch.arange(H.shape[2], device=H.device)
+    outside = places >= counts[:, None, None]  # (b, 1, m)
+    return H.masked_fill(outside, float("-inf")).max(dim=2).values
+
+
+# 16.3 Sentiment analysis: convolutional networks
+class TextCNN(nn.Module):
+    """textCNN (Kim, 2014): n-gram detectors, pooled over the text.
+
+    For each width k in `kernel_sizes`, a convolution with the number of
+    output channels at the same place in `num_channels`. A token is a row of
+    a trained table, `embed_size` numbers (0: no such table), followed by
+    its row of the frozen table `vectors` (vocab_size, d), if one is given.
+    `pool` is "max" or "mean", over the windows inside the text; with
+    `masked=False` over those in the padding, too. A text shorter than k has
+    one window, filled up with zeros. Raises ValueError if sizes disagree.
+    """
+
+    def __init__(self, vocab_size, embed_size, kernel_sizes, num_channels,
+                 pool="max", vectors=None, masked=True, num_classes=2,
+                 dropout=0.5):
+        super().__init__()
+        if len(kernel_sizes) != len(num_channels) or pool not in ("max",
+                                                                  "mean"):
+            raise ValueError(f"{len(kernel_sizes)} widths need as many "
+                             f"numbers of channels, not {len(num_channels)}; "
+                             f'and pool is "max" or "mean", not {pool!r}.')
+        if vectors is not None and len(vectors) != vocab_size:
+            raise ValueError(f"{len(vectors)} vectors do not fit a "
+                             f"vocabulary of {vocab_size}.")
+        if embed_size == 0 and vectors is None:
+            raise ValueError("There is no table; give vectors, or an "
+                             "embed_size above 0.")
+        self.pool, self.masked = pool, masked
+        self.trained = (nn.Embedding(vocab_size, embed_size)
+                        if embed_size else None)
+        self.register_buffer(
+            "frozen", None if vectors is None else vectors.detach().clone())
+        d = embed_size + (0 if vectors is None else vectors.shape[1])
+        self.convs = nn.ModuleList(nn.Conv1d(d, c, k) for c, k in zip(
+            num_channels, kernel_sizes))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(sum(num_channels), num_classes)
+
+
+# 16.3 Sentiment analysis: convolutional networks
+@add_to_class(TextCNN)
+def embed(self, ids, lengths):
+    """Vectors (b, d, n) of tokens (b, n): 0 beyond the lengths (b,)."""
+    rows = [] if self.trained is None else [self.trained(ids)]
+    if self.frozen is not None:
+        rows.append(F.embedding(ids, self.frozen))
+    X = torch.cat(rows, dim=2)  # (b, n, d)
+    places = torch.arange(ids.shape[1], device=ids.device)
+    return (X * (places < lengths[:, None])[..., None]).mT
+
+
+@add_to_class(TextCNN)
+def maps(self, ids, lengths):
+    """For each width: maps (b, c, m), and numbers of windows (b,)."""
+    X, found = self.embed(ids, lengths), []
+    for conv in self.convs:
+        (k,) = conv.kernel_size
+        short = k - X.shape[2]  # above 0: no window would fit
+        H = conv(F.pad(X, (0, short)) if short > 0 else X).relu()
+        counts = (lengths - k + 1).clamp(min=1)
+        found.append((H, counts if self.masked else
+                      torch.full_like(counts, H.shape[2])))
+    return found
+
+
+# 16.3 Sentiment analysis: convolutional networks
+@add_to_class(TextCNN)
+def encode(self, ids, lengths):
+    """One number for each channel: (b, sum of num_channels)."""
+    pooled = []
+    for H, counts in self.maps(ids, lengths):  # (b, c, m), (b,)
+        if self.pool == "max":
+            pooled.append(masked_max(H, counts))
+        else:
+            inside = (torch.arange(H.shape[2], device=H.device)
+                      < counts[:, None, None])  # (b, 1, m)
+            pooled.append((H * inside).sum(dim=2) / counts[:, None])
+    return torch.cat(pooled, dim=1)
+
+
+@add_to_class(TextCNN)
+def forward(self, batch):
+    """Scores (b, num_classes) of a batch (ids (b, n), lengths (b,))."""
+    return self.head(self.dropout(self.encode(*batch)))
+
+
+# 16.3 Sentiment analysis: convolutional networks
+class Winner(NamedTuple):
+    """The n-gram with the largest value in a channel.
+
+    `words` are its tokens, joined by blanks, the first of them token number
+    `start`; `value` is what the channel found there, 0 or more, and
+    `effect` what that adds to the score of class 1 minus that of class 0.
+    """
+
+    words: str
+    start: int
+    value: float
+    effect: float
+
+
+# 16.3 Sentiment analysis: convolutional networks
+@torch.no_grad()
+def winning_ngrams(net, vocab, text):
+    """A `Winner` for each channel of a TextCNN, in the order of channels.
+
+    `text` is split at blanks. The effects add up to the difference of the
+    two scores in evaluation mode, less that of the two biases. A channel
+    whose value is 0 found nothing, and its words mean nothing. Raises
+    ValueError for a network without max pooling, masks and two classes,
+    and for a text without tokens.
+    """
+    if net.pool != "max" or not net.masked or net.head.out_features != 2:
+        raise ValueError('winning_ngrams needs a TextCNN with pool="max", '
+                         "masked=True and num_classes=2.")
+    if not (tokens := text.split()):
+        raise ValueError(f"The text {text!r} holds no token.")
+    device = net.head.weight.device
+    ids = torch.tensor([vocab[tokens]], device=device)
+    lengths = torch.tensor([len(tokens)], device=device)
+    best = [(*H[0, :, :max(1, len(tokens) - k + 1)].max(dim=1), k)
+            for conv, (H, _) in zip(net.convs, net.maps(ids, lengths))
+            for k in conv.kernel_size]
+    pull = net.head.weight[1] - net.head.weight[0]
+    values = torch.cat([values for values, _, _ in best])
+    places = [(i, k) for _, starts, k in best for i in starts.tolist()]
+    return [Winner(" ".join(tokens[i:i + k]), i, value, effect)
+            for (i, k), value, effect in zip(
+                places, values.tolist(), (values * pull).tolist())]
+
+
 # 16.4 Natural language inference and the dataset
 def entails(scene_a, scene_b):
     """Whether all that `scene_b` states is so if `scene_a` is.
@@ -733,3 +912,201 @@ def premise(self, hypothesis, label):
                 **{part: ToyWorld.kinds.get(word)})  # a noun: its kind
         if any(scene[1:]):  # else it would be no sentence
             return scene
+
+
+# 16.5 Natural language inference: attention
+def mlp(num_inputs, num_hiddens, dropout=0.2):
+    """Two layers with ReLU: (..., num_inputs) to (..., num_hiddens).
+
+    Dropout acts in front of each.
+    """
+    return nn.Sequential(
+        nn.Dropout(dropout), nn.Linear(num_inputs, num_hiddens), nn.ReLU(),
+        nn.Dropout(dropout), nn.Linear(num_hiddens, num_hiddens), nn.ReLU())
+
+
+class Attend(nn.Module):
+    """Soft alignment of two texts, both ways.
+
+    Vectors A (b, m, d) and B (b, n, d) give beta (b, m, d), a mean of B for
+    each token of A, and alpha (b, n, d), a mean of A for each of B. Tokens
+    from `lens_a`, `lens_b` (b,) on are padding and get no weight; None:
+    there is none. Source: Parikh et al. (2016), arXiv:1606.01933.
+    """
+
+    def __init__(self, num_inputs, num_hiddens, dropout=0.2):
+        super().__init__()
+        self.f = mlp(num_inputs, num_hiddens, dropout)
+
+    def weights(self, A, B, lens_a=None, lens_b=None):
+        """The weights: (b, m, n), over B, and (b, n, m), over A."""
+        e = self.f(A) @ self.f(B).mT  # (b, m, n)
+        return masked_softmax(e, lens_b), masked_softmax(e.mT, lens_a)
+
+    def forward(self, A, B, lens_a=None, lens_b=None):
+        over_b, over_a = self.weights(A, B, lens_a, lens_b)
+        return over_b @ B, over_a @ A
+
+
+# 16.5 Natural language inference: attention
+class Compare(nn.Module):
+    """Each token beside its partner: (b, m, h) and (b, n, h)."""
+
+    def __init__(self, num_inputs, num_hiddens, dropout=0.2):
+        super().__init__()
+        self.g = mlp(2 * num_inputs, num_hiddens, dropout)
+
+    def forward(self, A, B, beta, alpha):
+        return (self.g(torch.cat((A, beta), dim=-1)),
+                self.g(torch.cat((B, alpha), dim=-1)))
+
+
+class Aggregate(nn.Module):
+    """Sums of V_A (b, m, h) and V_B (b, n, h), to scores (b, k).
+
+    Tokens from `lens_a`, `lens_b` (b,) on are left out; None: all count.
+    """
+
+    def __init__(self, num_hiddens, num_outputs=3, dropout=0.2):
+        super().__init__()
+        self.h = mlp(2 * num_hiddens, num_hiddens, dropout)
+        self.output = nn.Linear(num_hiddens, num_outputs)
+
+    def forward(self, V_A, V_B, lens_a=None, lens_b=None):
+        sums = []
+        for V, lens in ((V_A, lens_a), (V_B, lens_b)):
+            if lens is not None:
+                steps = torch.arange(V.shape[1], device=V.device)
+                V = V.masked_fill((steps >= lens[:, None])[..., None], 0)
+            sums.append(V.sum(dim=1))
+        return self.output(self.h(torch.cat(sums, dim=1)))
+
+
+# 16.5 Natural language inference: attention
+class DecomposableAttention(nn.Module):
+    """Three scores for pairs of texts; blind to the order of words.
+
+    `vocab` has "<pad>". `vectors` (len(vocab), d) are frozen and mapped to
+    `embed_size` numbers by a learned matrix; without them they are drawn
+    from PyTorch's generator. With `masked=False` padding counts as text.
+    Called with X = (premises (b, m), hypotheses (b, n)), indices of tokens
+    with the padding last, it gives (b, 3). Raises ValueError if `vectors`
+    do not fit. Source: Parikh et al. (2016), arXiv:1606.01933.
+    """
+
+    def __init__(self, vocab, embed_size, num_hiddens, vectors=None,
+                 masked=True, dropout=0.2):
+        super().__init__()
+        if vectors is None:
+            vectors = torch.randn(len(vocab), embed_size)
+        if vectors.ndim != 2 or len(vectors) != len(vocab):
+            raise ValueError(f"vectors are {tuple(vectors.shape)}; a "
+                             f"vocabulary of {len(vocab)} needs a row each.")
+        self.vocab, self.pad, self.masked = vocab, vocab["<pad>"], masked
+        self.register_buffer("vectors", vectors)
+        self.project = nn.Linear(vectors.shape[1], embed_size, bias=False)
+        self.attend = Attend(embed_size, num_hiddens, dropout)
+        self.compare = Compare(embed_size, num_hiddens, dropout)
+        self.aggregate = Aggregate(num_hiddens, dropout=dropout)
+        for layer in (self.project, self.attend.f[1], self.attend.f[4]):
+            nn.init.xavier_uniform_(layer.weight)  # scores that differ
+
+    def embed(self, X):
+        """Vectors (b, m, e), (b, n, e) and lengths (b,), (b,), or None."""
+        A, B = (self.project(self.vectors[ids]) for ids in X)
+        return A, B, *((ids != self.pad).sum(dim=1) if self.masked else None
+                       for ids in X)
+
+    def forward(self, X):
+        A, B, *lens = self.embed(X)
+        V = self.compare(A, B, *self.attend(A, B, *lens))
+        return self.aggregate(*V, *lens)
+
+
+# 16.5 Natural language inference: attention
+def cut(X, pad):
+    """Index tensors without the columns that hold only padding."""
+    return [ids[:, :max(1, int((ids != pad).sum(dim=1).max()))] for ids in X]
+
+
+def predict_pairs(net, tensors, rows=256):
+    """Labels (n,) that a `DecomposableAttention` gives, on the CPU.
+
+    `tensors` begin with premises and hypotheses, indices (n, steps), on the
+    CPU. Evaluation mode, without gradients; the mode comes back.
+    """
+    P, H = tensors[:2]
+    answers = torch.empty(len(P), dtype=torch.int64)
+    with evaluating(net):
+        for part in (P != net.pad).sum(dim=1).argsort().split(rows):
+            X = P[part], H[part]
+            X = cut(X, net.pad) if net.masked else X
+            answers[part] = net([ids.to(net.vectors.device) for ids in X]
+                                ).argmax(dim=1).cpu()
+    return answers
+
+
+# 16.5 Natural language inference: attention
+def fit_nli(net, train, test, epochs, lr=1e-3, batch_size=32, seed=0):
+    """Train on pairs; returns {"loss": [...], "test": [...]}, by epoch.
+
+    `train` and `test` (or None) are tuples of tensors (premises,
+    hypotheses, labels) on the CPU; `net` is a `DecomposableAttention`, on
+    any device. Adam. Batches hold premises of similar length; they are cut
+    to their longest sentences if `net` is masked. `seed` fixes the batches
+    and PyTorch's global generator, for dropout. "test" is the accuracy.
+    """
+    device, history = net.vectors.device, {"loss": [], "test": []}
+    torch.manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(net.parameters(), lr)
+    lens = (train[0] != net.pad).sum(dim=1)
+    for _ in range(epochs):
+        net.train()
+        total = 0.0
+        for part in length_buckets(lens, batch_size, order):
+            *X, y = (tensor[part] for tensor in train)
+            X = cut(X, net.pad) if net.masked else X
+            scores = net([ids.to(device) for ids in X])
+            loss = F.cross_entropy(scores, y.to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(part)
+        history["loss"].append(float(total) / len(lens))
+        if test is not None:
+            right = predict_pairs(net, test) == test[2]
+            history["test"].append(right.float().mean().item())
+    return history
+
+
+# 16.5 Natural language inference: attention
+def as_pair(net, premise, hypothesis):
+    """Index tensors (1, m), (1, n) of two strings, and their words."""
+    words = [text.lower().split() for text in (premise, hypothesis)]
+    if not all(words):
+        raise ValueError(f"premise {premise!r} and hypothesis {hypothesis!r}"
+                         " need a word each.")
+    return [torch.tensor([net.vocab[row]], device=net.vectors.device)
+            for row in words], words
+
+
+def predict_nli(net, premise, hypothesis):
+    """The label of two strings, and the probabilities (3,) of `LABELS`.
+
+    Evaluation mode, without gradients; the mode of `net`, a
+    `DecomposableAttention`, comes back. ValueError for an empty text.
+    """
+    with evaluating(net):
+        p = net(as_pair(net, premise, hypothesis)[0])[0].softmax(dim=0).cpu()
+    return LABELS[int(p.argmax())], p
+
+
+def alignment(net, premise, hypothesis):
+    """Weights (m, n) over the hypothesis and (n, m) over the premise.
+
+    As `predict_nli`; row i of the first holds the weights of beta_i.
+    """
+    with evaluating(net):
+        A, B, *lens = net.embed(as_pair(net, premise, hypothesis)[0])
+        return [w[0].cpu() for w in net.attend.weights(A, B, *lens)]
