@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -50,6 +51,16 @@ HEADER = """# ---
 # ---
 
 """
+
+
+def end(process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Asks a server to end; one that does not (Jupyter waits for its kernels) is killed."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its kernels watch it, and end by themselves
+        process.wait()
 
 
 class MiniBook:

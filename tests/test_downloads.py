@@ -22,7 +22,7 @@ from typing import Any
 import nbformat
 import pytest
 import yaml
-from conftest import ROOT, MiniBook
+from conftest import ROOT, MiniBook, end
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from jupytext.sync_contentsmanager import build_sync_jupytext_contents_manager_class
 from packaging.requirements import Requirement
@@ -490,8 +490,7 @@ def test_jupyterlab_shows_the_diagram(built: Built, browser: Any, tmp_path: Path
         assert picture.evaluate("image => [image.complete, image.naturalWidth]") == [True, 200]
         page.close()
     finally:
-        process.terminate()
-        process.wait(120)  # it ends its kernel first
+        end(process)
 
 
 # -- addresses ----------------------------------------------------------------------------------------------------------

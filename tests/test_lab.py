@@ -4,13 +4,16 @@ import contextlib
 import copy
 import json
 import shutil
+import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 
 import nbformat
 import pytest
+from conftest import end
 from tornado.web import HTTPError
 
 from bookbuild import check, lab, lab_contents, pair
@@ -58,8 +61,18 @@ def server(mini, tmp_path):
                 time.sleep(0.1)
         yield get
     finally:
-        process.terminate()
-        process.wait(20)
+        end(process)
+
+
+def test_a_server_that_does_not_end_is_killed():
+    """No test leaves one behind, and none fails because a server takes its time to end."""
+    ignores = (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", ignores], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        end(process, 0.2)
+        assert process.returncode == -signal.SIGKILL
 
 
 def test_lab_opens_sources_as_notebooks(server):
