@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bookbuild.execute import MALLOC  # as the kernels of the book have it
 
-NAMES = ("loader", "training", "notebook", "scale")
+NAMES = ("loader", "training", "notebook", "scale", "texts")
 
 
 def main() -> int:

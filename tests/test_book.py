@@ -17,10 +17,11 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks import texts
 from bookbuild import export, keys, lint, outputs, pair
 from bookbuild.book import Book, BookError
 from bookbuild.record import PROFILES
-from d2l_helpers.chapters import optimization
+from d2l_helpers.chapters import nlp_pretraining, optimization
 
 BOOK = Book()
 
@@ -227,6 +228,16 @@ def test_optimizers_keep_what_the_overview_says():
         p.grad = weight.clone()
         optimizer.step()
         assert numbers(optimizer.state[p].values()) == said[name], name
+
+
+def test_models_for_texts_have_the_parameters_of_the_overview():
+    """check 16.0-C2: all, and those outside the tables, of what `benchmarks.texts` times."""
+    text = next(s for s in BOOK.sections if s.id == "16.0").text
+    rows = re.findall(r"^\| [^|]+ \| ([\d ]+) \| ([\d ]+) \| [^|]+ \|$", text, re.M)
+    said = [tuple(int(n.replace(" ", "")) for n in row) for row in rows]
+    assert said == [texts.sizes(make()) for make in texts.MODELS.values()]
+    last = nlp_pretraining.bert_param_count(30522, 768, 12, 3072, pooler=False) + 2 * 768 + 2
+    assert said[-1][0] == last
 
 
 def test_profiles_name_parameters():
