@@ -639,7 +639,7 @@ assert a.shape == (3, 2) and torch.equal(a, b) and not torch.equal(a, c)
 assert (AliasSampler([0.0, 1, 0]).draw(99) == 1).all()
 assert noise_weights(torch.tensor([0, 16]), 0).tolist() == [0, 1]
 assert noise_weights(torch.tensor([0, 16])).tolist() == [0, 8]
-for wrong in ([], [0.0], [1.0, -1], [1.0, float("nan")], [[1.0]]):
+for wrong in ([], [0.0], [2.0, -1], [2.0, float("nan")], [[1.0]]):
     try:
         AliasSampler(wrong)
         raise AssertionError(f"{wrong} was accepted")

@@ -45,6 +45,9 @@
 # The profile `gpu` trains on the whole corpus, with more numbers in a vector.
 
 # %%
+import tempfile
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import torch
 from scipy.stats import rankdata, spearmanr
@@ -186,6 +189,17 @@ def similarity_score(W, vocab, pairs):
     W = torch.nn.functional.normalize(W.detach().float(), dim=1)
     cosines = (W[list(first)] * W[list(second)]).sum(dim=1)
     return float(spearmanr(cosines.cpu(), scores).statistic), len(known)
+
+# %% tags=["hide-input"]
+# check: what is no line of two words and a number
+for wrong in ("a b 3", "a\tb\tc"):
+    with tempfile.TemporaryDirectory() as folder:
+        (file := Path(folder, "pairs.tsv")).write_text(wrong)
+        try:
+            judged_pairs(file)
+            raise AssertionError("a line without a number was accepted")
+        except ValueError as error:
+            assert f"Line 1 of pairs.tsv, {wrong!r}" in str(error)
 
 # %%
 # check: perfect, reversed and missing; the standard error, by simulation
@@ -377,11 +391,12 @@ v, u = torch.randn(2, 3), torch.randn(2, 4, 3)
 scores = (u @ v[..., None]).squeeze(-1)  # the first is the context
 torch.testing.assert_close(4 * bce(scores, labels[[0, 0]]),
                            neg_sampling_loss(v, u[:, 0], u[:, 1:]))
-try:
-    bce(scores[:, None], labels)
-    raise AssertionError("shapes that do not fit were accepted")
-except ValueError as error:
-    assert "squeeze" in str(error)
+for wrong in ((scores[:, None], labels), (scores, labels[:1], masks[:1])):
+    try:
+        bce(*wrong)
+        raise AssertionError("shapes that do not fit were accepted")
+    except ValueError as error:
+        assert "squeeze" in str(error)
 
 # %% [markdown]
 # The last comparison says that for one context and $K$ noise words, $K+1$ times this mean is the loss of negative sampling of [Section 15.2](02-approximate-training.ipynb).
@@ -723,6 +738,7 @@ assert best.tolist() == [2, 1, 4] or best.tolist() == [2, 4, 1]
 by_loop = [F.cosine_similarity(W[0], W[i], dim=0).item() for i in best]
 torch.testing.assert_close(cosines, torch.tensor(by_loop))
 assert torch.equal(W[0], torch.tensor([1.0, 0]))
+assert not nearest(nn.Parameter(W), 0, 3)[1].requires_grad
 for k in (0, 5):
     try:
         nearest(W, 0, k)
