@@ -76,7 +76,7 @@ num_seeds = 3
 num_hiddens = 32  # of each direction
 toy_reviews = 1000  # for training
 toy_epochs = 3
-long_epochs = 8  # of one network that reads padding
+long_epochs = 6  # of one network that reads padding
 num_sentences = 2000  # for training
 num_tested = 2000  # sentences
 film_epochs = 2
@@ -507,18 +507,18 @@ if toy_run:
         assert at_end[pooling, "packed"].min() > 0.93
         assert at_end[pooling, "right"].max() < 0.65
     assert at_end["final", "left"].min() > 0.9
-    assert curves["ends", "right", 0][-1] > 0.9 or long_epochs < 8
+    assert curves["ends", "right", 0][-1] > 0.9 or long_epochs < 6
 
 # %% [markdown]
 # After three epochs the packed networks get nearly every test review right, with either encoding, and those that read padding on the right are near chance, with either encoding.
 # So the two superfluous states do no harm that shows here, and the padding does.
 #
 # But it is not the reading of padding as such.
-# Put before the text, the same cells of padding are read too, and those networks learn about as fast as the packed ones.
-# On the right, padding lies between the last clause, which decides these reviews, and the forward state that is used; on the left it lies before the text, and the forward chain ends where the text does.
+# Put before the text, just as much padding is read, and those networks learn about as fast as the packed ones.
+# On the right, padding lies between the last opinion, which tells the label of each of these reviews, and the forward state that is used; on the left it lies before the text, and the forward chain ends where the text does.
 #
-# Nor is the padding on the right an obstacle for good: one network of the ends that reads it, trained for eight epochs instead of three, is right nearly as often as the packed ones.
-# An LSTM can carry what it has read across the padding; in this run that took more epochs to learn.
+# Nor does padding on the right put the task out of reach: one network of the ends that reads it, trained for six epochs instead of three, is right nearly as often as the packed ones.
+# Whether its forward chain then carries the last opinion across the padding, or its backward chain carries it across the text, this run does not tell.
 #
 # ## Does it understand "not"?
 #
@@ -799,7 +799,7 @@ mean = {key: np.mean([right[*key, seed].mean() for seed in range(num_seeds)])
         for key in rows}
 if film_run:
     gain = mean["MiniLM", True] - mean["shuffled", True]
-    assert gain > 3 * 2 ** 0.5 * error
+    assert gain > max(0.1, 3 * 2 ** 0.5 * error)
     assert mean["shuffled", True] < 0.62
     assert -0.05 < mean["MiniLM", True] - bayes.mean() < 0.005
     assert mean["MiniLM", True] > mean["MiniLM", False]
@@ -809,7 +809,7 @@ if film_run:
     assert padding_share(film_data) > padding_share(toy_data) + 0.03
 
 # %% [markdown]
-# At this budget it is worth about ten points or a little more that each word has its own vector: with the shuffled table the same network is right on fewer than 62 % of the sentences.
+# At this budget it is worth more than ten points that each word has its own vector: with the shuffled table the same network is right on fewer than 62 % of the sentences.
 # It is still not ahead of naive Bayes, which knows nothing but the 2000 sentences: in the mean over three seeds the network is a little behind, and McNemar's test ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)) does not separate the two at the level 0.05 in most of these runs.
 # So an LSTM on pretrained vectors is level with counting here, or slightly behind.
 #
@@ -935,8 +935,7 @@ slopes = torch.tensor([(gap(0.01 * e) - gap(-0.01 * e)) / 0.02
 torch.testing.assert_close(slopes.norm(), leading[-1], rtol=0.01, atol=1e-3)
 assert leading.shape == (len(toy_text.split()),)
 if toy_run:
-    last = toy_text.split().index("overall")
-    assert leading[last:].max() > 2 * leading[:last].max()
+    assert leading[-2:].min() > 2 * leading[:-2].max()  # adjective, stop
 
 # %% [markdown]
 # In the toy review the last clause has the largest derivatives, and its adjective and the full stop stand out.
@@ -954,8 +953,8 @@ if toy_run:
 #
 # - In one bidirectional layer, only two of the four half outputs at the ends of a row have read the whole row.
 # - Packing reads each text alone: the scores do not depend on padding, and the final states are those of the text.
-# - On toy reviews, after three epochs, padding read after the text cost nearly everything, padding read before it nothing that shows, and superfluous states nothing; one network that read padding after the text learned the task within eight epochs.
-# - On 2000 film sentences, frozen pretrained vectors beat the same vectors shuffled by about ten points, and the LSTM on them is level with naive Bayes or slightly behind.
+# - On toy reviews, after three epochs, padding read after the text cost nearly everything, padding read before it nothing that shows, and superfluous states nothing; one network that read padding after the text learned the task within six epochs.
+# - On 2000 film sentences, frozen pretrained vectors beat the same vectors shuffled by more than ten points, and the LSTM on them is level with naive Bayes or slightly behind.
 # - There, padding cost far less, and "not" worked as a negative word and not as a negation.
 
 # %% [markdown]
@@ -1003,7 +1002,7 @@ fig, ax = plt.subplots(figsize=(4.5, 2.4), layout="constrained")
 for (name, accuracies), marker in zip(table.items(), "os^D"):
     print(f"{name:9}", "  ".join(f"{a:.3f}" for a in accuracies))
     ax.plot(range(1, toy_epochs + 1), accuracies, marker=marker, label=name)
-ax.set(xlabel="epoch", ylabel="test accuracy")
+ax.set(xlabel="epoch", ylabel="test accuracy", xticks=(1, 2, 3))
 ax.legend()
 d2l.describe(ax, """Test accuracy of four encodings after one, two and three
     epochs. All start near one half; after two epochs the final states lead,
