@@ -36,7 +36,7 @@
 # # 16.2 Sentiment analysis: recurrent networks
 #
 # A recurrent network reads a text token by token and can, in principle, know at the end which opinion came last.
-# But a batch of texts is padded, and the end of a row is not the end of its text.
+# But a batch of texts is padded, and the end of a row need not be the end of its text.
 # This section builds a bidirectional classifier whose summary covers the text and nothing else, measures what a popular shortcut costs and where, and compares the network with counting words.
 #
 # **You will**
@@ -46,7 +46,7 @@
 # - separate two suspected faults of a published design by an experiment with two factors and three seeds;
 # - classify film sentences with frozen pretrained vectors, and with the same vectors shuffled, beside naive Bayes.
 #
-# **Cost**: less than a minute on a CPU; downloads of about 40 MB, once, if Section 16.1 has not fetched them.
+# **Cost**: about a minute on a CPU; downloads of about 64 MB, once, if Section 16.1 has not fetched them.
 
 # %%
 import matplotlib.pyplot as plt
@@ -91,7 +91,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 #
 # We ask an untrained bidirectional LSTM ([Section 10.1](../10-modern-rnns/01-lstm.ipynb); Graves and Schmidhuber, 2005).
 # A row holds 6 tokens and 3 cells of padding, and for each of the four half outputs at the first and at the last step we take the gradient with respect to each of the 9 input vectors.
-# Where it is exactly zero, the state cannot have seen the token.
+# Where it is not zero, the state depends on the token; an exact zero, with random weights and inputs, means that no path leads from the one to the other.
 
 # %%
 def seen(num_layers, last, h=4, T=9):
@@ -488,7 +488,7 @@ for ax, pooling in zip(axes, ("final", "ends")):
 axes[0].set_ylabel("test accuracy")
 axes[0].legend(loc="center right")
 d2l.describe(fig, """Two plots of test accuracy by epoch, for the final states
-    and for the ends, three seeds each. Packed, all curves rise from one half
+    and for the ends, three seeds each. Packed, all curves rise
     to nearly 1 within three epochs, and so do those with padding on the
     left. With padding on the right they stay near one half for three epochs;
     one of the ends, whose training goes on, then rises to nearly 1.""")
@@ -522,7 +522,7 @@ if toy_run:
 #
 # ## Does it understand "not"?
 #
-# A *minimal pair* differs in one place that decides.
+# The two texts of a *minimal pair* differ in one place, which decides.
 # We take new reviews in which the last opinion alone determines the label, insert a "not" into it, and ask the first packed network for the probability that a review is positive.
 
 # %% tags=["export"]
@@ -736,9 +736,9 @@ for wrong in (lambda: load_embeddings(words, TokenEmbedding(
 # %% [markdown]
 # A control should change one thing only: which word has which vector.
 # So the second table holds the same rows, shuffled; `<pad>`, `<unk>` and what else is zero stay where they are.
-# Both tables stay frozen: the network trains its LSTM and its linear layer, the same number of parameters, on the same batches of 2000 sentences for two epochs.
+# Both tables stay frozen: with either, the network trains its LSTM and its linear layer, on the same 2000 sentences in the same batches, for two epochs.
 # With MiniLM's vectors we also train the version that reads the padding, in the same batches, filled up to 50 columns.
-# Naive Bayes on words and pairs, the best line of Section 16.1, gets the same sentences.
+# Naive Bayes on words and pairs, the best of the counts of Section 16.1 on these sentences, gets the same 2000.
 
 # %%
 def film_net(table, packed, seed):
@@ -810,8 +810,8 @@ if film_run:
 
 # %% [markdown]
 # At this budget it is worth more than ten points that each word has its own vector: with the shuffled table the same network is right on fewer than 62 % of the sentences.
-# It is still not ahead of naive Bayes, which knows nothing but the 2000 sentences: in the mean over three seeds the network is a little behind, and McNemar's test ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)) does not separate the two at the level 0.05 in most of these runs.
-# So an LSTM on pretrained vectors is level with counting here, or slightly behind.
+# With MiniLM's table it is still not ahead of naive Bayes, which knows nothing but the 2000 sentences: in the mean over three seeds the network is a little behind, and McNemar's test ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)) does not separate the two at the level 0.05 in most of these runs.
+# So after two epochs this LSTM on pretrained vectors is level with counting, or slightly behind.
 #
 # The version that reads padding is behind in the mean of the three seeds, clearly in one of them ($p<0.01$) and in most of them not beyond chance.
 # That is far less than on the toy reviews, although more of the cells are padding.
@@ -859,14 +859,14 @@ if film_run:
 
 # %% [markdown]
 # With "not", about a quarter of the positive predictions turn negative, but of the negative ones none or hardly any turns positive, and in the mean the log-odds, $\log\frac{p}{1-p}$, fall on both sides.
-# Negation would push the two sides in opposite directions: to these three networks "not" is a word with a negative weight, and "also" one with a small positive weight.
+# A "not" that was understood would raise the log-odds of many negative sentences, though not of all, since the clause with the first "is" need not hold the opinion: in these three networks "not" works, on average, like a word with a negative weight, and "also" like one with a small positive weight.
 # The toy network had to learn to negate, since single words say nothing there.
-# The rate of flips alone would not have told the two apart.
+# The rate of flips over all sentences would not have told the two apart; one needs the direction.
 #
 # ## Where does it look?
 #
 # The first derivative of a score with respect to an input vector says how strongly the score reacts to a small change of that vector.
-# Its norm, one number for each token, is a simple *saliency*; Simonyan and others (2013) used the absolute value of such derivatives for the pixels of images, Li and others (2016) for the components of word vectors.
+# Its norm, one number for each token, is a simple *saliency*; Simonyan and others (2013) took the absolute value of such derivatives for the pixels of images, the largest over the colour channels, and Li and others (2016) computed such derivatives for word vectors.
 # We take the difference of the two scores and compare the toy network with that on MiniLM's vectors, each on a sentence of its own kind.
 
 # %%
@@ -944,7 +944,7 @@ if toy_run:
 #
 # ## Where the field stands
 #
-# Dai and Le (2015) pretrained LSTMs on unlabelled text before training them for sentiment; their best error on these film sentences, with unlabelled product reviews, is 16.7 %.
+# Dai and Le (2015) pretrained LSTMs on unlabelled text before training them for sentiment; the best error that they report on these film sentences, with unlabelled reviews from Amazon, is 16.7 %.
 # Then whole pretrained transformers took over: BERT's authors report 94.9 % on SST-2 (Devlin and others, 2018), for which people labelled sentences of this collection anew, and their phrases too (Socher and others, 2013), so the two numbers are not of one test.
 # Today a recurrent classifier on frozen word vectors is a baseline and a lesson in state and masks; the same questions, which positions are real and what has a summary seen, come back with every padded batch of a transformer.
 
@@ -954,7 +954,7 @@ if toy_run:
 # - In one bidirectional layer, only two of the four half outputs at the ends of a row have read the whole row.
 # - Packing reads each text alone: the scores do not depend on padding, and the final states are those of the text.
 # - On toy reviews, after three epochs, padding read after the text cost nearly everything, padding read before it nothing that shows, and superfluous states nothing; one network that read padding after the text learned the task within six epochs.
-# - On 2000 film sentences, frozen pretrained vectors beat the same vectors shuffled by more than ten points, and the LSTM on them is level with naive Bayes or slightly behind.
+# - On 2000 film sentences, frozen pretrained vectors beat the same vectors shuffled by more than ten points, and after two epochs the LSTM on them is level with naive Bayes or slightly behind.
 # - There, padding cost far less, and "not" worked as a negative word and not as a negation.
 
 # %% [markdown]
@@ -1143,7 +1143,7 @@ assert moved["untrained", False][2] > moved["untrained", False][1]
 
 # %% [markdown]
 # None of the four encodings is independent.
-# Two of the halves of the ends do not move at all, because they have seen a single cell: the forward state of the first cell (with left padding, a `<pad>`) and the backward state of the last.
+# Two of the four halves do not move at all, because they have seen a single cell: the forward state of the first cell (with left padding, a `<pad>`) and the backward state of the last.
 # The two halves that have read the text move.
 # With left padding the forward state of the last step moves far less than the backward state of the first, which then runs on over the padding; in the untrained network right padding exchanges the two roles.
 
@@ -1154,7 +1154,7 @@ assert moved["untrained", False][2] > moved["untrained", False][1]
 # - A. M. Dai and Q. V. Le, Semi-supervised sequence learning, 2015, [arXiv:1511.01432](https://arxiv.org/abs/1511.01432): LSTMs pretrained without labels.
 # - B. Pang and L. Lee, Seeing stars: exploiting class relationships for sentiment categorization with respect to rating scales, ACL 2005, [doi:10.3115/1219840.1219855](https://doi.org/10.3115/1219840.1219855): the sentences.
 # - J. Devlin and others, BERT: pre-training of deep bidirectional transformers for language understanding, 2018, [arXiv:1810.04805](https://arxiv.org/abs/1810.04805): 94.9 % on SST-2.
-# - R. Socher and others, Recursive deep models for semantic compositionality over a sentiment treebank, EMNLP 2013, [aclanthology.org/D13-1170](https://aclanthology.org/D13-1170): the phrases.
+# - R. Socher and others, Recursive deep models for semantic compositionality over a sentiment treebank, EMNLP 2013, [aclanthology.org/D13-1170](https://aclanthology.org/D13-1170): the new labels, for sentences and phrases.
 # - K. Simonyan, A. Vedaldi and A. Zisserman, Deep inside convolutional networks: visualising image classification models and saliency maps, 2013, [arXiv:1312.6034](https://arxiv.org/abs/1312.6034): saliency by gradients.
 # - J. Li, X. Chen, E. Hovy and D. Jurafsky, Visualizing and understanding neural models in NLP, 2016, [arXiv:1506.01066](https://arxiv.org/abs/1506.01066): the same for text.
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, 2023, [d2l.ai](https://d2l.ai): the encoding by the ends of a padded batch.
