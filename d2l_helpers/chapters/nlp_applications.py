@@ -294,7 +294,8 @@ class BiRNN(Classifier):
     "ends", the outputs of first and last step side by side (b, 4h); "mean"
     or "max", over the outputs of all steps (b, 2h). With `packed`, only real
     steps are read and pooled, otherwise padding counts as text. `dropout`
-    acts between layers. Raises ValueError for another pooling.
+    acts between layers, so not if there is one. Raises ValueError for
+    another pooling.
     """
 
     poolings = ("final", "ends", "mean", "max")
@@ -309,7 +310,7 @@ class BiRNN(Classifier):
         self.embedding = nn.Embedding(vocab_size, embed_size)
         self.rnn = nn.LSTM(embed_size, num_hiddens, num_layers,
                            batch_first=True, bidirectional=True,
-                           dropout=dropout)
+                           dropout=dropout if num_layers > 1 else 0.0)
         sides = 4 if pooling == "ends" else 2
         self.output_layer = nn.Linear(sides * num_hiddens, 2)
 
@@ -321,9 +322,9 @@ class BiRNN(Classifier):
 # 16.2 Sentiment analysis: recurrent networks
 @add_to_class(BiRNN)
 def states(self, embs, lengths):
-    """Outputs (b, T, 2h) and last states (2 layers, b, h) of embs (b, T, d).
+    """Outputs (b, T, 2h) and last states (2L, b, h) of vectors (b, T, d).
 
-    When packed, outputs beyond `lengths` are 0.
+    There are L layers. When packed, outputs beyond `lengths` are 0.
     """
     if not self.packed:
         outputs, (H, _) = self.rnn(embs)
