@@ -370,7 +370,7 @@ assert "frozen" in both.state_dict() and net.dropout.p == 0.5
 # %% tags=["hide-input"]
 # check: the same for textCNN
 H = torch.ones(2, 3, 4)
-for wrong in ((H[0], lengths), (H, lengths), (H, torch.ones(2, 1))):
+for wrong in ((H[0], torch.ones(3)), (H, lengths), (H, H[:, :1, 0])):
     assert refuses("give (b, c, m)", masked_max, *wrong)
 for words, args in (("2 widths need", (9, 4, (2, 3), (5,))),
                     ("'sum'", (9, 4, (2,), (5,), "sum")),
@@ -745,7 +745,7 @@ def film_net(film, table, frozen, seed):
     assert torch.equal(now, table) == frozen
     return net
 
-
+# %%
 ok = {}
 for seed in range(num_seeds):
     film, test, ok["Bayes", seed] = film_data(seed, num_train)
@@ -819,7 +819,7 @@ d2l.describe(ax, """Test accuracy of naive Bayes and three networks in three
 # Training MiniLM's vectors further gains less than 0.02, and only one split tells it from chance.
 # Naive Bayes got more sentences right than either network with MiniLM's vectors in every split, by 0.02 to 0.03 in the mean; not every split alone shows it beyond chance.
 # With all 8662 sentences, in one split, both gain, and the test no longer tells them apart: of the sentences that only one of the two gets right, naive Bayes has a few more.
-# So none of these networks has passed counting, and the one with all sentences has come level with it.
+# So none of these networks has passed counting, and one has come so close that 2000 test sentences do not show a difference.
 # That is no verdict on textCNN: Kim, with ten-fold cross-validation, vectors of 300 numbers that word2vec learned from 100 billion words, and three times as many filters, reports 0.810 with a frozen, 0.815 with a trained word2vec table, and 0.761 with a random one.
 # We have not repeated that.
 
@@ -902,7 +902,7 @@ if full_film:
 #
 # The windows of a text do not wait for each other, where a recurrent network has to wait for the token before; the price is the fixed width.
 # Exercise 16.3-2 measures both, at equal sizes of the code and at equal numbers of multiplications.
-# Wider sight comes from stacked layers, or from dilation ([Section 7.3](../07-convolutional-neural-networks/03-padding-and-strides.ipynb)), which leaves gaps between the places of a kernel (Exercise 16.3-4), without more weights.
+# Wider sight comes from stacked layers, or from dilation ([Section 7.3](../07-convolutional-neural-networks/03-padding-and-stride.ipynb)), which leaves gaps between the places of a kernel (Exercise 16.3-4), without more weights.
 # Jacovi, Sar Shalom and Goldberg (2018) looked into networks such as ours and found that one filter may serve several kinds of n-grams, and that the maximum acts as a threshold that separates important n-grams from the rest.
 # Zhang and Wallace (2017) varied each part of textCNN on nine data sets; choice of word vectors, width and number of filters mattered, and they ask to report the spread between repetitions.
 # Pretrained transformers have replaced textCNN where accuracy counts.
@@ -917,7 +917,7 @@ if full_film:
 # - An average over padding shrinks the scores as the batch gets longer.
 # - The width limits what one filter can tell apart: most errors of width 3 lay with the reviews that need four words.
 # - The difference of the two scores is exactly a constant plus a sum over the winning n-grams.
-# - On 2500 film sentences, textCNN did far better with pretrained vectors than with random ones, and still worse than naive Bayes on words and pairs; with all sentences, in one split, the two were level.
+# - On 2500 film sentences, textCNN did far better with pretrained vectors than with random ones, and still worse than naive Bayes on words and pairs; with all sentences, in one split, the test did not tell them apart.
 
 # %% [markdown]
 # ## Exercises
@@ -1002,7 +1002,7 @@ d2l.describe(ax, """Three bars, tokens per second in training: textCNN, textCNN
 
 # %% [markdown]
 # All three learn these reviews; which is ahead after so few epochs may depend on seed and learning rate.
-# The speeds are those of this machine and of reviews as short as these; with the two lower bars, the number of multiplications is not what differs.
+# The speeds are those of this machine, for reviews as short as these; what sets the two lower bars apart is not the number of multiplications.
 
 # %% [markdown]
 # ### Exercise 16.3-3
