@@ -704,7 +704,7 @@ for seed in range(num_seeds):
 # Our pretrained vectors are those of [Section 16.2](02-sentiment-rnn.ipynb), the input table of MiniLM, reduced to 100 numbers; the random ones have as many.
 # The three networks start from the same weights in the layers above and see the same batches.
 # Beside them stands naive Bayes on words and pairs, trained on the same 2500 sentences.
-# Each seed is another split, with 2000 test sentences.
+# Each seed is another split, with 2000 test sentences; two models are compared by McNemar's test ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)) on those that only one of them gets right.
 # To fit the time, the network is smaller than Kim's: 32 filters each of the widths 1, 2 and 3, three epochs; the profile `gpu` has his widths and numbers of filters, vectors of 384 numbers, and all sentences that are not held out.
 # Here all those sentences serve in one split only, the first, for naive Bayes and one of the networks.
 
@@ -795,14 +795,12 @@ for (a, b), rows in [*test_of.items(), (pairs[-1], [test_all])]:
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6, 2.4), layout="constrained")
 for i, name in enumerate(models):
-    for s in range(num_seeds):
-        ax.errorbar(i + 0.15 * (s - 1), accuracy[name, s], fmt="os^"[s],
-                    yerr=(accuracy[name, s] * (1 - accuracy[name, s])
-                          / num_test) ** 0.5, color=f"C{min(i, 1)}", ms=4,
-                    mfc="none", lw=1)
-    if (name, "all") in ok:
-        ax.plot(i + 0.3, accuracy[name, "all"], "o", color=f"C{min(i, 1)}",
-                ms=5)
+    for place, split in enumerate([*range(num_seeds), "all"]):
+        if (name, split) in ok:
+            a, color = accuracy[name, split], f"C{min(i, 1)}"
+            ax.errorbar(i + 0.15 * (place - 1), a, fmt="os^o"[place], ms=4,
+                        yerr=(a * (1 - a) / num_test) ** 0.5, color=color,
+                        mfc=color if split == "all" else "none", lw=1)
 ax.set_xticks(range(len(models)), [m.replace(", ", "\n") for m in models])
 ax.set(ylabel="test accuracy")
 ax.grid(axis="x", visible=False)
@@ -818,7 +816,7 @@ d2l.describe(ax, """Test accuracy of naive Bayes and three networks in three
 # In this setting, the vectors of MiniLM are worth nearly a tenth of accuracy over random ones, even when theirs stay frozen and the random ones are trained, and in each split far beyond chance.
 # Training MiniLM's vectors further gains less than 0.02, and only one split tells it from chance.
 # Naive Bayes got more sentences right than either network with MiniLM's vectors in every split, by 0.02 to 0.03 in the mean; not every split alone shows it beyond chance.
-# With all 8662 sentences, in one split, both gain, and the test no longer tells them apart: of the sentences that only one of the two gets right, naive Bayes has a few more.
+# With all 8662 sentences, in one split, both gain, and McNemar's test no longer tells them apart: of the sentences that only one of the two gets right, naive Bayes has a few more.
 # So none of these networks has passed counting, and one has come so close that 2000 test sentences do not show a difference.
 # That is no verdict on textCNN: Kim, with ten-fold cross-validation, vectors of 300 numbers that word2vec learned from 100 billion words, and three times as many filters, reports 0.810 with a frozen, 0.815 with a trained word2vec table, and 0.761 with a random one.
 # We have not repeated that.
@@ -901,7 +899,7 @@ if full_film:
 # ## Where convolutions stand
 #
 # The windows of a text do not wait for each other, where a recurrent network has to wait for the token before; the price is the fixed width.
-# Exercise 16.3-2 measures both, at equal sizes of the code and at equal numbers of multiplications.
+# Exercise 16.3-2 measures the speed of both, at equal sizes of the code and at equal numbers of multiplications.
 # Wider sight comes from stacked layers, or from dilation ([Section 7.3](../07-convolutional-neural-networks/03-padding-and-stride.ipynb)), which leaves gaps between the places of a kernel (Exercise 16.3-4), without more weights.
 # Jacovi, Sar Shalom and Goldberg (2018) looked into networks such as ours and found that one filter may serve several kinds of n-grams, and that the maximum acts as a threshold that separates important n-grams from the rest.
 # Zhang and Wallace (2017) varied each part of textCNN on nine data sets; choice of word vectors, width and number of filters mattered, and they ask to report the spread between repetitions.
