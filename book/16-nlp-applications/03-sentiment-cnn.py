@@ -52,7 +52,7 @@
 # - trace each prediction back to the n-grams that won, exactly;
 # - find out what pretrained word vectors are worth here, beside naive Bayes.
 #
-# **Cost**: less than a minute on a CPU, no GPU needed; downloads of 18 MB, once.
+# **Cost**: about a minute on a CPU, no GPU needed; downloads of about 64 MB, once, if Section 16.1 has not fetched them.
 
 # %%
 import time
@@ -160,7 +160,7 @@ for wrong in ((X, K[:5]), (X[:5], K), (X[:0], K[:0]), (x, K), (X, x)):
     assert refuses("as many rows", corr1d_multi_in, *wrong)
 
 # %% [markdown]
-# The last line compares with two-dimensional cross-correlation: a kernel as high as its input has no room to move up or down, so it moves along one axis only.
+# The last line of check C1 compares with two-dimensional cross-correlation: a kernel as high as its input has no room to move up or down, so it moves along one axis only.
 # Many channels are the same as one matrix and a kernel of full height.
 #
 # ## textCNN
@@ -421,8 +421,8 @@ assert not net((ids, lengths)).equal(net((ids, lengths)))
 # %% [markdown]
 # With masks nothing changes, and a text alone gives the same as in a batch; without them both poolings move.
 # For the average it does not take a large bias in an unlucky place: with $m$ windows in the text and $p$ in the padding it is $(\sum_ih_{c,i}+p\,\mathrm{ReLU}(b_c))/(m+p)$, up to the few windows that straddle the end, and with much padding every text tends to the same numbers.
-# *Dive into Deep Learning* describes max-over-time pooling and codes `AdaptiveAvgPool1d(1)`, the average over all windows, padding included.
-# What does that do to a trained network?
+# *Dive into Deep Learning* describes max-over-time pooling and codes `AdaptiveAvgPool1d(1)`, the average over all windows, padding included (with the ReLU after it).
+# What does padding do to the scores of a trained network?
 #
 # ## What a width can see
 #
@@ -578,11 +578,16 @@ if full_toy:
         net.masked = True
 
 # %% [markdown]
+# The table agrees with the prediction: most errors of width 3 lie with the reviews that need four words, where the three widths together make almost none.
+# The three widths also have three times as many filters; Exercise 16.3-1 tries width 4 alone with as few as width 3 has here.
+#
 # Without masks, the average's scores shrink as the rows get longer, already by the padding of ordinary batches; in this network 300 tokens of padding leave less than 0.15 of the gap between them, and the probabilities move towards one half.
 # What then happens to the accuracy depends on the seed: the network of the figure keeps most of it, the other two fall below 0.7, with most of their answers in one class.
 # As the part that depends on the text shrinks, what remains is the same for every text: the last layer's scores of the numbers $\mathrm{ReLU}(b_c)$; the further their difference is from 0, the more texts end in one class.
 # The maximum hardly notices here; nothing guarantees that, and in the untrained network of the check above it moved.
-# With masks there is nothing to watch.
+# These networks were trained with masks, so taking the masks off also changes what they were trained on.
+# A network trained without masks can adapt to the padding of its own batches, but its average, too, approaches those constants when there is much more padding.
+# With masks, the padding plays no part.
 #
 # ## Which n-grams decided?
 #
@@ -668,7 +673,7 @@ assert refuses("holds no token", winning_ngrams, net, vocab, " ")
 
 # %% [markdown]
 # Do the winners say what a reader would point at?
-# Take the negative test reviews that the network gets right, and in each the window that pulled hardest towards negative.
+# Take the first 150 negative test reviews that the network gets right, and in each the window that pulled hardest towards negative.
 # How often does it hold a "not" or a negative adjective, and how often does a window of the same width, drawn from the same review at random?
 
 # %%
@@ -700,9 +705,10 @@ for seed in range(num_seeds):
 # ## Film sentences
 #
 # Now real sentences.
-# Kim compares three networks: with vectors that are pretrained and frozen, pretrained and trained further, or random and trained.
+# We take three of the four networks that Kim compares: with vectors that are pretrained and frozen, pretrained and trained further, or random and trained.
 # Our pretrained vectors are those of [Section 16.2](02-sentiment-rnn.ipynb), the input table of MiniLM, reduced to 100 numbers; the random ones have as many.
-# The three networks start from the same weights in the layers above and see the same batches.
+# A further one starts from the same random vectors divided by ten ("small").
+# All start from the same weights in the layers above and see the same batches.
 # Beside them stands naive Bayes on words and pairs, trained on the same 2500 sentences.
 # Each seed is another split, with 2000 test sentences; two models are compared by McNemar's test ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)) on those that only one of them gets right.
 # To fit the time, the network is smaller than Kim's: 32 filters each of the widths 1, 2 and 3, three epochs; the profile `gpu` has his widths and numbers of filters, vectors of 384 numbers, and all sentences that are not held out.
@@ -754,17 +760,19 @@ for seed in range(num_seeds):
     random = torch.randn(pretrained.shape, generator=generator)
     for name, table, frozen in (("MiniLM, frozen", pretrained, True),
                                 ("random, trained", random, False),
+                                ("small, trained", random / 10, False),
                                 ("MiniLM, trained", pretrained, False)):
         net = film_net(film, table, frozen, seed)
         ok[name, seed] = hits(net, film)
-    if seed == 0:  # the last of the three
+    if seed == 0:  # the last of the four
         kept, kept_vocab, kept_test = net, film.vocab, test
 film, _, ok["Bayes", "all"] = film_data(0, num_full)
 net = film_net(film, load_embeddings(film.vocab, vectors), False, 0)
 ok["MiniLM, trained", "all"] = hits(net, film)
 
 # %%
-models = ["Bayes", "MiniLM, frozen", "MiniLM, trained", "random, trained"]
+models = ["Bayes", "MiniLM, frozen", "MiniLM, trained", "random, trained",
+          "small, trained"]
 accuracy = {key: float(hit.mean()) for key, hit in ok.items()}
 for name in models:
     row = [accuracy[name, s] for s in range(num_seeds)]
@@ -804,16 +812,19 @@ for i, name in enumerate(models):
 ax.set_xticks(range(len(models)), [m.replace(", ", "\n") for m in models])
 ax.set(ylabel="test accuracy")
 ax.grid(axis="x", visible=False)
-d2l.describe(ax, """Test accuracy of naive Bayes and three networks in three
+d2l.describe(ax, """Test accuracy of naive Bayes and four networks in three
     splits, with standard errors. Naive Bayes and the two networks with
-    vectors of MiniLM lie close together, a little above 0.7, the network
-    with random vectors near 0.6. Filled, with all sentences: naive Bayes and
-    the trained MiniLM, close together above 0.75.""")
+    vectors of MiniLM lie between 0.69 and 0.75, the network with random
+    vectors near 0.6, with small random ones a little below 0.7. Filled, with
+    all sentences: naive Bayes and the trained MiniLM, close together above
+    0.75.""")
 
 # %% [markdown]
 # **Figure 16.3.3.** Film sentences: test accuracy with 2500 of them in three splits (three open marks), with the standard error of each; filled, with all that are not held out, in the split of the circles.
 #
-# In this setting, the vectors of MiniLM are worth nearly a tenth of accuracy over random ones, even when theirs stay frozen and the random ones are trained, and in each split far beyond chance.
+# In this setting, MiniLM's vectors are ahead of random ones by nearly 0.1 in accuracy, even when they stay frozen and the random ones are trained, and in each split far beyond chance.
+# That lead is no fixed worth of pretraining: it depends on the size of the random numbers, here of variance 1, and on the number of epochs.
+# With the random vectors divided by ten, the lead in the mean is less than half as large.
 # Training MiniLM's vectors further gains less than 0.02, and only one split tells it from chance.
 # Naive Bayes got more sentences right than either network with MiniLM's vectors in every split, by 0.02 to 0.03 in the mean; not every split alone shows it beyond chance.
 # With all 8662 sentences, in one split, both gain, and McNemar's test no longer tells them apart: of the sentences that only one of the two gets right, naive Bayes has a few more.
@@ -836,6 +847,8 @@ if full_film:
         rows = test_of["Bayes", own]
         assert all(n > m for n, m, _ in rows)
         assert min(p for *_, p in rows) < 0.05 < max(p for *_, p in rows)
+        lead = mean(own) - mean("random, trained")
+        assert 0 < mean(own) - mean("small, trained") < lead / 2
     rows = test_of["MiniLM, trained", "MiniLM, frozen"]
     assert 0 < mean("MiniLM, trained") - mean("MiniLM, frozen") < 0.02
     assert sum(p < 0.05 for *_, p in rows) == 1
@@ -881,7 +894,7 @@ d2l.describe(ax, """Six texts, each word with a background whose strength is
     are orange, crafted is blue.""")
 
 # %% [markdown]
-# **Figure 16.3.4.** What decided: blue towards positive, orange towards negative, the strongest word of each line full. Three made-up reviews and three film sentences of the test part, each by a network above.
+# **Figure 16.3.4.** What decided: blue towards positive, orange towards negative, the strongest word of each line full. Three made-up test reviews, by widths 3, 4, 5 with the maximum, and three film sentences of the test part, by MiniLM, trained, on 2500 sentences; seed 0 in both.
 #
 # Sharing an effect evenly among the words of a window is our choice; only the sum over windows is exact.
 # In the made-up reviews the strongest colour lies within the clause of an opinion, "was" included.
@@ -899,12 +912,12 @@ if full_film:
 # ## Where convolutions stand
 #
 # The windows of a text do not wait for each other, where a recurrent network has to wait for the token before; the price is the fixed width.
-# Exercise 16.3-2 measures the speed of both, at equal sizes of the code and at equal numbers of multiplications.
-# Wider sight comes from stacked layers, or from dilation ([Section 7.3](../07-convolutional-neural-networks/03-padding-and-stride.ipynb)), which leaves gaps between the places of a kernel (Exercise 16.3-4), without more weights.
+# Exercise 16.3-2 measures the speed of both, with equally many numbers per text and with equally many multiplications.
+# To see more, stack layers, or use dilation ([Section 7.3](../07-convolutional-neural-networks/03-padding-and-stride.ipynb)), which widens a kernel without more weights by leaving gaps between its places (Exercise 16.3-4).
 # Jacovi, Sar Shalom and Goldberg (2018) looked into networks such as ours and found that one filter may serve several kinds of n-grams, and that the maximum acts as a threshold that separates important n-grams from the rest.
-# Zhang and Wallace (2017) varied each part of textCNN on nine data sets; choice of word vectors, width and number of filters mattered, and they ask to report the spread between repetitions.
-# Pretrained transformers have replaced textCNN where accuracy counts.
-# How much of that is the architecture is less clear: convolutional networks pretrained in the same way are competitive on a number of tasks, with caveats, and Tay and others (2021) warn against taking an advance of pretraining for one of architecture.
+# Zhang and Wallace (2017) varied the parts of textCNN on nine data sets: the choice of word vectors and the width and number of filters mattered, and they ask authors to report the spread between repetitions.
+# Where accuracy counts, a pretrained transformer is today's usual choice.
+# How much of its lead is due to the architecture is less clear: Tay and others (2021) found convolutional networks pretrained in the same way competitive on a number of tasks, with caveats, and warn against mistaking progress in pretraining for progress in architecture.
 # A small textCNN remains a baseline whose every decision can be traced to its n-grams.
 
 # %% [markdown]
@@ -912,10 +925,10 @@ if full_film:
 #
 # - A filter of width $k$ over word vectors adds $k$ scores, one for each word and place: a soft n-gram.
 # - Max-over-time pooling keeps how strongly it was found, not where; `masked_max` looks only inside the text.
-# - An average over padding shrinks the scores as the batch gets longer.
+# - In an average over padding, the part that depends on the text shrinks as the batch gets longer.
 # - The width limits what one filter can tell apart: most errors of width 3 lay with the reviews that need four words.
 # - The difference of the two scores is exactly a constant plus a sum over the winning n-grams.
-# - On 2500 film sentences, textCNN did far better with pretrained vectors than with random ones, and still worse than naive Bayes on words and pairs; with all sentences, in one split, the test did not tell them apart.
+# - On 2500 film sentences, textCNN did better with pretrained vectors than with random ones, by a lead that hangs on the size of the random ones, and still worse than naive Bayes on words and pairs; with all sentences, in one split, the test did not tell naive Bayes and the network apart.
 
 # %% [markdown]
 # ## Exercises
@@ -952,8 +965,8 @@ for widths in ((4,), (5,), (2, 3)):
 # %% [markdown]
 # ### Exercise 16.3-2
 #
-# Train the bidirectional LSTM of Section 16.2 and textCNN on the same batches, with codes of equal size (48 numbers) for as many epochs, and compare accuracy and time.
-# How many multiplications with weights does each do for one token?
+# Train the bidirectional LSTM of Section 16.2 and textCNN on the same batches for equally many epochs, each turning a text into 48 numbers, and compare accuracy and time.
+# How many multiplications with weights does each do per token?
 # Add a textCNN that does as many as the LSTM.
 
 # %% [markdown]
@@ -1037,14 +1050,14 @@ if full_toy:
     assert min(without) - 0.03 < with_places < max(without) + 0.03
 
 # %% [markdown]
-# With one seed, the result is within 0.03 of those of the three seeds without positions, so this run shows no effect beyond that.
+# With one seed, the result is no further than 0.03 outside the range of the three seeds without positions, so this run shows no effect beyond their spread.
 # What is missing is not where the clause stands, which differs from review to review, but whether "overall" came before it.
 
 # %% [markdown]
 # ### Exercise 16.3-4
 #
 # Which inputs does one output of a kernel of width 3 with dilation 2 depend on?
-# And of a layer of width 3, followed by that one?
+# And one output of a layer of width 3 followed by that one?
 # Write the formula of the receptive field, and check it with gradients.
 
 # %% [markdown]
