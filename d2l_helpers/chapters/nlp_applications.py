@@ -476,7 +476,7 @@ class TextCNN(nn.Module):
     For each width k in `kernel_sizes`, a convolution with the number of
     output channels at the same place in `num_channels`. A token is a row of
     a trained table, `embed_size` numbers (0: no such table), followed by
-    its row of the frozen table `vectors` (vocab_size, d), if one is given.
+    its row of a frozen copy of `vectors` (vocab_size, d), if it is given.
     `pool` is "max" or "mean", over the windows inside the text; with
     `masked=False` over those in the padding, too. A text shorter than k has
     one window, filled up with zeros. Raises ValueError if sizes disagree.
