@@ -524,6 +524,8 @@ for kind in ("masked", "not masked"):
             print(f"{kind:10} width {width:2}: accuracy "
                   f"{right[kind, width]:.3f}, scores moved by up to "
                   f"{change[kind, width]:.2g}")
+    own = (predict_pairs(net, test) == test[2]).float().mean().item()
+    assert abs(own - right[kind, 12]) < 2e-3  # at the width of the data
 assert max(change["masked", w] for w in (8, 12, 50)) < 1e-3
 assert not full_toy or change["not masked", 50] > 1
 assert len({right["masked", w] for w in (8, 12, 50)}) == 1
