@@ -144,7 +144,7 @@ d2l.describe(ax, """Boxes from left to right: the premise A (m, d) and the
 # $\boldsymbol\beta_i\in\mathbb{R}^d$ is what the hypothesis has to set against token $i$ of the premise, a *soft alignment*; $\boldsymbol\alpha_j\in\mathbb{R}^d$ is the other way round.
 # If $f$ is the identity, $\mathbf a_1=(1,0)$ and the hypothesis has $\mathbf b_1=(2,0)$, $\mathbf b_2=(0,5)$, the scores are 2 and 0, the weights about 0.88 and 0.12, and $\boldsymbol\beta_1\approx(1.76,0.60)$.
 #
-# A network that read both words at once, $f([\mathbf a_i,\mathbf b_j])$, would have to run $mn$ times for a pair; this one runs $m+n$ times.
+# A network that read both words at once, $f([\mathbf a_i,\mathbf b_j])$, would have to run $mn$ times for a pair of sentences; this one runs $m+n$ times.
 # The $mn$ inner products remain (Exercise 16.5-4).
 
 # %% tags=["export"]
@@ -316,7 +316,7 @@ close(alpha[0], A[0].expand(2, 2))
 #
 # The loop is short.
 # A batch holds premises of about the same length and is cut to its longest sentences, which saves most of the padding; a masked model gives the same scores with or without it.
-# In SNLI, where most premises come with all three labels, such batches are still mixed.
+# In SNLI most premises were given a hypothesis of each label, so the length of a premise says next to nothing about the label, and such batches are still mixed.
 # In ToyNLI a premise tells something about the label ([Section 16.4](04-nli-data.ipynb)), so there we compare lengths in steps of eight tokens: all its premises count as equal.
 
 # %% tags=["export"]
@@ -382,18 +382,19 @@ few, others = ([tensor[:100] for tensor in toy.tensors[part]]
                for part in ("train", "test"))
 
 
-def tried(seed, dropout, lr=1e-3, masked=True, draws=0):
+def tried(seed, dropout, lr=1e-3, masked=True, draws=0, bucket=1):
     """Loss and accuracy of one epoch from the same start, and the network."""
     torch.manual_seed(1)
     net = DecomposableAttention(toy.vocab, 8, 8, None, masked, dropout).eval()
     torch.rand(draws)
-    history = fit_nli(net, few, others, 1, lr, seed=seed)
+    history = fit_nli(net, few, others, 1, lr, seed=seed, bucket=bucket)
     assert net.training
     return history["loss"], history["test"], net
 
 
 assert tried(0, 0.5)[:2] == tried(0, 0.5, draws=3)[:2]
 assert tried(0, 0.0)[0] != tried(1, 0.0)[0]  # other batches
+assert tried(0, 0.0)[0] != tried(0, 0.0, bucket=8)[0]  # lengths mixed
 for masked in (True, False):
     loss, right, net = tried(0, 0.5, masked=masked)
     with evaluating(net):
@@ -472,7 +473,7 @@ axes[1].set(xlabel="epoch", ylabel="test accuracy", ylim=(0.25, 1.02))
 axes[0].legend(fontsize=7)
 d2l.describe(axes, """Training loss and test accuracy on ToyNLI by epoch, a
     line for each run. The masked networks that see both sentences reach a
-    test accuracy near 1, the one without masks is above 0.8, and the one
+    test accuracy near 1, the one without masks ends above 0.8, and the one
     that sees only the hypothesis stays near one third.""")
 
 # %% [markdown]
@@ -620,12 +621,12 @@ d2l.describe(axes, """Two tables of weights between 0 and 1: a row for each
     rises.""")
 
 # %% [markdown]
-# **Figure 16.5.3.** Weights of each word of the hypothesis over the words of the premise (masked network, first run), for two contradictions: old and new, rises and falls.
+# **Figure 16.5.3.** Weights of each word of the hypothesis over the words of the premise (masked network, first run), for two contradictions: old and new, rises and falls. Here neither "new" nor "falls" looks at its opposite.
 #
 # Pictures of two pairs that we chose prove little, so count over the test part.
 # Of the adjectives and verbs of a hypothesis whose opposite is in the premise, how many give it more than $1/m$, the weight of a look that is the same everywhere?
 # And of those that stand in the premise themselves, how many give themselves more?
-# Before we count, two controls, so that we know what a count is worth: each network before its training, and the first network trained anew with labels that are dealt at random among the training pairs, as long, but with nothing to learn.
+# Before we count, two controls, so that we know what a count is worth: each network before its training, and the first network trained anew for as many epochs with labels dealt at random among the training pairs, where there is no rule to learn.
 
 # %%
 generator = torch.Generator().manual_seed(seed)
@@ -679,9 +680,9 @@ if full_toy:
 
 # %% [markdown]
 # Look at the three masked runs alone, and a story offers itself: learning the task teaches opposites to avoid each other, for after training hardly one of them gives the other more than $1/m$, and before it was three in ten or more.
-# But with labels dealt at random the share falls as well, so its fall does not show that anything was learned about opposites.
+# But in our one run with labels dealt at random the share falls as well, so its fall does not show that anything was learned about opposites.
 # The second column is the other way round.
-# That equal words find each other looks like no feat, as they do so before training.
+# That equal words find each other does not look like an achievement, as they do so before training.
 # Yet the network with dealt labels has lost much of it, and the three with true labels have kept it.
 #
 # The labels are right although opposites do not meet: for the loss, all that matters is that $g$ can tell the cases apart, by whatever partner.
@@ -767,7 +768,7 @@ if full_toy:
 
 # %% [markdown]
 # On 64 combinations of two nouns and a verb that were not in training, the accuracy is one half, and the training loss comes to rest near $\log2\approx0.693$.
-# With no weights can the mean loss over twins be lower: their best answer is one half for each of the two labels.
+# No weights make the mean loss over twins lower: the best answer to both is a probability of one half for each of the two labels.
 #
 # Three remedies are known.
 # Give the tokens positions (Exercise 16.5-1); let each sentence first attend to itself with a bias that depends on distance, as in a variant of Parikh and others; or let one Transformer read both sentences as one text, a *cross-encoder* ([Section 16.7](07-nli-bert.ipynb)).
@@ -790,7 +791,6 @@ counts = cooccurrence(corpus.ids, corpus.sentence_ids, 5, "harmonic",
 own = TokenEmbedding((corpus.vocab.idx_to_token,
                       svd_vectors(ppmi(counts, power=0.75), snli_d)[0]))
 generator = torch.Generator().manual_seed(seed)
-
 
 tables, lacking = {}, {}
 for name, embedding in (("MiniLM (seen)", minilm_vectors(words, snli_d)),
@@ -849,12 +849,13 @@ ax.set(xlabel="test accuracy", ylim=(len(results) - 0.5, -0.5))
 ax.legend(fontsize=7, loc="center", bbox_to_anchor=(0.72, 0.5))
 d2l.describe(ax, """Test accuracies on SNLI, a dot for each run and a row for
     each kind of network; two vertical lines are the linear classifiers, that
-    of overlap to the right of that of the hypothesis. Runs of one kind lie
-    close together compared with the distance between MiniLM's vectors and
-    the same vectors dealt at random.""")
+    of overlap to the right of that of the hypothesis. The runs with
+    MiniLM's vectors lie well to the right of those with the same vectors
+    dealt at random; those with PPMI begin among the latter and reach
+    part of the way to the former.""")
 
 # %% [markdown]
-# **Figure 16.5.4.** SNLI, three runs of each kind, and two linear classifiers.
+# **Figure 16.5.4.** SNLI, three runs of each kind, and two linear classifiers. MiniLM's vectors are ahead of the same vectors dealt at random, and about level with their twin without premises; the overlap line is ahead of all.
 
 # %%
 # check 16.5-C8: vectors that know words help, at this budget
@@ -889,10 +890,10 @@ if real and (num_train, epochs, snli_d, step, seed) == (
 # %% [markdown]
 # What these runs show, with 3000 pairs and three epochs, is modest.
 # MiniLM's vectors are ahead of the same vectors dealt at random by more than 0.03 in each run and by more than 0.05 in the mean, so at this budget it helps to know words.
-# That is a score with vectors marked "seen"; our own, which are clean, gain less than half as much here.
+# That is a score with vectors marked "seen"; our own, which are clean, gain less than half as much in the mean, and not in every run.
 # They come from a small corpus of other text, and between three and five in ten words of this vocabulary have none.
 # Second, the twin without premises is within 0.05 of its network: these scores do not show that the premise is used.
-# And a linear classifier that is told which words are new beats the network, in the first run by McNemar's test far beyond chance.
+# And a linear classifier that is told which words are new beats the network in each of the three runs; for the first, McNemar's test ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)) puts this far beyond chance.
 # The linear classifiers have converged, but none of the networks has: each training loss still falls in the last epoch, and with more pairs and epochs the order may change.
 # The profile `gpu` trains on 16 000 pairs for 20 epochs; its results are not reported here.
 #
@@ -901,7 +902,7 @@ if real and (num_train, epochs, snli_d, step, seed) == (
 # In 2016 the model set the state of the art on SNLI, 86.3 % with all 550 thousand pairs, with almost an order of magnitude fewer parameters than earlier work; attention within each sentence made it 86.8 %.
 # Chen and others (2017) put recurrent networks in front of the same kind of alignment and behind it; together with networks that follow parse trees they reached 88.6 %.
 # Large Transformers, pretrained and then trained on both sentences as one text, have gone past 90 % (a table in Banerjee and others, 2024).
-# Order turned out to be needed less than one would think: Sinha and others (2021) permuted the words of inputs, and models built on Transformers often kept their answers, and 98.7 % of MultiNLI's examples had at least one permutation to which the right label was given.
+# Models turned out to lean on order less than one would think: Sinha and others (2021) permuted the words of inputs, and models built on Transformers often kept their answers, and 98.7 % of MultiNLI's examples had at least one permutation to which the right label was given.
 # So that a model *can* represent order does not mean that it uses it, and a test of twins like ours stays useful.
 # Alignment of tokens lives on where speed counts: ColBERT (Khattab and Zaharia, 2020) encodes query and document separately, and scores them by the sum, over the tokens of the query, of the best match in the document.
 
@@ -911,8 +912,8 @@ if real and (num_train, epochs, snli_d, step, seed) == (
 # - Attend finds for each token a soft partner in the other sentence, compare looks at the two, aggregate adds up. $f$ runs $m+n$ times; the scores are $mn$.
 # - Padding must be masked twice, in the softmax and in the sum. Without masks our network learned ToyNLI at one width, and its scores changed at others.
 # - The scores do not depend on the order within a sentence, whatever the weights. On twins that differ in order alone accuracy is at most one half.
-# - After training, hardly any word attended to its opposite, but so it was after training on labels dealt at random: where weights lie is a question for counting, with controls.
-# - At an equal, small budget on SNLI, vectors that know words did better than the same vectors dealt at random; a linear classifier with features of overlap did better still.
+# - After training, hardly any word attended to its opposite, but that share also fell in a run with labels dealt at random: where weights lie is a question for counting, with controls.
+# - At an equal, small budget on SNLI, MiniLM's vectors, whose encoder has seen SNLI, did better than the same vectors dealt at random; a linear classifier with features of overlap did better still.
 # - The difference between a network and its twin without premises, not its accuracy, tells whether it gains from the premise.
 
 # %% [markdown]
@@ -987,7 +988,8 @@ for side in (0, 1):
 assert not full_toy or min(one_sided[0][-1], one_sided[1][-1]) > 0.6
 
 # %% [markdown]
-# In this run, with half of the pairs and three epochs, both sides get most of the labels, so the side of the premise is not as poor as the argument suggests: $\boldsymbol\beta$ carries more than one would think.
+# In this run, with half of the pairs and three epochs, both sides get most of the labels and neither nearly all, and the side of the premise is even ahead.
+# With other seeds the order can be the other way round, so the argument does not say which side learns faster: what is missing from the premise also shows through $\boldsymbol\beta$.
 
 # %% [markdown]
 # ### Exercise 16.5-3
@@ -1036,6 +1038,7 @@ assert 0 <= guess.min() and guess.max() <= 1 and (
 # %% [markdown]
 # A product of matrices $(p,q)$ and $(q,r)$ costs $2pqr$ operations.
 # $f$ costs $2(dw+w^2)$ for a token, $w$ being its width, so together $2(m+n)(dw+w^2)$; the scores cost $2mnw$, and the two means $2\cdot2mnd$.
+# On a pair of tokens the first layer reads $2d$ numbers, so $f$ costs $2(2dw+w^2)$, and that $mn$ times; we leave out the last step from $w$ numbers to one score.
 
 # %%
 m = n = 50
