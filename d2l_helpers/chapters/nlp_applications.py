@@ -951,7 +951,11 @@ class Attend(nn.Module):
 
 # 16.5 Natural language inference: attention
 class Compare(nn.Module):
-    """Each token beside its partner: (b, m, h) and (b, n, h)."""
+    """Each token beside its partner: (b, m, w) and (b, n, w).
+
+    w is `num_hiddens`. Called with vectors A (b, m, d), B (b, n, d) and what
+    `Attend` gives for them.
+    """
 
     def __init__(self, num_inputs, num_hiddens, dropout=0.2):
         super().__init__()
@@ -963,7 +967,7 @@ class Compare(nn.Module):
 
 
 class Aggregate(nn.Module):
-    """Sums of V_A (b, m, h) and V_B (b, n, h), to scores (b, k).
+    """Sums of V_A (b, m, w) and V_B (b, n, w), to scores (b, k).
 
     Tokens from `lens_a`, `lens_b` (b,) on are left out; None: all count.
     """
@@ -1048,24 +1052,26 @@ def predict_pairs(net, tensors, rows=256):
 
 
 # 16.5 Natural language inference: attention
-def fit_nli(net, train, test, epochs, lr=1e-3, batch_size=32, seed=0):
+def fit_nli(net, train, test, epochs, lr=2e-3, batch_size=64, seed=0,
+            bucket=1):
     """Train on pairs; returns {"loss": [...], "test": [...]}, by epoch.
 
     `train` and `test` (or None) are tuples of tensors (premises,
     hypotheses, labels) on the CPU; `net` is a `DecomposableAttention`, on
-    any device. Adam. Batches hold premises of similar length; they are cut
-    to their longest sentences if `net` is masked. `seed` fixes the batches
+    any device. Adam. A batch holds premises of similar length, compared in
+    steps of `bucket` tokens; it is cut to its longest sentences if `net` is
+    masked. `seed` fixes the batches
     and PyTorch's global generator, for dropout. "test" is the accuracy.
     """
     device, history = net.vectors.device, {"loss": [], "test": []}
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(net.parameters(), lr)
+    optimizer = torch.optim.Adam(net.parameters(), lr, fused=True)
     lens = (train[0] != net.pad).sum(dim=1)
     for _ in range(epochs):
         net.train()
         total = 0.0
-        for part in length_buckets(lens, batch_size, order):
+        for part in length_buckets(lens // bucket, batch_size, order):
             *X, y = (tensor[part] for tensor in train)
             X = cut(X, net.pad) if net.masked else X
             scores = net([ids.to(device) for ids in X])
