@@ -1028,7 +1028,7 @@ torch.testing.assert_close(fast, A @ x)
 
 # %% [markdown]
 # *Translation* carries over in part.
-# "Not good" means much the same at the beginning as at the end of a review, so shared weights are sensible, and one-dimensional convolutions classify texts well (Section 16.3).
+# "Not good" means much the same at the beginning as at the end of a review, so shared weights are sensible, and one-dimensional convolutions classify texts well ([Section 16.3](../16-nlp-applications/03-sentiment-cnn.ipynb)).
 # But places are not alike in every text: the first sentence of a news item sums it up.
 #
 # *Locality* is weaker than in images.

@@ -940,7 +940,7 @@ for steps in (500, 3000):
 
 # %% [markdown]
 # From 3000 steps in random order, cutting at 500 saves more cells than bucketing does, and cutting at 100 more still.
-# But cutting throws text away, which bucketing does not; whether that hurts is a question for a model (Section 16.2).
+# But cutting throws text away, which bucketing does not; whether that hurts is a question for a model ([Section 16.2](02-sentiment-rnn.ipynb)).
 # Where nearly every review is longer than `num_steps`, bucketing has nothing left to save.
 
 # %% [markdown]

@@ -46,7 +46,7 @@
 # - separate two suspected faults of a published design by an experiment with two factors and three seeds;
 # - classify film sentences with frozen pretrained vectors, and with the same vectors shuffled, beside naive Bayes.
 #
-# **Cost**: about a minute on a CPU; downloads of about 64 MB, once, if Section 16.1 has not fetched them.
+# **Cost**: about a minute on a CPU; downloads of about 64 MB, once, if [Section 16.1](01-sentiment-data.ipynb) has not fetched them.
 
 # %%
 import matplotlib.pyplot as plt
@@ -380,7 +380,7 @@ for pooling in BiRNN.poolings:
 #
 # ## Two faults apart
 #
-# `ToyReviews` of Section 16.1 are made for this question: single words say nothing, and in half of the reviews only the last clause counts.
+# `ToyReviews` of [Section 16.1](01-sentiment-data.ipynb) are made for this question: single words say nothing, and in half of the reviews only the last clause counts.
 # We cross both factors, the choice of states and the padding, and give each of the four cells the same batches for the same three epochs, with the same three seeds.
 # A batch holds texts of similar length and is filled up to a fixed number of columns, 50 here and 500 for the reviews of *Dive into Deep Learning*; the networks that pack skip what is filled in.
 # A fifth cell reads the same padding at another place, before the text.
@@ -738,7 +738,7 @@ for wrong in (lambda: load_embeddings(words, TokenEmbedding(
 # So the second table holds the same rows, shuffled; `<pad>`, `<unk>` and what else is zero stay where they are.
 # Both tables stay frozen: with either, the network trains its LSTM and its linear layer, on the same 2000 sentences in the same batches, for two epochs.
 # With MiniLM's vectors we also train the version that reads the padding, in the same batches, filled up to 50 columns.
-# Naive Bayes on words and pairs, the best of the counts of Section 16.1 on these sentences, gets the same 2000.
+# Naive Bayes on words and pairs, the best of the counts of [Section 16.1](01-sentiment-data.ipynb) on these sentences, gets the same 2000.
 
 # %%
 def film_net(table, packed, seed):

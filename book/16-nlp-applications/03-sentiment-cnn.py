@@ -52,7 +52,7 @@
 # - trace each prediction back to the n-grams that won, exactly;
 # - find out what pretrained word vectors are worth here, beside naive Bayes.
 #
-# **Cost**: about a minute on a CPU, no GPU needed; downloads of about 64 MB, once, if Section 16.1 has not fetched them.
+# **Cost**: about a minute on a CPU, no GPU needed; downloads of about 64 MB, once, if [Section 16.1](01-sentiment-data.ipynb) has not fetched them.
 
 # %%
 import time
@@ -965,7 +965,7 @@ for widths in ((4,), (5,), (2, 3)):
 # %% [markdown]
 # ### Exercise 16.3-2
 #
-# Train the bidirectional LSTM of Section 16.2 and textCNN on the same batches for equally many epochs, each turning a text into 48 numbers, and compare accuracy and time.
+# Train the bidirectional LSTM of [Section 16.2](02-sentiment-rnn.ipynb) and textCNN on the same batches for equally many epochs, each turning a text into 48 numbers, and compare accuracy and time.
 # How many multiplications with weights does each do per token?
 # Add a textCNN that does as many as the LSTM.
 

@@ -771,7 +771,7 @@ if full_toy:
 # No weights make the mean loss over twins lower: the best answer to both is a probability of one half for each of the two labels.
 #
 # Three remedies are known.
-# Give the tokens positions (Exercise 16.5-1); let each sentence first attend to itself with a bias that depends on distance, as in a variant of Parikh and others; or let one Transformer read both sentences as one text, a *cross-encoder* ([Section 16.7](07-nli-bert.ipynb)).
+# Give the tokens positions (Exercise 16.5-1); let each sentence first attend to itself with a bias that depends on distance, as in a variant of Parikh and others; or let one Transformer read both sentences as one text, a *cross-encoder* (Section 16.7).
 #
 # ## Real sentences, three tables of vectors
 #
@@ -808,7 +808,7 @@ tables["dealt at random"] = tables["MiniLM (seen)"][dealt]
 # %% [markdown]
 # Each network has the same size and is trained on the same pairs for the same number of epochs, with the same three seeds.
 # The control for "it uses the premise" is once more a twin whose premises are all `<unk>`.
-# Beside them stand two linear classifiers of Section 16.4, on the same pairs but trained to convergence: one reads the hypothesis alone, the other also knows which of its words the premise lacks, and how many.
+# Beside them stand two linear classifiers of [Section 16.4](04-nli-data.ipynb), on the same pairs but trained to convergence: one reads the hypothesis alone, the other also knows which of its words the premise lacks, and how many.
 
 # %%
 parts = [data.tensors[name] for name in ("train", "test")]
@@ -952,7 +952,7 @@ assert not full_toy or history["test"][-1] > 0.8
 #
 # Use only $\sum_i\mathbf v_{A,i}$, or only $\sum_j\mathbf v_{B,j}$.
 # Which of the two should suffice on ToyNLI?
-# Think of the rule `by_sets` of Section 16.4 first.
+# Think of the rule `by_sets` of [Section 16.4](04-nli-data.ipynb) first.
 
 # %% [markdown]
 # #### Solution 16.5-2
