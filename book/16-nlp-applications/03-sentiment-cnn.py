@@ -857,8 +857,6 @@ if full_film:
     n, m, p = test_all
     assert 0 < n - m < 60 and p > 0.1
 
-
-
 # %% [markdown]
 # Whose n-grams are they?
 # We colour each word by its share of the effects of the windows that hold it.
