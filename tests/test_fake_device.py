@@ -309,6 +309,8 @@ HOST = {
     "nlp_applications.ToyReviews": "strings",
     "nlp_applications.pack": "needs the values of the lengths, on the CPU, as PyTorch does",
     "nlp_applications.minilm_vectors": "reads a file; load_embeddings copies rows of what it gives",
+    "nlp_applications.Winner": "holds what winning_ngrams gives",
+    "nlp_applications.winning_ngrams": "a text of the CPU, moved to a network that is run; gives words",
     "nlp_applications.cut": "a batch of the CPU, whose lengths it reads; the caller moves it",
     "nlp_applications.as_pair": "two strings, moved to the network; needs its words",
     "nlp_applications.predict_nli": "two strings, moved to a network that is run; gives a label",
