@@ -47,7 +47,7 @@
 # - measure what a frozen encoder's vectors tell about word classes, chunks and names, beside the baselines that belong there;
 # - embed texts once, compare them by dot products, and search with words, with vectors and with both.
 #
-# **Cost**: about a minute on a CPU, and twenty seconds more where [Section 15.10](../15-nlp-pretraining/10-bert-pretraining.ipynb) has not yet left its toy network on the disk; features are kept there, too.
+# **Cost**: about a minute on a CPU, and half a minute more where [Section 15.10](../15-nlp-pretraining/10-bert-pretraining.ipynb) has not yet left its toy network on the disk; features are kept there, too.
 # Downloads of 68 MB, once, most of it a network that 15.8 uses too; a GPU is used where there is one.
 
 # %%
@@ -79,14 +79,14 @@ d2l.use_style()
 device = d2l.try_device()
 
 # %% tags=["parameters"]
-num_train, num_test = 400, 200  # sentences of each set with tags
+num_train, num_test = 300, 200  # sentences of each set with tags
 num_pairs = 1379  # pairs of STS-B: all of its test part
 num_paragraphs = 500  # of WikiText-2, to search in
-num_queries = 250  # sentences that look for their paragraph
-num_reranked = 20  # queries of the first exercise
+num_queries = 500  # sentences that look for their paragraph
+num_reranked = 10  # queries of the first exercise
 toy_steps = 750  # of pretraining in the toy world, as in 15.10
-span_steps = 60  # of fine-tuning
-head_steps = 100  # of a linear head on frozen vectors
+span_steps = 40  # of fine-tuning
+head_steps = 70  # of a linear head on frozen vectors
 seed = 0
 
 # %% [markdown]
@@ -257,7 +257,7 @@ assert states.grad.isfinite().all()
 # Only the head starts from scratch, but usually all weights are trained.
 # Devlin and others suggest rates of 2e-5, 3e-5 or 5e-5, batches of 16 or 32 and 2 to 4 epochs; warmup and linear decay come with them.
 # Runs that differ only in the seed can differ much on small sets, as Zhang and others (2021) and others before them found, so a single run proves little.
-# *LoRA* ([Section 14.2](../14-computer-vision/02-fine-tuning.ipynb)) freezes the encoder and trains matrices of low rank beside some of its weights, often those of queries and values, with a rate of its own; we come back to that below.
+# LoRA ([Section 14.2](../14-computer-vision/02-fine-tuning.ipynb)) freezes the encoder and trains matrices of low rank beside some of its weights, often those of queries and values, with a rate of its own; we come back to that below.
 
 # %%
 size = bert_param_count(30_522, 768, 12, 3072)  # BERT-base
@@ -531,6 +531,7 @@ print(f"wnut17, O everywhere: accuracy {all_out[0]:.3f}, F1 {all_out[1]}")
 
 # %% [markdown]
 # These are the baselines with all training sentences: of words for the treebank, of the true word classes for the chunks (the baseline of the shared task, 77.07), of memorized names for WNUT-17.
+# The names of the test part were chosen to be new, and even in lower case hardly any was seen.
 # The last line is the reason for counting spans: predicting no name at all is right for more than nine words in ten.
 #
 # Now the frozen encoder with a `TaggingHead`, trained on the vectors of a few hundred sentences, and the same with an encoder of random weights.
@@ -539,7 +540,7 @@ print(f"wnut17, O everywhere: accuracy {all_out[0]:.3f}, F1 {all_out[1]}")
 def fit_tags(X, y, num_tags):
     """A `TaggingHead` trained on vectors (words, d), in evaluation mode."""
     torch.manual_seed(seed)
-    head = TaggingHead(X.shape[1], num_tags)
+    head = TaggingHead(X.shape[1], num_tags, dropout=0.0)
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
     for _ in range(head_steps):
         optimizer.zero_grad()
@@ -552,13 +553,12 @@ def tag_with(reader, name):
     """Scores of a head on frozen vectors, for one of the sets."""
     parts = [part[:n] for part, n in zip(tagged[name],
                                          (num_train, num_test))]
-    X, test_X = (cached_features(reader, "read", [
-        " ".join(word for word, _ in s) for s in part], 512)[0]
-        for part in parts)
+    (X,) = cached_features(reader, "read", [
+        " ".join(word for word, _ in s) for part in parts for s in part], 512)
     tags = sorted({tag for s in parts[0] for _, tag in s})
     y = torch.tensor([tags.index(tag) for s in parts[0] for _, tag in s])
-    head = fit_tags(X, y, len(tags))
-    told = iter(head(test_X).argmax(dim=1).tolist())
+    head = fit_tags(X[:len(y)], y, len(tags))
+    told = iter(head(X[len(y):]).argmax(dim=1).tolist())
     return tag_scores(parts[1], [[tags[next(told)] for _ in s]
                                  for s in parts[1]])
 
@@ -569,36 +569,41 @@ frozen = {("MiniLM", name): tag_with(reader, name) for name in tagged}
 frozen["random", "ud-ewt"] = tag_with(blank, "ud-ewt")
 for name, parts in tagged.items():
     few = parts[0][:num_train], parts[1][:num_test]
-    frozen["baseline", name] = tag_scores(few[1], (
-        memorized if name == "wnut17" else most_frequent)(*few))
+    tagger = memorized if name == "wnut17" else most_frequent
+    frozen["baseline", name] = tag_scores(few[1], tagger(*few))
+    frozen["baseline, all", name] = tag_scores(few[1],
+                                               tagger(parts[0], few[1]))
 for (what, name), (right, f1) in sorted(frozen.items()):
-    print(f"{what:8} {name:9} accuracy {right:.3f}, F1 {f1:.3f}")
+    print(f"{what:13} {name:9} accuracy {right:.3f}, F1 {f1:.3f}")
 
 # %%
 # check 16.6-C7 (first half): baselines, and heads on frozen vectors
-full_run = (num_train >= 400 and num_test >= 200 and head_steps >= 100
-            and toy_steps >= 750 and span_steps >= 60)
+full_run = (num_train >= 300 and num_test >= 200 and head_steps >= 70
+            and toy_steps >= 750 and span_steps >= 40)
 if real:
     assert 0.80 < full["ud-ewt"][0] < 0.82
     assert abs(full["conll2000"][1] - 0.7707) < 0.001
-    print(full)
+    assert 0.02 < full["wnut17"][1] < 0.04
     assert 0.91 < all_out[0] < 0.94 and all_out[1] == 0
 if real and full_run:
     assert frozen["MiniLM", "ud-ewt"][0] > 0.85
     assert (frozen["random", "ud-ewt"][0] + 0.05
             < frozen["baseline", "ud-ewt"][0]
             < frozen["MiniLM", "ud-ewt"][0] - 0.08)
+    assert (frozen["baseline, all", "ud-ewt"][0] + 0.02
+            < frozen["MiniLM", "ud-ewt"][0])
     assert abs(frozen["MiniLM", "conll2000"][1]
                - frozen["baseline", "conll2000"][1]) < 0.08
     assert frozen["MiniLM", "conll2000"][1] < full["conll2000"][1] - 0.05
-    assert frozen["MiniLM", "wnut17"][1] < 0.25
+    assert (frozen["baseline, all", "wnut17"][1] + 0.02
+            < frozen["MiniLM", "wnut17"][1] < 0.25)
     assert frozen["MiniLM", "wnut17"][0] < all_out[0]
 
 # %% [markdown]
-# For word classes the frozen vectors are far above the most frequent tag from the same 400 sentences, and also above that from five times as many; with random weights the same head stays below it.
-# For chunks the picture is mixed: above the baseline that sees the same words, below the one that is given true word classes and all sentences.
-# On new names the head fails: few of its spans are right, and its accuracy is below that of predicting none.
-# MiniLM was trained so that means of its vectors compare sentences, its vocabulary has no capitals, and 400 posts hold few names.
+# For word classes the frozen vectors are far above the most frequent tag from the same 300 sentences, and also above that from all 2001; with random weights the same head stays below both.
+# For chunks they are no better than the most frequent tag of the same words, and well below the baseline that is given true word classes and all sentences.
+# On new names the head fails: it finds more than the list does, but fewer than a quarter by F1, and its accuracy is below that of predicting none.
+# MiniLM was trained so that means of its vectors compare sentences, it reads no capitals, and 300 posts hold few names.
 # Which of these matters most, we did not test; training all weights is the next step, and it needs a GPU to be quick.
 #
 # ## Spans
@@ -665,7 +670,7 @@ for wrong in (([], [], None), ([1], [1, 2], None), ([math.nan], [0], None),
         pass
 
 # %% [markdown]
-# Answers are compared with the true one by exact match, and by the F1 of their words as bags.
+# An answer is compared with the true one by exact match, and by the F1 of their words as bags.
 # The official script of SQuAD lower-cases first and removes punctuation and articles, so say which F1 you mean.
 
 # %%
@@ -813,7 +818,7 @@ def fit_arm(arm, num_scenes, steps, every=10):
 
 arms = {arm: fit_arm(arm, 1, span_steps)
         for arm in ("all", "random", "LoRA", "head")}
-two = fit_arm("all", 2, 2 * span_steps, 20)
+two = fit_arm("all", 2, 3 * span_steps, 20)
 for arm, (_, _, trained, curve) in [*arms.items(), ("two scenes", two)]:
     print(f"{arm:10} {trained:6,} parameters, exact match "
           f"{curve[-1][1]:.2f} after {curve[-1][0]} steps")
@@ -840,9 +845,9 @@ d2l.describe(axes, """Exact match against training steps. With one scene,
 # %% [markdown]
 # **Figure 16.6.2.** Exact match on 200 questions, in one run of each kind.
 #
-# With one scene three of the four ways answer nearly everything within 60 steps, and a random start is one of them: pretraining is not what this task measures.
+# With one scene three of the four ways answer nearly everything within 40 steps, and a random start is one of them: pretraining is not what this task measures.
 # It has a shortcut, too: the kind of the gap is enough, for the passage holds one word of that kind.
-# With two scenes the noun decides, and in twice as many steps the network does not get beyond a coin's toss between the two.
+# With two scenes the noun decides, and in three times as many steps the network does not get beyond a coin's toss between the two.
 # A test that needs no labels shows what it does: ask the same passage about the other noun, and see whether the answer changes.
 
 # %%
@@ -958,7 +963,7 @@ torch.testing.assert_close(small_set, F.normalize(
 
 # %% [markdown]
 # Reimers and Gurevych (2019) trained BERT in this form, with the mean of the token vectors as the vector of a text.
-# The usual loss today is *InfoNCE*, which takes the other documents of a batch as negatives:
+# A usual loss is InfoNCE, which takes the other documents of a batch as negatives:
 #
 # $$L=-\frac1b\sum_{i=1}^b\log\frac{\exp(\mathbf q_i^\top\mathbf d_i/\tau)}{\sum_{j=1}^b\exp(\mathbf q_i^\top\mathbf d_j/\tau)},\tag{16.6.2}$$
 #
@@ -1007,7 +1012,7 @@ except ValueError as error:
 
 # %% [markdown]
 # How well do cosines of MiniLM's vectors rank pairs by similarity, and how much of that needs the encoder?
-# We compare three vectors from one run, the mean of outputs, that of `<cls>`, and the mean of input embeddings, with the share of common words, the cosine of tf-idf vectors, and an encoder with random weights (every sixth pair).
+# We compare three vectors from one run, the mean of outputs, that of `<cls>`, and the mean of input embeddings, with the share of common words, the cosine of tf-idf vectors, and an encoder with random weights (every eighth pair).
 # [Section 15.8](../15-nlp-pretraining/08-bert.ipynb) did so with its own class; the test is not far from MiniLM's training data, as is said there.
 
 # %%
@@ -1056,9 +1061,9 @@ bags = [set(text.lower().split()) for text in texts]
 sts["common words"] = float(spearmanr(
     [len(a & b) / len(a | b) for a, b in zip(bags[::2], bags[1::2])],
     judged).statistic)
-few = [text for row in rows[::6] for text in row[:2]]
-sts["random weights (1 of 6)"] = cosine_rank(
-    BiEncoder(blank.encoder).embed(few), judged[::6])
+few = [text for row in rows[::8] for text in row[:2]]
+sts["random weights (1 of 8)"] = cosine_rank(
+    BiEncoder(blank.encoder).embed(few), judged[::8])
 for name, rho in sts.items():
     print(f"{name:24} {rho:.3f}")
 
@@ -1068,7 +1073,7 @@ if real and stsb.is_real and num_pairs >= 1379:
     known = dict(zip(sts, (0.824, 0.779, 0.500, 0.691, 0.504)))
     for name, rho in known.items():
         assert abs(sts[name] - rho) < 0.01
-    assert sts["random weights (1 of 6)"] < 0.6
+    assert sts["random weights (1 of 8)"] < 0.6
 
 # %% [markdown]
 # The mean is better than `<cls>` for this encoder, which was trained with means; that need not hold for another.
@@ -1076,7 +1081,8 @@ if real and stsb.is_real and num_pairs >= 1379:
 #
 # ## Search
 #
-# A sentence is taken out of a paragraph of WikiText-2 and looks for the rest, cut to its first 50 words, among the paragraphs.
+# A sentence is taken out of a paragraph of WikiText-2 and looks for the rest among the paragraphs.
+# To save time the encoder reads only the first 60 words of each; BM25 reads all, and as a control those 60 words, too.
 # *BM25* (Robertson and Zaragoza, 2009) is the classic way: a document scores for each word of the query that it has, more if the word is rare, less for each repetition, and less if the document is long.
 # With the number $f$ of occurrences in the document, its length $\ell$, the mean length $\bar\ell$, and $n_w$ of $N$ documents with the word $w$,
 #
@@ -1122,7 +1128,7 @@ torch.testing.assert_close(toy_scores[0, 1].item(), math.log(
     1 + 1.5 / 2.5) * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2 / (7 / 3))))
 assert ranks(toy_scores).tolist() == [[1, 2, 3]]
 two_ranks = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[4, 1, 3, 2]])
-assert fuse(*two_ranks).tolist() == [[3, 1, 4, 2]]
+assert fuse(*two_ranks).tolist() == [[2, 1, 4, 3]]
 
 # %%
 wiki = d2l.fetch("wikitext-2")
@@ -1131,42 +1137,49 @@ blocks = [p for p in paragraphs(wiki) if len(p) >= 3]
 blocks = [blocks[i] for i in rng.permutation(len(blocks))[:num_paragraphs]]
 taken = [int(rng.integers(len(block))) for block in blocks]
 queries = [block[k] for block, k in zip(blocks, taken)][:num_queries]
-documents = [" ".join(" ".join(block[:k] + block[k + 1:]).split()[:50])
+documents = [" ".join(block[:k] + block[k + 1:])
              for block, k in zip(blocks, taken)]
-print(queries[0], "\n->", documents[0])
+begun = [" ".join(text.split()[:60]) for text in documents]
+print(queries[0], "\n->", begun[0])
 bi_encoder = BiEncoder(encoder)
-Q, D = bi_encoder.embed(queries), bi_encoder.embed(documents)
+Q, D = bi_encoder.embed(queries), bi_encoder.embed(begun)
 ranked = {"BM25": ranks(bm25(queries, documents)), "MiniLM": ranks(Q @ D.T)}
 ranked["fused"] = fuse(*ranked.values())
+ranked["BM25, 60 words"] = ranks(bm25(queries, begun))
+ranked["fused, 60 words"] = fuse(ranked["BM25, 60 words"], ranked["MiniLM"])
 own = {name: each[torch.arange(len(Q)), torch.arange(len(Q))]
        for name, each in ranked.items()}  # rank of the right paragraph
 scores, found = retrieve(Q, D, 10)
 assert torch.equal(found[:, 0] == torch.arange(len(Q)), own["MiniLM"] == 1)
 assert (scores.diff(dim=1) <= 0).all()
 for name, rank in own.items():
-    print(f"{name:7} recall@1 {(rank <= 1).float().mean():.3f}, "
+    print(f"{name:15} recall@1 {(rank <= 1).float().mean():.3f}, "
           f"recall@10 {(rank <= 10).float().mean():.3f}")
 
 # %%
 # check 16.6-C11: fused recall@10 above both, by McNemar's test
-for name in ("BM25", "MiniLM"):
-    won = int(((own["fused"] <= 10) & (own[name] > 10)).sum())
-    lost = int(((own["fused"] > 10) & (own[name] <= 10)).sum())
+full_search = (real and wiki.is_real and num_queries >= 500
+               and num_paragraphs >= 500)
+tests_of = {}
+for one, other in (("fused", "BM25"), ("fused", "MiniLM"),
+                   ("fused, 60 words", "MiniLM")):
+    won = int(((own[one] <= 10) & (own[other] > 10)).sum())
+    lost = int(((own[one] > 10) & (own[other] <= 10)).sum())
     p_value = binomtest(won, max(1, won + lost)).pvalue
-    print(f"fused finds {won} that {name} misses, misses {lost} that it "
-          f"finds: p = {p_value:.1g}")
-    if real and wiki.is_real and num_queries >= 250:
+    tests_of[one, other] = won, lost, p_value
+    print(f"{one}: finds {won} that {other} misses, misses {lost} that it "
+          f"finds, p = {p_value:.1g}")
+if full_search:
+    for other in ("BM25", "MiniLM"):
+        won, lost, p_value = tests_of["fused", other]
         assert won > lost and p_value < 0.01
-if real and wiki.is_real and num_queries >= 250:
-    for name in ("BM25", "MiniLM"):
-        assert 0.25 < (own[name] <= 1).float().mean() < 0.5
-        assert 0.6 < (own[name] <= 10).float().mean() < 0.8
+    assert tests_of["fused, 60 words", "MiniLM"][2] > 0.05
 
 # %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(4.8, 2.7))
 cut = torch.arange(1, 51)
-for (name, rank), style in zip(own.items(), ("-", "--", "-.")):
-    ax.plot(cut, (rank[:, None] <= cut).float().mean(dim=0), style,
+for name, style in zip(("BM25", "MiniLM", "fused"), ("-", "--", "-.")):
+    ax.plot(cut, (own[name][:, None] <= cut).float().mean(dim=0), style,
             label=name)
 ax.set(xlabel="k", ylabel="recall@k", ylim=(0, 1))
 ax.legend()
@@ -1177,12 +1190,14 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 # %% [markdown]
 # **Figure 16.6.4.** Share of queries whose own paragraph is among the first $k$ of all.
 #
-# Counting words and comparing vectors come out close here, and they fail on different queries, so that their fusion finds more within the first ten than either.
+# Of these 500 sentences the fusion finds more paragraphs within the first ten than BM25 on whole paragraphs and than vectors of 60 words.
+# Part of that is what BM25 alone could read: given the same 60 words its fusion with the vectors cannot be told from the vectors by this test.
+# The constant 60 in the fusion is that of its authors; we tuned nothing.
 # Queries taken from the text itself favour common words; on questions of users the balance may be another.
 # Over 18 sets, Thakur and others (2021) found BM25 a robust baseline, many dense encoders below it outside of their training domain, and rerankers best but dear.
 #
 # So systems search in two stages: both kinds of retrieval propose some dozens, and a cross-encoder reranks these (the first exercise).
-# In *retrieval-augmented generation* (Lewis and others, 2020) a language model then writes an answer from the texts that were found.
+# In retrieval-augmented generation (Lewis and others, 2020) a language model then writes an answer from the texts that were found.
 # Measure recall@k apart from the answer: a wrong answer from the right text and a right one without it need different remedies.
 
 # %% [markdown]
@@ -1193,7 +1208,7 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 # - A frozen MiniLM with a linear head passes the most frequent tag by far on word classes, and fails on new names.
 # - The best span needs $i\le j$ and one pass; mask what is not passage.
 # - An exact match of 1 on one scene did not mean that the question was read: with two scenes it was a half, and the answer rarely followed the noun.
-# - Bi-encoders need $n+m$ runs, cross-encoders $nm$; in our search, fusing ranks of BM25 and of vectors found more than either.
+# - Bi-encoders need $n+m$ runs, cross-encoders $nm$; in our search, fusing the ranks of BM25 and of vectors found more than either, as long as BM25 could read whole paragraphs.
 
 # %% [markdown]
 # ## Exercises
@@ -1209,8 +1224,10 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 
 # %% [markdown]
 # The head learns from queries that are not reranked: each with its own paragraph and one from the first places that is wrong.
-# To save time, texts are cut to 20 words each, and the head is small and sees few examples.
-# The encoder has never read pairs in one sequence, and with so little training reranking is no gain to count on: compare the three numbers, on as few queries as these.
+# To save time, texts are cut to 15 words each, and the head is small and sees few examples.
+# The result is bad: on these ten queries the head puts hardly any right paragraph first, where BM25 and the fusion do so for more than half.
+# MiniLM was trained on single texts, its weights stay as they are, and 60 pairs are few; which of these is to blame this run does not tell.
+# Rerankers that work are trained in full on many thousands of pairs.
 # With frozen outputs only `<cls>` is needed, so the states have one position.
 
 # %%
@@ -1222,11 +1239,11 @@ class PairStates(nn.Module):
         self.encoder = encoder
 
     def read(self, pairs):
-        """(n, 1, d), for strings "query tab paragraph", 20 words each."""
+        """(n, 1, d), for strings "query tab paragraph", 15 words each."""
         spelled = self.encoder.tokenize
         rows = []
         for pair in pairs:
-            a, b = (spelled(" ".join(part.split()[:20]))
+            a, b = (spelled(" ".join(part.split()[:15]))
                     for part in pair.split("\t"))
             rows.append(torch.tensor(a + b[1:]))
         ids = nn.utils.rnn.pad_sequence(rows, True, -1)
@@ -1259,12 +1276,14 @@ limit = int((own["fused"][:num_reranked] <= 20).sum())
 print(f"right at rank 1, of {num_reranked} queries: {hits}; the right "
       f"paragraph is among the 20 for {limit}")
 assert hits["reranked"] <= limit
+if full_search and num_reranked == 10:
+    assert hits["reranked"] < 4 < min(hits["BM25"], hits["fused"])
 assert states.shape[1:] == (1, 384) and not states.requires_grad
 
 # %% [markdown]
 # ### Exercise 16.6-2
 #
-# BERT gives no probability of a text, but a *pseudo-log-likelihood*: mask one token at a time and add up the logarithms of the probabilities of what stood there.
+# BERT gives no probability of a text, but a pseudo-log-likelihood: mask one token at a time and add up the logarithms of the probabilities of what stood there.
 # Does it rank a toy sentence above the same one with two neighbouring words swapped?
 
 # %% [markdown]

@@ -1187,35 +1187,6 @@ class SpanHead(nn.Module):
 
 
 # 16.6 Fine-tuning BERT for sequence-level and token-level applications
-def best_span(start, end, max_len=None):
-    """The span (i, j) with i <= j whose start[i] + end[j] is largest.
-
-    `start` and `end` are scores (n,), -inf where no answer may stand. The
-    span holds the tokens i to j, both included: at most `max_len` of them.
-    Of equal sums the first end and its first start win. Raises ValueError
-    for scores of different or no length, with nan, or without any span.
-    """
-    start, end = (torch.as_tensor(each).tolist() for each in (start, end))
-    if len(start) != len(end) or any(map(math.isnan, start + end)):
-        raise ValueError(f"start has {len(start)} scores, end {len(end)}; "
-                         "give as many, none of them nan.")
-    if max_len is not None and max_len < 1:
-        raise ValueError(f"max_len is {max_len}; a span has 1 token at least.")
-    best, span, first = -math.inf, None, 0
-    for j, score in enumerate(end):
-        if max_len is not None:  # look back as far as the limit allows
-            window = range(max(0, j - max_len + 1), j + 1)
-            first = max(window, key=start.__getitem__)
-        elif start[j] > start[first]:
-            first = j  # the best start so far
-        if start[first] + score > best:
-            best, span = start[first] + score, (first, j)
-    if span is None:
-        raise ValueError("no span has a finite score; check the mask.")
-    return span
-
-
-# 16.6 Fine-tuning BERT for sequence-level and token-level applications
 def align_labels(word_labels, word_ids):
     """Labels of words for their pieces: first piece, -100 elsewhere.
 
@@ -1272,6 +1243,35 @@ def span_f1(gold, predicted):
     if not hits:
         return 0.0, 0.0, 0.0
     return hits / told, hits / true, 2 * hits / (told + true)
+
+
+# 16.6 Fine-tuning BERT for sequence-level and token-level applications
+def best_span(start, end, max_len=None):
+    """The span (i, j) with i <= j whose start[i] + end[j] is largest.
+
+    `start` and `end` are scores (n,), -inf where no answer may stand. The
+    span holds the tokens i to j, both included: at most `max_len` of them.
+    Of equal sums the first end and its first start win. Raises ValueError
+    for scores of different or no length, with nan, or without any span.
+    """
+    start, end = (torch.as_tensor(each).tolist() for each in (start, end))
+    if len(start) != len(end) or any(map(math.isnan, start + end)):
+        raise ValueError(f"start has {len(start)} scores, end {len(end)}; "
+                         "give as many, none of them nan.")
+    if max_len is not None and max_len < 1:
+        raise ValueError(f"max_len is {max_len}; a span has 1 token at least.")
+    best, span, first = -math.inf, None, 0
+    for j, score in enumerate(end):
+        if max_len is not None:  # look back as far as the limit allows
+            window = range(max(0, j - max_len + 1), j + 1)
+            first = max(window, key=start.__getitem__)
+        elif start[j] > start[first]:
+            first = j  # the best start so far
+        if start[first] + score > best:
+            best, span = start[first] + score, (first, j)
+    if span is None:
+        raise ValueError("no span has a finite score; check the mask.")
+    return span
 
 
 # 16.6 Fine-tuning BERT for sequence-level and token-level applications
