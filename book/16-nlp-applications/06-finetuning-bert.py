@@ -8,6 +8,8 @@
 #         num_test: 1000
 #         num_paragraphs: 1000
 #         num_queries: 1000
+#         toy_steps: 750
+#         span_steps: 40
 #       smoke:
 #         num_train: 40
 #         num_test: 30
@@ -92,7 +94,7 @@ seed = 0
 # %% [markdown]
 # ## Four heads
 #
-# Let $\mathbf h_1,\ldots,\mathbf h_n\in\mathbb R^H$ be the vectors of an encoder for one input, $\mathbf h_1$ that of `<cls>`.
+# Let $\mathbf h_1,\dots,\mathbf h_n\in\R^H$ be the vectors of an encoder for one input, $\mathbf h_1$ that of `<cls>`.
 # Devlin and others (2018) reached all their tasks with one more linear layer each:
 
 # %% tags=["hide-input"]
@@ -173,7 +175,7 @@ class PairRegressionHead(nn.Module):
         """(b,), for states (b, n, num_hiddens) of an encoder."""
         return self.head(states).squeeze(-1)
 
-
+# %% tags=["export"]
 class TaggingHead(nn.Module):
     """`num_tags` scores for each token: dropout and one linear layer."""
 
@@ -189,7 +191,7 @@ class TaggingHead(nn.Module):
 # %% [markdown]
 # For question answering the input is question and passage, and the answer is a span of the passage.
 # SQuAD 1.1 (Rajpurkar and others, 2016) has 107 785 such questions on Wikipedia articles.
-# Two learned vectors $\mathbf w_s,\mathbf w_e\in\mathbb R^H$, with biases in our code, give each position $i$ of the passage the scores $s_i=\mathbf w_s^\top\mathbf h_i$ and $e_i=\mathbf w_e^\top\mathbf h_i$.
+# Two learned vectors $\mathbf w_s,\mathbf w_e\in\R^H$, with biases in our code, give each position $i$ of the passage the scores $s_i=\mathbf w_s^\top\mathbf h_i$ and $e_i=\mathbf w_e^\top\mathbf h_i$.
 # With the true span $(i^*,j^*)$ and the set $P$ of the passage's positions the loss is
 #
 # $$-\frac12\Bigl(\log\frac{\exp s_{i^*}}{\sum_{i\in P}\exp s_i}+\log\frac{\exp e_{j^*}}{\sum_{j\in P}\exp e_j}\Bigr).\tag{16.6.1}$$
@@ -318,7 +320,7 @@ def bio_decode(tags):
         before = kind or None
     return spans
 
-
+# %% tags=["export"]
 def span_f1(gold, predicted):
     """Precision, recall and F1 of the spans of many sentences.
 
@@ -720,7 +722,7 @@ def span_data(examples, vocab):
     answers = torch.tensor([row[3] for row in examples]) + shift
     return SpanData(inputs, passage, answers, examples)
 
-
+# %%
 def span_examples(n, num_scenes, seed, absent=False):
     """Questions about one of `num_scenes` scenes, each in a sentence.
 
@@ -747,7 +749,7 @@ def span_examples(n, num_scenes, seed, absent=False):
             examples.append((asked, words, part, spans[k], other))
     return examples
 
-
+# %%
 toy = toy_bert(seed, toy_steps)
 tests = {k: span_data(span_examples(200, k, seed + 2), toy.vocab)
          for k in (1, 2)}
@@ -967,7 +969,7 @@ torch.testing.assert_close(small_set, F.normalize(
 #
 # $$L=-\frac1b\sum_{i=1}^b\log\frac{\exp(\mathbf q_i^\top\mathbf d_i/\tau)}{\sum_{j=1}^b\exp(\mathbf q_i^\top\mathbf d_j/\tau)},\tag{16.6.2}$$
 #
-# with unit vectors $\mathbf q_i,\mathbf d_i\in\mathbb R^H$ of $b$ pairs and a temperature $\tau>0$.
+# with unit vectors $\mathbf q_i,\mathbf d_i\in\R^H$ of $b$ pairs and a temperature $\tau>0$.
 # If all vectors are equal, every softmax is uniform and $L=\log b$; if the pairs agree and different ones are orthogonal, $L\to0$ as $\tau\to0$.
 # With $p_{ij}$ for the softmax its gradient is $\partial L/\partial\mathbf q_i=\frac1{b\tau}\bigl(\sum_jp_{ij}\mathbf d_j-\mathbf d_i\bigr)$: away from documents that look alike, towards the own one.
 # [Section 15.2](../15-nlp-pretraining/02-approximate-training.ipynb) has shown what the optimal scores are.
@@ -1250,7 +1252,7 @@ class PairStates(nn.Module):
         ids = ids.to(self.encoder.words.weight.device)
         return self.encoder(ids.clamp(min=0), ids >= 0)[:, :1]
 
-
+# %%
 best = ranked["fused"].argsort(dim=1)[:, :20]  # (queries, 20)
 train_q = range(num_reranked, min(num_queries, 4 * num_reranked))
 wrong = {i: next(j for j in best[i].tolist() if j != i) for i in train_q}
@@ -1461,7 +1463,7 @@ def as_bert(net):
             ours.load_state_dict(theirs.state_dict())
     return bert
 
-
+# %%
 bert = as_bert(copy.deepcopy(encoder).cpu()).requires_grad_(False)
 ids = torch.tensor([encoder.tokenize(queries[0])])
 with torch.inference_mode():

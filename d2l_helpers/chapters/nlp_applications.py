@@ -1151,6 +1151,7 @@ class PairRegressionHead(nn.Module):
         return self.head(states).squeeze(-1)
 
 
+# 16.6 Fine-tuning BERT for sequence-level and token-level applications
 class TaggingHead(nn.Module):
     """`num_tags` scores for each token: dropout and one linear layer."""
 
@@ -1226,6 +1227,7 @@ def bio_decode(tags):
     return spans
 
 
+# 16.6 Fine-tuning BERT for sequence-level and token-level applications
 def span_f1(gold, predicted):
     """Precision, recall and F1 of the spans of many sentences.
 
