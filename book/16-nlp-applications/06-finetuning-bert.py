@@ -74,7 +74,8 @@ from d2l_helpers.chapters.computer_vision import (
     LoRALinear, add_lora, evaluating, merge_lora)
 from d2l_helpers.chapters.nlp_pretraining import (
     BERTEncoder, bert_param_count, pad_bert, small_bert, toy_bert)
-from d2l_helpers.pretrained import MiniLM, cached_features, minilm
+from d2l_helpers.pretrained import (
+    MiniLM, cached_features, kept, minilm)
 from d2l_helpers.texts import ToyWorld, paragraphs
 
 d2l.use_style()
@@ -94,7 +95,7 @@ seed = 0
 # %% [markdown]
 # ## Four heads
 #
-# Let $\mathbf h_1,\dots,\mathbf h_n\in\R^H$ be the vectors of an encoder for one input, $\mathbf h_1$ that of `<cls>`.
+# Let $\mathbf h_1,\dots,\mathbf h_n$ be the vectors of an encoder for one input, of length $H$ each, $\mathbf h_1$ that of `<cls>`.
 # Devlin and others (2018) reached all their tasks with one more linear layer each:
 
 # %% tags=["hide-input"]
@@ -191,7 +192,7 @@ class TaggingHead(nn.Module):
 # %% [markdown]
 # For question answering the input is question and passage, and the answer is a span of the passage.
 # SQuAD 1.1 (Rajpurkar and others, 2016) has 107 785 such questions on Wikipedia articles.
-# Two learned vectors $\mathbf w_s,\mathbf w_e\in\R^H$, with biases in our code, give each position $i$ of the passage the scores $s_i=\mathbf w_s^\top\mathbf h_i$ and $e_i=\mathbf w_e^\top\mathbf h_i$.
+# Two learned vectors $\mathbf w_s,\mathbf w_e$ of length $H$, with biases in our code, give each position $i$ of the passage the scores $s_i=\mathbf w_s^\top\mathbf h_i$ and $e_i=\mathbf w_e^\top\mathbf h_i$.
 # With the true span $(i^*,j^*)$ and the set $P$ of the passage's positions the loss is
 #
 # $$-\frac12\Bigl(\log\frac{\exp s_{i^*}}{\sum_{i\in P}\exp s_i}+\log\frac{\exp e_{j^*}}{\sum_{j\in P}\exp e_j}\Bigr).\tag{16.6.1}$$
@@ -363,51 +364,43 @@ assert span_f1(gold, gold) == (1, 1, 1)
 
 # %% [markdown]
 # MiniLM's vocabulary has no entry for rare words, so there is something to align.
-# `WordVectors` spells a sentence word by word, runs the encoder, and returns the vectors of first pieces.
+# `spell` cuts a sentence word by word, and `word_vectors` returns the encoder's vectors of first pieces.
 
 # %%
-class WordVectors(nn.Module):
-    """The vectors of the first pieces of all words, from a `MiniLM`."""
+def spell(tokenize, text):
+    """Ids of all pieces, and word ids, of words between single blanks."""
+    pieces = [tokenize(word)[1:-1] or [tokenize.ids["[UNK]"]]
+              for word in text.split(" ")]
+    return ([tokenize.ids["[CLS]"], *itertools.chain(*pieces),
+             tokenize.ids["[SEP]"]],
+            [None, *(i for i, piece in enumerate(pieces) for _ in piece),
+             None])
 
-    def __init__(self, encoder):
-        super().__init__()
-        self.encoder = encoder
 
-    def spell(self, text):
-        """Ids and word ids of words between single blanks."""
-        spelled = self.encoder.tokenize
-        pieces = [spelled(word)[1:-1] or [spelled.ids["[UNK]"]]
-                  for word in text.split(" ")]
-        return ([spelled.ids["[CLS]"], *itertools.chain(*pieces),
-                 spelled.ids["[SEP]"]],
-                [None, *(i for i, piece in enumerate(pieces)
-                         for _ in piece), None])
-
-    def read(self, texts):
-        """Vectors (words of all texts, d), in the order of the texts."""
-        rows = [self.spell(text) for text in texts]
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
-        found = [None] * len(rows)
-        for part in (order[i:i + 32] for i in range(0, len(order), 32)):
-            ids = nn.utils.rnn.pad_sequence(
-                [torch.tensor(rows[i][0]) for i in part], True, -1)
-            ids = ids.to(self.encoder.words.weight.device)
-            X = self.encoder(ids.clamp(min=0), ids >= 0)  # (32, n, d)
-            for i, x in zip(part, X):
-                word_ids = rows[i][1]
-                labels = align_labels(range(len(word_ids)), word_ids)
-                x = x[:len(word_ids)]
-                found[i] = x[[label >= 0 for label in labels]]
-        return torch.cat(found)
+@torch.no_grad()
+def word_vectors(encoder, texts):
+    """Vectors (words of all texts, d) of first pieces, from a `MiniLM`."""
+    rows = [spell(encoder.tokenize, text) for text in texts]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+    found = [None] * len(rows)
+    for part in (order[i:i + 32] for i in range(0, len(order), 32)):
+        ids = nn.utils.rnn.pad_sequence(
+            [torch.tensor(rows[i][0]) for i in part], True, -1).to(device)
+        X = encoder(ids.clamp(min=0), ids >= 0)  # (32, n, d)
+        for i, x in zip(part, X):
+            word_ids = rows[i][1]
+            labels = align_labels(range(len(word_ids)), word_ids)
+            found[i] = x[:len(word_ids)][[y >= 0 for y in labels]]
+    return torch.cat(found)
 
 # %%
 # check 16.6-C4: first pieces carry the labels, the loss sees no others
-reader = WordVectors(minilm().to(device)).eval()
+encoder = minilm().to(device)
 text = "the xylophonist rehearsed unhurriedly , naïvely"
-ids, word_ids = reader.spell(text)
+ids, word_ids = spell(encoder.tokenize, text)
 labels = align_labels([3, 1, 4, 1, 5, 9], word_ids)
 for piece, word, label in zip(ids, word_ids, labels):
-    print(reader.encoder.tokenize.vocab[piece], word, label)
+    print(encoder.tokenize.vocab[piece], word, label)
 assert [y for y in labels if y != -100] == [3, 1, 4, 1, 5, 9]
 assert labels[0] == labels[-1] == -100 and len(ids) == len(labels) > 8
 assert align_labels([7, 7], [None, 0, 0, 1, None]) == [
@@ -551,12 +544,14 @@ def fit_tags(X, y, num_tags):
     return head.eval()
 
 
-def tag_with(reader, name):
+def tag_with(encoder, name):
     """Scores of a head on frozen vectors, for one of the sets."""
     parts = [part[:n] for part, n in zip(tagged[name],
                                          (num_train, num_test))]
-    (X,) = cached_features(reader, "read", [
-        " ".join(word for word, _ in s) for part in parts for s in part], 512)
+    texts = [" ".join(word for word, _ in s) for part in parts for s in part]
+    X = kept("word-vectors", [encoder, texts, word_vectors, spell,
+                              align_labels],
+             lambda: {"X": word_vectors(encoder, texts)})["X"]
     tags = sorted({tag for s in parts[0] for _, tag in s})
     y = torch.tensor([tags.index(tag) for s in parts[0] for _, tag in s])
     head = fit_tags(X[:len(y)], y, len(tags))
@@ -566,8 +561,8 @@ def tag_with(reader, name):
 
 
 torch.manual_seed(seed)
-blank = WordVectors(MiniLM(reader.encoder.tokenize.vocab).to(device)).eval()
-frozen = {("MiniLM", name): tag_with(reader, name) for name in tagged}
+blank = MiniLM(encoder.tokenize.vocab).to(device).eval()
+frozen = {("MiniLM", name): tag_with(encoder, name) for name in tagged}
 frozen["random", "ud-ewt"] = tag_with(blank, "ud-ewt")
 for name, parts in tagged.items():
     few = parts[0][:num_train], parts[1][:num_test]
@@ -944,7 +939,6 @@ def retrieve(q, D, k):
 # check 16.6-C8: runs of the encoder, counted
 runs = Counter()
 kind = "apart"
-encoder = reader.encoder
 hook = encoder.register_forward_hook(
     lambda net, inputs, output: runs.update({kind: len(inputs[0])}))
 queries = ["a dog waits", "it rains", "two kings"]
@@ -969,7 +963,7 @@ torch.testing.assert_close(small_set, F.normalize(
 #
 # $$L=-\frac1b\sum_{i=1}^b\log\frac{\exp(\mathbf q_i^\top\mathbf d_i/\tau)}{\sum_{j=1}^b\exp(\mathbf q_i^\top\mathbf d_j/\tau)},\tag{16.6.2}$$
 #
-# with unit vectors $\mathbf q_i,\mathbf d_i\in\R^H$ of $b$ pairs and a temperature $\tau>0$.
+# with the vectors $\mathbf q_i,\mathbf d_i$ of $b$ pairs, all of length 1, and a temperature $\tau>0$.
 # If all vectors are equal, every softmax is uniform and $L=\log b$; if the pairs agree and different ones are orthogonal, $L\to0$ as $\tau\to0$.
 # With $p_{ij}$ for the softmax its gradient is $\partial L/\partial\mathbf q_i=\frac1{b\tau}\bigl(\sum_jp_{ij}\mathbf d_j-\mathbf d_i\bigr)$: away from documents that look alike, towards the own one.
 # [Section 15.2](../15-nlp-pretraining/02-approximate-training.ipynb) has shown what the optimal scores are.
@@ -1018,23 +1012,28 @@ except ValueError as error:
 # [Section 15.8](../15-nlp-pretraining/08-bert.ipynb) did so with its own class; the test is not far from MiniLM's training data, as is said there.
 
 # %%
-class Views(nn.Module):
-    """Three vectors of a text in one run of a `MiniLM`."""
+@torch.no_grad()
+def views(encoder, texts):
+    """Mean of outputs, output of <cls>, mean of inputs; (3, n, d)."""
+    ids = nn.utils.rnn.pad_sequence(
+        [torch.tensor(encoder.tokenize(text)) for text in texts], True,
+        -1).to(device)
+    mask, ids = ids >= 0, ids.clamp(min=0)
+    X, Y = encoder(ids, mask), encoder.words(ids)
+    means = [(Z * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+             for Z in (X, Y)]
+    return torch.stack([means[0], X[:, 0], means[1]])
 
-    def __init__(self, encoder):
-        super().__init__()
-        self.encoder = encoder
 
-    def read(self, texts):
-        """Mean of outputs, output of <cls>, mean of inputs; (n, d) each."""
-        ids = nn.utils.rnn.pad_sequence(
-            [torch.tensor(self.encoder.tokenize(t)) for t in texts], True,
-            -1).to(self.encoder.words.weight.device)
-        mask, ids = ids >= 0, ids.clamp(min=0)
-        X, Y = self.encoder(ids, mask), self.encoder.words(ids)
-        means = [(Z * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
-                 for Z in (X, Y)]
-        return [means[0], X[:, 0], means[1]]
+def in_batches(read, encoder, texts):
+    """`read(encoder, texts)` for 32 texts of similar length at a time.
+
+    `read` gives (..., n, d); the order of the texts is kept.
+    """
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    parts = [read(encoder, [texts[i] for i in order[k:k + 32]])
+             for k in range(0, len(order), 32)]
+    return torch.cat(parts, dim=-2)[..., torch.tensor(order).argsort(), :]
 
 
 def cosine_rank(vectors, judged):
@@ -1049,13 +1048,12 @@ with stsb.files["stsb-en-test.csv"].open(encoding="utf-8",
     rows = list(csv.reader(file))[:num_pairs]
 texts = [text for row in rows for text in row[:2]]
 judged = [float(row[2]) for row in rows]
-order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-views = [view[torch.tensor(order).argsort()] for view in cached_features(
-    Views(encoder).eval(), "read", [texts[i] for i in order], 32)]
+three = kept("sts-views", [encoder, texts, views, in_batches], lambda: {
+    "X": in_batches(views, encoder, texts)})["X"]
 
 # %%
 names = "MiniLM, mean", "MiniLM, <cls>", "input embeddings, mean"
-sts = {name: cosine_rank(view, judged) for name, view in zip(names, views)}
+sts = {name: cosine_rank(view, judged) for name, view in zip(names, three)}
 tfidf = TfidfVectorizer(token_pattern=r"\w+").fit_transform(texts)
 sts["tf-idf"] = float(spearmanr(
     tfidf[::2].multiply(tfidf[1::2]).sum(axis=1), judged).statistic)
@@ -1065,7 +1063,7 @@ sts["common words"] = float(spearmanr(
     judged).statistic)
 few = [text for row in rows[::8] for text in row[:2]]
 sts["random weights (1 of 8)"] = cosine_rank(
-    BiEncoder(blank.encoder).embed(few), judged[::8])
+    BiEncoder(blank).embed(few), judged[::8])
 for name, rho in sts.items():
     print(f"{name:24} {rho:.3f}")
 
@@ -1233,24 +1231,16 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 # With frozen outputs only `<cls>` is needed, so the states have one position.
 
 # %%
-class PairStates(nn.Module):
-    """The output of <cls> for two texts with a tab between them."""
-
-    def __init__(self, encoder):
-        super().__init__()
-        self.encoder = encoder
-
-    def read(self, pairs):
-        """(n, 1, d), for strings "query tab paragraph", 15 words each."""
-        spelled = self.encoder.tokenize
-        rows = []
-        for pair in pairs:
-            a, b = (spelled(" ".join(part.split()[:15]))
-                    for part in pair.split("\t"))
-            rows.append(torch.tensor(a + b[1:]))
-        ids = nn.utils.rnn.pad_sequence(rows, True, -1)
-        ids = ids.to(self.encoder.words.weight.device)
-        return self.encoder(ids.clamp(min=0), ids >= 0)[:, :1]
+@torch.no_grad()
+def pair_states(encoder, pairs):
+    """Outputs of <cls> (n, d), for strings "query tab paragraph"."""
+    rows = []
+    for pair in pairs:
+        a, b = (encoder.tokenize(" ".join(part.split()[:15]))
+                for part in pair.split("\t"))
+        rows.append(torch.tensor(a + b[1:]))
+    ids = nn.utils.rnn.pad_sequence(rows, True, -1).to(device)
+    return encoder(ids.clamp(min=0), ids >= 0)[:, 0]
 
 # %%
 best = ranked["fused"].argsort(dim=1)[:, :20]  # (queries, 20)
@@ -1258,8 +1248,10 @@ train_q = range(num_reranked, min(num_queries, 4 * num_reranked))
 wrong = {i: next(j for j in best[i].tolist() if j != i) for i in train_q}
 pairs = [(i, j) for i in train_q for j in (i, wrong[i])]
 asked = [(i, j) for i in range(num_reranked) for j in best[i].tolist()]
-states = cached_features(PairStates(encoder).eval(), "read", [
-    f"{queries[i]}\t{documents[j]}" for i, j in pairs + asked], 32)[0]
+texts = [f"{queries[i]}\t{documents[j]}" for i, j in pairs + asked]
+states = kept("pair-states", [encoder, texts, pair_states, in_batches],
+              lambda: {"X": in_batches(pair_states, encoder, texts)})["X"]
+states = states[:, None]  # one position, that of <cls>
 y = torch.tensor([int(i == j) for i, j in pairs])
 torch.manual_seed(seed)
 head = SequenceHead(states.shape[2], 2)
