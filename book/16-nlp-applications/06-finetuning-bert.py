@@ -842,7 +842,7 @@ d2l.describe(axes, """Exact match against training steps. With one scene,
 # %% [markdown]
 # **Figure 16.6.2.** Exact match on 200 questions, in one run of each kind.
 #
-# With one scene three of the four ways answer nearly everything within 40 steps, and a random start is one of them: pretraining is not what this task measures.
+# With one scene three of the four ways answer nearly everything within 40 steps, and a random start is one of them: in these runs the pretrained weights get there some steps earlier, and no further.
 # It has a shortcut, too: the kind of the gap is enough, for the passage holds one word of that kind.
 # With two scenes the noun decides, and in three times as many steps the network does not get beyond a coin's toss between the two.
 # A test that needs no labels shows what it does: ask the same passage about the other noun, and see whether the answer changes.
@@ -891,7 +891,7 @@ d2l.describe(ax, f"""Matrix of sums of scores, starts by ends, for the
 print("question:", tests[2].examples[row][0])
 
 # %% [markdown]
-# **Figure 16.6.3.** Sums of scores for spans of one to four tokens; below the diagonal a span would end before it starts. The frame is what `best_span` returns.
+# **Figure 16.6.3.** Sums of scores for spans of one to four tokens; below the diagonal a span would end before it starts. The frame is what `best_span` returns: the place of the wrong scene, whose sum is about that of the right one.
 #
 # ## Two texts: together or apart
 #
