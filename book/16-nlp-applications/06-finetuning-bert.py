@@ -8,12 +8,15 @@
 #         num_test: 1000
 #         num_paragraphs: 1000
 #         num_queries: 1000
+#         num_words: 300
+#         num_reranked: 60
 #         toy_steps: 750
 #         span_steps: 40
 #       smoke:
 #         num_train: 40
 #         num_test: 30
 #         num_pairs: 60
+#         num_regression: 20
 #         num_paragraphs: 40
 #         num_queries: 20
 #         num_reranked: 4
@@ -40,7 +43,7 @@
 #
 # A pretrained encoder gives one vector per token.
 # What turns these vectors into a label, a number, a tag for each word, or an answer?
-# The layers that we add are tiny; most mistakes happen around them, where labels meet pieces of words and scores become spans.
+# The layers that we add are tiny; what is easy to get wrong lies around them, where labels meet pieces of words and scores become spans.
 #
 # **You will**
 #
@@ -57,6 +60,7 @@ import copy
 import csv
 import itertools
 import math
+import re
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
@@ -84,8 +88,10 @@ device = d2l.try_device()
 # %% tags=["parameters"]
 num_train, num_test = 300, 200  # sentences of each set with tags
 num_pairs = 1379  # pairs of STS-B: all of its test part
+num_regression = 200  # of its pairs to train a head on, and to test it
 num_paragraphs = 500  # of WikiText-2, to search in
 num_queries = 500  # sentences that look for their paragraph
+num_words = 60  # of each paragraph that the encoder reads
 num_reranked = 10  # queries of the first exercise
 toy_steps = 750  # of pretraining in the toy world, as in 15.10
 span_steps = 40  # of fine-tuning
@@ -96,7 +102,7 @@ seed = 0
 # ## Four heads
 #
 # Let $\mathbf h_1,\dots,\mathbf h_n$ be the vectors of an encoder for one input, of length $H$ each, $\mathbf h_1$ that of `<cls>`.
-# Devlin and others (2018) reached all their tasks with one more linear layer each:
+# Devlin and others (2018) adapted BERT to all their tasks with one new output layer each:
 
 # %% tags=["hide-input"]
 def draw_wiring(ax, title, tokens, sources, outputs):
@@ -138,7 +144,7 @@ d2l.describe(axes, """Four panels with tokens, an encoder above them and a
 #
 # A single text (sentiment, [Section 16.1](01-sentiment-data.ipynb)) or a pair (inference, [16.4](04-nli-data.ipynb)) is classified from $\mathbf h_1$, after the layer with tanh that BERT calls pooler.
 # A pair can also get a number: the semantic textual similarity benchmark, STS-B, has 8628 pairs with a similarity from 0 to 5, and the loss is the squared error.
-# Tagging scores every token.
+# Tagging scores every token that begins a word.
 
 # %% tags=["export"]
 class SequenceHead(nn.Module):
@@ -197,7 +203,7 @@ class TaggingHead(nn.Module):
 #
 # $$-\frac12\Bigl(\log\frac{\exp s_{i^*}}{\sum_{i\in P}\exp s_i}+\log\frac{\exp e_{j^*}}{\sum_{j\in P}\exp e_j}\Bigr).\tag{16.6.1}$$
 #
-# If the sums ran over all positions, the network would spend effort on learning that questions hold no answers; a mask says so at once.
+# Over all positions, the network would have to learn that answers never stand in the question; with the mask they cannot.
 
 # %% tags=["export"]
 class SpanHead(nn.Module):
@@ -229,6 +235,7 @@ heads = [SequenceHead(16, 3), PairRegressionHead(16), TaggingHead(16, 9),
 assert [tuple(head(X).shape) for head in heads[:3]] == [
     (5, 3), (5,), (5, 7, 9)]
 assert [tuple(s.shape) for s in heads[3](X)] == [(5, 7), (5, 7)]
+assert heads[1](X[:1]).shape == (1,)  # a batch of one stays a batch
 other = X.clone()
 other[:, 1:] += 1  # all vectors but that of <cls>
 for head in heads[:2]:
@@ -257,20 +264,21 @@ assert states.grad.isfinite().all()
 # %% [markdown]
 # ### What is new, and what trains
 #
-# Only the head starts from scratch, but usually all weights are trained.
+# Only the output layer starts from scratch, for a pretrained BERT brings its pooler along; but usually all weights are trained.
 # Devlin and others suggest rates of 2e-5, 3e-5 or 5e-5, batches of 16 or 32 and 2 to 4 epochs; warmup and linear decay come with them.
 # Runs that differ only in the seed can differ much on small sets, as Zhang and others (2021) and others before them found, so a single run proves little.
-# LoRA ([Section 14.2](../14-computer-vision/02-fine-tuning.ipynb)) freezes the encoder and trains matrices of low rank beside some of its weights, often those of queries and values, with a rate of its own; we come back to that below.
+# LoRA (Hu and others, 2021; [Section 14.2](../14-computer-vision/02-fine-tuning.ipynb)) freezes the encoder and trains matrices of low rank beside some of its weights, often those of queries and values, with a rate of its own; we come back to that below.
 
 # %%
 size = bert_param_count(30_522, 768, 12, 3072)  # BERT-base
 torch.manual_seed(seed)
-for name, head in {"text, 2 classes": SequenceHead(768, 2),
+for name, head in {"pooler, 2 classes": SequenceHead(768, 2),
+                   "2 classes": SequenceHead(768, 2).output,
                    "tags, 17 kinds": TaggingHead(768, 17),
                    "spans": SpanHead(768)}.items():
     new = sum(p.numel() for p in head.parameters())
-    print(f"{name:16} {new:8,} parameters, {new / size:.3%} of the encoder")
-    assert new < 0.006 * size
+    print(f"{name:17} {new:8,} parameters, {new / size:.3%} of the encoder")
+    assert new < (0.006 if "pooler" in name else 0.0002) * size
 
 # %% [markdown]
 # ## Labels of words, pieces of words
@@ -279,7 +287,7 @@ for name, head in {"text, 2 classes": SequenceHead(768, 2),
 # The common rule: the label goes to the first piece, and the other pieces and the special tokens get $-100$, which `F.cross_entropy` leaves out.
 #
 # Names and phrases are spans, and *BIO tags* turn them into one tag for each word: `B-` begins a span of a kind, `I-` continues it, `O` is outside.
-# A classifier of single words may produce sequences that are none, such as an `I-` after `O`; the scorer of CoNLL-2000 lets it begin a span, and so do we.
+# A classifier of single words may produce tags that fit no spans, such as an `I-` after `O`; the scorer of CoNLL-2000 lets it begin a span, and so do we.
 # Quality is counted in spans: a prediction is right if its kind and both ends are.
 
 # %% tags=["export"]
@@ -363,7 +371,7 @@ assert span_f1(gold, [["O"] * 3] * 2) == (0, 0, 0)
 assert span_f1(gold, gold) == (1, 1, 1)
 
 # %% [markdown]
-# MiniLM's vocabulary has no entry for rare words, so there is something to align.
+# MiniLM's vocabulary lacks many words, so there is something to align.
 # `spell` cuts a sentence word by word, and `word_vectors` returns the encoder's vectors of first pieces.
 
 # %%
@@ -423,7 +431,7 @@ except ValueError as error:
 # %% [markdown]
 # ## Word classes, chunks, names
 #
-# Three sets, in three styles: the English Web Treebank (Silveira and others, 2014; 17 universal word classes, English of the web), the chunks of CoNLL-2000 (Tjong Kim Sang and Buchholz, 2000; newspaper), and the emerging entities of WNUT-17 (Derczynski and others, 2017; posts, with names chosen to be new).
+# Three sets, in three styles: the English Web Treebank (Silveira and others, 2014; 17 universal word classes, English of the web), the chunks of CoNLL-2000 (Tjong Kim Sang and Buchholz, 2000; newspaper), and the emerging entities of WNUT-17 (Derczynski and others, 2017; posts, those of the test with rare and new names).
 # Of the treebank we have the development and the test part, so we train on the former.
 
 # %%
@@ -461,7 +469,7 @@ if real:
     assert is_tags["VB"] == 0 < is_tags["VBZ"]
 
 # %% [markdown]
-# The newspaper text has Penn Treebank tags as well, and its "is" is VBZ, a verb in the third person singular.
+# The newspaper text comes with tags of the Penn Treebank's set as well, given by a tagger, and its "is" is VBZ, a verb in the third person singular.
 # *Dive into Deep Learning* (Zhang and others) gives it VB, the base form, in its example of tagging.
 #
 # The baseline of tagging is the tag that a word had most often in training, and the most frequent tag for words not seen.
@@ -518,23 +526,29 @@ by_tag = most_frequent([[row[1:] for row in s] for s in penn],
                        [[row[1:] for row in s] for s in read_tagged(
                            sources["conll2000"], "test.txt", (0, 1, 2))])
 full["conll2000"] = tag_scores(tagged["conll2000"][1], by_tag)
+names_of = [{tuple(word.lower() for word, _ in s[i:j]) for s in part
+             for _, i, j in bio_decode([tag for _, tag in s])}
+            for part in tagged["wnut17"]]
+seen = len(names_of[0] & names_of[1]) / max(1, len(names_of[1]))
 all_out = tag_scores(tagged["wnut17"][1],
                      [["O"] * len(s) for s in tagged["wnut17"][1]])
 for name, (right, f1) in full.items():
     print(f"{name}: accuracy {right:.3f}, F1 of spans {f1:.3f}")
-print(f"wnut17, O everywhere: accuracy {all_out[0]:.3f}, F1 {all_out[1]}")
+print(f"wnut17, O everywhere: accuracy {all_out[0]:.3f}, F1 {all_out[1]}; "
+      f"{seen:.1%} of the names occur in training")
 
 # %% [markdown]
-# These are the baselines with all training sentences: of words for the treebank, of the true word classes for the chunks (the baseline of the shared task, 77.07), of memorized names for WNUT-17.
-# The names of the test part were chosen to be new, and even in lower case hardly any was seen.
+# These are the baselines with all training sentences: of words for the treebank, of the tagger's word classes for the chunks (the baseline of the shared task, 77.07), of memorized names for WNUT-17.
+# Even in lower case, few names of its test part occur in training.
 # The last line is the reason for counting spans: predicting no name at all is right for more than nine words in ten.
 #
 # Now the frozen encoder with a `TaggingHead`, trained on the vectors of a few hundred sentences, and the same with an encoder of random weights.
+# The loss is convex in the head's weights, so the start matters little; for word classes we try three.
 
 # %%
-def fit_tags(X, y, num_tags):
+def fit_tags(X, y, num_tags, start=0):
     """A `TaggingHead` trained on vectors (words, d), in evaluation mode."""
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + start)
     head = TaggingHead(X.shape[1], num_tags, dropout=0.0)
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
     for _ in range(head_steps):
@@ -544,7 +558,7 @@ def fit_tags(X, y, num_tags):
     return head.eval()
 
 
-def tag_with(encoder, name):
+def tag_with(encoder, name, start=0):
     """Scores of a head on frozen vectors, for one of the sets."""
     parts = [part[:n] for part, n in zip(tagged[name],
                                          (num_train, num_test))]
@@ -554,7 +568,7 @@ def tag_with(encoder, name):
              lambda: {"X": word_vectors(encoder, texts)})["X"]
     tags = sorted({tag for s in parts[0] for _, tag in s})
     y = torch.tensor([tags.index(tag) for s in parts[0] for _, tag in s])
-    head = fit_tags(X[:len(y)], y, len(tags))
+    head = fit_tags(X[:len(y)], y, len(tags), start)
     told = iter(head(X[len(y):]).argmax(dim=1).tolist())
     return tag_scores(parts[1], [[tags[next(told)] for _ in s]
                                  for s in parts[1]])
@@ -564,14 +578,19 @@ torch.manual_seed(seed)
 blank = MiniLM(encoder.tokenize.vocab).to(device).eval()
 frozen = {("MiniLM", name): tag_with(encoder, name) for name in tagged}
 frozen["random", "ud-ewt"] = tag_with(blank, "ud-ewt")
+starts = [frozen["MiniLM", "ud-ewt"][0], *(
+    tag_with(encoder, "ud-ewt", start)[0] for start in (1, 2))]
 for name, parts in tagged.items():
     few = parts[0][:num_train], parts[1][:num_test]
     tagger = memorized if name == "wnut17" else most_frequent
     frozen["baseline", name] = tag_scores(few[1], tagger(*few))
     frozen["baseline, all", name] = tag_scores(few[1],
                                                tagger(parts[0], few[1]))
+frozen["by word class", "conll2000"] = tag_scores(
+    tagged["conll2000"][1][:num_test], by_tag[:num_test])
 for (what, name), (right, f1) in sorted(frozen.items()):
     print(f"{what:13} {name:9} accuracy {right:.3f}, F1 {f1:.3f}")
+print("three starts:", " ".join(f"{right:.4f}" for right in starts))
 
 # %%
 # check 16.6-C7 (first half): baselines, and heads on frozen vectors
@@ -581,7 +600,7 @@ if real:
     assert 0.80 < full["ud-ewt"][0] < 0.82
     assert abs(full["conll2000"][1] - 0.7707) < 0.001
     assert 0.02 < full["wnut17"][1] < 0.04
-    assert 0.91 < all_out[0] < 0.94 and all_out[1] == 0
+    assert 0.91 < all_out[0] < 0.94 and all_out[1] == 0 and seen < 0.1
 if real and full_run:
     assert frozen["MiniLM", "ud-ewt"][0] > 0.85
     assert (frozen["random", "ud-ewt"][0] + 0.05
@@ -589,19 +608,21 @@ if real and full_run:
             < frozen["MiniLM", "ud-ewt"][0] - 0.08)
     assert (frozen["baseline, all", "ud-ewt"][0] + 0.02
             < frozen["MiniLM", "ud-ewt"][0])
-    assert abs(frozen["MiniLM", "conll2000"][1]
-               - frozen["baseline", "conll2000"][1]) < 0.08
-    assert frozen["MiniLM", "conll2000"][1] < full["conll2000"][1] - 0.05
+    assert max(starts) - min(starts) < 0.01
+if real and full_run and num_train == 300 and num_test == 200:
+    assert (frozen["MiniLM", "conll2000"][1] + 0.02
+            < frozen["baseline", "conll2000"][1]
+            < frozen["by word class", "conll2000"][1] - 0.05)
     assert (frozen["baseline, all", "wnut17"][1] + 0.02
-            < frozen["MiniLM", "wnut17"][1] < 0.25)
-    assert frozen["MiniLM", "wnut17"][0] < all_out[0]
+            < frozen["MiniLM", "wnut17"][1] < 0.15)
+    assert frozen["MiniLM", "wnut17"][0] < all_out[0] - 0.1
 
 # %% [markdown]
 # For word classes the frozen vectors are far above the most frequent tag from the same 300 sentences, and also above that from all 2001; with random weights the same head stays below both.
-# For chunks they are no better than the most frequent tag of the same words, and well below the baseline that is given true word classes and all sentences.
-# On new names the head fails: it finds more than the list does, but fewer than a quarter by F1, and its accuracy is below that of predicting none.
-# MiniLM was trained so that means of its vectors compare sentences, it reads no capitals, and 300 posts hold few names.
-# Which of these matters most, we did not test; training all weights is the next step, and it needs a GPU to be quick.
+# For chunks they are a little worse than the most frequent tag of the words in the same 300 sentences, and far below the baseline that is given word classes and all sentences.
+# On names the head fails: its F1 is about a tenth, above that of the list, and its accuracy is far below that of predicting none.
+# MiniLM was trained for means of its vectors that compare sentences, it reads no capitals, 300 posts hold few names, and those of the test are new.
+# Which of these matters most, we did not test; training all weights is the next step.
 #
 # ## Spans
 #
@@ -658,6 +679,8 @@ for trial in range(500):
 print(f"separate maxima cross in {crossed} of 500")
 assert crossed > 100
 assert best_span([0, 0], [0, 0]) == (0, 0)
+assert best_span([0, 0], [0, 1]) == best_span([0, 0], [0, 1], 2) == (0, 1)
+assert best_span([0, 0], [0, 0], 2) == (0, 0)
 for wrong in (([], [], None), ([1], [1, 2], None), ([math.nan], [0], None),
               ([1], [1], 0), ([-math.inf], [0], None)):
     try:
@@ -668,7 +691,7 @@ for wrong in (([], [], None), ([1], [1, 2], None), ([math.nan], [0], None),
 
 # %% [markdown]
 # An answer is compared with the true one by exact match, and by the F1 of their words as bags.
-# The official script of SQuAD lower-cases first and removes punctuation and articles, so say which F1 you mean.
+# The official script of SQuAD lower-cases first, removes punctuation and articles, and takes the best of several true answers, so say which F1 you mean.
 
 # %%
 def token_f1(told, true, articles=True):
@@ -726,7 +749,7 @@ def span_examples(n, num_scenes, seed, absent=False):
     world, examples = ToyWorld(seed), []
     while len(examples) < n:
         scenes = [world.scene() for _ in range(num_scenes)]
-        part = world._one(list(QUESTIONS))
+        part = list(QUESTIONS)[world.rng.integers(len(QUESTIONS))]
         words, spans = [], []
         for scene in scenes:
             said = []
@@ -794,13 +817,17 @@ def fit_spans(encoder, head, train, test, steps, lr, every=10):
     return curve
 
 # %% [markdown]
-# Four ways, with the same head, batches and steps: all weights of the pretrained encoder with the rate 2e-3 (the network is small; 2e-5 is for BERT), all weights from random ones, LoRA of rank 4 on queries and values with the rate 1e-2, and the head alone.
+# Four ways, with the same head, batches and steps: all weights of the pretrained encoder with the rate 2e-3 (the network is small; 2e-5 is for BERT), all weights from random ones, LoRA of rank 4 on queries and values with the rate 1e-2, and the head alone with the rate 0.1.
 
 # %%
+RATES = {"LoRA": 1e-2, "head": 0.1, "head, 2e-3": 2e-3}
+
+
 def fit_arm(arm, num_scenes, steps, every=10):
     """Encoder, head, number of trained parameters and curve of a way."""
     torch.manual_seed(seed)
-    encoder = (small_bert(44, 64, 4, 64, 0.2, seed + 1).encoder.to(device)
+    encoder = (small_bert(len(toy.vocab), 64, 4, 64, 0.2,
+                          seed + 1).encoder.to(device)
                if arm == "random" else copy.deepcopy(toy.net.encoder))
     encoder.train().requires_grad_(arm in ("all", "random"))
     if arm == "LoRA":
@@ -810,22 +837,23 @@ def fit_arm(arm, num_scenes, steps, every=10):
                                       *head.parameters()] if p.requires_grad)
     return encoder, head, trained, fit_spans(
         encoder, head, trains[num_scenes], tests[num_scenes], steps,
-        1e-2 if arm == "LoRA" else 2e-3, every)
+        RATES.get(arm, 2e-3), every)
 
 
 arms = {arm: fit_arm(arm, 1, span_steps)
-        for arm in ("all", "random", "LoRA", "head")}
+        for arm in ("all", "random", "LoRA", "head", "head, 2e-3")}
 two = fit_arm("all", 2, 3 * span_steps, 20)
 for arm, (_, _, trained, curve) in [*arms.items(), ("two scenes", two)]:
-    print(f"{arm:10} {trained:6,} parameters, exact match "
+    print(f"{arm:10} {trained:6,} trained, exact match "
           f"{curve[-1][1]:.2f} after {curve[-1][0]} steps")
 
 # %% tags=["hide-input"]
 _, axes = plt.subplots(1, 2, figsize=(7, 2.6))
 names = {"all": "all, pretrained", "random": "all, from random weights",
-         "LoRA": "LoRA, pretrained", "head": "head only, pretrained"}
+         "LoRA": "LoRA, pretrained", "head": "head only, rate 0.1",
+         "head, 2e-3": "head only, rate 0.002"}
 for (arm, (*_, curve)), style in zip(arms.items(),
-                                     ("o-", "s--", "^-.", "v:")):
+                                     ("o-", "s--", "^-.", "v:", "d:")):
     axes[0].plot(*zip(*curve), style, label=names[arm], ms=4)
 axes[0].set(xlabel="steps", ylabel="exact match", ylim=(0, 1.05),
             title="one scene")
@@ -836,16 +864,17 @@ axes[1].set(xlabel="steps", ylim=(0, 1.05), title="two scenes")
 axes[1].legend(fontsize=7)
 d2l.describe(axes, """Exact match against training steps. With one scene,
     all weights from pretrained or random ones and LoRA reach 1, the head
-    alone stays below one half. With two scenes the curve stays near one
-    half.""")
+    alone gets to about three quarters with its own rate and to a third with
+    that of the others. With two scenes the curve stays near one half.""")
 
 # %% [markdown]
 # **Figure 16.6.2.** Exact match on 200 questions, in one run of each kind.
 #
 # With one scene three of the four ways answer nearly everything within 40 steps, and a random start is one of them: in these runs the pretrained weights get there some steps earlier, and no further.
-# It has a shortcut, too: the kind of the gap is enough, for the passage holds one word of that kind.
-# With two scenes the noun decides, and in three times as many steps the network does not get beyond a coin's toss between the two.
-# A test that needs no labels shows what it does: ask the same passage about the other noun, and see whether the answer changes.
+# The head alone, on vectors that stay as they are, gets to about three quarters in these steps; with the rate of the others it would have looked hopeless, so each way needs a rate of its own.
+# With one scene there is a shortcut: the kind of the gap is enough, for the passage holds one word of that kind; asked about a noun that the passage does not have, the network still finds it.
+# With two scenes the noun decides, and in three times as many steps the network stays about where tossing a coin between the two would get it.
+# A test that needs no labels shows that it hardly looks at the noun: ask the same passage about the other one, and see whether the answer changes.
 
 # %%
 # check 16.6-C7 (second half): one scene is solved, two by half
@@ -855,12 +884,21 @@ swapped = span_data([(other, words, part, span, "")
 before, after = (answer_spans(*two[:2], data) for data in (tests[2], swapped))
 shift = (swapped.answers - tests[2].answers)  # lengths of the questions
 same = (before + shift == after).all(dim=1).float().mean().item()
-print(f"same answer for the other noun: {same:.2f}")
+nouns = ToyWorld.categories["noun"]
+strange = span_data([(question.replace(noun := question.split()[1], nouns[
+    nouns.index(noun) - 1]), *rest) for question, *rest in tests[1].examples],
+    toy.vocab)
+blind = exact_match(*arms["all"][:2], strange)
+print(f"two scenes, same answer for the other noun: {same:.2f}; one scene, "
+      f"exact match with a noun that is not there: {blind:.2f}")
 if full_run:
     assert arms["all"][-1][-1][1] >= 0.9 and arms["LoRA"][-1][-1][1] >= 0.9
     assert arms["random"][-1][-1][1] >= 0.9
-    assert arms["head"][-1][-1][1] < 0.7
+    assert arms["head, 2e-3"][-1][-1][1] < 0.5
+    assert 0.6 < arms["head"][-1][-1][1] < 0.9
+    assert arms["all"][-1][0][1] > arms["random"][-1][0][1] + 0.05
     assert 0.35 < two[-1][-1][1] < 0.65 and same > 0.75
+    assert blind > 0.9
     assert arms["LoRA"][2] < 0.05 * arms["all"][2]
 
 # %% tags=["hide-input"]
@@ -891,7 +929,7 @@ d2l.describe(ax, f"""Matrix of sums of scores, starts by ends, for the
 print("question:", tests[2].examples[row][0])
 
 # %% [markdown]
-# **Figure 16.6.3.** Sums of scores for spans of one to four tokens; below the diagonal a span would end before it starts. The frame is what `best_span` returns: the place of the wrong scene, whose sum is about that of the right one.
+# **Figure 16.6.3.** Sums of scores for spans of one to four tokens; below the diagonal a span would end before it starts. The frame is what `best_span` returns.
 #
 # ## Two texts: together or apart
 #
@@ -1008,7 +1046,7 @@ except ValueError as error:
 
 # %% [markdown]
 # How well do cosines of MiniLM's vectors rank pairs by similarity, and how much of that needs the encoder?
-# We compare three vectors from one run, the mean of outputs, that of `<cls>`, and the mean of input embeddings, with the share of common words, the cosine of tf-idf vectors, and an encoder with random weights (every eighth pair).
+# We compare three vectors from one run, the mean of outputs, that of `<cls>`, and the mean of input embeddings, with the share of common words, the cosine of tf-idf vectors, and, on every eighth pair, an encoder with random weights.
 # [Section 15.8](../15-nlp-pretraining/08-bert.ipynb) did so with its own class; the test is not far from MiniLM's training data, as is said there.
 
 # %%
@@ -1057,11 +1095,13 @@ sts = {name: cosine_rank(view, judged) for name, view in zip(names, three)}
 tfidf = TfidfVectorizer(token_pattern=r"\w+").fit_transform(texts)
 sts["tf-idf"] = float(spearmanr(
     tfidf[::2].multiply(tfidf[1::2]).sum(axis=1), judged).statistic)
-bags = [set(text.lower().split()) for text in texts]
+bags = [set(re.findall(r"\w+", text.lower())) for text in texts]
 sts["common words"] = float(spearmanr(
-    [len(a & b) / len(a | b) for a, b in zip(bags[::2], bags[1::2])],
+    [len(a & b) / max(1, len(a | b)) for a, b in zip(bags[::2], bags[1::2])],
     judged).statistic)
 few = [text for row in rows[::8] for text in row[:2]]
+sts["MiniLM, mean (1 of 8)"] = cosine_rank(
+    three[0].view(len(rows), 2, -1)[::8].flatten(0, 1), judged[::8])
 sts["random weights (1 of 8)"] = cosine_rank(
     BiEncoder(blank).embed(few), judged[::8])
 for name, rho in sts.items():
@@ -1070,21 +1110,75 @@ for name, rho in sts.items():
 # %%
 # check 16.6-C10: rank correlations on the test part of STS-B
 if real and stsb.is_real and num_pairs >= 1379:
-    known = dict(zip(sts, (0.824, 0.779, 0.500, 0.691, 0.504)))
+    known = dict(zip(sts, (0.824, 0.779, 0.500, 0.691, 0.565)))
     for name, rho in known.items():
         assert abs(sts[name] - rho) < 0.01
-    assert sts["random weights (1 of 8)"] < 0.6
+    assert (sts["random weights (1 of 8)"] + 0.2
+            < sts["MiniLM, mean (1 of 8)"])
 
 # %% [markdown]
 # The mean is better than `<cls>` for this encoder, which was trained with means; that need not hold for another.
 # Tf-idf, with no training but counts of these sentences, is well above both common words and input embeddings.
 #
+# And a cross-encoder? We let the same frozen encoder read both texts as one sequence and train a `PairRegressionHead` on its `<cls>`, for the squared error.
+
+# %%
+@torch.no_grad()
+def pair_states(encoder, pairs):
+    """Outputs of <cls> (n, d), for strings "text tab text"."""
+    rows = []
+    for pair in pairs:
+        a, b = (encoder.tokenize(text) for text in pair.split("\t"))
+        rows.append(torch.tensor(a + b[1:]))
+    ids = nn.utils.rnn.pad_sequence(rows, True, -1).to(device)
+    return encoder(ids.clamp(min=0), ids >= 0)[:, 0]
+
+
+def fit_regression(X, y, start, steps=60):
+    """A `PairRegressionHead` for states X (n, d), in evaluation mode."""
+    torch.manual_seed(seed + start)
+    head = PairRegressionHead(X.shape[1])
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.mse_loss(head(X[:, None]), y).backward()  # X as (n, 1, d)
+        optimizer.step()
+    return head.eval()
+
+# %%
+with stsb.files["stsb-en-train.csv"].open(encoding="utf-8",
+                                          newline="") as file:
+    train_rows = list(csv.reader(file))
+order = np.random.default_rng(seed).permutation(len(train_rows))
+train_rows = [train_rows[i] for i in order[:num_regression]]
+test_rows = rows[::max(1, len(rows) // num_regression)]
+joined = ["\t".join(row[:2]) for row in train_rows + test_rows]
+X = kept("pair-states", [encoder, joined, pair_states, in_batches], lambda: {
+    "X": in_batches(pair_states, encoder, joined)})["X"]
+y = torch.tensor([float(row[2]) for row in train_rows + test_rows])
+n = len(train_rows)
+regressions = [fit_regression(X[:n], y[:n], start) for start in range(3)]
+with torch.no_grad():
+    rhos = [float(spearmanr(head(X[n:, None]), y[n:]).statistic)
+            for head in regressions]
+apart = cosine_rank(three[0].view(len(rows), 2, -1)[
+    ::max(1, len(rows) // num_regression)].flatten(0, 1), y[n:])
+print("together, head trained:", " ".join(f"{rho:.3f}" for rho in rhos),
+      f"; apart, the same {len(test_rows)} pairs: {apart:.3f}")
+if real and stsb.is_real and num_pairs >= 1379 and num_regression == 200:
+    assert 0 < min(rhos) and max(rhos) + 0.3 < apart
+
+# %% [markdown]
+# Far worse, from three starts of the head: MiniLM has never seen two texts in one input, and a head on 200 pairs cannot make up for it here.
+# A cross-encoder earns its price when all of its weights are trained on pairs, as Devlin and others did.
+#
 # ## Search
 #
 # A sentence is taken out of a paragraph of WikiText-2 and looks for the rest among the paragraphs.
-# To save time the encoder reads only the first 60 words of each; BM25 reads all, and as a control those 60 words, too.
+# To save time the encoder reads only the first 60 words of each, about half of them; BM25, which costs next to nothing, reads all.
+# That is no fair race, so BM25 also has to do with those 60 words.
 # *BM25* (Robertson and Zaragoza, 2009) is the classic way: a document scores for each word of the query that it has, more if the word is rare, less for each repetition, and less if the document is long.
-# With the number $f$ of occurrences in the document, its length $\ell$, the mean length $\bar\ell$, and $n_w$ of $N$ documents with the word $w$,
+# In the variant of Lucene, whose logarithm cannot become negative, with the number $f$ of occurrences in the document, its length $\ell$, the mean length $\bar\ell$, and $n_w$ of $N$ documents with the word $w$,
 #
 # $$\mathrm{score}=\sum_w\log\Bigl(1+\frac{N-n_w+0.5}{n_w+0.5}\Bigr)\frac{f(k_1+1)}{f+k_1(1-b+b\,\ell/\bar\ell)},\tag{16.6.3}$$
 #
@@ -1139,21 +1233,21 @@ taken = [int(rng.integers(len(block))) for block in blocks]
 queries = [block[k] for block, k in zip(blocks, taken)][:num_queries]
 documents = [" ".join(block[:k] + block[k + 1:])
              for block, k in zip(blocks, taken)]
-begun = [" ".join(text.split()[:60]) for text in documents]
+begun = [" ".join(text.split()[:num_words]) for text in documents]
 print(queries[0], "\n->", begun[0])
 bi_encoder = BiEncoder(encoder)
 Q, D = bi_encoder.embed(queries), bi_encoder.embed(begun)
 ranked = {"BM25": ranks(bm25(queries, documents)), "MiniLM": ranks(Q @ D.T)}
 ranked["fused"] = fuse(*ranked.values())
-ranked["BM25, 60 words"] = ranks(bm25(queries, begun))
-ranked["fused, 60 words"] = fuse(ranked["BM25, 60 words"], ranked["MiniLM"])
+ranked["BM25, cut"] = ranks(bm25(queries, begun))
+ranked["fused, cut"] = fuse(ranked["BM25, cut"], ranked["MiniLM"])
 own = {name: each[torch.arange(len(Q)), torch.arange(len(Q))]
        for name, each in ranked.items()}  # rank of the right paragraph
 scores, found = retrieve(Q, D, 10)
 assert torch.equal(found[:, 0] == torch.arange(len(Q)), own["MiniLM"] == 1)
 assert (scores.diff(dim=1) <= 0).all()
 for name, rank in own.items():
-    print(f"{name:15} recall@1 {(rank <= 1).float().mean():.3f}, "
+    print(f"{name:10} recall@1 {(rank <= 1).float().mean():.3f}, "
           f"recall@10 {(rank <= 10).float().mean():.3f}")
 
 # %%
@@ -1162,7 +1256,7 @@ full_search = (real and wiki.is_real and num_queries >= 500
                and num_paragraphs >= 500)
 tests_of = {}
 for one, other in (("fused", "BM25"), ("fused", "MiniLM"),
-                   ("fused, 60 words", "MiniLM")):
+                   ("fused, cut", "BM25, cut"), ("fused, cut", "MiniLM")):
     won = int(((own[one] <= 10) & (own[other] > 10)).sum())
     lost = int(((own[one] > 10) & (own[other] <= 10)).sum())
     p_value = binomtest(won, max(1, won + lost)).pvalue
@@ -1173,7 +1267,10 @@ if full_search:
     for other in ("BM25", "MiniLM"):
         won, lost, p_value = tests_of["fused", other]
         assert won > lost and p_value < 0.01
-    assert tests_of["fused, 60 words", "MiniLM"][2] > 0.05
+    won, lost, p_value = tests_of["fused, cut", "BM25, cut"]
+    assert won > lost and p_value < 0.01
+    if num_words == 60:
+        assert tests_of["fused, cut", "MiniLM"][2] > 0.05
 
 # %% tags=["hide-input"]
 _, ax = plt.subplots(figsize=(4.8, 2.7))
@@ -1190,25 +1287,26 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 # %% [markdown]
 # **Figure 16.6.4.** Share of queries whose own paragraph is among the first $k$ of all.
 #
-# Of these 500 sentences the fusion finds more paragraphs within the first ten than BM25 on whole paragraphs and than vectors of 60 words.
-# Part of that is what BM25 alone could read: given the same 60 words its fusion with the vectors cannot be told from the vectors by this test.
-# The constant 60 in the fusion is that of its authors; we tuned nothing.
+# For these 500 sentences the fusion finds more paragraphs within the first ten than BM25 on whole paragraphs, and more than vectors of 60 words.
+# That depends on how much each may read: where both read 60 words, the fusion beats BM25, but cannot be told from the vectors by this test.
+# The GPU profile lets the encoder read 300 words, nearly all, and checks that the fusion is above both there, too.
+# The constant 60 in the fusion and $k_1,b$ are usual values, not tuned here; the number of words we chose for its cost, after seeing the outcome of more than one.
 # Queries taken from the text itself favour common words; on questions of users the balance may be another.
-# Over 18 sets, Thakur and others (2021) found BM25 a robust baseline, many dense encoders below it outside of their training domain, and rerankers best but dear.
+# Over 18 sets, Thakur and others (2021) found BM25 a robust baseline, dense encoders often below other methods, and rerankers and late interaction (the first exercise) best on average, but dear.
 #
-# So systems search in two stages: both kinds of retrieval propose some dozens, and a cross-encoder reranks these (the first exercise).
+# So systems search in two stages: both kinds of retrieval propose some dozens, and a dearer model reranks these (the first exercise).
 # In retrieval-augmented generation (Lewis and others, 2020) a language model then writes an answer from the texts that were found.
 # Measure recall@k apart from the answer: a wrong answer from the right text and a right one without it need different remedies.
 
 # %% [markdown]
 # ## Summary
 #
-# - A head adds at most half a percent to BERT-base; usually all weights are trained, with small rates, warmup and few epochs.
+# - A head adds little to BERT-base, 0.6 percent at most even with the pooler; usually all weights are trained, with small rates, warmup and few epochs.
 # - Labels go to the first piece of each word, $-100$ elsewhere; entities are decoded into spans and counted as spans.
-# - A frozen MiniLM with a linear head passes the most frequent tag by far on word classes, and fails on new names.
+# - A frozen MiniLM with a linear head passes the most frequent tag by far on word classes, and fails on new names, which only F1 of spans shows against all O.
 # - The best span needs $i\le j$ and one pass; mask what is not passage.
 # - An exact match of 1 on one scene did not mean that the question was read: with two scenes it was a half, and the answer rarely followed the noun.
-# - Bi-encoders need $n+m$ runs, cross-encoders $nm$; in our search, fusing the ranks of BM25 and of vectors found more than either, as long as BM25 could read whole paragraphs.
+# - Bi-encoders need $n+m$ runs, cross-encoders $nm$, and a frozen encoder does not become one by a head; fusing the ranks of BM25 and of vectors found more than either as long as BM25 could read whole paragraphs.
 
 # %% [markdown]
 # ## Exercises
@@ -1216,63 +1314,63 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 # %% [markdown]
 # ### Exercise 16.6-1
 #
-# Rerank the first 20 paragraphs of the fused search with a cross-encoder: MiniLM frozen, reading query and paragraph as one sequence, and a `SequenceHead` trained on its outputs.
+# Rerank the first 20 paragraphs of the fused search, once with the cross-encoder of the text (its head as it is), and once by *late interaction* (Khattab and Zaharia, 2020): the mean over the query's tokens of the largest cosine with a token of the paragraph, both encoded apart.
 # Compare recall@1 with that of BM25.
 
 # %% [markdown]
 # #### Solution 16.6-1
 
 # %% [markdown]
-# The head learns from queries that are not reranked: each with its own paragraph and one from the first places that is wrong.
-# To save time, texts are cut to 15 words each, and the head is small and sees few examples.
-# The result is bad: on these ten queries the head puts hardly any right paragraph first, where BM25 and the fusion do so for more than half.
-# MiniLM was trained on single texts, its weights stay as they are, and 60 pairs are few; which of these is to blame this run does not tell.
-# Rerankers that work are trained in full on many thousands of pairs.
-# With frozen outputs only `<cls>` is needed, so the states have one position.
+# The head was trained on short sentences, so the cross-encoder reads the first 15 words of query and paragraph; late interaction reads what the vectors read.
+# On these ten queries the cross-encoder puts hardly any right paragraph first; choosing one of the 20 by lot would be right once in twenty times.
+# Late interaction needs no training and does about as well as the fusion and BM25; ten queries cannot tell these three apart, and the GPU profile takes sixty.
+# Cross-encoders that rerank well are trained in full, on many thousands of pairs.
 
 # %%
 @torch.no_grad()
-def pair_states(encoder, pairs):
-    """Outputs of <cls> (n, d), for strings "query tab paragraph"."""
-    rows = []
-    for pair in pairs:
-        a, b = (encoder.tokenize(" ".join(part.split()[:15]))
-                for part in pair.split("\t"))
-        rows.append(torch.tensor(a + b[1:]))
-    ids = nn.utils.rnn.pad_sequence(rows, True, -1).to(device)
-    return encoder(ids.clamp(min=0), ids >= 0)[:, 0]
+def token_vectors(encoder, text):
+    """Vectors (n, d) of length 1 of a text's tokens, without the ends."""
+    ids = torch.tensor([encoder.tokenize(text)], device=device)
+    return F.normalize(encoder(ids, ids >= 0)[0, 1:-1], dim=1)
+
+
+def late_interaction(q, d):
+    """Mean over the rows of q (m, h) of the largest product with d (n, h)."""
+    return (q @ d.T).max(dim=1).values.mean().item()
+
+
+two_axes = torch.eye(2)
+assert late_interaction(two_axes, two_axes.flip(0)) == 1  # no order
+assert late_interaction(two_axes, two_axes[:1]) == 0.5
+assert late_interaction(two_axes[:1], two_axes) == 1
 
 # %%
-best = ranked["fused"].argsort(dim=1)[:, :20]  # (queries, 20)
-train_q = range(num_reranked, min(num_queries, 4 * num_reranked))
-wrong = {i: next(j for j in best[i].tolist() if j != i) for i in train_q}
-pairs = [(i, j) for i in train_q for j in (i, wrong[i])]
-asked = [(i, j) for i in range(num_reranked) for j in best[i].tolist()]
-texts = [f"{queries[i]}\t{documents[j]}" for i, j in pairs + asked]
-states = kept("pair-states", [encoder, texts, pair_states, in_batches],
-              lambda: {"X": in_batches(pair_states, encoder, texts)})["X"]
-states = states[:, None]  # one position, that of <cls>
-y = torch.tensor([int(i == j) for i, j in pairs])
-torch.manual_seed(seed)
-head = SequenceHead(states.shape[2], 2)
-optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.1)
-for _ in range(30):
-    optimizer.zero_grad()
-    F.cross_entropy(head(states[:len(pairs)]), y).backward()
-    optimizer.step()
-with evaluating(head):
-    again = head(states[len(pairs):]).diff(dim=1).view(num_reranked, -1)
-first = best[:num_reranked].gather(1, again.argmax(dim=1, keepdim=True))
-hits = {name: int((own[name][:num_reranked] == 1).sum())
+best = ranked["fused"].argsort(dim=1)[:num_reranked, :20]  # (queries, 20)
+asked = [(i, j) for i, row in enumerate(best.tolist()) for j in row]
+states = in_batches(pair_states, encoder, [
+    " ".join(queries[i].split()[:15]) + "\t"
+    + " ".join(documents[j].split()[:15]) for i, j in asked])
+with torch.no_grad():
+    again = {"cross-encoder": regressions[0](states[:, None]).cpu()}
+rows_of = {j: token_vectors(encoder, begun[j])
+           for j in {j for _, j in asked}}
+asking = [token_vectors(encoder, text) for text in queries[:num_reranked]]
+again["late interaction"] = torch.tensor([
+    late_interaction(asking[i], rows_of[j]) for i, j in asked])
+target = torch.arange(len(best))
+hits = {name: int((own[name][:len(best)] == 1).sum())
         for name in ("BM25", "fused")}
-hits["reranked"] = int((first[:, 0] == torch.arange(num_reranked)).sum())
-limit = int((own["fused"][:num_reranked] <= 20).sum())
-print(f"right at rank 1, of {num_reranked} queries: {hits}; the right "
+for name, scores in again.items():
+    first = scores.view(len(best), -1).argmax(dim=1, keepdim=True)
+    hits[name] = int((best.gather(1, first)[:, 0] == target).sum())
+limit = int((best == target[:, None]).any(dim=1).sum())
+print(f"right at rank 1, of {len(best)} queries: {hits}; the right "
       f"paragraph is among the 20 for {limit}")
-assert hits["reranked"] <= limit
-if full_search and num_reranked == 10:
-    assert hits["reranked"] < 4 < min(hits["BM25"], hits["fused"])
-assert states.shape[1:] == (1, 384) and not states.requires_grad
+assert max(hits["cross-encoder"], hits["late interaction"]) <= limit
+if full_search and num_words == 60 and num_reranked >= 10:
+    few = 0.3 * num_reranked
+    assert hits["cross-encoder"] <= few < hits["late interaction"]
+    assert min(hits["BM25"], hits["fused"]) > few
 
 # %% [markdown]
 # ### Exercise 16.6-2
@@ -1413,7 +1511,8 @@ chosen = grid[int(np.argmax(curve))]
 always, tuned = mean_f1(-np.inf, ~half), mean_f1(chosen, ~half)
 print(f"other half: always answering {always:.3f}, with the threshold "
       f"{tuned:.3f}")
-assert max(curve) >= max(curve[0], curve[-1])
+assert curve[0] == credit[half].mean() and curve[-1] == 0.5  # all, none
+assert np.isclose(max(curve), mean_f1(chosen, half))
 assert not full_run or tuned > always + 0.1
 
 # %% [markdown]
@@ -1430,6 +1529,7 @@ assert not full_run or tuned > always + 0.1
 # PyTorch's layer joins queries, keys and values in one matrix; the `BERTEncoder` of 15.8 has them apart, so we copy the weights there first.
 
 # %%
+@torch.no_grad()
 def as_bert(net):
     """The weights of a `MiniLM` in a `BERTEncoder`, in evaluation mode."""
     layers = net.encoder.layers
@@ -1445,8 +1545,7 @@ def as_bert(net):
         for kind in ("weight", "bias"):
             three = getattr(layer.self_attn, f"in_proj_{kind}").chunk(3)
             for name, part in zip(("W_q", "W_k", "W_v"), three):
-                getattr(getattr(blk.attention, name), kind).data = (
-                    part.detach().clone())
+                getattr(getattr(blk.attention, name), kind).copy_(part)
         for ours, theirs in ((blk.attention.W_o, layer.self_attn.out_proj),
                              (blk.sublayers[0].ln, layer.norm1),
                              (blk.ffn.net[0], layer.linear1),
@@ -1490,7 +1589,9 @@ torch.testing.assert_close(merged, adapted, atol=1e-4, rtol=0)
 # - L. Derczynski, E. Nichols, M. van Erp, N. Limsopatham (2017). Results of the WNUT2017 shared task on novel and emerging entity recognition. [doi:10.18653/v1/W17-4418](https://doi.org/10.18653/v1/W17-4418).
 # - N. Reimers, I. Gurevych (2019). Sentence-BERT: sentence embeddings using siamese BERT-networks. [arXiv:1908.10084](https://arxiv.org/abs/1908.10084): bi-encoders, and the family of MiniLM's sentence model.
 # - A. van den Oord, Y. Li, O. Vinyals (2018). Representation learning with contrastive predictive coding. [arXiv:1807.03748](https://arxiv.org/abs/1807.03748): InfoNCE.
+# - O. Khattab, M. Zaharia (2020). ColBERT: efficient and effective passage search via contextualized late interaction over BERT. [arXiv:2004.12832](https://arxiv.org/abs/2004.12832).
 # - S. Robertson, H. Zaragoza (2009). The probabilistic relevance framework: BM25 and beyond. [doi:10.1561/1500000019](https://doi.org/10.1561/1500000019).
+# - Apache Lucene. [BM25Similarity](https://lucene.apache.org/core/9_12_3/core/org/apache/lucene/search/similarities/BM25Similarity.html): the logarithm in (16.6.3), $k_1$ and $b$.
 # - G. V. Cormack, C. L. A. Clarke, S. Buettcher (2009). Reciprocal rank fusion outperforms Condorcet and individual rank learning methods. [doi:10.1145/1571941.1572114](https://doi.org/10.1145/1571941.1572114).
 # - N. Thakur, N. Reimers, A. Rücklé, A. Srivastava, I. Gurevych (2021). BEIR: a heterogenous benchmark for zero-shot evaluation of information retrieval models. [arXiv:2104.08663](https://arxiv.org/abs/2104.08663).
 # - P. Lewis et al. (2020). Retrieval-augmented generation for knowledge-intensive NLP tasks. [arXiv:2005.11401](https://arxiv.org/abs/2005.11401).
