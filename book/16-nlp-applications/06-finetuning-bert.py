@@ -242,7 +242,10 @@ for head in heads[:2]:
     with evaluating(head):
         assert torch.equal(head(X), head(other))
         assert not torch.equal(head(X), head(X.flip(1)))
-    assert not torch.equal(head(X), head(X))  # dropout, in training mode
+for head in heads[:3]:  # dropout, in training mode
+    assert not torch.equal(head(X), head(X))
+torch.testing.assert_close(heads[3](X)[0], X @ heads[3].output.weight[0]
+                           + heads[3].output.bias[0])
 with evaluating(heads[0]):  # tanh bounds what the last layer gets
     most = heads[0].output.weight.abs().sum(1) + heads[0].output.bias.abs()
     assert (heads[0](1e4 * X).abs() <= most + 1e-4).all()
@@ -681,7 +684,8 @@ assert crossed > 100
 assert best_span([0, 0], [0, 0]) == (0, 0)
 assert best_span([0, 0], [0, 1]) == best_span([0, 0], [0, 1], 2) == (0, 1)
 assert best_span([0, 0], [0, 0], 2) == (0, 0)
-for wrong in (([], [], None), ([1], [1, 2], None), ([math.nan], [0], None),
+for wrong in (([], [], None), ([1], [1, 2], None),
+              ([0, math.nan], [0, 0], None), ([0, 0], [0, math.nan], None),
               ([1], [1], 0), ([-math.inf], [0], None)):
     try:
         best_span(*wrong)
@@ -707,6 +711,7 @@ def token_f1(told, true, articles=True):
 assert token_f1("near the river", "the river") == 0.8
 assert token_f1("near the river", "the river", articles=False) == 2 / 3
 assert token_f1("the The river", "the river") == 0.8  # bags, not sets
+assert token_f1("the The river", "the the hill") == 2 / 3
 assert token_f1("the hill", "a river") == 0
 
 # %% [markdown]
@@ -994,6 +999,13 @@ assert runs == {"apart": 3 + 4, "together": 3 * 4}
 small_set = BiEncoder(encoder).embed([*queries, *documents])
 torch.testing.assert_close(small_set, F.normalize(
     torch.cat(apart), dim=1).cpu(), atol=1e-5, rtol=0)
+q = torch.tensor([0.1, 0.9, 0.5])
+assert retrieve(q, torch.eye(3), 2)[1].tolist() == [1, 2]
+try:
+    retrieve(q, torch.eye(3), 4)
+    raise AssertionError("4 of 3 texts were found")
+except ValueError as error:
+    assert "k is 4" in str(error)
 
 # %% [markdown]
 # Reimers and Gurevych (2019) trained BERT in this form, with the mean of the token vectors as the vector of a text.
