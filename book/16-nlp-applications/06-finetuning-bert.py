@@ -576,7 +576,7 @@ def tag_with(encoder, name, start=0):
     return tag_scores(parts[1], [[tags[next(told)] for _ in s]
                                  for s in parts[1]])
 
-
+# %%
 torch.manual_seed(seed)
 blank = MiniLM(encoder.tokenize.vocab).to(device).eval()
 frozen = {("MiniLM", name): tag_with(encoder, name) for name in tagged}
@@ -847,7 +847,7 @@ def fit_arm(arm, num_scenes, steps, every=10):
 
 arms = {arm: fit_arm(arm, 1, span_steps)
         for arm in ("all", "random", "LoRA", "head", "head, 2e-3")}
-two = fit_arm("all", 2, 3 * span_steps, 20)
+two = fit_arm("all", 2, 2 * span_steps, 20)
 for arm, (_, _, trained, curve) in [*arms.items(), ("two scenes", two)]:
     print(f"{arm:10} {trained:6,} trained, exact match "
           f"{curve[-1][1]:.2f} after {curve[-1][0]} steps")
@@ -862,11 +862,12 @@ for (arm, (*_, curve)), style in zip(arms.items(),
     axes[0].plot(*zip(*curve), style, label=names[arm], ms=4)
 axes[0].set(xlabel="steps", ylabel="exact match", ylim=(0, 1.05),
             title="one scene")
-axes[0].legend(fontsize=7)
-axes[1].plot(*zip(*two[-1]), "o-", ms=4, label=names["all"])
-axes[1].axhline(0.5, color="0.4", ls=":", label="either scene at random")
+axes[1].plot(*zip(*two[-1]), "o-", ms=4)
+axes[1].axhline(0.5, color="0.4", ls="-.", lw=1,
+                label="either scene at random")
 axes[1].set(xlabel="steps", ylim=(0, 1.05), title="two scenes")
-axes[1].legend(fontsize=7)
+axes[1].legend(handles=[*axes[0].lines, axes[1].lines[1]], fontsize=6.5,
+               loc="lower center", ncols=2)
 d2l.describe(axes, """Exact match against training steps. With one scene,
     all weights from pretrained or random ones and LoRA reach 1, the head
     alone gets to about three quarters with its own rate and to a third with
@@ -878,7 +879,7 @@ d2l.describe(axes, """Exact match against training steps. With one scene,
 # With one scene three of the four ways answer nearly everything within 40 steps, and a random start is one of them: in these runs the pretrained weights get there some steps earlier, and no further.
 # The head alone, on vectors that stay as they are, gets to about three quarters in these steps; with the rate of the others it would have looked hopeless, so each way needs a rate of its own.
 # With one scene there is a shortcut: the kind of the gap is enough, for the passage holds one word of that kind; asked about a noun that the passage does not have, the network still finds it.
-# With two scenes the noun decides, and in three times as many steps the network stays about where tossing a coin between the two would get it.
+# With two scenes the noun decides, and in twice as many steps the network stays about where tossing a coin between the two would get it.
 # A test that needs no labels shows that it hardly looks at the noun: ask the same passage about the other one, and see whether the answer changes.
 
 # %%
