@@ -86,7 +86,8 @@ d2l.use_style()
 device = d2l.try_device()
 
 # %% tags=["parameters"]
-num_train, num_test = 300, 200  # sentences of each set with tags
+num_train = 300  # sentences of each set with tags
+num_test = 200
 num_pairs = 1379  # pairs of STS-B: all of its test part
 num_regression = 200  # of its pairs to train a head on, and to test it
 num_paragraphs = 500  # of WikiText-2, to search in
@@ -1182,8 +1183,9 @@ if real and stsb.is_real and num_pairs >= 1379 and num_regression == 200:
     assert 0 < min(rhos) and max(rhos) + 0.3 < apart
 
 # %% [markdown]
-# Far worse, from three starts of the head: MiniLM has never seen two texts in one input, and a head on 200 pairs cannot make up for it here.
-# A cross-encoder earns its price when all of its weights are trained on pairs, as Devlin and others did.
+# From three starts of the head, far worse than the cosines of vectors made apart.
+# MiniLM was trained for similarity on texts read one by one, the head saw 200 pairs, and nothing else was trained; which of these is to blame, we did not test.
+# Devlin and others trained all weights of their cross-encoders, on thousands of pairs.
 #
 # ## Search
 #
@@ -1316,10 +1318,10 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 #
 # - A head adds little to BERT-base, 0.6 percent at most even with the pooler; usually all weights are trained, with small rates, warmup and few epochs.
 # - Labels go to the first piece of each word, $-100$ elsewhere; entities are decoded into spans and counted as spans.
-# - A frozen MiniLM with a linear head passes the most frequent tag by far on word classes, and fails on new names, which only F1 of spans shows against all O.
+# - A frozen MiniLM with a linear head passes the most frequent tag by far on word classes, and fails on new names, where accuracy would prefer to predict none.
 # - The best span needs $i\le j$ and one pass; mask what is not passage.
 # - An exact match of 1 on one scene did not mean that the question was read: with two scenes it was a half, and the answer rarely followed the noun.
-# - Bi-encoders need $n+m$ runs, cross-encoders $nm$, and a frozen encoder does not become one by a head; fusing the ranks of BM25 and of vectors found more than either as long as BM25 could read whole paragraphs.
+# - Bi-encoders need $n+m$ runs, cross-encoders $nm$, and ours, frozen, did not become a good one by a head alone; fusing the ranks of BM25 and of vectors found more than either as long as BM25 could read whole paragraphs.
 
 # %% [markdown]
 # ## Exercises
@@ -1337,7 +1339,7 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 # The head was trained on short sentences, so the cross-encoder reads the first 15 words of query and paragraph; late interaction reads what the vectors read.
 # On these ten queries the cross-encoder puts hardly any right paragraph first; choosing one of the 20 by lot would be right once in twenty times.
 # Late interaction needs no training and does about as well as the fusion and BM25; ten queries cannot tell these three apart, and the GPU profile takes sixty.
-# Cross-encoders that rerank well are trained in full, on many thousands of pairs.
+# Cross-encoders for search are usually trained in full, on many thousands of pairs.
 
 # %%
 @torch.no_grad()
