@@ -1320,7 +1320,7 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 # - Labels go to the first piece of each word, $-100$ elsewhere; entities are decoded into spans and counted as spans.
 # - A frozen MiniLM with a linear head passes the most frequent tag by far on word classes, and fails on new names, where accuracy would prefer to predict none.
 # - The best span needs $i\le j$ and one pass; mask what is not passage.
-# - An exact match of 1 on one scene did not mean that the question was read: with two scenes it was a half, and the answer rarely followed the noun.
+# - An exact match of 1 on one scene did not mean that the question was read: with two scenes it was about a half, and the answer rarely followed the noun.
 # - Bi-encoders need $n+m$ runs, cross-encoders $nm$, and ours, frozen, did not become a good one by a head alone; fusing the ranks of BM25 and of vectors found more than either as long as BM25 could read whole paragraphs.
 
 # %% [markdown]
