@@ -48,7 +48,7 @@
 # **You will**
 #
 # - attach the four heads of BERT: for a text, a pair of texts, every token, and a span;
-# - align labels of words with pieces, and decode tags and spans so that the result is one;
+# - align labels of words with pieces, and decode scores into tags and spans that are valid;
 # - measure what a frozen encoder's vectors tell about word classes, chunks and names, beside the baselines that belong there;
 # - embed texts once, compare them by dot products, and search with words, with vectors and with both.
 #
@@ -271,6 +271,7 @@ assert states.grad.isfinite().all()
 # Only the output layer starts from scratch, for a pretrained BERT brings its pooler along; but usually all weights are trained.
 # Devlin and others suggest rates of 2e-5, 3e-5 or 5e-5, batches of 16 or 32 and 2 to 4 epochs; warmup and linear decay come with them.
 # Runs that differ only in the seed can differ much on small sets, as Zhang and others (2021) and others before them found, so a single run proves little.
+# Zhang and others trace this to an optimizer without Adam's correction of bias, to top layers that serve the new task badly, and to too few steps; so 2 to 4 epochs are no rule for a small set.
 # LoRA (Hu and others, 2021; [Section 14.2](../14-computer-vision/02-fine-tuning.ipynb)) freezes the encoder and trains matrices of low rank beside some of its weights, often those of queries and values, with a rate of its own; we come back to that below.
 
 # %%
@@ -547,7 +548,7 @@ print(f"wnut17, O everywhere: accuracy {all_out[0]:.3f}, F1 {all_out[1]}; "
 # The last line is the reason for counting spans: predicting no name at all is right for more than nine words in ten.
 #
 # Now the frozen encoder with a `TaggingHead`, trained on the vectors of a few hundred sentences, and the same with an encoder of random weights.
-# The loss is convex in the head's weights, so the start matters little; for word classes we try three.
+# The loss is convex in the head's weights, so no start ends in a bad minimum; 70 steps do not reach the minimum, and for word classes we try three starts.
 
 # %%
 def fit_tags(X, y, num_tags, start=0):
@@ -878,7 +879,7 @@ d2l.describe(axes, """Exact match against training steps. With one scene,
 # **Figure 16.6.2.** Exact match on 200 questions, in one run of each kind.
 #
 # With one scene three of the four ways answer nearly everything within 40 steps, and a random start is one of them: in these runs the pretrained weights get there some steps earlier, and no further.
-# The head alone, on vectors that stay as they are, gets to about three quarters in these steps; with the rate of the others it would have looked hopeless, so each way needs a rate of its own.
+# The head alone, on vectors that stay as they are, gets to about three quarters in these steps; with the rate that suits all weights it gets to a third, so one rate for all ways would have been no fair comparison.
 # With one scene there is a shortcut: the kind of the gap is enough, for the passage holds one word of that kind; asked about a noun that the passage does not have, the network still finds it.
 # With two scenes the noun decides, and in twice as many steps the network stays about where tossing a coin between the two would get it.
 # A test that needs no labels shows that it hardly looks at the noun: ask the same passage about the other one, and see whether the answer changes.
@@ -937,6 +938,8 @@ print("question:", tests[2].examples[row][0])
 
 # %% [markdown]
 # **Figure 16.6.3.** Sums of scores for spans of one to four tokens; below the diagonal a span would end before it starts. The frame is what `best_span` returns.
+#
+# The question asks for the owl, but the places of both sentences get almost the same sum: the network has found the places, and hardly uses the noun.
 #
 # ## Two texts: together or apart
 #
@@ -1017,7 +1020,7 @@ except ValueError as error:
 #
 # with the vectors $\mathbf q_i,\mathbf d_i$ of $b$ pairs, all of length 1, and a temperature $\tau>0$.
 # If all vectors are equal, every softmax is uniform and $L=\log b$; if the pairs agree and different ones are orthogonal, $L\to0$ as $\tau\to0$.
-# With $p_{ij}$ for the softmax its gradient is $\partial L/\partial\mathbf q_i=\frac1{b\tau}\bigl(\sum_jp_{ij}\mathbf d_j-\mathbf d_i\bigr)$: away from documents that look alike, towards the own one.
+# With $p_{ij}$ for the softmax its gradient is $\partial L/\partial\mathbf q_i=\frac1{b\tau}\bigl(\sum_jp_{ij}\mathbf d_j-\mathbf d_i\bigr)$, so a step against it moves $\mathbf q_i$ towards its own document, and away from the others, most from those that score high.
 # [Section 15.2](../15-nlp-pretraining/02-approximate-training.ipynb) has shown what the optimal scores are.
 
 # %% tags=["export"]
@@ -1135,6 +1138,7 @@ if real and stsb.is_real and num_pairs >= 1379:
 # Tf-idf, with no training but counts of these sentences, is well above both common words and input embeddings.
 #
 # And a cross-encoder? We let the same frozen encoder read both texts as one sequence and train a `PairRegressionHead` on its `<cls>`, for the squared error.
+# Our `MiniLM` gives every token the segment of a first text, so only `<sep>` tells the two apart.
 
 # %%
 @torch.no_grad()
@@ -1183,8 +1187,8 @@ if real and stsb.is_real and num_pairs >= 1379 and num_regression == 200:
     assert 0 < min(rhos) and max(rhos) + 0.3 < apart
 
 # %% [markdown]
-# From three starts of the head, far worse than the cosines of vectors made apart.
-# MiniLM was trained for similarity on texts read one by one, the head saw 200 pairs, and nothing else was trained; which of these is to blame, we did not test.
+# From each of three starts of the head the rank correlation is far below that of the cosines of vectors made apart.
+# MiniLM was trained for similarity on texts read one by one, the head saw 200 pairs in 60 steps, and nothing else was trained; which of these is to blame, we did not test.
 # Devlin and others trained all weights of their cross-encoders, on thousands of pairs.
 #
 # ## Search
@@ -1192,13 +1196,14 @@ if real and stsb.is_real and num_pairs >= 1379 and num_regression == 200:
 # A sentence is taken out of a paragraph of WikiText-2 and looks for the rest among the paragraphs.
 # To save time the encoder reads only the first 60 words of each, about half of them; BM25, which costs next to nothing, reads all.
 # That is no fair race, so BM25 also has to do with those 60 words.
-# *BM25* (Robertson and Zaragoza, 2009) is the classic way: a document scores for each word of the query that it has, more if the word is rare, less for each repetition, and less if the document is long.
-# In the variant of Lucene, whose logarithm cannot become negative, with the number $f$ of occurrences in the document, its length $\ell$, the mean length $\bar\ell$, and $n_w$ of $N$ documents with the word $w$,
+# *BM25* (Robertson and Zaragoza, 2009) is the classic way: a document scores for each word of the query that it has, more if the word is rare, more if it is repeated, though each repetition adds less than the one before, and less if the document is long.
+# With the logarithm of Lucene, which cannot become negative, the number $f$ of occurrences in the document, its length $\ell$, the mean length $\bar\ell$, and $n_w$ of $N$ documents with the word $w$,
 #
 # $$\mathrm{score}=\sum_w\log\Bigl(1+\frac{N-n_w+0.5}{n_w+0.5}\Bigr)\frac{f(k_1+1)}{f+k_1(1-b+b\,\ell/\bar\ell)},\tag{16.6.3}$$
 #
 # here with $k_1=1.2$ and $b=0.75$.
-# *Reciprocal rank fusion* (Cormack and others, 2009) joins two rankings without looking at scores: a document at ranks $r_1,r_2$ (from 1) gets $1/(60+r_1)+1/(60+r_2)$.
+# Lucene itself has left out the factor $k_1+1$ since its version 8; it is the same for all documents and changes no ranking.
+# *Reciprocal rank fusion* (Cormack and others, 2009) joins rankings without looking at scores: of two, a document at ranks $r_1,r_2$ (from 1) gets $1/(60+r_1)+1/(60+r_2)$.
 
 # %%
 def bm25(queries, documents, k1=1.2, b=0.75):
@@ -1233,8 +1238,11 @@ def fuse(*ranked, k=60):
 
 
 toy_scores = bm25(["red dog"], ["red red dog", "a dog", "a cat"])
-torch.testing.assert_close(toy_scores[0, 1].item(), math.log(
-    1 + 1.5 / 2.5) * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2 / (7 / 3))))
+rare, rarer = math.log(1 + 1.5 / 2.5), math.log(1 + 2.5 / 1.5)
+long, short = (1.2 * (0.25 + 0.75 * n / (7 / 3)) for n in (3, 2))
+torch.testing.assert_close(toy_scores, torch.tensor([[
+    rarer * 2 * 2.2 / (2 + long) + rare * 2.2 / (1 + long),
+    rare * 2.2 / (1 + short), 0]], dtype=torch.float64))
 assert ranks(toy_scores).tolist() == [[1, 2, 3]]
 two_ranks = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[4, 1, 3, 2]])
 assert fuse(*two_ranks).tolist() == [[2, 1, 4, 3]]
@@ -1306,22 +1314,24 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 # That depends on how much each may read: where both read 60 words, the fusion beats BM25, but cannot be told from the vectors by this test.
 # The GPU profile lets the encoder read 300 words, nearly all, and checks that the fusion is above both there, too.
 # The constant 60 in the fusion and $k_1,b$ are usual values, not tuned here; the number of words we chose for its cost, after seeing the outcome of more than one.
-# Queries taken from the text itself favour common words; on questions of users the balance may be another.
+# A query taken from the text itself may share more words with its paragraph than a user's question would; there the balance may be another.
 # Over 18 sets, Thakur and others (2021) found BM25 a robust baseline, dense encoders often below other methods, and rerankers and late interaction (the first exercise) best on average, but dear.
+# On MTEB, 58 sets for eight kinds of tasks, Muennighoff and others (2023) found no embedding that was best at all of them.
 #
-# So systems search in two stages: both kinds of retrieval propose some dozens, and a dearer model reranks these (the first exercise).
+# Many systems therefore search in two stages: one or both kinds of retrieval propose some dozens or hundreds of texts, and a dearer model reranks these (the first exercise).
 # In retrieval-augmented generation (Lewis and others, 2020) a language model then writes an answer from the texts that were found.
 # Measure recall@k apart from the answer: a wrong answer from the right text and a right one without it need different remedies.
 
 # %% [markdown]
 # ## Summary
 #
-# - A head adds little to BERT-base, 0.6 percent at most even with the pooler; usually all weights are trained, with small rates, warmup and few epochs.
+# - A head adds little to BERT-base: with pooler and two classes about half a percent, most of it the pooler that comes pretrained; usually all weights are trained, with small rates, warmup and few epochs.
 # - Labels go to the first piece of each word, $-100$ elsewhere; entities are decoded into spans and counted as spans.
 # - A frozen MiniLM with a linear head passes the most frequent tag by far on word classes, and fails on new names, where accuracy would prefer to predict none.
 # - The best span needs $i\le j$ and one pass; mask what is not passage.
 # - An exact match of 1 on one scene did not mean that the question was read: with two scenes it was about a half, and the answer rarely followed the noun.
-# - Bi-encoders need $n+m$ runs, cross-encoders $nm$, and ours, frozen, did not become a good one by a head alone; fusing the ranks of BM25 and of vectors found more than either as long as BM25 could read whole paragraphs.
+# - Bi-encoders need $n+m$ runs, cross-encoders $nm$; our frozen bi-encoder did not become a good cross-encoder by a head alone.
+# - Fusing the ranks of BM25 and of vectors found more within the first ten than either where BM25 read whole paragraphs; where both read 60 words, it could not be told from the vectors.
 
 # %% [markdown]
 # ## Exercises
@@ -1437,7 +1447,7 @@ assert not full_run or won > 0.9 * trials
 
 # %% [markdown]
 # The best score of a prefix that ends with tag $b$ is $\max_a(\text{best}_a+T_{ab})$ plus the score of $b$; the winning $a$ are kept and followed backwards.
-# Forbidden pairs get $-\infty$.
+# Forbidden pairs get $-\infty$, and so do the scores of `I-` at the first word, which has no pair before it.
 
 # %%
 def viterbi(scores, T):
@@ -1473,9 +1483,15 @@ T = torch.zeros(5, 5)
 for (i, a), (j, b) in itertools.product(enumerate(tags), repeat=2):
     if b[0] == "I" and (a == "O" or a[2:] != b[2:]):
         T[i, j] = -math.inf
+first = torch.tensor([-math.inf if tag[0] == "I" else 0 for tag in tags])
 scores = torch.tensor([[1.0, 0.9, 0, 0, 0], [0, 0, 2, 0, 1.0]])
 assert scores.argmax(dim=1).tolist() == [0, 2]  # O I-per
-assert [tags[i] for i in viterbi(scores, T)] == ["B-per", "I-per"]
+for high in (0, 3):  # I-per may not even begin a sentence
+    scores[0, 2] = high
+    each = scores.clone()
+    each[0] += first
+    assert [tags[i] for i in viterbi(each, T)] == ["B-per", "I-per"]
+assert viterbi(scores, T) == [2, 2]  # pairs alone do not forbid that
 
 # %% [markdown]
 # ### Exercise 16.6-4
@@ -1609,5 +1625,6 @@ torch.testing.assert_close(merged, adapted, atol=1e-4, rtol=0)
 # - Apache Lucene. [BM25Similarity](https://lucene.apache.org/core/9_12_3/core/org/apache/lucene/search/similarities/BM25Similarity.html): the logarithm in (16.6.3), $k_1$ and $b$.
 # - G. V. Cormack, C. L. A. Clarke, S. Buettcher (2009). Reciprocal rank fusion outperforms Condorcet and individual rank learning methods. [doi:10.1145/1571941.1572114](https://doi.org/10.1145/1571941.1572114).
 # - N. Thakur, N. Reimers, A. Rücklé, A. Srivastava, I. Gurevych (2021). BEIR: a heterogenous benchmark for zero-shot evaluation of information retrieval models. [arXiv:2104.08663](https://arxiv.org/abs/2104.08663).
+# - N. Muennighoff, N. Tazi, L. Magne, N. Reimers (2023). MTEB: massive text embedding benchmark. [arXiv:2210.07316](https://arxiv.org/abs/2210.07316).
 # - P. Lewis et al. (2020). Retrieval-augmented generation for knowledge-intensive NLP tasks. [arXiv:2005.11401](https://arxiv.org/abs/2005.11401).
 # - P. Rajpurkar, R. Jia, P. Liang (2018). Know what you don't know: unanswerable questions for SQuAD. [arXiv:1806.03822](https://arxiv.org/abs/1806.03822): questions without answers.
