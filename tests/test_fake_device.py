@@ -317,6 +317,11 @@ HOST = {
     "nlp_applications.alignment": "two strings, moved to a network that is run",
     "nlp_applications.predict_pairs": "cuts batches on the CPU to lengths that it reads, then moves them",
     "nlp_applications.fit_nli": "as above; the network is run",
+    "nlp_applications.best_span": "reads scores of one text, wherever they are",
+    "nlp_applications.align_labels": "lists of Python",
+    "nlp_applications.bio_decode": "strings",
+    "nlp_applications.span_f1": "strings",
+    "nlp_applications.BiEncoder": "strings to vectors that are kept on the CPU, by a network that moves its batches",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -1167,6 +1172,20 @@ def aligned_pairs() -> None:
         assert all(p.grad.device == META for p in net.parameters())
 
 
+def bert_heads() -> None:
+    """The four heads, with a mask, the contrastive loss and the search."""
+    with _disable_current_modes():
+        heads = [c16.SequenceHead(8, 3), c16.PairRegressionHead(8), c16.TaggingHead(8, 5)]
+        heads = [head.to(META) for head in heads]
+        span = c16.SpanHead(8).to(META)
+    for head in heads:
+        head(floats(2, 4, 8)).sum().backward()
+    start, end = span(floats(2, 4, 8), floats(2, 4) > 0)
+    (start + end).sum().backward()
+    c16.info_nce(floats(3, 4), floats(3, 4))
+    c16.retrieve(floats(3, 4), floats(5, 4), 2)
+
+
 def global_vectors() -> None:
     """GloVe on a small table, for an epoch of two steps, with a report."""
     table = sparse.csr_array([[1.0, 2.0], [2.0, 3.0]])
@@ -1329,6 +1348,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     # start, value and effect of the n-grams of 11 channels
     "text convolution": (text_convolution, 33),
     "soft alignment of two texts": (aligned_pairs,),
+    "heads of BERT, InfoNCE and search": (bert_heads,),
     "global vectors": (global_vectors, 1),  # the loss of the epoch
     "skip-grams": (skip_grams, None),
     "pictures and captions": (contrasted, None),
