@@ -465,7 +465,7 @@ d2l.describe(axes, """Learned scores over the PMI of the 100 pairs, with the
 # By Bayes' rule, word $i$ with a probability proportional to $P(w_i\mid w_c)/P_n(w_i)$, and the loss is smallest when the softmax says just this.
 # So, with unigram negatives, the optimum is the PMI for every $K$, up to a constant for each query, which cancels; negative sampling also fixes that constant.
 # Leaving it open can be an advantage: Ma and Collins (2018) show that ranking among the negatives estimates conditional models consistently under weaker assumptions than the binary classification of NCE.
-# CLIP (Radford et al., 2021) and many sentence embeddings (Section 16.6) are trained with this form of loss, with the other examples of the batch as negatives.
+# CLIP (Radford et al., 2021) and many sentence embeddings ([Section 16.6](../16-nlp-applications/06-finetuning-bert.ipynb)) are trained with this form of loss, with the other examples of the batch as negatives.
 # Where their scores are cosines divided by a temperature, as in CLIP, they are bounded, and the optimum is again an ideal.
 
 # %%

@@ -897,7 +897,7 @@ np.testing.assert_allclose(again, features["train"][[3, 7]], atol=1e-4)
 # With 2000 it is about 0.02, and McNemar's test on these 1000 test sentences cannot tell that from nothing ($p>0.1$).
 # All three are still gaining from 500 to 2000, and the counts go on: with all 8662 training sentences naive Bayes got more than 0.76 above.
 # The profile `gpu` encodes all of them, for the same comparison.
-# These are frozen features of a small encoder; training all its weights is for Section 16.6.
+# These are frozen features of a small encoder; training all its weights is for [Section 16.6](06-finetuning-bert.ipynb).
 
 # %% [markdown]
 # ## Summary
