@@ -1355,26 +1355,31 @@ class NLIBERTData(DataModule):
                             for p, h, y in getattr(dataset, part)],
                            max_len, vocab) for part in ("train", "test")}
 
-    def subset(self, n, seed=0):
-        """The same data with n random training pairs, batches by `seed`."""
-        train, few = self.tensors["train"], copy.copy(self)
-        if not 0 < n <= len(train[0]):
-            raise ValueError(f"n is {n}; there are {len(train[0])} pairs.")
-        rows = np.random.default_rng(seed).permutation(len(train[0]))[:n]
-        few.tensors = {**self.tensors, "train": tuple(
-            part[torch.from_numpy(rows)] for part in train)}
-        few.seed, few.generator = seed, torch.Generator().manual_seed(seed)
-        return few
 
-    def get_dataloader(self, train):
-        """Batches of the training part, shuffled, or of the test part."""
-        def pack(tokens, segments, lens, y):
-            width = int(lens.max())
-            return (tokens[:, :width], segments[:, :width], lens), y
+# 16.7 Natural language inference: fine-tuning BERT
+@add_to_class(NLIBERTData)
+def subset(self, n, seed=0):
+    """The same data with n random training pairs, batches by `seed`."""
+    train, few = self.tensors["train"], copy.copy(self)
+    if not 0 < n <= len(train[0]):
+        raise ValueError(f"n is {n}; there are {len(train[0])} pairs.")
+    rows = np.random.default_rng(seed).permutation(len(train[0]))[:n]
+    few.tensors = {**self.tensors, "train": tuple(
+        part[torch.from_numpy(rows)] for part in train)}
+    few.seed, few.generator = seed, torch.Generator().manual_seed(seed)
+    return few
 
-        return d2l.BatchLoader(
-            self.tensors["train" if train else "test"], self.batch_size,
-            shuffle=train, generator=self.generator, transform=pack)
+
+@add_to_class(NLIBERTData)
+def get_dataloader(self, train):
+    """Batches of the training part, shuffled, or of the test part."""
+    def pack(tokens, segments, lens, y):
+        width = int(lens.max())
+        return (tokens[:, :width], segments[:, :width], lens), y
+
+    return d2l.BatchLoader(
+        self.tensors["train" if train else "test"], self.batch_size,
+        shuffle=train, generator=self.generator, transform=pack)
 
 
 # 16.7 Natural language inference: fine-tuning BERT
@@ -1409,6 +1414,7 @@ class BERTClassifier(nn.Module):
         return self.head(states)
 
 
+# 16.7 Natural language inference: fine-tuning BERT
 def pair_scores(model, data, rows=256):
     """Scores (n, k) on the CPU for the test part of an `NLIBERTData`.
 
@@ -1570,8 +1576,7 @@ def chat_example(instruction, text, answer, vocab):
     "<end>", each with blanks between its words; `vocab` has the three
     marks. Labels are -100 in the prompt, up to and with "<model>".
     """
-    prompt = vocab["<user> {} : {} <model>".format(
-        instruction, text).split()]
+    prompt = vocab[f"<user> {instruction} : {text} <model>".split()]
     told = vocab[[*answer.split(), "<end>"]]
     return prompt + told, [-100] * len(prompt) + told
 
