@@ -1541,10 +1541,12 @@ def tuned(model, data, lr, steps):
                 **{f" {k}": v for k, v in model.state_dict().items()}}
 
     free = [n for n, p in model.named_parameters() if p.requires_grad]
+    code = [type(model).forward, NLIBERTData.get_dataloader, finetune,
+            pair_scores]
     found = kept("nli-bert", [
-        model, free, list(data.tensors["train"]),
+        str(model), model.state_dict(), free, list(data.tensors["train"]),
         list(data.tensors["test"]), data.batch_size, data.seed, lr, steps,
-        [finetune, pair_scores, NLIBERTData]], compute)
+        code], compute)
     model.load_state_dict({k[1:]: v for k, v in found.items()
                            if k.startswith(" ")})
     model.eval()
