@@ -1180,8 +1180,9 @@ def packed_pairs() -> None:
     X = numbers(3, 7), numbers(3, 7), numbers(3)
     for pool in ("cls", "mean"):
         with _disable_current_modes():
-            bert = c15.BERTModel(9, 4, 8, 2, 1, max_len=8).to(META)
+            bert = c15.BERTModel(9, 4, 8, 2, 1, max_len=8)
             net = c16.BERTClassifier(bert, pool=pool).to(META)
+            bert.to(META)
         net(X).sum().backward()
         assert all(p.grad.device == META for p in net.head.parameters())
     with _disable_current_modes():

@@ -791,7 +791,8 @@ for name, init in (("pretrained", pretrained_toy), ("random", random_toy)):
 torch.manual_seed(seed)
 answer = tuned(random_toy(seed), twins.subset(len(pairs.train), seed), rate,
                3 * steps)["scores"].argmax(dim=1)
-print(f"random, 3x {(answer == truth).float().mean():.3f}")
+longer_right = (answer == truth).float().mean()
+print(f"random, three times the steps: {longer_right:.3f}")
 
 # %%
 # check 16.7-C7: twins get different scores, and more than half are right
@@ -804,13 +805,13 @@ scores = pair_scores(pretrained_toy(seed), twins)  # before any training
 assert (scores[::2] - scores[1::2]).abs().max(dim=1)[0].min() > 1e-4
 if full_run:
     assert min(twin_right["pretrained"]) > 0.75
-    assert max(twin_right["random"]) < 0.6
+    assert max(twin_right["random"]) < 0.6 and longer_right < 0.6
 
 # %% [markdown]
 # If both twins get the same answer, one of the two is wrong.
 # The untrained network already gives them different scores, yet the random start, after as many steps as the others of this section, stays at one half in all three runs: that a network can see the order does not mean that it soon will.
 # The pretrained one is right in more than 0.8 of the pairs in each run.
-# Here pretraining is ahead of the very start from which it began, with the same labels and steps; the last line gives the random start three times the steps.
+# Here pretraining is ahead of the very start from which it began, with the same labels and steps; three times the steps do not help the random start in the one run that we gave them.
 #
 # ## Real captions
 #
@@ -1278,7 +1279,8 @@ class Cloze(nn.Module):
 asked = SimpleNamespace(**{part: [
     (f"{p} <mask>", h, y) for p, h, y in getattr(toy_pairs, part)]
     for part in ("train", "test")})
-asked = NLIBERTData(asked, 20, vocab, seed=seed).subset(ns[-2], seed)
+few = min(300, num_labels)
+asked = NLIBERTData(asked, 20, vocab, seed=seed).subset(few, seed)
 assert ((asked.tensors["test"][0] == vocab.mask).sum(dim=1) == 1).all()
 cloze = Cloze(copy.deepcopy(toy_encoder.net), vocab.encode("is near it"))
 truth = asked.tensors["test"][3]
@@ -1286,7 +1288,7 @@ for name in ("before", "after"):
     if name == "after":
         finetune(cloze, asked, rate, steps)
     right = pair_scores(cloze, asked).argmax(dim=1) == truth
-    print(f"{name} tuning with {ns[-2]} labels: {right.float().mean():.3f}")
+    print(f"{name} tuning with {few} labels: {right.float().mean():.3f}")
 assert not full_run or right.float().mean() > 0.45
 
 # %% [markdown]
