@@ -280,9 +280,13 @@ assert not torch.equal(few[0][0], few[2][0])
 first, again = (next(iter(toy.subset(99, 0).train_dataloader()))
                 for _ in range(2))
 assert torch.equal(first[1], again[1])  # the order, too, is the seed's
+assert not torch.equal(first[1], few[0][3][:32])
+served = torch.cat([y for _, y in toy.val_dataloader()])
+assert torch.equal(served, toy.tensors["test"][3])
 for pool in ("cls", "mean"):
     torch.manual_seed(seed)
-    model = BERTClassifier(copy.deepcopy(toy_encoder.net).cpu(), pool=pool)
+    model = BERTClassifier(copy.deepcopy(toy_encoder.net).cpu(), pool=pool,
+                           dropout=0.5)
     tokens, segments, lens = X
     wide = (F.pad(tokens, (0, 9), value=vocab.pad), F.pad(segments, (0, 9)),
             lens)
@@ -374,6 +378,7 @@ rates, norms, modes = [], [], []
 def spy(optimizer, args, kwargs):
     """Record rate, mode and norm of the gradient before each step."""
     group = optimizer.param_groups[0]
+    assert group["weight_decay"] == 0.01
     rates.append(group["lr"] * 1e9)
     modes.append(still.training)
     norms.append(nn.utils.get_total_norm(
@@ -492,6 +497,21 @@ with tempfile.TemporaryDirectory() as folder:
             print(kind.__name__, str(error).split("\n")[-1].strip()[:60])
     loose = BERTModel(**config | {"num_heads": 2})  # what strict= misses
     loose.load_state_dict({k: v for k, v in weights.items() if k != "probe"})
+
+# %% tags=["hide-input"]
+# check: other sizes and dropout come back; so does the mode; order counts
+odd = BERTModel(len(vocab), 16, 24, 2, 1, 0.3, 24)  # in training mode
+with tempfile.TemporaryDirectory() as folder:
+    save_pretrained(folder, odd, vocab)
+    net, _ = load_pretrained(folder)
+    assert odd.training and not net.training and net.encoder.dropout.p == 0.3
+    torch.testing.assert_close(probe_bert(net), probe_bert(odd))
+    (Path(folder) / "vocab.json").write_text(json.dumps(vocab.tokens[::-1]))
+    try:
+        load_pretrained(folder)
+        raise AssertionError("a vocabulary out of order was accepted")
+    except ValueError as error:
+        assert "out of order" in str(error)
 
 # %% [markdown]
 # ## Did pretraining help?
