@@ -45,7 +45,7 @@
 #
 # - pack pairs, attach a head, and fine-tune with warmup, a frozen encoder or LoRA;
 # - load a checkpoint so that a wrong configuration fails loudly;
-# - compare pretrained and random starts at equal budgets, and see what a weak control or one rate for both can feign;
+# - compare pretrained and random starts at equal budgets, and see how a weak control, or one rate for both, changes the answer;
 # - train a small decoder on instructions, and measure how much the wording matters.
 #
 # **Cost**: two to three minutes on a slow CPU at the first run, which keeps its results on the disk beside the data sets; later runs take less than a minute.
@@ -718,7 +718,7 @@ if full_run:
 #
 # Must all weights train?
 # With the encoder frozen only the head does; LoRA ([Section 14.2](../14-computer-vision/02-fine-tuning.ipynb)) adds a product of rank 4 to the matrices of queries and values, and leaves the rest as it is.
-# Both need larger rates than full fine-tuning; we give the head and the adapters three times the rate, without tuning it.
+# Both are usually trained at larger rates than all weights; we give the head and the adapters three times the rate, without tuning it.
 
 # %%
 def light_toy(lora, make=pretrained_toy, r=4):
@@ -835,7 +835,7 @@ if full_run:
 # If both twins get the same answer, one of the two is wrong.
 # Untrained networks already give them different scores, yet after as many steps as before both random starts stand at one half in all three runs: that a network can see the order does not mean that it soon will.
 # The pretrained one is right in more than 0.75 of the pairs in each run, so with these labels, steps and this rate pretraining is ahead of both controls.
-# In part it is a matter of time: with three times the steps and a third of the rate, in one run each, the random start with BERT's scale learned the task as well, and the one with ours still did not.
+# In part it is a matter of the budget: with three times the steps and a third of the rate, in one run each, the random start with BERT's scale learned the task as well, and the one with ours still did not.
 # The scale that was the better start on ToyNLI is the worse one here.
 #
 # ## Real captions
@@ -981,7 +981,7 @@ if real and full_run and (caption_steps, snli_steps, num_test) == (
     assert abs(best.float().mean() - right["MiniLM frozen (seen)"][0]) < 0.04
 
 # %% [markdown]
-# Pretraining on captions did not help: at equal steps the encoder is below its random start in each of the three runs, and the linear model with overlap is far ahead of all six, of the first by McNemar's test beyond doubt.
+# Pretraining on captions did not help: at this rate and equal steps the encoder is a little below its random start in each of the three runs, and the linear model with overlap is far ahead of all six, of the first by McNemar's test beyond doubt.
 # As the table shows, after 60 steps it still gives most pairs the same answer.
 # Three times the steps, in one run each, do not bring either start near the linear models: both then know their training pairs nearly by heart, stay below one half on the test part, and the encoder is not ahead.
 # The encoder's 240 steps of pretraining are few as well; 15.10 found it no better at masked words than counts of neighbours.
@@ -990,7 +990,7 @@ if real and full_run and (caption_steps, snli_steps, num_test) == (
 # Even so it is level with the linear model, whose features of overlap compare the sentences word by word, while MiniLM encodes each sentence by itself: with these 1000 pairs and 800 tests their difference is within two standard errors.
 # Most of what it has above one third needs no premise: the vectors of the hypothesis alone, like its words alone in the first row, give about one half (16.4).
 #
-# Published encoders are larger and learn from far more: Devlin and others (2018) report 86.7 % on MultiNLI, a harder relative of SNLI, for a BERT that read 3.3 billion words and then some 390 000 labeled pairs.
+# Published encoders are larger and learn from far more: Devlin and others (2018) report 86.7 % on MultiNLI, a broader relative of SNLI, for a BERT that read 3.3 billion words and then some 390 000 labeled pairs.
 # With other data and other sizes, that is no comparison with our rows; it shows how small our experiment is.
 #
 # ## The task as text
@@ -1206,9 +1206,10 @@ if full_run and chat_steps >= 350:
 # 8. **Count the cost**: labels, parameters, time per text, and who checks the errors.
 #
 # This list is the book in short.
-# A line through points, a network for images, a translator, an encoder: each stood beside something simpler, with an equal budget, on data that it had not seen, and more than once the simpler one was ahead.
+# From a line through points to a network for images, a translator and this encoder, the questions were the same: what simpler thing stands beside it, is the budget equal, are the data new?
+# More than once the simpler thing was ahead.
 # Architectures will come that no page here knows.
-# You can build them from the same parts, and ask them the same questions.
+# You can take them apart as you did these, and ask them the same questions.
 
 # %% [markdown]
 # ## Summary
