@@ -19,7 +19,7 @@
 #         num_labels: 200
 #         num_test: 60
 #         num_chats: 6
-#     rehearsal: {toy_steps: 0.01, caption_steps: 0.005}
+#     rehearsal: {toy_steps: 0.01, caption_steps: 0.005, snli_steps: 0.02, num_test: 0.1}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
