@@ -1179,6 +1179,18 @@ if full_run and chat_steps >= 350:
     assert shares[3]["entails"] < 0.1 and shares[4]["entails"] < 0.2
     assert min(shares[4]["where"], shares[4]["opposite"]) > 0.9
 
+# %% tags=["hide-input"]
+# check: scores without dropout; nothing empty is scored
+loose = nn.Sequential(chatter, nn.Dropout(0.5)).train()
+torch.testing.assert_close(score_choices(loose, ids[:9], two), found)
+assert loose.training
+for prompt, options in (([], two), (ids[:9], [[]]), (ids[:9], [])):
+    try:
+        score_choices(chatter, prompt, options)
+        raise AssertionError("something empty was scored")
+    except ValueError as error:
+        assert "a token at least" in str(error)
+
 # %% [markdown]
 # With the wordings of training the decoder, trained once, answers more than nine in ten, on texts that it has not seen.
 # Without any instruction it is right in a third at most, as it must be: each text comes with three questions, whose answers differ, and a model that is not told which is asked gives one answer to all three.
