@@ -322,6 +322,16 @@ HOST = {
     "nlp_applications.bio_decode": "strings",
     "nlp_applications.span_f1": "strings",
     "nlp_applications.BiEncoder": "strings to vectors that are kept on the CPU, by a network that moves its batches",
+    "nlp_applications.NLIBERTData": "strings; finetune moves its batches",
+    **{
+        f"nlp_applications.{name}": "cuts or takes batches of the CPU, then moves them to a network that is run"
+        for name in ("pair_scores", "finetune", "tuned", "label_curve")
+    },
+    **{
+        f"nlp_applications.{name}": "reads or writes files"
+        for name in ("save_pretrained", "load_pretrained")
+    },
+    "nlp_applications.chat_example": "strings",
     "attention_and_transformers.BPETokenizer": "strings",
     "attention_and_transformers.merge": "strings",
     "attention_and_transformers.apply_merges": "strings",
@@ -1186,6 +1196,22 @@ def bert_heads() -> None:
     c16.retrieve(floats(3, 4), floats(5, 4), 2)
 
 
+def packed_pairs() -> None:
+    """BERT with a head on pairs, both poolings; choices after a prompt."""
+    X = numbers(3, 7), numbers(3, 7), numbers(3)
+    for pool in ("cls", "mean"):
+        with _disable_current_modes():
+            bert = c15.BERTModel(9, 4, 8, 2, 1, max_len=8)
+            net = c16.BERTClassifier(bert, pool=pool).to(META)
+            bert.to(META)
+        net(X).sum().backward()
+        assert all(p.grad.device == META for p in net.head.parameters())
+    with _disable_current_modes():
+        net = c11.GPT(9, 8, 2, 1).to(META)
+    c16.score_choices(net, [1, 2], [[3], [4, 5]])
+    c16.probe_bert(bert)
+
+
 def global_vectors() -> None:
     """GloVe on a small table, for an epoch of two steps, with a report."""
     table = sparse.csr_array([[1.0, 2.0], [2.0, 3.0]])
@@ -1323,6 +1349,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "Transformer, pre-norm": (lambda: translator_with_attention(transformer(True)), None),
     # the scores of each of three tokens, four times; the rest as in `fit`
     "GPT": (gpt, 19),
+    "pairs for BERT, choices after a prompt": (packed_pairs, 1),  # the probe, for the CPU
     "curvatures": (curvatures,),
     "projections": (lambda: [c12.project_l2(floats(3), 1), c12.project_l1(floats(3), 1)],),
     "largest curvature": (steepest, 1),

@@ -3,6 +3,7 @@
 Generated from book/16-nlp-applications/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
+import copy
 import d2l_helpers as d2l
 import json
 import math
@@ -16,16 +17,22 @@ from d2l_helpers.chapters.linear_classification import Classifier
 from d2l_helpers.chapters.linear_classification import predict
 from d2l_helpers.chapters.linear_regression import DataModule
 from d2l_helpers.chapters.linear_regression import add_to_class
+from d2l_helpers.chapters.nlp_pretraining import BERTModel
+from d2l_helpers.chapters.nlp_pretraining import BERTVocab
 from d2l_helpers.chapters.nlp_pretraining import FreshBatches
 from d2l_helpers.chapters.nlp_pretraining import TokenEmbedding
+from d2l_helpers.chapters.nlp_pretraining import pad_bert
 from d2l_helpers.chapters.nlp_pretraining import premise_split
 from d2l_helpers.chapters.recurrent_neural_networks import Vocab
 from d2l_helpers.pretrained import cached_features
+from d2l_helpers.pretrained import kept
 from d2l_helpers.pretrained import minilm
 from d2l_helpers.texts import Scene
 from d2l_helpers.texts import ToyWorld
 from functools import partial
 from pathlib import Path
+from safetensors.torch import load_file
+from safetensors.torch import save_file
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import nn
@@ -1333,3 +1340,275 @@ def info_nce(q, d, tau=0.05):
         raise ValueError(f"tau is {tau}; a temperature is positive.")
     scores = q @ d.T / tau  # (b, b), matches on the diagonal
     return F.cross_entropy(scores, torch.arange(len(q), device=q.device))
+
+
+# 16.7 Natural language inference: fine-tuning BERT
+class NLIBERTData(DataModule):
+    """Pairs for natural language inference, packed for BERT.
+
+    `dataset` has lists `train` and `test` of (premise, hypothesis, label),
+    as `NLIData` does; `vocab` is a `BERTVocab`. A batch is ((tokens,
+    segments (b, n), valid_lens (b,)), labels (b,)), int64 on the CPU, with n
+    the longest pair of the batch, at most `max_len`; `tensors` holds the
+    parts "train" and "test" whole, in this order. `seed` fixes the order
+    of the training batches.
+    """
+
+    def __init__(self, dataset, max_len, vocab, batch_size=32, seed=0):
+        super().__init__()
+        self.save_hyperparameters(ignore=["dataset"])
+        self.generator = torch.Generator().manual_seed(seed)
+        self.tensors = {
+            part: pad_bert([(vocab.encode(p.lower()),
+                             vocab.encode(h.lower()), y)
+                            for p, h, y in getattr(dataset, part)],
+                           max_len, vocab) for part in ("train", "test")}
+
+
+# 16.7 Natural language inference: fine-tuning BERT
+@add_to_class(NLIBERTData)
+def subset(self, n, seed=0):
+    """The same data with n random training pairs, batches by `seed`."""
+    train, few = self.tensors["train"], copy.copy(self)
+    if not 0 < n <= len(train[0]):
+        raise ValueError(f"n is {n}; there are {len(train[0])} pairs.")
+    rows = np.random.default_rng(seed).permutation(len(train[0]))[:n]
+    few.tensors = {**self.tensors, "train": tuple(
+        part[torch.from_numpy(rows)] for part in train)}
+    few.seed, few.generator = seed, torch.Generator().manual_seed(seed)
+    return few
+
+
+@add_to_class(NLIBERTData)
+def get_dataloader(self, train):
+    """Batches of the training part, shuffled, or of the test part."""
+    def pack(tokens, segments, lens, y):
+        width = int(lens.max())
+        return (tokens[:, :width], segments[:, :width], lens), y
+
+    return d2l.BatchLoader(
+        self.tensors["train" if train else "test"], self.batch_size,
+        shuffle=train, generator=self.generator, transform=pack)
+
+
+# 16.7 Natural language inference: fine-tuning BERT
+class BERTClassifier(nn.Module):
+    """Scores (b, k) of packed texts from a `BERTModel`.
+
+    Takes over its encoder (the same object) and, with `pool="cls"`, a copy
+    of its pooler; "mean" pools the vectors of all tokens but padding, with
+    a new pooler behind. The two pretraining heads stay behind. Called with
+    X = (tokens, segments (b, n), valid_lens (b,)). Source: Devlin et al.
+    (2018), arXiv:1810.04805.
+    """
+
+    def __init__(self, bert, k=3, pool="cls", dropout=0.0):
+        super().__init__()
+        if pool not in ("cls", "mean"):
+            raise ValueError(f'pool is {pool!r}; use "cls" or "mean".')
+        self.encoder, self.pool = bert.encoder, pool
+        d = bert.encoder.token_embedding.embedding_dim
+        self.head = SequenceHead(d, k, dropout)
+        if pool == "cls":
+            self.head.pooler.load_state_dict(bert.pooler.state_dict())
+
+    def forward(self, X):
+        tokens, segments, lens = X
+        states = self.encoder(tokens, segments, lens)  # (b, n, d)
+        if self.pool == "mean":
+            at = torch.arange(tokens.shape[1], device=tokens.device)
+            inside = (at < lens[:, None])[..., None]  # (b, n, 1)
+            states = (states * inside).sum(dim=1, keepdim=True) / (
+                lens[:, None, None])
+        return self.head(states)
+
+
+# 16.7 Natural language inference: fine-tuning BERT
+def pair_scores(model, data, rows=256):
+    """Scores (n, k) on the CPU for the test part of an `NLIBERTData`.
+
+    In evaluation mode, without gradients; the modes come back.
+    """
+    device = next(model.parameters()).device
+    found = []
+    with evaluating(model):
+        for part in zip(*(t.split(rows) for t in data.tensors["test"][:3])):
+            width = int(part[2].max())
+            X = part[0][:, :width], part[1][:, :width], part[2]
+            found.append(model(d2l.to_device(X, device)).cpu())
+    return torch.cat(found)
+
+
+# 16.7 Natural language inference: fine-tuning BERT
+def finetune(model, data, lr, steps, warmup=0.1):
+    """Train a classifier in place; returns the losses (steps,).
+
+    `data` serves ((...), labels) by `train_dataloader`, as `NLIBERTData`,
+    and starts anew when an epoch ends. AdamW with weight decay 0.01 on the
+    parameters that require gradients; the rate rises to `lr` over a share
+    `warmup` of the steps and falls linearly; gradients are clipped to the
+    norm 1. The model is in training mode meanwhile and in evaluation mode
+    afterwards. ValueError without a step, or unless 0 < warmup < 1.
+    """
+    if steps < 1 or not 0 < warmup < 1:
+        raise ValueError(f"steps is {steps}, warmup {warmup}; train for a "
+                         "step at least, with a share in (0, 1) of warmup.")
+    params = [p for p in model.parameters() if p.requires_grad]
+    device = params[0].device
+    optimizer = torch.optim.AdamW(params, lr=lr, weight_decay=0.01,
+                                  fused=device.type in ("cpu", "cuda"))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: min(
+        (t + 1) / (warmup * steps), (steps - t) / ((1 - warmup) * steps)))
+    batches, losses = iter(()), []
+    model.train()
+    for _ in range(steps):
+        if (batch := next(batches, None)) is None:
+            batches = iter(data.train_dataloader())
+            batch = next(batches)
+        X, y = d2l.to_device(batch, device)
+        loss = F.cross_entropy(model(X), y)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(params, 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+    model.eval()
+    return torch.stack(losses).cpu()
+
+
+# 16.7 Natural language inference: fine-tuning BERT
+def probe_bert(net):
+    """Vectors of the first tokens of the vocabulary, to know a net by."""
+    V, n = (table.num_embeddings for table in (
+        net.encoder.token_embedding, net.encoder.pos_embedding))
+    tokens = torch.arange(min(V, n, 8), device=next(net.parameters()).device)
+    with evaluating(net):
+        return net.encoder(tokens[None])[0].cpu()
+
+
+def save_pretrained(path, net, vocab):
+    """Write a `BERTModel` and its `BERTVocab` of words to a folder.
+
+    Files: config.json, vocab.json, model.safetensors, with the vectors of
+    `probe_bert` in the latter.
+    """
+    path, enc = Path(path), net.encoder
+    path.mkdir(parents=True, exist_ok=True)
+    V, d = enc.token_embedding.weight.shape
+    config = {"vocab_size": V, "num_hiddens": d,
+              "ffn_num_hiddens": enc.blks[0].ffn.net[0].out_features,
+              "num_heads": enc.blks[0].attention.num_heads,
+              "num_blks": len(enc.blks), "dropout": enc.dropout.p,
+              "max_len": enc.pos_embedding.num_embeddings}
+    (path / "config.json").write_text(json.dumps(config), "utf-8")
+    (path / "vocab.json").write_text(json.dumps(vocab.tokens), "utf-8")
+    state = {name: t.detach().cpu().clone()  # the tied table twice
+             for name, t in net.state_dict().items()}
+    save_file({**state, "probe": probe_bert(net)},
+              path / "model.safetensors")
+
+
+# 16.7 Natural language inference: fine-tuning BERT
+def load_pretrained(path):
+    """A `BERTModel` in evaluation mode and its `BERTVocab`, from a folder.
+
+    The folder is one of `save_pretrained`. Raises TypeError for a
+    configuration with names missing or unknown, RuntimeError for weights
+    that do not fit it in name or shape, ValueError if the vocabulary has
+    another size or the network does not reproduce the stored vectors.
+    """
+    path = Path(path)
+    config, tokens = (json.loads((path / f"{name}.json").read_text("utf-8"))
+                      for name in ("config", "vocab"))
+    words = Vocab([], 0, tokens)
+    if words.idx_to_token != tokens or len(tokens) != config["vocab_size"]:
+        raise ValueError(f"vocab.json has {len(tokens)} tokens, the "
+                         f"configuration {config['vocab_size']}, or they "
+                         "are out of order; take both from one checkpoint.")
+    net, state = BERTModel(**config), load_file(path / "model.safetensors")
+    probe = state.pop("probe")
+    net.load_state_dict(state, strict=True)
+    if (change := (probe_bert(net) - probe).abs().max()) > 1e-3:
+        raise ValueError(f"the network's vectors are off by {change:.2g}: "
+                         "num_heads, or another number that no shape shows, "
+                         "is not that of the checkpoint.")
+    return net.eval(), BERTVocab(words)
+
+
+# 16.7 Natural language inference: fine-tuning BERT
+def tuned(model, data, lr, steps):
+    """Fine-tune in place, once; later the same is read from the disk.
+
+    `model` and `data` as for `finetune`; the results are {"scores" (test
+    pairs, k), "losses" (steps,)} and the weights of the model, which are
+    loaded into it.
+    """
+    def compute():
+        losses = finetune(model, data, lr, steps)
+        return {"scores": pair_scores(model, data), "losses": losses,
+                **{f" {k}": v for k, v in model.state_dict().items()}}
+
+    free = [n for n, p in model.named_parameters() if p.requires_grad]
+    code = [type(model).forward, NLIBERTData.get_dataloader, finetune,
+            pair_scores]
+    found = kept("nli-bert", [
+        str(model), model.state_dict(), free, list(data.tensors["train"]),
+        list(data.tensors["test"]), data.batch_size, data.seed, lr, steps,
+        code], compute)
+    model.load_state_dict({k[1:]: v for k, v in found.items()
+                           if k.startswith(" ")})
+    model.eval()
+    return {k: v for k, v in found.items() if not k.startswith(" ")}
+
+
+def label_curve(ns, init, seeds, data, lr, steps):
+    """Test accuracies (len(ns), len(seeds)) after fine-tuning on n labels.
+
+    `init(seed)` gives a new classifier; each is trained by `tuned` on
+    `data.subset(n, seed)`, with PyTorch's generator set to the seed before.
+    """
+    result = np.empty((len(ns), len(seeds)))
+    truth = data.tensors["test"][3]
+    for i, n in enumerate(ns):
+        for j, s in enumerate(seeds):
+            torch.manual_seed(s)
+            scores = tuned(init(s), data.subset(n, s), lr, steps)["scores"]
+            right = scores.argmax(dim=1) == truth
+            result[i, j] = right.float().mean().item()
+    return result
+
+
+# 16.7 Natural language inference: fine-tuning BERT
+def chat_example(instruction, text, answer, vocab):
+    """Ids and labels, two lists of equal length, of one instruction.
+
+    "<user>", the instruction, ":", the text, "<model>", the answer,
+    "<end>", each with blanks between its words; `vocab` has the three
+    marks. Labels are -100 in the prompt, up to and with "<model>".
+    """
+    prompt = vocab[f"<user> {instruction} : {text} <model>".split()]
+    told = vocab[[*answer.split(), "<end>"]]
+    return prompt + told, [-100] * len(prompt) + told
+
+
+def score_choices(model, prompt, choices):
+    """Log-probabilities (k,) of k choices after a prompt.
+
+    `model` gives scores (n, steps, V) of the next token, `prompt` is a list
+    of ids, `choices` a list of k such lists; the log-probabilities of the
+    tokens of a choice are added. In evaluation mode, without gradients.
+    ValueError for an empty prompt or choice.
+    """
+    if not len(prompt) or not choices or not all(map(len, choices)):
+        raise ValueError(f"prompt {prompt} and choices {choices}: each needs "
+                         "a token at least.")
+    device, width = next(model.parameters()).device, max(map(len, choices))
+    rows = torch.tensor([[*prompt, *c, *[c[-1]] * (width - len(c))]
+                         for c in choices], device=device)  # causal: no mask
+    with evaluating(model):
+        logp = model(rows[:, :-1])[:, len(prompt) - 1:].log_softmax(dim=-1)
+    told = logp.gather(2, rows[:, len(prompt):, None])[..., 0]  # (k, width)
+    lens = torch.tensor([len(c) for c in choices], device=device)
+    inside = torch.arange(width, device=device) < lens[:, None]
+    return (told * inside).sum(dim=1)
