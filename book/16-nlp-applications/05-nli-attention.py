@@ -771,7 +771,7 @@ if full_toy:
 # No weights make the mean loss over twins lower: the best answer to both is a probability of one half for each of the two labels.
 #
 # Three remedies are known.
-# Give the tokens positions (Exercise 16.5-1); let each sentence first attend to itself with a bias that depends on distance, as in a variant of Parikh and others; or let one Transformer read both sentences as one text, a *cross-encoder* (Section 16.7).
+# Give the tokens positions (Exercise 16.5-1); let each sentence first attend to itself with a bias that depends on distance, as in a variant of Parikh and others; or let one Transformer read both sentences as one text, a *cross-encoder* ([Section 16.7](07-nli-bert.ipynb)).
 #
 # ## Real sentences, three tables of vectors
 #

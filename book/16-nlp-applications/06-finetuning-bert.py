@@ -1478,6 +1478,9 @@ for _ in range(50):
     best = max(itertools.product(range(3), repeat=5),
                key=lambda each: path_score(each, scores, T))
     assert path == list(best) and (0, 1) not in itertools.pairwise(path)
+
+# %%
+# what may not follow, and what may not begin
 tags = ["O", "B-per", "I-per", "B-loc", "I-loc"]
 T = torch.zeros(5, 5)
 for (i, a), (j, b) in itertools.product(enumerate(tags), repeat=2):
