@@ -23,7 +23,7 @@
 #         toy_steps: 12
 #         span_steps: 4
 #         head_steps: 10
-#     rehearsal: {toy_steps: 0.02, span_steps: 0.2}
+#     rehearsal: {toy_steps: 0.02, span_steps: 0.2, num_train: 0.1, num_test: 0.2, num_paragraphs: 0.1, num_queries: 0.1, num_words: 0.2}
 #   jupytext:
 #     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
