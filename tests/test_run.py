@@ -486,7 +486,8 @@ def test_a_readers_own_settings_reach_no_output(mini, cli: Cli, tmp_path, monkey
         "print(torch.get_default_dtype(), plt.rcParams['lines.linestyle'])",
         "try:\n    assert False\nexcept AssertionError:\n    print('checks work')",
     )
-    assert cli("accept")[0] == 0
+    status, text = cli("accept")
+    assert status == 0, text
     profile = tmp_path / "ipython" / "profile_default"
     (profile / "startup").mkdir(parents=True)
     settings = "c = get_config()\nc.InteractiveShell.ast_node_interactivity = 'all'\n"
