@@ -9,7 +9,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import cache, reduce
 from itertools import product
 from pathlib import Path
 
@@ -64,6 +64,12 @@ def _kept(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
             return tensors
 
 
+@cache
+def _source(kind: type) -> str:
+    """The code of a class as it was written; it does not change, and finding it is slow."""
+    return inspect.getsource(kind).strip()
+
+
 def _content(thing: object) -> str:
     """Text that two things share only if they are equal, for anything that a recipe is made of."""
     from safetensors.torch import save
@@ -76,11 +82,10 @@ def _content(thing: object) -> str:
     if inspect.isclass(thing):  # with methods that were added to it, and with those it inherits
         own = [c for c in thing.__mro__ if c.__module__.split(".")[0] not in ("torch", "builtins")]
         methods = (f for c in own for f in vars(c).values() if inspect.isfunction(f))
-        return "\n".join([*(inspect.getsource(c).strip() for c in own), *map(_content, methods)])
+        return "\n".join([*map(_source, own), *map(_content, methods)])
     if inspect.isfunction(thing):
-        made = inspect.unwrap(thing).__code__.co_filename.startswith(
-            "<"
-        )  # by a decorator, from the class itself
+        # A file "<string>" or the like: made by a decorator, from the class itself.
+        made = inspect.unwrap(thing).__code__.co_filename.startswith("<")
         return thing.__name__ if made else inspect.getsource(thing).strip()
     if isinstance(thing, Mapping):
         return _content([[key, value] for key, value in thing.items()])
@@ -277,10 +282,9 @@ def cached_features(
     """What a method of a model gives for all inputs, a row for each; computed once and kept.
 
     The method takes a batch and gives one tensor or a list of them. The file in the cache is named
-    by the content of weights, buffers and inputs, by the method, and by the code of the class.
+    by the content of weights, buffers and inputs, by the method, and by the code of the class
+    (`kept`).
     """
-    from safetensors.torch import save
-
     if model.training:
         raise ValueError("In training mode, features change with the batch; call model.eval().")
 
@@ -295,11 +299,6 @@ def cached_features(
             rows.append([each.cpu() for each in ([found] if isinstance(found, Tensor) else found)])
         return {str(i): torch.cat(each) for i, each in enumerate(zip(*rows, strict=True))}
 
-    tensors = {name: value.cpu().clone() for name, value in model.state_dict().items()}
-    if isinstance(inputs, Tensor):
-        tensors[" inputs"] = inputs.cpu().clone()
-    key = hashlib.sha256(save(tensors))  # with names, types and shapes
-    texts = [] if isinstance(inputs, Tensor) else list(inputs)
-    key.update(json.dumps([method, inspect.getsource(type(model)), texts]).encode())
-    kept = _kept(f"features/{key.hexdigest()[:32]}", compute)
-    return [kept[str(i)] for i in range(len(kept))]
+    rows = inputs if isinstance(inputs, Tensor) else list(inputs)
+    found = kept("features", [model.state_dict(), type(model), method, rows], compute)
+    return [found[str(i)] for i in range(len(found))]

@@ -258,6 +258,7 @@ HOST = {
     "nlp_pretraining.mask_positions": "draws on the CPU, where the texts stay",
     "nlp_pretraining.BERTData": "its loader gives tensors of the CPU",
     "nlp_pretraining.bert_param_count": "takes and gives numbers",
+    "nlp_pretraining.read_sts": "reads text",
     "nlp_pretraining.learn_merges": "strings",
     "nlp_pretraining.wordpiece_encode": "strings",
     "nlp_pretraining.byte_signs": "strings",

@@ -297,7 +297,7 @@ def test_features_of_something_else_are_computed_anew(change):
     elif change == "texts":
         assert cached_features(net, "lengths", ["a", "bc"])[0].tolist() == [[1], [2]]
     else:
-        for path in (data.cache_folder() / "features").glob("*.safetensors"):
+        for path in (data.cache_folder() / "kept").glob("features-*.safetensors"):
             path.write_bytes(path.read_bytes()[:-1])
         assert cached_features(net, "rows", x)[0][1] == 5
     assert net.calls == calls + 1

@@ -963,9 +963,9 @@ for kind, ax in enumerate(axes):
 axes[0].set_ylabel("AP at 0.5")
 d2l.describe(fig, """Three panels of dots for six arms. Red cells without
     suppression: dense, best 160 and many near 0.4, alone and attention near
-    0.7, overlap near 0.8. White cells: 0.3 three times, about 0.5, about
-    0.75. Platelets: dense highest. With suppression, gray circles: red cells
-    0.8 to 0.87, white cells 0.95 to 0.99.""")
+    0.7, overlap near 0.8. White cells: the first three near 0.3, alone 0.5,
+    attention 0.55, overlap 0.75. Platelets: dense highest. With suppression,
+    gray circles: red cells 0.8 to 0.87, white cells 0.95 to 0.99.""")
 
 # %% [markdown]
 # **Figure 14.8.4.** AP on the 87 validation pictures, one dot for each seed; filled: all answers with a score above 0.02, gray circles: after suppression at 0.5.

@@ -42,6 +42,8 @@ import copy
 import csv
 import itertools
 import math
+import tempfile
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -823,19 +825,39 @@ def through(net):
     """How `sentence_vectors` reads with an encoder."""
     return lambda ids, lens: net(ids, None, lens)
 
+# %% tags=["export"]
+def read_sts(path):
+    """Rows (text, text, judgement from 0 to 5) of a CSV file of STS-B.
+
+    Raises ValueError for a row of another form.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        return [(a, b, float(score)) for a, b, score in csv.reader(file)]
+
 # %%
 stsb = d2l.fetch("stsb")
-with stsb.files["stsb-en-test.csv"].open(encoding="utf-8",
-                                         newline="") as file:
-    rows = list(csv.reader(file))[:num_pairs]
+rows = read_sts(stsb.files["stsb-en-test.csv"])[:num_pairs]
 texts = [text for row in rows for text in row[:2]]
-judged = [float(row[2]) for row in rows]
+judged = [score for *_, score in rows]
 ours = sentence_vectors(through(pretrained), texts)
 with torch.inference_mode():
     theirs = minilm().encode(texts[:40])
 torch.testing.assert_close(ours[:40], theirs, rtol=0, atol=1e-5)
 print(f"largest difference from PyTorch's own layers: "
       f"{(ours[:40] - theirs).abs().max():.1e}")
+
+# check: commas in quotes; a row of another form is refused
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "pairs.csv"
+    path.write_text('"a, b",b,2.5\n', encoding="utf-8")
+    assert read_sts(path) == [("a, b", "b", 2.5)]
+    for wrong in ("a,b\n", "a,b,two\n", "a,b,1,c\n"):
+        path.write_text(wrong, encoding="utf-8")
+        try:
+            read_sts(path)
+            raise AssertionError(f"{wrong!r} was accepted")
+        except ValueError:
+            pass
 
 # %% [markdown]
 # The helper's `minilm()` has the same weights in `nn.TransformerEncoder`, so on these 40 texts the blocks of chapter 11, with two settings changed, compute what PyTorch's own layers do, up to rounding.

@@ -57,7 +57,6 @@
 
 # %%
 import copy
-import csv
 import itertools
 import math
 import re
@@ -77,7 +76,7 @@ import d2l_helpers as d2l
 from d2l_helpers.chapters.computer_vision import (
     LoRALinear, add_lora, evaluating, merge_lora)
 from d2l_helpers.chapters.nlp_pretraining import (
-    BERTEncoder, bert_param_count, pad_bert, small_bert, toy_bert)
+    BERTEncoder, bert_param_count, pad_bert, read_sts, small_bert, toy_bert)
 from d2l_helpers.pretrained import (
     MiniLM, cached_features, kept, minilm)
 from d2l_helpers.texts import ToyWorld, paragraphs
@@ -1098,11 +1097,9 @@ def cosine_rank(vectors, judged):
 
 
 stsb = d2l.fetch("stsb")
-with stsb.files["stsb-en-test.csv"].open(encoding="utf-8",
-                                         newline="") as file:
-    rows = list(csv.reader(file))[:num_pairs]
+rows = read_sts(stsb.files["stsb-en-test.csv"])[:num_pairs]
 texts = [text for row in rows for text in row[:2]]
-judged = [float(row[2]) for row in rows]
+judged = [score for *_, score in rows]
 three = kept("sts-views", [encoder, texts, views, in_batches], lambda: {
     "X": in_batches(views, encoder, texts)})["X"]
 
@@ -1164,16 +1161,14 @@ def fit_regression(X, y, start, steps=60):
     return head.eval()
 
 # %%
-with stsb.files["stsb-en-train.csv"].open(encoding="utf-8",
-                                          newline="") as file:
-    train_rows = list(csv.reader(file))
+train_rows = read_sts(stsb.files["stsb-en-train.csv"])
 order = np.random.default_rng(seed).permutation(len(train_rows))
 train_rows = [train_rows[i] for i in order[:num_regression]]
 test_rows = rows[::max(1, len(rows) // num_regression)]
 joined = ["\t".join(row[:2]) for row in train_rows + test_rows]
 X = kept("pair-states", [encoder, joined, pair_states, in_batches], lambda: {
     "X": in_batches(pair_states, encoder, joined)})["X"]
-y = torch.tensor([float(row[2]) for row in train_rows + test_rows])
+y = torch.tensor([score for *_, score in train_rows + test_rows])
 n = len(train_rows)
 regressions = [fit_regression(X[:n], y[:n], start) for start in range(3)]
 with torch.no_grad():

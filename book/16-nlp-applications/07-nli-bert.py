@@ -528,8 +528,7 @@ with tempfile.TemporaryDirectory() as folder:
 # But which ones?
 # `small_bert` has a free choice, the scale of the first token table, and in 15.10 ours was 0.2, ten times BERT's 0.02.
 # So there are two controls: a random start exactly as the one from which our pretraining began, and one with BERT's usual scale.
-# Results are kept as the encoders are (`kept` of 15.10): a file is named by the model's weights, the data, the numbers and the code of the training loop and of the classifier's `forward`, and whatever is not there is computed.
-# The code of the blocks inside the encoder is not part of the name: after a change there, delete the folder `kept` in the cache of the data sets.
+# Results are kept as the encoders are (`kept` of 15.10): a file is named by the model's weights, the data, the numbers and the code of the training loop, of the classifier's `forward` and of all layers, and whatever is not there is computed.
 
 # %% tags=["export"]
 def tuned(model, data, lr, steps):
@@ -548,9 +547,9 @@ def tuned(model, data, lr, steps):
     code = [type(model).forward, NLIBERTData.get_dataloader, finetune,
             pair_scores]
     found = kept("nli-bert", [
-        str(model), model.state_dict(), free, list(data.tensors["train"]),
-        list(data.tensors["test"]), data.batch_size, data.seed, lr, steps,
-        code], compute)
+        str(model), list(model.children()), free, data.tensors["train"],
+        data.tensors["test"], data.batch_size, data.seed, lr, steps, code],
+        compute)
     model.load_state_dict({k[1:]: v for k, v in found.items()
                            if k.startswith(" ")})
     model.eval()

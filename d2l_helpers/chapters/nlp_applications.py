@@ -1553,9 +1553,9 @@ def tuned(model, data, lr, steps):
     code = [type(model).forward, NLIBERTData.get_dataloader, finetune,
             pair_scores]
     found = kept("nli-bert", [
-        str(model), model.state_dict(), free, list(data.tensors["train"]),
-        list(data.tensors["test"]), data.batch_size, data.seed, lr, steps,
-        code], compute)
+        str(model), list(model.children()), free, data.tensors["train"],
+        data.tensors["test"], data.batch_size, data.seed, lr, steps, code],
+        compute)
     model.load_state_dict({k[1:]: v for k, v in found.items()
                            if k.startswith(" ")})
     model.eval()

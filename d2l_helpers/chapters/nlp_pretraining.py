@@ -3,6 +3,7 @@
 Generated from book/15-nlp-pretraining/*.py by `python -m bookbuild export`; edit the notebooks.
 """
 
+import csv
 import d2l_helpers as d2l
 import functools
 import heapq
@@ -1829,6 +1830,16 @@ def bert_param_count(V, H, L, F, max_len=512, pooler=True):
     tables = (V + max_len + 2) * H + 2 * H  # and their layer norm
     block = 4 * (H * H + H) + (2 * H * F + F + H) + 4 * H
     return tables + L * block + pooler * (H * H + H)
+
+
+# 15.8 Bidirectional encoder representations from Transformers (BERT)
+def read_sts(path):
+    """Rows (text, text, judgement from 0 to 5) of a CSV file of STS-B.
+
+    Raises ValueError for a row of another form.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        return [(a, b, float(score)) for a, b, score in csv.reader(file)]
 
 
 # 15.8 Bidirectional encoder representations from Transformers (BERT)
