@@ -284,7 +284,7 @@ for name, pairs in (("WordSim-353", wordsim), ("SimLex-999", simlex)):
 #
 # `nn.Embedding` is a table with a row for each word, and its output the rows that it is asked for.
 # That is the product of one-hot vectors with the table, without the multiplications by 0.
-# Two such tables, $\mathbf v$ for centers and $\mathbf u$ for contexts, are all parameters that skip-gram has; the score of a pair is the dot product of two rows.
+# Two such tables, $\mathbf v$ for centers and $\mathbf u$ for contexts, are all the parameters of skip-gram; the score of a pair is the dot product of two rows.
 # A batch comes in the format of [Section 15.3](03-word2vec-data.ipynb): each center with the $L$ words to be judged, which are contexts or noise.
 
 # %% tags=["export"]
@@ -490,7 +490,8 @@ assert not measured or used > len(vocab) / 2
 
 # %% [markdown]
 # For a vocabulary of millions, a dense gradient would be as large as the tables at each step, and nearly all of it 0.
-# Our batches name more than half of the words, so there is little to save, and we take Adam.
+# A batch of ours names most of the words, but largely as noise: it fills most rows of $\mathbf u$, and less than half of those of $\mathbf v$.
+# Less than half of all rows could be saved, so we take Adam.
 #
 # ## Training
 #
@@ -702,7 +703,7 @@ assert not measured or step == 1 or luck > 2 * scored["SimLex-999"][1]
 # The lists also differ in their words, and SimLex-999 has verbs and adjectives on purpose, so this is no clean comparison of relatedness with similarity.
 # A single score near the edge of a band means little; that is why a score needs its controls.
 #
-# The seeds differ by less than one standard error.
+# On WordSim-353 the three runs differ by less than one standard error, on SimLex-999 by up to about two.
 # The setting was chosen among nine by the score of the first seed on these very pairs, so that score is somewhat optimistic; the other two seeds were trained only afterwards.
 # But all were scored on the same pairs, so their agreement does not tell what other pairs would say.
 # And a low score is no verdict on a method: two epochs of half the corpus are little training, and other rates or more epochs give other scores.
@@ -817,7 +818,7 @@ if measured and step == 2:
 
 # %% [markdown]
 # Two seeds share about one in six of ten neighbors: far more than by chance, so the text speaks, but most of a list is exchanged when start, pairs and noise words are drawn anew.
-# With the shuffled corpus they share no more than chance gives.
+# With the shuffled corpus they share about as many as by chance.
 # Antoniak and Mimno (2018) found distances to the nearest neighbors highly sensitive to small changes in the training corpus, above all in a small one, and advise averaging over several bootstrap samples, drawn from it with replacement.
 #
 # ## What the method makes by itself
@@ -1028,7 +1029,8 @@ if measured:
 # %% [markdown]
 # In this run, drawing everything anew gives the lowest loss on held-out sentences and the highest in training; what is fixed is learned by heart, the noise words too.
 # The two fixed kinds differ too little on held-out sentences to be ranked by one run.
-# All three fit their twentieth of the text much better than the other one, where their losses lie even above the $L_0$ of the whole text: word counts alone would do better there.
+# All three fit their twentieth of the text much better than the other one.
+# There they do worse than a model that looks at neither word: the score $-\log5$ for every question costs 2.703 nats on any text.
 # That is a warning about small corpora.
 
 # %% [markdown]
@@ -1111,7 +1113,8 @@ assert not measured or 2.5 < number[None] / number[1e-4] < 3.3
 assert not measured or share[None] > 0.6 > share[1e-4] + 0.2
 
 # %% [markdown]
-# Without subsampling an epoch has nearly three times as many pairs, and therefore steps, and most of the additional ones have a very frequent word in them.
+# Without subsampling an epoch has nearly three times as many pairs, and therefore steps.
+# The whole increase is in pairs with a very frequent word: those without one do not become more, because after subsampling the windows reach over the gaps of dropped words ([Section 15.3](03-word2vec-data.ipynb)).
 
 # %% [markdown]
 # ## Sources

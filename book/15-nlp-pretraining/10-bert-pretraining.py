@@ -38,7 +38,7 @@
 #
 # - write the two losses so that padding stays out of them, and train with warmup, decay and clipping;
 # - judge masked language modelling against a unigram and against counts of the two neighbours, and next sentence prediction against shared words;
-# - see that the scale of the first token vectors affects how early a small network begins to learn the second task;
+# - see that the first scale of the token table, which is also the decoder, affects how early a small network begins to learn the second task;
 # - fill gaps, read contextual vectors, and test what they hold: copying between texts, and the use of a word.
 #
 # **Cost**: about a minute on a CPU at the first run, which keeps what it trains on the disk beside the data sets; later runs take less than half of that.
@@ -278,9 +278,10 @@ def train_bert(net, data, steps, lr, warmup=0.12, every=100, stop=None,
 # %% [markdown]
 # ## A toy world
 #
-# The `ToyWorld` of [Section 15.1](01-word2vec.ipynb) tells of scenes: a noun, one of its adjectives, a verb and a place, each sentence a random part of them.
+# The `ToyWorld` of [Section 15.1](01-word2vec.ipynb) tells of scenes: a noun, an adjective, a verb and a place, drawn independently, and each sentence states a random part of them.
 # A scene is told here in four sentences, two for each text of a pair; in half of the pairs the second text is from another scene.
-# Only agreement tells: what is big in the first text is not small in the second, where both say so.
+# It is mostly agreement that tells: what is big in the first text is not small in the second, where both say so.
+# One word alone says a little, too: no scene opens with "it", so a second text that does is twice as likely to belong as not.
 
 # %% tags=["export"]
 @functools.cache
@@ -429,7 +430,7 @@ for steps, warmup in ((0, 0.1), (3, 0), (3, 1)):
 #
 # with $c(l,w)$ the number of times that $w$ follows $l$ in training and $P(w\mid r)$ alike; the first formula would be exact if the neighbours were independent given the word.
 # The constant $\kappa$ makes rare neighbours fall back on the unigram, and a masked neighbour, which was never seen, does so entirely.
-# We take $\kappa=5$ throughout, without tuning it.
+# We take $\kappa=5$ for both data sets, without tuning it.
 
 # %% tags=["export"]
 def unigram_entropy(ids):
@@ -479,7 +480,8 @@ class NeighbourCounts:
 
 # %% [markdown]
 # `baselines` gives both models' loss and accuracy on the held-out masks, from the same corrupted inputs that the network sees.
-# With so few types one can also count triples of left neighbour, word and right neighbour, without that assumption: `triple_loss`.
+# With so few types one can also count triples of left neighbour, word and right neighbour, without that assumption.
+# `triple_loss` does, and falls back on (15.10.2), with the weight 20, where two neighbours were rarely seen together.
 
 # %%
 def baselines(data):
@@ -1328,6 +1330,8 @@ if real and brown.is_real:
 # A uniform guess among $|\mathcal V|$ tokens costs $\log|\mathcal V|$, one among two costs $\log2$.
 # A random network is worse than that if its scores are spread: it is sure of random words.
 # With a decoder of scale 0.02 the scores are small and the loss is close to $\log|\mathcal V|$; the scale 0.2 spreads them, and the loss starts higher.
+# The loss of pairs has another reason: their head is not tied to the table, and before training it leans to one answer for all pairs, more or less by the seed.
+# So nothing about the scale follows from the two losses of pairs.
 
 # %%
 starts = {}
@@ -1398,7 +1402,8 @@ if full_run:
 # #### Solution 15.10-4
 
 # %% [markdown]
-# One and the same network has a higher loss if more is hidden, since each prediction has less context.
+# The same network has a higher loss the more is hidden.
+# Two things change with the share, the context that is left for each prediction and the distance to the 20 % that the network was trained with; these three numbers do not separate them.
 # On masks of its own rate a network with a high rate has the harder questions; only common masks compare the two.
 # Equal steps are equal work for the encoder, which runs on all tokens whether masked or not; but with 60 % instead of 15 % a step trains on about four times as many predictions.
 # `toy_bert(rate=0.6)` trains with this rate and evaluates on masks of 20 %, as all others.

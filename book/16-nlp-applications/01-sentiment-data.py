@@ -216,7 +216,7 @@ if is_real:
 # %% [markdown]
 # One pair among all the sentences: a random split of them leaks little that way.
 # No two of the whole reviews are equal, but the same search finds eight pairs of near copies among them.
-# But several snippets may be about one film or by one critic, and no file says which, so we cannot split by film: a score on the test part may be too high for the next film.
+# Another leak stays open: several snippets may be about one film or by one critic, and no file says which, so we cannot split by film, and a score on the test part may be too high for the next film.
 #
 # ## From texts to batches
 #
@@ -491,8 +491,8 @@ for call in (lambda: length_buckets(torch.arange(3), 0),
 # The least that a classifier must beat is the majority label of the training part: about one half here.
 # Next comes a *lexicon*: count good words, subtract bad ones.
 # Then counts of all words, each with a weight that is learned: a *bag of words* with logistic regression ([Section 4.1](../04-linear-classification/01-softmax-regression.ipynb)), or with naive Bayes, which needs no optimizer.
-# Naive Bayes assumes that the tokens of a text are drawn independently, given its label.
-# With $x_j$ the count of word $j$ in a text, $n_j^+$ and $n_j^-$ its counts in all positive and all negative training texts, $n^\pm=\sum_jn_j^\pm$, and $V$ the number of columns, the log odds of the positive label are again a weighted sum,
+# Naive Bayes assumes that the tokens of a text are drawn independently, all from one distribution that depends on the label.
+# With $x_j$ the count of word $j$ in a text, $n_j^+$ and $n_j^-$ its counts in all positive and all negative training texts, $n^\pm=\sum_jn_j^\pm$, and $V$ the number of different words counted (or of words and pairs), the log odds of the positive label are again a weighted sum,
 #
 # $$\log\frac{P(+\mid\mathbf x)}{P(-\mid\mathbf x)}=\log\frac{N^+}{N^-}+\sum_{j=1}^Vx_jw_j,\qquad w_j=\log\frac{(n_j^++1)/(n^++V)}{(n_j^-+1)/(n^-+V)},$$
 #
@@ -597,7 +597,7 @@ for seed in range(3):
 #
 # On the sentences, naive Bayes with pairs is ahead in each of the three splits.
 # Two models on the same split are compared more sharply by the texts that only one of them gets right (McNemar's test, [Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)).
-# Against logistic regression on words the three $p$ values lie between 0.02 and 0.07, and the splits share most of their texts: a lead, but a small one.
+# Against logistic regression on words the three $p$ values lie between 0.02 and 0.07, and any two splits have four fifths of their training sentences in common: a lead, but a small one.
 # What pairs add to naive Bayes is smaller still; logistic regression loses by them in one split, gains in two, and in the mean hardly changes.
 # This line, about 78 %, stands beside every network of the next two sections.
 #
@@ -667,7 +667,7 @@ d2l.describe(ax, """Bars of the 14 most negative and the 14 most positive
 # **Figure 16.1.3.** The most negative and most positive weights of logistic regression on counts of words.
 #
 # Most of these words are judgements.
-# Others, such as "tv" and "idea" on one side and "summer" and "cinema" on the other, are habits of these reviewers; the model cannot tell a judgement from a habit.
+# Others, such as "tv" and "idea" on one side and "summer" and "cinema" on the other, judge nothing by themselves and merely go with one label more often here; the model cannot tell the two kinds apart.
 #
 # ## Where single words say nothing
 #
@@ -808,7 +808,7 @@ for word in ("not", "good", "awful", "overall"):  # as often with both labels
 # Not every weighted sum is: good adjectives minus bad ones minus every "not", called positive above zero, is right more often than wrong.
 # The words hold something together, without any order: where one opinion is all there is, "not" with "good" is bad news.
 # A classifier that sees which two words occur in the same review, wherever they stand, is above chance.
-# Counts of three in a row get most of the reviews right, and more than four in five of their errors are reviews in which a last clause overrules the others: a sum lets every opinion vote.
+# Counts of three in a row get most of the reviews right, and more than four in five of their errors are reviews with a last clause that decides: a sum lets every opinion vote, and there only the last one counts.
 # Sections 16.2 and 16.3 ask which networks that read in order do better.
 #
 # ## How many labels?
@@ -1004,7 +1004,7 @@ if is_real and num_texts is None:
     assert 0 < min(better) and np.mean(better) < 0.02
 
 # %% [markdown]
-# In these three splits the letters are ahead by a little, by less than two standard errors of one accuracy.
+# In these three splits the letters are ahead by a little, by less than two standard errors of one accuracy; as both read the same test sentences, McNemar's test on those that only one gets right would be the sharper comparison.
 # They see the pieces of "disappoint" in "disappointingly", at most four letters each, and known parts in a word that no training text holds; whether this is what helps, the numbers do not say.
 
 # %% [markdown]

@@ -736,6 +736,7 @@ for wrong in (lambda: load_embeddings(words, TokenEmbedding(
 # %% [markdown]
 # A control should change one thing only: which word has which vector.
 # So the second table holds the same rows, shuffled; `<pad>`, `<unk>` and what else is zero stay where they are.
+# Both hold only words of the training sentences: any other word of a test sentence is `<unk>` here, although MiniLM's pieces would give it a vector; naive Bayes ignores such words, too.
 # Both tables stay frozen: with either, the network trains its LSTM and its linear layer, on the same 2000 sentences in the same batches, for two epochs.
 # With MiniLM's vectors we also train the version that reads the padding, in the same batches, filled up to 50 columns.
 # Naive Bayes on words and pairs, the best of the counts of [Section 16.1](01-sentiment-data.ipynb) on these sentences, gets the same 2000.
@@ -907,7 +908,7 @@ d2l.describe(fig, """Two bar charts, a bar for each token of a text. In the toy
     sentence the bars differ less.""")
 
 # %% [markdown]
-# **Figure 16.2.3.** How strongly the difference of the scores reacts to each token of a toy review and of a film sentence, one network each.
+# **Figure 16.2.3.** How strongly the difference of the scores reacts to a small change of each token's vector, in a toy review and in a film sentence, one network each.
 
 # %%
 # check: the norm, by difference quotients; no side effect; the last clause
@@ -938,7 +939,7 @@ if toy_run:
     assert leading[-2:].min() > 2 * leading[:-2].max()  # adjective, stop
 
 # %% [markdown]
-# In the toy review the last clause has the largest derivatives, and its adjective and the full stop stand out.
+# In the toy review the largest derivatives lie in the last clause, where the adjective and the full stop stand out.
 # "not" has a much shorter bar, although inserting it flips the label: a derivative tells what a *small* change of a vector does, and a word is no small change.
 # In the film sentence the bars are more even.
 #
@@ -953,7 +954,7 @@ if toy_run:
 #
 # - In one bidirectional layer, only two of the four half outputs at the ends of a row have read the whole row.
 # - Packing reads each text alone: the scores do not depend on padding, and the final states are those of the text.
-# - On toy reviews, after three epochs, padding read after the text cost nearly everything, padding read before it nothing that shows, and superfluous states nothing; one network that read padding after the text learned the task within six epochs.
+# - On toy reviews, after three epochs, padding read after the text cost nearly everything, while padding read before it and superfluous states cost nothing that shows; one network that read padding after the text learned the task within six epochs.
 # - On 2000 film sentences, frozen pretrained vectors beat the same vectors shuffled by more than ten points, and after two epochs the LSTM on them is level with naive Bayes or slightly behind.
 # - There, padding cost far less, and "not" worked as a negative word and not as a negation.
 
@@ -1048,7 +1049,7 @@ if toy_run:
 
 # %% [markdown]
 # With "overall" the last 20 tokens suffice, and the first 20 are at chance: they hold opinions that were drawn at random.
-# Without it every clause has the label, and it does not matter which are kept.
+# Without it every opinion has the label, and it hardly matters which are kept.
 # The network never saw cut texts in training.
 
 # %% [markdown]

@@ -234,7 +234,7 @@ assert counts == [256, 1536, 1024] and worlds(scene_of(p)).size == 24_576
 # The Stanford Natural Language Inference corpus, SNLI (Bowman and others, 2015), has 570 152 pairs.
 # The premises are captions of photos; crowd workers were shown a caption and wrote one hypothesis for each label.
 # Four more workers labelled a part of the pairs again: the gold label of such a pair is what the majority of all five says, and "-" where there is no majority; the other pairs keep the label of their author.
-# Without the latter there are 549 367, 9842 and 9824 pairs for training, development and test.
+# Without the pairs marked "-" there are 549 367, 9842 and 9824 pairs for training, development and test.
 # The workers did not read (16.4.1): they wrote what is definitely true, definitely false, or might be true, where both sentences describe the same event.
 #
 # We take the development and test parts, 19 666 pairs, and make our own training and test parts from them; the same reader opens the official archive.
@@ -647,7 +647,7 @@ if real and seed == 0:
 # What lies above all hundred shufflings, say the words above 1 bit, is hardly an accident; with three labels of equal frequency the most a word can have is $\log_23\approx1.58$ bits.
 #
 # The words look like habits of the writers.
-# What surely follows is a more general caption ("outdoors", "animal"); what is ruled out is often an empty scene or one asleep (each of the 82 hypotheses with "nobody" is a contradiction); what may or may not be gets a purpose or a trait ("for", "tall").
+# What surely follows is a more general caption ("outdoors", "animal"); what is ruled out is often a scene without people or with sleeping ones (each of the 82 hypotheses with "nobody" is a contradiction); what may or may not be gets a purpose or a trait ("for", "tall").
 # Such traces of how a data set was made are called *annotation artifacts*.
 #
 # ### Half of the input
@@ -781,7 +781,7 @@ if real and seed == 0:
         assert values[1] > values[0] + 0.05
 
 # %% [markdown]
-# Read the ladder from below.
+# Read the printed ladder from the top.
 # The premise alone is at the level of always giving the same answer, as expected: most premises come with all three labels.
 # The hypothesis alone is right in three of five.
 # Both bags of words together are not better, and here slightly worse (the last lines are McNemar's test of [Section 4.6](../04-linear-classification/06-generalization-classification.ipynb): of the pairs that only one of two classifiers gets right, how many are gained, how many lost).
@@ -1115,7 +1115,7 @@ if full_snli:
 #
 # Inference is rarely used to evaluate language models any more, but Madaan and others (2025), with five benchmarks and six models, find that it still separates models at various stages of training well, and that not all of the benchmarks are saturated.
 # The artifacts have outlived the crowd workers: Proebsting and Poliak (2024) let GPT-4, Llama 2 and Mistral 7B write hypotheses under SNLI's instructions, and classifiers built on BERT that saw nothing but the hypothesis reached 86 to 96 %.
-# Nor is a single label always the truth: with a hundred judgements for each pair, Nie, Zhou and Bansal (2020) found high disagreement on a noticeable part of SNLI and MultiNLI, and there the models of the time were hardly better than a random guess.
+# Nor is a single label always the truth: Nie, Zhou and Bansal (2020) took some 3100 pairs of SNLI and MultiNLI on which only three of the five first judges had agreed, and collected a hundred new judgements for each; a noticeable part of these pairs showed high disagreement, and there the models of the time were hardly better than a random guess.
 # Meanwhile the task has become a tool: Farquhar and others (2024) group sampled answers of a language model by whether each entails the other, and take the entropy over these meanings as a sign of invented answers (Exercise 16.4-2).
 
 # %% [markdown]
@@ -1255,7 +1255,7 @@ assert not real or 0.03 < unknown[2] < 0.05 and (
 # $W(a)\subseteq W(b)\subseteq W(c)$ gives $W(a)\subseteq W(c)$: entailment is transitive.
 # If $W(a)\subseteq W(b)$ and $W(b)\cap W(c)=\emptyset$, then $W(a)\cap W(c)=\emptyset$: $a$ contradicts $c$.
 # Neutral is not transitive: two neutral steps may end in any of the three.
-# From "the dog is big" over "the dog waits" to "the dog is small" they end in contradiction, from "the big dog waits" over "the dog is near the river" to "the dog waits" in entailment.
+# From "the dog is big" via "the dog waits" to "the dog is small" they end in contradiction, from "the big dog waits" via "the dog is near the river" to "the dog waits" in entailment.
 # Nor is it symmetric: with the premise "the dog waits" the hypothesis "the big dog waits" is neutral, and the other way round it is entailment.
 
 # %%

@@ -40,13 +40,13 @@
 #
 # Two sentences, one label: which words of one should be compared with which words of the other?
 # The decomposable attention model lets attention answer, compares word by word, and adds up.
-# It is small, reads no order at all, and once led the field; this section builds it, masks its padding, and proves what it cannot represent.
+# It is small, reads no order at all, and in 2016 was level with a recurrent network of nine times its size; this section builds it, masks its padding, and proves what it cannot represent.
 #
 # **You will**
 #
 # - build attend, compare and aggregate, and say what each costs;
 # - measure what padding does to a model that does not mask it;
-# - read soft alignments between two sentences, with an untrained network as the control;
+# - read soft alignments between two sentences, with untrained networks and dealt labels as controls;
 # - prove that the model cannot tell who chases whom, and compare word vectors on SNLI at equal budgets, beside honest baselines.
 #
 # **Cost**: less than a minute on a CPU; downloads of about 100 MB, most of it for the pretrained vectors.
@@ -133,7 +133,7 @@ d2l.describe(ax, """Boxes from left to right: the premise A (m, d) and the
     V B (n, w), which are summed; a last network gives three scores.""")
 
 # %% [markdown]
-# **Figure 16.5.1.** The model, with the shapes for one pair. Not drawn: $g$ also reads the token itself, beside its partner.
+# **Figure 16.5.1.** The model, with the shapes for one pair. Not drawn: β and α are means of the vectors in B and A, and $g$ also reads the token itself, beside its partner.
 #
 # **Attend.** A small network $f$ maps each token, and inner products are the scores:
 #
@@ -502,7 +502,7 @@ assert not full_toy or bags > 0.97
 #
 # ### Padding that changes the answer
 #
-# What it has learned holds for that width.
+# That width is the only one it has met.
 # Here are the trained networks of the first run on the same test pairs, filled up to other widths.
 
 # %%
@@ -685,7 +685,8 @@ if full_toy:
 # That equal words find each other does not look like an achievement, as they do so before training.
 # Yet the network with dealt labels has lost much of it, and the three with true labels have kept it.
 #
-# The labels are right although opposites do not meet: for the loss, all that matters is that $g$ can tell the cases apart, by whatever partner.
+# The labels are nearly all right although hardly a word of a hypothesis looks at its opposite.
+# Nor need it, and $g$ need not see the two side by side: a word without a match shows in the sum of its own sentence, and $h$, which reads both sums, can put the two together.
 # Jain and Wallace (2019) found very different attention weights that give equivalent predictions in many tasks; Wiegreffe and Pinter (2019) answer that it depends on what one calls an explanation, and propose controls, among them other seeds.
 # So a map of weights shows where a network looks, and not, without a control, what it concludes from it.
 #
@@ -899,11 +900,11 @@ if real and (num_train, epochs, snli_d, step, seed) == (
 #
 # ## Where this stands today
 #
-# In 2016 the model set the state of the art on SNLI, 86.3 % with all 550 thousand pairs, with almost an order of magnitude fewer parameters than earlier work; attention within each sentence made it 86.8 %.
+# In 2016 the model reached 86.3 % on SNLI with all 550 thousand pairs: as much as an LSTM with memory and attention of the same year (Cheng and others, 2016), with about a ninth of its parameters; attention within each sentence made it 86.8 %, the state of the art of the time.
 # Chen and others (2017) put recurrent networks in front of the same kind of alignment and behind it; together with networks that follow parse trees they reached 88.6 %.
 # Large Transformers, pretrained and then trained on both sentences as one text, have gone past 90 % (a table in Banerjee and others, 2024).
 # Models turned out to lean on order less than one would think: Sinha and others (2021) permuted the words of inputs, and models built on Transformers often kept their answers, and 98.7 % of MultiNLI's examples had at least one permutation to which the right label was given.
-# So that a model *can* represent order does not mean that it uses it, and a test of twins like ours stays useful.
+# That a model *can* represent order therefore does not mean that it uses it, and a test of twins like ours stays useful.
 # Alignment of tokens lives on where speed counts: ColBERT (Khattab and Zaharia, 2020) encodes query and document separately, and scores them by the sum, over the tokens of the query, of the best match in the document.
 
 # %% [markdown]
@@ -912,8 +913,8 @@ if real and (num_train, epochs, snli_d, step, seed) == (
 # - Attend finds for each token a soft partner in the other sentence, compare looks at the two, aggregate adds up. $f$ runs $m+n$ times; the scores are $mn$.
 # - Padding must be masked twice, in the softmax and in the sum. Without masks our network learned ToyNLI at one width, and its scores changed at others.
 # - The scores do not depend on the order within a sentence, whatever the weights. On twins that differ in order alone accuracy is at most one half.
-# - After training, hardly any word attended to its opposite, but that share also fell in a run with labels dealt at random: where weights lie is a question for counting, with controls.
-# - At an equal, small budget on SNLI, MiniLM's vectors, whose encoder has seen SNLI, did better than the same vectors dealt at random; a linear classifier with features of overlap did better still.
+# - After training, hardly any word of a hypothesis gave its opposite more than a uniform weight, but that share also fell in a run with labels dealt at random: where weights lie is a question for counting, with controls.
+# - At an equal, small budget on SNLI, MiniLM's vectors, whose encoder has seen SNLI, did better than the same vectors dealt at random; a linear classifier with features of overlap, on the same pairs but trained to convergence, did better still.
 # - The difference between a network and its twin without premises, not its accuracy, tells whether it gains from the premise.
 
 # %% [markdown]
@@ -989,6 +990,7 @@ assert not full_toy or min(one_sided[0][-1], one_sided[1][-1]) > 0.6
 
 # %% [markdown]
 # In this run, with half of the pairs and three epochs, both sides get most of the labels and neither nearly all, and the side of the premise is even ahead.
+# With both sums the networks of Figure 16.5.2 were further after one epoch over all pairs, which is fewer steps.
 # With other seeds the order can be the other way round, so the argument does not say which side learns faster: what is missing from the premise also shows through $\boldsymbol\beta$.
 
 # %% [markdown]
@@ -1056,6 +1058,7 @@ assert counter.get_total_flops() == formula and every > 8 * formula
 # ## Sources
 #
 # - A. P. Parikh, O. Täckström, D. Das, J. Uszkoreit (2016). A decomposable attention model for natural language inference. [arXiv:1606.01933](https://arxiv.org/abs/1606.01933).
+# - J. Cheng, L. Dong, M. Lapata (2016). Long short-term memory-networks for machine reading. [arXiv:1601.06733](https://arxiv.org/abs/1601.06733).
 # - Q. Chen, X. Zhu, Z. Ling, S. Wei, H. Jiang, D. Inkpen (2017). Enhanced LSTM for natural language inference. [arXiv:1609.06038](https://arxiv.org/abs/1609.06038).
 # - K. Sinha, P. Parthasarathi, J. Pineau, A. Williams (2021). UnNatural language inference. [arXiv:2101.00010](https://arxiv.org/abs/2101.00010).
 # - O. Khattab, M. Zaharia (2020). ColBERT: efficient and effective passage search via contextualized late interaction over BERT. [arXiv:2004.12832](https://arxiv.org/abs/2004.12832).

@@ -140,7 +140,7 @@ d2l.describe(axes, """Four panels with tokens, an encoder above them and a
     ends.""")
 
 # %% [markdown]
-# **Figure 16.6.1.** Which vectors the heads read (orange).
+# **Figure 16.6.1.** Which vectors the heads read (orange), for $k$ classes; p, h, q and t stand for words of a premise, a hypothesis, a question and a passage, DT, NN and VBZ are tags of a determiner, a noun and a verb.
 #
 # A single text (sentiment, [Section 16.1](01-sentiment-data.ipynb)) or a pair (inference, [16.4](04-nli-data.ipynb)) is classified from $\mathbf h_1$, after the layer with tanh that BERT calls pooler.
 # A pair can also get a number: the semantic textual similarity benchmark, STS-B, has 8628 pairs with a similarity from 0 to 5, and the loss is the squared error.
@@ -547,6 +547,7 @@ print(f"wnut17, O everywhere: accuracy {all_out[0]:.3f}, F1 {all_out[1]}; "
 # The last line is the reason for counting spans: predicting no name at all is right for more than nine words in ten.
 #
 # Now the frozen encoder with a `TaggingHead`, trained on the vectors of a few hundred sentences, and the same with an encoder of random weights.
+# We take the first 300 sentences of each file to train and the first 200 to test, which are no random sample: in the treebank those of the test all come from weblogs, as do most of those that train.
 # The loss is convex in the head's weights, so no start ends in a bad minimum; 70 steps do not reach the minimum, and for word classes we try three starts.
 
 # %%
@@ -622,10 +623,11 @@ if real and full_run and num_train == 300 and num_test == 200:
     assert frozen["MiniLM", "wnut17"][0] < all_out[0] - 0.1
 
 # %% [markdown]
-# For word classes the frozen vectors are far above the most frequent tag from the same 300 sentences, and also above that from all 2001; with random weights the same head stays below both.
+# For the word classes of these weblog sentences the frozen vectors are far above the most frequent tag from the same 300 sentences, and also above that from all 2001; with random weights the same head stays below both.
 # For chunks they are a little worse than the most frequent tag of the words in the same 300 sentences, and far below the baseline that is given word classes and all sentences.
 # On names the head fails: its F1 is about a tenth, above that of the list, and its accuracy is far below that of predicting none.
-# MiniLM was trained for means of its vectors that compare sentences, it reads no capitals, 300 posts hold few names, and those of the test are new.
+# MiniLM was trained so that means of its vectors compare sentences, it reads no capitals, 300 posts hold few names, and those of the test are new.
+# The posts differ, too: those that train are tweets, many with a user name after an @, while our 200 of the test have no such name, and dozens of them point to Reddit.
 # Which of these matters most, we did not test; training all weights is the next step.
 #
 # ## Spans
@@ -877,7 +879,7 @@ d2l.describe(axes, """Exact match against training steps. With one scene,
 # %% [markdown]
 # **Figure 16.6.2.** Exact match on 200 questions, in one run of each kind.
 #
-# With one scene three of the four ways answer nearly everything within 40 steps, and a random start is one of them: in these runs the pretrained weights get there some steps earlier, and no further.
+# With one scene three of the four ways answer nearly everything within 40 steps, and a random start is one of them: in these runs training all weights gets there some steps earlier from the pretrained ones, and no further, while LoRA on the same pretrained weights, at its rate, needs about as many steps as the random start.
 # The head alone, on vectors that stay as they are, gets to about three quarters in these steps; with the rate that suits all weights it gets to a third, so one rate for all ways would have been no fair comparison.
 # With one scene there is a shortcut: the kind of the gap is enough, for the passage holds one word of that kind; asked about a noun that the passage does not have, the network still finds it.
 # With two scenes the noun decides, and in twice as many steps the network stays about where tossing a coin between the two would get it.
@@ -938,7 +940,7 @@ print("question:", tests[2].examples[row][0])
 # %% [markdown]
 # **Figure 16.6.3.** Sums of scores for spans of one to four tokens; below the diagonal a span would end before it starts. The frame is what `best_span` returns.
 #
-# The question asks for the owl, but the places of both sentences get almost the same sum: the network has found the places, and hardly uses the noun.
+# The question asks for the owl, which waits near the hill, but the places of both sentences get almost the same sum: the network has found the places, and hardly uses the noun.
 #
 # ## Two texts: together or apart
 #
@@ -1019,8 +1021,8 @@ except ValueError as error:
 #
 # with the vectors $\mathbf q_i,\mathbf d_i$ of $b$ pairs, all of length 1, and a temperature $\tau>0$.
 # If all vectors are equal, every softmax is uniform and $L=\log b$; if the pairs agree and different ones are orthogonal, $L\to0$ as $\tau\to0$.
-# With $p_{ij}$ for the softmax its gradient is $\partial L/\partial\mathbf q_i=\frac1{b\tau}\bigl(\sum_jp_{ij}\mathbf d_j-\mathbf d_i\bigr)$, so a step against it moves $\mathbf q_i$ towards its own document, and away from the others, most from those that score high.
-# [Section 15.2](../15-nlp-pretraining/02-approximate-training.ipynb) has shown what the optimal scores are.
+# With $p_{ij}$ for the softmax its gradient is $\partial L/\partial\mathbf q_i=\frac1{b\tau}\bigl(\sum_jp_{ij}\mathbf d_j-\mathbf d_i\bigr)$, so a step against it adds a multiple of its own document to $\mathbf q_i$ and subtracts the others, those that score high with the largest weights; a document that resembles the right one may still come nearer.
+# [Section 15.2](../15-nlp-pretraining/02-approximate-training.ipynb) has shown what the optimal scores are where nothing bounds them; cosines divided by $\tau$ are bounded, so here that optimum is an ideal.
 
 # %% tags=["export"]
 def info_nce(q, d, tau=0.05):
@@ -1189,6 +1191,7 @@ if real and stsb.is_real and num_pairs >= 1379 and num_regression == 200:
 # ## Search
 #
 # A sentence is taken out of a paragraph of WikiText-2 and looks for the rest among the paragraphs.
+# *Recall at k*, or recall@k, is the share of sentences whose own paragraph is among the first $k$ found.
 # To save time the encoder reads only the first 60 words of each, about half of them; BM25, which costs next to nothing, reads all.
 # That is no fair race, so BM25 also has to do with those 60 words.
 # *BM25* (Robertson and Zaragoza, 2009) is the classic way: a document scores for each word of the query that it has, more if the word is rare, more if it is repeated, though each repetition adds less than the one before, and less if the document is long.
@@ -1303,17 +1306,17 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
     k.""")
 
 # %% [markdown]
-# **Figure 16.6.4.** Share of queries whose own paragraph is among the first $k$ of all.
+# **Figure 16.6.4.** Recall at $k$, where BM25 reads whole paragraphs and MiniLM their first 60 words.
 #
 # For these 500 sentences the fusion finds more paragraphs within the first ten than BM25 on whole paragraphs, and more than vectors of 60 words.
-# That depends on how much each may read: where both read 60 words, the fusion beats BM25, but cannot be told from the vectors by this test.
+# That depends on how much each may read: where both read 60 words, the fusion beats BM25, but McNemar's test ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)) cannot tell it from the vectors.
 # The GPU profile lets the encoder read 300 words, nearly all, and checks that the fusion is above both there, too.
 # The constant 60 in the fusion and $k_1,b$ are usual values, not tuned here; the number of words we chose for its cost, after seeing the outcome of more than one.
 # A query taken from the text itself may share more words with its paragraph than a user's question would; there the balance may be another.
-# Over 18 sets, Thakur and others (2021) found BM25 a robust baseline, dense encoders often below other methods, and rerankers and late interaction (the first exercise) best on average, but dear.
+# Over 18 sets, Thakur and others (2021) found BM25 a robust baseline, dense encoders often below other methods, and rerankers and late interaction (the first exercise) best on average, but costly.
 # On MTEB, 58 sets for eight kinds of tasks, Muennighoff and others (2023) found no embedding that was best at all of them.
 #
-# Many systems therefore search in two stages: one or both kinds of retrieval propose some dozens or hundreds of texts, and a dearer model reranks these (the first exercise).
+# Many systems therefore search in two stages: one or both kinds of retrieval propose some dozens or hundreds of texts, and a costlier model reranks them (the first exercise).
 # In retrieval-augmented generation (Lewis and others, 2020) a language model then writes an answer from the texts that were found.
 # Measure recall@k apart from the answer: a wrong answer from the right text and a right one without it need different remedies.
 
@@ -1322,10 +1325,10 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 #
 # - A head adds little to BERT-base: with pooler and two classes about half a percent, most of it the pooler that comes pretrained; usually all weights are trained, with small rates, warmup and few epochs.
 # - Labels go to the first piece of each word, $-100$ elsewhere; entities are decoded into spans and counted as spans.
-# - A frozen MiniLM with a linear head passes the most frequent tag by far on word classes, and fails on new names, where accuracy would prefer to predict none.
+# - With 300 sentences, a linear head on a frozen MiniLM passed the most frequent tag by far on word classes, stayed below it on chunks, and failed on new names, where predicting none has the higher accuracy.
 # - The best span needs $i\le j$ and one pass; mask what is not passage.
 # - An exact match of 1 on one scene did not mean that the question was read: with two scenes it was about a half, and the answer rarely followed the noun.
-# - Bi-encoders need $n+m$ runs, cross-encoders $nm$; our frozen bi-encoder did not become a good cross-encoder by a head alone.
+# - Bi-encoders need $n+m$ runs, cross-encoders $nm$; a head trained on 200 pairs did not make our frozen bi-encoder a good cross-encoder.
 # - Fusing the ranks of BM25 and of vectors found more within the first ten than either where BM25 read whole paragraphs; where both read 60 words, it could not be told from the vectors.
 
 # %% [markdown]
@@ -1343,7 +1346,7 @@ d2l.describe(ax, """Recall at k against k from 1 to 50 for BM25, MiniLM and
 # %% [markdown]
 # The head was trained on short sentences, so the cross-encoder reads the first 15 words of query and paragraph; late interaction reads what the vectors read.
 # On these ten queries the cross-encoder puts hardly any right paragraph first; choosing one of the 20 by lot would be right once in twenty times.
-# Late interaction needs no training and does about as well as the fusion and BM25; ten queries cannot tell these three apart, and the GPU profile takes sixty.
+# Late interaction, here without the training that Khattab and Zaharia give their encoder for it, does about as well as the fusion and BM25; ten queries cannot tell these three apart, and the GPU profile takes sixty.
 # Cross-encoders for search are usually trained in full, on many thousands of pairs.
 
 # %%
