@@ -645,7 +645,7 @@ d2l.describe(ax, """Test accuracy against labels of each kind. The probe
     scratch all points lie between 0.5 and 0.65.""")
 
 # %% [markdown]
-# **Figure 14.2.3.** Test accuracy of three draws for each number of labels; lines join the means, the gray line is guessing.
+# **Figure 14.2.3.** Test accuracy of three draws for each number of labels (the markers of the four arms are set a little apart); lines join the means, the gray line is guessing.
 
 # %%
 # check 14.2-C6: each transfer beats scratch in every draw
@@ -707,19 +707,19 @@ with evaluating(adapted), evaluating(
 #
 # Among the transfers themselves there is no winner.
 # An accuracy near 0.85 on 200 photographs has a standard error of about 0.025, and with 20 labels the three means are about that close, with 80 closer.
-# With five labels of each kind it matters far more which five: between the probe's best and worst draw lies over 0.15.
+# With five labels of each kind it matters far more which five: the probe's best and worst draws are more than 0.15 apart.
 # A shorter run would have named a winner: stopped after one pass over the 160 photographs of the first draw, fine-tuning is far behind (Exercise 1).
 # So compare fine-tuning with the probe, which takes a fraction of a second, and train long enough before you do.
 # LoRA trains about a fiftieth of the weights that fine-tuning trains, and only these have to be stored for a task; its gradients still pass through the whole upper part.
 #
 # The case is friendly: ImageNet has over a hundred breeds of dogs.
-# And with many labels the lead of pretraining can vanish: on COCO, with over a hundred thousand labelled pictures and enough updates, He and others (2018) detected objects from random weights as well as from pretrained ones.
+# And with many labels the lead of pretraining can vanish: on COCO, with enough updates, He and others (2018) detected objects from random weights as well as from pretrained ones, with over a hundred thousand labelled pictures and even with a tenth of them.
 #
 # ### The frozen statistics
 #
 # What if batch normalization stays in training mode, as it would with a plain `net.train()`?
 # The same draws, batches and rate as before, and only `set_mode` differs.
-# To see whether the running statistics are to blame, which have followed for just 8 batches, we also measure them anew on 100 photographs of the pool, without labels, before the test.
+# The running statistics have had just 8 batches in which to follow the weights; to see whether they are to blame, we also measure them anew on 100 photographs of the pool, without labels, before the test.
 
 # %%
 def measure_statistics(net, maps):
@@ -814,7 +814,7 @@ if full_run and real:
 # That depends on the two rates and is no law: at the tied rate 3e-4, fine-tuning moves the features by more than half of their length, for about the same accuracy in this draw.
 # Kumar and others (2022) speak of distorted features and show what fine-tuning can cost: over ten data sets with a shift between training and test, its accuracy was on average 2 percentage points above the probe's on data like those it was trained on, and 7 points below on the others.
 # In a model that they can solve they trace it to the head, which starts at random, so the body moves while the head is still wrong; they propose to fit the probe first and fine-tune from there.
-# Exercise 1 tries that.
+# Exercise 1 tries that, on photographs without such a shift.
 
 # %% [markdown]
 # ## A source that does not help
@@ -893,7 +893,7 @@ if num_seeds == 3:
 # The control for the narrow source is the same network before it was trained: in its second hidden layer, random weights leave the five new digits much easier to tell apart than weights that have learned the other five.
 # The body that helped so much with cats does not help here either, frozen and on digits enlarged eightfold; fine-tuning it was not tried.
 # Yosinski and others (2014) found that features transfer less well the further apart source and target are, but that even distant ones can be better than random ones; here they were worse.
-# So "pretrained" is no property of weights alone: test it on your task, against a probe on the raw input and a network from scratch.
+# So whether pretraining helps is no property of the weights alone: test it on your task, against a probe on the raw input and a network from scratch.
 #
 # ## Sources of today
 #
@@ -944,7 +944,7 @@ assert v.grad is None and u.grad.abs().max() > 0
 # In this table, only the outputs that differ between pictures get a loss near zero with the center; two of the $K$ values are enough for that.
 # DINO showed its best results with vision Transformers ([Section 11.8](../11-attention-and-transformers/08-vision-transformer.ipynb)), trained on ImageNet without its labels.
 # DINOv2 (2023) and DINOv3 (2025) extend the recipe to larger ones and to large curated collections, and their main results use the features without fine-tuning; DINOv3 adds a loss on the Gram matrix of the patch features, against the decay of local features in long training.
-# SigLIP 2 (2025) learns from pictures with texts; [Section 14.14](14-dog-breeds.ipynb) uses such encoders.
+# SigLIP 2 (2025) learns from pictures with texts; [Section 14.14](14-dog-breeds.ipynb) trains two small encoders in this way.
 # In the package timm, `timm.create_model(name, pretrained=True, num_classes=0)` gives a body without a head, and the model carries the settings of its preprocessing.
 
 # %% [markdown]

@@ -119,6 +119,9 @@ for row, column, i, j in ((0, 0, 0, 0), (4, 7, 2, 10), (9, 9, 1, 3)):
 # %% [markdown]
 # The permutation puts the channels last, so after flattening the $a$ anchors of a cell follow each other, cell by cell: the order of `multibox_prior` ([Section 14.4](04-anchor-boxes.ipynb)).
 # A plain `flatten` of $(b,c,h,w)$ would give tensors of the same shape and train without an error, on anchors that belong to other cells.
+#
+# The blocks, and the sizes of the four anchors in each cell, are those of [Section 14.5](05-multiscale.ipynb).
+# A network for smaller pictures has fewer levels: for 64 pixels maps of $8\times8$, $4\times4$ and $2\times2$ cells, and the single cell, which keeps the largest sizes.
 
 # %%
 class TinySSD(nn.Module):
@@ -189,7 +192,7 @@ assert count_params(net) == 276_144
 # and for $\sigma=1$ at $x=0.5$ it gives $0.125$, at $x=2$ it gives $1.5$.
 # PyTorch has it as `smooth_l1_loss` with $\beta=1/\sigma^2$, and divides the square by $\beta$, which is the same.
 #
-# On BCCD about one anchor in 27 is positive, on the drawn pictures one in 150.
+# On BCCD, the blood cells of [Section 14.6](06-detection-data.ipynb), about one anchor in 27 is positive, on the drawn crescents one in 150 (with the anchors that we use for each below).
 # So a share of wrong anchors says nothing: the answer "background, everywhere" is wrong at less than 4 % of them.
 # At the start of training, when all scores are alike, the background anchors also contribute nearly all of the first sum in (14.7.1); two remedies are in use.
 # *Hard negative mining* (SSD) keeps, for each picture, only those background anchors with the largest loss, three for each positive.
@@ -299,7 +302,7 @@ d2l.describe(fig, """Left, three curves with a rounded tip at zero: sharp for
     the earlier the loss is near zero.""")
 
 # %% [markdown]
-# **Figure 14.7.2.** Smooth $\ell_1$ is the distance with a rounded tip; the focal loss forgets what is already right.
+# **Figure 14.7.2.** Left: smooth $\ell_1$ is the distance with a rounded tip, and lower by a constant outside it. Right: the larger $\gamma$, the less the focal loss counts what is nearly right; $\gamma=0$ is the cross-entropy.
 #
 # How the sums are divided can matter little or much.
 # If *both* sums are divided by all $n$ anchors instead of the positives, $L$ is multiplied by the share of positives.
@@ -561,6 +564,7 @@ assert worst < 1e-6 and largest > 100
 # On the 205 training pictures of BCCD we start from a pretrained body, as in [Section 14.2](02-fine-tuning.ipynb).
 # We take EfficientNet-Lite0's maps of strides 8 and 16, enlarge the second and put them together: 152 numbers for each of $24\times32$ cells.
 # The body is frozen, so they are computed once, and its blocks of stride 32 are cut off.
+# Each cell has three square anchors, of 14, 38 and 75 pixels: about as large as a platelet, a red cell and a white cell ([Section 14.5](05-multiscale.ipynb)).
 
 # %% tags=["export"]
 def cell_features(body, images, batch_size=8):
@@ -688,17 +692,17 @@ if data.is_real and num_pictures is None and epochs >= 2:
         assert uneven[0, 2] > 0.2  # catches up in part
 
 # %% [markdown]
-# With two epochs on 205 pictures, a hundred steps each, the detector finds nearly every white cell and most red ones; platelets are the hard class, and the three seeds differ most there.
+# With two epochs on 205 pictures, a hundred steps each, the AP is highest for white cells and lower for red ones, which are nearly all found as well, but among many more false boxes (Figure 14.7.4); platelets are the hard class, and the three seeds differ most there.
 # Before we praise it for the white cells: Exercise 3 of [Section 14.6](06-detection-data.ipynb) finds nearly all of them by their stain, without learning.
-# And two flaws of these pictures, found there too, stand behind every AP on this page.
+# And two flaws of these pictures, found there too, stand behind these numbers.
 # A few fields of view were photographed twice and stand in two of the splits, so some pictures that we score were, in effect, trained on.
-# In a few others nobody drew a box around the red cells, so every red cell that is found there counts as false.
+# In a few others nobody drew a box around the red cells, so every red cell that is found there counts as false, which lowers the AP of that class.
 #
 # For red and white cells mining, the plain sum and the focal loss hardly differ: the means of the first two over the seeds, and the one run of the third, agree within three hundredths.
 # For platelets, the smallest objects, about as many as the white cells, mining is clearly better than the plain sum with each of the three seeds, at equal epochs and learning rate; the focal loss, in its one run, lies between them.
 # Here it is an advantage in speed.
 # With eight epochs at the same rate, which the profile `gpu` takes, the plain sum finds platelets about as well or better, on average over the seeds.
-# Both remedies were made for a harder case: about 9000 anchors in SSD and 100 000 in RetinaNet, on 20 to 80 classes of objects.
+# Both remedies were made for a harder case: about 9000 anchors in SSD and 100 000 in RetinaNet, on 20 or more classes of objects.
 #
 # Of what we tried here, the balance of the two sums matters most.
 # The uneven loss, which looks harmless, finds hardly any platelets in its one run: the classes weigh 27 times less against the boxes (Exercise 3).
@@ -1013,7 +1017,7 @@ if full_run:
 
 # %% [markdown]
 # Hardly anything changes: no class in the third decimal.
-# Few boxes of two classes compete for one place, as each anchor speaks for its likeliest class only, and the cells look different; where objects of different classes do overlap, as a rider and a horse, suppression across classes would delete one of them.
+# Probably few boxes of two classes compete for one place: each anchor speaks for its likeliest class only, and the cells look different (we tested neither); where objects of different classes do overlap, as a rider and a horse, suppression across classes would delete one of them.
 
 # %% [markdown]
 # ## Sources

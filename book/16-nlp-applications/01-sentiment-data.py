@@ -597,7 +597,7 @@ for seed in range(3):
 #
 # On the sentences, naive Bayes with pairs is ahead in each of the three splits.
 # Two models on the same split are compared more sharply by the texts that only one of them gets right (McNemar's test, [Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)).
-# Against logistic regression on words the three $p$ values lie between 0.02 and 0.07, and any two splits have four fifths of their training sentences in common: a lead, but a small one.
+# Against logistic regression on words the three $p$ values lie between 0.02 and 0.07, and any two splits have about four fifths of their training sentences in common: a lead, but a small one.
 # What pairs add to naive Bayes is smaller still; logistic regression loses by them in one split, gains in two, and in the mean hardly changes.
 # This line, about 78 %, stands beside every network of the next two sections.
 #

@@ -963,7 +963,7 @@ for widths in ((4,), (5,), (2, 3)):
         assert max(widths) > 3 or hit.mean() < right["3, 4, 5", 0].mean()
 
 # %% [markdown]
-# With this one seed the predictions hold: {4} and {5} come close to the network of the text, and {2, 3}, with twice as many filters as {3}, ends about where {3} did.
+# With this one seed the predictions hold: {4} and {5} come close to the network of the text, and {2, 3}, with twice as many filters as {3}, ends within the range of its three runs.
 
 # %% [markdown]
 # ### Exercise 16.3-2

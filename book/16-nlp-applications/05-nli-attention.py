@@ -133,7 +133,7 @@ d2l.describe(ax, """Boxes from left to right: the premise A (m, d) and the
     V B (n, w), which are summed; a last network gives three scores.""")
 
 # %% [markdown]
-# **Figure 16.5.1.** The model, with the shapes for one pair. Not drawn: β and α are means of the vectors in B and A, and $g$ also reads the token itself, beside its partner.
+# **Figure 16.5.1.** The model, with the shapes for one pair. Not drawn: β and α are weighted means of the vectors in B and A, and $g$ also reads the token itself, beside its partner.
 #
 # **Attend.** A small network $f$ maps each token, and inner products are the scores:
 #
@@ -502,7 +502,7 @@ assert not full_toy or bags > 0.97
 #
 # ### Padding that changes the answer
 #
-# That width is the only one it has met.
+# In training, the network without masks has met rows of one width only, 12.
 # Here are the trained networks of the first run on the same test pairs, filled up to other widths.
 
 # %%
@@ -990,7 +990,7 @@ assert not full_toy or min(one_sided[0][-1], one_sided[1][-1]) > 0.6
 
 # %% [markdown]
 # In this run, with half of the pairs and three epochs, both sides get most of the labels and neither nearly all, and the side of the premise is even ahead.
-# With both sums the networks of Figure 16.5.2 were further after one epoch over all pairs, which is fewer steps.
+# With both sums the three networks with masks of Figure 16.5.2 were further after one epoch over all pairs, which is fewer steps.
 # With other seeds the order can be the other way round, so the argument does not say which side learns faster: what is missing from the premise also shows through $\boldsymbol\beta$.
 
 # %% [markdown]

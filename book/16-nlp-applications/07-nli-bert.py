@@ -637,7 +637,7 @@ d2l.describe(fig, """Test accuracy on ToyNLI, means and single runs. Left,
     pretrained start is ahead, at the larger one the means are level.""")
 
 # %% [markdown]
-# **Figure 16.7.2.** ToyNLI after equally many steps of fine-tuning: means over the runs, with single runs in faint colour.
+# **Figure 16.7.2.** ToyNLI after equally many steps of fine-tuning: means over the runs, with the single runs drawn faintly.
 # Left, against labels; right, with the most labels, at two learning rates.
 # The gray line is one third.
 
@@ -673,7 +673,7 @@ if full_run:
 # %% [markdown]
 # Against BERT's usual scale, pretraining looks useful: at 1000 labels it is ahead by more than 0.05 in the mean of three runs.
 # Against the random start with our scale, at the same rate, there is no gain to be seen at any number of labels: at 300 the random start is even ahead in the mean, and at 100 and 1000 the runs of one kind differ by far more than the two means.
-# One of its runs with 1000 labels did not get far in this number of steps.
+# One run of the random start with 1000 labels did not get far in this number of steps.
 # With three times the steps, in one run each, both solve most of the task, and the random start is not behind.
 #
 # A third of the rate turns the answer once more: then the pretrained start is ahead by more than 0.05 in the mean, and in each of the three runs.
@@ -844,13 +844,13 @@ if full_run:
 # The pretrained one is right in more than 0.75 of the pairs in each run, so with these labels, steps and this rate pretraining is ahead of both controls.
 # Another schedule changes that for one of the two: with three times the steps and a third of the rate, in one run each, the random start with BERT's scale learned the task about as well, and the one with ours still did not.
 # We changed both numbers at once, so this does not tell which of them did it.
-# The scale that was the better start on ToyNLI, at the larger rate, was the worse one here, at the smaller.
+# The scale that was the better start on ToyNLI, at the larger rate, was the worse one here, at the smaller rate and with more steps.
 #
 # ## Real captions
 #
 # On SNLI we have a clean encoder: that of captions, which 15.10 pretrained on the sentences of our training part, without pairs or labels.
 # We fine-tune it with 1000 labels and mean pooling, since its pooler was never trained, beside the start from which its pretraining began.
-# The linear classifiers of 16.4 get the same 1000 pairs, and so does the attention model of 16.5, with random vectors for six epochs, which makes about three times as many pairs as the encoder reads.
+# The linear classifiers of 16.4 get the same 1000 pairs, and so does the attention model of 16.5, with random vectors; in six epochs it reads about three times as many pairs as the encoder does in its 60 steps.
 #
 # The last three rows are MiniLM, frozen: logistic regression on $[\mathbf u,\mathbf v,|\mathbf u-\mathbf v|,\mathbf u\odot\mathbf v]$, where $\mathbf u,\mathbf v\in\mathbb{R}^{384}$ are its vectors of premise and hypothesis.
 # MiniLM is marked "seen": its model card names SNLI among its training data.
@@ -1341,7 +1341,7 @@ if full_run:
 # %% [markdown]
 # No: pooled by the mean, the checkpoint of masked words alone stays below the random starts pooled alike, by more than 0.05 in the mean of three runs, and its two poolings differ by less than its runs do.
 # So taking the vector at "&lt;cls&gt;" is not all that held it back.
-# The checkpoint of both tasks is not ahead of those starts either.
+# In the mean, the checkpoint of both tasks is not ahead of those starts either.
 
 # %% [markdown]
 # ### Exercise 16.7-4
