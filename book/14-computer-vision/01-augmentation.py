@@ -50,7 +50,7 @@
 # - build the training loop of this chapter, which augments training batches and nothing else;
 # - measure augmentation at equal updates: where it wins, where it loses, and what an untrue symmetry costs.
 #
-# **Cost**: less than a minute on a CPU; the profile `gpu` also trains ResNet-18; a download of 12 MB, once.
+# **Cost**: less than a minute on a CPU; the profile `gpu` also trains ResNet-18; a download of tens of MB, once, of which 11 MB are kept.
 
 # %%
 import copy

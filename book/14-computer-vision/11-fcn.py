@@ -59,7 +59,7 @@
 # - compare heads that read one, two and three levels of the same frozen features, and read their mean IoU class by class;
 # - measure how much of a score comes from frames of the same drive.
 #
-# **Cost**: under a minute on a CPU, no GPU needed; downloads of 34 MB and 18 MB, once.
+# **Cost**: under a minute on a CPU, no GPU needed; downloads of 34 MB and 17 MB, once.
 
 # %%
 import copy

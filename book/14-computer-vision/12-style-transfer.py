@@ -45,7 +45,7 @@
 # - say what a Gram matrix keeps of a picture and what it throws away;
 # - compare trained with random extractors, and see why a small loss proves little.
 #
-# **Cost**: less than a minute on a CPU, a download of 19 MB, once.
+# **Cost**: less than a minute on a CPU, a download of 17 MB, once.
 
 # %%
 import math
@@ -485,7 +485,7 @@ assert tv_loss(shuffle_pixels(pavilion.cpu())) > 3 * tv_loss(pavilion)
 # ### Units
 #
 # The raw losses have no common scale: between two networks of this section, the content and the style loss of the same pictures differ by factors of a hundred and more, and the weights that work differ with them.
-# Published weights such as $1$, $10^4$ and $10$ belong to one network and one way of averaging.
+# Published weights such as $1$, $10^4$ and $10$ (Zhang et al.) belong to one network and one way of averaging.
 # So we divide each loss by a value that everybody can picture: the content loss of the style picture, the style loss of the content picture, the total variation of the content picture.
 # The content picture then has the losses $(0,1,1)$ under every extractor, and the style picture $(1,0,\cdot)$.
 
@@ -680,7 +680,8 @@ d2l.sliders(draw, """The pavilion with the petals' colours and outlines. A
 # The gradient of a convolution with stride 2 is a transposed convolution ([Section 7.3](../07-convolutional-neural-networks/03-padding-and-stride.ipynb)): with kernels of size 3, pixels in even and odd rows or columns get different numbers of terms.
 # Odena, Dumoulin and Olah (2016) trace the checkerboards of several picture generators to such an uneven overlap.
 # If it is the cause here, the grain should weaken when the grid does not stay in place.
-# So before each step we move the picture by 0 or 1 pixel down and to the right, at random; nothing else changes.
+# So before each step we move the picture by 0 or 1 pixel down and to the right, at random.
+# The targets stay where they are, so the content loss feels the moves, too.
 
 # %%
 class RandomShift(nn.Module):
@@ -731,7 +732,8 @@ if real and full_run:
     assert 3 * grain[1] < grain[0]
 
 # %% [markdown]
-# Most of the period-2 part is gone: here the grid of the strides makes it.
+# The share falls by more than two thirds, below the $\frac{96+144-1}{96\cdot144}\approx0.017$ of white noise.
+# That fits the grid of the strides as the cause; the content loss was disturbed by the same moves, and we did not separate the two.
 
 # %% [markdown]
 # ## What has to be learned?
@@ -898,19 +900,19 @@ d2l.describe(ax, """Style losses on a logarithmic axis, one row for each kind
     under the trained one and near 0.6 under random features.""")
 
 # %% [markdown]
-# **Figure 14.12.7.** The style loss of each picture under itself and under all others; dotted: nothing gained.
+# **Figure 14.12.7.** The style loss of each picture under the extractor that made it ("itself") and under all others; dotted: nothing gained.
 #
 # Every extractor finds that its own picture has arrived: less than a tenth of the style loss is left.
-# Yet the pictures have little in common.
+# Yet the pictures look quite different.
 # Under the trained network petals appear; under random features the colours of the petals, in soft patches; and under the untrained Lite0, whose own loss falls like the others', we see the old photograph behind a grain.
 #
 # Other judges see part of this.
 # Under each of the random features, for which it was not made, the trained network's picture has lost more than two thirds of the style loss.
-# Theirs keep more than a third under the trained network: it misses something that they do not ask for.
+# Theirs keep more than a third under the trained network, which asks for something that the random features do not ask for.
 # Under the trained network, the untrained Lite0's pictures are about as far from the style as the photograph itself.
 # As a judge, though, the untrained Lite0 prefers the random features' pictures to the trained network's, which it finds hardly better than the photograph, or worse.
 # Is this a matter of principle, or of the number of steps?
-# We run the trained network and one random extractor three times as long.
+# We run the trained network and one random extractor, that of seed 0, three times as long, and leave the judging to the trained network and to the other seeds of both random kinds.
 
 # %%
 long = {}  # (made under, judged under) -> style losses
@@ -937,7 +939,9 @@ if full_run and real:
 # For these judges it was the number of steps.
 # After three times as many, both untrained Lite0s that were asked (seeds 1 and 2) prefer the trained network's picture, too.
 #
-# Between the two Lite0 arms only the weights differ (batch-norm statistics included), so for this architecture and this pair of pictures training matters after the first number of steps (the untrained Lite0 made no longer run); between the untrained Lite0 and the simple random network many things differ, and this experiment does not say which one helps.
+# Between the two Lite0 arms only the weights differ (batch-norm statistics included).
+# So training mattered for this architecture, this pair of pictures and the first number of steps; we made no longer run with the untrained Lite0.
+# Between the untrained Lite0 and the simple random network many things differ, and this experiment does not say which one helps.
 # Wang, Li and Vasconcelos (2021), who compared networks on a larger scale, found that residual connections, which Lite0 has, give feature maps of small entropy that transfer style badly; a softmax on the features helped, with random weights too, which suggests, they write, that the architecture counts for more than the learned weights.
 
 # %%
@@ -1013,9 +1017,9 @@ if full_run and real:
 # - In style transfer the picture is the only parameter; the network is a frozen ruler, read with hooks, whose outputs are copied because a layer that works in place may overwrite them.
 # - The content loss compares deep features place by place; Gram matrices forget the places and keep which features occur together.
 # - Losses in units of the two pictures start at the same values under every extractor, so one set of weights can be tried on all.
-# - Here random features painted with the colours of the petals, trained ones with petals too; the trained architecture with random weights left the photograph, greyer and under a grain, without petals or their colours, although its own style loss fell as far.
+# - Here random features painted with the colours of the petals, trained ones with petals too; the trained architecture with random weights left the photograph, with a greyer sky and under a grain, without petals or their colours, although its own style loss fell as far.
 # - A small value of the loss that was minimized does not show that the result is good; let others judge, look, and run longer: the ranking by one kind of judge turned.
-# - Strided convolutions can leave a grain of period 2; moving the picture at random by one pixel removed most of it.
+# - Strided convolutions can leave a grain of period 2; moving the picture at random by one pixel cut its share of the fine detail by more than two thirds.
 #
 # ## Exercises
 #
@@ -1227,3 +1231,4 @@ gallery({"luminance only": clamped}, """The pavilion with its own colours,
 # - X. Huang and S. Belongie, Arbitrary style transfer in real-time with adaptive instance normalization, 2017, [arXiv:1703.06868](https://arxiv.org/abs/1703.06868).
 # - J. Chung, S. Hyun and J.-P. Heo, Style injection in diffusion: a training-free approach for adapting large-scale diffusion models for style transfer, CVPR 2024, [arXiv:2312.09008](https://arxiv.org/abs/2312.09008): StyleID.
 # - K. Simonyan and A. Zisserman, Very deep convolutional networks for large-scale image recognition, 2014, [arXiv:1409.1556](https://arxiv.org/abs/1409.1556): VGG-19.
+# - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the weights 1, 10⁴ and 10, with VGG-19.

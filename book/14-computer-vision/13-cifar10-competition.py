@@ -48,7 +48,7 @@
 # - compare training recipes at equal updates, on validation pictures only, and say which differences the data can support;
 # - find copies of test pictures in the training set that no checksum finds.
 #
-# **Cost**: less than a minute on a CPU; downloads of 11 and 18 MB, once.
+# **Cost**: less than a minute on a CPU; downloads of tens of MB (a whole collection of pictures, of which 11 MB are kept) and of 17 MB, once.
 
 # %%
 import copy
@@ -549,9 +549,11 @@ if measured:
 
 # %% [markdown]
 # The slow average remembers weights that are far from the latest ones.
-# With copied statistics it is worse than no average at all; with its own it is level, in the mean, with the latest weights treated alike, and one to two hundredths below the fast one, which is none the worse for copied ones.
+# With copied statistics it is worse than no average at all.
+# With its own it is level, in the mean, with the latest weights treated alike, and one to two hundredths below the fast average, which copied statistics do not hurt.
 # Within each pair of numbers `torch.optim.swa_utils.update_bn` is the only difference.
-# Even the latest weights gain, since their running statistics were collected while the weights moved, and a good part of the lead of the average is gone.
+# Even the latest weights gain, and a good part of the lead of the average is gone.
+# A likely reason, for which we ran no control, is that their running statistics were collected while the weights moved.
 #
 # The three better arms are not told apart here.
 # We take the one that needs neither a second network nor a second pass, the one-cycle run.
@@ -847,7 +849,7 @@ if measured:
 
 # %% [markdown]
 # The validation pictures predicted the score within their own uncertainty.
-# Besides the chance of these 1000 test pictures, two things could have moved it: a third more pictures and updates, and a validation accuracy that flatters a recipe chosen by it.
+# Besides the chance of these 1000 test pictures, three things could have moved it: a single run where the prediction is a mean of three, a third more pictures and updates, and a validation accuracy that flatters a recipe chosen by it.
 #
 # The *first* look at the test pictures gives an honest number; a later one does so for certain only if nothing was chosen by the looks before it.
 # On a competition's page one may submit again and again; every look tells something about the answers, and the best of many scores tends to overstate ([Section 4.6](../04-linear-classification/06-generalization-classification.ipynb)).
@@ -951,7 +953,7 @@ if measured:
 # The same can happen between training and validation pictures, and there it is for you to look.
 # Pictures from one burst, one video or one patient belong on one side of the split, as a group.
 #
-# On the full data set 94 % is a matter of seconds today: a recipe of many small parts, among them a kind of weight averaging (Lookahead) and flips in alternation instead of at random, reaches it in 3.3 seconds on one graphics processor (Jordan, 2024).
+# On the full data set 94 % is a matter of seconds today: a recipe of many small parts, among them a kind of weight averaging (Lookahead) and flips in alternation instead of at random, reached it in 3.3 seconds on one A100 graphics processor (Jordan, 2024), and [its author's later version](https://github.com/KellerJordan/cifar10-airbench) was faster.
 
 # %% [markdown]
 # ## Summary
@@ -959,7 +961,7 @@ if measured:
 # - Keep ids as words, pair each with its answer, and write the table in one stated order. A table can be valid in form and have its answers in the wrong rows; only known labels show it.
 # - Predict in evaluation mode: in training mode, batch normalization makes an answer depend on the other pictures of its batch.
 # - Take the statistics from training pictures, choose rates and recipe on validation pictures, and look at errors there, too. The test set answers once.
-# - At equal updates, decay with label smoothing and averaged weights each beat a constant rate with three seeds of a small network; both together added nothing.
+# - At equal updates, decay with label smoothing and averaged weights each beat a constant rate with three seeds of a small network; both together added nothing. A good part of the average's lead went when the statistics of batch normalization were estimated anew for both.
 # - A slow average of weights needs batch normalization statistics of its own; copied ones made it worse than no average.
 # - Files with different checksums can show the same photograph. Features of a pretrained network find such pairs; a person decides.
 

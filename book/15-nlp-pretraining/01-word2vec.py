@@ -88,7 +88,7 @@ torch.testing.assert_close(cosines(W)[0], torch.tensor([1.0, 0.0, 1.0]))
 # A *word embedding* gives each word a vector of $d$ real numbers, with $d$ far below $|\mathcal V|$, in which words may share directions.
 # Where should the numbers come from?
 # The *distributional hypothesis* of the linguists of the 1950s, among them Harris (1954) and Firth (1957), says that words which occur in similar contexts tend to have similar meanings.
-# So *word2vec* (Mikolov et al., 2013) trains vectors to predict which words occur together, and labels come for free.
+# So *word2vec* (Mikolov et al., 2013a and 2013b) trains vectors to predict which words occur together, and labels come for free.
 # Learning word vectors by prediction was not new: the neural language model of Bengio et al. (2003) is among the first.
 # Word2vec drops that model's hidden layer, so a score is one dot product.
 #
@@ -810,7 +810,8 @@ if full_run:
 
 # %% [markdown]
 # So a skip-gram model that is large enough and trained for long enough predicts the table of observed shares, and a small one compresses it.
-# It is tempting to say that words share directions because there are too few to go round, but the last column refutes it: with $d=|\mathcal V|$, where every word could have a direction of its own, the gap is nearly what it is for $d=8$, and with one or two dimensions, where room is scarcest, it is smaller.
+# It is tempting to say that words share directions only because there are too few to go round, but the last column speaks against it: with $d=|\mathcal V|$, where every word could have a direction of its own, the gap after this training is nearly what it is for $d=8$, and with one or two dimensions, where room is scarcest, it is smaller.
+# Yet for $d=|\mathcal V|$ the likelihood does not ask for a gap: with the identity as $\mathbf V$ the model can come as near to the shares, and the gap is 0.
 # [Section 15.5](05-glove.ipynb) starts from the table.
 #
 # Strictly, with $d=|\mathcal V|$ there is no optimum where counts are 0: no finite score gives the probability 0, and the longer we train, the lower such $\log P(w_j\mid w_i)$ get on average.
@@ -854,7 +855,7 @@ assert same < 1e-12 and moved > 0.5 and both[1] < 0.5 * both[0]
 # %% [markdown]
 # Where does the grouping come from, then?
 # Two words to which the model gives the same distribution of contexts have $\mathbf U(\mathbf v_i-\mathbf v_k)=\text{const}\cdot\mathbf 1$, with $\mathbf 1$ the vector of ones in $\mathbb{R}^{|\mathcal V|}$; if $\mathbf U$ has rank $d$ and $\mathbf 1$ is not in the span of its columns, this forces $\mathbf v_i=\mathbf v_k$, and no $\mathbf A$ separates equal vectors.
-# With $d=|\mathcal V|$ an invertible $\mathbf U$ has $\mathbf 1$ in its span, so nothing forces them to be equal.
+# With $d=|\mathcal V|$ an invertible $\mathbf U$ has $\mathbf 1$ in its span, so nothing forces them to be equal, and how much the words group is left to the start and the steps.
 # To see it, let a new word take over half of the pairs of `dog`.
 # Then see how much the angles between different words depend on the start and on the learning rate, with the counts unchanged.
 
@@ -1017,7 +1018,7 @@ if real:
 # - Skip-gram predicts each context word from the center word, CBOW the center word from the mean of its context; both are a softmax over dot products of two tables, trained by cross-entropy as language models are.
 # - The gradient is observed minus expected: a pull towards the observed word, pushes away from all others. CBOW's carries a factor $\frac1{2m}$ that has been forgotten in practice.
 # - On the toy world the center vectors group by category with context and not without; context vectors also carry frequency, which a shuffled text reveals.
-# - With $d=|\mathcal V|$ the model approaches the table of observed shares; fewer dimensions compress it. The grouping does not come from the compression: it is there without.
+# - With $d=|\mathcal V|$ the model approaches the table of observed shares; fewer dimensions compress it. The grouping does not need the compression: from our small random start it appears with $d=|\mathcal V|$ too, where the likelihood does not ask for it.
 # - The likelihood fixes probabilities, not cosines among the $\mathbf v$. With few dimensions, words to which the model gives the same contexts get the same vector; the angles between others depend on the start and on the learning rate, too.
 # - Each pair costs about $6|\mathcal V|d$ operations, which is the subject of the next section.
 
@@ -1053,7 +1054,7 @@ assert forward == 6 * 10**7 and with_grads == 3 * forward and 20 < days < 22
 # ### Exercise 15.1-2
 #
 # `los angeles` is one thing in two words.
-# Mikolov et al. (2013) join two neighbouring words into a phrase if
+# Mikolov et al. (2013b) join two neighbouring words into a phrase if
 #
 # $$\operatorname{score}(w_i,w_j)=\frac{c(w_iw_j)-\delta}{c(w_i)\,c(w_j)} \tag{15.1.11}$$
 #
@@ -1229,8 +1230,8 @@ assert (exact[conj] == 0).all()
 # %% [markdown]
 # ## Sources
 #
-# - T. Mikolov, K. Chen, G. Corrado, J. Dean (2013). Efficient estimation of word representations in vector space. [arXiv:1301.3781](https://arxiv.org/abs/1301.3781): skip-gram and CBOW.
-# - T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean (2013). Distributed representations of words and phrases and their compositionality. [arXiv:1310.4546](https://arxiv.org/abs/1310.4546): the softmax (15.1.2) and the score of phrases.
+# - T. Mikolov, K. Chen, G. Corrado, J. Dean (2013a). Efficient estimation of word representations in vector space. [arXiv:1301.3781](https://arxiv.org/abs/1301.3781): skip-gram and CBOW.
+# - T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean (2013b). Distributed representations of words and phrases and their compositionality. [arXiv:1310.4546](https://arxiv.org/abs/1310.4546): the softmax (15.1.2) and the score of phrases.
 # - X. Rong (2014). word2vec parameter learning explained. [arXiv:1411.2738](https://arxiv.org/abs/1411.2738): the gradients.
 # - Y. Bengio, R. Ducharme, P. Vincent, C. Jauvin (2003). A neural probabilistic language model. [Journal of Machine Learning Research 3, 1137-1155](https://www.jmlr.org/papers/v3/bengio03a.html).
 # - Z. S. Harris (1954). Distributional structure. Word 10(2-3), 146-162. [doi:10.1080/00437956.1954.11659520](https://doi.org/10.1080/00437956.1954.11659520).

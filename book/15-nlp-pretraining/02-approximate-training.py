@@ -124,7 +124,7 @@ d2l.describe(axes, """Three panels, each with a square, the center word, above
 # %% [markdown]
 # *Negative sampling* replaces the question.
 # It no longer asks which of $|\mathcal V|$ words is the context word, but whether a given word is a true context word or a random one; this is the loss of word2vec (Mikolov et al., 2013b).
-# *Hierarchical softmax* keeps the question, and replaces the model by one whose probabilities sum to 1 by construction.
+# *Hierarchical softmax* keeps the question, and replaces the model by one whose probabilities sum to 1 without a sum over the vocabulary.
 # Goodman (2001) predicted the class of a word first and then the word; Morin and Bengio (2005) made this a binary tree.
 #
 # ## Negative sampling
@@ -232,7 +232,7 @@ torch.testing.assert_close(by_sampling[[7, 3]], torch.stack((-pull, push)))
 #
 # The loss (15.2.3) is not an estimate of the softmax loss, so which scores minimize it?
 # Let $P(w_c,w_o)$ be the probability that a random pair of the text is $(w_c,w_o)$, and $s$ the score of this pair.
-# The pair is observed with probability $P(w_c,w_o)$, and it appears $K\,P(w_c)\,P_n(w_o)$ times as a negative per observed pair.
+# A pair drawn from the text is this one with probability $P(w_c,w_o)$, and its $K$ negatives make this pair $K\,P(w_c)\,P_n(w_o)$ times on average.
 # Its share in the expected loss is
 #
 # $$\bar\ell(s) = -P(w_c,w_o)\log\sigma(s) - K\,P(w_c)\,P_n(w_o)\log\sigma(-s), \tag{15.2.5}$$
@@ -282,7 +282,7 @@ for weight, found in ((5, math.log(2) - math.log(5)), (1, math.log(2))):
 # %% [markdown]
 # ### Positives alone, and with negatives
 #
-# We watch both claims on a toy language of ten words in which every pair occurs.
+# We watch both losses, without negatives and with them, on a toy language of ten words in which every pair occurs.
 # Its law is known, so we can train on the expected loss, the sum of (15.2.5) over all pairs, without any noise from sampling.
 # The gradient with respect to the matrix of scores is the derivative above; with respect to the vectors it is a product of matrices.
 
@@ -445,7 +445,7 @@ d2l.describe(axes, """Learned scores over the PMI of the 100 pairs, with the
 # %% [markdown]
 # The theorem is exact where its conditions hold, and fails visibly in both other settings.
 # With $d=2$ the scores are a compromise, because their matrix has rank 2 at most.
-# The [third singular value](../02-preliminaries/03-linear-algebra.ipynb) of the matrix of the scores (15.2.6) bounds how near any such matrix comes, whatever the loss; divided by $|\mathcal V|$, it bounds the largest deviation.
+# The [third singular value](../02-preliminaries/03-linear-algebra.ipynb) of the matrix of the scores (15.2.6) bounds how near any such matrix comes, whatever the loss; divided by $|\mathcal V|$, it bounds the largest deviation from below.
 # Real word vectors must compromise too: most pairs of a large vocabulary never occur, and finite vectors do not reach their $-\infty$.
 # Rejecting window words raises, on average, the scores of pairs with a large PMI and lowers those with a small one, in all three toy languages: frequent companions appear less often as negatives.
 # With ten words a window holds much of the noise, so the move is large; how large it is for a real vocabulary we have not measured.
@@ -943,7 +943,7 @@ assert measured["Huffman tree, padded"] == zipf.signs.shape[1]
 # Counting products is not all.
 # `autograd` by default stores the gradient of the whole table of context vectors, zeros included.
 # An `nn.Embedding` with `sparse=True` stores only the rows that were used; `SGD`, `Adagrad` and `SparseAdam` accept such gradients, `Adam` and `AdamW` do not.
-# So for few pairs and a large vocabulary, expect the full softmax and the dense gradient to take a time that grows in proportion to $|\mathcal V|$, and the sparse ones a time that hardly depends on it.
+# So for few pairs, expect the time of the full softmax to grow about in proportion to $|\mathcal V|$, that of the dense gradient to grow once writing the zeros outweighs the rest, and that of the sparse ones hardly to depend on $|\mathcal V|$.
 
 # %%
 stored = {}
@@ -1015,8 +1015,8 @@ d2l.describe(ax, """Milliseconds for loss and gradient of 64 pairs over the
 # Their vocabularies of subwords are bounded, and all tokens of a batch share one large product of matrices, which suits a GPU; where memory is short, the loss is computed without storing the scores (Wijmans et al., 2024).
 # Sampling lives on where the "vocabulary" is a catalogue of millions of items, as in recommendation and retrieval.
 # There its properties matter again.
-# Trained with negatives, recommenders overstate the probabilities of observed pairs, as computed above (Petrov and Macdonald, 2023).
-# And where a softmax runs over sampled items only, the scores need a correction for how often an item is drawn, the counterpart of $\log P_n$ in (15.2.6); Khrylchenko et al. (2025) mend the usual one.
+# Trained with negatives, recommenders tend to overstate the probabilities of observed pairs, as computed above (Petrov and Macdonald, 2023).
+# And where a softmax over sampled items should stand for the full one, the scores need a correction for how often an item is drawn, the counterpart of $\log P_n$ in (15.2.6); Khrylchenko et al. (2025) mend the usual one.
 
 # %% [markdown]
 # ## Summary

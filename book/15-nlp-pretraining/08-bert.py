@@ -26,16 +26,16 @@
 #
 # The tables of the sections before give "bank" one vector, whether the sentence is about rivers or about money.
 # BERT gives it a vector for each place where it stands, computed from the words on both sides.
-# This section builds the whole of BERT, input, encoder and both heads, counts the parameters without the heads to the last one, loads published weights into the class that we wrote, and ends with a block of one of its successors, ModernBERT (2024).
+# This section builds the whole of BERT, input, encoder and both heads, counts the parameters to the last one (the heads left out), loads published weights into the class that we wrote, and ends with a block of one of its successors, ModernBERT (2024).
 #
 # **You will**
 #
 # - turn one text or a pair into BERT's input, and build encoder and heads from the blocks of chapter 11;
-# - show what each token can see, and that the model of BERT-base has 109,482,240 parameters;
+# - show what each token can see, and that BERT-base has 109,482,240 parameters without its two heads;
 # - load a pretrained encoder, tensor by tensor, and compare it with controls on human judgements;
 # - build a block with a local window and rotary positions, and measure how far it reaches.
 #
-# **Cost**: about half a minute on a CPU, no use for a GPU; downloads of about 75 MB.
+# **Cost**: about half a minute on a CPU, no use for a GPU; downloads of about 65 MB.
 
 # %%
 import copy
@@ -161,7 +161,7 @@ for pair in (("a crane",), (["a"], "crane")):  # text, not tokens
 #
 # Here $t_i$ is the id of token $i$ and $s_i\in\{0,1\}$ its segment; $\mathbf{E}\in\mathbb{R}^{V\times d}$ holds a row for each of the $V$ tokens, $\mathbf{S}\in\mathbb{R}^{2\times d}$ for the segments, $\mathbf{P}\in\mathbb{R}^{T\times d}$ for the positions, and $\mathrm{LN}$ is layer normalization over the $d$ features.
 # All three tables are learned.
-# For $V=30\,522$, $T=512$ and $d=768$ they have $30\,522\cdot768=23\,440\,896$, $1536$ and $393\,216$ entries.
+# In BERT-base, the smaller of the paper's two models, $V=30\,522$, $T=512$ and $d=768$, so they have $30\,522\cdot768=23\,440\,896$, $1536$ and $393\,216$ entries.
 # A learned $\mathbf{P}$ has no row for position 512, so a longer text has to be cut or split.
 
 # %% tags=["hide-input"]
@@ -363,7 +363,7 @@ assert len(vocab) == 44 and len(fates) == 3 and "<mask>" in fates
 
 # %% [markdown]
 # Why not `<mask>` always?
-# When BERT is used, there is no `<mask>` in its input.
+# When BERT is fine-tuned for another task, or its vectors are handed to one, there is no `<mask>` in its input.
 # Nothing marks a token that was kept or replaced, so the model has to keep a good guess at every position, whether there is a mask or not.
 # That is the argument of the paper; in its ablation fine-tuned models hardly depend on these shares, while features taken without fine-tuning did worst at finding names after training with `<mask>` alone.
 # (The idea of a text with gaps is older; psychologists call it the cloze test.)
@@ -673,10 +673,11 @@ for std in (0.02, 0.1):  # (15.8.4), averaged over all labels
 # %% [markdown]
 # ## Where the parameters are
 #
-# For width $H$, $L$ blocks, $F$ units inside each and $T$ positions, we count: the tables with their normalization; in each block four square matrices, two rectangular ones, all with biases, and two normalizations; and the pooler.
+# For width $H$ (the $d$ of the equations above), $L$ blocks, $F$ units inside each and $T$ positions, we count: the tables with their normalization; in each block four square matrices, two rectangular ones, all with biases, and two normalizations; and the pooler.
 #
 # $$N=\underbrace{(V+T+2)H+2H}_{\text{tables}}+L\,\big[\underbrace{4(H^2+H)}_{\text{attention}}+\underbrace{2HF+F+H}_{\text{network}}+\underbrace{4H}_{\text{norms}}\big]+\underbrace{H^2+H}_{\text{pooler}}. \tag{15.8.5}$$
 #
+# BERT-base has $H=768$, $L=12$, $F=3072$ and 12 attention heads, BERT-large 1024, 24, 4096 and 16; the number of attention heads does not change the count.
 # For BERT-base, $N=23\,837\,184+12\cdot7\,087\,872+590\,592=109\,482\,240$.
 
 # %% tags=["export"]
@@ -924,7 +925,7 @@ d2l.describe(ax, """A matrix of cosines between the vectors of the word bank
     between 0.82 and 0.89, outside between 0.73 and 0.85.""")
 
 # %% [markdown]
-# **Figure 15.8.5.** Cosines between the vectors of "bank" in six sentences (columns in the order of the rows). Before the first block all six have the same row of the token table.
+# **Figure 15.8.5.** Cosines between the vectors of "bank" in six sentences (columns in the order of the rows). All six start from the same row of the token table; before the first block only their positions differ.
 #
 # Among the ten ways to split the six sentences into two groups of three, the split by sense has the largest difference of mean cosines, within minus between.
 # The cut is not clean: some pairs of different senses are closer than some of the same sense.
@@ -1226,7 +1227,8 @@ print(f"moved by 10**8 places: {shifted[2]:.2f} (rotary)")
 assert shifted[0] < 1e-4 and shifted[1] > 0.1 and shifted[2] > 0.01
 
 # %% [markdown]
-# The third number is the limit of the arithmetic, not of the idea: float32 cannot tell neighboring positions apart at $10^8$, where their angles are computed.
+# Moved by 100 places, the rotary blocks give the same outputs up to rounding; the encoder with a learned table adds other rows of it and gives others.
+# The third number is the limit of the arithmetic, not of the idea: the angles are computed in float32, which cannot tell neighboring positions apart at $10^8$.
 
 # %% tags=["hide-input"]
 # check: order matters to rotary blocks, padding does not; sizes and errors
@@ -1363,7 +1365,7 @@ assert halves[2] > 0.5 > halves[3]
 
 # %% [markdown]
 # GPT's matrix has ones on and below the diagonal; row $i$ has $i+1$ ones, which is what `valid_lens` of shape $(n,T)$ says.
-# BERT's has ones everywhere that is not padding.
+# BERT's has ones in every column that is not padding.
 # The attention weights of the encoder are positive exactly where the matrix has ones.
 
 # %%

@@ -34,7 +34,7 @@
 # - serve three kinds of text in one form of batch, with masks drawn once or anew for each epoch;
 # - measure how far next sentence prediction can be solved without reading sentences.
 #
-# **Cost**: less than half a minute on a CPU, no use of a GPU; a download of 1 MB, once.
+# **Cost**: less than half a minute on a CPU, no use of a GPU; downloads of about 3 MB, once.
 
 # %%
 import math
@@ -371,8 +371,9 @@ def next_sentence_pairs(paragraphs, rng, negatives="elsewhere"):
     the two sentences and `is_next` is 1; otherwise it is 0, and b is a
     random sentence of another paragraph ("elsewhere") or of the same one
     ("paragraph"), or the two are swapped ("order"). The b of a negative
-    never reads like the true next sentence. Where no negative exists
-    within the paragraph, or swapping changes nothing, the pair is left out.
+    never reads like the true next sentence, except with "order" where a
+    text returns, as in A, B, A. Where no negative exists within the
+    paragraph, or swapping changes nothing, the pair is left out.
 
     Raises ValueError for other `negatives`, and if another paragraph has
     no sentence to offer. Sources: Devlin et al. (2018), arXiv:1810.04805;
@@ -968,8 +969,9 @@ except ValueError as error:
 
 # %% [markdown]
 # How much more of a text becomes a target?
-# A share $p$ of the ordinary tokens is chosen in each epoch, so with independent masks a share $1-(1-p)^E$ of them has been a target after $E$ epochs.
-# One fixed mask stops at $p$, and ten masks, used in turn, at $1-(1-p)^{10}$.
+# A share $p$ of the ordinary tokens is chosen in each epoch; were it the same in every text, a share $1-(1-p)^E$ of them would have been a target after $E$ epochs with independent masks.
+# (Rounding in (15.9.1) and the special tokens make it differ from text to text, so the formula holds only nearly.)
+# One fixed mask stops at $p$, and ten masks, used in turn, at about $1-(1-p)^{10}$.
 
 # %%
 def new_targets(data):
@@ -1010,7 +1012,7 @@ d2l.describe(ax, """Three curves over 40 epochs, all from 17 per cent. With one
 # %% [markdown]
 # **Figure 15.9.4.** Share of the ordinary tokens in the training pairs, cut to 64 tokens, that have been a target at least once; the dashed and the dotted curve follow from the same draws, stopped after ten and after one.
 #
-# With ten masks about 15 % of the tokens never become a target, however long the training; with fresh ones less than one in a thousand is left after 40 epochs.
+# With ten masks about 16 % of the tokens never become a target, however long the training; with fresh ones less than one in a thousand is left after 40 epochs.
 # More targets are not yet a better model: in the comparison by Liu and others, at the size of BERT-base, dynamic masking was comparable to static masking or slightly better.
 # Dynamic masking also needs no copies of the data set.
 #
@@ -1019,7 +1021,7 @@ d2l.describe(ax, """Three curves over 40 epochs, all from 17 per cent. With one
 # Apart from the few gaps that short sentences left, the label of a pair is right by construction.
 # Is the task the intended one, to understand how sentences follow each other?
 # A program that does not read sentences is a good test.
-# It gets five numbers of a pair: how many tokens both texts share, not counting the hundred most frequent ones; which part this is of the shorter list; the two lengths; and whether the second text begins with a pronoun.
+# It gets five numbers of a pair: how many different tokens both texts share, the hundred most frequent ones left out; that number divided by the number of different tokens, counted in the same way, of the text that has fewer; the two lengths; and whether the second text begins with a pronoun.
 # A logistic regression on these numbers, fitted on one part of WikiText-2, predicts the labels of the other.
 
 # %%
@@ -1127,7 +1129,7 @@ assert not full or lens.mean() < 64  # of 128
 #
 # - One batch holds seven tensors; labels of $-100$ and weights both say which predictions count.
 # - Negatives are drawn from another paragraph and drawn again if they read like the true next sentence.
-# - Each text gets $\max(1,\mathrm{round}(0.15n))$ predictions; special tokens are neither chosen nor inserted, and random keys choose them for all rows at once.
+# - Each text gets $\max(1,\mathrm{round}(0.15n))$ predictions; no special token is chosen, and none but `<mask>` is inserted; random keys choose the positions for all rows at once.
 # - Dynamic masking asks for new tokens in every epoch; validation masks stay fixed.
 # - Counts of shared words reach about 76 % in next sentence prediction on WikiText-2; with negatives of the same paragraph, all five numbers stay below 56 %.
 
@@ -1212,7 +1214,7 @@ if full:
 
 # %% [markdown]
 # Without a limit the vocabulary is more than twice as large; the words that it adds occur fewer than five times, too seldom to learn much about them.
-# The unknown tokens of the WordPieces are nearly all words that the makers of WikiText-2 had replaced.
+# The unknown tokens of the WordPieces are all words that the makers of WikiText-2 had replaced.
 
 # %% [markdown]
 # ### Exercise 15.9-3

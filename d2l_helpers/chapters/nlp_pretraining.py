@@ -2066,8 +2066,9 @@ def next_sentence_pairs(paragraphs, rng, negatives="elsewhere"):
     the two sentences and `is_next` is 1; otherwise it is 0, and b is a
     random sentence of another paragraph ("elsewhere") or of the same one
     ("paragraph"), or the two are swapped ("order"). The b of a negative
-    never reads like the true next sentence. Where no negative exists
-    within the paragraph, or swapping changes nothing, the pair is left out.
+    never reads like the true next sentence, except with "order" where a
+    text returns, as in A, B, A. Where no negative exists within the
+    paragraph, or swapping changes nothing, the pair is left out.
 
     Raises ValueError for other `negatives`, and if another paragraph has
     no sentence to offer. Sources: Devlin et al. (2018), arXiv:1810.04805;
