@@ -136,7 +136,7 @@ assert multiply_adds(body._conv_stem, 3, 191, 255) == 27 * 32 * 96 * 128
 
 # %% [markdown]
 # The cost of R-CNN is the number of regions times a pass over a crop; that of its successors is one pass, plus what is left for each region.
-# That is not always small: a fully connected layer from the $7\times7$ bins of our 152 channels to 4096 numbers costs as much for about eight regions as the pass.
+# That is not always small: our maps have 152 channels (those of strides 8 and 16, joined as in [Section 14.7](07-ssd.ipynb)), and if each region keeps $7\times7$ places of them, a fully connected layer to 4096 numbers costs as much for about eight regions as the pass.
 # So the heads should be small or the regions few.
 #
 # ## RoI pooling
@@ -974,9 +974,9 @@ d2l.describe(fig, """Three panels of dots for six arms. Red cells without
 #
 # - **dense**: the head of [Section 14.7](07-ssd.ipynb). Without suppression, duplicates ruin its ranking of red and white cells; with it, it stays ahead of every set head without.
 # - **best 160**: the same head, but only the candidates that a set head gets. Nothing is trained.
-# - **many**: a set head in which a candidate sees only itself, with near pairs. Without suppression, training it brings red and white cells no visible gain over the dense head, and with some seeds a loss.
-# - **alone**: the same head, candidates and updates, but one-to-one pairs. With every seed it is ahead of "many" without suppression, by more than 0.2 for red and 0.12 for white cells. A candidate does not see the others: what it learns about being the chosen one has to come from its own features, which also look at the cells around, its box and its scores.
-# - **attention**: candidates see each other, without being told which of them overlap. In these few epochs that is a mixed result: in the mean over the seeds it gains less than half of what the next arm does, for red and for white cells, and for red cells nothing: here it is even behind "alone" with every seed.
+# - **many**: a set head in which a candidate sees only itself, and every candidate with an IoU of 0.5 or more is trained to answer. Without suppression, training it brings red and white cells no visible gain over the dense head, and with some seeds a loss.
+# - **alone**: the same head, candidates and updates, but one-to-one pairs. With every seed it is ahead of "many" without suppression, by more than 0.2 for red and 0.12 for white cells. A candidate does not see the others: what it learns about being the chosen one has to come from its box, its scores and its own features, which also take in the cells around it.
+# - **attention**: candidates see each other, without being told which of them overlap. In these few epochs the result is mixed. In the mean over the seeds, white cells gain less than half of what they gain in the next arm; red cells gain nothing, and with every seed they are even behind "alone".
 # - **overlap**: attention with $8\,\mathrm{IoU}$ added. With every seed it is better than "alone", by more than 0.05 for red and 0.08 for white cells.
 #
 # The four trained set heads have the same candidates and number of updates; their training comes on top of the dense head's.
@@ -1059,7 +1059,7 @@ d2l.describe(fig, """A picture of blood twice with 20 boxes. Left they lie in
 # ## Where this stands today
 #
 # A loss on sets of detections, with a Hungarian matching, is older than DETR: Stewart and Andriluka (2015) trained an LSTM with one.
-# Learned suppression is, too: Hosang et al. (2017) let detections exchange messages, and trained them to leave one with a high score for each object.
+# So is learned suppression: Hosang et al. (2017) let detections exchange messages, and trained them to leave one with a high score for each object.
 # DETR (2020) brought the Transformer and the form used here.
 # Its descendants and relatives, with one idea each:
 #

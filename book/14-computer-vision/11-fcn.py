@@ -50,7 +50,7 @@
 #
 # A classifier answers one question about a picture, and on the way it throws away where things are.
 # How do you get an answer for each pixel out of it, what does the lost resolution cost, and how much of it comes back from maps that the classifier computed earlier?
-# And when the network has learned: of which pictures is its score a score?
+# And once the network is trained: which pictures does its score speak for?
 #
 # **You will**
 #
@@ -119,7 +119,7 @@ print("a score for each place and each of ImageNet's classes:",
       tuple(placed.shape))
 
 # %% [markdown]
-# A *fully convolutional network* (Long, Shelhamer and Darrell, 2015) leaves the mean out.
+# A *fully convolutional network* (Long, Shelhamer and Darrell, 2015) leaves the mean out; where a classifier ends in fully connected layers on a grid of fixed size, as the authors' VGG-16 does, it turns them into convolutions.
 # Its layers are convolutions, poolings and the like, so it takes pictures of any size.
 # The classes of ImageNet are of no use here, so we keep the body and train a new $1\times1$ convolution.
 # What remains is the size.
@@ -154,7 +154,7 @@ def bilinear_kernel(in_channels, out_channels, k):
 
     Returns (in_channels, out_channels, k, k): channel c of the output is
     channel c of the input, enlarged by the stride s = (k + 1) // 2. For
-    even k, padding s / 2 makes n * s of n entries. Raises ValueError if
+    k = 4, 8, ..., padding s / 2 makes n * s of n entries. Raises ValueError if
     the numbers of channels differ, or k < 1.
     Source: Long, Shelhamer, Darrell (2015) start their layers so.
     """
@@ -248,7 +248,8 @@ assert (ones[16:-16, 16:-16] == 1).all()
 assert ones[0, 0] == (33 / 64)**2 and ones[0, 64] == 33 / 64
 
 # %% [markdown]
-# The authors of the fully convolutional network first learned these weights, starting here, and later kept them fixed; in their experiments the accuracy did not differ significantly (README of their code).
+# The authors of the fully convolutional network started here, too: their paper learns the weights of the layers in between and fixes those of the last, the only one that FCN-32s has, and their later code fixes them all.
+# In their experiments the accuracy did not differ significantly between learned and fixed weights (README of their code).
 # They use one kernel per class; in `FCN` all kernels are learned, including those from one class to another, which start at zero.
 # If the picture's size is no multiple of the stride, the last cells reach beyond it, and the excess is cut off.
 
@@ -390,7 +391,7 @@ class TinyFCN(FCN):
 # %% [markdown]
 # Shift the picture by 8 pixels, and every map shifts by whole cells: away from the border, the output shifts by 8 pixels, too.
 # Shift it by 4, and it does not: the cells fall on other pixels.
-# A network is *equivariant* to shifts if its output moves with its input; one with a stride is so, in general, for multiples of its stride only.
+# A network is *equivariant* to shifts if its output moves with its input; one with a stride is so, in general, only for shifts by multiples of it.
 
 # %%
 torch.manual_seed(1)
@@ -1286,7 +1287,7 @@ if scene_epochs >= 20:  # minutes on a CPU
 # %% [markdown]
 # ### Exercise 14.11-3
 #
-# Add the Dice loss, one minus the mean over the classes of the *soft* Dice coefficient, to the cross-entropy: probabilities take the place of the predicted set of Exercise 14.9-3.
+# Add the Dice loss, one minus the mean of the *soft* Dice coefficient over the classes that occur in the batch, to the cross-entropy: probabilities take the place of the predicted set of Exercise 14.9-3.
 # Compare with cross-entropy alone at equal updates, for the head on strides 16 and 32: the IoU of road and of the four classes that are rarest in the training pictures.
 
 # %% [markdown]
@@ -1436,9 +1437,9 @@ if measured:
 # Both have 100x76 pixels, because each level is enlarged by its stride and cut.
 # The maps at stride 32 have the same size either way, for the body pads its maps itself.
 # Yet padding first changes some pixels, for two reasons.
-# The body's zeros are put around the standardized picture, where they are a middle gray; ours are black.
-# And the body pads as TensorFlow does: a convolution with kernel 3 and stride 2 puts one zero behind an even number of rows, but one on each side of an odd number.
-# At stride 4 this picture has 25 rows and 19 columns, so from there on the cells lie elsewhere than those of the padded picture: even the first cell at stride 8 changes, which the new pixels do not reach.
+# The body puts zeros around the standardized picture, where they are a middle gray, and around every later map; if we pad first, those places hold black, and then what the body makes of it.
+# And the body pads as TensorFlow does: the convolution that leads from stride 4 to stride 8, with kernel 5, puts one zero before and two behind an even number of rows, but two on each side of an odd number.
+# At stride 4 this picture has 25 rows and 19 columns, the padded one 32 and 24, so from there on the cells lie elsewhere: even the first cell at stride 8 changes, which the new pixels do not reach.
 # With 96x72 pixels, 24 rows and 18 columns, it stays.
 
 # %% [markdown]

@@ -31,11 +31,11 @@
 # **You will**
 #
 # - read a corpus of 1.7 million words whose licences you know, and thin out its frequent words;
-# - lay windows over all sentences at once, first with loops and then without, and check that the results are equal;
+# - lay windows over all sentences, first one pair at a time, then with a loop over the distances only, and check that the results are equal;
 # - draw noise words from a law over a whole vocabulary with one random number each, and say what rejecting some of them changes;
 # - serve the result as batches, padded or as pairs, drawn anew for each epoch.
 #
-# **Cost**: less than half a minute on a CPU, no use of a GPU; a download of 6 MB, once.
+# **Cost**: less than half a minute on a CPU, with no need for a GPU; a download of 6 MB, once.
 
 # %%
 from typing import NamedTuple
@@ -68,7 +68,7 @@ seed = 0
 # We take three corpora; for the first two, the licence is what the index of NLTK's data sets says:
 #
 # - Brown (Francis and Kučera, 1964): a million words of American prose printed in 1961. For non-commercial purposes; its README permits redistribution.
-# - MASC (Ide and others, 2010): half a million words of later American English, spoken and written. For education, research and development, commercial development included.
+# - MASC (Ide and others, 2010): half a million words of later American English, spoken and written. For linguistic education, research and development, commercial development included.
 # - The validation and test parts of WikiText-2 (Merity and others, 2016): articles of Wikipedia. CC BY-SA 3.0, so name the source and pass on the licence.
 #
 # For a product, leave Brown out: `read_corpus` takes any selection.
@@ -1091,7 +1091,7 @@ if measured:
 #
 # - Licences first: of three free corpora one is for non-commercial use only, and `read_corpus` does without it if you wish.
 # - Subsampling keeps 46 % of our words; the hundred most frequent shrink from half of the text to an eighth. Two laws are in use.
-# - Dropping words before the windows are laid makes windows reach further: 1.9 times as many pairs as in the other order, a quarter of them beyond the nominal radius.
+# - Dropping words before the windows are laid makes windows reach further: 1.9 times as many pairs as in the other order, more than a quarter of them beyond the nominal radius.
 # - A loop over distances lays all windows at once; random radii weight the distance $d$ by $(m-d+1)/m$.
 # - The alias method draws from a fixed law over a vocabulary of any size with one random number, exactly up to rounding.
 # - Pairs need no filling, and an epoch drawn anew brings pairs that the one before did not have.

@@ -373,8 +373,8 @@ if measured:
 # $$f\bigl((\mathbf v_i-\mathbf v_k)^\top\mathbf u_j\bigr)\approx\frac{p_{ij}}{p_{kj}}. \tag{15.5.4}$$
 #
 # If each probability is this same function of its own dot product, $p_{ij}\approx f(\mathbf u_j^\top\mathbf v_i)$, then with $a=\mathbf u_j^\top\mathbf v_i$ and $b=\mathbf u_j^\top\mathbf v_k$ this reads $f(a-b)=f(a)/f(b)$.
-# It gives $f(0)=1$ from $a=b$, $f(-b)=1/f(b)$ from $a=0$, and then $f(a+b)=f(a)f(b)$: Cauchy's equation, whose only continuous solutions without zeros are $f(x)=e^{\kappa x}$.
-# The vectors can absorb $\kappa$, so $\mathbf u_j^\top\mathbf v_i\approx\log p_{ij}=\log x_{ij}-\log x_i$.
+# It gives $f(0)=1$ from $a=b$, $f(-b)=1/f(b)$ from $a=0$, and then $f(a+b)=f(a)f(b)$: the exponential form of Cauchy's equation, whose only continuous solutions without zeros are $f(x)=e^{\kappa x}$.
+# The vectors can absorb $\kappa\ne0$, so $\mathbf u_j^\top\mathbf v_i\approx\log p_{ij}=\log x_{ij}-\log x_i$.
 # The right-hand side treats centers and contexts differently although $x_{ij}=x_{ji}$, so $\log x_i$ is replaced by a free bias $b_i$, and a second one, $c_j$, restores the symmetry: this is (15.5.2) without its weight.
 #
 # *Dive into Deep Learning* uses only that exchanging the two words must invert the ratio, $f(x)f(-x)=1$, and offers $f=\exp$ as one possibility.
@@ -399,7 +399,7 @@ for name, f in (("exp(2x)", lambda x: (2 * x).exp()),
 # %% [markdown]
 # ## Training
 #
-# An epoch visits each stored count once, in random order, in batches, with Adagrad ([Section 12.7](../12-optimization/07-adagrad.ipynb)), which gives every parameter its own rate: the rows of some words hold hardly more than a hundred counts, others nearly two thousand.
+# An epoch visits each stored count once, in random order, in batches, with Adagrad ([Section 12.7](../12-optimization/07-adagrad.ipynb)), which gives every parameter its own rate: the rows of some words hold hardly more than a hundred counts, and at least one row is full, with two thousand.
 # The paper uses it too, with a rate of 0.05 and 50 epochs for vectors of fewer than 300 entries; we take batches of 8192 counts, a rate of 0.2 and 6 epochs.
 
 # %% tags=["export"]
@@ -551,8 +551,8 @@ for seed in range(num_seeds):
 # %% [markdown]
 # ### What was learned
 #
-# For comparison, suppose that all words were independent: the expected count of a pair is then $x_ix_j/S$ with $S=\sum_{ij}x_{ij}$, which is $\mathbf u=\mathbf v=\mathbf 0$, $b_i=\log x_i$ and $c_j=\log x_j-\log S$.
-# The best biases without any vectors are a stronger opponent.
+# For comparison, suppose that all words were independent: the expected count of a pair is then $x_ix_j/S$ with $S=\sum_{ij}x_{ij}$, which the model gives with $\mathbf u=\mathbf v=\mathbf 0$, $b_i=\log x_i$ and $c_j=\log x_j-\log S$.
+# The best biases without any vectors are a stronger baseline.
 # For given $c_j$, the best $b_i$ is the mean of $\log x_{ij}-c_j$ with the weights $h(x_{ij})$; alternating between $b$ and $c$ finds them in a few rounds.
 
 # %%
@@ -826,7 +826,8 @@ except ValueError as error:
 # %% [markdown]
 # ### Judged by people
 #
-# All methods of a comparison are judged on the same pairs, so we draw these pairs with replacement and look how the difference of two scores varies.
+# All methods of a comparison are judged on the same pairs, so the errors of their scores are not independent, and the error of a difference must be found directly.
+# The *bootstrap* does this: draw as many pairs with replacement, score both methods on the same draw, and see how the difference varies from draw to draw.
 
 # %%
 def compare(methods, vocab, pairs=wordsim):
@@ -958,7 +959,7 @@ if full:
     assert shared["army"] > 3 and shared["doctor"] == 0
 
 # %% [markdown]
-# The agreement comes from which words stand near each other: with shuffled words it is near 0.
+# The agreement of PPMI comes from which words stand near each other: with shuffled words, its score on the 2000 words is near 0.
 #
 # The decompositions of PPMI and of $\log(1+x)$ share words, counts, dimension and algorithm, and PPMI is ahead: by more than three standard errors with all words, by more than two with the 2000 most frequent ones.
 # So the matrix matters: the division by the frequencies of both words, or the cut at 0, which we have not separated.
@@ -967,7 +968,7 @@ if full:
 # GloVe is behind in all three runs, by more than two standard errors, but its loss is still falling and we tried few settings: this is no verdict on GloVe.
 # And the agreement concerns relatedness: with SimLex-999, which is made to measure similarity and not relatedness (Hill and others, 2015), the three methods for all words stay below 0.2.
 #
-# For "army", GloVe and PPMI share most of the six nearest words; for "doctor", the rarest of the four, none.
+# For "army", the first run of GloVe and PPMI share most of the six nearest words; for "doctor", the rarest of the four, none.
 #
 # ## Where this stands
 #
@@ -975,7 +976,7 @@ if full:
 # Levy, Goldberg and Dagan (2015) traced much of such gains to choices that either side can make, such as $\beta$, windows, subsampling and the sum of both vectors, and saw no overall advantage of one method.
 # So a comparison needs equal windows, words and dimension.
 # The score of PPMI on the whole vocabulary above goes only part of the way: [Section 15.4](04-word2vec-pretraining.ipynb) judges skip-gram with 64 dimensions by the same pairs and on the same corpus, but with subsampled text and randomly shrunk windows.
-# Vectors of PMI are older than both: in a study by Bullinaria and Levy (2007), those from very small windows, compared by cosines, were consistently the best over several tasks.
+# Vectors of PMI are older than skip-gram and GloVe: in a study by Bullinaria and Levy (2007), those from very small windows, compared by cosines, were consistently the best over several tasks.
 #
 # GloVe vectors are still being made: Carlson and others (2025) trained new ones on Wikipedia, Gigaword and a part of Dolma, and report scores for analogies and similarity comparable to those of 2014, and better ones for recognizing names in recent texts, such as news from outside the West.
 # But all vectors of this section give a word one vector for all its uses; [Section 15.8](08-bert.ipynb) lets the sentence decide.
@@ -986,7 +987,7 @@ if full:
 # - All that the skip-gram loss takes from a text are the counts $x_{ij}$; a fixed window makes them symmetric, randomly shrunk ones do not.
 # - GloVe fits $\mathbf u_j^\top\mathbf v_i+b_i+c_j$ to $\log x_{ij}$ by least squares; its weight gives rare pairs less influence and leaves out those that never met.
 # - For continuous $f$ the exponential function follows from $f(a-b)=f(a)/f(b)$, not from $f(x)f(-x)=1$; the loss determines neither the biases nor the cosines of the vectors.
-# - Much of GloVe's fall of the loss is the biases' work: compare with biases alone, not only with independent words.
+# - Biases alone already explain much of what GloVe improves on independent words: compare its loss with theirs too.
 # - A truncated singular value decomposition of PPMI needs no training loop, and agreed with people better than that of $\log(1+x)$ on the same words and dimension.
 # - GloVe's loss was still falling after six epochs; an unfinished run is no basis for ranking methods.
 

@@ -38,7 +38,7 @@
 #
 # **You will**
 #
-# - train word vectors from n-grams, and test on words that training never saw what they know, against controls;
+# - train word vectors from n-grams, and test, against controls, what they know about words that training never saw;
 # - tell the training of byte-pair encoding from its encoding, and see two popular shortcuts go wrong;
 # - segment with the published tables of GPT-2 and BERT, and with a unigram language model that you train by EM;
 # - compare BPE, WordPiece and the unigram model at equal vocabulary size, and English with French.
@@ -233,7 +233,7 @@ except ValueError as error:
 #
 # From the Brown corpus (about a million words) we take 50 inflected words, such as "adjustments", out of the training text altogether.
 # The rule is mechanical: a word of 15 to 60 occurrences that ends in "-s", "-ed" or "-ing" after a stem of at least four letters that itself occurs at least 30 times.
-# It also takes in a name or two, such as "adams".
+# It also takes in a few names, such as "adams".
 
 # %%
 found = d2l.fetch("brown")
@@ -287,7 +287,7 @@ def skipgram_pairs_without(unseen, rng):
     return vocab, pairs[:, known.all(axis=0)], pairs[:, ~known[0] & known[1]]
 
 # %% [markdown]
-# Training minimizes the loss of negative sampling ([Section 15.2](02-approximate-training.ipynb)) with five noise words a pair.
+# Training minimizes the loss of negative sampling ([Section 15.2](02-approximate-training.ipynb)) with five noise words per pair.
 
 # %%
 def train_vectors(net, rows, pairs, freqs, rng, d=32, batch=4096):
@@ -662,7 +662,7 @@ for _ in range(300):
 # ## Bytes, and the table of GPT-2
 #
 # A tokenizer of characters fails at the first character that it has not met.
-# *Byte-level BPE* begins with the 256 bytes of UTF-8, so nothing is unknown and nothing is lost.
+# *Byte-level BPE* cuts the UTF-8 code of a text into bytes and begins with all 256 values of a byte, so nothing is unknown and nothing is lost.
 # Before the merges, *pre-tokenization* cuts the text into words with one blank in front, endings such as "'ll", numbers, other signs and blanks; merges stay inside.
 #
 # GPT-2's pattern asks for letters (`\p{L}`) and digits (`\p{N}`) by their Unicode category, which Python's `re` cannot do.
@@ -877,7 +877,7 @@ d2l.sliders(draw_merges, """An English and a French sentence as boxes, one
             merges=[0, 10, 100, 1000, 5000, 20000, 50000])
 
 # %% [markdown]
-# **Figure 15.6.4.** Two sentences after the first merges of GPT-2. ␣ is the blank that belongs to a word; "é" is two bytes, shown by their two signs "Ã©" also after a merge has put them into one box.
+# **Figure 15.6.4.** Two sentences after the first merges of GPT-2, as many as the slider says; the still picture has 1000. ␣ is the blank that belongs to a word; "é" is two bytes, shown by their two signs "Ã©" also after a merge has put them into one box.
 #
 # ## WordPiece
 #
@@ -911,7 +911,7 @@ assert len(bert_vocab) == 30_522
 
 # %% [markdown]
 # How the list was learned is described only in outline: join the two pieces that raise the likelihood of a language model most (Schuster and Nakajima, 2012).
-# Google's trainer was not published.
+# The trainer that made BERT's list was not published.
 # A common reconstruction (the course of Hugging Face calls it a best guess) merges the pair with the largest
 #
 # $$\frac{c_{ab}}{c_a\,c_b}, \tag{15.6.2}$$
@@ -1307,7 +1307,7 @@ if real:
 # Singh and Strouse (2024) report that these two do arithmetic much better when commas force the groups to begin from the right.
 #
 # **Where this stands.** FastText's vectors remain a cheap baseline, but the embeddings of language models are rows for pieces, and layers of attention put them into context ([Section 15.8](08-bert.ipynb)).
-# Byte-level BPE is common among them, with larger tables than GPT-2's: about 100,000 entries in OpenAI's `cl100k_base`, 128,000 in Llama 3, 150,000 in Qwen3.
+# Byte-level BPE is common among them, with larger tables than GPT-2's: about 100,000 entries in OpenAI's `cl100k_base` and 200,000 in its later `o200k_base`, 128,000 in Llama 3, 150,000 in Qwen3.
 # ALBERT, T5 and XLNet have unigram tables.
 # Work goes on at both ends: SuperBPE (Liu and others, 2025) merges across blanks, and byte models ([Section 9.2](../09-recurrent-neural-networks/02-text-to-sequences.ipynb)) do without a table.
 #
@@ -1326,7 +1326,7 @@ if real:
 # ### Exercise 15.6-1
 #
 # How many merges does a vocabulary of $m$ entries take, from $n$ symbols?
-# When are they more?
+# When does it take more?
 
 # %% [markdown]
 # #### Solution 15.6-1
@@ -1503,7 +1503,7 @@ print(f"{int((times > 0).sum())} rows move, one of them "
 # - I. Provilkov, D. Emelianenko and E. Voita, BPE-dropout, 2020, [arXiv:1910.13267](https://arxiv.org/abs/1910.13267).
 # - A. Petrov, E. La Malfa, P. H. S. Torr and A. Bibi, Language model tokenizers introduce unfairness between languages, 2023, [arXiv:2305.15425](https://arxiv.org/abs/2305.15425).
 # - A. K. Singh and DJ Strouse, Tokenization counts: the impact of tokenization on arithmetic in frontier LLMs, 2024, [arXiv:2402.14903](https://arxiv.org/abs/2402.14903).
-# - OpenAI, [github.com/openai/tiktoken](https://github.com/openai/tiktoken): the pattern and the size of `cl100k_base`.
+# - OpenAI, [github.com/openai/tiktoken](https://github.com/openai/tiktoken): the pattern of `cl100k_base`, the sizes of it and of `o200k_base`.
 # - A. Grattafiori et al., The Llama 3 herd of models, 2024, [arXiv:2407.21783](https://arxiv.org/abs/2407.21783).
 # - Qwen Team, *Key concepts*, [qwen.readthedocs.io](https://qwen.readthedocs.io/en/latest/getting_started/concepts.html): byte-level BPE, 151,646 entries.
 # - Hugging Face, *LLM course*, [Unigram tokenization](https://huggingface.co/learn/llm-course/chapter6/7): which models have unigram tables.

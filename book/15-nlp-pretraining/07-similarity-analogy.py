@@ -78,7 +78,7 @@ num_vectors = 100_000  # of the search in Exercise 15.7-3
 # We keep the pieces that are whole words of the letters a to z.
 #
 # These vectors are no neutral witness.
-# They belong to a network whose model card lists SNLI and MultiNLI, Quora duplicates, MS MARCO, and captions of Flickr30k and COCO among its training data: pairs of sentences of like meaning.
+# They belong to a network whose model card lists SNLI and MultiNLI, Quora duplicates, MS MARCO, and captions of Flickr30k and COCO among its training data: texts in pairs, of like meaning or a question with a passage that answers it.
 # The input vectors are part of that network, so this table has been told what people find similar; vectors that come from context alone, such as our own below, have not.
 
 # %%
@@ -646,7 +646,7 @@ assert none[:, 1].max() < 0.01 and none[:high + 1, [0, 3]].min() > 0.99
 #
 # The questions of Mikolov and others (2013) come in 14 groups, five of meaning and nine of grammar.
 # We ask those whose four words are all in the table.
-# They are fewer than they seem: each group is made by pairing a few dozen pairs of words with each other, so the answers are far from independent, and we give no standard error.
+# They are fewer than they seem: each group is made by pairing between 23 and 116 pairs of words with each other, so the answers are far from independent, and we give no standard error.
 #
 # The planted vectors suggest one more control.
 # "Wrong pair" keeps $c$ and $d$ and takes $a$ and $b$ from a random question of the other kind: how often is the answer right with an offset that has nothing to do with it?
@@ -1130,7 +1130,7 @@ if real:
 
 # %% [markdown]
 # Eight bits lose next to nothing here, and even the signs alone, one bit for each number, keep most of the neighbors; the queries stay at full precision.
-# Nearly all are among the best hundred by signs, so comparing those hundred exactly repairs the loss.
+# Nearly all are among the best hundred by signs, so comparing those hundred exactly makes up for nearly all of the loss.
 # A third way is a graph that joins each vector to some near ones, on several levels, in which a search walks greedily: *HNSW* (Malkov and Yashunin, 2018).
 # Libraries such as Faiss (Douze and others, 2024) combine all of these.
 
@@ -1138,10 +1138,10 @@ if real:
 # ## Summary
 #
 # - A search by cosine needs rules: rows of length 1, a vector 0 that never wins, and a statement of who may not answer.
-# - 3CosAdd sums three cosines. In MiniLM's input vectors it answers 0.77 of 12,154 questions if the input words are barred, and less than 0.04 if they are not.
+# - 3CosAdd adds two cosines and subtracts a third. With MiniLM's input vectors it gets 0.77 of 12,154 questions right if the input words are barred, and less than 0.04 if they are not.
 # - The nearest neighbor of $c$ alone is right in 0.47, an offset of a wrong pair in 0.40. Planted vectors without any relation can reach 1.0, so a score says little without these baselines.
 # - Compare tables on the same pairs, with a control; correlation with judgments of relatedness is not correlation with similarity.
-# - Hubs depend on the measure: random vectors have none by cosine, many by distance.
+# - Hubs depend on the measure: random normal vectors have hardly any by cosine, and enormous ones by distance.
 # - Inverted files and few bits trade recall for speed and memory; measure the recall on your own vectors.
 
 # %% [markdown]
@@ -1251,7 +1251,7 @@ if full_run:
 # %% [markdown]
 # Our own vectors share a direction: random pairs have a mean cosine above 0.1, and centering takes it away; MiniLM's table is nearly centered as it is.
 # The correlations move by less than 0.05, up or down.
-# The paper reports gains for vectors trained on far more text; here there is no common direction.
+# The paper reports gains for vectors trained on far more text; here the changes do not all go the same way.
 # Whether one of these small changes is more than noise, the standard error $1/\sqrt{n-1}$ of a single correlation cannot tell: both versions of a table meet the same pairs and judgments, so much of the error is common to both and cancels in the difference.
 # That takes a paired comparison, such as drawing the pairs again with replacement and looking at the difference each time.
 
@@ -1362,6 +1362,7 @@ assert abs(planted_bias(0.02, 0) - 2) < 1e-3  # any bias, without noise
 assert mean[0.05, 0.02] > 1.9 and 1.7 < mean[1.0, 0.2] < 1.95
 assert mean[0.05, -0.2] < -1.9 and mean[1.0, -0.2] < -1.7
 assert 0.3 < mean[1.0, 0.02] < 0.9
+assert min(effects[1.0, 0.02]) < 0 < min(effects[1.0, 0.2])
 for noise in 0.05, 1.0:
     assert abs(mean[noise, 0.0]) < 0.3 < np.std(effects[noise, 0.0])
 X, Y, A, B = (planted_embeddings({w: [w[0]] for w in sum(sets, [])}, 100, 1.0)

@@ -1713,7 +1713,7 @@ def bilinear_kernel(in_channels, out_channels, k):
 
     Returns (in_channels, out_channels, k, k): channel c of the output is
     channel c of the input, enlarged by the stride s = (k + 1) // 2. For
-    even k, padding s / 2 makes n * s of n entries. Raises ValueError if
+    k = 4, 8, ..., padding s / 2 makes n * s of n entries. Raises ValueError if
     the numbers of channels differ, or k < 1.
     Source: Long, Shelhamer, Darrell (2015) start their layers so.
     """
