@@ -122,7 +122,7 @@ torch.testing.assert_close(noisy, predicted, rtol=0.01, atol=0)
 
 # %% [markdown]
 # A deep network has more places than its input where noise can be injected.
-# Srivastava and co-authors (2014) put it into the hidden layers, and they chose a drastic kind: in each forward pass of training a random part of the units is set to zero.
+# Hinton and co-authors (2012; in full Srivastava and co-authors, 2014) put it into the hidden layers, and they chose a drastic kind: in each forward pass of training a random part of the units is set to zero.
 # This is *dropout*.
 #
 # They gave a reason and an analogy.
@@ -192,7 +192,7 @@ d2l.describe(axes, """Six copies of a network with five hidden units. In each
 
 # %% [markdown]
 # At test time nothing is dropped.
-# Because of the division by $1-p$ nothing has to be rescaled then either: every unit already sends what it has sent on average.
+# Because of the division by $1-p$ nothing has to be rescaled then either: for the same input from below, every unit already sends what it has sent on average.
 # (The first version of dropout did not divide in training and multiplied the weights by $1-p$ at test time; the variant above is called *inverted dropout* and is the one in use.)
 #
 # Look at one unit of the next layer, which receives the sum $z=\sum_jw_jh_j'$ of 256 units with weights $w_j$.
@@ -376,7 +376,7 @@ torch.manual_seed(0)
 history = fit(scratch, display=True)
 
 # %% [markdown]
-# **Figure 5.6.4.** The training loss lies *above* the validation loss: in training half of the units are missing, in validation all of them are there.
+# **Figure 5.6.4.** The training loss lies *above* the validation loss: in training half of the units are missing and the network is still improving, while validation comes at the end of the epoch and uses all units.
 
 # %% [markdown]
 # The distance between the two curves is therefore not the generalization gap of [Section 3.6](../03-linear-regression/06-generalization.ipynb): they belong to two different functions.
@@ -385,7 +385,7 @@ history = fit(scratch, display=True)
 # %% [markdown]
 # ## Concise implementation
 #
-# In PyTorch dropout is a layer, `nn.Dropout(p)`, which stands behind each activation.
+# In PyTorch dropout is a layer, `nn.Dropout(p)`, which is placed after each activation.
 # It has no parameters, knows its mode, and is the identity in evaluation mode.
 
 # %% tags=["export"]
@@ -716,7 +716,7 @@ for name, values in (("noise-free", noise_free), ("geometric", geometric),
     print(f"{name:11}", *(f"{value:.4f}" for value in values.tolist()))
 
 # %% [markdown]
-# The same holds for dropout on the *last* hidden layer of any network, since the logits are linear in that layer.
+# The same holds for any network with dropout on its *last* hidden layer only, since the logits are linear in that layer.
 # Below a nonlinearity it no longer holds, for the reason seen in Figure 5.6.5; there the noise-free network only approximates the geometric mean.
 
 # %%
@@ -877,10 +877,10 @@ if measured:
 # What changes is the *loss* on new images, and with it the honesty of the probabilities.
 # The last column of the table shows it: the plain network is right in four of five cases and claims to be right in more than nine of ten.
 # This *overconfidence* is what the cross-entropy punishes, and dropout reduces it (Guo and co-authors, 2017, describe the phenomenon for large networks).
-# With $p=0.8$ the network has not yet learned its training images after 40 epochs, and its accuracy is lower.
+# With $p=0.8$ the network has not yet learned its training images after 40 epochs, its accuracy is lower, and it claims slightly less than it achieves: too little confidence instead of too much.
 #
 # Part of the gain can be had in another way.
-# Early in training the plain network was nearly as good as $p=\frac12$ at its best.
+# Early in training the loss of the plain network was nearly as low as that of $p=\frac12$ at its best, both found with hindsight on the new images.
 # Early stopping ([Section 5.5](05-generalization-deep-learning.ipynb)) buys much of what dropout buys here, but one has to stop in time, whereas with $p=\frac12$ the loss stays near its minimum for many epochs.
 #
 # Does the gain depend on the amount of data?
@@ -929,9 +929,9 @@ if measured and n == 2000 and long_epochs >= 20:
 # There is one exception to the rule that nothing is dropped in prediction.
 # Keep dropout active and send the same input through the network $k$ times:
 #
-# $$\bar{\mathbf{y}} = \frac1k\sum_{s=1}^k\hat{\mathbf{y}}_s,\qquad \mathbf{s}^2 = \frac1{k-1}\sum_{s=1}^k\left(\hat{\mathbf{y}}_s-\bar{\mathbf{y}}\right)^2, \tag{5.6.7}$$
+# $$\bar{\mathbf{y}} = \frac1k\sum_{r=1}^k\hat{\mathbf{y}}_r,\qquad \mathbf{s}^2 = \frac1{k-1}\sum_{r=1}^k\left(\hat{\mathbf{y}}_r-\bar{\mathbf{y}}\right)^2, \tag{5.6.7}$$
 #
-# where $\hat{\mathbf{y}}_s$ of shape $(q,)$ holds the class probabilities of pass $s$, and the square is taken entry by entry.
+# where $\hat{\mathbf{y}}_r$ of shape $(q,)$ holds the class probabilities of pass $r$, and the square is taken entry by entry.
 # The mean $\bar{\mathbf{y}}$ approximates the arithmetic average over all masks, and the standard deviation $\mathbf{s}$ shows how much the sub-networks disagree.
 # Gal and Ghahramani (2016) read this as approximate Bayesian inference, with $\mathbf{s}$ as a measure of the uncertainty of the model.
 
@@ -1030,7 +1030,7 @@ if real and setting in (laptop, full):
 #
 # - Besides few dimensions and small weights, insensitivity to noise is a third form of simplicity, and the three are usually combined; in a linear model noise on the inputs *is* a penalty on the weights.
 # - Dropout replaces an activation $h$ by 0 or $\frac h{1-p}$: mean $h$, variance $h^2\frac p{1-p}$, in training only.
-# - On squared loss it is ridge regression with a price that grows with the feature; for softmax regression the noise-free model is the geometric mean over all masks; for deeper networks it approximates that.
+# - In a linear model with squared loss it is ridge regression with a price that grows with the feature; for softmax regression the noise-free model is the geometric mean over all masks; for deeper networks it approximates that.
 # - A training loss measured with dropout is the loss of another function: compare it with nothing but itself.
 # - A forgotten `eval()` shows in predictions that change from call to call.
 # - Dropout helps once the network overfits: on 1000 images it improved loss and calibration more than accuracy, and before the overfitting began it improved nothing. Compare at equal epochs as well as at equal steps.
@@ -1062,7 +1062,8 @@ if measured:
 
 # %% [markdown]
 # In this run the order does not matter visibly.
-# Srivastava and co-authors recommend keeping more of the input itself, whose values cannot be recovered elsewhere, than of hidden layers.
+# Srivastava and co-authors recommend keeping more of the input itself than of the hidden layers.
+# That is another question than ours: both of our layers are hidden ones.
 
 # %% [markdown]
 # ### Exercise 5.6-2
@@ -1095,7 +1096,8 @@ if measured:
 # **Figure 5.6.8.** The loss of the plain network rises after its minimum, while its accuracy does not fall.
 
 # %% [markdown]
-# Without dropout the network goes on to make its probabilities more extreme once all training images are right; the wrong answers on new images become ever more expensive, but not more numerous.
+# Without dropout the loss on new images rises while wrong answers do not become more numerous, so what rises is the price of the answers.
+# That fits the overconfidence in the table of the main run; here we have not measured it.
 # Dropout slows this down and does not stop it.
 
 # %% [markdown]
@@ -1141,7 +1143,8 @@ assert (ratio / 2 - 1).abs().max() < 0.05 and (plain_ratio == 1).all()
 assert (after > 2 * before).all()
 
 # %% [markdown]
-# **Figure 5.6.9.** The variances change while the network learns; the factor between the second moments before and after dropout is 2 throughout.
+# **Figure 5.6.9.** The variances change while the network learns.
+# Dropout more than doubles the variance: it doubles the second moment (checked above, within five per cent) and leaves the mean as it is.
 
 # %% [markdown]
 # ### Exercise 5.6-4
@@ -1219,14 +1222,15 @@ if measured:
 
 # %% [markdown]
 # They do not add up: together they gain less than the sum of what each gains alone.
-# Both keep probabilities from becoming too extreme, and this decay leaves little of that for dropout to do.
+# With this decay little is left for dropout to gain after 60 epochs, in the mean of two seeds.
+# A likely reason, which we have not tested, is that both keep probabilities from becoming too extreme.
 
 # %% [markdown]
 # ### Exercise 5.6-6
 #
 # *DropConnect* (Wan and co-authors, 2013) drops single weights instead of units.
 # For one linear unit $o=\sum_jw_jx_j$ compute the mean and the variance of the output, and check them by enumeration.
-# Where is the difference to dropout, if one unit does not show it?
+# How does it differ from dropout, if one unit does not show the difference?
 
 # %% [markdown]
 # #### Solution 5.6-6

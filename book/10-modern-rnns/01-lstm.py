@@ -44,7 +44,7 @@
 #
 # A recurrent layer rewrites its whole state at every step, and whatever the gradient of a distant step has to say passes through all of these rewritings.
 # *Long short-term memory* (LSTM) adds a second state that is changed by addition and can be kept as it is, and lets the network learn when to write, erase and show it.
-# This section builds that cell, measures how far its gradients really reach, and finds that one number at the start, the bias of the forget gate, can decide whether it learns at all.
+# This section builds that cell, measures how far its gradients really reach, and finds that one number at the start, the bias of the forget gate, can decide whether it learns within a given number of steps.
 #
 # **You will**
 #
@@ -150,7 +150,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # $\mathbf{H}_t$ goes to the output layer and to the gates of the next step; $\mathbf{C}_t$ stays inside.
 # A unit whose output gate is closed can accumulate in silence and speak later.
 # Why a second tanh?
-# Each step adds less than 1 to $|\mathbf{C}_t|$, so from a zero start it is bounded by $t$, which is no useful bound; the tanh brings it back to the scale of the gates' inputs.
+# Each step adds less than 1 to $|\mathbf{C}_t|$, so from a zero start it is bounded by $t$, which is no useful bound; the tanh brings what is shown, and so what the gates read, back into $(-1,1)$.
 #
 # ![The complete cell: the internal state is squashed by a tanh without weights and multiplied by the output gate to give the hidden state.](img/lstm-output.svg)
 #
@@ -380,7 +380,7 @@ line, the direct path.""")
 plt.show()
 
 # %% [markdown]
-# **Figure 10.1.5.** Gradient norm against distance in untrained layers; dotted, what the direct path alone would leave from distance 1 on.
+# **Figure 10.1.5.** Gradient norm against distance in untrained layers, one draw of the weights for each curve; dotted, what the direct path alone would leave from distance 1 on.
 
 # %%
 # check: what the figure shows, as a factor per step from 20 to 80 steps
@@ -532,7 +532,7 @@ print(f"validation perplexity {val[-1]:.1f}; "
       f"bigram {bigram:.2f}, trigram {trigram:.2f}")
 
 # %% [markdown]
-# The library's layer needs a wrapper for the size and the name of its state; text and settings stay the same.
+# The library's layer needs a wrapper, since the model asks its layer for `num_hiddens`; text and settings stay the same.
 
 # %% tags=["export"]
 class LSTM(RNN):
@@ -582,7 +582,7 @@ if full_run and real:
 
 # %% [markdown]
 # After 300 steps the model has passed the bigram and not the trigram.
-# The library's layer learns sooner; it differs in its initial weights and in its second bias, which Section 9.6 separated for the plain layer and we do not separate here.
+# In this one run of each, the library's layer learns sooner; it differs in its initial weights and in its second bias, which Section 9.6 separated for the plain layer and we do not separate here.
 #
 # What do the gates of the trained model do?
 # We feed it a sentence of the book and look at all units.
@@ -696,7 +696,7 @@ for distract in (False, True):
 # %% [markdown]
 # Three cells compete with numbers of weights that are equal within 3 %, and so are the multiplications by weights per step: 68 plain units, 37 of a *gated recurrent unit* (GRU) and 32 of an LSTM.
 # The GRU, the subject of [Section 10.2](02-gru.ipynb), has an update gate, and its state is kept where that is near 1; so it has a bias with the role of $b_f$.
-# In the library's layers both biases stand in the rows $h$ to $2h-1$.
+# In both of the library's layers this bias stands in the entries $h$ to $2h-1$ of the two bias vectors, which are added.
 
 # %%
 def keep(layer, bias):
@@ -878,7 +878,7 @@ if full_run:
 
 # %% [markdown]
 # A plain step has one $d\times h$ and one $h\times h$ product; a GRU has three of each (two gates and the candidate), an LSTM four (three gates and the input node).
-# A product of $n$ rows counts $2n(d+h)h$ operations, a multiplication and an addition for each weight; the elementwise rest is of order $nh$ and is not counted.
+# A product of $n$ rows counts $2n(d+h)h$ operations, a multiplication and an addition for each row and weight; the elementwise rest is of order $nh$ and is not counted.
 
 # %%
 flops = {}

@@ -254,7 +254,7 @@ assert torch.equal(encoder(X, lengths)[1], encoder(X, lengths)[1])
 #
 # $$\mathbf{s}_{t'}=g(y_{t'-1},\mathbf{c},\mathbf{s}_{t'-1}),\qquad P(y_{t'}\mid y_0,\dots,y_{t'-1},\mathbf{c})=\operatorname{softmax}(\mathbf{W}\mathbf{s}_{t'}+\mathbf{b})_{y_{t'}}, \tag{10.7.2}$$
 #
-# where $g$ is a step of a GRU that reads the embedding of $y_{t'-1}$ and the context side by side, $\mathbf{W}\in\mathbb{R}^{q\times h}$ and $\mathbf{b}\in\mathbb{R}^q$ belong to the linear layer, and $q$ is the size of the target vocabulary.
+# where $g$ is a step of a GRU that reads the embedding of $y_{t'-1}$ and the context side by side, $\mathbf{W}\in\mathbb{R}^{q\times h}$ and $\mathbf{b}\in\mathbb{R}^q$ belong to the linear layer, and $q$ is from now on the size of the target vocabulary.
 # Note the indices: the state that has read $y_{t'-1}$ predicts $y_{t'}$.
 # The first state $\mathbf{s}_0$ is the encoder's last one, layer by layer, so both networks need the same width and the same number of layers.
 
@@ -324,7 +324,7 @@ assert Seq2SeqDecoder(10, 8, 16, 2, dropout=0.5).rnn.rnn.dropout == 0.5
 #
 # $$L=\frac{\sum_i m_i\ell_i}{\sum_i m_i}. \tag{10.7.3}$$
 #
-# If three positions have losses 0.5, 1.0 and 0.0 and the last is padding, $L=0.75$; an average over all three would report 0.5, and look better the more padding there is.
+# If three positions have losses 0.5, 1.0 and 0.0 and the last is padding, $L=0.75$; an average over all three would report 0.5: the more padding is predicted well, the better it looks.
 # Dividing by the number of tokens, not of sentences, gives every token of a batch the same weight, so long sentences count more.
 
 # %% tags=["export"]
@@ -476,13 +476,13 @@ def train(model, data, epochs, seed):
 # For the output `A B B C D` and the reference `A B C D E F` we get $p_1=4/5$, $p_2=3/4$, $p_3=1/3$ and $p_4=0$.
 # Precision alone would reward outputs that are too short, so these are penalized.
 #
-# Two versions are in use.
+# We need two of its versions.
 # A well-known textbook (Zhang et al., 2023) scores a single sentence by
 #
 # $$\mathrm{BLEU}_k=\exp\left(\min\left(0,1-\frac{r}{c}\right)\right)\prod_{n=1}^{k}p_n^{1/2^n}, \tag{10.7.4}$$
 #
 # where $r$ and $c$ are the numbers of tokens of the reference and of the output, and $k$ is the longest n-gram.
-# For the example and $k=2$, no penalty for an output of 5 tokens against 6 would give $(4/5)^{1/2}(3/4)^{1/4}\approx0.832$; with $e^{1-6/5}\approx0.819$ it is 0.681.
+# For the example and $k=2$ the product is $(4/5)^{1/2}(3/4)^{1/4}\approx0.832$; the penalty of 5 tokens against 6, $e^{1-6/5}\approx0.819$, makes it 0.681.
 # The exponents $\frac12,\frac14,\dots$ sum to $1-2^{-k}$ only, and fall with $n$.
 #
 # The BLEU of the literature has equal weights, $n$ up to 4, and is a number for a whole *corpus*: matches $a_n$ and n-grams $b_n$ are counted over all sentences before dividing,
@@ -773,7 +773,8 @@ assert oracle(["x", "y", "x", "x"], ["a b", "a d", "c b", "c b"],
 # The validation sentences whose words all occur in training score higher, in some runs almost as high as the training part.
 # Read alone, that number would blame the unknown words for everything.
 # Beside its oracle it says something else: on these sentences, too, the models reach less than two thirds of the oracle's score.
-# So the models generalize poorly even where they know the words; how much the unknown words add this split cannot tell, since sentences without them may be easier in other ways, too.
+# Not all of that gap is a lack of skill: having seen the label, the oracle knows which of several right versions is wanted.
+# So the unknown words are not the whole story; how much of the gap they explain this split cannot tell, since sentences without them may be easier in other ways, too.
 # A score means little without the score of an oracle on the same sentences.
 #
 # ## A fair split
@@ -1202,6 +1203,7 @@ if cpu_run and real:
 # Evaluation has changed too: learned metrics are reported beside BLEU.
 # Kocmi et al. (2021), who compared metrics with 2.3 million human judgements, concluded that using BLEU alone has led to bad decisions.
 # COMET (Rei et al., 2020) is a network trained to predict human judgements from source, output and reference; chrF (Popović, 2015) counts n-grams of *characters*, so a wrong ending costs less than a wrong word.
+# By chrF, from 0 to 100, model 0 is far below the lookup, too:
 
 # %% tags=["rtol=0.1"]
 chrf = CHRF()
@@ -1312,6 +1314,7 @@ if full_run and real:
 # The unmasked model learns to write `<pad>` after `<eos>`.
 # The masked one never writes it: no label asks for it, and what it writes there is cut off anyway.
 # The unmasked model's *own* loss looks much better, since it averages over padding, which is easy; on the same positions that advantage is gone.
+# So two losses can be compared only as means over the same positions, with the same labels.
 # The mean masked losses of the two differ by a few hundredths at most, and so do the mean scores.
 #
 # ### Exercise 10.7-2
@@ -1368,6 +1371,7 @@ if full_run and real:
 
 # %% [markdown]
 # Every parameter has a gradient, and the model learns.
+# The bridge is made after `apply` has run, so it keeps PyTorch's own start; for Xavier weights `init_seq2seq` must be applied once more, as in `BiEncoder`.
 # It has many more parameters than the plain one, so we do not compare the two.
 #
 # ### Exercise 10.7-3
@@ -1485,7 +1489,7 @@ if full_run and real:
     assert history["val_loss"][-1] < 2 < history["train_loss"][0]
 
 # %% [markdown]
-# It learns as well; from one run at one rate no order of the two cells follows.
+# It learns as well; but `init_seq2seq` knows only GRUs, so these LSTMs keep PyTorch's own start, and from one run at one rate no order of the two cells follows.
 #
 # ### Exercise 10.7-5
 #
@@ -1498,8 +1502,8 @@ if full_run and real:
 
 # %% [markdown]
 # The shared matrix is one parameter with two gradients that add up.
-# Which initial values it gets matters: embeddings start with standard deviation 1, output weights with Xavier's; we take the latter.
-# Press and Wolf (2017) report that tying made translation models less than half as large without harm.
+# It can have only one start: embeddings begin with standard deviation 1, output weights with Xavier's, here about a tenth of that; we take the latter.
+# Press and Wolf (2017) tied translation models in this way without harm; to less than half their size they came where the encoder's embedding shared the matrix, too, over one vocabulary of subwords.
 
 # %%
 class TiedDecoder(Seq2SeqDecoder):
@@ -1533,6 +1537,7 @@ if full_run and real:
 # %% [markdown]
 # About an eighth of the parameters is saved.
 # At the same rate, and not retuned, the validation loss of the tied model is higher in all three seeds after two epochs.
+# The sharing need not be the cause: the tied embedding also starts about ten times smaller, and we trained no untied model with that start.
 # After eight this is gone: the mean losses are as good as equal.
 # The mean scores differ by less than 0.05; three seeds are too few to call them equal.
 # An early stop would have mistaken a slow start for a worse model.
@@ -1546,7 +1551,7 @@ if full_run and real:
 # #### Solution 10.7-6
 
 # %% [markdown]
-# Counted from 0, position $t$ of the new source holds the token at the valid length minus $t+1$.
+# With $v$ valid tokens and positions counted from 0, position $t<v$ of the new source holds token $v-1-t$.
 
 # %%
 class ReversedEncoder(Seq2SeqEncoder):
@@ -1600,7 +1605,7 @@ d2l.describe(ax, """Validation loss against epochs, mean and range of three
 # With reversed sources the loss is lower in all three seeds after two epochs, as the paper leads us to expect.
 # After eight the advantage is gone; in this setting the figure shows a quicker start and no lasting gain.
 # That does not refute the paper, whose sentences are longer and whose networks are LSTMs with four layers; but an order read from a few epochs would have seemed to confirm it.
-# With attention, a decoder can look at any source position directly, and the order of reading matters less (Section 11.4).
+# With attention, a decoder can look at any source position directly (Section 11.4); whether the order of reading then matters less, we have not measured.
 
 # %% [markdown]
 # ## Sources

@@ -47,7 +47,7 @@
 #
 # Can a translator do without recurrence?
 # The Transformer (Vaswani et al., 2017) reads and writes sentences with attention and small networks alone, so in training all positions of a sentence are computed at once.
-# This section builds it from the parts of this chapter, proves the parts equal to PyTorch's, trains it, and measures three mistakes that are easy to make in it and hard to see.
+# This section builds it from the parts of this chapter, checks that its blocks equal PyTorch's, trains it, and measures three mistakes that are easy to make in it and hard to see.
 #
 # **You will**
 #
@@ -161,7 +161,7 @@ assert 2 <= times < 2.01
 assert W_1.weight.shape == (4, 4) and W_2.weight.shape == (8, 4)
 
 # %% [markdown]
-# Later models keep this shape and change the nonlinearity: GELU in [Section 11.8](08-vision-transformer.ipynb), and the gated SwiGLU in [Section 11.10](10-small-gpt.ipynb), which Shazeer (2020) found better than ReLU and GELU at equal numbers of parameters.
+# Later models change the nonlinearity: GELU in [Section 11.8](08-vision-transformer.ipynb), and in [Section 11.10](10-small-gpt.ipynb) SwiGLU, a gate with a third matrix, which Shazeer (2020) found better than ReLU and GELU at equal numbers of parameters.
 #
 # ## Add and norm
 #
@@ -1082,7 +1082,7 @@ if cpu_run and real:
 # The model that was trained without a mask reports a loss far *below* all others, since the answer stands in its input; its translations, written without that answer, score below outputs for the wrong sentence.
 # So a missing mask can move the loss either way.
 # With stuck positions the mean BLEU is lower, and still looks like that of a working translator.
-# No mistake crashes; the loss alone betrays none of them, and BLEU only the mask that was missing in training.
+# No mistake crashes, and a loss far below the others could pass for progress; BLEU betrays only the mask that was missing in training.
 # Checks C5 and C6 find both kinds in an untrained decoder.
 #
 # ## Decoding
@@ -1362,10 +1362,11 @@ torch.testing.assert_close(*(models[0].decoder.eval()(
     for part in (shuffled, shuffled[:, order])))
 
 # %% [markdown]
-# In each of the four models, one for each seed and the one of the maps, some head puts, on average, more than three times the uniform weight on `not`, and some head does not.
+# In each of the four models, one for each seed and the one of the maps, which continues the first, some head puts, on average, more than three times the uniform weight on `not`, and some head does not.
 # Without the output at `not` the probability of `pas` falls to less than half; without the neighbor it hardly changes.
-# So here the map can be read as it suggests: the decoder takes the negation from that place.
-# The map alone could not tell, and a part of the probability is left, which the frame `ne ...` or other positions of the encoder may carry.
+# So the decoder takes much of the negation from that place, as the dark cell at `not` suggests.
+# The map alone could not tell: in our figure other heads are as dark, in the same row, at the word to the right of `not`, and on average the removal of that neighbor hardly changes `pas`.
+# A part of the probability is left, which the frame `ne ...` or other positions of the encoder may carry.
 #
 # ## In practice, and today
 #
@@ -1460,7 +1461,7 @@ if full_run and real and exercise_epochs == 4:
 
 # %% [markdown]
 # No: at this rate and in these steps four blocks of post-norm end with a higher loss than one, in every seed, and with a lower mean BLEU.
-# But pre-norm with the same four blocks ends lower than post-norm in each of these seeds.
+# But pre-norm with the same four blocks ends lower than post-norm in each of these seeds, though on average not lower than one block.
 # And at half the rate (three seeds, not stored here) four blocks of post-norm ended on average about as low as one, though both higher than one block at the full rate.
 # So it is not the depth alone: what depth costs depends on where the norm stands and on the rate, and may depend on the number of steps, which we kept.
 # The time grows with the depth.
@@ -1694,7 +1695,8 @@ if full_run and real and exercise_epochs == 4:
     assert gap[:, 0].max() < -0.1 and gap[:, 1].mean().abs() < 0.08
 
 # %% [markdown]
-# Without residuals the training loss ends at the entropy of single tokens: at this rate and in these steps the model learns how frequent each word is, and not even at which place.
+# Without residuals the training loss ends, at this rate and in these steps, close to the entropy of single tokens: as low as a model gets that knows how frequent each word is, and not even at which place.
+# That the model is of this kind the loss alone does not show; its predictions at different places would.
 # Without norms the model trains, and in these steps its training loss is lower in every seed; the validation loss shows no such gain.
 # Two blocks, gradients clipped at norm 1: here the norms are not needed for training.
 # That says nothing about deep models.

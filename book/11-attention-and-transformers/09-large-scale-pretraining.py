@@ -188,7 +188,7 @@ except ValueError as error:
 #
 # ## Encoder-only: BERT
 #
-# With full attention every token sees its neighbours on both sides, which helps to understand a text.
+# With full attention every token sees its neighbours on both sides, so its output can depend on all of its context.
 # But then a token cannot be asked to predict its successor, which it sees.
 # BERT (Devlin and others, 2018) hides tokens instead.
 # *Masked language modelling* chooses a set $M$ of positions, 15 % of all, corrupts the text $\mathbf{x}$ there, and minimizes
@@ -838,7 +838,7 @@ if full_run and real:
 # %% [markdown]
 # At this $\epsilon$, we see four things that are worth asking of larger models.
 #
-# - *Capacity.* In *The Time Machine*, order 2 hardly improves after 16,000 characters. In all three texts and random orders the best of six orders rises from 3 with 1000 characters to 5 or 6: model and data have to grow together.
+# - *Capacity.* In *The Time Machine*, order 2 hardly improves after 16,000 characters. In all three texts and random orders the best of six orders rises from 3 with 1000 characters to 5 or 6: the best model grows with the data.
 # - *A straight line?* In *The Time Machine*, order 5 loses about the same share of its loss with each doubling. But over so small a range a constant *share* differs little from a constant *amount*, which fits Shakespeare better. Two decades do not establish a power law.
 # - *No constant.* Over the same sizes, Austen's exponent is at least a quarter above Shakespeare's, and even the order of blocks changes it. With over ten times the text, Austen's line bends for order 5, and less for order 6.
 # - *Which text.* The last step in *The Time Machine* adds the beginning of the book and lowers the loss far more than the line says. In random order it does not.
@@ -994,12 +994,13 @@ d2l.describe((left, right), """Left: six U-shaped curves of loss against
 
 # %% [markdown]
 # **Figure 11.9.5.** Left: loss by (11.9.4), fitted again, along lines of equal operations (numbers at the curves), and the optima.
-# Right: published models.
+# Right: published models, DeepSeek-V3 with the parameters that a token uses.
 #
 # ## Large language models
 #
 # Gopher (2021), Chinchilla and PaLM (2022) had budgets of $10^{23}$ operations and more.
-# Since then, many small models are trained far above the line.
+# Since then, many small models have been trained far above the line, like Llama 3 8B.
+# DeepSeek-V3 lies there by the 37 billion parameters that a token uses; by all of its 671 billion it would be close to the line.
 # The cheapest model to train is not the cheapest to use: a served token costs $2N$ operations, so with many users a smaller model, trained for longer, pays off (Sardana and others, 2023; Exercise 11.9-5).
 # Among families of 2025 with open weights, OLMo also has open data and code; others are Llama, Qwen, DeepSeek, Gemma and gpt-oss.
 #
@@ -1076,7 +1077,7 @@ assert abs(balance_loss(lopsided)
 #
 # A pretrained model continues texts; it does not yet follow requests.
 # *Instruction tuning* fine-tunes it on requests with good answers.
-# *Reinforcement learning from human feedback* then optimizes a reward model fitted to human preferences (InstructGPT, 2022); direct preference optimization (2023), below, trains with neither reward model nor sampling.
+# *Reinforcement learning from human feedback* then trains it for answers that a reward model, fitted to human preferences, scores higher (InstructGPT, 2022); direct preference optimization (2023), below, trains with neither reward model nor sampling.
 # Where answers can be verified, as in mathematics and code, the verdict itself can be the reward: in DeepSeek-R1-Zero (2025), trained in this way without demonstrations, long chains of thought emerged.
 # [Section 11.10](10-small-gpt.ipynb) runs adapters (LoRA), which train few weights.
 #
@@ -1290,7 +1291,7 @@ torch.testing.assert_close(first[:, 0] - first[:, 1],
 
 # %% [markdown]
 # With exact shares DPO ends at the closed form; with $n\ge100$ pairs the error falls about as $1/\sqrt n$.
-# Where no chain of wins leads back from loser to winner (most draws of ten, all with fixed winners), training drifts on despite the reference.
+# Where no chain of wins leads back from loser to winner (most draws of ten pairs; also when the answer with the higher reward always wins), training drifts on despite the reference.
 
 # %% [markdown]
 # ### Open questions
@@ -1308,7 +1309,7 @@ torch.testing.assert_close(first[:, 0] - first[:, 1],
 # - Their training examples are masked tokens, corrupted spans and shifted tokens; adaptation is by new heads, by task prefixes in text, or by examples in the prompt, without updates.
 # - A previous-token head and a match head copy in context with fixed weights; when tokens repeat, they compute a bigram model of the prompt.
 # - Parameters follow from the published sizes, and training costs about $6ND$ operations.
-# - In counted n-grams, the best order rises with the text, and loss falls along nearly straight lines that depend on text and range; compute-optimal sizes come from such fits, whose exponents mean little without their constants.
+# - In counted n-grams, the best order rises with the text, and at order 5 the loss falls along nearly straight lines that depend on text and range; compute-optimal sizes come from such fits, whose exponents mean little without their constants.
 # - Experts separate parameters from work; several attempts pay off with a verifier, and by a vote if the right answer is the most probable one.
 # - Retrieval feeds fixed weights new facts, right or wrong; tabular DPO drifts on where wins stay unanswered.
 
@@ -1326,8 +1327,8 @@ torch.testing.assert_close(first[:, 0] - first[:, 1],
 
 # %% [markdown]
 # Yes, in both cases: the task is in the text, and all tasks have the same form and the same loss.
-# What is needed is padding that changes nothing: valid lengths for the encoder, and labels $-100$ behind the end.
-# A decoder needs no more, since padding behind the last token is in its future.
+# What is needed is padding that changes nothing: valid lengths of the source, for the encoder and for cross-attention, and labels $-100$ behind the end.
+# Causal self-attention needs no more, since padding behind the last token is in its future.
 # So each example has the loss that it has alone.
 
 # %%
@@ -1516,7 +1517,7 @@ for served in (1e12, 1e13):  # neighbours on the grid cost more
 # ### Exercise 11.9-6
 #
 # How many operations does one epoch of your model take?
-# Count those of the small translator of this section, for 512 pairs of 9 and 9 tokens, and compare with $6ND$.
+# Count those of a translator with two blocks on each side and 200 words in each language, for 512 pairs of 9 and 9 tokens, and compare with $6ND$.
 # Why do they differ, and what happens for a wider model?
 
 # %% [markdown]
@@ -1573,7 +1574,7 @@ assert 0.8 < ratios[32] < ratios[128] - 0.05 and 0.99 < ratios[1024] < 1
 # - J. Hoffmann et al., *Training compute-optimal large language models* (2022), [arXiv:2203.15556](https://arxiv.org/abs/2203.15556); T. Besiroglu et al., *Chinchilla scaling: a replication attempt* (2024), [arXiv:2404.10102](https://arxiv.org/abs/2404.10102): both fits, and the unrounded constants.
 # - N. Sardana et al., *Beyond Chinchilla-optimal: accounting for inference in language model scaling laws* (2023), [arXiv:2401.00448](https://arxiv.org/abs/2401.00448).
 # - J. Rae et al., Gopher (2021), [arXiv:2112.11446](https://arxiv.org/abs/2112.11446); A. Chowdhery et al., PaLM (2022), [arXiv:2204.02311](https://arxiv.org/abs/2204.02311); Llama team, *The Llama 3 herd of models* (2024), [arXiv:2407.21783](https://arxiv.org/abs/2407.21783).
-# - Qwen3, [arXiv:2505.09388](https://arxiv.org/abs/2505.09388); gpt-oss, [arXiv:2508.10925](https://arxiv.org/abs/2508.10925); OLMo 2, [arXiv:2501.00656](https://arxiv.org/abs/2501.00656): open weights of 2025.
+# - Qwen3, [arXiv:2505.09388](https://arxiv.org/abs/2505.09388); gpt-oss, [arXiv:2508.10925](https://arxiv.org/abs/2508.10925); OLMo 2, [arXiv:2501.00656](https://arxiv.org/abs/2501.00656): families with open weights.
 # - W. Fedus, B. Zoph and N. Shazeer, *Switch Transformers* (2021), [arXiv:2101.03961](https://arxiv.org/abs/2101.03961); A. Jiang et al., *Mixtral of experts* (2024), [arXiv:2401.04088](https://arxiv.org/abs/2401.04088); DeepSeek-AI, *DeepSeek-V3 technical report* (2024), [arXiv:2412.19437](https://arxiv.org/abs/2412.19437).
 # - L. Ouyang et al., InstructGPT (2022), [arXiv:2203.02155](https://arxiv.org/abs/2203.02155); R. Rafailov et al., *Direct preference optimization* (2023), [arXiv:2305.18290](https://arxiv.org/abs/2305.18290); DeepSeek-AI, *DeepSeek-R1* (2025), [arXiv:2501.12948](https://arxiv.org/abs/2501.12948).
 # - P. Lewis et al., *Retrieval-augmented generation for knowledge-intensive NLP tasks* (2020), [arXiv:2005.11401](https://arxiv.org/abs/2005.11401).

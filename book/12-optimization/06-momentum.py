@@ -35,8 +35,8 @@
 # **You will**
 #
 # - derive when momentum converges on a quadratic, how fast, and the best choice of its two parameters;
-# - see the same choice fail on another convex function, and prove the rate of Nesterov's variant that does not fail;
-# - match each option of PyTorch's `SGD` step by step;
+# - see the same choice fail on another convex function, and prove a rate of Nesterov's variant for all smooth convex functions;
+# - match PyTorch's `SGD` step by step, with momentum, dampening, Nesterov's form and weight decay;
 # - measure what gradient noise leaves of the gain.
 #
 # **Cost**: about twenty seconds on a CPU, no use of a GPU, a download of 58 kB.
@@ -391,6 +391,7 @@ d2l.describe(ax, """Distance against steps, logarithmic, for three condition
 # %% [markdown]
 # **Figure 12.6.5.** Curvatures 1 and $\kappa$ from $(1,1)$.
 # Markers: measured; solid: (12.6.7); dashed: $\sqrt\beta^{\,t}$ alone; dotted: gradient descent at its best rate.
+# The dotted line of $\kappa=10$ is hidden under the dashed one of $\kappa=100$: both fall by $\frac9{11}$ per step, as $\kappa$ turns into $\sqrt\kappa$.
 #
 # Measured errors lie on the exact curve, well above the bare rate: for $\kappa=1000$ the distance first grows about eightfold.
 # The height of the peak grows like $\sqrt\kappa$ for large $\kappa$.
@@ -610,6 +611,7 @@ d2l.describe(fig, """Gap against steps, both logarithmic. On the chain
 
 # %% [markdown]
 # **Figure 12.6.6.** Thin lines: the bounds $\frac1{2T}$ of gradient descent and $\frac2{(T+1)^2}$ of Nesterov's variant, in units of $LR^2$ with $R=\|\mathbf{x}_0-\mathbf{x}^*\|$.
+# On the left each $T$ has a chain of its own length $2T+1$, so the dotted lines join the ends of six runs; on the right a curve is one run.
 #
 # On the chain the measured gap is 0.2 to 0.31 times $LR^2/(T+1)^2$ for the six $T$ from 1 to 300; from $T=10$ on it is nearly parallel to the bound, a factor of about 7 below it, and about 3 above what no method of this kind can beat.
 # On the logistic regression the gap after ten steps is still more than half of gradient descent's; from step 100 to 400 it is less than a hundredth, even at the peaks of its swings.
@@ -659,7 +661,7 @@ d2l.describe(fig, """Left, position against steps: the heavy ball from 3.2
     steeply, the heavy ball rises first and then falls fastest.""")
 
 # %% [markdown]
-# **Figure 12.6.7.** Left: on the function with derivative $25x$, $x+24$, $25x-24$, the heavy ball with Polyak's parameters cycles from one of two starts; Nesterov's variant arrives at once, since its step $1/25$ is exact where the derivative is $25x$.
+# **Figure 12.6.7.** Left: on the function with derivative $25x$, $x+24$, $25x-24$, the heavy ball with Polyak's parameters cycles from one of two starts; Nesterov's variant is at 0 after two steps, since a step of $1/25$ is exact where the derivative is $25x$.
 # Right: on a quadratic with the curvatures 1 and 100, Nesterov's variant falls by about the square of its guaranteed factor; the heavy ball falls faster, but first rises, and is behind for about 50 steps.
 #
 # On quadratics the heavy ball is faster in the long run; of the two, only Nesterov's variant is accelerated on all smooth and strongly convex functions.
@@ -910,7 +912,8 @@ d2l.describe(fig, """Four panels of dots. Without noise Polyak's momentum lies
     noise the three groups lie within one order of magnitude.""")
 
 # %% [markdown]
-# **Figure 12.6.9.** Gap to the minimum at equal steps, each arm at its best of 14 rates; one dot a seed.
+# **Figure 12.6.9.** Gap to the minimum, each arm at its best of 14 rates; one dot per seed.
+# Steps are equal within a panel (30 without noise, 300 with it), and each panel has its own vertical scale.
 
 # %%
 assert all(len(set(ends)) == num_seeds for (name, _), (*_, ends)
@@ -950,7 +953,8 @@ if full_run:
 
 # %% [markdown]
 # At equal steps noise of standard deviation 0.01 already shrinks the gain from five orders of magnitude to less than two, and unit noise to less than a factor of 2.
-# This fits the formulas: memory speeds up the way to the floor, and at small rates hardly lowers the floor itself.
+# This fits the formulas: noise of 0.01 hardly changes the gap of plain SGD, which is still on its way, while nearly all of momentum's gap is now noise, a floor that 30 steps were enough to reach.
+# Memory speeds up the way; it does not remove the floor.
 #
 # Three pairs with fixed parameters on the airfoil data, after two epochs: the largest effective rate leaves the largest mean gap.
 # (Two epochs are too few for the stationary formula.)
@@ -979,7 +983,7 @@ if full_run and real:
 #
 # - On a quadratic, momentum acts on each eigendirection by a 2x2 matrix of determinant $\beta$: stable for $0<\eta\lambda<2+2\beta$, and shrinking by $\sqrt\beta$ wherever the roots are complex.
 # - Polyak's optimum replaces $\kappa$ by $\sqrt\kappa$, after a transient whose height grows like $\sqrt\kappa$.
-# - It is a theorem about quadratics: on a strongly convex function with two kinks the same parameters cycle.
+# - It is a theorem about quadratics: on a smooth and strongly convex function whose derivative has two kinks, the same parameters cycle from some starts.
 # - Nesterov's variant has a proof for convex functions, of order $1/T^2$, and in enough dimensions no method that combines gradients has a better power of $T$.
 # - With noise, momentum at a small rate has about the speed and the floor of SGD at the effective rate $\eta/(1-\beta)$; in our control the gain shrank from five orders of magnitude to a small factor as the noise grew, and a $\beta$ too large for $\kappa$ was a loss without noise.
 

@@ -510,7 +510,8 @@ d2l.describe(axes, """Left, positions against the step: with beta2 of 0.1
 #
 # $$\mathbf{x}_t=(1-\eta\lambda)\,\mathbf{x}_{t-1}-\eta\,\frac{\hat{\mathbf{v}}_t}{\sqrt{\hat{\mathbf{s}}_t}+\epsilon}. \tag{12.10.7}$$
 #
-# This is *AdamW*, with the decay $\lambda\ge0$; a weight whose gradient is and was 0 shrinks by a factor of about $e$ in $1/(\eta\lambda)$ steps.
+# This is *AdamW* as PyTorch computes it, with the decay $\lambda\ge0$; the paper multiplies $\lambda$ by the schedule's factor but not by the base rate, so a $\lambda$ there means another number here.
+# A weight whose gradient is and was 0 shrinks by a factor of about $e$ in $1/(\eta\lambda)$ steps.
 
 # %% tags=["export"]
 def adamw(params, grads, state, hyper):
@@ -546,7 +547,7 @@ assert abs(w - 0.999**300) < 1e-12 and abs(w - 0.7407) < 1e-4
 #
 # These are the KKT conditions ([Section 12.2](02-convexity.ipynb)) for minimizing $f$ under the constraint $\|\mathbf{x}\|_\infty\le1/\lambda$: a box, not a penalty.
 # Xie and Li (2024) prove it for full batches and nonincreasing rates with an infinite sum, *if* AdamW converges.
-# Adam with the penalty has the ridge minimizer as its fixed point.
+# Adam with the penalty has as its fixed point the minimizer of $f(\mathbf{x})+\frac\lambda2\|\mathbf{x}\|^2$, where $\mathbf{g}+\lambda\mathbf{x}=\mathbf{0}$; we call this *ridge*, as for least squares.
 #
 # Minibatches add noise.
 # Suppose that it has standard deviation $\sigma$ and that $\hat v_i$ averages it away.
@@ -640,7 +641,7 @@ d2l.describe(axes, """Left, AdamW's four coordinates go to 1, 0.5, -1 and
 
 # %% [markdown]
 # **Figure 12.10.4.** Left: AdamW (solid) clips $\mathbf{a}$ to the box, Adam with the penalty (dashed) halves it.
-# Right: with noise the end points (markers) follow (12.10.9) (lines).
+# Right: AdamW's mean over 50 runs and the last quarter of the steps (markers) follows (12.10.9) (lines) for every $\sigma>0$; the leftmost markers are the runs without noise.
 
 # %% [markdown]
 # ## After Adam: signs
@@ -1068,10 +1069,11 @@ if matrix_steps >= 200:
 # In turned valleys SOAP and Shampoo win by orders of magnitude, and Muon is well ahead of Adam and of the heavy ball.
 # Put the valleys along the axes, and Adam, with two numbers per weight, does at least as well as SOAP, and Shampoo's three seeds lie on both sides of Adam's; Muon, which does not know axes, stays about where it was.
 # Add noise, and all six lie within a factor of five.
-# So on this problem it takes both: curvature that the axes do not show, and little noise.
+# So on this problem a lead over Adam takes both: curvature that the axes do not show, and little noise.
+# Over the heavy ball, which does not know axes either, Muon, SOAP and Shampoo keep their lead along the axes.
 # Lion at its usual averages is behind Adam in all three settings.
 # That is no verdict on the method: $\beta_2=0.99$ remembers 100 steps of 200, and with 0.9 Lion overtakes Adam in the turned valleys.
-# The averages matter for the others, too: SOAP with its authors' default of 0.95 for both moments, and Adam with $\beta_2=0.9$, end in the turned valleys between the heavy ball and Muon.
+# The averages matter for the others, too: in the turned valleys SOAP loses its lead with its authors' default of 0.95 for both moments, Adam gains with $\beta_2=0.9$, and both end between the heavy ball and Muon.
 # Muon keeps as little as the heavy ball and pays with matrix products; Shampoo and SOAP pay with eigenvectors and memory:
 #
 # | Method | kept for an $m\times n$ matrix | step without averages |
@@ -1116,7 +1118,7 @@ for step, count, direction in (
 # %% [markdown]
 # ## No schedule
 #
-# The runs above knew their last step.
+# The rates of the matrix runs fell to 0 at a last step that was known in advance.
 # *Schedule-free* training (Defazio and others, 2024) does without: it keeps a fast point $\mathbf{z}$, the plain average $\mathbf{x}$ of the fast points, and takes gradients in between,
 #
 # $$\mathbf{y}_t=(1-\beta)\mathbf{z}_t+\beta\mathbf{x}_t,\quad\mathbf{z}_{t+1}=\mathbf{z}_t-\eta\,\mathbf{g}(\mathbf{y}_t),\quad\mathbf{x}_{t+1}=\big(1-\tfrac1{t+1}\big)\mathbf{x}_t+\tfrac1{t+1}\mathbf{z}_{t+1}, \tag{12.10.14}$$
@@ -1248,7 +1250,7 @@ d2l.describe(ax, """Loss against the step. The curve of schedule-free training
 # %% [markdown]
 # **Figure 12.10.8.** A noisy quadratic, three seeds of 32 runs, the rate chosen for the last step on another seed; the straight line is $\frac1{2T}\sum_i\frac1{h_i}$.
 #
-# From step 100 on, the plain average stays within a quarter of the line, taken over the seeds, without knowing when the run ends.
+# From step 100 on, the loss of the plain average, as a mean over the three seeds, stays within 15 % of the line, with one constant rate and no horizon.
 # The linear decays end above it, within a factor of two of the line, each at the horizon and the rate that were chosen for it; the long one, stopped at 500, has on average more than 1.5 times the loss of the average.
 # Early on, at step 30, the decay to 500 is ahead of the average.
 # The default $\beta=0.9$ costs a factor of two here.
@@ -1257,7 +1259,8 @@ d2l.describe(ax, """Loss against the step. The curve of schedule-free training
 # %% [markdown]
 # ## On a network
 #
-# How do all of them do on something less tidy?
+# How do these methods do on something less tidy?
+# We take all but Shampoo, SOAP and the repairs of Adam.
 # The network has 64 inputs, two hidden layers of equal width with ReLU, and 10 outputs; of scikit-learn's 1797 digits 1280 are for training, in batches of 64, and 500 are held out.
 # Each method has the same batches, linear decay (schedule-free: none), six rates a factor of about 3 apart, and the best for seed 0 is used for the seeds 1 to 3.
 # The rates are chosen and the methods judged on the same held-out images, so these losses may be too low as estimates for new digits.
@@ -1452,20 +1455,21 @@ if digit_epochs == 10 and digit_width == 64:
 # Then Muon for two matrices is on average below these four by more than 15 %, with gradients from minibatches: a lead of this size does not need the precise gradients that the orders of magnitude above did.
 # Muon for one matrix lies between on average, but its range overlaps with that of Muon for two, and three seeds do not settle such an order.
 # SGD with momentum, at a rate that was tuned for it, cannot be told here from Adam and AdamW: their ranges overlap.
-# Lion is last after 10 epochs; Exercise 5 finds the reason.
+# Lion is last after 10 epochs, but not after 3; Exercise 5 shortens its memory.
 # This is one small network, and the lead of schedule-free Adam shows that a ranking at one budget need not hold at another.
 #
 # **Today.** AdamW with warm-up and decay is the reference for large models.
 # Wen and others (2025) tuned ten optimizers for language models of 0.1 to 1.2 billion parameters: the fastest were matrix methods such as Muon and SOAP, but their lead over a tuned AdamW shrank with size, from 1.4 times to 1.1 times, and rankings taken before the end of the runs could flip.
+# Muon, with an added limit on the attention scores, also pretrained Kimi K2, a model of $10^{12}$ parameters, 32 billion of them active (Kimi Team, 2025): it works at this size, which does not say by how much it leads there.
 
 # %% [markdown]
 # ## Summary
 #
 # - Adam divides a leaky mean of the gradients by the root of a leaky mean of their squares, both corrected for their start at 0; the first step is $\eta$ in each coordinate, unless $\epsilon$ counts.
-# - With the usual averages a later step can be $7.27\,\eta$ long, not more; scaling the loss changes nothing, turning the coordinates does.
+# - With the usual averages a later step can come close to $7.27\,\eta$, and is never longer; scaling the loss changes nothing while $\epsilon$ is negligible, turning the coordinates changes the path.
 # - With a $\beta_2$ too small for the problem Adam can end at the worst point of a convex stream: its step sizes go up and down, and the regret bound needs them to fall.
 # - AdamW without noise, if it converges, minimizes a convex loss in the box $\|\mathbf{x}\|_\infty\le1/\lambda$; noise of deviation $\sigma$ softens the box towards ridge of strength $\lambda\sigma$.
-# - On a matrix quadratic Shampoo, and SOAP with Adam's averages, lead by orders of magnitude, and Muon by more than a factor of ten, if its curvature is turned against the axes *and* the gradients are precise; on a noisy quadratic averaging needs no horizon.
+# - On a matrix quadratic Shampoo and SOAP are ahead of Adam by orders of magnitude, and Muon by more than a factor of ten, all at their usual averages (SOAP at Adam's), if the curvature is turned against the axes *and* the gradients are precise; on a noisy quadratic averaging needs no horizon.
 # - On a small network, each method at its tuned rate, schedule-free Adam is ahead of SGD, Adam, AdamW and Lion after 3 epochs, and Muon after 10.
 
 # %% [markdown]
@@ -1560,7 +1564,7 @@ assert counts[2] > counts[0]
 # After many cycles $s$ takes three values, $\frac{1-\beta_2}{1-\beta_2^3}$ times $C^2+\beta_2+\beta_2^2$ after the large gradient, then $1+\beta_2C^2+\beta_2^2$, then $1+\beta_2+\beta_2^2C^2$.
 # The failure means that the two small steps together are longer than the large one, $s_2^{-1/2}+s_3^{-1/2}>Cs_1^{-1/2}$.
 # For $\beta_2=0.3$ and $C>2$ this holds up to a $C$ a little above 4.
-# A larger $C$ is remembered longer and is *safer*: so for each $\beta_2$ there is a window of problems, and for each problem a threshold of $\beta_2$.
+# With a larger $C$ more of the large gradient is left in the $s_t$ of the two small steps, which is *safer*: so for each $\beta_2$ there is a window of problems, and for each problem a threshold of $\beta_2$.
 
 # %%
 def climbs(C, beta2):
@@ -1622,8 +1626,8 @@ for beta2, half, shortest in ((0.9, 7, 0.0316), (0.999, 693, 0.302)):
 # #### Solution 12.10-5
 
 # %% [markdown]
-# An average over 100 steps is slow for a run of 200.
-# With the shorter memory its loss falls by more than 30 %, to that of AdamW within 15 %.
+# With the shorter memory Lion's loss falls by more than 30 %, to that of AdamW within 15 %; only $\beta_2$ has changed, so after 10 epochs the long memory is what costs.
+# It is not enough to say that an average over 100 steps is too slow for a run of 200: after 60 steps, with the same long memory, Lion was not last.
 # Its best rate is a tenth of AdamW's on this grid, whose steps are factors of three, at the end of the "3 to 10" of Chen and others.
 
 # %% tags=["rtol=0.3"]
@@ -1665,3 +1669,4 @@ if digit_epochs == 10 and digit_width == 64:
 # - B. T. Polyak and A. B. Juditsky, *Acceleration of stochastic approximation by averaging*, SIAM Journal on Control and Optimization 30 (1992), pages 838-855.
 # - A. Defazio et al., *The road less scheduled*, NeurIPS 2024, [arXiv:2405.15682](https://arxiv.org/abs/2405.15682): schedule-free training.
 # - K. Wen, D. Hall, T. Ma and P. Liang, *Fantastic pretraining optimizers and where to find them*, ICLR 2026, [arXiv:2509.02046](https://arxiv.org/abs/2509.02046).
+# - Kimi Team, *Kimi K2: open agentic intelligence* (2025), [arXiv:2507.20534](https://arxiv.org/abs/2507.20534): Muon with a limit on attention scores, MuonClip.

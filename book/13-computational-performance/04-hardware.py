@@ -112,7 +112,7 @@ assert math.isclose(60 / 10_000, 6e-3)
 # ## Memory comes in lines
 #
 # On a busy machine a wall clock also measures other programs.
-# The following clock stops while the processor is theirs (except on Windows, where that clock ticks too slowly), and we use one thread.
+# The following clock stops while the processor is theirs (on Windows its ticks are too coarse, and we take the wall clock there), and we use one thread.
 # For a device that works asynchronously it waits, as in [Section 6.7](../06-builders-guide/07-gpus.ipynb), and takes the wall clock.
 
 # %%
@@ -216,8 +216,9 @@ assert min(big[at(32):]) > 1.5 * big[0]  # the time grows
 # %% [markdown]
 # With wide SIMD, a sum takes more than twice the time per number at every stride from 2 on even in the cache, without any traffic to memory, because it loses SIMD; so the ratio between stride 16 and stride 1 would prove nothing.
 # The gathers are the evidence: at equal stride they differ in nothing but the place of the data.
-# From the cache a wide stride takes no longer than a narrow one (rather less, as the list of positions becomes short and fits into a cache too); from memory the time grows and then levels off.
-# It does so at a stride of 16, one line, or at 32 on processors that have lines of 128 bytes or fetch them in pairs.
+# From the cache a wide stride takes no longer than a narrow one (rather less; its list of positions is shorter too); from memory the time grows and then levels off.
+# With lines of 64 bytes the bend should lie at a stride of 16.
+# A bend at 32 is what lines of 128 bytes, or lines that are fetched in pairs, would give; the figure does not tell these apart.
 # Consequence: store together what is read together, and read in the order of storage.
 
 # %% [markdown]
@@ -336,9 +337,9 @@ assert measure_flops(2) < speed[8] / 16  # 64 times the work in similar time
 
 # %% [markdown]
 # Large products, with many FLOP per byte, run at several times the rate of additions, which have few.
-# The smallest product lies far below both roofs and is bound by neither: a product of $2\times2$ matrices takes nearly as long with a sixty-fourth of the operations.
+# The smallest product lies far below both roofs and is bound by neither: a product of $2\times2$ matrices, with a sixty-fourth of the operations, still takes more than a quarter of the time.
 # The time goes into Python and into the choice of a kernel; this is the overhead of [Section 13.1](01-compile.ipynb).
-# And a model that generates text for one user multiplies matrices by vectors, with an intensity of 0.5 in `float32`, left of every ridge point in this section: it is bound by memory.
+# And a model that generates text for one user multiplies matrices by vectors, with an intensity of 0.5 in `float32`, left of every ridge point in this section: if the matrices are too large for the caches, it is bound by memory.
 #
 # The roofline also estimates what has not run yet.
 # A linear layer costs 2 FLOP per weight and example forward, and twice that backward: once for the gradient of the weights and once for that of the input, which the first layer does not need.
@@ -469,7 +470,7 @@ assert 290 < h100["bfloat16"] / h100["bytes/s"] < 300
 # $$\Big(1+\frac M{2^m}\Big)2^{E-b}\ \text{ for } E>0,\qquad \frac M{2^m}2^{1-b}\ \text{ for } E=0. \tag{13.4.4}$$
 #
 # Numbers with $E>0$ are normal, those with $E=0$ and $M>0$ are the [subnormal numbers](../04-linear-classification/05-softmax-regression-concise.ipynb).
-# Formats differ in what they give up for infinity and NaN: as a rule the whole row of the largest $E$; e4m3 gives up only its last code, and the 4-bit format e2m1 nothing.
+# Formats differ in what they give up for infinity and NaN: as a rule the whole row of the largest $E$; the 8-bit format e4m3 (named after $e=4$ and $m=3$) gives up only its last code, and the 4-bit format e2m1 nothing.
 
 # %%
 def magnitudes(e, m, given_up):
@@ -559,7 +560,7 @@ assert large.to(torch.float8_e5m2).float().isinf()
 #
 # Eight or four bits need a scale: divide a tensor by a number that maps its largest entry to the largest number of the format.
 # With *block scaling* each block of entries has its own scale.
-# The MX formats of the Open Compute Project take blocks of 32 and powers of two as scales (2023); NVFP4 takes blocks of 16, an e4m3 number as the scale of each, and a `float32` scale for the whole tensor (2025).
+# The MX formats of the Open Compute Project take blocks of 32 and powers of two as scales (2023); NVFP4 takes blocks of 16 e2m1 numbers, an e4m3 number as the scale of each block, and a `float32` scale for the whole tensor (2025).
 # A miniature with exact scales: a million draws from the standard normal distribution, one of them replaced by an outlier of 300.
 
 # %%
@@ -1247,7 +1248,7 @@ assert by_segments[16] > 1.5 * by_segments[4]
 # %% [markdown]
 # The smallest positive number is $2^{-24}\approx6\cdot10^{-8}$; what lies between half of it, $3\cdot10^{-8}$, and itself rounds up to it.
 # $2\cdot10^{-8}$ still becomes 0, $4\cdot10^{-8}$ becomes $2^{-24}$: the factor is 4.
-# The result is then wrong by half its size.
+# The gradient that comes back is then wrong by about half of its true size.
 # All 11 binary digits need a normal number, at least $2^{-14}$, and so a factor of 8192.
 
 # %%

@@ -536,7 +536,7 @@ def unequal():
 # Backward passes produce the gradients of the last layers first, so a bucket is filled from the end of the parameter list.
 # When its last gradient has arrived, and the buckets before it have been sent off, its all-reduce starts while the backward pass goes on with earlier layers (Li et al. 2020).
 # The fixed order makes all ranks send the same buckets at the same turn.
-# `bucket_cap_mb` sets the size, by default 25 MB with a first bucket of 1 MB, which soon gets the exchange going.
+# `bucket_cap_mb` sets the size, by default 25 MB with a first bucket of 1 MB, which soon gets the exchange going; a limit that you set holds for the first bucket too.
 # (An MB of a bucket is $2^{20}$ bytes.)
 #
 # A bucket is closed by the gradient that reaches the limit, so it may be larger.
@@ -579,6 +579,7 @@ assert len(plans["DDP's default"]) == 3 and len(plans["one each"]) == 62
 # What does that save?
 # The next figure computes a timeline for this ResNet-18 from its operations and sizes.
 # Its four constants are assumptions, not measurements: 32 images, $10^{13}$ operations per second, 8 GB per second between the devices, and 0.1 ms to start an exchange.
+# Only convolutions and dense layers are taken to cost time, and no exchange slows them down.
 # Exchanges follow each other on the one connection.
 
 # %%
@@ -642,7 +643,7 @@ d2l.describe(fig, """Bars over time: the backward pass; one exchange that
 # **Figure 13.6.2.** Computed timelines.
 # With DDP's buckets, most of the exchange hides behind the backward pass; what is left is the last bucket.
 # With one exchange for each parameter, the starts add up.
-# DDP's default is the best of these three, but not of all: with these constants, a limit of 10 MB leaves less (try it).
+# DDP's default is the best of these three, but not of all: with these constants, `bucket_plan(sizes, 10 * 2**20, first=2**20)` leaves about half as much (try it).
 # The best limit depends on the constants, which is why it is a parameter.
 
 # %% [markdown]
@@ -1082,8 +1083,8 @@ def too_early():
 
 # %% [markdown]
 # The same launch goes back to the killed run.
-# Three times it resumes from the checkpoint: as it is; without Adam's moments; and with the generator of rank 0 on both ranks, as a script would that lets rank 0 save "the" generator.
-# Each ends at some distance from a run that nothing happened to.
+# Three times it resumes from the checkpoint: as it is; without Adam's state; and with the generator of rank 0 on both ranks, as a script would that lets rank 0 save "the" generator.
+# For each we measure how far it ends from a run that nothing happened to.
 
 # %%
 def resumed():
@@ -1134,7 +1135,7 @@ assert fsdp["too_early"] == 0
 # %% [markdown]
 # An optimizer that is made too early moves nothing, without an error: its tensors are no longer those of the model.
 #
-# Each rank held half of all parameters, gradients and moments, to the byte what (13.6.1) says, since two divides every first dimension here; put together, the parameters are those of one process up to rounding.
+# Each rank held half of all parameters, gradients and moments, number for number what (13.6.1) says at 4 bytes each, since two divides every first dimension here; put together, the parameters are those of one process up to rounding.
 # (Of three rows, one rank would hold two and the other one: a part is made of whole rows.)
 #
 # Three layers took six all-gathers, one before the forward and one before the backward pass of each, and three reduce-scatters.
@@ -1145,7 +1146,7 @@ assert fsdp["too_early"] == 0
 # For large language models, sharding is combined with the other splits of [Section 13.5](05-data-parallel-scratch.ipynb); Liang et al. (2024) describe such a system in PyTorch.
 #
 # `MixedPrecisionPolicy` is how mixed precision ([Section 13.4](04-hardware.ipynb)) meets sharding: with ours, parameters are gathered and used in bfloat16 and kept and updated in float32.
-# Gradients are averaged in float32 too, but only because of `reduce_dtype`; without it they travel in bfloat16.
+# Gradients were averaged in float32 too, as `reduce_dtype` asks; by its documentation, they travel in the type of `param_dtype` without it.
 
 # %% [markdown]
 # ## Checkpoints
@@ -1168,7 +1169,7 @@ for name in ("sgd", "adam"):  # five steps on two ranks, five on one
 # When rank 1 died, rank 0 could not go on: Gloo reports a lost connection to the all-reduce that waits for it, and `torchrun` ends whatever is left of the launch.
 # The steps since the last checkpoint are lost, here three.
 # The killed run goes on from the end of its first epoch, takes them again and arrives where the undisturbed one did.
-# Without Adam's moments it does not, nor with rank 0's generator everywhere: then both ranks draw the same dropout masks.
+# Without Adam's state, its moments and its count of steps, it does not, nor with rank 0's generator everywhere: then both ranks draw the same dropout masks.
 #
 # What belongs in a checkpoint is everything that the next step reads: parameters and buffers, the optimizer's state, the epoch (which seeds the sampler), the generators of *all* ranks, schedules and scalers if there are any.
 # It is written to another name first and then renamed ([Section 6.6](../06-builders-guide/06-file-io.ipynb)), so a kill during writing leaves the older one.
@@ -1177,6 +1178,7 @@ for name in ("sgd", "adam"):  # five steps on two ranks, five on one
 # `map_location` names the device of the loading rank; without it, `torch.load` on every rank would put the tensors that rank 0 saved from its GPU on that same GPU first.
 # `torchrun --max-restarts=3` starts again by itself: when a process dies it ends the others and starts all of them anew, up to three times, and a script that resumes from its checkpoint goes on from there.
 # In the PyTorch used here, though, a restarted rank can find the address of a dead one in the store where ranks meet, and fail or wait for it; with `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` in the environment each start gets a store of its own (PyTorch issue 135712).
+# The variable acts on a rendezvous of type `c10d`: the default on one machine, `--rdzv-backend=c10d` on several.
 #
 # The sharded checkpoint is a folder with one file for each rank and an index, `.metadata`; it loads into whatever parts are asked for.
 # `reloaded` asked for all of everything: with `no_dist=True` each rank for itself filled a model that is not sharded, and took the last five steps with whole batches.
@@ -1252,7 +1254,7 @@ assert dealt(1, n=100, seed=0) == dealt(0, n=100, seed=1)
 # Rank 0 starts an all-reduce that rank 1 never joins, and waits.
 # Here the third step runs in a thread, which is still waiting after two seconds; it ends only because rank 1 then takes a third step after all.
 # Without that, the process group would give up at its time limit, with Gloo after half an hour.
-# If rank 1 goes on to another collective instead, as `train_ddp` does with its metrics, the two do not match, and with Gloo the run crashes.
+# If rank 1 goes on to another collective instead, as `train_ddp` does with its metrics, the two do not match; with `TORCH_DISTRIBUTED_DEBUG=DETAIL` in the environment, PyTorch compares the calls of all ranks and reports it.
 # Inside `model.join()` a rank that is out of batches answers the others' collectives with zeros.
 # The sum is still divided by 2, so the last gradient of rank 0 counts half; `divide_by_initial_world_size=False` divides by the number of ranks that are left.
 #
@@ -1316,7 +1318,9 @@ def same_rows():
 
 # %% [markdown]
 # Both gradients are equal, so their mean is the gradient of those 32 rows: two devices do the work of one, and the batch that one thinks is 64 is 32.
-# No error is raised, and the run is one with batches of 32, which nothing in its loss gives away: such a mistake is found by looking at the rows, or by comparing with one process as above.
+# No error is raised, and the run is one with batches of 32.
+# One sign is the number of steps: without a sampler, each rank's loader goes through all rows, in twice as many steps per epoch as one process with batches of 64 would take.
+# To be sure, look at the rows, or compare with one process as above.
 
 # %%
 def spare(find, forward_both=False):

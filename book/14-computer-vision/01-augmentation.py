@@ -88,7 +88,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # ## What a label does not see
 #
 # We take the first pictures of each class of CIFAR-10, ten classes at 32 by 32 pixels.
-# This copy was saved as JPEG, which loses a little, so no accuracy below compares with a published one.
+# This copy was saved as JPEG, which loses a little, and we take few of its pictures, so no accuracy below can be compared with a published one.
 
 # %%
 def read_cifar(split, count):
@@ -1017,7 +1017,7 @@ if real and full_run:
 # The plain network has learned its pictures by heart, and its training accuracy says nothing any more; that of the augmented one stays below 0.65, on pictures most of which it sees for the first time in this form.
 # With 5 epochs the advantage is gone: the mean difference of the seeds is less than three hundredths in size.
 # The longer training made the difference: on average over the seeds it raised the augmented network by more than five hundredths, and the plain one by less than three.
-# What the plain network learned after the fifth epoch, up to the last of its training pictures, hardly carried over to the test.
+# In the longer run the plain network also learned the rest of its training pictures, and that hardly helped on the test.
 # A short run would have called the augmentation useless, so do not choose or tune it there.
 #
 # ## A symmetry that is none
@@ -1100,8 +1100,10 @@ if real and full_run:
 # %% [markdown]
 # On the photographs, turns cost more than five hundredths of the accuracy in each of three seeds.
 # On the shapes, at the same budget, they cost nothing on average over the seeds, which differ more here.
+# (A guess among four shapes is right a quarter of the time; after five epochs both arms are only one or two tenths above that on average.)
 # And on turned photographs the networks that have seen turns are ahead in each seed, so the turns did teach something, only not what the upright test asks.
 # That the label stays is not enough here: at this budget turns did no harm where the test may contain turned pictures, and cost where it does not.
+# (Five epochs also hid the gain of flip and shift; what turns cost on the photographs after 15 was not measured.)
 # This is no rule for every change: blends and strong distortions, below, give pictures that no test set contains, and long recipes use them.
 #
 # Some changes do alter the label.
@@ -1232,7 +1234,7 @@ d2l.describe(axes[0].figure, """Eight small pictures: two originals, a blend
     black rectangle, and three results of TrivialAugment.""")
 
 # %% [markdown]
-# **Figure 14.1.8.** Two pictures, and what today's recipes make of them.
+# **Figure 14.1.8.** Two pictures, and what today's recipes make of them: a blend with $\lambda=0.6$, a pasted and an erased rectangle, and three draws of TrivialAugment, of which the last left the picture as it was, which its list allows.
 
 # %% tags=["hide-input"]
 # check: the labels of CutMix are the shares of the pixels
@@ -1292,13 +1294,14 @@ if num_gpus:
 # #### Solution 14.1-1
 
 # %% [markdown]
-# The plain network reads most turned 6s as a 9.
+# The plain softmax regression reads most turned 6s as 9s.
 # Softmax regression that is trained with half turns loses much of its accuracy on 6 and 9, and little on 0.
 # With a hidden layer it loses less: a handwritten 9 is not exactly a turned 6, and the larger model tells more of them apart.
 # So the damage of an untrue symmetry depends on the model, too.
 # A vertical flip makes a 5 out of an angular 2, and the other way round.
 # Softmax regression loses more than five hundredths on both, and also on 6, 7 and 9, whose flipped forms are no digits.
 # On average over the digits the hidden layer helps here, too.
+# (Each line of the output is one seed, with about 54 test pictures of a digit, so a hundredth is half a picture.)
 
 # %%
 digits = load_digits()
@@ -1419,7 +1422,7 @@ assert one[:, 0].sum((1, 2)).max() == 64
 # #### Solution 14.1-4
 
 # %% [markdown]
-# The mirror image changes the accuracy by less than three hundredths in each of three seeds, a difference that 1000 test pictures can hardly tell from none.
+# The mirror image changes the accuracy by less than three hundredths in each of three seeds, no clear gain on 1000 test pictures.
 # All eight symmetries cost more than eight hundredths in each seed: six of the eight views are turned, and these networks have seen no turned picture.
 
 # %% tags=["rtol=0.15"]

@@ -247,7 +247,7 @@ assert scores.grad.isnan().all()
 # %% [markdown]
 # ## Masks that are colours
 #
-# Pascal VOC 2012, with 1464 training and 1449 validation pictures and 20 classes plus background, stores its masks as colour pictures with a palette.
+# Pascal VOC 2012, with 1464 training and 1449 validation pictures and 20 classes plus background, stores its masks as PNG files with a palette: each byte is an index, and the palette gives it the colour that we see.
 # Label 255 surrounds the objects with a border that is ignored.
 # The palette comes from a rule that spreads the bits of the index: its bits 0, 3 and 6 become the three highest bits of red, bits 1, 4 and 7 those of green, bits 2 and 5 the two highest of blue.
 # For example $20 = 10100_2$ has the bits 2 and 4: blue gets its highest bit, 128, and green its second, 64.
@@ -303,7 +303,7 @@ d2l.describe([left, right], """Left 22 coloured squares: black for 0, dark
 # **Figure 14.9.3.** Neighbouring indices differ in their lowest bit, that is in the highest bit of red, so their colours are easy to tell apart.
 # The border is a pale cream, $(224, 224, 192)$; teaching material that calls it white would look for $(255, 255, 255)$ in vain.
 #
-# To train on such a mask we need the way back.
+# Pillow returns the indices as long as nothing converts the picture; a program that reads the file as RGB gets colours, and to train on them we need the way back.
 # A colour becomes one number, $2^{16}r+2^8g+b$, and a sorted table tells its label.
 # A colour that is not in the table is an error.
 # A table that starts as zeros would make background of it, and of the border, without a word.
@@ -447,8 +447,9 @@ d2l.describe(axes, """A small part of a mask three times. As stored and halved
 # %% [markdown]
 # **Figure 14.9.4.** The part of the validation masks in which averaging invents most: specks of other classes line the edges.
 #
-# It is a few per cent of all pixels, but they lie on edges, and in a thin class they weigh most: on these masks, between a third and a half of the pixels that an averaged mask calls pole, or sign, have no such pixel among their sources.
-# Trained on such masks, a network is told that things have outlines of poles and signs.
+# It is a few per cent of all pixels, but they lie on edges, and they are not spread evenly: on these masks, between a third and a half of the pixels that an averaged mask calls pole, or sign, have no such pixel among their sources.
+# Which classes are hit depends on the order of the numbers, too: a mean lies between its sources, so sky (0) and void (11), at the two ends, are never invented.
+# Trained on such masks, a network is told that things have outlines of other classes, poles and signs among them.
 #
 # A second pitfall moves the mask instead.
 # *Which* pixel is nearest?
@@ -518,7 +519,7 @@ assert torch.equal(*again)
 # ### With torchvision
 #
 # The transforms of `torchvision.transforms.v2` take several inputs and draw one set of random numbers for all of them.
-# What each input is, it says by its type: `tv_tensors.Image`, `tv_tensors.Mask` (and boxes).
+# The type of an input says what it is: `tv_tensors.Image`, `tv_tensors.Mask` (and boxes).
 # Geometric transforms move both, masks always by the nearest pixel; colour transforms leave masks alone.
 
 # %%
@@ -1000,7 +1001,7 @@ if real and full_run:
 #
 # Is it the drive, or the few pictures taken seconds before and after?
 # We allow only pictures at least so many seconds away from the one to be segmented, and always draw equally many of them.
-# A single drive could mislead us, so each training picture of the two drives by day is tried as well, from the other pictures of its drive.
+# A single drive could mislead us, so we do the same for each training picture of the two drives by day, which may copy from the other training pictures of its drive.
 # The control copies from as many pictures of the other drive by day.
 
 # %%
@@ -1189,7 +1190,9 @@ assert turned[v2.InterpolationMode.NEAREST].tolist() == [0, 5]
 # A flip changes no share.
 # The rotation without `fill` adds sky; with it, void grows, and every other share falls or hardly changes.
 # The rotation as a picture puts invented classes along the edges: a mask of nothing but sky (0) and tree (5) comes back with the classes 0 to 5.
-# But a flip of the mask *alone* changes no share either and ruins every pixel, so equal shares are necessary and prove nothing about alignment; the check with a picture painted by its label (C3) does.
+# But a flip of the mask *alone* changes no share either, although it gives each pixel the label of its mirror image: equal shares prove nothing about alignment.
+# Nor do unequal ones prove a fault: the rotation with void in its gaps is safe.
+# What tests alignment is the check with a picture painted by its label (C3).
 
 # %% [markdown]
 # ### Exercise 14.9-2
@@ -1326,7 +1329,7 @@ if real and full_run:
 # %% [markdown]
 # Of $n$ labelled pixels, $nf_c$ belong to class $c$; with $w_c=1/(kf_c)$ they weigh $n/k$ together, the same for each of the $k$ classes that occur.
 # A method with the same scores everywhere has one loss for each class, so its weighted loss is the plain mean of these losses.
-# A pixel of a bicyclist weighs as much as a hundred of road.
+# With these weights a pixel of a bicyclist weighs about as much as a hundred of road.
 # Median balancing spreads the weights less, because a class that is rare only for being in few pictures gets no extra weight for that.
 
 # %% [markdown]

@@ -180,7 +180,7 @@ assert wide.tolist() == [[1, 1, 1], [2, 2, 2]]  # a kernel of two rows
 
 # %% [markdown]
 # PyTorch's `F.conv_transpose2d` takes the same weight and the same arguments.
-# With a `padding` of zero nothing was cut that `output_padding` could keep, and its rows are zeros.
+# Only what was cut can be kept: if `output_padding` exceeds `padding`, the rows and columns beyond are zeros.
 
 # %%
 # check 14.10-C2: own loops equal PyTorch's for random channels
@@ -549,7 +549,8 @@ torch.testing.assert_close(sums, sums[..., :1, :1].expand_as(sums))
 # ## On a photograph
 #
 # Does training remove the grid, and does the choice of $k$ matter then?
-# We train small decoders, networks that enlarge, to restore a photograph (taken at half its size) that was shrunk to a quarter of its height and width: one convolution from 3 channels to 16, then two layers that each double both.
+# We halve the height and width of a photograph, shrink the result to a quarter of both, and train small decoders, networks that enlarge, to restore it.
+# A decoder has one convolution from 3 channels to 16, then two layers that each double height and width.
 # They learn from crops of the left part of one of the two photographs that come with scikit-learn, and are tested on its right part, which has a large area of almost even sky.
 
 # %%
@@ -695,7 +696,7 @@ def sky(pictures):
     return pictures[..., 16:64, 16:112]
 
 # %% [markdown]
-# All decoders get the same crops in the same order, as many updates, and the same learning rate and schedule; they differ in the layers, thereby in the number of parameters, and in the random start.
+# All decoders get the same crops in the same order, as many updates, and the same learning rate and schedule; they differ in the layers, thereby in the number of parameters, and in the random start, of which the last two take the draws of the second.
 # The error is the root mean square of the difference from the test picture, also in grey levels.
 
 # %%
@@ -827,7 +828,7 @@ if full_run:
 # This is a small experiment, stopped early: after these few updates none of the six, averaged over its seeds, restores the picture better than bilinear interpolation.
 # With four times as many (`epochs = 80`, as in the GPU setting) the errors of all but the control, averaged over the seeds, come within one grey level of that of interpolation, and the grids are still there, more than five times as strong at the end as with equal phase sums.
 # Odena, Dumoulin and Olah (2016) described such grids in adversarial networks and style transfer.
-# They named uneven overlap as a cause, noted that kernels with even overlap can learn a grid as well, and recommended resize-convolution.
+# They named uneven overlap as a cause, noted that kernels with even overlap often learn a grid as well, a milder one as it seemed to them, and recommended resize-convolution.
 # Equal phase sums guarantee clean flat areas only; next to edges and in textures they promise nothing.
 #
 # Today both families are in use.
@@ -966,7 +967,7 @@ for s, p, k in itertools.product((2, 3), (0, 1, 2), (3, 4)):
 # ### Exercise 14.10-5
 #
 # Does a clean start suffice?
-# Start the decoder with $k=4$ as the same function that the one with resize-convolutions computes, by `smear`, and train it freely.
+# Let the decoder with $k=4$ start as the function of a decoder with resize-convolutions and random weights, by `smear`, and train it freely.
 # Aitken et al. (2017) propose such a start for pixel shuffle and show that it is free of the grid at initialization.
 
 # %% [markdown]
@@ -974,7 +975,8 @@ for s, p, k in itertools.product((2, 3), (0, 1, 2), (3, 4)):
 
 # %% [markdown]
 # At the start the grid is absent.
-# During training it comes in; at the end it is weaker on average than with $k=4$ from a random start, and several times as strong as with resize-convolutions.
+# During training it comes in, and at the end it is several times as strong as with resize-convolutions.
+# Its mean over the seeds is below that of $k=4$ from a random start, but the runs of the two overlap, so three seeds do not show that the start helps.
 # In this setting the constraint keeps the sky clean, the start alone does not.
 
 # %% tags=["rtol=0.5"]
@@ -1011,7 +1013,8 @@ if full_run:
 
 # %% [markdown]
 # In every run the free kernels leave a grid several times as strong as the tied ones, though the coverage of $k=4$ is even.
-# So the result holds with another photograph and another kernel; the task and the sky are still the same.
+# So the difference between free and tied kernels is there with another photograph and another kernel; the task and the sky are still the same.
+# The control with shifted groups has no counterpart here: for $k=4$, moving the kernel by a row and a column, wrapped around, only exchanges the groups with each other.
 
 # %% tags=["rtol=0.5"]
 flower, _ = left_and_right("flower.jpg")

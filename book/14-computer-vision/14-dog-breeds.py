@@ -605,7 +605,7 @@ if measured:
 # **Figure 14.14.3.** Reliability on the test pictures, three heads together (so each picture counts three times), and the expected calibration error, before and after scaling.
 #
 # With all three splits the accuracy is above 0.9, the temperature between 2 and 3, and the log loss falls by some hundredths: the same answers, better priced.
-# The splits share the test pictures, and each fall is one to three standard errors of its 300 differences, so one split alone would show little.
+# Each fall is only one to three standard errors of its 300 differences, and the splits share the test pictures, so the three count for less than three independent ones.
 #
 # Do frozen features make a head overconfident, or does our recipe?
 # We change only the rate.
@@ -669,6 +669,7 @@ if measured:
 #
 # The table has a row for each picture and a column for each class, with the names of the classes in the header.
 # Columns in another order than the header's raise no error, and a probability written as 0.0000 costs what certainty costs.
+# (We print only the first 70 characters of the table, so the last number is cut.)
 
 # %% tags=["export"]
 def write_prob_submission(ids, P, classes, path):
@@ -738,7 +739,7 @@ for bad in ((["1"], small, "abc"), (["1", "1"], small, "abc"),
 #
 # The 120 breeds are classes of ImageNet, and the photographs are those of Stanford Dogs (Khosla et al., 2011), which were taken from it.
 # A body trained on ImageNet has therefore probably seen many of the *test* pictures, with their breeds.
-# Our cats and dogs share classes with it, 118 breeds and 5 kinds of cats; judging by their names, the photographs belong to a collection from animal shelters (Elson et al., 2007), but they were not compared with ImageNet's here.
+# Our cats and dogs share classes with it, 118 breeds and 5 kinds of cats (the competition's 120 include wild dogs such as the dingo); judging by their names, the photographs belong to a collection from animal shelters (Elson et al., 2007), but they were not compared with ImageNet's here.
 #
 # Does it help that the body is frozen and the split clean?
 # We try it in miniature.
@@ -1181,7 +1182,7 @@ if measured:
             arms["SigLIP"], arms["SigLIP, marked"]))) < 0.09
 
 # %% [markdown]
-# With this start no loss on the pairs of training is clear after one epoch: marking lowers two seeds a little and raises the third.
+# With this start marking does no clear harm on the pairs of training after one epoch: it lowers the accuracy of two seeds a little and raises that of the third.
 # And marking *gains* on the held-out pairs, with each seed, after three epochs and after ten; with the start at $-10$ it makes no clear difference to them after ten.
 # And without marking, three epochs from $-10$ do better there than three from $-\log127$.
 # So what marking does to SigLIP depends here on the start of $b$ and on the length of the training, and no single answer is a property of the loss.
@@ -1253,7 +1254,7 @@ if measured:
 # %% [markdown]
 # A picture is near its own caption, less near to captions with one right word, and far from the others.
 # With this seed the colour is right about as often on held-out pairs as on the others, the shape less often.
-# Two ordinary classifiers of the size of the picture's encoder, one for the colour and one for the shape, name about as many pairs of either kind after as many updates (of smaller batches), within a few hundredths.
+# Two ordinary classifiers, each of the size of the picture's encoder, one for the colour and one for the shape, name about as many pairs of either kind after as many updates each, within a few hundredths (batches, rate and schedule are those of `train_head`).
 # So here the captions find no more than the two labels would have; what is new is that nobody had to say which words are labels.
 # With several objects in a picture it matters which colour goes with which shape, and there CLIP was found to do far worse (Lewis et al., 2024).
 #
@@ -1306,7 +1307,7 @@ if measured:
 # CLIP matched the original ResNet-50 on ImageNet without any of its 1.28 million labelled training pictures, by captions such as "a photo of a dog".
 # With SigLIP, a batch no longer has to be normalized as a whole; its authors found that a batch of about 32 thousand pairs is enough.
 # SigLIP 2 (Tschannen et al., 2025) adds captioning, self-distillation and masked prediction to the loss, for better local features, and gets better at many languages by more diverse data.
-# Such encoders are parts of larger models: PaliGemma joins SigLIP's picture encoder to a language model (Beyer et al., 2024), SDXL reads its prompts through the text encoders of two CLIP models (Podell et al., 2023).
+# Such encoders are parts of larger models: PaliGemma joins SigLIP's picture encoder to a language model (Beyer et al., 2024), and SDXL reads its prompts through the text encoders of two CLIP models (Podell et al., 2023).
 # Bodies without any text, DINOv2 and DINOv3 (Siméoni et al., 2025), are made to be used frozen ([Section 14.2](02-fine-tuning.ipynb)); on their features, as on ours, one can train a probe or lock them and train the text.
 # For all of them the question of this section returns: what was in the training pictures?
 
@@ -1325,7 +1326,7 @@ if measured:
 #
 # ### Exercise 14.14-1
 #
-# Give the head the 1000 scores of the source network instead of the features, and give it either from a body in training mode, in batches of 32.
+# Give the head the 1000 scores of the source network instead of the features; then take scores and features from a body in training mode, in batches of 32.
 # What does each do to accuracy and log loss?
 
 # %% [markdown]
@@ -1333,6 +1334,7 @@ if measured:
 
 # %% [markdown]
 # With this split and each of three seeds, the scores lower the accuracy by 0.02 to 0.03 and raise the log loss by up to 0.1.
+# (In accuracy these are three or four of 150 test pictures, the same 150 for each seed.)
 # The training mode lowers the accuracy by about 0.1, and the log loss becomes larger by a third or more.
 # Only batch normalization behaves differently here (the network has no dropout): each picture is standardized by the statistics of its batch.
 # (One pass stands for all epochs here; with new batches in each epoch the features would also change. Half of the test pictures are used, and the last batches are smaller.)
@@ -1457,7 +1459,7 @@ if measured:
 # #### Solution 14.14-5
 
 # %% [markdown]
-# At equal pictures and the same rate, 512 is behind 128 with each seed and on either kind of pairs, with a quarter of its updates; 32, with four times as many updates, is not ahead on average.
+# At equal pictures and the same rate, 512 is behind 128 with each seed and on either kind of pairs, with a quarter of its updates; 32, with four times as many updates, is not clearly ahead on average.
 # At equal updates 512 has had four times the pictures; on the pairs of training it is then ahead by a few hundredths with SigLIP's loss and level with CLIP's.
 # What large batches add elsewhere, more different wrong captions, is not to be had here: 128 pictures already hold nearly all 30.
 
