@@ -347,7 +347,7 @@ d2l.describe(axes, """Left: training accuracy against epochs, one line for
 # `AdamW` multiplies the weights by $1-\eta\lambda$ directly, outside the gradient, in each step; at $\lambda=0.1$ and $\eta=0.001$ that takes 6 % in 600 steps, and the labels are fitted.
 #
 # One difference is visible: true labels are learned faster (Exercise 5.5-1).
-# On new images `Adam` at 0.1 lies even below guessing, by accident: averaged over all lots and initial weights every network trained on random labels is right on one in ten, because no class is preferred.
+# On new images `Adam` at 0.1 lies even below guessing, by accident: averaged over all lots and initial weights, a network trained on random labels is right on one new image in ten, because no class is preferred.
 
 # %% [markdown]
 # Memorization is not a privilege of deep networks.
@@ -988,7 +988,7 @@ if measured:
 # Garg and co-authors (2021) turned this order into a guarantee.
 # With two classes half of the labels that are randomized on purpose are right by chance; a classifier that fits the clean labels and no more than half of the randomized ones answers the wrongly labelled ones correctly and, up to terms that shrink with their number, new examples too.
 # The proof covers exact minimizers of the training error and linear classifiers trained by gradient descent; for deep networks it needs an assumption.
-# With ten classes we compare the two curves.
+# With our ten classes we only compare the two shares of right answers, on wrongly labelled images and on new ones.
 
 # %%
 excess = (curves[..., 3] - curves[..., 2]).mean(dim=0)  # (epochs,)
@@ -997,7 +997,8 @@ print(f"new images minus wrongly labelled ones: smallest "
 assert not measured or (excess.min() > -0.03 and excess[-1] > 0.2)
 
 # %% [markdown]
-# In the early epochs the two are about equal, with new images lower in some by no more than the accidents of 1 000 test images; later new images are far ahead.
+# In the early epochs the two are about equal; where new images are lower, chance among 1 000 test images can explain it.
+# Later new images are far ahead.
 
 # %% [markdown]
 # ### When it helps
@@ -1049,7 +1050,7 @@ assert not measured or (excess.min() > -0.03 and excess[-1] > 0.2)
 # The VC dimension of the class, the number $n$ of examples, the probability $\delta$ and a constant.
 # None of them looks at a label.
 # The bound holds for every distribution, hence also for the one with random labels.
-# If the training error is 0, the gap is there $\frac12$ for two classes, for which the bound of Section 4.6 is stated, and $1-\frac1{10}-0=0.9$ for ten; so a bound of this kind for ten classes is at least 0.9 for both.
+# There the gap, at training error 0, is $\frac12$ for two classes, the case of Section 4.6, and $1-\frac1{10}-0=0.9$ for ten; so a bound of this kind for ten classes is at least 0.9 for both sets of labels.
 #
 # Quantities that do differ depend on the trained function or on its path: how many epochs the fit took, and how far the weights moved.
 # Bounds built on such quantities can at least tell the two cases apart, but most of them are far too large to be useful, and Nagarajan and Kolter (2019) found some that *grow* with the number of training examples.

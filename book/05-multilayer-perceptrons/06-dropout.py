@@ -1098,7 +1098,7 @@ if measured:
 # %% [markdown]
 # Without dropout the loss on new images rises while wrong answers do not become more numerous, so what rises is the price of the answers.
 # That fits the overconfidence in the table of the main run; here we have not measured it.
-# Dropout slows this down and does not stop it.
+# Dropout delays and slows the rise of the loss, and does not stop it.
 
 # %% [markdown]
 # ### Exercise 5.6-3

@@ -961,10 +961,10 @@ if full_run and real and depth_epochs < 10:
 # With shortcuts the loss at 20 layers is much lower than without; at 8 layers the difference is less than half as large.
 # The residual network of 20 layers does not get below that of 8 layers, and costs more than three times as much.
 # So here the shortcut did not make depth pay; it removed more than half of the penalty for it.
-# (The rate of the plain network with 20 layers rests on the seed that did best by far; the other two did not get the second rate.)
+# (The rate of the plain network with 20 layers was chosen on the seed that did best by far; the other two were not tried at the other rate.)
 #
 # The third arm did about as well, without any shortcut: in this setting its start is enough.
-# The larger effective rate alone does not explain that: at half the rate (hollow triangle, one seed) its loss is still well below that of the plain network at either rate.
+# The doubled effective rate alone does not explain that: at half the rate (hollow triangle, one seed) its loss is still well below that of the plain network at either rate.
 # This is no general equivalence; the tenth was the best of three factors that we tried on one seed, a choice that the other arms did not have, and 1 did not help.
 # Zagoruyko and Komodakis (2017) keep a Dirac kernel in the *parametrization* of plain networks, and trained them to nearly the accuracy of residual ones.
 #

@@ -150,7 +150,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # $\mathbf{H}_t$ goes to the output layer and to the gates of the next step; $\mathbf{C}_t$ stays inside.
 # A unit whose output gate is closed can accumulate in silence and speak later.
 # Why a second tanh?
-# Each step adds less than 1 to $|\mathbf{C}_t|$, so from a zero start it is bounded by $t$, which is no useful bound; the tanh brings what is shown, and so what the gates read, back into $(-1,1)$.
+# Each step adds less than 1 to $|\mathbf{C}_t|$, so from a zero start it is bounded by $t$, which is no useful bound; the tanh brings what is shown, which the gates of the next step read, back into $(-1,1)$.
 #
 # ![The complete cell: the internal state is squashed by a tanh without weights and multiplied by the output gate to give the hidden state.](img/lstm-output.svg)
 #

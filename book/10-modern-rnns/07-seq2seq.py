@@ -773,8 +773,8 @@ assert oracle(["x", "y", "x", "x"], ["a b", "a d", "c b", "c b"],
 # The validation sentences whose words all occur in training score higher, in some runs almost as high as the training part.
 # Read alone, that number would blame the unknown words for everything.
 # Beside its oracle it says something else: on these sentences, too, the models reach less than two thirds of the oracle's score.
-# Not all of that gap is a lack of skill: having seen the label, the oracle knows which of several right versions is wanted.
-# So the unknown words are not the whole story; how much of the gap they explain this split cannot tell, since sentences without them may be easier in other ways, too.
+# So the unknown words are not the whole story, though not all of the rest is a lack of skill: having seen the label, the oracle knows which of several right versions is wanted.
+# How much the unknown words cost on the whole validation part, this split cannot tell, since sentences without them may be easier in other ways, too.
 # A score means little without the score of an oracle on the same sentences.
 #
 # ## A fair split
@@ -1203,7 +1203,7 @@ if cpu_run and real:
 # Evaluation has changed too: learned metrics are reported beside BLEU.
 # Kocmi et al. (2021), who compared metrics with 2.3 million human judgements, concluded that using BLEU alone has led to bad decisions.
 # COMET (Rei et al., 2020) is a network trained to predict human judgements from source, output and reference; chrF (Popović, 2015) counts n-grams of *characters*, so a wrong ending costs less than a wrong word.
-# By chrF, from 0 to 100, model 0 is far below the lookup, too:
+# By chrF, here on a scale from 0 to 100, model 0 is far below the lookup, too:
 
 # %% tags=["rtol=0.1"]
 chrf = CHRF()
@@ -1372,7 +1372,7 @@ if full_run and real:
 # %% [markdown]
 # Every parameter has a gradient, and the model learns.
 # The bridge is made after `apply` has run, so it keeps PyTorch's own start; for Xavier weights `init_seq2seq` must be applied once more, as in `BiEncoder`.
-# It has many more parameters than the plain one, so we do not compare the two.
+# The bridged model has many more parameters than the plain one, so we do not compare the two.
 #
 # ### Exercise 10.7-3
 #
@@ -1503,7 +1503,7 @@ if full_run and real:
 # %% [markdown]
 # The shared matrix is one parameter with two gradients that add up.
 # It can have only one start: embeddings begin with standard deviation 1, output weights with Xavier's, here about a tenth of that; we take the latter.
-# Press and Wolf (2017) tied translation models in this way without harm; to less than half their size they came where the encoder's embedding shared the matrix, too, over one vocabulary of subwords.
+# Press and Wolf (2017) tied translation models in this way without harm; where the encoder's embedding shared the matrix, too, over one vocabulary of subwords, the models had less than half their size.
 
 # %%
 class TiedDecoder(Seq2SeqDecoder):
@@ -1538,7 +1538,7 @@ if full_run and real:
 # About an eighth of the parameters is saved.
 # At the same rate, and not retuned, the validation loss of the tied model is higher in all three seeds after two epochs.
 # The sharing need not be the cause: the tied embedding also starts about ten times smaller, and we trained no untied model with that start.
-# After eight this is gone: the mean losses are as good as equal.
+# After eight epochs the difference is gone: the mean losses are as good as equal.
 # The mean scores differ by less than 0.05; three seeds are too few to call them equal.
 # An early stop would have mistaken a slow start for a worse model.
 #

@@ -1365,7 +1365,7 @@ torch.testing.assert_close(*(models[0].decoder.eval()(
 # In each of the four models, one for each seed and the one of the maps, which continues the first, some head puts, on average, more than three times the uniform weight on `not`, and some head does not.
 # Without the output at `not` the probability of `pas` falls to less than half; without the neighbor it hardly changes.
 # So the decoder takes much of the negation from that place, as the dark cell at `not` suggests.
-# The map alone could not tell: in our figure other heads are as dark, in the same row, at the word to the right of `not`, and on average the removal of that neighbor hardly changes `pas`.
+# The map alone could not tell: in our figure other heads are as dark, in the same row, at the word to the right of `not`, and removing that neighbor, on average over the sentences, hardly changes the probability of `pas`.
 # A part of the probability is left, which the frame `ne ...` or other positions of the encoder may carry.
 #
 # ## In practice, and today
@@ -1696,7 +1696,7 @@ if full_run and real and exercise_epochs == 4:
 
 # %% [markdown]
 # Without residuals the training loss ends, at this rate and in these steps, close to the entropy of single tokens: as low as a model gets that knows how frequent each word is, and not even at which place.
-# That the model is of this kind the loss alone does not show; its predictions at different places would.
+# The loss alone does not show that the model is of this kind; its predictions at different places would.
 # Without norms the model trains, and in these steps its training loss is lower in every seed; the validation loss shows no such gain.
 # Two blocks, gradients clipped at norm 1: here the norms are not needed for training.
 # That says nothing about deep models.

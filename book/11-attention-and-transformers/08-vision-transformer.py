@@ -114,7 +114,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # $$\mathbf{Z}_0=\begin{bmatrix}\mathbf{x}_\text{cls}\\\mathbf{x}_1\mathbf{E}+\mathbf{b}\\\vdots\\\mathbf{x}_m\mathbf{E}+\mathbf{b}\end{bmatrix}+\mathbf{P}\ \in\mathbb{R}^{(m+1)\times d}. \tag{11.8.1}$$
 #
 # Here $\mathbf{x}_i\in\mathbb{R}^{1\times p^2c}$ is patch $i$ as a row, $\mathbf{E}\in\mathbb{R}^{p^2c\times d}$ and $\mathbf{b}\in\mathbb{R}^{1\times d}$ are the same for all patches, $\mathbf{x}_\text{cls}\in\mathbb{R}^{1\times d}$ is the *class token* `<cls>`, and $\mathbf{P}$ of the shape of $\mathbf{Z}_0$ holds the positions; all but the patches are learned.
-# The encoder maps the $m+1$ rows to as many rows, and a linear layer reads the scores of the classes from the row of `<cls>`.
+# The encoder maps the $m+1$ rows to as many rows, and after one more layer normalization a linear layer reads the scores of the classes from the row of `<cls>`.
 # The class token belongs to no patch; in each block it can gather what it needs from all of them.
 #
 # ![An image of four patches. Each patch is flattened and multiplied by the same matrix E. A class token comes first. A position vector is added to each of the five tokens, the encoder maps them to five outputs, and the head reads class scores from the first.](img/vit-tokens.svg)
@@ -258,7 +258,7 @@ torch.testing.assert_close(attention_conv(X, K),
 # %% [markdown]
 # At the border the head finds the nearest pixel that exists, which is padding by repetition.
 # Cordonnier and others prove the general statement for heads with relative positions.
-# That a layer *can* express a convolution does not say that training finds one; what our small network finds is measured below.
+# That a layer *can* express a convolution does not say that training finds one, and we do not look for one in our network; its accuracy is measured below.
 #
 # ## The block
 #
@@ -644,7 +644,7 @@ for seed in range(num_seeds):
         assert (end[0] - end[1]) - (start[0] - start[1]) > 0.1
 
 # %% [markdown]
-# In all three seeds neighbors have become more alike than distant patches: something of the layout of an image has been learned, from 9,600 images and their labels.
+# In all three seeds neighbors have become, on average, more alike than patches further apart, though the figure has distant pairs that are alike too: something of the layout of an image has been learned, from 9,600 images and their labels.
 # Dosovitskiy and others show the same, far more regular, for their large models.
 #
 # Is it of use?
@@ -745,7 +745,7 @@ torch.testing.assert_close(shares, paths[:, 1:])
 
 # %% [markdown]
 # Does such a map tell what the answer depends on?
-# The control changes the image: replace one patch, and measure by how much the score of the true class drops.
+# The control changes the image: replace one patch, and measure by how much the score of the true class, before the softmax, drops.
 # We replace it by black, the background of these images, or by the mean of our 256 test images at this place.
 
 # %%
@@ -945,7 +945,7 @@ d2l.describe(fig, """Two panels, after 150 and after 450 steps: accuracy
 # The convolutional network leads at both sizes, after both lengths and in all seeds: no crossing is in sight, and these runs cannot tell where one would be.
 # What the number of images is worth depends on the number of steps.
 # Two more epochs raise the mean accuracy of *both* networks by more on 9,600 images than on 256.
-# By then the mean gap is smaller on the larger set; after one epoch the seeds do not even agree on which gap is smaller.
+# By then the gap is smaller on the larger set in the mean and in two of the three seeds, after one epoch in one seed only.
 # Three seeds say no more than that: from the first length to the last, the change of the gap scatters by more than its mean.
 
 # %% tags=["generated"]
@@ -966,7 +966,7 @@ if full_run and real:
     assert change.std() > change.mean()
 
 # %% [markdown]
-# The rates are those of one short search, and neither network is near the published sizes: after three epochs the direction agrees with the claim about data, and we leave it at that.
+# The rates are those of one short search, and neither network is near the published sizes: after three epochs the mean agrees in direction with the claim about data, and we leave it at that.
 
 # %% [markdown]
 # ## Where it stands
@@ -1159,7 +1159,7 @@ if full_run and real:
 #
 # A model trained on images of one size is to read images of twice the side, with patches of the same size in pixels.
 # There are four times as many positions; interpolate the learned ones on their grid.
-# Compare with random positions of the same variance, before and after a few steps of training on large images.
+# Compare with random positions of the variance of the learned ones, before and after a few steps of training on large images.
 
 # %% [markdown]
 # #### Solution 11.8-5
@@ -1167,7 +1167,7 @@ if full_run and real:
 # %% [markdown]
 # `F.interpolate` works on maps, so the positions of the patches become a map of $d$ channels; that of the class token is kept.
 # On enlarged images the model with interpolated positions is right far more often than chance, and more often than the one with random positions, although each patch now shows a quarter of what it did.
-# After 20 steps both have improved, and the interpolated start is still ahead; this is one model and one draw of random positions.
+# After 20 steps both have improved, and the interpolated start is still ahead; this is one model and one draw of random positions, and averaging has made the interpolated ones smaller than these.
 
 # %%
 def enlarged(model, interpolate=True):

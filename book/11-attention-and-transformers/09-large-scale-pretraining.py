@@ -1077,7 +1077,7 @@ assert abs(balance_loss(lopsided)
 #
 # A pretrained model continues texts; it does not yet follow requests.
 # *Instruction tuning* fine-tunes it on requests with good answers.
-# *Reinforcement learning from human feedback* then trains it for answers that a reward model, fitted to human preferences, scores higher (InstructGPT, 2022); direct preference optimization (2023), below, trains with neither reward model nor sampling.
+# *Reinforcement learning from human feedback* then trains it to give answers that score high with a reward model, which is fitted to human preferences (InstructGPT, 2022); direct preference optimization (2023), below, trains with neither reward model nor sampling.
 # Where answers can be verified, as in mathematics and code, the verdict itself can be the reward: in DeepSeek-R1-Zero (2025), trained in this way without demonstrations, long chains of thought emerged.
 # [Section 11.10](10-small-gpt.ipynb) runs adapters (LoRA), which train few weights.
 #
@@ -1517,7 +1517,7 @@ for served in (1e12, 1e13):  # neighbours on the grid cost more
 # ### Exercise 11.9-6
 #
 # How many operations does one epoch of your model take?
-# Count those of a translator with two blocks on each side and 200 words in each language, for 512 pairs of 9 and 9 tokens, and compare with $6ND$.
+# Count those of a translator of width 32 with two blocks on each side and 200 words in each language, for 512 pairs of 9 and 9 tokens, and compare with $6ND$.
 # Why do they differ, and what happens for a wider model?
 
 # %% [markdown]

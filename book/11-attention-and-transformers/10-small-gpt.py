@@ -289,7 +289,7 @@ d2l.sliders(draw, """A dozen words of the book as boxes, one for each token.
 # Its base is the 256 *bytes* of UTF-8, so no text is unknown.
 # The space belongs to the *front* of a word, so case, punctuation and spaces survive; bytes that cannot be printed are written as other characters, the space as `Ġ`.
 # And a pattern cuts the text first, so merges never join a word with punctuation or with the next word.
-# Its 50,000 merges are public; one more token, number 50,257, marks the end of a document.
+# Its 50,000 merges are public; one more token, with index 50,256, marks the end of a document.
 # The original pattern asks for letters and digits by their Unicode class; ours uses Python's, which differs for some signs outside plain English.
 
 # %%
@@ -417,7 +417,7 @@ torch.testing.assert_close(
 # %% [markdown]
 # The block returns its keys and values, and takes those of earlier steps as `past`; we use this below.
 # Two options are common: `kv_heads` lets heads share keys and values ([Section 11.5](05-multi-head-attention.ipynb)), and `qk_norm` normalizes queries and keys before they are rotated, so only their gains can make the scores large.
-# The two small methods `place` and `visible` are where positions and the causal mask come in, so that an exercise can exchange them.
+# Positions and the causal mask come in through `place` and `visible`, which an exercise exchanges.
 
 # %% tags=["export"]
 class GPTBlock(nn.Module):
@@ -564,7 +564,7 @@ assert count_params(model) == 64 * V + 2 * block_size + 64
 # The untrained loss is near that of a uniform guess, $\log|\mathcal{V}|$, but above it.
 # Part of the excess comes from the tied matrix: the straight line carries a token's own embedding to the end, where it matches itself, and nine of ten inputs are predicted to repeat.
 # With another random matrix of the same size at the output the excess is smaller.
-# Training has to unlearn this; we look again when it is done.
+# Training has to unlearn this.
 
 # %% tags=["hide-input"]
 # starting sizes; options; refusals; grouped and normalized heads
@@ -789,7 +789,7 @@ if full_run and real:
 
 # %% [markdown]
 # After these steps the GPT is well ahead of the counts of pairs, near those of three characters, and far behind four and six.
-# The GRU, with a fifth of the parameters, needs fewer bits, and the RNN about as many.
+# The GRU, with a fifth of the parameters, needs fewer bits (one seed), and the RNN about as many.
 # At the rate of the GPT the same GRU needs more: a comparison at one rate would have turned the order round.
 # The network has drawn only a little more text than the book is long.
 # The habit of repeating the input is gone.
@@ -799,7 +799,7 @@ if full_run and real:
 # Does the same network do better with tokens?
 # The tokenizer must not see the held-out part, so we learn 228 merges on the training part alone.
 # Now the two runs differ in more than the alphabet: 32 tokens span about 75 characters, equal steps read more than twice as much text, and the larger table of embeddings adds 14 % to the parameters.
-# So there are two controls with characters and windows as long as 32 tokens: one with so few windows that it reads as many characters per step as the first arm, one with as many windows, and so as much text, as the arm with tokens.
+# So there are two controls with characters and windows as long as 32 tokens: one with so few windows that it reads nearly as many characters per step as the first arm, one with as many windows, and so as much text, as the arm with tokens.
 # No control has the extra parameters.
 # All take the same number of steps with the same rate, and the three seeds set both the start and the windows.
 
@@ -859,7 +859,7 @@ d2l.describe(fig, """Left: bars of bits per character; 1-gram the longest,
 
 # %% [markdown]
 # **Figure 11.10.4.** Bits per character on the held-out part.
-# Left: language models of Chapters 9 to 11 on characters; right: one dot per seed after fewer and smaller steps.
+# Left: language models of Chapters 9 to 11 on characters; right: one dot per seed after fewer steps with smaller batches.
 
 # %%
 # check 11.10-C7 continued: higher perplexity, fewer bits, also than controls
@@ -891,10 +891,9 @@ assert abs(per_step[2] / (per_step[3] * span) - 1) < 0.02
 
 # %% [markdown]
 # Per token the perplexity is more than five times higher, and per character the tokens need fewer bits, in every run and against both controls.
-# Longer windows alone did not help the characters; with more of them, and so more text, they did better than with few, and the gap to the tokens remains.
+# Longer and fewer windows did not help the characters; with more of them, and so more text, they did better than with few, and the gap to the tokens remains.
 # Tokens have a head start: their frequencies alone, counted, already take 0.9 bits per character less than those of letters, since a token *is* context.
-# The numbers hold for this budget.
-# Both kinds are still far from converged.
+# The numbers hold for this budget; at least the characters had not converged.
 
 # %% [markdown]
 # ## From 2017 to today, one switch at a time
@@ -1086,10 +1085,10 @@ if full_run and real and switch_steps == 80:
 
 # %% [markdown]
 # Three seeds do not tell LayerNorm, ReLU or ungrouped keys from today's model: the differences are about their spread.
-# Post-norm learns more slowly, as do sinusoids with scaled embeddings, and the model of 2017 has hardly left the frequencies of letters.
-# That is the beginning, with eight steps of warm-up: with three times the steps the gap is much smaller, and we did not measure its end.
+# At these rates post-norm learns more slowly, as do sinusoids with scaled embeddings, and the model of 2017 has hardly left the frequencies of letters.
+# That is the beginning, with eight steps of warm-up: with three times the steps, warm-up included, the gap is much smaller (one seed); its end is open.
 # Two blocks of width 32 cannot show stability with depth, or time and memory at scale.
-# Among many changes compared at scale, Narang and others (2021) found few that helped; RMSNorm and SwiGLU did.
+# Among many changes, Narang and others (2021) found few that helped; RMSNorm and SwiGLU did.
 
 # %% [markdown]
 # ## The cache
@@ -1194,8 +1193,8 @@ d2l.describe(ax, """Time for the next token against the number of tokens, both
 # %% [markdown]
 # **Figure 11.10.6.** Time on a CPU for one more token after a text of this length.
 #
-# With the cache the time hardly grew at these lengths, although the operations per token more than double from 32 to 1024.
-# A model of width 8, with far fewer operations, takes nearly as long: in so small a model most of a step is the fixed cost of calling some two hundred operators.
+# With the cache the time grew far less than the operations per token, which more than triple from 32 to 1024.
+# A model of width 8, with far fewer operations, takes nearly as long: in so small a model most of a step is the fixed cost of calling many small operators.
 # In large models the cache is a main cost of serving, which is why Section 11.5 shrinks it.
 #
 # ## Beyond the window
@@ -1250,7 +1249,7 @@ d2l.describe(ax, """Perplexity by position from 1 to 96. The main run is
 
 # %% [markdown]
 # **Figure 11.10.7.** Perplexity by position, means over four positions.
-# The short runs had fewer and smaller steps, so their level is higher; look at where each line leaves its level.
+# The short runs had fewer steps and smaller batches, so their level is higher; look at where each line leaves its level.
 
 # %%
 # check 11.10-C8: collapse behind the window; not with a windowed cache
@@ -1351,7 +1350,7 @@ for name, kind in (("distances clipped", ClippedBlock),
 
 # %% [markdown]
 # With all 96 keys but no new distance the level holds, so it is the distances.
-# Relative positions alone do not give length: the distances must be trained, or not be used.
+# Being relative is not enough: rotations by untrained distances failed, while the biases of Exercise 11.10-2 (short runs) held.
 # Squeezed positions are no remedy by themselves: this model, not trained on them, reads even its own 32 characters badly.
 # The windowed cache does not extend the memory: through two layers, a token learns about the 62 before it at most.
 # In large models a windowed cache alone fails, as many heads put their weight on the first tokens; Xiao and others (2024) keep a few of these *attention sinks* beside the window.
@@ -1679,7 +1678,7 @@ if full_run and real and adapt_steps == 40:
 
 # %% [markdown]
 # In 40 steps both gained about as much on the new text and lost about as much on the old; adapters trained under a tenth of the parameters, at a higher rate.
-# At the two largest rates (one seed), training all weights forgot more.
+# At each rate (one seed) all weights forgot more; at equal gain, up to the best, about as much.
 # In larger models, Biderman and others (2024) report that LoRA learns less and forgets less.
 #
 # ### Fewer bits
@@ -1755,7 +1754,7 @@ if full_run and real:
 
 # %% [markdown]
 # Eight bits cost less than 0.002 bits per character, four a little, three more, both more with one scale per matrix.
-# Only storage would shrink.
+# Only storage would shrink, not the arithmetic.
 # For 175 billion parameters, GPTQ (Frantar and others, 2022) reports little loss at 3 or 4 bits with better rounding.
 #
 # ### Learned by heart?
@@ -1834,24 +1833,24 @@ if full_run and real and adapt_steps == 40:
 # **Figure 11.10.9.** Share of runs that the training text contains.
 #
 # Samples stay below the control, but are worse English.
-# Runs of ten (at 0.5) are as frequent in unseen as in equal pieces of training text; the copy's are not.
+# Runs of ten (at 0.5) are about as frequent in unseen as in equal pieces of training text; the copy's are not.
 # Other prompts might bring out more; in large models, Carlini and others (2022) find that memorization grows with size, repetition and the length of the prompt.
 #
 # ## Where it stands
 #
 # The skeleton of this section is that of Llama 3 and Qwen3: pre-norm with RMSNorm, rotary positions, SwiGLU, no biases, causal attention with grouped heads; Qwen3 normalizes queries and keys too, and OLMo 2 moves the normalization behind each part.
 # What differs most is size, data, and in many models a mixture of experts in place of the SwiGLU ([Section 11.9](09-large-scale-pretraining.ipynb)).
-# For a complete small program to read next, see nanochat by Karpathy, the successor of his nanoGPT; it also takes ideas from the modded-nanogpt speed runs, among them the optimizer Muon for the matrices.
+# A complete small program to read next is Karpathy's nanochat, the successor of nanoGPT, with ideas from the modded-nanogpt speed runs, such as the optimizer Muon.
 #
 # ## Summary
 #
 # - BPE merges the most frequent pair again and again; encoding replays the merges. On bytes it is lossless for any text.
-# - Perplexities of different tokenizers cannot be compared; bits per character can. At our small budgets tokens beat characters also when both read the same text, a GRU at its own rate beats the GPT on characters, and counting six characters beats all of them.
+# - Perplexities of different tokenizers cannot be compared; bits per character can. At our small budgets tokens beat characters also when both read as much text, a GRU at its own rate beat the GPT on characters, and counting six characters beat all of them.
 # - RMSNorm, SwiGLU, rotary positions and tied embeddings are a few lines each; a tied matrix starts out predicting its input.
 # - A cache turns $\mathcal O(n^2)$ per token into $\mathcal O(n)$ and changes the scores by rounding only; a mask aligned at the wrong corner changes them silently.
 # - Temperature, top-k and top-p choose how to draw; they do not change the model.
 # - Of five changes since 2017, three seeds showed no clear effect of three; without the others, learning began more slowly. Adapters of low rank train a tenth of the numbers and can be merged; four bits per weight cost little.
-# - Relative positions did not extend the window, because of distances that were never trained; clipping them or a windowed cache kept the level.
+# - Rotary positions did not extend the window, because of distances that were never trained; clipping them or a windowed cache kept the level.
 
 # %% [markdown]
 # ## Exercises
@@ -1994,7 +1993,7 @@ assert bias.tolist() == [[[-0.5, -0.25, 0, -math.inf]],
 
 # %% [markdown]
 # The cache is a quarter.
-# The model has 12 % fewer parameters, and nothing was done to make up for them; the printed losses show what this cost here.
+# The model has 12 % fewer parameters, and nothing was done to make up for them; the printed losses show no clear cost.
 # After so few steps and with three seeds we assert only that the difference is small beside the one between characters and tokens.
 
 # %% tags=["rtol=0.1"]
@@ -2028,7 +2027,8 @@ if full_run and real:
 # %% [markdown]
 # The training loss keeps falling while the held-out loss turns.
 # Dropout moves the best step from 30 to 60 in this run, and from 45 to 60 in two others with other seeds that are not stored.
-# The best loss itself is only a little lower; what changes most is what happens to those who do not stop: the network fits its 3,000 characters less closely, and its held-out loss rises more slowly.
+# The best loss itself is only a little lower; what changes most is what happens to those who do not stop: its held-out loss rises more slowly.
+# Its training loss stays higher, too, but that is measured with dropout on.
 # The rate is constant here, so that the steps can be compared; a cosine would tie the curve to the number of steps.
 
 # %%

@@ -33,7 +33,7 @@
 #
 # - count what one call costs beside its arithmetic, and why a batch makes it cheaper;
 # - predict the noise of a minibatch gradient, the floor at which it keeps the loss, and the learning rate at which full batches diverge;
-# - train by a loop that takes any optimizer, check it against `torch.optim`, and split a batch that does not fit into memory;
+# - train with a loop that takes any optimizer, check it against `torch.optim`, and split a batch that does not fit into memory;
 # - measure a critical batch size, and compare it with two formulas that promise to predict it.
 #
 # **Cost**: about 30 seconds on a CPU, no use of a GPU; a download of 58 kB, once.
@@ -189,7 +189,7 @@ assert abs(spread[True] / (values.var(correction=0) / 10) - 1) < 0.02
 # ### Data
 #
 # The chapter's test bench is a set of measurements by NASA: 1503 records of the noise of airfoils in a wind tunnel, with five features such as frequency and angle of attack.
-# All columns are standardized; the features stay correlated, so the loss is more curved in some directions than in others.
+# All columns are standardized, and the first 1500 rows are used; the features stay correlated, so the loss is more curved in some directions than in others.
 
 # %% tags=["export"]
 class Airfoil(DataModule):
@@ -562,7 +562,7 @@ d2l.describe(ax, """Excess loss against steps of full-batch descent. With rate
 #
 # A loss close to its minimum that barely moves is what convergence looks like, and here also what the turning point before a divergence looks like.
 # Run longer.
-# The next picture shows steps in the plane of the flattest and the steepest direction, for any batch size.
+# The next picture shows steps in the plane of the flattest and the steepest direction, for four batch sizes.
 
 # %% tags=["hide-input"]
 def plane_path(batch, rate, steps, seed=0):
@@ -601,7 +601,7 @@ d2l.sliders(show_path, """Elliptic contours around the minimum with the path
 
 # %% [markdown]
 # **Figure 12.5.6.** The error in two of six directions, from a start with no error in the other four; contours are those of the loss in this plane.
-# With the full batch and rate 1 (other sliders), the path crosses the valley in each step, and ends a little farther out each time.
+# With the full batch and rate 1 (other sliders), the path crosses the valley in each step, and lands a tenth farther out each time.
 
 # %% tags=["hide-input"]
 # check: the path is that of full-batch descent where the batch is full
@@ -809,7 +809,7 @@ d2l.describe(ax, """Noise floor against batch size, both logarithmic. With a
     Measured points lie on the curves or slightly above.""")
 
 # %% [markdown]
-# **Figure 12.5.7.** The noise floor for a fixed rate and for a rate in proportion to $b$: (12.5.4) and, for each of three seeds, the mean over 32 chains.
+# **Figure 12.5.7.** The noise floor for a fixed rate and for a rate in proportion to $b$: (12.5.4) and, for each of three seeds, the mean over 32 chains and their later steps.
 # The dotted line is the last form of (12.5.4).
 #
 # The floor for rates in proportion to $b$ stays level while $\eta\lambda_{\max}$ is small, and rises as (12.5.4) says.
@@ -1082,7 +1082,7 @@ d2l.describe([ax, right], """Left, examples per second rise with the batch
 # **Figure 12.5.9.** Throughput, and the time to an excess of 0.0025, on one thread of a CPU.
 #
 # While the fixed cost of a call dominates, throughput grows nearly in proportion to $b$; while $b$ is well below the critical size, the steps fall nearly in proportion.
-# So increase the batch until one of the two stops, and do not expect the formula to replace the measurement.
+# Neither ends at a sharp point, so increase the batch while the time still falls, and do not expect the formula to replace the measurement.
 # That is also where the field stands.
 # Shallue and others (2019) found large differences between workloads, and no evidence that large batches do worse on new data once the other settings are tuned.
 # The optimizer counts too: G. Zhang and others (2019) measured much larger critical batches for Adam and K-FAC than for SGD with momentum, as their noisy quadratic model predicts.
@@ -1122,8 +1122,8 @@ d2l.describe([ax, right], """Left, examples per second rise with the batch
 #
 # This is a linear map of the 36 entries of $\mathbf{M}$; the limit is where its largest eigenvalue reaches 1.
 # Small batches tolerate less: the extra term grows like $\eta^2/b$.
-# A little above the limit, the mean explodes and the median does not: a few chains carry the mean.
-# At 1.3 times the limit for $b=10$ the median explodes as well.
+# At 1.1 times the limit for $b=10$, the mean over 200 chains has exploded after 1000 steps and the median has not: at most half of the chains carry the mean.
+# At 1.3 times the limit the median explodes as well.
 #
 # The constant noise adds $\frac{\eta^2}b\boldsymbol\Sigma$, with $\boldsymbol\Sigma$ at the minimum.
 # Once the mean of $\boldsymbol\theta$ has reached $\boldsymbol\theta^*$, the terms linear in the error vanish, so the floor is $\frac12\mathrm{tr}(\mathbf{H}\mathbf{M})$ at the fixed point.
@@ -1244,7 +1244,7 @@ assert abs(spread[0] / spread[1] - factor[750]) < 0.05
 # %% [markdown]
 # ### Exercise 12.5-4
 #
-# Find the best of six rates for batches of 1, 4, 16, 64 and 256, by the mean excess after two epochs over three seeds, or twelve from 64 rows on.
+# Find the best of six rates for batches of 1, 4, 16, 64, 256, 750 and 1500 rows: the one with the lowest mean excess after two epochs, over three seeds (twelve from 64 rows on).
 # How far does the linear rule carry?
 
 # %% [markdown]

@@ -391,7 +391,7 @@ d2l.describe(ax, """Distance against steps, logarithmic, for three condition
 # %% [markdown]
 # **Figure 12.6.5.** Curvatures 1 and $\kappa$ from $(1,1)$.
 # Markers: measured; solid: (12.6.7); dashed: $\sqrt\beta^{\,t}$ alone; dotted: gradient descent at its best rate.
-# The dotted line of $\kappa=10$ is hidden under the dashed one of $\kappa=100$: both fall by $\frac9{11}$ per step, as $\kappa$ turns into $\sqrt\kappa$.
+# The dotted line of $\kappa=10$ is hidden under the dashed one of $\kappa=100$: each step multiplies both by $\frac9{11}$, since $\sqrt{100}=10$.
 #
 # Measured errors lie on the exact curve, well above the bare rate: for $\kappa=1000$ the distance first grows about eightfold.
 # The height of the peak grows like $\sqrt\kappa$ for large $\kappa$.
@@ -611,7 +611,7 @@ d2l.describe(fig, """Gap against steps, both logarithmic. On the chain
 
 # %% [markdown]
 # **Figure 12.6.6.** Thin lines: the bounds $\frac1{2T}$ of gradient descent and $\frac2{(T+1)^2}$ of Nesterov's variant, in units of $LR^2$ with $R=\|\mathbf{x}_0-\mathbf{x}^*\|$.
-# On the left each $T$ has a chain of its own length $2T+1$, so the dotted lines join the ends of six runs; on the right a curve is one run.
+# On the left each $T$ has its own chain, of length $2T+1$, so the dotted lines join the ends of six runs; on the right a curve is one run.
 #
 # On the chain the measured gap is 0.2 to 0.31 times $LR^2/(T+1)^2$ for the six $T$ from 1 to 300; from $T=10$ on it is nearly parallel to the bound, a factor of about 7 below it, and about 3 above what no method of this kind can beat.
 # On the logistic regression the gap after ten steps is still more than half of gradient descent's; from step 100 to 400 it is less than a hundredth, even at the peaks of its swings.

@@ -510,7 +510,7 @@ d2l.describe(axes, """Left, positions against the step: with beta2 of 0.1
 #
 # $$\mathbf{x}_t=(1-\eta\lambda)\,\mathbf{x}_{t-1}-\eta\,\frac{\hat{\mathbf{v}}_t}{\sqrt{\hat{\mathbf{s}}_t}+\epsilon}. \tag{12.10.7}$$
 #
-# This is *AdamW* as PyTorch computes it, with the decay $\lambda\ge0$; the paper multiplies $\lambda$ by the schedule's factor but not by the base rate, so a $\lambda$ there means another number here.
+# This is *AdamW* as PyTorch computes it, with the decay $\lambda\ge0$; the paper multiplies $\lambda$ by the schedule's factor but not by the base rate, so its $\lambda$ is ours times the base rate.
 # A weight whose gradient is and was 0 shrinks by a factor of about $e$ in $1/(\eta\lambda)$ steps.
 
 # %% tags=["export"]
@@ -641,7 +641,7 @@ d2l.describe(axes, """Left, AdamW's four coordinates go to 1, 0.5, -1 and
 
 # %% [markdown]
 # **Figure 12.10.4.** Left: AdamW (solid) clips $\mathbf{a}$ to the box, Adam with the penalty (dashed) halves it.
-# Right: AdamW's mean over 50 runs and the last quarter of the steps (markers) follows (12.10.9) (lines) for every $\sigma>0$; the leftmost markers are the runs without noise.
+# Right: AdamW's mean over 50 runs and the last quarter of the steps (markers) follows (12.10.9) (lines) at all four $\sigma>0$; the leftmost markers are the runs without noise.
 
 # %% [markdown]
 # ## After Adam: signs
@@ -1073,7 +1073,7 @@ if matrix_steps >= 200:
 # Over the heavy ball, which does not know axes either, Muon, SOAP and Shampoo keep their lead along the axes.
 # Lion at its usual averages is behind Adam in all three settings.
 # That is no verdict on the method: $\beta_2=0.99$ remembers 100 steps of 200, and with 0.9 Lion overtakes Adam in the turned valleys.
-# The averages matter for the others, too: in the turned valleys SOAP loses its lead with its authors' default of 0.95 for both moments, Adam gains with $\beta_2=0.9$, and both end between the heavy ball and Muon.
+# The averages matter for the others, too: in the turned valleys SOAP with its authors' default of 0.95 for both moments falls behind Muon, Adam with $\beta_2=0.9$ moves ahead of the heavy ball, and both end between these two.
 # Muon keeps as little as the heavy ball and pays with matrix products; Shampoo and SOAP pay with eigenvectors and memory:
 #
 # | Method | kept for an $m\times n$ matrix | step without averages |
@@ -1460,7 +1460,7 @@ if digit_epochs == 10 and digit_width == 64:
 #
 # **Today.** AdamW with warm-up and decay is the reference for large models.
 # Wen and others (2025) tuned ten optimizers for language models of 0.1 to 1.2 billion parameters: the fastest were matrix methods such as Muon and SOAP, but their lead over a tuned AdamW shrank with size, from 1.4 times to 1.1 times, and rankings taken before the end of the runs could flip.
-# Muon, with an added limit on the attention scores, also pretrained Kimi K2, a model of $10^{12}$ parameters, 32 billion of them active (Kimi Team, 2025): it works at this size, which does not say by how much it leads there.
+# Muon, with an added limit on the attention scores, also pretrained Kimi K2, a model of $10^{12}$ parameters, 32 billion of them active (Kimi Team, 2025): so it works at this size, which does not say whether it leads there.
 
 # %% [markdown]
 # ## Summary

@@ -154,7 +154,7 @@ class Cosine:
             1 + math.cos(math.pi * done))
 
 # %% [markdown]
-# *Warmup-stable-decay* (WSD) holds the peak and falls to 0 only in the last share of the steps (Hu and others, 2024).
+# *Warmup-stable-decay* (WSD; Hu and others, 2024) holds the peak and falls only in the last share of the steps, here along a line to 0.
 # The stable phase needs no $T$: a run can be prolonged, and each length costs only its own decay.
 # With a share of 1 it is *linear decay*, the best choice in a worst-case analysis of the last iterate on convex functions (Defazio and others, 2023; [Section 12.4](04-sgd.ipynb)).
 # *One-cycle* rises and falls once, in PyTorch by default along cosines and with 30 % of the steps for the rise (Smith and Topin, 2017; Exercise 1); *plateau* rules cut the rate when a measured loss stops falling (Exercise 3).
@@ -231,7 +231,7 @@ assert MultiFactor([3])(3) == 0.05
 # The first term forgets the start, the second adds noise.
 # For a constant rate below $\frac2\lambda$ they balance at the floor of [Section 12.4](04-sgd.ipynb), with $\lambda=\sigma=1$ and $\eta=0.5$ at $\frac13$.
 # A falling rate lowers the floor, but one that falls too soon stops forgetting.
-# The balance depends on the curvature: our test problem is the valley $0.1x_1^2+2x_2^2$ with the curvatures 0.2 and 4, from $(-5,-2)$, in 200 steps.
+# The balance depends on the curvature: our test problem is the valley $0.1x_1^2+2x_2^2$ with the curvatures 0.2 and 4 and $\sigma=1$ in both directions, from $(-5,-2)$, in 200 steps.
 # Each schedule gets the best of 15 peak rates.
 
 # %%
@@ -318,8 +318,9 @@ assert min(tuned["cosine"], tuned["linear"]) > 2 * tuned["constant"]
 assert all(0 < trials.index(lr) < 14 for lr in tuned.values())
 
 # %% [markdown]
-# Even at its best rate, the constant schedule ends with more than twice the loss of cosine and linear decay: it must be large enough for the flat direction and small enough for the noise in the steep one.
-# Those two can afford more than twice its rate.
+# Even at its best rate, the constant schedule ends with more than twice the loss of cosine and linear decay.
+# The flat direction asks for a large rate; at the end of a constant one, both directions hold about the same loss by (12.11.2), and cosine and linear decay remove most of it in the steep direction.
+# They can afford more than twice its rate.
 # With one curvature, or many more steps, the balance is different; formula (12.11.2) tells how.
 # In the plane one sees what the decay removes.
 
@@ -464,7 +465,7 @@ except ValueError as error:
 # 1. A rate set *after* the epoch, from `schedule(epoch)`, acts one epoch late: epoch 0 runs with whatever rate the optimizer was made with, and a warm-up begins too high.
 # 2. A scheduler with a state that was stepped to plot its curve is used up: the training that follows starts at the end of the curve.
 # 3. `CosineAnnealingLR` rises again after `T_max` steps; count steps where it counts steps.
-# 4. Schedules compared at different peak rates compare the rates.
+# 4. Schedules compared at peak rates not tuned for each compare the rates as well.
 # 5. `LinearLR` refuses to start at 0; `LambdaLR` does not.
 
 # %%
@@ -632,7 +633,7 @@ assert abs(values[1] - 6 * seen[-4]) < 1e-5
 
 # %% [markdown]
 # Which rates are worth trying?
-# A *learning rate range test* (Smith, 2015) raises the rate in every step of one short run and looks where the loss stops falling.
+# A *learning rate range test* (after Smith, 2015, who watched the accuracy) raises the rate in every step of one short run and looks where the loss stops falling.
 
 # %%
 def lr_range_test(model, loss, batches, make_optimizer, lo, hi, steps):
@@ -666,7 +667,7 @@ assert min(test_losses) < test_losses[0] or channels < 4
 # %% [markdown]
 # The loss is the sum over four networks, so each takes its own steps; the figure below shows the mean.
 # The comparison: constant, cosine, linear and WSD, each at six peak rates from 0.0125 to 0.4, with equal steps and batches.
-# Seed 0 chooses the rate of each; seeds 1 to 3 give the result.
+# Seed 0 chooses the rate of each; seeds 1 to 3 give the result, on the same held-out images.
 
 # %%
 rates = [0.0125 * 2**k for k in range(6)]
@@ -861,7 +862,7 @@ if full_run:
 # These are the constant runs of the comparison, averaged afterwards, so the EMA had the same six rates.
 # At the rate 0.2 the average of each seed is better than its last iterate.
 # Up to 0.1 its mean loss is within 20 % of that of WSD at the same peak, without a decay.
-# Of batch normalization the EMA above copies the moving statistics, which belong to the last weights, not to the averaged ones; recompute them with a pass over training data (`swa_utils.update_bn`).
+# With batch normalization the EMA above copies the moving statistics, which belong to the last weights, not to the averaged ones; recompute them with a pass over training data (`swa_utils.update_bn`).
 
 # %%
 def with_norm():
@@ -1201,7 +1202,7 @@ d2l.describe(axes[0], """Rate times sharpness of three seeds over the first 32
     below it at once; with warm-up all start at 0.""")
 
 # %% [markdown]
-# **Figure 12.11.8.** SGD with momentum at the peak rate 0.16: $\eta_t\lambda_{\max}$ of three seeds; dashed, the limit $2(1+\beta)=3.8$ of a quadratic ([Section 12.6](06-momentum.ipynb)).
+# **Figure 12.11.8.** SGD with momentum at the peak rate 0.16: $\eta_t$ times the sharpness $\lambda_{\max}$ ([Section 12.3](03-gradient-descent.ipynb)) on 100 images, three seeds; dashed, the limit $2(1+\beta)=3.8$ of a quadratic ([Section 12.6](06-momentum.ipynb)).
 
 # %%
 if full_run:
@@ -1214,7 +1215,7 @@ if full_run:
 # Here warm-up widens the usable range of Adam and changes little inside it: at 0.01 the mean accuracies with and without differ by less than two points; at 0.05 each of three seeds with it is better by more than five points than all without.
 # Estimates of $\hat{\mathbf{s}}$ from 20 batches do not replace it: at 0.01 they changed little, at 0.03 they did harm.
 # This does not refute (b): such estimates belong to the initial weights and still weigh as 20 steps when the gradients have changed; another start of $\hat{\mathbf{s}}$ brought benefits like those of warm-up (Kalra and Barkeshli, 2024).
-# SGD with momentum has neither $\hat{\mathbf{s}}$ nor steps of fixed size, and shows no gain: up to 0.04 the two arms agree, at 0.08 three seeds decide nothing, and at 0.16 both have lost accuracy.
+# SGD with momentum has neither $\hat{\mathbf{s}}$ nor steps of fixed size, and shows no gain: up to 0.04 the two arms agree, at 0.08 three seeds decide nothing, and at 0.16 both have lost accuracy, in the runs printed above more with warm-up.
 # So what helped here belongs to Adam: (b), (c), or sharpness as Adam's scaling sees it, which we did not measure; these runs do not tell them apart.
 # Figure 12.11.8 shows the sharp start of (a): without warm-up two of three networks begin above the limit of stability.
 # But all are below it after four steps on their own, and networks cross it again later.
@@ -1337,8 +1338,8 @@ torch.testing.assert_close(fit_width(16, 0.008, True), at_width[16, True][1],
 # %% [markdown]
 # With $\mu$P the rate 0.064, at or near the best of width 16, also serves width 256: the loss there is within a factor of two of the best.
 # With one rate everywhere the loss at that rate is more than twice as large, and the wide network's own best rate is at least four times smaller.
-# What transfers is the rate: at their own best rates the two wide networks end within 0.04 of each other, and the ranges of their three seeds overlap.
-# In long runs of language models the argument's alignment holds only briefly, and independent weight decay does much of the work (Kosson and others, 2025).
+# What transfers is the rate: at their own best rates the ranges of the two wide networks' three seeds overlap, so neither is clearly ahead.
+# In language models the moves line up with the inputs only briefly; later, weight decay that does not shrink with the rate lets rates transfer (Kosson and others, 2025).
 #
 # ## Where it stands
 #
@@ -1522,7 +1523,7 @@ for eta, curvature in ((0.05, 2.0), (0.5, 1.0)):
 # - I. Loshchilov and F. Hutter, *SGDR: stochastic gradient descent with warm restarts* (2016), [arXiv:1608.03983](https://arxiv.org/abs/1608.03983): the cosine, there restarted.
 # - L. N. Smith, *Cyclical learning rates for training neural networks* (2015), [arXiv:1506.01186](https://arxiv.org/abs/1506.01186): the range test; with N. Topin, *Super-convergence* (2017), [arXiv:1708.07120](https://arxiv.org/abs/1708.07120): one cycle.
 # - S. Hu et al., *MiniCPM: unveiling the potential of small language models with scalable training strategies* (2024), [arXiv:2404.06395](https://arxiv.org/abs/2404.06395): WSD.
-# - A. Defazio, A. Cutkosky, H. Mehta and K. Mishchenko, *When, why and how much? Adaptive learning rate scheduling by refinement* (2023), [arXiv:2310.07831](https://arxiv.org/abs/2310.07831): linear decay from a worst-case analysis of the last iterate.
+# - A. Defazio, A. Cutkosky, H. Mehta and K. Mishchenko, *Optimal linear decay learning rate schedules and further refinements* (2023), [arXiv:2310.07831](https://arxiv.org/abs/2310.07831): linear decay from a worst-case analysis of the last iterate.
 # - B. T. Polyak and A. B. Juditsky, *Acceleration of stochastic approximation by averaging*, SIAM Journal on Control and Optimization 30 (1992); it names Polyak's and Ruppert's independent proposals.
 # - P. Izmailov et al., *Averaging weights leads to wider optima and better generalization* (2018), [arXiv:1803.05407](https://arxiv.org/abs/1803.05407).
 # - A. Defazio et al., *The road less scheduled* (2024), [arXiv:2405.15682](https://arxiv.org/abs/2405.15682).

@@ -216,7 +216,7 @@ assert min(big[at(32):]) > 1.5 * big[0]  # the time grows
 # %% [markdown]
 # With wide SIMD, a sum takes more than twice the time per number at every stride from 2 on even in the cache, without any traffic to memory, because it loses SIMD; so the ratio between stride 16 and stride 1 would prove nothing.
 # The gathers are the evidence: at equal stride they differ in nothing but the place of the data.
-# From the cache a wide stride takes no longer than a narrow one (rather less; its list of positions is shorter too); from memory the time grows and then levels off.
+# From the cache a wide stride takes no longer than a narrow one (here rather less, perhaps because its list of positions is shorter); from memory the time grows and then levels off.
 # With lines of 64 bytes the bend should lie at a stride of 16.
 # A bend at 32 is what lines of 128 bytes, or lines that are fetched in pairs, would give; the figure does not tell these apart.
 # Consequence: store together what is read together, and read in the order of storage.

@@ -643,7 +643,7 @@ d2l.describe(fig, """Bars over time: the backward pass; one exchange that
 # **Figure 13.6.2.** Computed timelines.
 # With DDP's buckets, most of the exchange hides behind the backward pass; what is left is the last bucket.
 # With one exchange for each parameter, the starts add up.
-# DDP's default is the best of these three, but not of all: with these constants, `bucket_plan(sizes, 10 * 2**20, first=2**20)` leaves about half as much (try it).
+# DDP's default is the best of these three, but not of all: with these constants, `bucket_plan(sizes, 10 * 2**20, first=2**20)` leaves about half as much, and without the small first bucket nearly as much as the default (try it).
 # The best limit depends on the constants, which is why it is a parameter.
 
 # %% [markdown]
@@ -1146,7 +1146,7 @@ assert fsdp["too_early"] == 0
 # For large language models, sharding is combined with the other splits of [Section 13.5](05-data-parallel-scratch.ipynb); Liang et al. (2024) describe such a system in PyTorch.
 #
 # `MixedPrecisionPolicy` is how mixed precision ([Section 13.4](04-hardware.ipynb)) meets sharding: with ours, parameters are gathered and used in bfloat16 and kept and updated in float32.
-# Gradients were averaged in float32 too, as `reduce_dtype` asks; by its documentation, they travel in the type of `param_dtype` without it.
+# Gradients were averaged in float32 too, as `reduce_dtype` asks; according to the documentation, without it they travel in the type of `param_dtype`.
 
 # %% [markdown]
 # ## Checkpoints
@@ -1178,7 +1178,7 @@ for name in ("sgd", "adam"):  # five steps on two ranks, five on one
 # `map_location` names the device of the loading rank; without it, `torch.load` on every rank would put the tensors that rank 0 saved from its GPU on that same GPU first.
 # `torchrun --max-restarts=3` starts again by itself: when a process dies it ends the others and starts all of them anew, up to three times, and a script that resumes from its checkpoint goes on from there.
 # In the PyTorch used here, though, a restarted rank can find the address of a dead one in the store where ranks meet, and fail or wait for it; with `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` in the environment each start gets a store of its own (PyTorch issue 135712).
-# The variable acts on a rendezvous of type `c10d`: the default on one machine, `--rdzv-backend=c10d` on several.
+# The variable acts only if the ranks meet by `c10d`, the default on one machine; on several, that takes `--rdzv-backend=c10d`.
 #
 # The sharded checkpoint is a folder with one file for each rank and an index, `.metadata`; it loads into whatever parts are asked for.
 # `reloaded` asked for all of everything: with `no_dist=True` each rank for itself filled a model that is not sharded, and took the last five steps with whole batches.
@@ -1254,7 +1254,7 @@ assert dealt(1, n=100, seed=0) == dealt(0, n=100, seed=1)
 # Rank 0 starts an all-reduce that rank 1 never joins, and waits.
 # Here the third step runs in a thread, which is still waiting after two seconds; it ends only because rank 1 then takes a third step after all.
 # Without that, the process group would give up at its time limit, with Gloo after half an hour.
-# If rank 1 goes on to another collective instead, as `train_ddp` does with its metrics, the two do not match; with `TORCH_DISTRIBUTED_DEBUG=DETAIL` in the environment, PyTorch compares the calls of all ranks and reports it.
+# If rank 1 goes on to another collective instead, as `train_ddp` does with its metrics, the two do not match; with `TORCH_DISTRIBUTED_DEBUG=DETAIL` in the environment, PyTorch compares the calls of all ranks and reports the mismatch.
 # Inside `model.join()` a rank that is out of batches answers the others' collectives with zeros.
 # The sum is still divided by 2, so the last gradient of rank 0 counts half; `divide_by_initial_world_size=False` divides by the number of ranks that are left.
 #

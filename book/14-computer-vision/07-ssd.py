@@ -121,7 +121,7 @@ for row, column, i, j in ((0, 0, 0, 0), (4, 7, 2, 10), (9, 9, 1, 3)):
 # A plain `flatten` of $(b,c,h,w)$ would give tensors of the same shape and train without an error, on anchors that belong to other cells.
 #
 # The blocks, and the sizes of the four anchors in each cell, are those of [Section 14.5](05-multiscale.ipynb).
-# A network for smaller pictures has fewer levels: for 64 pixels maps of $8\times8$, $4\times4$ and $2\times2$ cells, and the single cell, which keeps the largest sizes.
+# A network for smaller pictures has fewer levels: for 64 pixels there are maps of $8\times8$, $4\times4$ and $2\times2$ cells and the single cell, which keeps the largest sizes.
 
 # %%
 class TinySSD(nn.Module):
@@ -692,8 +692,9 @@ if data.is_real and num_pictures is None and epochs >= 2:
         assert uneven[0, 2] > 0.2  # catches up in part
 
 # %% [markdown]
-# With two epochs on 205 pictures, a hundred steps each, the AP is highest for white cells and lower for red ones, which are nearly all found as well, but among many more false boxes (Figure 14.7.4); platelets are the hard class, and the three seeds differ most there.
-# Before we praise it for the white cells: Exercise 3 of [Section 14.6](06-detection-data.ipynb) finds nearly all of them by their stain, without learning.
+# With two epochs on 205 pictures, a hundred steps each, the detector finds nearly all white and red cells, but the red ones among many more false boxes, so their AP is lower (Figure 14.7.4, for the first seed).
+# Platelets are the hard class, and the three seeds differ most there.
+# Before we praise the detector for the white cells: Exercise 3 of [Section 14.6](06-detection-data.ipynb) finds nearly all of them by their stain, without learning.
 # And two flaws of these pictures, found there too, stand behind these numbers.
 # A few fields of view were photographed twice and stand in two of the splits, so some pictures that we score were, in effect, trained on.
 # In a few others nobody drew a box around the red cells, so every red cell that is found there counts as false, which lowers the AP of that class.
@@ -1017,7 +1018,8 @@ if full_run:
 
 # %% [markdown]
 # Hardly anything changes: no class in the third decimal.
-# Probably few boxes of two classes compete for one place: each anchor speaks for its likeliest class only, and the cells look different (we tested neither); where objects of different classes do overlap, as a rider and a horse, suppression across classes would delete one of them.
+# Probably few boxes of two classes compete for one place (we did not count them): each anchor speaks for its likeliest class only, and the cells look different.
+# Where objects of different classes do overlap, as a rider and a horse, suppression across classes can delete one of them.
 
 # %% [markdown]
 # ## Sources

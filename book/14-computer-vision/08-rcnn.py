@@ -976,7 +976,7 @@ d2l.describe(fig, """Three panels of dots for six arms. Red cells without
 # - **best 160**: the same head, but only the candidates that a set head gets. Nothing is trained.
 # - **many**: a set head in which a candidate sees only itself, and every candidate with an IoU of 0.5 or more is trained to answer. Without suppression, training it brings red and white cells no visible gain over the dense head, and with some seeds a loss.
 # - **alone**: the same head, candidates and updates, but one-to-one pairs. With every seed it is ahead of "many" without suppression, by more than 0.2 for red and 0.12 for white cells. A candidate does not see the others: what it learns about being the chosen one has to come from its box, its scores and its own features, which also take in the cells around it.
-# - **attention**: candidates see each other, without being told which of them overlap. In these few epochs the result is mixed. In the mean over the seeds, white cells gain less than half of what they gain in the next arm; red cells gain nothing, and with every seed they are even behind "alone".
+# - **attention**: candidates see each other, without being told which of them overlap. In these few epochs the result is mixed. In the mean over the seeds, the lead over "alone" for white cells is less than half of the next arm's; for red cells there is none, and "alone" is ahead with every seed.
 # - **overlap**: attention with $8\,\mathrm{IoU}$ added. With every seed it is better than "alone", by more than 0.05 for red and 0.08 for white cells.
 #
 # The four trained set heads have the same candidates and number of updates; their training comes on top of the dense head's.

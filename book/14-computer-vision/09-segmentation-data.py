@@ -447,7 +447,7 @@ d2l.describe(axes, """A small part of a mask three times. As stored and halved
 # %% [markdown]
 # **Figure 14.9.4.** The part of the validation masks in which averaging invents most: specks of other classes line the edges.
 #
-# It is a few per cent of all pixels, but they lie on edges, and they are not spread evenly: on these masks, between a third and a half of the pixels that an averaged mask calls pole, or sign, have no such pixel among their sources.
+# These specks are a few per cent of all pixels, but they are not spread evenly over the classes: on these masks, between a third and a half of the pixels that an averaged mask calls pole, or sign, have no such pixel among their sources.
 # Which classes are hit depends on the order of the numbers, too: a mean lies between its sources, so sky (0) and void (11), at the two ends, are never invented.
 # Trained on such masks, a network is told that things have outlines of other classes, poles and signs among them.
 #

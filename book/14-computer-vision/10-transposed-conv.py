@@ -549,7 +549,7 @@ torch.testing.assert_close(sums, sums[..., :1, :1].expand_as(sums))
 # ## On a photograph
 #
 # Does training remove the grid, and does the choice of $k$ matter then?
-# We halve the height and width of a photograph, shrink the result to a quarter of both, and train small decoders, networks that enlarge, to restore it.
+# We take a photograph at half its height and width, shrink it to a quarter of these, and train small decoders, networks that enlarge, to undo the shrinking.
 # A decoder has one convolution from 3 channels to 16, then two layers that each double height and width.
 # They learn from crops of the left part of one of the two photographs that come with scikit-learn, and are tested on its right part, which has a large area of almost even sky.
 
@@ -696,7 +696,7 @@ def sky(pictures):
     return pictures[..., 16:64, 16:112]
 
 # %% [markdown]
-# All decoders get the same crops in the same order, as many updates, and the same learning rate and schedule; they differ in the layers, thereby in the number of parameters, and in the random start, of which the last two take the draws of the second.
+# All decoders get the same crops in the same order, as many updates, and the same learning rate and schedule; they differ in the layers, thereby in the number of parameters, and in the random start, where the last two use the draws of the second.
 # The error is the root mean square of the difference from the test picture, also in grey levels.
 
 # %%
@@ -967,7 +967,7 @@ for s, p, k in itertools.product((2, 3), (0, 1, 2), (3, 4)):
 # ### Exercise 14.10-5
 #
 # Does a clean start suffice?
-# Let the decoder with $k=4$ start as the function of a decoder with resize-convolutions and random weights, by `smear`, and train it freely.
+# Use `smear` to start the decoder with $k=4$ as the same function as a decoder with resize-convolutions and random weights, and train it freely.
 # Aitken et al. (2017) propose such a start for pixel shuffle and show that it is free of the grid at initialization.
 
 # %% [markdown]

@@ -119,7 +119,7 @@ print("a score for each place and each of ImageNet's classes:",
       tuple(placed.shape))
 
 # %% [markdown]
-# A *fully convolutional network* (Long, Shelhamer and Darrell, 2015) leaves the mean out; where a classifier ends in fully connected layers on a grid of fixed size, as the authors' VGG-16 does, it turns them into convolutions.
+# A *fully convolutional network* (Long, Shelhamer and Darrell, 2015) leaves the mean out; if the classifier ends in fully connected layers on a grid of fixed size, as VGG-16 does, they are turned into convolutions.
 # Its layers are convolutions, poolings and the like, so it takes pictures of any size.
 # The classes of ImageNet are of no use here, so we keep the body and train a new $1\times1$ convolution.
 # What remains is the size.
@@ -248,7 +248,8 @@ assert (ones[16:-16, 16:-16] == 1).all()
 assert ones[0, 0] == (33 / 64)**2 and ones[0, 64] == 33 / 64
 
 # %% [markdown]
-# The authors of the fully convolutional network started here, too: their paper learns the weights of the layers in between and fixes those of the last, the only one that FCN-32s has, and their later code fixes them all.
+# The authors of the fully convolutional network started here, too.
+# In their paper the last enlarging layer, the only one of FCN-32s, keeps these weights, and those before it learn; their later code fixes them all.
 # In their experiments the accuracy did not differ significantly between learned and fixed weights (README of their code).
 # They use one kernel per class; in `FCN` all kernels are learned, including those from one class to another, which start at zero.
 # If the picture's size is no multiple of the stride, the last cells reach beyond it, and the excess is cut off.

@@ -732,8 +732,9 @@ if real and full_run:
     assert 3 * grain[1] < grain[0]
 
 # %% [markdown]
-# The share falls by more than two thirds, below the $\frac{96+144-1}{96\cdot144}\approx0.017$ of white noise.
-# That fits the grid of the strides as the cause; the content loss was disturbed by the same moves, and we did not separate the two.
+# The share falls by more than two thirds.
+# It is then below that of white noise, about 0.017: $96+144-1$ of the $96\cdot144$ frequencies of such a picture have period 2 along an axis.
+# That fits the grid of the strides as the cause; but the content loss was disturbed by the same moves, and we did not separate the two.
 
 # %% [markdown]
 # ## What has to be learned?
@@ -908,7 +909,7 @@ d2l.describe(ax, """Style losses on a logarithmic axis, one row for each kind
 #
 # Other judges see part of this.
 # Under each of the random features, for which it was not made, the trained network's picture has lost more than two thirds of the style loss.
-# Theirs keep more than a third under the trained network, which asks for something that the random features do not ask for.
+# Theirs keep more than a third under the trained network, which asks for something that the random features do not.
 # Under the trained network, the untrained Lite0's pictures are about as far from the style as the photograph itself.
 # As a judge, though, the untrained Lite0 prefers the random features' pictures to the trained network's, which it finds hardly better than the photograph, or worse.
 # Is this a matter of principle, or of the number of steps?

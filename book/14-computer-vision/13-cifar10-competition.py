@@ -961,7 +961,7 @@ if measured:
 # - Keep ids as words, pair each with its answer, and write the table in one stated order. A table can be valid in form and have its answers in the wrong rows; only known labels show it.
 # - Predict in evaluation mode: in training mode, batch normalization makes an answer depend on the other pictures of its batch.
 # - Take the statistics from training pictures, choose rates and recipe on validation pictures, and look at errors there, too. The test set answers once.
-# - At equal updates, decay with label smoothing and averaged weights each beat a constant rate with three seeds of a small network; both together added nothing. A good part of the average's lead went when the statistics of batch normalization were estimated anew for both.
+# - At equal updates, decay with label smoothing and averaged weights each beat a constant rate with three seeds of a small network; both together added nothing. A good part of the average's lead over the constant rate was gone when the statistics of batch normalization were estimated anew for both.
 # - A slow average of weights needs batch normalization statistics of its own; copied ones made it worse than no average.
 # - Files with different checksums can show the same photograph. Features of a pretrained network find such pairs; a person decides.
 

@@ -669,7 +669,7 @@ if measured:
 #
 # The table has a row for each picture and a column for each class, with the names of the classes in the header.
 # Columns in another order than the header's raise no error, and a probability written as 0.0000 costs what certainty costs.
-# (We print only the first 70 characters of the table, so the last number is cut.)
+# (Below, we print only the first 70 characters of the table, so the last number is cut.)
 
 # %% tags=["export"]
 def write_prob_submission(ids, P, classes, path):
@@ -739,7 +739,7 @@ for bad in ((["1"], small, "abc"), (["1", "1"], small, "abc"),
 #
 # The 120 breeds are classes of ImageNet, and the photographs are those of Stanford Dogs (Khosla et al., 2011), which were taken from it.
 # A body trained on ImageNet has therefore probably seen many of the *test* pictures, with their breeds.
-# Our cats and dogs share classes with it, 118 breeds and 5 kinds of cats (the competition's 120 include wild dogs such as the dingo); judging by their names, the photographs belong to a collection from animal shelters (Elson et al., 2007), but they were not compared with ImageNet's here.
+# Our cats and dogs share classes with it, 118 breeds and 5 kinds of cats (the competition's 120 lack the dalmatian and add three wild dogs, such as the dingo); judging by their names, the photographs belong to a collection from animal shelters (Elson et al., 2007), but they were not compared with ImageNet's here.
 #
 # Does it help that the body is frozen and the split clean?
 # We try it in miniature.

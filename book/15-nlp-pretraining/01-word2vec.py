@@ -812,7 +812,7 @@ if full_run:
 # So a skip-gram model that is large enough and trained for long enough predicts the table of observed shares, and a small one compresses it.
 # It is tempting to say that words share directions only because there are too few to go round, but the last column speaks against it: with $d=|\mathcal V|$, where every word could have a direction of its own, the gap after this training is nearly what it is for $d=8$, and with one or two dimensions, where room is scarcest, it is smaller.
 # Yet for $d=|\mathcal V|$ the likelihood does not ask for a gap: with the identity as $\mathbf V$ the model can come as near to the shares, and the gap is 0.
-# [Section 15.5](05-glove.ipynb) starts from the table.
+# [Section 15.5](05-glove.ipynb) starts from the table of counts.
 #
 # Strictly, with $d=|\mathcal V|$ there is no optimum where counts are 0: no finite score gives the probability 0, and the longer we train, the lower such $\log P(w_j\mid w_i)$ get on average.
 # So compare probabilities, not scores.
@@ -856,7 +856,7 @@ assert same < 1e-12 and moved > 0.5 and both[1] < 0.5 * both[0]
 # Where does the grouping come from, then?
 # Two words to which the model gives the same distribution of contexts have $\mathbf U(\mathbf v_i-\mathbf v_k)=\text{const}\cdot\mathbf 1$, with $\mathbf 1$ the vector of ones in $\mathbb{R}^{|\mathcal V|}$; if $\mathbf U$ has rank $d$ and $\mathbf 1$ is not in the span of its columns, this forces $\mathbf v_i=\mathbf v_k$, and no $\mathbf A$ separates equal vectors.
 # With $d=|\mathcal V|$ an invertible $\mathbf U$ has $\mathbf 1$ in its span, so nothing forces them to be equal, and how much the words group is left to the start and the steps.
-# To see it, let a new word take over half of the pairs of `dog`.
+# To see equal contexts draw vectors together with $d=8$, let a new word take over half of the pairs of `dog`.
 # Then see how much the angles between different words depend on the start and on the learning rate, with the counts unchanged.
 
 # %%
@@ -1018,7 +1018,7 @@ if real:
 # - Skip-gram predicts each context word from the center word, CBOW the center word from the mean of its context; both are a softmax over dot products of two tables, trained by cross-entropy as language models are.
 # - The gradient is observed minus expected: a pull towards the observed word, pushes away from all others. CBOW's carries a factor $\frac1{2m}$ that has been forgotten in practice.
 # - On the toy world the center vectors group by category with context and not without; context vectors also carry frequency, which a shuffled text reveals.
-# - With $d=|\mathcal V|$ the model approaches the table of observed shares; fewer dimensions compress it. The grouping does not need the compression: from our small random start it appears with $d=|\mathcal V|$ too, where the likelihood does not ask for it.
+# - With $d=|\mathcal V|$ the model approaches the table of observed shares; fewer dimensions compress it. The grouping does not need the compression: from our random starts it appears with $d=|\mathcal V|$ too, where the likelihood does not ask for it.
 # - The likelihood fixes probabilities, not cosines among the $\mathbf v$. With few dimensions, words to which the model gives the same contexts get the same vector; the angles between others depend on the start and on the learning rate, too.
 # - Each pair costs about $6|\mathcal V|d$ operations, which is the subject of the next section.
 

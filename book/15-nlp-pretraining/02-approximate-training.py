@@ -232,7 +232,7 @@ torch.testing.assert_close(by_sampling[[7, 3]], torch.stack((-pull, push)))
 #
 # The loss (15.2.3) is not an estimate of the softmax loss, so which scores minimize it?
 # Let $P(w_c,w_o)$ be the probability that a random pair of the text is $(w_c,w_o)$, and $s$ the score of this pair.
-# A pair drawn from the text is this one with probability $P(w_c,w_o)$, and its $K$ negatives make this pair $K\,P(w_c)\,P_n(w_o)$ times on average.
+# For each pair drawn from the text, this pair comes up as the observed one with probability $P(w_c,w_o)$, and among the $K$ negatives $K\,P(w_c)\,P_n(w_o)$ times on average.
 # Its share in the expected loss is
 #
 # $$\bar\ell(s) = -P(w_c,w_o)\log\sigma(s) - K\,P(w_c)\,P_n(w_o)\log\sigma(-s), \tag{15.2.5}$$

@@ -968,7 +968,7 @@ if full:
 # GloVe is behind in all three runs, by more than two standard errors, but its loss is still falling and we tried few settings: this is no verdict on GloVe.
 # And the agreement concerns relatedness: with SimLex-999, which is made to measure similarity and not relatedness (Hill and others, 2015), the three methods for all words stay below 0.2.
 #
-# For "army", the first run of GloVe and PPMI share most of the six nearest words; for "doctor", the rarest of the four, none.
+# For "army", GloVe's first run and PPMI share most of the six nearest words; for "doctor", the rarest of the four, none.
 #
 # ## Where this stands
 #
@@ -987,7 +987,7 @@ if full:
 # - All that the skip-gram loss takes from a text are the counts $x_{ij}$; a fixed window makes them symmetric, randomly shrunk ones do not.
 # - GloVe fits $\mathbf u_j^\top\mathbf v_i+b_i+c_j$ to $\log x_{ij}$ by least squares; its weight gives rare pairs less influence and leaves out those that never met.
 # - For continuous $f$ the exponential function follows from $f(a-b)=f(a)/f(b)$, not from $f(x)f(-x)=1$; the loss determines neither the biases nor the cosines of the vectors.
-# - Biases alone already explain much of what GloVe improves on independent words: compare its loss with theirs too.
+# - Biases alone already bring more than half of GloVe's gain in loss over independent words: compare it with them, too.
 # - A truncated singular value decomposition of PPMI needs no training loop, and agreed with people better than that of $\log(1+x)$ on the same words and dimension.
 # - GloVe's loss was still falling after six epochs; an unfinished run is no basis for ranking methods.
 

@@ -1021,7 +1021,7 @@ d2l.describe(ax, """Three curves over 40 epochs, all from 17 per cent. With one
 # Apart from the few gaps that short sentences left, the label of a pair is right by construction.
 # Is the task the intended one, to understand how sentences follow each other?
 # A program that does not read sentences is a good test.
-# It gets five numbers of a pair: how many different tokens both texts share, the hundred most frequent ones left out; that number divided by the number of different tokens, counted in the same way, of the text that has fewer; the two lengths; and whether the second text begins with a pronoun.
+# It gets five numbers of a pair: how many different tokens the two texts share, the hundred most frequent ones left out; that number as a share of the different tokens of the text that has fewer (again without the hundred); the two lengths; and whether the second text begins with a pronoun.
 # A logistic regression on these numbers, fitted on one part of WikiText-2, predicts the labels of the other.
 
 # %%
