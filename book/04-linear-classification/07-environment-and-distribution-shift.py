@@ -65,7 +65,7 @@ train_size = 10_000  # training images in Exercise 4.7-4
 # Training data come from a *source* distribution $p_S(\mathbf{x},y)$, the model is used on a *target* distribution $p_T(\mathbf{x},y)$; $\mathbf{x}$ are the features and $y$ is the label.
 # A *distribution shift* is any difference between the two.
 #
-# Without an assumption about the difference, nothing can be learned about the target from unlabelled inputs.
+# Without an assumption about the difference, unlabelled inputs say nothing about the labels of the target.
 # Keep $p_S(\mathbf{x})=p_T(\mathbf{x})$, and let the two labels trade places, $p_S(y=1\mid\mathbf{x})=1-p_T(y=1\mid\mathbf{x})$.
 # A model that was always right is always wrong, and the inputs alone cannot tell (Exercise 4.7-6).
 #
@@ -80,7 +80,7 @@ train_size = 10_000  # training images in Exercise 4.7-4
 # It is the easiest kind to monitor, because inputs are visible without labels.
 #
 # *Label shift*: $p(y)$ changes, $p(\mathbf{x}\mid y)$ stays.
-# It is natural where $y$ causes $\mathbf{x}$: in an epidemic more people have the disease, but it looks as before.
+# It is natural where $y$ causes $\mathbf{x}$: in an epidemic more people have the disease, with the same symptoms.
 # Where both assumptions hold, as they may if the input determines the label, the correction for label shift is often preferable: it works with one number per class rather than with densities in the space of pictures.
 #
 # *Concept shift*: $p(y\mid\mathbf{x})$ itself changes.
@@ -131,7 +131,7 @@ d2l.describe(axes, "Four scatter plots of two classes. Source: circles on "
 # This is a *selection bias* that depends on the label; weights on $\mathbf{x}$ cannot correct it, because the missing pairs of input and label get no weight.
 # The remedy is to collect data where the model will be used.
 #
-# Here is the story with two features, age and a marker that carries some information about the disease.
+# Here is the story with two features, age and a weak marker of the disease.
 
 # %%
 def blood(n, generator, students):
@@ -145,7 +145,7 @@ def blood(n, generator, students):
 
 # %% [markdown]
 # The classifier is softmax regression, trained with `LBFGS`, a method that uses all examples in each step and estimates the curvature from past gradients.
-# Each example may carry a weight, which we shall need soon.
+# Each example may carry a weight.
 
 # %% tags=["export"]
 def fit_logits(X, y, q, beta=None, ridge=0.0, steps=100):
@@ -220,7 +220,7 @@ assert answer.double().mean() > 0.95  # nearly all older men count as ill
 #
 # $$E_{p(\mathbf{x},y)}\left[l(f(\mathbf{x}),y)\right] = \iint l(f(\mathbf{x}),y)\,p(\mathbf{x},y)\,d\mathbf{x}\,dy. \tag{4.7.3}$$
 #
-# By the law of large numbers (4.7.2) approaches (4.7.3) for a fixed $f$ if the examples are drawn from $p$; otherwise it in general approaches another number.
+# By the law of large numbers (4.7.2) approaches (4.7.3) for a fixed $f$ if the examples are independent draws from $p$; otherwise it may approach another number.
 #
 # ### Covariate shift correction
 #
@@ -236,7 +236,6 @@ assert answer.double().mean() > 0.95  # nearly all older men count as ill
 # one number $\beta_i\ge0$ per example: above 1 for inputs that are more frequent in the target, below 1 for those that are less frequent.
 # The mean of $\beta$ under $q$ is $\int q\,\frac pq\,d\mathbf{x}=1$.
 #
-# When does this matter?
 # If the model can represent the truth, and the source covers the target, an unweighted fit approaches it as well.
 # Weights decide where a model that is *too simple* makes its errors.
 # Our example is a straight line for a cubic:
@@ -311,7 +310,7 @@ def importance_weights(X_src, X_tgt, features):
     return n / m * torch.exp(o[:, 1] - o[:, 0])
 
 # %% [markdown]
-# With many examples the estimate approaches the truth, also for $m\ne n$.
+# With the right features and many examples the estimate is close, also for $m\ne n$.
 
 # %%
 generator = torch.Generator().manual_seed(13)
@@ -435,10 +434,10 @@ d2l.describe(ax, "Scatter of the source and ticks for the target around 0, "
 # %% [markdown]
 # **Figure 4.7.2.** A straight line cannot follow the cubic everywhere.
 # Unweighted it fits the source, weighted it fits the target; weights estimated from unlabelled inputs do as well as the true ones.
-# The size of each point is its estimated weight.
+# The larger a point, the larger its estimated weight.
 #
-# The second output is the control: a cubic model, which can represent the truth, has a larger mean error with the weights, since it then relies on fewer examples.
-# Flexible networks resemble it: if they can fit every training example, the effect of the weights fades as training goes on (Byrd and Lipton 2019).
+# The second output is the control: a cubic model, which can represent the truth, has a larger mean error with the weights: for equal noise variance, equal weights are best (Gauss-Markov theorem).
+# In networks that could separate the training data, the effect of the weights faded during training, less with weight decay (Byrd and Lipton 2019).
 
 # %% tags=["hide-input"]
 grid = torch.linspace(-1.2, 2.0, 200, dtype=f64)
@@ -464,8 +463,8 @@ d2l.describe(ax, "Weight against x: a bell with its maximum near 3.6 at "
 #
 # The classifier that gives the weights also tells whether there is a shift at all.
 # Train it on one half of the two samples and test it on the other half.
-# If both samples have the same size and distribution, accuracy and AUC are near 0.5.
 # The *AUC*, area under the ROC curve, is the probability that a random input of the second sample gets a higher score than a random input of the first; ties count one half.
+# If both samples have the same size and distribution, accuracy and AUC are near 0.5.
 # The converse does not hold: a linear detector finds only shifts of a kind that it can see.
 
 # %% tags=["export"]
@@ -574,7 +573,7 @@ except ValueError as error:
     print("ValueError:", error)
 
 # %% [markdown]
-# With the shares known, we can train again with the weights (4.7.9), or correct the scores without training.
+# With the shares estimated, we can train again with the weights (4.7.9), or correct the scores without training.
 # By Bayes' rule $p(y\mid\mathbf{x})\propto p(\mathbf{x}\mid y)\,p(y)$, so changing the class shares multiplies each posterior probability by $p(y)/q(y)$ and normalizes again; on the scores this is an addition:
 #
 # $$o'_j = o_j + \log\frac{p(y=j)}{q(y=j)}, \tag{4.7.12}$$
@@ -728,8 +727,8 @@ d2l.describe(axes, "Left: matrix of answers given the true class, most on "
 # Take two districts, one patrol per day, and records that start with five incidents each.
 # Every day the patrol goes to a district with probability equal to its share of all records, and records an incident there with the probability that is the district's true rate.
 #
-# If both rates are equal, this is *Pólya's urn*: draw a ball, put it back with another one of the same colour.
-# The share converges in every run, but to a *random* number, with distribution $\operatorname{Beta}(5,5)$ and standard deviation
+# If both rates are equal, the incidents follow *Pólya's urn*: draw a ball, put it back with another one of the same colour.
+# The share converges in every run, but to a *random* number $s$ with density proportional to $s^4(1-s)^4$ (distribution $\operatorname{Beta}(5,5)$) and standard deviation
 #
 # $$\sqrt{\frac{5\cdot5}{(5+5)^2\,(5+5+1)}} = \sqrt{\tfrac1{44}} \approx 0.151. \tag{4.7.13}$$
 #
@@ -804,21 +803,21 @@ d2l.describe(axes, "Share of patrols to district 1 over 2000 days in 20 "
              "Right, weighted records: all curves return to 0.5.")
 
 # %% [markdown]
-# **Figure 4.7.6.** Twenty runs of the same two districts with *equal* true rates.
+# **Figure 4.7.6.** Twenty runs with *equal* true rates: raw records settle at different shares, weighted ones near one half.
 #
-# At rates of 0.6 and 0.4 the naive system gives the first district far more than six tenths of the patrols, and more as the days pass, with limit 1.
+# At rates of 0.6 and 0.4 the naive system on average gives the first district far more than six tenths of the patrols, and ever more, with limit 1.
 # If the patrol always goes to the district with the longer record, the first incident decides: the other district is not visited again, and in four of ten runs that is the one with the *higher* rate.
 # The weighted records settle at the true shares.
 # Their condition is again overlap: every district must keep a positive probability of a visit, and that probability must be known.
 #
 # Recommendations that decide what is clicked have the same shape, and so have generative models trained on each other's output.
 # When generated data replace the original ones over generations, rare cases disappear first (*model collapse*, Shumailov and others 2024); accumulating them beside the original ones avoided the collapse in the experiments of Gerstgrasser and others (2024).
-# Exercise 4.7-12 shows shrinking and its remedy in one dimension.
+# Exercise 4.7-12 shows both in one dimension.
 
 # %% [markdown]
 # ## Summary
 #
-# - Covariate shift changes $p(\mathbf{x})$, label shift $p(y)$, concept shift $p(y\mid\mathbf{x})$; without an assumption of this kind unlabelled data say nothing, as flipped labels show.
+# - Covariate shift changes $p(\mathbf{x})$, label shift $p(y)$, concept shift $p(y\mid\mathbf{x})$; without such an assumption unlabelled inputs say nothing about labels, as flipped labels show.
 # - A classifier between source and target detects a shift of the inputs, and its odds are the weights $p(\mathbf{x})/q(\mathbf{x})$ that correct the risk; they help a model that is too simple, and fail with few effective examples or missing overlap.
 # - Under label shift, the confusion matrix normalized by true class recovers the class shares of the target from predictions; adding $\log p(y)/q(y)$ to the scores can replace retraining where the model's probabilities are right.
 # - Settings of learning differ in their feedback: the true label (online learning), the chosen arm's reward only (bandits), or a world that remembers (control, reinforcement learning).
@@ -869,7 +868,7 @@ assert ((rate / seen) - 0.3).abs().max() < 0.02
 
 # %% [markdown]
 # Random halves have equal distributions, so the AUC is near 0.5.
-# A shift by three pixels is found almost without error.
+# A shift by three pixels gives an AUC close to 1.
 # Dark borders that become bright are not the only clue: the four outer columns on either side nearly suffice, but so do the sixteen in the middle, for the garments are all centred.
 # Brightening multiplies a pixel; some pictures are bright anyway, and clipping at 1 hides part of the change, so it is found less surely; without the clipping it is found more easily.
 # If the second sample were the first one changed, the test half would contain partners of pictures in the training half.
@@ -1023,7 +1022,7 @@ assert abs(torch.linalg.solve(C, worst)[6] - factor[6]) < 1e-4
 # ### Exercise 4.7-5
 #
 # Even without a shift the empirical risk differs from the risk.
-# Name three more reasons, and simulate one of them.
+# Name three reasons, and simulate one of them.
 
 # %% [markdown]
 # #### Solution 4.7-5
@@ -1190,7 +1189,7 @@ d2l.describe(ax, "Squared error against time on a log axis. The online "
 
 # %% [markdown]
 # **Figure 4.7.7.** A world that turns slowly (mean over 50 steps; the dotted line is the variance of the noise, which no model can beat).
-# The frozen model is good when it is released; from step 600 on it is worse than the constant answer 0, whose mean squared error is 1.
+# The frozen model is good when it is released; after step 600 its mean over each 200 steps is above 1, about the mean squared error of the constant answer 0.
 
 # %% [markdown]
 # ### Exercise 4.7-9
@@ -1322,7 +1321,7 @@ d2l.describe(ax, "Mean cumulative regret against rounds. Uniform grows "
 #
 # which for $k_P=0.2$ is 85.45, too cold: without an error the controller would not heat at all.
 # The sum of errors removes the gap, since it keeps growing until the error is zero.
-# It needs a guard against *windup*: while the heater is at its limit, the sum must not grow, or it overshoots later.
+# It needs a guard against *windup*: while the heater is at a limit, 0 or in the code 3 degrees a minute, the sum must not grow, or it overshoots later.
 
 # %%
 def boiler(k_p, k_i, minutes=400, limit=3.0):
@@ -1364,7 +1363,7 @@ d2l.describe(ax, "Temperature against time. Both rise from 20 degrees "
 # *Reinforcement learning* looks for actions that maximize the *cumulative* reward, although a reward may come long after the action that earned it.
 # The smallest example is a chain of five states, $0,\dots,4$.
 # The actions are left and right; the only reward, 1, is paid on reaching state 4, where the game ends.
-# Rewards that lie $k$ steps ahead are worth $\gamma^k$ of their amount, with *discount* $\gamma=0.9$.
+# The reward of the current step counts in full; each step of delay multiplies it by the *discount* $\gamma=0.9$.
 # *Q-learning* keeps a table of the value $Q(s,a)$ of action $a$ in state $s$, and after a step to state $s'$ with reward $r$ moves an entry by the rate $\alpha$ towards what was just seen:
 #
 # $$Q(s,a) \leftarrow Q(s,a) + \alpha\left(r + \gamma\max_{a'}Q(s',a') - Q(s,a)\right). \tag{4.7.22}$$
@@ -1410,7 +1409,7 @@ assert (Q[:4, 1] > Q[:4, 0]).all()
 
 # %% [markdown]
 # The maximum-likelihood variance has the expectation $(1-\frac1n)\sigma^2$, so replacing the data multiplies the expected variance by $1-\frac1n$ in each generation: $0.98^{100}\approx0.13$ is left after 100 fits.
-# The median is far smaller, since the errors multiply: a few histories with a large variance keep up the mean.
+# The median is far smaller, since the errors multiply: a few histories with a large variance keep up the mean, and even over 1000 histories it has a standard error of about 0.03.
 # With accumulated data a generation $g$ adds only a share $1/g$, and the loss slows down: after 100 generations most of the variance is still there.
 
 # %%

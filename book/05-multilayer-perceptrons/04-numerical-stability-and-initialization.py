@@ -275,8 +275,8 @@ assert abs(gap.mean() + 8.7) < 0.4
 # The rates behind these numbers can be computed exactly; Exercise 5.4-7 does it.
 
 # %% [markdown]
-# It is not the eigenvalues of the single factors that decide, unless all factors are the same matrix.
-# Here are two factors whose eigenvalues are all 0, while their products grow without bound:
+# In general the eigenvalues of the single factors do not decide; for powers of one matrix they do.
+# Here are two factors whose eigenvalues are all 0, while $(\mathbf{A}\mathbf{B})^k$ grows without bound:
 
 # %%
 A = torch.tensor([[0.0, 2.0], [0.0, 0.0]])
@@ -462,7 +462,7 @@ assert not torch.allclose(constant_init_experiment(0.5)[0], full_batch)
 # The case $c=0$ is worse.
 # With ReLU or tanh the hidden values are $\phi(0)=0$, so the gradient of $\mathbf{W}^{(2)}$, which contains them as a factor, is 0.
 # The gradient of $\mathbf{W}^{(1)}$ contains $\mathbf{W}^{(2)}=\mathbf{0}$ as a factor, so it is 0 as well.
-# No weight moves in any step, with dropout or without; only the output bias learns, and the network predicts the class frequencies.
+# No weight moves in any step, with dropout or without; only the output bias learns, at best the class frequencies.
 # A sigmoid puts out $\frac12$ at 0, so there the weights do move, all units alike:
 
 # %%
@@ -860,7 +860,7 @@ assert (gradients["ReLU, Xavier"] < 0.02).all()
 # ReLU with Xavier contradicts the common picture that vanishing gradients hit the *first* layers.
 # All its layers are equally badly off.
 # The gradient of $\mathbf{W}^{(l)}$ is a product of the signal that arrives from below, which has shrunk by $2^{-(l-1)/2}$, and the gradient that arrives from above, which has shrunk by $2^{-(L-l)/2}$.
-# The product of the two factors is $2^{-(L-1)/2}$ for every $l$, here $2^{-10}$.
+# The product of the two factors is $2^{-(L-1)/2}$ for every $l$, here, with $L=21$, $2^{-10}$.
 #
 # For linear layers there is a start that keeps the length of every vector, not only the mean: orthogonal matrices.
 # A product of 50 of them is orthogonal, while a product of Gaussians with the right variance has lost most directions.
@@ -1158,7 +1158,7 @@ assert bound > top.mean() + 10 and abs(top.mean() - 25) < 0.5
 # This is the core of *LARS*, layer-wise adaptive rate scaling (You et al., 2017), made for training with very large batches.
 # It cures the imbalance between layers, and no single step moves a layer by more than the fraction $\eta$ of its norm.
 #
-# It does not repair the start, as training shows.
+# It leaves the start as it is, and at the one rate that we try this is not enough for every start.
 # We scale the steps of the weights in this way, leave those of the biases to SGD, and train with $\eta=0.003$ for the same five epochs from three starts: He learns, the default, where the activations hardly depend on the input, is far behind, and tanh with standard deviation 0.5 is still guessing.
 # At its start the last of these networks sends inputs that nearly agree far apart (Poole et al., 2016), and scaled steps begin from there as unscaled ones do.
 
@@ -1225,7 +1225,7 @@ if full_run and data.source == "real":
 # As in (5.4.10), the second moment is kept if $g^2E[\phi(z)^2]=1$ with $z\sim\mathcal{N}(0,1)$, so $g=1/\sqrt{E[\phi(z)^2]}$.
 # For GELU this is about 1.53, and for tanh about 1.59, where PyTorch has $\frac53$.
 #
-# ReLU has a property that GELU lacks: scaling the input by a number scales the output by the same number.
+# ReLU has a property that GELU lacks: scaling the input by a positive number scales the output by the same number.
 # So for ReLU every size of the signal is kept.
 # For GELU only the variance 1 is, and it is an *unstable* point: a signal slightly too large grows from layer to layer, one slightly too small shrinks.
 
@@ -1421,8 +1421,8 @@ assert min(back[True]) >= 5 and back[False] == [0, 0, 0]
 assert sum(revived(True, seed, margin=1.0) for seed in range(3)) < 10
 
 # %% [markdown]
-# The margin matters: with `margin=1.0` in place of 0.01 hardly any unit comes back.
-# Activations with a slope on the negative side ([Section 5.1](01-multilayer-perceptrons.ipynb)) have no dead units.
+# The margin matters: with `margin=1.0` in place of 0.01 fewer than 10 of the 60 units of the three runs come back.
+# A leaky ReLU ([Section 5.1](01-multilayer-perceptrons.ipynb)) has a slope on the negative side too, and so no dead units.
 
 # %% [markdown]
 # ## Sources

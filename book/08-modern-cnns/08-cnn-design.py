@@ -112,8 +112,8 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # *Neural architecture search* hands the work to a program.
 # It searches a fixed space of operations and connections and returns one network.
 # Early searches took thousands of GPU hours to find a good network for small images, later ones a few hours.
-# EfficientNet (2019) took its base network from a search, and scaled depth, width and resolution together.
-# What comes out is a network; it does not tell why it is good, or what to do with another budget.
+# What comes out is a network, without a reason why it is good; what to do with another budget takes a rule of its own.
+# EfficientNet (2019) took its base network from a search, and its rule scales depth, width and resolution together.
 #
 # Ilija Radosavovic and his colleagues took a step back in 2019 and 2020: design not a network but a *design space*, a set of networks given by a few numbers, and judge it by how good its members are as a population.
 # Their space is called *AnyNet*.
@@ -236,7 +236,7 @@ history = fit_quietly(regnet, data, max_epochs, num_gpus=num_gpus,
                       optimizer=optimizer_with(torch.optim.AdamW, 4e-3))
 print("validation accuracy after each epoch:",
       " ".join(f"{a:.2f}" for a in history["val_acc"]))
-if full_run and real:  # three seeds: between 0.72 and 0.75
+if full_run and real:  # about 0.75
     assert history["val_acc"][-1] >= 0.68
 
 # %% [markdown]
@@ -362,7 +362,7 @@ for wrong in ([], [[0.1, 0.2]], 0.3):
 #
 # These are findings for one regime of cost, one recipe and one family of blocks.
 # The same paper found that an *inverted* bottleneck ($k<1$, more channels inside than outside) and depthwise convolution ($g=1$) made its networks *worse*.
-# MobileNet and ConvNeXt are built on both, with other recipes: a finding about a design space is a finding about its recipe, too.
+# MobileNetV2 (2018) and ConvNeXt are built on both, with other recipes: a finding about a design space may be one about its recipe, too.
 #
 # ## From five numbers to a network
 #
@@ -373,7 +373,7 @@ for wrong in ([], [[0.1, 0.2]], 0.3):
 # $$u_j=w_0+w_a\,j \tag{8.8.3}$$
 #
 # channels, with a first width $w_0>0$ and a slope $w_a\ge0$.
-# A stage needs blocks of one width, so $u_j$ is rounded to a power,
+# A stage needs blocks of one width, so $u_j$ is rounded to $w_0$ times a power of $w_m$,
 #
 # $$w_j=w_0\,w_m^{s_j},\qquad s_j=\operatorname{round}\left(\log_{w_m}\frac{u_j}{w_0}\right), \tag{8.8.4}$$
 #
@@ -599,7 +599,7 @@ assert first.adapt.kernel_size == (3, 3) and first.adapt.stride == (2, 2)
 
 # %% [markdown]
 # Now we exchange the block: one network each of two stages with 1 and 2 blocks, the same images, steps and optimizer, three seeds, and for both the same two learning rates.
-# The multiply-accumulates are equal, so the widths cannot be: at equal widths the two blocks cost differently.
+# The multiply-accumulates agree within 2 %, so the widths cannot: ResNeXt has 40 channels in both stages, ConvNeXt 16 and then 32, and more than the block differs.
 
 # %% tags=["rtol=0.15"]
 arms = {"ResNeXt": (((1, 40, 8, 1), (2, 40, 8, 1)), ResNeXtBlock),
@@ -645,9 +645,9 @@ d2l.describe(ax, """Validation accuracy of two kinds of block at two
 # **Figure 8.8.4.** ResNeXt and ConvNeXt blocks in one template: dots are seeds, bars means.
 #
 # These are a few dozen steps on small grey images, and we assert no order of the two blocks.
-# With the smaller rate alone we would have reported a clear winner, with all three seeds on its side; at the larger rate that lead is gone.
-# The larger rate is also the end of our grid, so ResNeXt's best rate may lie beyond it.
-# What the figure shows is the method: exchange one part, hold the cost and the recipe, tune both arms, and look at the scatter of the seeds before the difference of the means.
+# With the smaller rate alone we would have reported a clear winner, with all three seeds on its side; at the larger rate most of that lead is gone, and the dots overlap.
+# Both blocks have their higher mean at the larger rate, the end of our grid, so the best rate of either may lie beyond it.
+# What the figure shows is the method: exchange as little as you can, hold the cost and the recipe, tune both arms, and look at the scatter of the seeds before the difference of the means.
 #
 # On ImageNet, with a long modern recipe, ConvNeXt was competitive with the Transformers of its time; its second version (2023) adds a normalization of the channels' responses and pretraining on masked images.
 # How much built-in knowledge about images a network still needs when there are very many images to learn from is a question for Section 11.8.
@@ -928,6 +928,7 @@ assert again[0] == again[1]
 #
 # networks, where $z_q$ is the $q$-quantile of the standard normal distribution and $z_{0.975}+z_{0.8}=2.80$.
 # For $\delta=s$ these are 16 networks, and for a quarter of $s$ 16 times as many.
+# The formula takes $s$ as known; with $s$ estimated, an exact calculation for normal values gives those 16 a power of 78 % and asks for 17.
 # Turned around, $n$ networks find a difference of $2.80\,s\sqrt{2/n}$.
 
 # %%
@@ -983,8 +984,8 @@ assert abs(networks_needed(visible, s) - num_networks) <= 1
 # %% [markdown]
 # This experiment does not decide.
 # The p-value is well above 5 %, and to find a difference of the measured size we would need several times as many networks as we have trained.
-# The measured difference is uncertain itself, and (8.8.6) divides by its square, so the number is an order of magnitude and no plan.
-# How uncertain, the last two lines show: the two halves of the samples are the same experiment, run twice, and they lie further apart than the whole difference is from zero.
+# The measured difference is smaller than its own standard error $s\sqrt{2/24}$, and (8.8.6) divides by its square, so not even the order of magnitude of that number is known; a plan starts from the smallest difference that would matter.
+# The last two lines show how uncertain it is: the two halves of the samples are the same experiment, run twice, and their differences lie further apart than the whole one is from zero.
 #
 # "Not significant" does not mean "equal", either: samples of this size reliably show only differences larger than the one called visible.
 # And the p-value belongs to the seeds 0 and 1 of the two samples, which we have not chosen by their result.
@@ -1023,7 +1024,7 @@ if full_run and real and space_epochs == 1:
 # The tail of the free sample has a plain reading: look at the networks whose last stage has 8 channels, so that ten classes have to be told apart by eight numbers.
 # We looked before we asked, and a pattern found that way is a guess; Exercise 3 draws fresh networks to test it, and trains some of them for longer.
 # Without them the free sample has no larger mean error than the growing one.
-# So if the guess holds, what the principle of growing widths does in this space, after one pass through the images, is to keep out a few bad networks.
+# So if the guess holds, the principle of growing widths keeps out a few bad networks here, after one pass through the images, and not all of them: no growing network in this range of cost ends in 8 channels, and yet one of the two highest errors in Figure 8.8.5 belongs to one.
 # %% [markdown]
 # ## Summary
 #
@@ -1157,13 +1158,14 @@ ax.set(xlabel="validation error $e$", ylabel="share of networks")
 ax.legend(fontsize=8)
 d2l.describe(ax, """Four empirical error distributions. The staircase of
     networks whose width falls to 8 channels lies to the right of the
-    others, at higher errors; the other three overlap.""")
+    other small samples; that of the growing ones begins left of all
+    and ends right of all.""")
 
 # %% [markdown]
-# **Figure 8.8.6.** Principles violated one at a time.
+# **Figure 8.8.6.** Principles violated one at a time; the growing sample, six times as large, has the highest error of all.
 #
 # The guess survives one pass: the fresh networks that end in 8 channels have the larger mean error, by more than the spread of either group.
-# That is four networks against four; the p-value says how often the deal of the labels alone would do as much.
+# That is four networks against four, and their errors do not overlap: of the 70 ways to deal out eight errors only two do as much, so the exact p-value is $2/70$, below 0.03, the smallest that such samples can give; the printed one is an estimate from 5000 random deals.
 # Now the first two networks of each group, trained for longer:
 
 # %% tags=["rtol=0.5"]
@@ -1188,9 +1190,9 @@ if full_run and real and space_epochs == 1:
     assert 0 < gap[-1] < 0.7 * gap[0]
 
 # %% [markdown]
-# In these four networks the order stays, and a large part of the gap goes.
-# One pass shows how fast a network starts, and it does not tell how much worse the narrow ones are in the end.
-# The second of the four assumptions, that early results guide, is what the whole experiment leans on; here they got the order right and exaggerated the difference.
+# In these four networks the order stays, and about a third of the gap goes; but the errors themselves fall by nearly as much, and after three passes their ratio is close to what it was after one.
+# Neither one pass nor three tell how much worse the narrow ones are in the end.
+# The second of the four assumptions, that early results guide, is what the whole experiment leans on; here they got the order right, overstated the difference in hundredths, and hardly misjudged it in proportion.
 
 # %% [markdown]
 # ### Exercise 8.8-4
@@ -1340,6 +1342,7 @@ assert sizes[0] == sizes[1] and cost[0] > 1.1 * cost[1]
 # - M. Tan and Q. V. Le, EfficientNet: rethinking model scaling for convolutional neural networks, 2019, [arXiv:1905.11946](https://arxiv.org/abs/1905.11946).
 # - Z. Liu et al., A ConvNet for the 2020s, 2022, [arXiv:2201.03545](https://arxiv.org/abs/2201.03545): ConvNeXt.
 # - S. Woo et al., ConvNeXt V2: co-designing and scaling ConvNets with masked autoencoders, 2023, [arXiv:2301.00808](https://arxiv.org/abs/2301.00808).
+# - M. Sandler et al., MobileNetV2: inverted residuals and linear bottlenecks, 2018, [arXiv:1801.04381](https://arxiv.org/abs/1801.04381).
 # - D. Qin et al., MobileNetV4: universal models for the mobile ecosystem, 2024, [arXiv:2404.10518](https://arxiv.org/abs/2404.10518).
 # - B. Phipson and G. K. Smyth, Permutation p-values should never be zero, 2010, [arXiv:1603.05766](https://arxiv.org/abs/1603.05766): why the observed deal is counted.
 # - A. Zhang, Z. C. Lipton, M. Li and A. J. Smola, *Dive into Deep Learning*, [d2l.ai](https://d2l.ai): the two-stage RegNetX-32 and the order of topics.

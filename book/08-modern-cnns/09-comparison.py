@@ -56,7 +56,7 @@
 # - compute parameters, operations, receptive field and depth of published networks without a byte of memory for their weights;
 # - compare networks fairly, and see what a ranking is worth when the budget changes;
 # - measure what a recipe and what pretraining contribute beside the architecture, with controls;
-# - measure speed and the switches that change it, and check that they leave the results alone.
+# - measure speed and the switches that change it, and check what they do to the results.
 #
 # **Cost**: less than a minute on a CPU; much longer in the profile `gpu`, which trains on all images; a download of 57 MB, once.
 
@@ -108,7 +108,7 @@ num_gpus = 0  # 1: train on an accelerator, if there is one
 # %% [markdown]
 # ## The table
 #
-# Each network below is the published one: three colours, 224 by 224 pixels, 1000 classes.
+# Each network below is for three colours, 224 by 224 pixels and 1000 classes, at full width and in the form of this chapter: AlexNet in one column, NiN for large pictures, GoogLeNet without its auxiliary heads, and ResNet and ResNeXt as current libraries build them.
 # The device `meta` keeps shapes and no numbers, so counting costs milliseconds ([Section 7.4](../07-convolutional-neural-networks/04-channels.ipynb)).
 
 # %%
@@ -248,8 +248,8 @@ assert view(path(toy))[:2] == (7 + 2 * 2 + 4 * 4 + 4, 8)
 #
 # A laptop cannot train these networks on ImageNet.
 # We take the first images of Fashion-MNIST at 32 by 32 pixels and shrink the networks twice.
-# In depth: VGG, ResNet, DenseNet and RegNetX keep three stages with one block each (two layers in a dense block, one and two blocks for RegNetX), GoogLeNet its stem and the first two of nine Inception blocks.
-# AlexNet and NiN keep their layers; they need pictures of at least 67 pixels and enlarge theirs first.
+# In depth: VGG, ResNet and DenseNet keep three stages (in ResNet a block each, in DenseNet two layers), RegNetX its two with one block and two, GoogLeNet its stem and the first two of nine Inception blocks.
+# AlexNet and NiN keep their layers; they need larger pictures, NiN 67 pixels at least, and enlarge theirs first.
 # In width: a function looks for the `width` at which a network costs what we want.
 
 # %%
@@ -531,7 +531,7 @@ d2l.describe(axes, """Two panels with seven networks in rows and three dots
 # **Figure 8.9.2.** Accuracy of three seeds after one pass over the images, all networks under one recipe.
 #
 # The dots of different networks overlap, so which differences are larger than chance?
-# Chance enters with the seed, and with less: we multiply the pixels of one network by 1.000001, keep the seeds, and train again.
+# Chance enters with the choice of 640 validation images, which gives an accuracy near 0.7 a standard error of about 0.02, with the seed, and with less: we multiply the pixels of one network by 1.000001, keep the seeds, and train again.
 # The pixels change by a millionth, a few units of rounding, and 48 steps enlarge the difference.
 
 # %% tags=["chaotic", "rtol=0.9"]
@@ -617,7 +617,8 @@ d2l.describe(axes, """Mean accuracy against multiply-accumulates, left, and
 # What changes: AlexNet loses several hundredths at equal parameters.
 # It keeps most of its parameters in dense layers that do little work, so equal parameters leave it about a quarter of GoogLeNet's operations; VGG has fewer still and loses next to nothing, so operations alone do not explain the loss.
 # (RegNetX comes in steps of 8 channels and is the same network in both.)
-# Three seeds do not settle the order of the other five: their means lie within a few hundredths, and a change of one millionth moves single runs by as much.
+# Three seeds do not settle the order of the other five: their means lie within a few hundredths, and a change of one millionth can move a single run by as much.
+# (At equal operations the three dots of ResNet lie above those of GoogLeNet, DenseNet and RegNetX; but three against three a permutation test, [Section 8.8](08-cnn-design.ipynb), cannot give less than $2/20$, and we picked these pairs after looking.)
 #
 # VGG gives a hint why.
 # At equal parameters it has less than a seventh of the operations *and* of the parameters that it has at equal operations, and its accuracy is about the same.
@@ -905,9 +906,11 @@ few.generator = torch.Generator().manual_seed(0)
 batches = list(few.get_dataloader(train=True))
 assert len(batches) == 6 and len(batches[0][1]) == 4
 assert sum(b[1].sum() for b in batches) == 12 * kinds[[3, 5]].sum()
+assert any(not torch.equal(b[0], batches[0][0]) for b in batches)  # shuffled
 
 # %% [markdown]
-# **Figure 8.9.5.** Accuracy against the number of labels, three draws each; the gray line is guessing. (One kind of garment has only 19 pictures to draw from.)
+# **Figure 8.9.5.** Accuracy against the number of labels, three draws each; the gray line is guessing. The probe on the pixels and the network from scratch get every picture at half the side.
+# (The draws of twenty garments share most of their pictures, for there are only 19 to 29 of a kind to draw from; fresh pictures would scatter more.)
 #
 # On photographs the pretrained features lead with five labels already; with fifteen labels of each kind their mean accuracy is above everything else with fifty.
 # The network from scratch does hardly better than guessing in its 40 steps; what a longer run would bring was not measured.
@@ -1026,8 +1029,10 @@ with mock.patch("time.perf_counter", lambda: next(clock)):
 assert seen == [((6, 2, 6, 6), False, False)] * 3 and watched.training
 
 # %% [markdown]
+# `channels_last` leaves them alone up to rounding; bfloat16, with its 8 bits, moves the scores by about half a percent here.
+#
 # Now the clock.
-# The published networks get zeros instead of weights.
+# The networks of the table get zeros instead of weights.
 # We send one picture of 128 by 128 pixels through each.
 # All times belong to the machine that ran this notebook, and to the moment.
 
@@ -1081,7 +1086,7 @@ for name, switches in {
 # The same ResNet-50 whose first recipe gave 75 to 76 % on ImageNet reached 80.4 % with the recipe of 2021 (Wightman et al.), and Bello et al. (2021) concluded that training and scaling may matter more than architectural changes.
 # ConvNeXt (2022) moved a ResNet step by step to the recipe and the proportions of a vision Transformer and competed with it; pretrained on about four billion labelled images, convolutional networks matched the accuracy reported for Transformers of comparable compute (Smith et al., 2023).
 # In a comparison of some sixty public backbones, convolutional ConvNeXts with supervised pretraining on the large ImageNet were among the best over many tasks (Goldblum et al., 2023).
-# Since then the strongest general features come from Transformers that learn without labels; DINOv3 (2025) is meant to be used frozen, and its small descendants include ConvNeXts.
+# Since then Transformers that learn without labels have gone further: DINOv3 (2025) reports better results, frozen, than specialized networks over a broad range of tasks, and its small descendants include ConvNeXts.
 # Section 11.8 builds the vision Transformer.
 
 # %% [markdown]
@@ -1153,6 +1158,7 @@ if full_run and real and not num_gpus:
 # If reading weights sets the pace, the head does more operations a second in the larger batch, for each weight is then used sixteen times.
 # A larger batch also spreads the fixed cost of each call, so compare the head's gain with that of the convolutions.
 # Other suspects are grouped convolutions (ResNeXt), whose matrices are smaller, and the many narrow layers of DenseNet, which also copies what it concatenates.
+# Hold them against your order: a network that stands low in it without any of these features needs another suspect, and one that has them and stands high clears them.
 
 # %% tags=["timing"]
 def by_operations(speeds):
@@ -1178,7 +1184,7 @@ for what, part, single in (("convolutions", body, frame[1:]),
 # %% [markdown]
 # ### Exercise 8.9-3
 #
-# Replace every 3x3 convolution of ResNet-18 (three colours, 1000 classes) by a depthwise 3x3 and a 1x1 convolution, both without bias, as MobileNet does.
+# Replace every 3x3 convolution of ResNet-18 (three colours, 1000 classes) by a depthwise 3x3 and a 1x1 convolution, both without bias, as MobileNet does (with normalization and ReLU in between, which we leave out).
 # How many parameters and operations are left?
 
 # %% [markdown]

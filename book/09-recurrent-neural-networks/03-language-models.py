@@ -206,7 +206,7 @@ assert math.isclose(perplexity(two.log().reshape(2, 1)), math.sqrt(8))
 # %% [markdown]
 # Three mistakes are easy to make.
 #
-# - *Averaging perplexities.* The exponential is convex, so by Jensen's inequality the mean of the perplexities of several batches is at least the exponential of their mean loss, and the gap grows with their spread. Average the losses first.
+# - *Averaging perplexities.* The exponential is convex, so by Jensen's inequality the mean of the perplexities of several batches of equal size is at least the exponential of their mean loss, and the gap grows with their spread. Average the losses of all tokens first.
 # - *Comparing vocabularies.* A word is harder to guess than a letter, and a word that became `<unk>` is easy. What can be compared over different tokens is the total number of bits divided by the number of characters, or bytes, of the original text. Exercise 9.3-5 does it.
 # - *Forgetting the context.* The first tokens of a window are predicted from little. We measure the effect at the end of the section.
 
@@ -539,7 +539,8 @@ if real:
     assert abs(wide - 5.04) < 0.02
 
 # %% [markdown]
-# These are the baselines of [Section 9.5](05-rnn-scratch.ipynb) and of Sections 10.1 and 10.2: a network that trains on the small split and stays above the 5-gram has lost to counting.
+# The small split is that of [Section 9.5](05-rnn-scratch.ipynb): a network that trains on it and stays above the 5-gram has lost to counting.
+# Sections 10.1 and 10.2 count in the same way, on the splits that they use.
 # They are not the best that counting can do: order 10 with $\epsilon=20$, chosen on this very text, comes below 5.1.
 #
 # Order and $\epsilon$ have to be chosen together.
@@ -575,7 +576,7 @@ if real:
 
 # %% [markdown]
 # In parentheses: the share of the words in 400 sampled characters that occur in the book.
-# The unigram model spells nonsense, and order 6 mostly writes words, but no sentences: nothing in it reaches further than five characters back.
+# The unigram model spells nonsense, and order 6 writes mostly words of the book, but they do not join into sentences; each character depends on the five before it only.
 
 # %% [markdown]
 # ## Three authors
@@ -663,7 +664,7 @@ if real and num_folds == 3:
     assert worst["Austen"] < best["Shakespeare"]
 
 # %% [markdown]
-# With 137,600 characters for counting, all nine runs choose order 6, 7 or 8 and $\epsilon=20$, and from order 6 to 10 the perplexity changes by less than 2 %.
+# With 137,600 characters for counting, all nine runs choose order 6, 7 or 8 and $\epsilon=20$, and from order 6 to 10, each with its best $\epsilon$, the perplexity on the parts for choosing changes by less than 2 %.
 # So in these excerpts, and on this grid of $\epsilon$, the two knobs are nearly the same for three authors, one of whom wrote mostly in verse, two to three centuries before the others.
 # What differs is the level: *Sense and Sensibility* is easier to predict than the other two in all three test parts.
 #
@@ -763,7 +764,8 @@ if real and num_folds == 3:
 
 # %% [markdown]
 # With the names the other plays give a perplexity about a third above that of the same plays, without them about a seventh.
-# About half of the gap in the loss came from about a fifteenth of the text, the names of the speakers: before you credit a gap to style, look at the format.
+# Deleting about a fifteenth of the text, the names of the speakers, removed about half of the gap in the loss: before you credit a gap to style, look at the format.
+# (The excerpts keep their length, so without names they reach a little further into the plays.)
 
 # %% [markdown]
 # ## What more text does
@@ -862,7 +864,8 @@ if real and num_folds == 3 and max_text >= 3_000_000:
 # First, what text buys depends on the order.
 # The bigram hardly changes after 100,000 characters; the 6-gram halves its perplexity, and longer contexts begin to pay: to be within 2 % of the best of the ten orders takes order 5 with 10,000 characters and order 8 with 3,000,000.
 # So the order that suffices rises with the amount of text; a higher one needs more memory but does no harm here: with its own $\epsilon$, order 10 is within 1 % of the best at every size.
-# (It is the amount that helps and not a book nearer to *Persuasion*: 300,000 characters of each of the four agree to within 5 %.)
+# (The gain is not that of a book nearer to *Persuasion*: models of the first 300,000 characters of each of the four agree to within 5 %.
+# But the longer texts also hold more books, and more text of a single one was not tried.)
 # Second, 3,000,000 characters of Austen predict *The Time Machine* less well than 137,600 of the same book, in all three test parts.
 # Here nearness counts for more than a factor of twenty in the amount of text, though the curve is still falling.
 #
@@ -882,7 +885,7 @@ if real and max_text >= 3_000_000:
 #
 # - *Sparsity and storage.* A table for runs of four words out of 100,000 has $10^{20}$ cells (Exercise 9.3-1), and what is stored instead grows with the text.
 # - *No similarity.* Having seen "the cat sleeps" makes "sleeps" no likelier behind an unseen "feline" than behind an unseen "table": tokens are different or equal, nothing in between.
-# - *Novelty.* The longer the context, the more certainly it is new, and what lies outside is lost.
+# - *Novelty.* A long context is nearly always new, and a short one loses all that came before it.
 #
 # (9.3.5) is a simple method of smoothing; for models of words Chen and Goodman (1998) found a variant of the method of Kneser and Ney ahead of all others that they tried.
 # N-gram models were a standard part of speech recognition and machine translation (in 2007 with up to 300 billion n-grams) before neural networks took their place.
@@ -1120,7 +1123,7 @@ assert used[:5] == [2, 3, 4, 5, 5] and len(used) == 32
 # - Smoothing by the lower order gives every text a positive probability, and each distribution still sums to 1, provided that the denominator grows by all that was added to the counts.
 # - Perplexity is the exponential of the mean loss; across tokens only bits per character compare.
 # - On 137,600 characters of each of three authors the best order was 6 to 8 and $\epsilon$ 20; the order needed to come within 2 % of the best rose with the amount of Austen.
-# - The same book predicted best, another book of the author less well, and other authors worst; between plays, about half of the gap in the loss was the names of the speakers.
+# - The same book predicted best, another book of the author less well, and other authors worst; between plays, deleting the names of the speakers removed about half of the gap in the loss.
 # - Windows can tile the text at a random offset, overlap, or continue one another; the last target needs one more token.
 
 # %% [markdown]
@@ -1139,7 +1142,7 @@ assert used[:5] == [2, 3, 4, 5, 5] and len(used) == 32
 # The table for runs of four words has $(10^5)^4=10^{20}$ cells; those for runs of one to three words add only about a thousandth of a per cent to that.
 # With 4 bytes each, these are 400 million terabytes.
 # A text of $T$ words has $T-3$ runs of four, so at most that many cells are not 0.
-# In these texts most of the runs are distinct, so storage grows nearly in proportion to the text.
+# In these texts more than nine tenths of the runs are distinct, so a list of them is nearly as long as the text.
 
 # %%
 class WordText(TextData):
@@ -1330,7 +1333,7 @@ assert [X[i][mask[i]].tolist() for i in range(32)] == few
 # To make up for that, the character model has to spell it, and its bits are added.
 #
 # The smaller the vocabulary, the lower the perplexity of the words: `<unk>` becomes frequent and easy to guess.
-# With the spelling included, the best of the four keeps words that occur twice, and at this $\epsilon$ it is level with the 7-gram of characters; before the spelling is added, every one of the four seems to be ahead.
+# With the spelling included, the best of the four keeps words that occur twice, and with $\epsilon=100$ for the words and 20 for the characters it is level with the 7-gram; before the spelling is added, every one of the four seems to be ahead.
 
 # %%
 all_words = raw.split()

@@ -467,7 +467,8 @@ d2l.describe(fig, """Left: norms of the pairs as a lower triangle, falling
 
 # %% [markdown]
 # **Figure 9.7.3.** Left: the size of the pairs $\mathbf{C}_{t,i}$; segments of 8 keep what lies inside the four triangles.
-# Right: distance of the truncated gradient from the full one in two networks; errors below $10^{-14}$ are drawn there.
+# Right: distance of the truncated gradient from the full one in two random networks; errors below $10^{-14}$ are drawn at that value.
+# Short memory: $\mathbf{W}_{hh}$ is half an orthogonal matrix, the inputs have standard deviation 1; long memory: it is the orthogonal matrix itself, and the inputs have 0.3.
 
 # %%
 # segments err at their borders, a window err far from the diagonal
@@ -664,7 +665,7 @@ for k in range(15):  # the tangent shrinks by 1.5 or more in each step
 # %% [markdown]
 # Are eigenvalues the whole answer, then?
 # No, and the difference matters.
-# The *spectral radius*, the largest absolute eigenvalue, governs $k\to\infty$.
+# The *spectral radius*, the largest absolute eigenvalue, governs the powers as $k\to\infty$.
 # What bounds each step is the largest *singular value* $\sigma_{\max}$.
 # With tanh the factor at step $t$ is $\mathbf{W}_{hh}$ (its transpose, for columns) times $\mathrm{diag}(1-h^2)$, with entries in $(0,1]$, so
 #
@@ -786,6 +787,9 @@ assert at_50[1.0].max() < 1e-8 and len(at_50[1.0].unique()) == 3
 # With zero states, geometric decay or growth is exact for multiples of orthogonal matrices; and with a non-normal matrix of spectral radius 0.9 the gradient grows a hundredfold over nearly thirty steps before it decays.
 # The right panel adds the state: in these runs, with one and the same matrix, the gradient grows, stays within a factor of ten or vanishes within fifty steps, depending on the size of the inputs alone.
 # They enter the product only through the slopes $1-h^2$, which are small where a unit saturates.
+# Saturation need not shrink it, however.
+# The matrix with the rows $(2,-4)$ and $(1,-2)$ has the square zero, so both its eigenvalues are 0; multiply the rows by the slopes 1 and $\delta$, and the eigenvalues are 0 and $2-2\delta$.
+# As long as the inputs hold the first unit at zero and the second near its limit, the gradient of almost any loss nearly doubles with each step back.
 # Now let it run longer, and with tiny inputs:
 
 # %%
@@ -803,7 +807,7 @@ for size, T_long in ((0.1, 400), (0.001, 50), (0.001, 400)):
 
 # %% [markdown]
 # Over 400 steps the middle case decays as well, in six runs to below a hundredth.
-# And the growth belongs to states near zero: with inputs of 0.001 the gradient still grows more than fiftyfold over 50 steps, but over 400 it stays below a thousand in all six, where $1.1^{400}$ exceeds $10^{16}$.
+# And with this matrix the steady growth belongs to states near zero: with inputs of 0.001 the gradient still grows more than fiftyfold over 50 steps, but over 400 it stays below a thousand in all six, where $1.1^{400}$ exceeds $10^{16}$.
 # By then the states have grown, and their slopes hold the product down.
 #
 # And *clipping* ([Section 9.5](05-rnn-scratch.ipynb))?
@@ -908,7 +912,8 @@ assert chains == [6, 64] and 64 * 6 < work < 2 * 64 * 6
 #
 # The parallel scan is what many recurrent layers of today rest on.
 # Mamba (Gu and Dao, 2023) and the minGRU of Section 10.2 let $\mathbf{a}_t$ and $\mathbf{b}_t$ depend on the input but not on the state, and train by a parallel scan; Section 11.6 reads linear attention as such a recurrence.
-# The nonlinear recurrence is not given up: Newton's method can solve for all its states at once, each iteration a linear recurrence (Lim and others, 2023), and the authors of ParaRNN (2025) trained language models of 7 billion parameters in this way.
+# The nonlinear recurrence is not given up: Newton's method can solve for all its states at once, each iteration a linear recurrence (Lim and others, 2023).
+# Its factors are the Jacobians of the cell; the authors of ParaRNN (2025) chose cells in which these are diagonal or in small diagonal blocks, and trained language models of 7 billion parameters in this way.
 # The gradient that these layers need is still the one of this section, computed in another order; with Newton's method it is exact once the states have converged.
 
 # %% [markdown]
@@ -916,9 +921,9 @@ assert chains == [6, 64] and 64 * 6 < work < 2 * 64 * 6
 #
 # - The gradient of a recurrent network is a sum over pairs of steps $(t,i)$, each with a product of $t-i$ Jacobians; sharing weights means summing.
 # - Backward, forward (RTRL) and autograd give the same gradient to machine precision; backward stores $T$ states, forward a Jacobian of every unit with respect to every parameter.
-# - `detach` every $\tau$ steps keeps the pairs within segments; where memory is short, its error is mostly that each cut also separates neighbours, and a window of $\tau$ steps errs far less.
+# - `detach` every $\tau$ steps keeps the pairs within segments; in our network with short memory its error came mostly from neighbours that the cuts separate, and a window of $\tau$ steps erred far less.
 # - Randomized truncation has no bias, and a variance that grows in every step whose squared factor exceeds $\pi$.
-# - $\sigma_{\max}<1$ makes gradients vanish; spectral radius below 1 does so only in the end, and saturation can make them vanish even at a radius above 1.
+# - $\sigma_{\max}<1$ makes gradients vanish; a spectral radius below 1 is sure to do so only in the end, and only where all slopes are 1: with tanh, gradients can grow at a radius of 0 and vanish at a radius above 1.
 # - A recurrence that is linear in the state can be computed, forward and backward, in $\lceil\log_2T\rceil$ parallel rounds.
 
 # %% [markdown]
@@ -934,7 +939,7 @@ assert chains == [6, 64] and 64 * 6 < work < 2 * 64 * 6
 # #### Solution 9.7-1
 
 # %% [markdown]
-# From $\mathbf{M}\mathbf{v}_i=\lambda_i\mathbf{v}_i$ follows $\mathbf{M}^k\mathbf{v}_i=\lambda_i^k\mathbf{v}_i$: the eigenvalues are $\lambda_i^k$, the eigenvectors stay.
+# Since $\mathbf{M}\mathbf{v}_i=\lambda_i\mathbf{v}_i$, also $\mathbf{M}^k\mathbf{v}_i=\lambda_i^k\mathbf{v}_i$: the eigenvalues of $\mathbf{M}^k$ are $\lambda_i^k$, and the eigenvectors are the same.
 # Statement: if $\mathbf{x}=\sum_i\alpha_i\mathbf{v}_i$ with $\alpha_1\ne0$, then $\lambda_1^{-k}\,\mathbf{M}^k\mathbf{x}\to\alpha_1\mathbf{v}_1$, and the distance is at most a constant times $|\lambda_2/\lambda_1|^k$.
 # Proof: $\lambda_1^{-k}\,\mathbf{M}^k\mathbf{x}=\alpha_1\mathbf{v}_1+\sum_{i\ge2}\alpha_i(\lambda_i/\lambda_1)^k\mathbf{v}_i$, and $|\lambda_i/\lambda_1|\le|\lambda_2/\lambda_1|<1$.
 # If $\mathbf{M}$ is symmetric, the $\mathbf{v}_i$ are orthogonal, and the tangent of the angle to $\mathbf{v}_1$ shrinks by the factor $|\lambda_2/\lambda_1|$ or less in each step, as check C6 found.
@@ -1222,7 +1227,7 @@ assert abs(value - torch.exp(-picked.double().mean()).item()) < 1e-4
 # The gradient is cut at the same places in both arms, so this does not come from a longer gradient, but from the state.
 # Evaluated with fresh states, that advantage is gone; after training three times as long, the carried arm is ahead only with its state and behind without it.
 # So a reported perplexity of such a model should say how the state was started.
-# With segments of 32 steps and a running state the mean advantage is less than half of that with 8 steps at equal training, and of the size of the differences between seeds.
+# With segments of 32 steps and a running state the mean advantage is less than half of that with 8 steps at equal training, and of the size of the differences between seeds; seed by seed, the carried arm is ahead in all three here as well.
 
 # %% [markdown]
 # ### Exercise 9.7-5
