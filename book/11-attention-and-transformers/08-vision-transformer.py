@@ -945,7 +945,7 @@ d2l.describe(fig, """Two panels, after 150 and after 450 steps: accuracy
 # The convolutional network leads at both sizes, after both lengths and in all seeds: no crossing is in sight, and these runs cannot tell where one would be.
 # What the number of images is worth depends on the number of steps.
 # Two more epochs raise the mean accuracy of *both* networks by more on 9,600 images than on 256.
-# By then the gap is smaller on the larger set in the mean and in two of the three seeds, after one epoch in one seed only.
+# By then the gap is smaller on the larger set in the mean and in two of the three seeds; after one epoch the means hardly differ, and it is smaller in one seed only.
 # Three seeds say no more than that: from the first length to the last, the change of the gap scatters by more than its mean.
 
 # %% tags=["generated"]

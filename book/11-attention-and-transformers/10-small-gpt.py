@@ -788,8 +788,8 @@ if full_run and real:
     assert own < 0.05
 
 # %% [markdown]
-# After these steps the GPT is well ahead of the counts of pairs, near those of three characters, and far behind four and six.
-# The GRU, with a fifth of the parameters, needs fewer bits (one seed), and the RNN about as many.
+# After these steps (one seed for each network) the GPT is well ahead of the counts of pairs, near those of three characters, and far behind four and six.
+# The GRU, with a fifth of the parameters, needs fewer bits, and the RNN about as many.
 # At the rate of the GPT the same GRU needs more: a comparison at one rate would have turned the order round.
 # The network has drawn only a little more text than the book is long.
 # The habit of repeating the input is gone.
@@ -893,7 +893,7 @@ assert abs(per_step[2] / (per_step[3] * span) - 1) < 0.02
 # Per token the perplexity is more than five times higher, and per character the tokens need fewer bits, in every run and against both controls.
 # Longer and fewer windows did not help the characters; with more of them, and so more text, they did better than with few, and the gap to the tokens remains.
 # Tokens have a head start: their frequencies alone, counted, already take 0.9 bits per character less than those of letters, since a token *is* context.
-# The numbers hold for this budget; at least the characters had not converged.
+# The numbers hold for this budget; the characters, at least, had not converged, as the main run shows.
 
 # %% [markdown]
 # ## From 2017 to today, one switch at a time
@@ -1086,7 +1086,7 @@ if full_run and real and switch_steps == 80:
 # %% [markdown]
 # Three seeds do not tell LayerNorm, ReLU or ungrouped keys from today's model: the differences are about their spread.
 # At these rates post-norm learns more slowly, as do sinusoids with scaled embeddings, and the model of 2017 has hardly left the frequencies of letters.
-# That is the beginning, with eight steps of warm-up: with three times the steps, warm-up included, the gap is much smaller (one seed); its end is open.
+# That is the beginning, with eight steps of warm-up: with three times the steps, warm-up included, the gap is much smaller (one seed); how it goes on is open.
 # Two blocks of width 32 cannot show stability with depth, or time and memory at scale.
 # Among many changes, Narang and others (2021) found few that helped; RMSNorm and SwiGLU did.
 
@@ -1350,7 +1350,7 @@ for name, kind in (("distances clipped", ClippedBlock),
 
 # %% [markdown]
 # With all 96 keys but no new distance the level holds, so it is the distances.
-# Being relative is not enough: rotations by untrained distances failed, while the biases of Exercise 11.10-2 (short runs) held.
+# Being relative is not enough: rotations by untrained distances failed, while in the short runs of Exercise 11.10-2 biases that fall with the distance kept the level.
 # Squeezed positions are no remedy by themselves: this model, not trained on them, reads even its own 32 characters badly.
 # The windowed cache does not extend the memory: through two layers, a token learns about the 62 before it at most.
 # In large models a windowed cache alone fails, as many heads put their weight on the first tokens; Xiao and others (2024) keep a few of these *attention sinks* beside the window.
@@ -1678,7 +1678,7 @@ if full_run and real and adapt_steps == 40:
 
 # %% [markdown]
 # In 40 steps both gained about as much on the new text and lost about as much on the old; adapters trained under a tenth of the parameters, at a higher rate.
-# At each rate (one seed) all weights forgot more; at equal gain, up to the best, about as much.
+# At each of the five rates (one seed) training all weights forgot more; but up to the best rates, the same gain on the new text cost about the same on the old.
 # In larger models, Biderman and others (2024) report that LoRA learns less and forgets less.
 #
 # ### Fewer bits
@@ -1845,7 +1845,7 @@ if full_run and real and adapt_steps == 40:
 # ## Summary
 #
 # - BPE merges the most frequent pair again and again; encoding replays the merges. On bytes it is lossless for any text.
-# - Perplexities of different tokenizers cannot be compared; bits per character can. At our small budgets tokens beat characters also when both read as much text, a GRU at its own rate beat the GPT on characters, and counting six characters beat all of them.
+# - Perplexities of different tokenizers cannot be compared; bits per character can. At our small budgets tokens beat characters also when both read the same amount of text, a GRU at its own rate beat the GPT on characters, and counting six characters beat all of them.
 # - RMSNorm, SwiGLU, rotary positions and tied embeddings are a few lines each; a tied matrix starts out predicting its input.
 # - A cache turns $\mathcal O(n^2)$ per token into $\mathcal O(n)$ and changes the scores by rounding only; a mask aligned at the wrong corner changes them silently.
 # - Temperature, top-k and top-p choose how to draw; they do not change the model.
@@ -2027,8 +2027,8 @@ if full_run and real:
 # %% [markdown]
 # The training loss keeps falling while the held-out loss turns.
 # Dropout moves the best step from 30 to 60 in this run, and from 45 to 60 in two others with other seeds that are not stored.
-# The best loss itself is only a little lower; what changes most is what happens to those who do not stop: its held-out loss rises more slowly.
-# Its training loss stays higher, too, but that is measured with dropout on.
+# The best loss itself is only a little lower; more changes for those who do not stop: with dropout the held-out loss rises more slowly.
+# The training loss stays higher, too, but it is measured with dropout on.
 # The rate is constant here, so that the steps can be compared; a cosine would tie the curve to the number of steps.
 
 # %%

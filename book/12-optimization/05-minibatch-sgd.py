@@ -809,7 +809,7 @@ d2l.describe(ax, """Noise floor against batch size, both logarithmic. With a
     Measured points lie on the curves or slightly above.""")
 
 # %% [markdown]
-# **Figure 12.5.7.** The noise floor for a fixed rate and for a rate in proportion to $b$: (12.5.4) and, for each of three seeds, the mean over 32 chains and their later steps.
+# **Figure 12.5.7.** The noise floor for a fixed rate and for a rate in proportion to $b$: (12.5.4) and, for each of three seeds, the mean over 32 chains and the last three quarters of their steps.
 # The dotted line is the last form of (12.5.4).
 #
 # The floor for rates in proportion to $b$ stays level while $\eta\lambda_{\max}$ is small, and rises as (12.5.4) says.

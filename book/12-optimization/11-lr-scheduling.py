@@ -319,8 +319,8 @@ assert all(0 < trials.index(lr) < 14 for lr in tuned.values())
 
 # %% [markdown]
 # Even at its best rate, the constant schedule ends with more than twice the loss of cosine and linear decay.
-# The flat direction asks for a large rate; at the end of a constant one, both directions hold about the same loss by (12.11.2), and cosine and linear decay remove most of it in the steep direction.
-# They can afford more than twice its rate.
+# The flat direction asks for a large rate; by (12.11.2), the best constant one ends with about the same loss in both directions.
+# Cosine and linear decay end with less than a fifth of that in the steep direction, although their peaks are more than twice as high.
 # With one curvature, or many more steps, the balance is different; formula (12.11.2) tells how.
 # In the plane one sees what the decay removes.
 
@@ -465,7 +465,7 @@ except ValueError as error:
 # 1. A rate set *after* the epoch, from `schedule(epoch)`, acts one epoch late: epoch 0 runs with whatever rate the optimizer was made with, and a warm-up begins too high.
 # 2. A scheduler with a state that was stepped to plot its curve is used up: the training that follows starts at the end of the curve.
 # 3. `CosineAnnealingLR` rises again after `T_max` steps; count steps where it counts steps.
-# 4. Schedules compared at peak rates not tuned for each compare the rates as well.
+# 4. If the peak rates are not tuned for each schedule, a comparison of schedules compares the rates as well.
 # 5. `LinearLR` refuses to start at 0; `LambdaLR` does not.
 
 # %%
