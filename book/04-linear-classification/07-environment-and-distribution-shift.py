@@ -436,7 +436,8 @@ d2l.describe(ax, "Scatter of the source and ticks for the target around 0, "
 # Unweighted it fits the source, weighted it fits the target; weights estimated from unlabelled inputs do as well as the true ones.
 # The larger a point, the larger its estimated weight.
 #
-# The second output is the control: a cubic model, which can represent the truth, has a larger mean error with the weights: for equal noise variance, equal weights are best (Gauss-Markov theorem).
+# The second output is the control: a cubic model, which can represent the truth, has a larger mean error with the weights.
+# If the noise has the same variance everywhere, equal weights give the smallest variance among linear unbiased estimates (Gauss-Markov theorem).
 # In networks that could separate the training data, the effect of the weights faded during training, less with weight decay (Byrd and Lipton 2019).
 
 # %% tags=["hide-input"]
@@ -1022,7 +1023,7 @@ assert abs(torch.linalg.solve(C, worst)[6] - factor[6]) < 1e-4
 # ### Exercise 4.7-5
 #
 # Even without a shift the empirical risk differs from the risk.
-# Name three reasons, and simulate one of them.
+# Name four reasons, and simulate one of them.
 
 # %% [markdown]
 # #### Solution 4.7-5
@@ -1189,7 +1190,7 @@ d2l.describe(ax, "Squared error against time on a log axis. The online "
 
 # %% [markdown]
 # **Figure 4.7.7.** A world that turns slowly (mean over 50 steps; the dotted line is the variance of the noise, which no model can beat).
-# The frozen model is good when it is released; after step 600 its mean over each 200 steps is above 1, about the mean squared error of the constant answer 0.
+# The frozen model is good when it is released; after step 600 its mean over each 200 steps is above 1, which is about the mean squared error of the constant answer 0.
 
 # %% [markdown]
 # ### Exercise 4.7-9
@@ -1321,7 +1322,7 @@ d2l.describe(ax, "Mean cumulative regret against rounds. Uniform grows "
 #
 # which for $k_P=0.2$ is 85.45, too cold: without an error the controller would not heat at all.
 # The sum of errors removes the gap, since it keeps growing until the error is zero.
-# It needs a guard against *windup*: while the heater is at a limit, 0 or in the code 3 degrees a minute, the sum must not grow, or it overshoots later.
+# It needs a guard against *windup*: while the heater is at a limit, 0 or (in the code) 3 degrees a minute, the sum must stand still, or the temperature overshoots later.
 
 # %%
 def boiler(k_p, k_i, minutes=400, limit=3.0):

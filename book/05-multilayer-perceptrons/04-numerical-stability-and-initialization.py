@@ -860,7 +860,7 @@ assert (gradients["ReLU, Xavier"] < 0.02).all()
 # ReLU with Xavier contradicts the common picture that vanishing gradients hit the *first* layers.
 # All its layers are equally badly off.
 # The gradient of $\mathbf{W}^{(l)}$ is a product of the signal that arrives from below, which has shrunk by $2^{-(l-1)/2}$, and the gradient that arrives from above, which has shrunk by $2^{-(L-l)/2}$.
-# The product of the two factors is $2^{-(L-1)/2}$ for every $l$, here, with $L=21$, $2^{-10}$.
+# The product of the two factors is $2^{-(L-1)/2}$ for every $l$; here $L=21$, which gives $2^{-10}$.
 #
 # For linear layers there is a start that keeps the length of every vector, not only the mean: orthogonal matrices.
 # A product of 50 of them is orthogonal, while a product of Gaussians with the right variance has lost most directions.
@@ -1158,7 +1158,7 @@ assert bound > top.mean() + 10 and abs(top.mean() - 25) < 0.5
 # This is the core of *LARS*, layer-wise adaptive rate scaling (You et al., 2017), made for training with very large batches.
 # It cures the imbalance between layers, and no single step moves a layer by more than the fraction $\eta$ of its norm.
 #
-# It leaves the start as it is, and at the one rate that we try this is not enough for every start.
+# But it leaves the start as it is, and at the one rate that we try it does not make up for every bad start.
 # We scale the steps of the weights in this way, leave those of the biases to SGD, and train with $\eta=0.003$ for the same five epochs from three starts: He learns, the default, where the activations hardly depend on the input, is far behind, and tanh with standard deviation 0.5 is still guessing.
 # At its start the last of these networks sends inputs that nearly agree far apart (Poole et al., 2016), and scaled steps begin from there as unscaled ones do.
 

@@ -599,7 +599,8 @@ assert first.adapt.kernel_size == (3, 3) and first.adapt.stride == (2, 2)
 
 # %% [markdown]
 # Now we exchange the block: one network each of two stages with 1 and 2 blocks, the same images, steps and optimizer, three seeds, and for both the same two learning rates.
-# The multiply-accumulates agree within 2 %, so the widths cannot: ResNeXt has 40 channels in both stages, ConvNeXt 16 and then 32, and more than the block differs.
+# At equal widths the two blocks cost differently, so we match the multiply-accumulates, to 2 %, and let the widths differ: ResNeXt has 40 channels in both stages, ConvNeXt 16 and then 32.
+# More than the block has changed, then.
 
 # %% tags=["rtol=0.15"]
 arms = {"ResNeXt": (((1, 40, 8, 1), (2, 40, 8, 1)), ResNeXtBlock),
@@ -928,7 +929,7 @@ assert again[0] == again[1]
 #
 # networks, where $z_q$ is the $q$-quantile of the standard normal distribution and $z_{0.975}+z_{0.8}=2.80$.
 # For $\delta=s$ these are 16 networks, and for a quarter of $s$ 16 times as many.
-# The formula takes $s$ as known; with $s$ estimated, an exact calculation for normal values gives those 16 a power of 78 % and asks for 17.
+# The formula takes $s$ as known; with $s$ estimated, the usual test for normal values (Student's $t$ test) has a power of 78 % with 16 networks and needs 17.
 # Turned around, $n$ networks find a difference of $2.80\,s\sqrt{2/n}$.
 
 # %%
@@ -1024,7 +1025,8 @@ if full_run and real and space_epochs == 1:
 # The tail of the free sample has a plain reading: look at the networks whose last stage has 8 channels, so that ten classes have to be told apart by eight numbers.
 # We looked before we asked, and a pattern found that way is a guess; Exercise 3 draws fresh networks to test it, and trains some of them for longer.
 # Without them the free sample has no larger mean error than the growing one.
-# So if the guess holds, the principle of growing widths keeps out a few bad networks here, after one pass through the images, and not all of them: no growing network in this range of cost ends in 8 channels, and yet one of the two highest errors in Figure 8.8.5 belongs to one.
+# So if the guess holds, the principle of growing widths keeps out a few bad networks here, after one pass through the images: no growing network in this range of cost ends in 8 channels.
+# It does not keep out all of them: the second highest error in Figure 8.8.5 is that of a growing network.
 # %% [markdown]
 # ## Summary
 #
@@ -1165,7 +1167,8 @@ d2l.describe(ax, """Four empirical error distributions. The staircase of
 # **Figure 8.8.6.** Principles violated one at a time; the growing sample, six times as large, has the highest error of all.
 #
 # The guess survives one pass: the fresh networks that end in 8 channels have the larger mean error, by more than the spread of either group.
-# That is four networks against four, and their errors do not overlap: of the 70 ways to deal out eight errors only two do as much, so the exact p-value is $2/70$, below 0.03, the smallest that such samples can give; the printed one is an estimate from 5000 random deals.
+# That is four networks against four, and their errors do not overlap: of the 70 ways to deal out eight errors only two do as much, so the exact p-value is $2/70$, below 0.03, the smallest that such samples can give.
+# The printed one is an estimate from 5000 random deals with a standard error of about 0.002, and by chance an unusually high one.
 # Now the first two networks of each group, trained for longer:
 
 # %% tags=["rtol=0.5"]
@@ -1192,7 +1195,7 @@ if full_run and real and space_epochs == 1:
 # %% [markdown]
 # In these four networks the order stays, and about a third of the gap goes; but the errors themselves fall by nearly as much, and after three passes their ratio is close to what it was after one.
 # Neither one pass nor three tell how much worse the narrow ones are in the end.
-# The second of the four assumptions, that early results guide, is what the whole experiment leans on; here they got the order right, overstated the difference in hundredths, and hardly misjudged it in proportion.
+# The second of the four assumptions, that early results guide, is what the whole experiment leans on; here they got the order right and overstated the difference of the errors, but hardly misjudged their ratio.
 
 # %% [markdown]
 # ### Exercise 8.8-4

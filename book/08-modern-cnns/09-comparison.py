@@ -248,7 +248,7 @@ assert view(path(toy))[:2] == (7 + 2 * 2 + 4 * 4 + 4, 8)
 #
 # A laptop cannot train these networks on ImageNet.
 # We take the first images of Fashion-MNIST at 32 by 32 pixels and shrink the networks twice.
-# In depth: VGG, ResNet and DenseNet keep three stages (in ResNet a block each, in DenseNet two layers), RegNetX its two with one block and two, GoogLeNet its stem and the first two of nine Inception blocks.
+# In depth: VGG, ResNet and DenseNet keep three stages (in ResNet a block each, in DenseNet two layers), RegNetX its two stages, with one block and two blocks, GoogLeNet its stem and the first two of nine Inception blocks.
 # AlexNet and NiN keep their layers; they need larger pictures, NiN 67 pixels at least, and enlarge theirs first.
 # In width: a function looks for the `width` at which a network costs what we want.
 
@@ -531,7 +531,8 @@ d2l.describe(axes, """Two panels with seven networks in rows and three dots
 # **Figure 8.9.2.** Accuracy of three seeds after one pass over the images, all networks under one recipe.
 #
 # The dots of different networks overlap, so which differences are larger than chance?
-# Chance enters with the choice of 640 validation images, which gives an accuracy near 0.7 a standard error of about 0.02, with the seed, and with less: we multiply the pixels of one network by 1.000001, keep the seeds, and train again.
+# Chance enters with the choice of the 640 validation images: by it alone, an accuracy near 0.7 has a standard error of about 0.02.
+# It enters with the seed, and with less: we multiply the pixels of one network by 1.000001, keep the seeds, and train again.
 # The pixels change by a millionth, a few units of rounding, and 48 steps enlarge the difference.
 
 # %% tags=["chaotic", "rtol=0.9"]
@@ -618,7 +619,7 @@ d2l.describe(axes, """Mean accuracy against multiply-accumulates, left, and
 # It keeps most of its parameters in dense layers that do little work, so equal parameters leave it about a quarter of GoogLeNet's operations; VGG has fewer still and loses next to nothing, so operations alone do not explain the loss.
 # (RegNetX comes in steps of 8 channels and is the same network in both.)
 # Three seeds do not settle the order of the other five: their means lie within a few hundredths, and a change of one millionth can move a single run by as much.
-# (At equal operations the three dots of ResNet lie above those of GoogLeNet, DenseNet and RegNetX; but three against three a permutation test, [Section 8.8](08-cnn-design.ipynb), cannot give less than $2/20$, and we picked these pairs after looking.)
+# (At equal operations the three dots of ResNet lie above those of GoogLeNet, DenseNet and RegNetX; but with three against three the p-value of a permutation test ([Section 8.8](08-cnn-design.ipynb)) cannot be less than $2/20$, and we picked these pairs after looking.)
 #
 # VGG gives a hint why.
 # At equal parameters it has less than a seventh of the operations *and* of the parameters that it has at equal operations, and its accuracy is about the same.
@@ -910,7 +911,7 @@ assert any(not torch.equal(b[0], batches[0][0]) for b in batches)  # shuffled
 
 # %% [markdown]
 # **Figure 8.9.5.** Accuracy against the number of labels, three draws each; the gray line is guessing. The probe on the pixels and the network from scratch get every picture at half the side.
-# (The draws of twenty garments share most of their pictures, for there are only 19 to 29 of a kind to draw from; fresh pictures would scatter more.)
+# (The draws of twenty garments of a kind share most of their pictures, for there are only 19 to 29 of a kind to draw from; fresh pictures would scatter more.)
 #
 # On photographs the pretrained features lead with five labels already; with fifteen labels of each kind their mean accuracy is above everything else with fifty.
 # The network from scratch does hardly better than guessing in its 40 steps; what a longer run would bring was not measured.
@@ -1029,7 +1030,7 @@ with mock.patch("time.perf_counter", lambda: next(clock)):
 assert seen == [((6, 2, 6, 6), False, False)] * 3 and watched.training
 
 # %% [markdown]
-# `channels_last` leaves them alone up to rounding; bfloat16, with its 8 bits, moves the scores by about half a percent here.
+# `channels_last` leaves the scores alone up to rounding; bfloat16, with its 8 bits of precision, moves them by about half a per cent here.
 #
 # Now the clock.
 # The networks of the table get zeros instead of weights.
@@ -1158,7 +1159,7 @@ if full_run and real and not num_gpus:
 # If reading weights sets the pace, the head does more operations a second in the larger batch, for each weight is then used sixteen times.
 # A larger batch also spreads the fixed cost of each call, so compare the head's gain with that of the convolutions.
 # Other suspects are grouped convolutions (ResNeXt), whose matrices are smaller, and the many narrow layers of DenseNet, which also copies what it concatenates.
-# Hold them against your order: a network that stands low in it without any of these features needs another suspect, and one that has them and stands high clears them.
+# Hold them against your order: a network with few operations a second and none of these features needs another suspect, and one that has such a feature and many operations a second speaks against it.
 
 # %% tags=["timing"]
 def by_operations(speeds):

@@ -541,7 +541,7 @@ if real:
 # %% [markdown]
 # The small split is that of [Section 9.5](05-rnn-scratch.ipynb): a network that trains on it and stays above the 5-gram has lost to counting.
 # Sections 10.1 and 10.2 count in the same way, on the splits that they use.
-# They are not the best that counting can do: order 10 with $\epsilon=20$, chosen on this very text, comes below 5.1.
+# The 5-gram is not the best that counting can do on the small split: order 10 with $\epsilon=20$, chosen on this very text, comes below 5.1.
 #
 # Order and $\epsilon$ have to be chosen together.
 # With $\epsilon=0.5$ the 6-gram is worse than the trigram that it contains: behind a context seen once it gives more than two thirds of the probability to the one token that followed.
@@ -576,7 +576,7 @@ if real:
 
 # %% [markdown]
 # In parentheses: the share of the words in 400 sampled characters that occur in the book.
-# The unigram model spells nonsense, and order 6 writes mostly words of the book, but they do not join into sentences; each character depends on the five before it only.
+# The unigram model spells nonsense, and order 6 writes mostly words of the book, but they do not join into sentences: each character depends only on the five before it.
 
 # %% [markdown]
 # ## Three authors
@@ -865,7 +865,7 @@ if real and num_folds == 3 and max_text >= 3_000_000:
 # The bigram hardly changes after 100,000 characters; the 6-gram halves its perplexity, and longer contexts begin to pay: to be within 2 % of the best of the ten orders takes order 5 with 10,000 characters and order 8 with 3,000,000.
 # So the order that suffices rises with the amount of text; a higher one needs more memory but does no harm here: with its own $\epsilon$, order 10 is within 1 % of the best at every size.
 # (The gain is not that of a book nearer to *Persuasion*: models of the first 300,000 characters of each of the four agree to within 5 %.
-# But the longer texts also hold more books, and more text of a single one was not tried.)
+# Up to 300,000 characters all of the text is from one book; from 1,000,000 on, more text also means more books, and the two are not told apart here.)
 # Second, 3,000,000 characters of Austen predict *The Time Machine* less well than 137,600 of the same book, in all three test parts.
 # Here nearness counts for more than a factor of twenty in the amount of text, though the curve is still falling.
 #
@@ -1114,7 +1114,7 @@ assert used[:5] == [2, 3, 4, 5, 5] and len(used) == 32
 
 # %% [markdown]
 # The same model, the same characters, and another perplexity.
-# A network that starts each window afresh, as in Section 9.5, has a handicap of this kind when it is compared with these baselines.
+# A network that starts each window afresh, as in Section 9.5, has a handicap of this kind when it is compared with these n-gram models.
 
 # %% [markdown]
 # ## Summary
@@ -1333,7 +1333,7 @@ assert [X[i][mask[i]].tolist() for i in range(32)] == few
 # To make up for that, the character model has to spell it, and its bits are added.
 #
 # The smaller the vocabulary, the lower the perplexity of the words: `<unk>` becomes frequent and easy to guess.
-# With the spelling included, the best of the four keeps words that occur twice, and with $\epsilon=100$ for the words and 20 for the characters it is level with the 7-gram; before the spelling is added, every one of the four seems to be ahead.
+# With the spelling included, the best of the four keeps words that occur at least twice, and with $\epsilon=100$ for the words and 20 for the characters it is level with the 7-gram; before the spelling is added, every one of the four seems to be ahead.
 
 # %%
 all_words = raw.split()

@@ -790,7 +790,8 @@ assert at_50[1.0].max() < 1e-8 and len(at_50[1.0].unique()) == 3
 # Saturation need not shrink it, however.
 # The matrix with the rows $(2,-4)$ and $(1,-2)$ has the square zero, so both its eigenvalues are 0; multiply the rows by the slopes 1 and $\delta$, and the eigenvalues are 0 and $2-2\delta$.
 # As long as the inputs hold the first unit at zero and the second near its limit, the gradient of almost any loss nearly doubles with each step back.
-# Now let it run longer, and with tiny inputs:
+#
+# Back to the orthogonal matrix times 1.1: let it run longer, and with tiny inputs:
 
 # %%
 for size, T_long in ((0.1, 400), (0.001, 50), (0.001, 400)):
@@ -913,7 +914,7 @@ assert chains == [6, 64] and 64 * 6 < work < 2 * 64 * 6
 # The parallel scan is what many recurrent layers of today rest on.
 # Mamba (Gu and Dao, 2023) and the minGRU of Section 10.2 let $\mathbf{a}_t$ and $\mathbf{b}_t$ depend on the input but not on the state, and train by a parallel scan; Section 11.6 reads linear attention as such a recurrence.
 # The nonlinear recurrence is not given up: Newton's method can solve for all its states at once, each iteration a linear recurrence (Lim and others, 2023).
-# Its factors are the Jacobians of the cell; the authors of ParaRNN (2025) chose cells in which these are diagonal or in small diagonal blocks, and trained language models of 7 billion parameters in this way.
+# Its factors are the Jacobians of the cell; the authors of ParaRNN (2025) chose cells in which these are diagonal or consist of small blocks on the diagonal, and trained language models of 7 billion parameters in this way.
 # The gradient that these layers need is still the one of this section, computed in another order; with Newton's method it is exact once the states have converged.
 
 # %% [markdown]
