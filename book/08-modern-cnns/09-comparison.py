@@ -907,7 +907,6 @@ few.generator = torch.Generator().manual_seed(0)
 batches = list(few.get_dataloader(train=True))
 assert len(batches) == 6 and len(batches[0][1]) == 4
 assert sum(b[1].sum() for b in batches) == 12 * kinds[[3, 5]].sum()
-assert any(not torch.equal(b[0], batches[0][0]) for b in batches)  # shuffled
 
 # %% [markdown]
 # **Figure 8.9.5.** Accuracy against the number of labels, three draws each; the gray line is guessing. The probe on the pixels and the network from scratch get every picture at half the side.
