@@ -282,8 +282,8 @@ def cached_features(
     """What a method of a model gives for all inputs, a row for each; computed once and kept.
 
     The method takes a batch and gives one tensor or a list of them. The file in the cache is named
-    by the content of weights, buffers and inputs, by the method, and by the code of the class
-    (`kept`).
+    as those of `kept` are, by the model (its weights, its buffers and the code of the classes of
+    all its modules), the method and the inputs.
     """
     if model.training:
         raise ValueError("In training mode, features change with the batch; call model.eval().")
@@ -300,5 +300,5 @@ def cached_features(
         return {str(i): torch.cat(each) for i, each in enumerate(zip(*rows, strict=True))}
 
     rows = inputs if isinstance(inputs, Tensor) else list(inputs)
-    found = kept("features", [model.state_dict(), type(model), method, rows], compute)
+    found = kept("features", [model, method, rows], compute)
     return [found[str(i)] for i in range(len(found))]

@@ -254,6 +254,7 @@ class Count(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight, self.calls = nn.Parameter(torch.ones(1)), 0
+        self.part: nn.Module = nn.Identity()  # without weights
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
@@ -276,7 +277,9 @@ def test_features_are_computed_once():
     assert [torch.equal(a, b) for a, b in zip(cached_features(net, "two", x), (x, 2 * x), strict=True)] == [True, True]  # fmt: skip
 
 
-@pytest.mark.parametrize("change", ["weights", "inputs", "type", "shape", "method", "texts", "cut"])
+@pytest.mark.parametrize(
+    "change", ["weights", "part", "inputs", "type", "shape", "method", "texts", "cut"]
+)
 def test_features_of_something_else_are_computed_anew(change):
     net, x = Count().eval(), torch.arange(20.0).reshape(10, 2)
     cached_features(net, "rows", x)
@@ -285,6 +288,9 @@ def test_features_of_something_else_are_computed_anew(change):
     if change == "weights":
         net.weight.data += 1
         assert cached_features(net, "rows", x)[0][1] == 10
+    elif change == "part":
+        net.part = nn.ReLU()
+        cached_features(net, "rows", x)
     elif change == "inputs":
         cached_features(net, "rows", x + 1)
     elif change == "type":
